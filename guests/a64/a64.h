@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* a64.h: AArch64 guest: CPU state, mode key, translator context. Section names are those of the Arm ARM (DDI 0487). */
+#ifndef GRAFT_A64_H
+#define GRAFT_A64_H
+
+#include "graft/guest.h"
+
+/* Access regimes (cpu->regime, memory ops' cc). */
+enum a64_regime { A64_EL0, A64_EL1 /* PSTATE.PAN = 0 */, A64_EL1_PAN };
+
+/* Mode key (guest_ops.mode, ir_block.mode). A translation may depend on these and on nothing else of the state. */
+#define A64_MODE_REGIME(m) ((m)&3)      /* enum a64_regime */
+#define A64_MODE_EL(m) ((m) >> 2 & 1)   /* 0 or 1 */
+#define A64_MODE_FP_TRAP (1u << 3)      /* CPACR_EL1.FPEN traps FP/AdvSIMD at this level */
+#define A64_MODE_ALIGN (1u << 4)        /* SCTLR_EL1.A, or the MMU is off: every access is alignment-checked */
+#define A64_MODE_SA (1u << 5)           /* SP alignment is checked at this level */
+#define A64_MODE_SOFTFP (1u << 6)       /* FPCR.FZ: host arithmetic cannot do it */
+#define A64_MODE_SPSEL (1u << 7)        /* PSTATE.SPSel, EL1 only */
+#define A64_MODE_IL (1u << 8)           /* PSTATE.IL: every instruction is an Illegal Execution state exception */
+#define A64_MODE_SS (1u << 9)           /* reserved for software step */
+
+struct a64_sysregs {
+    uint64_t sctlr_el1, actlr_el1, cpacr_el1, ttbr0_el1, ttbr1_el1, tcr_el1, mair_el1, amair_el1;
+    uint64_t afsr0_el1, afsr1_el1, esr_el1, far_el1, par_el1, vbar_el1, contextidr_el1;
+    uint64_t elr_el1, spsr_el1, sp_el0, sp_el1; /* the SP not in use; the one in use is x[31] */
+    uint64_t tpidr_el0, tpidrro_el0, tpidr_el1, cntkctl_el1, csselr_el1, mdscr_el1, osdlr_el1, oslsr_el1;
+    uint64_t pmcr, pmuserenr, cntv_ctl, cntv_cval, cntp_ctl, cntp_cval;
+    uint64_t midr, mpidr, revidr, ctr, dczid, clidr, ccsidr[8];
+    uint64_t id_pfr0, id_pfr1, id_dfr0, id_dfr1, id_isar0, id_isar1, id_isar2, id_mmfr0, id_mmfr1, id_mmfr2;
+    uint64_t dbgbvr[16], dbgbcr[16], dbgwvr[16], dbgwcr[16];
+};
+
+struct a64_cpu {
+    struct cpu c;
+    uint64_t x[32];  /* x0 .. x30, [31] = the stack pointer in use */
+    uint64_t pc;
+    uint32_t nzcv;   /* stored form, see ir.h */
+    uint32_t daif;   /* PSTATE.DAIF in bits 9..6, as the DAIF register */
+    uint32_t el;     /* 0 or 1 */
+    uint32_t spsel, pan, il, uao, ss;
+    v128 v[32];
+    struct a64_sysregs sys;
+    /* Interrupt lines into this PE, after the interrupt controller. */
+    bool irq, fiq;
+    uint32_t powered; /* PSCI: _Atomic by convention (__atomic builtins): 0 off, 1 on, 2 on pending */
+    uint64_t boot_pc, boot_arg; /* PSCI CPU_ON */
+    struct a64_cpuif *cpuif; /* GIC CPU interface / redistributor state of this PE (gic.c) */
+    uint64_t fault_pc, fault_va; /* last data abort, for refilling after ERET */
+};
+static inline struct a64_cpu *a64(struct cpu *c) { return (struct a64_cpu *)c; }
+
+#define A64_X(n) (offsetof(struct a64_cpu, x) + 8 * (size_t)(n))
+#define A64_V(n) (offsetof(struct a64_cpu, v) + 16 * (size_t)(n))
+#define A64_SP A64_X(31)
+#define A64_PC offsetof(struct a64_cpu, pc)
+#define A64_NZCV offsetof(struct a64_cpu, nzcv)
+
+/* --- the translator (guests/a64/translate.c) ------------------------------------------------------------ */
+struct a64_trans {
+    struct ir_block *b;
+    const struct a64_cpu *cpu; /* hints only */
+    uint64_t pc;    /* of the current instruction */
+    uint32_t insn;  /* its encoding */
+    uint32_t mode;
+    bool done;      /* the instruction ended the block (it emitted GOTO, GOTO_REG or EXIT) */
+};
+/* A table row NAME is translated by bool trans_NAME(struct a64_trans *, const struct arg_NAME *); both are declared by the
+ * generated a64_decode.h. False: the encoding is unallocated (an undefined-instruction exception is emitted). It must then
+ * not have emitted anything. */
+
+/* Register helpers. n = 31 is the zero register in a64_get_x/a64_put_x, SP in the _sp forms. sf: 64-bit (else 32). */
+irv a64_get_x(struct a64_trans *t, unsigned n, bool sf);
+void a64_put_x(struct a64_trans *t, unsigned n, irv v);      /* I32 values are zero-extended */
+irv a64_get_sp(struct a64_trans *t, unsigned n, bool sf);
+void a64_put_sp(struct a64_trans *t, unsigned n, irv v);
+irv a64_get_v(struct a64_trans *t, unsigned n);
+void a64_put_v(struct a64_trans *t, unsigned n, irv v);      /* all 128 bits */
+/* a64_base(): address register of a load or store: SP alignment check (CheckSPAlignment) where n = 31. */
+irv a64_base(struct a64_trans *t, unsigned n);
+/* a64_mem_flags(): IR_MEM_* that the mode asks of an ordinary access. a64_regime(): regime of an ordinary access. */
+unsigned a64_mem_flags(struct a64_trans *t);
+static inline unsigned a64_trans_regime(const struct a64_trans *t) { return A64_MODE_REGIME(t->mode); }
+/* a64_fp_access(): AArch64.CheckFPAdvSIMDEnabled. If it traps, emits the exception, sets done and returns false; the
+ * trans function then returns true at once. Every FP and AdvSIMD instruction calls it first after its UNDEFINED checks. */
+bool a64_fp_access(struct a64_trans *t);
+
+/* --- exceptions (guests/a64/exceptions.c) --------------------------------------------------------------- */
+enum a64_ec { A64_EC_UNKNOWN = 0x00, A64_EC_WFX = 0x01, A64_EC_FP = 0x07, A64_EC_IL = 0x0e, A64_EC_SVC = 0x15, A64_EC_HVC = 0x16,
+              A64_EC_SMC = 0x17, A64_EC_SYSREG = 0x18, A64_EC_IABT_LOWER = 0x20, A64_EC_IABT = 0x21, A64_EC_PC_ALIGN = 0x22,
+              A64_EC_DABT_LOWER = 0x24, A64_EC_DABT = 0x25, A64_EC_SP_ALIGN = 0x26, A64_EC_FP_EXC = 0x2c,
+              A64_EC_STEP_LOWER = 0x32, A64_EC_STEP = 0x33, A64_EC_BRK = 0x3c };
+/* a64_take_exception(): AArch64.TakeException to EL1: vector = 0x000 sync, 0x080 IRQ, 0x100 FIQ, 0x180 SError (offset
+ * inside the group of four). ELR_EL1 = return_pc. Changes pc and PSTATE; does not unwind. */
+void a64_take_exception(struct cpu *cpu, unsigned vector, uint32_t esr, uint64_t return_pc);
+/* Helpers for emitted code (uint64_t fn(cpu, a, b, c)); they unwind. The state's pc is the instruction's. */
+uint64_t a64_helper_undefined(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c);
+/* a64_helper_exception(): synchronous exception with ESR a, preferred return address = pc + b. */
+uint64_t a64_helper_exception(struct cpu *cpu, uint64_t esr, uint64_t pc_offset, uint64_t c);
+uint64_t a64_helper_eret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);      /* sets pc and PSTATE, returns */
+uint64_t a64_helper_hvc(struct cpu *cpu, uint64_t imm, uint64_t b, uint64_t c);     /* PSCI (psci.c); pc advanced by the translator after */
+uint64_t a64_helper_wfi(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);       /* PC already moved past WFI by the translator */
+uint64_t a64_helper_sp_align(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);  /* raises SP alignment fault */
+uint64_t a64_helper_pc_align(struct cpu *cpu, uint64_t target, uint64_t b, uint64_t c);
+
+/* --- system registers (guests/a64/sysregs.c) -------------------------------------------------------------- */
+/* key = op0 << 14 | op1 << 11 | CRn << 7 | CRm << 3 | op2 (16 bits). Checks access rights and traps at the current EL. */
+#define A64_SYSREG(op0, op1, crn, crm, op2) ((uint32_t)((op0) << 14 | (op1) << 11 | (crn) << 7 | (crm) << 3 | (op2)))
+uint64_t a64_helper_mrs(struct cpu *cpu, uint64_t key, uint64_t insn, uint64_t c);
+/* MSR and SYS; the translator ends the block after it (EXIT) unless a64_sysreg_is_plain(). */
+uint64_t a64_helper_msr(struct cpu *cpu, uint64_t key, uint64_t value, uint64_t insn);
+uint64_t a64_helper_sys(struct cpu *cpu, uint64_t key, uint64_t value, uint64_t insn); /* IC DC AT TLBI: op0 = 1 */
+uint64_t a64_helper_msr_imm(struct cpu *cpu, uint64_t op /* op1 << 3 | op2 */, uint64_t imm, uint64_t insn); /* SPSel DAIFSet DAIFClr PAN UAO */
+uint64_t a64_helper_barrier(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);  /* DSB and ISB when cpu->tlbi_pending */
+/* a64_sysreg_offset(): byte offset of a register that a translator may read (write = false) or write with a plain 64-bit
+ * GET/PUT at that EL (TPIDR_*, SP_EL0 from EL1 with SPSel=1, ELR_EL1, SPSR_EL1 ...); 0 if there is none. */
+size_t a64_sysreg_offset(uint32_t key, unsigned el, bool write);
+
+/* --- walking (guests/a64/walk.c), interrupt controller (gic.c), timer (timer.c), PSCI (psci.c) --------------- */
+void a64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w);
+struct mmu_space a64_space(struct cpu *cpu, bool hi, unsigned regime);
+void a64_gic_init(struct cpu *cpu);
+bool a64_gic_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value);
+bool a64_gic_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value);
+/* ICC_* system registers of GICv3; false if the key is none of them. */
+bool a64_gic_sysreg_read(struct cpu *cpu, uint32_t key, uint64_t *value);
+bool a64_gic_sysreg_write(struct cpu *cpu, uint32_t key, uint64_t value);
+void a64_gic_set_ppi(struct cpu *cpu, unsigned ppi /* interrupt id 16 .. 31 */, bool level);
+void a64_gic_update(struct cpu *cpu); /* samples abi_shared lines, recomputes a64_cpu.irq/fiq */
+void a64_timer_init(struct cpu *cpu);
+uint64_t a64_timer_count(struct cpu *cpu);      /* CNTVCT_EL0 = CNTPCT_EL0, 62.5 MHz as QEMU's virt */
+void a64_timer_update(struct cpu *cpu);          /* after CNTx_CTL/CVAL/TVAL writes or ABI_PEND_TIMER: PPIs and deadline */
+#define A64_CNTFRQ 62500000u
+void a64_psci_call(struct cpu *cpu);             /* SMCCC: function in x0, arguments x1.., result in x0 */
+
+#endif

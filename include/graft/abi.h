@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * abi.h: the contract between the monitor (an ordinary process) and the engine
+ * (freestanding code in the VM, or a library in the monitor's process).
+ *
+ * Three shared objects:
+ *   struct abi_boot    one, filled by the monitor before the first vCPU starts, then constant
+ *   struct abi_shared  one, both sides read and write it while the machine runs
+ *   struct abi_vcpu    one per vCPU, the first page of that vCPU's struct cpu
+ *
+ * Every address in here is valid in the *engine's* address space; guest-physical
+ * addresses are opaque to the monitor except through its checked guest_ram_ptr().
+ */
+#ifndef GRAFT_ABI_H
+#define GRAFT_ABI_H
+
+#include "graft/base.h"
+
+#define ABI_MAGIC 0x54465247u /* "GRFT" */
+#define ABI_VERSION 1
+#define ABI_MAX_VCPUS 8
+#define ABI_MAX_SPIS 288      /* QEMU virt has 256 + 32 private: interrupt ids 32 .. 32+255 */
+#define ABI_VIRTIO_SLOTS 32
+#define ABI_CPU_BYTES (256 * 1024) /* struct cpu and its guest part fit in here */
+
+/* Engine address space in the VM (flat layout); in-process the same fields point into the process. */
+#define ABI_VA_DOORBELL UINT64_C(0x0000000020000000) /* one 4 KiB page without memory behind it */
+#define ABI_VA_ENGINE UINT64_C(0x0000000040000000)   /* image, heap, code caches: < 2 GiB, so rel32 reaches */
+#define ABI_VA_RAM UINT64_C(0x0000001000000000)      /* guest RAM, linear */
+
+enum abi_mmu { ABI_MMU_WINDOW, ABI_MMU_SOFT };
+enum abi_cpu_model { ABI_CPU_MAX, ABI_CPU_CORTEX_A72 };
+
+/* Guest-physical ranges that the engine may treat specially. */
+enum abi_region_kind {
+    ABI_REGION_POSTED, /* writes go to the posted ring; no exit */
+    ABI_REGION_SHADOW, /* reads return abi_shared.shadow[index]; no exit */
+};
+#define ABI_MAX_REGIONS 16
+struct abi_region {
+    uint64_t gpa;
+    uint32_t size;  /* bytes */
+    uint16_t kind;  /* enum abi_region_kind */
+    uint16_t index; /* ABI_REGION_SHADOW: index into abi_shared.shadow */
+};
+
+struct abi_boot {
+    uint32_t magic, version, size; /* ABI_MAGIC, ABI_VERSION, sizeof(struct abi_boot) */
+    uint32_t vcpu_count;           /* 1 .. ABI_MAX_VCPUS */
+    uint32_t mmu;                  /* enum abi_mmu */
+    uint32_t cpu_model;            /* enum abi_cpu_model */
+    uint32_t gic_version;          /* 2 or 3 */
+    uint32_t log_topics;           /* ABI_LOG_* */
+    uint64_t ram_gpa, ram_size;    /* guest RAM: base and size in bytes, page-aligned */
+    uint64_t ram_va;               /* where the engine sees that RAM */
+    uint64_t heap_va, heap_size;   /* shared heap of the engine, zeroed */
+    uint64_t vcpu_va[ABI_MAX_VCPUS];       /* ABI_CPU_BYTES each, zeroed: struct cpu */
+    uint64_t vcpu_heap_va[ABI_MAX_VCPUS];  /* private heap of each vCPU (tables, views), zeroed */
+    uint64_t vcpu_heap_size;
+    uint64_t code_va[ABI_MAX_VCPUS];       /* private code cache of each vCPU: writable and executable */
+    uint64_t code_size;
+    uint64_t shared_va;            /* struct abi_shared */
+    uint64_t tsc_hz;               /* host TSC frequency */
+    uint64_t tsc_base;             /* TSC value at which the guest's counter reads 0 */
+    uint64_t entry_pc;             /* where vCPU 0 starts (guest-physical, MMU off) */
+    uint64_t entry_args[4];        /* x0 .. x3 at that moment */
+    uint64_t rtc_base;             /* wall clock in seconds when the machine started */
+    uint32_t region_count;
+    struct abi_region regions[ABI_MAX_REGIONS];
+    /* Filled by the VM runtime's loader, zero in-process: */
+    uint64_t pt_pool_va, pt_pool_pa, pt_pool_size; /* page-table pages, per VM; split between vCPUs by the engine */
+    uint64_t pml4_pa[ABI_MAX_VCPUS], pml4_va[ABI_MAX_VCPUS];
+    uint64_t ram_pa;               /* host-VM-physical address of guest RAM (what PTEs hold) */
+};
+
+/* Bits of abi_vcpu.pending. Any set bit makes translated code leave at its next check. */
+enum abi_pending {
+    ABI_PEND_IRQ = 1u << 0,   /* an interrupt input may have changed: evaluate the interrupt controller */
+    ABI_PEND_TIMER = 1u << 1, /* timer_deadline has passed: evaluate the timers */
+    ABI_PEND_REQ = 1u << 2,   /* another vCPU left a request (TLBI, code invalidation, CPU_ON) */
+    ABI_PEND_STOP = 1u << 3,  /* the monitor wants this vCPU to call ABI_CALL_STOPPED */
+    ABI_PEND_DMA = 1u << 4,   /* the monitor wrote to pages that hold translated code: see abi_shared.dma */
+};
+
+/* Calls from the engine to the monitor: number in abi_vcpu.call, arguments in arg[], result in ret[]. */
+enum abi_call {
+    ABI_CALL_MMIO_READ = 1, /* arg0 gpa, arg1 bytes (1,2,4,8) -> ret0 value, ret1 0 ok / 1 nothing there */
+    ABI_CALL_MMIO_WRITE,    /* arg0 gpa, arg1 bytes, arg2 value -> ret1 as above */
+    ABI_CALL_WAIT,          /* sleep until pending != 0 or timer_deadline passes */
+    ABI_CALL_KICK,          /* arg0 vCPU index: wake it if it sleeps in ABI_CALL_WAIT */
+    ABI_CALL_POWEROFF,      /* PSCI SYSTEM_OFF; does not return */
+    ABI_CALL_RESET,         /* PSCI SYSTEM_RESET; does not return */
+    ABI_CALL_STOPPED,       /* this vCPU saw ABI_PEND_STOP; does not return */
+    ABI_CALL_LOG,           /* arg0 engine address, arg1 bytes: text for the log; arg2 ABI_LOG_* topic or 0 */
+    ABI_CALL_PANIC,         /* arg0, arg1: text; the engine is broken; does not return */
+    ABI_CALL_DUMP,          /* arg0 address, arg1 bytes, arg2 kind: 0 host code, 1 guest code at arg3; disassemble to the log */
+    ABI_CALL_PERFMAP,       /* arg0 host code address, arg1 bytes, arg2 guest pc */
+};
+
+/* Doorbells: no exit to the vCPU's thread, the monitor's event thread hears them. */
+enum abi_doorbell {
+    ABI_DB_VIRTIO0 = 0, /* .. +31: virtqueue notification; the queue index is written to virtio_notify[slot] first */
+    ABI_DB_TIMER = 32,  /* some vCPU's timer_deadline moved to an earlier time */
+    ABI_DB_POSTED = 33, /* the posted ring went from empty to not empty */
+    ABI_DB_COUNT = 34,
+};
+
+enum abi_log {
+    ABI_LOG_UNIMP = 1u << 0, /* unimplemented instruction or register, with its encoding */
+    ABI_LOG_GUEST = 1u << 1, /* guest errors */
+    ABI_LOG_IN = 1u << 2,    /* guest code of each block */
+    ABI_LOG_IR = 1u << 3,    /* IR after each pass */
+    ABI_LOG_OUT = 1u << 4,   /* host code of each block */
+    ABI_LOG_INT = 1u << 5,   /* guest exceptions and interrupts */
+    ABI_LOG_MMU = 1u << 6,   /* host faults, fills, flushes */
+    ABI_LOG_EXEC = 1u << 7,  /* every block entered from the dispatcher (disables chaining) */
+};
+
+/* Counters that `--stats` writes; each vCPU counts its own. Keep the list and the names in abi_stats.def. */
+#define ABI_STAT(name, text) ABI_STAT_##name,
+enum abi_stat {
+#include "graft/abi_stats.def"
+    ABI_STAT_COUNT
+};
+#undef ABI_STAT
+
+/* First page of struct cpu. */
+struct abi_vcpu {
+    _Atomic uint32_t pending;         /* enum abi_pending; set by anyone, cleared by the engine of this vCPU */
+    _Atomic uint32_t idle;            /* 1 while the vCPU's thread sleeps in ABI_CALL_WAIT (monitor writes) */
+    _Atomic uint64_t timer_deadline;  /* host TSC value of the next timer event, ~0 if none (engine writes) */
+    uint32_t call;                    /* enum abi_call */
+    uint32_t reserved;
+    uint64_t arg[6];
+    uint64_t ret[2];
+    uint64_t stats[128];              /* indexed by enum abi_stat */
+    char text[2048];                  /* scratch for ABI_CALL_LOG */
+} __attribute__((aligned(4096)));
+_Static_assert(sizeof(struct abi_vcpu) == 4096, "one page");
+_Static_assert(ABI_STAT_COUNT <= 128, "statistics fit");
+
+#define ABI_POSTED_ENTRIES 1024
+struct abi_posted_entry {
+    uint64_t gpa;
+    uint32_t value;
+    uint32_t size;
+};
+#define ABI_DMA_ENTRIES 256
+
+struct abi_shared {
+    /* Level of each shared peripheral interrupt that a monitor device drives (bit = SPI number, id - 32). */
+    _Atomic uint32_t spi_level[(ABI_MAX_SPIS + 31) / 32];
+    /* The engine's hint which vCPU an SPI goes to: the monitor sets ABI_PEND_IRQ there and wakes it. */
+    _Atomic uint8_t spi_target[ABI_MAX_SPIS];
+    /* InterruptStatus of each virtio-mmio slot; the slot's SPI (16 + slot) is high while it is not 0.
+     * The monitor ORs bits in; the engine serves guest reads and acknowledges without an exit. */
+    _Atomic uint32_t virtio_isr[ABI_VIRTIO_SLOTS];
+    /* Queue indices (bit mask) notified since the monitor last looked. */
+    _Atomic uint64_t virtio_notify[ABI_VIRTIO_SLOTS];
+    /* Device registers that reads are served from. */
+    _Atomic uint32_t shadow[ABI_MAX_REGIONS];
+    /* Posted writes: producers (engines) take posted_lock; the monitor consumes from posted_tail. */
+    _Atomic uint32_t posted_lock, posted_head, posted_tail;
+    struct abi_posted_entry posted[ABI_POSTED_ENTRIES];
+    /* Guest-physical pages written by the monitor that hold translated code. The monitor appends under its
+     * own lock and sets ABI_PEND_DMA on all vCPUs; each engine keeps its own tail. */
+    _Atomic uint32_t dma_head;
+    uint64_t dma_page[ABI_DMA_ENTRIES];
+    /* One byte per guest RAM page, at this engine address: bit n set = vCPU n holds translated code of it. */
+    uint64_t code_pages_va;
+};
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * codegen.h: the contract between the engine and a host backend (dbt/x86).
+ *
+ * Host register convention in translated code: RSP the engine's stack (16-byte
+ * aligned at calls), RBP = struct cpu + CODEGEN_BIAS, GS base = the current
+ * view, MXCSR the guest's. Pinned guest registers live in the host registers
+ * that the backend chose; everything else is in struct cpu at block borders.
+ */
+#ifndef GRAFT_CODEGEN_H
+#define GRAFT_CODEGEN_H
+
+#include "graft/guest.h"
+
+/* A direct exit that can be linked to its target block. */
+struct code_link {
+    uint64_t target_pc;
+    uint8_t *site;  /* the jump to patch */
+    uint8_t *stub;  /* where it goes while not linked */
+};
+/* An access that may fault: host pc of the accessing instruction, and its out-of-line stub. Sorted by pc. */
+struct code_fault {
+    uint32_t at, stub; /* offsets from the block's start */
+};
+/* For pc reports and perf: host offset -> guest pc. */
+struct code_pc {
+    uint32_t at, guest; /* offset from the block's start, offset from block pc */
+};
+#define CODE_MAX_LINKS 64
+#define CODE_MAX_FAULTS 512
+struct code_out {
+    uint8_t *start, *end;
+    uint8_t *entry;         /* with the check of abi.pending */
+    uint8_t *entry_nocheck; /* for forward links */
+    unsigned links, faults;
+    struct code_link link[CODE_MAX_LINKS];
+    struct code_fault fault[CODE_MAX_FAULTS];
+};
+
+struct codegen;
+/* codegen_init(): emits the thunks at the start of the code area; allocates from mem. Returns bytes of code used. */
+size_t codegen_size(void);
+size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *mmu, uint8_t *code, size_t code_size);
+/* codegen_compile(): host code for b at where (room bytes). Returns 0, or -1 if it does not fit (or has too many exits). */
+int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room, struct code_out *out);
+/* codegen_link(), codegen_unlink(): patch a direct exit. */
+void codegen_link(const struct code_link *l, const uint8_t *target);
+void codegen_unlink(const struct code_link *l);
+/* codegen_enter(): runs translated code from entry until it exits to the dispatcher; the state in memory is exact then.
+ * cpu->exit_site is the address of the code_link site that left, or 0. Sets GS, MXCSR, pinned registers. */
+void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry);
+/* codegen_unwind(): from a helper called by translated code back to codegen_enter()'s return. */
+_Noreturn void codegen_unwind(struct codegen *cg, struct cpu *cpu);
+/* codegen_lookup_thunk(): what an empty RAS entry or jump-cache slot points to. */
+const uint8_t *codegen_lookup_thunk(struct codegen *cg);
+
+/* --- called by emitted code (dbt/engine.c) -------------------------------------------------------------- */
+/* engine_lookup(): the block for guest pc in the current mode, from the block table only (no translation): its entry, or
+ * NULL. Fills the jump cache. Called by the thunk when the inline look-up missed; must not unwind. */
+const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc);
+/* engine_fault_stub(): host pc of a faulting access in translated code -> its stub, NULL if it is none. For trap.c. */
+const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc);
+
+#endif

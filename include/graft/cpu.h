@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* cpu.h: what every virtual CPU has, whatever its ISA. A guest's own state follows it in memory. */
+#ifndef GRAFT_CPU_H
+#define GRAFT_CPU_H
+
+#include "graft/abi.h"
+
+#define REGIMES 4 /* access regimes: which permissions apply to an access. The guest numbers them. */
+#define RAS_ENTRIES 16
+
+struct view;
+struct engine;
+struct guest_ops;
+
+/* Floating-point environment, Arm layout; other guests map theirs onto it. */
+struct fp_env {
+    uint32_t fpcr;  /* RMode 23..22, FZ 24, DN 25, AHP 26 */
+    uint32_t fpsr;  /* IOC 0, DZC 1, OFC 2, UFC 3, IXC 4, IDC 7; the host's MXCSR holds more: see fp_sync() */
+    uint32_t mxcsr; /* host MXCSR while translated code does not run: all masked, guest rounding, sticky flags */
+    uint32_t reserved;
+    v128 qc;        /* FPSR.QC is set if any bit is: integer saturation ORs its difference in */
+};
+
+struct ras_entry {
+    uint64_t pc; /* guest return address, ~0 if unused */
+    void *host;  /* where its block starts, or the backend's look-up thunk */
+};
+
+struct cpu {
+    struct abi_vcpu abi; /* first: shared with the monitor */
+
+    /* Read or written by emitted code. */
+    struct view *views[REGIMES]; /* the view that each regime uses now */
+    uint32_t regime;             /* current regime; the GS base is views[regime] in translated code */
+    uint32_t index;              /* vCPU number */
+    uint64_t excl_addr;          /* exclusive monitor: address, ~0 = open */
+    uint64_t excl_val[2];        /* what LDX read */
+    uint64_t exit_rsp;           /* stack pointer of the enter thunk, for unwinding */
+    uint64_t exit_site;          /* link site that left the block, 0 if none */
+    uint32_t ras_top;
+    uint32_t tlbi_pending;       /* invalidations that the next barrier must complete */
+    uint64_t spill[32];          /* backend's spill slots and scratch */
+    v128 vscratch[8];            /* operands and result of CALLV, and 16-byte slow accesses */
+    struct ras_entry ras[RAS_ENTRIES];
+    struct fp_env fp;
+
+    /* Engine only. */
+    struct engine *engine;
+    const struct guest_ops *guest;
+    const struct abi_boot *boot;
+    struct abi_shared *shared;
+    _Atomic uint32_t quiescent;  /* 1 while this vCPU cannot be inside translated code (it is in a monitor call) */
+    _Atomic uint64_t req_posted; /* broadcast requests: see engine.h */
+    _Atomic uint64_t req_done;
+};
+_Static_assert(sizeof(struct cpu) < ABI_CPU_BYTES / 2, "room for the guest's state");
+
+#define STAT(cpu, name) ((cpu)->abi.stats[ABI_STAT_##name])
+
+#endif

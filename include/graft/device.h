@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * device.h: the contract of a device in the monitor. A device is one file in
+ * devices/ with a struct device_ops, and a line in devices/devices.def.
+ * Devices see this header and libc; never KVM, never the engine.
+ *
+ * Everything runs under the machine's device lock, in a vCPU's thread (register
+ * access) or in the event thread (callbacks); a device needs no lock of its own.
+ */
+#ifndef GRAFT_DEVICE_H
+#define GRAFT_DEVICE_H
+
+#include "graft/base.h"
+
+struct device;
+struct machine;
+
+struct device_ops {
+    const char *name;        /* "pl011" */
+    /* Register access: offset < device size, bytes 1, 2, 4 or 8, naturally aligned, inside the device. */
+    uint64_t (*read)(struct device *d, uint64_t offset, unsigned bytes);
+    void (*write)(struct device *d, uint64_t offset, uint64_t value, unsigned bytes);
+    void (*reset)(struct device *d);
+    void (*notify)(struct device *d, uint64_t queues); /* virtio: doorbell, bit mask of queue indices; NULL otherwise */
+    void (*destroy)(struct device *d); /* flush data, close files */
+};
+
+struct device {
+    const struct device_ops *ops;
+    struct machine *machine;
+    uint64_t gpa;        /* base of its registers */
+    uint64_t size;
+    unsigned spi;        /* its interrupt: SPI number (interrupt id - 32) */
+    int virtio_slot;     /* -1 if it is not virtio-mmio */
+};
+
+/* --- services of the machine (hypervisor/machine.c) --------------------------------------------------- */
+/* machine_set_irq(): level of the device's SPI. virtio transports use machine_virtio_interrupt(). */
+void machine_set_irq(struct device *d, bool level);
+/* machine_virtio_interrupt(): ORs bits into the slot's InterruptStatus and makes the vCPU look.
+ * machine_virtio_status(): reads it. machine_virtio_ack(): clears bits (reset). */
+void machine_virtio_interrupt(struct device *d, uint32_t bits);
+uint32_t machine_virtio_status(struct device *d);
+void machine_virtio_ack(struct device *d, uint32_t bits);
+/* machine_post_writes(): writes to [offset, offset+size) of d may arrive late, without an exit.
+ * machine_shadow(): a register whose reads are served from memory; returns where to store its value. */
+void machine_post_writes(struct device *d, uint64_t offset, uint32_t size);
+_Atomic uint32_t *machine_shadow(struct device *d, uint64_t offset);
+
+/* guest_ram(): checked access to guest RAM: a pointer to [gpa, gpa+len), or NULL if that is not all RAM.
+ * Reads only; a device that writes uses guest_ram_write_begin() and _end() so that translated code of those pages is
+ * dropped. */
+const void *guest_ram(struct machine *m, uint64_t gpa, uint64_t len);
+void *guest_ram_write_begin(struct machine *m, uint64_t gpa, uint64_t len);
+void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len);
+
+/* --- events (hypervisor/event.c): callbacks in the event thread, device lock held ------------------------ */
+struct event_fd;
+typedef void event_fn(void *arg, uint32_t events); /* EPOLLIN, EPOLLOUT ... */
+struct event_fd *event_add_fd(struct machine *m, int fd, uint32_t events, event_fn *fn, void *arg);
+void event_mod_fd(struct event_fd *e, uint32_t events);
+void event_del_fd(struct event_fd *e);
+struct event_timer;
+struct event_timer *event_add_timer(struct machine *m, void (*fn)(void *arg), void *arg);
+void event_set_timer(struct event_timer *t, uint64_t monotonic_ns); /* 0 = stop */
+void event_del_timer(struct event_timer *t);
+uint64_t event_now_ns(void); /* CLOCK_MONOTONIC */
+
+/* --- character back ends (hypervisor/chardev.c): stdio, file, pty -------------------------------------- */
+struct chardev;
+/* chardev_write(): queues bytes for output, never blocks, returns how many were taken. */
+size_t chardev_write(struct chardev *c, const void *buf, size_t len);
+/* chardev_listen(): input(arg, buf, len) is called with what was typed and returns how many bytes it took; the rest is
+ * offered again after chardev_more(). */
+void chardev_listen(struct chardev *c, size_t (*input)(void *arg, const uint8_t *buf, size_t len), void *arg);
+void chardev_more(struct chardev *c);
+
+/* --- creation: each file of devices/ exports one function; errors are reported through err (one line), NULL returned ---- */
+struct device *pl011_create(struct machine *m, uint64_t gpa, unsigned spi, struct chardev *c);
+struct device *pl031_create(struct machine *m, uint64_t gpa, unsigned spi);
+struct device *virtio_empty_create(struct machine *m, uint64_t gpa, unsigned spi, int slot); /* DeviceID 0 */
+struct device *virtio_blk_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, const char *path, bool readonly, char err[256]);
+struct device *virtio_console_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, struct chardev *c);
+struct device *virtio_net_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, char err[256]); /* libslirp user network */
+struct device *virtio_rng_create(struct machine *m, uint64_t gpa, unsigned spi, int slot);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * guest.h: the one struct through which the engine reaches a guest ISA. A
+ * folder under guests/ provides one, and a line in guests/guests.def.
+ */
+#ifndef GRAFT_GUEST_H
+#define GRAFT_GUEST_H
+
+#include "graft/ir.h"
+#include "graft/mmu.h"
+
+struct guest_pin {
+    uint32_t offset; /* of a 64-bit register, or of a 128-bit vector register, in struct cpu */
+};
+
+struct guest_ops {
+    const char *name;      /* "a64" */
+    size_t cpu_size;       /* struct cpu and the guest's part */
+    uint32_t pc_offset;    /* of the 64-bit pc */
+    uint32_t nzcv_offset;  /* of the 32-bit stored flags (ir.h), 0 if the ISA has none */
+    /* Registers that pay most to keep in host registers across blocks, best first. The backend takes as many as it has. */
+    const struct guest_pin *gpr_pins, *vec_pins;
+    unsigned gpr_pin_count, vec_pin_count;
+
+    /* init(): reset state of vCPU cpu->index from cpu->boot. Not running vCPUs wait in service(). */
+    void (*init)(struct cpu *cpu);
+    /* mode(): the block key: everything but the pc that a translation depends on. Bits 1..0: current regime. */
+    uint32_t (*mode)(const struct cpu *cpu);
+    /* service(): pending was not 0: takes a due interrupt, waits while powered off ... May change the pc. */
+    void (*service)(struct cpu *cpu, uint32_t pending);
+    /* translate(): fills b from the code at words (host pointer, 4-byte units up to the end of the guest page). Stops at
+     * a block end, at the end of words, or after max_insns. Sets b->insns, guest_bytes, flags. cpu is for hints only. */
+    void (*translate)(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count, unsigned max_insns);
+    /* walk(): guest page-table walk for an access in a regime. Never raises; fills w (w->fault != 0 if not allowed,
+     * permissions included). RAM tables are read through ram_ptr(). */
+    void (*walk)(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w);
+    /* space(): the address space that va belongs to, for keying views and windows. hi: of the upper half. */
+    struct mmu_space (*space)(struct cpu *cpu, bool hi, unsigned regime);
+    bool (*is_hi)(uint64_t va); /* does va belong to the upper half's space (Arm: bit 55)? */
+    /* Raise. pc in the state is exact; these unwind to the dispatcher. */
+    void (*mem_abort)(struct cpu *cpu, uint64_t va, enum mmu_access access, const struct walk *w, unsigned flags) __attribute__((noreturn));
+    void (*align_fault)(struct cpu *cpu, uint64_t va, enum mmu_access access) __attribute__((noreturn));
+    void (*external_abort)(struct cpu *cpu, uint64_t va, enum mmu_access access, struct gpa pa) __attribute__((noreturn));
+    /* Devices inside the engine (interrupt controller ...). False: not mine. size: bytes 1, 2, 4, 8. */
+    bool (*io_read)(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value);
+    bool (*io_write)(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value);
+    void (*dump)(struct cpu *cpu); /* registers to the log, for panics and -d */
+};
+extern const struct guest_ops a64_guest;
+
+/* --- services of the engine for guests (dbt/engine.c) ------------------------------------------------- */
+/* engine_unwind(): leaves a helper for the dispatcher; state in memory is exact, the pc says where to go on. */
+_Noreturn void engine_unwind(struct cpu *cpu);
+/* engine_code_written(): [pa, pa+len) may hold translated code and was or is being written (this vCPU's blocks). */
+void engine_code_written(struct cpu *cpu, struct gpa pa, uint64_t len);
+/* engine_code_flush(): forgets every block of this vCPU (IC IALLU). */
+void engine_code_flush(struct cpu *cpu);
+/* engine_code_has(): does any vCPU hold code translated from that page? */
+bool engine_code_has(const struct cpu *cpu, struct gpa page);
+
+/* Requests to all other vCPUs (TLBI ..IS, IC ..IS). Queued by engine_broadcast(); engine_broadcast_wait(), at the
+ * guest's barrier, returns when all have honoured them (serving this vCPU's own meanwhile). */
+enum engine_request_kind { ENGINE_REQ_INVAL, ENGINE_REQ_CODE, ENGINE_REQ_CODE_ALL };
+struct engine_request {
+    enum engine_request_kind kind;
+    struct mmu_inval inval;
+    struct gpa pa; /* ENGINE_REQ_CODE: page */
+};
+void engine_broadcast(struct cpu *cpu, const struct engine_request *req);
+void engine_broadcast_wait(struct cpu *cpu);
+/* engine_cpu(): the vCPU of that number, NULL if there is none. */
+struct cpu *engine_cpu(struct cpu *cpu, unsigned index);
+/* engine_kick(): sets pending bits of another vCPU and wakes it if it sleeps. */
+void engine_kick(struct cpu *from, struct cpu *to, uint32_t pending);
+/* engine_wait(): WFI: sleeps in the monitor until pending != 0 or abi.timer_deadline. */
+void engine_wait(struct cpu *cpu);
+/* engine_alloc_shared(): from the heap all vCPUs share, zeroed, 64-byte aligned; only during init of vCPU 0 before
+ * the others run (they find it through a pointer stored by the guest's init). NULL when full. */
+void *engine_alloc_shared(struct cpu *cpu, size_t bytes);
+/* engine_guest_shared(): one pointer for the guest's shared state (GIC ...), same on all vCPUs. */
+void **engine_guest_shared(struct cpu *cpu);
+
+/* Device registers by guest-physical address (dbt/bus.c): the guest's own, shadow and posted, then the monitor.
+ * False: nothing there. size: bytes. */
+bool bus_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value);
+bool bus_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value);
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * ir.h: the intermediate representation, a straight line of typed operations.
+ *
+ * An instruction defines at most one value; a value is named by its
+ * instruction's index (struct ir_inst array, index 0 is unused so that 0 means
+ * "no operand"). Guest state is reached by GET and PUT at byte offsets in
+ * struct cpu. The list of operations, with operands and meaning, is ir_ops.def.
+ *
+ * Rules that everybody relies on:
+ *  - Guest state in memory and in pinned host registers is exact at every fault
+ *    point (properties M and S) and at every exit: a PUT before it in program
+ *    order has happened, a PUT after it has not. A translator therefore emits
+ *    all accesses of an instruction that may fault before its first PUT.
+ *  - The pc in the state is written by exits, and by the backend before an
+ *    IR_HELPER_STATE call and on the slow path of memory accesses (the pc of the
+ *    last INSN). Helpers may rely on it. A translator PUTs it only before EXIT.
+ *  - An I32 value is 32 bits; nothing may be assumed of what is above it.
+ *  - A GET after a PUT to the same offset gives the value put.
+ */
+#ifndef GRAFT_IR_H
+#define GRAFT_IR_H
+
+#include "graft/base.h"
+
+struct cpu;
+
+enum ir_type { IR_NONE, IR_I32, IR_I64, IR_V128, IR_FLAGS };
+
+#define IR_OP(name, result, operands, properties) IR_##name,
+enum ir_op {
+    IR_NOP,
+#include "graft/ir_ops.def"
+    IR_OP_COUNT
+};
+#undef IR_OP
+
+/* Conditions on flags: the Arm encoding of cond. */
+enum ir_cond { IR_EQ, IR_NE, IR_CS, IR_CC, IR_MI, IR_PL, IR_VS, IR_VC, IR_HI, IR_LS, IR_GE, IR_LT, IR_GT, IR_LE, IR_AL };
+/* Comparisons of integers. */
+enum ir_cmp { IR_CMP_EQ, IR_CMP_NE, IR_CMP_ULT, IR_CMP_UGE, IR_CMP_ULE, IR_CMP_UGT, IR_CMP_SLT, IR_CMP_SGE, IR_CMP_SLE, IR_CMP_SGT };
+enum ir_atomic { IR_ATOMIC_ADD, IR_ATOMIC_CLR /* old & ~b */, IR_ATOMIC_XOR, IR_ATOMIC_OR, IR_ATOMIC_SMAX, IR_ATOMIC_SMIN,
+                 IR_ATOMIC_UMAX, IR_ATOMIC_UMIN, IR_ATOMIC_SWP };
+enum ir_fence { IR_FENCE_FULL, IR_FENCE_LOAD, IR_FENCE_STORE };
+enum ir_jump { IR_JUMP_PLAIN, IR_JUMP_CALL, IR_JUMP_RET };
+/* Rounding: the first four are Arm's FPCR.RMode encoding. */
+enum ir_round { IR_RN_EVEN, IR_RN_UP, IR_RN_DOWN, IR_RN_ZERO, IR_RN_AWAY /* ties away */, IR_RN_CURRENT, IR_RN_ODD };
+
+/* ir_inst.flags of memory operations */
+#define IR_MEM_SEXT 1    /* LD: sign-extend to the type */
+#define IR_MEM_ALIGN 2   /* alignment fault if the address is not a multiple of the size, whatever SCTLR.A says */
+#define IR_MEM_ACQUIRE 4 /* LD, ATOMIC, CAS, STX */
+#define IR_MEM_RELEASE 8 /* ST, ATOMIC, CAS, STX */
+#define IR_MEM_PAIR 16   /* one half of a pair: see the guest's mem_abort */
+/* ir_inst.flags of floating-point operations */
+#define IR_FP_EXACT 1
+#define IR_FP_SIGNAL 2
+
+typedef uint16_t irv; /* a value; 0 = none */
+
+struct ir_inst {
+    uint8_t op;    /* enum ir_op */
+    uint8_t type;  /* enum ir_type of the result */
+    uint8_t lane;  /* see ir_ops.def */
+    uint8_t n;
+    uint8_t cc;    /* condition, comparison, rounding, jump kind or, for memory, the access regime */
+    uint8_t flags;
+    irv a, b, c;
+    uint32_t aux;
+    uint64_t imm;
+};
+
+enum ir_helper_kind {
+    IR_HELPER_PURE,  /* depends on its arguments only, touches no guest state, cannot raise */
+    IR_HELPER_STATE, /* may read and write any guest state and may raise a guest exception (unwinds) */
+};
+/* A C function that translated code calls: uint64_t fn(struct cpu *, uint64_t a, uint64_t b, uint64_t c). */
+struct ir_helper {
+    const char *name;
+    void *fn;
+    uint8_t kind;
+};
+#define IR_HELPER(name_, kind_) static const struct ir_helper helper_##name_ = {#name_, (void *)(uintptr_t)name_, kind_}
+
+#define IR_MAX_INSTS 4000
+#define IR_MAX_VCONSTS 64
+
+/* ir_block.flags */
+#define IR_BLOCK_SOFTFP 1 /* FPCR.FZ or another mode that the host's arithmetic cannot do: every FP op calls softfp */
+
+struct ir_block {
+    uint64_t pc;       /* guest virtual address of the first instruction */
+    uint32_t mode;     /* guest mode key; bits 1..0 are the current access regime */
+    uint32_t flags;    /* IR_BLOCK_* */
+    uint32_t insns;    /* guest instructions in it */
+    uint32_t guest_bytes; /* bytes of guest code it covers, from pc */
+    uint16_t count;    /* instructions used, index 0 included */
+    uint16_t vconsts;
+    bool overflow;     /* out of room: the translator stops at the last whole instruction */
+    struct ir_inst inst[IR_MAX_INSTS];
+    v128 vconst[IR_MAX_VCONSTS];
+};
+
+struct ir_op_info {
+    const char *name;
+    char result;
+    char operands[4];
+    bool pure, memory, state, exits;
+};
+extern const struct ir_op_info ir_op_info[IR_OP_COUNT];
+
+/* --- NZCV in guest state: the x86 order of LAHF and SETO, so that saving flags is cheap ------------ */
+#define IR_FLAG_V 0x0001u
+#define IR_FLAG_C 0x0100u /* Arm's polarity: 1 = no borrow */
+#define IR_FLAG_Z 0x4000u
+#define IR_FLAG_N 0x8000u
+/* ir_flags_pack(): NZCV in bits 31..28 to the stored form; other bits of the stored form are ignored by readers. */
+static inline uint32_t ir_flags_pack(uint32_t nzcv) {
+    return (nzcv >> 31 ? IR_FLAG_N : 0) | (nzcv >> 30 & 1 ? IR_FLAG_Z : 0) | (nzcv >> 29 & 1 ? IR_FLAG_C : 0) |
+           (nzcv >> 28 & 1 ? IR_FLAG_V : 0);
+}
+static inline uint32_t ir_flags_unpack(uint32_t f) {
+    return (f & IR_FLAG_N ? 1u << 31 : 0) | (f & IR_FLAG_Z ? 1u << 30 : 0) | (f & IR_FLAG_C ? 1u << 29 : 0) |
+           (f & IR_FLAG_V ? 1u << 28 : 0);
+}
+
+/* --- building (dbt/ir.c) ---------------------------------------------------------------------------- */
+/* ir_block_reset(): an empty block for the code at pc in that mode. */
+void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode);
+/* ir_add_inst(): appends *inst with light folding (constants, x+0, copies); returns the value, 0 for none.
+ * Sets b->overflow and returns a valid index of the right type when there is no room. */
+irv ir_add_inst(struct ir_block *b, const struct ir_inst *inst);
+static inline enum ir_type ir_type_of(const struct ir_block *b, irv v) { return (enum ir_type)b->inst[v].type; }
+
+irv ir_const(struct ir_block *b, enum ir_type t, uint64_t imm);
+irv ir_vconst(struct ir_block *b, uint64_t lo, uint64_t hi);
+irv ir_get(struct ir_block *b, enum ir_type t, size_t offset);
+void ir_put(struct ir_block *b, size_t offset, irv v);
+/* Generic: the result type is a's for 'i' operations. */
+irv ir_op1(struct ir_block *b, enum ir_op op, irv a);
+irv ir_op2(struct ir_block *b, enum ir_op op, irv a, irv c);
+irv ir_op3(struct ir_block *b, enum ir_op op, irv a, irv b_, irv c);
+/* With an immediate second operand of a's type. */
+irv ir_op2i(struct ir_block *b, enum ir_op op, irv a, uint64_t imm);
+irv ir_bitfield(struct ir_block *b, enum ir_op op, irv a, irv b_, unsigned lo, unsigned len); /* UBFX SBFX BFI (EXTR: lo) */
+irv ir_cmp(struct ir_block *b, enum ir_cmp cc, irv a, irv c);
+irv ir_cond(struct ir_block *b, enum ir_cond cc, irv flags);
+irv ir_select(struct ir_block *b, irv cond, irv yes, irv no);
+irv ir_flags_select(struct ir_block *b, irv cond, irv flags, unsigned nzcv);
+irv ir_ld(struct ir_block *b, enum ir_type t, unsigned log2_bytes, irv addr, int32_t disp, unsigned regime, unsigned flags);
+void ir_st(struct ir_block *b, unsigned log2_bytes, irv addr, int32_t disp, irv value, unsigned regime, unsigned flags);
+irv ir_atomic(struct ir_block *b, enum ir_atomic kind, unsigned log2_bytes, irv addr, irv value, unsigned regime, unsigned flags);
+irv ir_cas(struct ir_block *b, unsigned log2_bytes, irv addr, irv expected, irv value, unsigned regime, unsigned flags);
+irv ir_stx(struct ir_block *b, unsigned log2_bytes, irv addr, irv value, unsigned regime, unsigned flags);
+void ir_fence(struct ir_block *b, enum ir_fence kind);
+irv ir_call(struct ir_block *b, enum ir_type t, const struct ir_helper *h, irv a, irv b_, irv c);
+irv ir_callv(struct ir_block *b, const struct ir_helper *h, irv a, irv b_, irv c, uint32_t aux);
+/* Vector operation with lane (log2 bytes) and immediate n. */
+irv ir_vop1(struct ir_block *b, enum ir_op op, unsigned lane, irv a, unsigned n);
+irv ir_vop2(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, unsigned n);
+irv ir_vop3(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, irv c, unsigned n);
+void ir_insn(struct ir_block *b, uint64_t pc, uint32_t encoding);
+void ir_exit_if(struct ir_block *b, irv cond, uint64_t pc);
+void ir_goto(struct ir_block *b, uint64_t pc);
+void ir_goto_reg(struct ir_block *b, irv target, enum ir_jump kind);
+void ir_ras_push(struct ir_block *b, uint64_t return_pc);
+void ir_exit(struct ir_block *b);
+
+/* --- passes ------------------------------------------------------------------------------------------ */
+/* ir_verify(): types, operand order, one final exit. Returns 0, or -1 with a message in err. */
+int ir_verify(const struct ir_block *b, char *err, size_t errlen);
+/* ir_optimise(): GET/PUT forwarding, dead stores, dead code, constant folding, common subexpressions. In place. */
+void ir_optimise(struct ir_block *b);
+/* ir_print(): the text form (dbt/ir_text.c); out(ctx, line) is called for each line. */
+void ir_print(const struct ir_block *b, void (*out)(void *ctx, const char *line), void *ctx);
+/* ir_parse(): reads the text form (tests only). Returns 0, or -1 with a message in err. */
+int ir_parse(struct ir_block *b, const char *text, char *err, size_t errlen);
+/* ir_interpret(): executes the block on cpu, the oracle for every emitter test. Memory goes through
+ * mem_read()/mem_write() of mmu.h. Returns after writing the next guest pc to the state. */
+void ir_interpret(const struct ir_block *b, struct cpu *cpu);
+
+#endif

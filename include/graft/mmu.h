@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * mmu.h: guest memory as the engine sees it, and the contract of a memory
+ * strategy (dbt/mmu/window.c, dbt/mmu/soft.c; listed in dbt/mmu/mmu.def).
+ *
+ * An access goes three ways, fastest first:
+ *  1. code that the strategy emitted: a probe, then a host load or store;
+ *  2. the access's out-of-line stub: calls mmu_slow_*(). Reached when the probe
+ *     fails, or by the trap handler when the host access faulted (the backend's
+ *     table maps the faulting host pc to the stub: nothing else needs decoding);
+ *  3. mmu_slow_*() walks the guest's tables, performs the access (RAM, device),
+ *     fills the strategy's structures for next time, or raises the guest abort.
+ */
+#ifndef GRAFT_MMU_H
+#define GRAFT_MMU_H
+
+#include "graft/cpu.h"
+
+struct asm_buf;
+struct asm_label;
+
+enum mmu_access { MMU_READ, MMU_WRITE, MMU_FETCH };
+
+/* What a guest page-table walk found (guest_ops.walk). */
+struct walk {
+    struct gpa pa;       /* of the exact address asked for */
+    uint8_t page_shift;  /* size of the guest's mapping: 12, 21, 30, 39 */
+    bool read, write, exec; /* what the regime asked for may do */
+    bool device;         /* Device memory: no unaligned or speculative access */
+    bool global;         /* not tagged by ASID */
+    uint32_t fault;      /* 0, or the guest's own fault code (Arm: DFSC/IFSC; 0 is never a fault there) */
+    uint8_t level;
+    const uint64_t *table; /* the last table read and the index in it, for filling neighbours; NULL if none */
+    uint16_t index;
+};
+
+/* An address space as a strategy keys it: windows and views with equal root and asid may be reused. */
+struct mmu_space {
+    uint64_t root; /* guest-chosen identity, e.g. TTBR base | flags; equal = same translations */
+    uint32_t asid;
+};
+
+/* --- access from C helpers (dbt/mmu/access.c). Unwind with a guest abort when not allowed. ------------ */
+/* size: log2 of bytes, 0 .. 3 (16-byte accesses through vscratch: _128). regime: 0 .. REGIMES-1.
+ * flags: IR_MEM_*. Any alignment, any page crossing, device or RAM. */
+uint64_t mem_read(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime, unsigned flags);
+void mem_write(struct cpu *cpu, uint64_t va, uint64_t value, unsigned size, unsigned regime, unsigned flags);
+void mem_read_128(struct cpu *cpu, uint64_t va, v128 *value, unsigned regime, unsigned flags);
+void mem_write_128(struct cpu *cpu, uint64_t va, const v128 *value, unsigned regime, unsigned flags);
+/* mem_host(): a host pointer to size bytes (log2, naturally aligned) of RAM for an atomic operation; raises the abort
+ * or an alignment fault; never NULL. */
+void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime);
+/* mem_fetch(): where the code at va is: host pointer, guest-physical address. Raises the instruction abort. */
+const void *mem_fetch(struct cpu *cpu, uint64_t va, struct gpa *pa);
+/* mem_probe(): walks for an access without raising; false if it would abort. */
+bool mem_probe(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w);
+/* ram_ptr(): RAM at a guest-physical address, NULL if [pa, pa+len) is not all RAM. */
+void *ram_ptr(const struct cpu *cpu, struct gpa pa, uint64_t len);
+
+/* --- slow path of emitted accesses. desc packs the access: see MMU_DESC. site: value the probe recorded. ---- */
+#define MMU_DESC(size, regime, flags) ((uint32_t)((size) | (regime) << 4 | (flags) << 8))
+#define MMU_DESC_SIZE(d) ((d)&15)
+#define MMU_DESC_REGIME(d) ((d) >> 4 & 15)
+#define MMU_DESC_FLAGS(d) ((d) >> 8 & 255)
+uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc, void *site); /* zero-extended; size 4: result in vscratch[0] */
+void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site); /* size 4: value in vscratch[0] */
+uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site); /* kind in desc bits 16.. */
+uint64_t mmu_slow_cas(struct cpu *cpu, uint64_t va, uint64_t expected, uint64_t value, uint32_t desc, void *site);
+
+/* --- invalidation, called by the guest's TLBI and system registers ------------------------------------ */
+enum mmu_inval_kind { MMU_INVAL_ALL, MMU_INVAL_ASID, MMU_INVAL_VA, MMU_INVAL_VA_ASID };
+struct mmu_inval {
+    enum mmu_inval_kind kind;
+    uint64_t va;   /* page address */
+    uint32_t asid;
+};
+/* mmu_invalidate(): this vCPU's translations. Takes effect at the latest at mmu_sync(). */
+void mmu_invalidate(struct cpu *cpu, const struct mmu_inval *inv);
+/* mmu_sync(): completes what mmu_invalidate() left for the barrier (host TLB flushes). */
+void mmu_sync(struct cpu *cpu);
+/* mmu_context_changed(): the guest wrote a translation register, or its exception level, PAN ... changed: recomputes
+ * cpu->regime and cpu->views[]. Cheap when nothing changed. */
+void mmu_context_changed(struct cpu *cpu);
+/* mmu_protect_code(): the page is about to hold translated code: writes to it must reach engine_code_written(). */
+void mmu_protect_code(struct cpu *cpu, struct gpa page);
+
+/* --- a view: what translated code reaches through GS ---------------------------------------------------- */
+#define JUMP_CACHE_BITS 10
+struct jump_cache_entry {
+    uint64_t pc;  /* guest pc; the empty entry is ~0 */
+    void *host;   /* its block's entry */
+};
+struct view {
+    struct jump_cache_entry jump_cache[1 << JUMP_CACHE_BITS]; /* index: jump_cache_index(pc) */
+    struct mmu_space lo, hi;
+    uint32_t regime;
+    uint32_t has_code;  /* the jump cache is not empty */
+    uint64_t stamp;     /* for replacement */
+    /* strategy's part follows */
+};
+static inline unsigned jump_cache_index(uint64_t pc) {
+    return (unsigned)(pc >> 2) & ((1u << JUMP_CACHE_BITS) - 1);
+}
+
+/* --- a strategy --------------------------------------------------------------------------------------------- */
+/* One access to emit. After emit_probe() the host operand is [base + index + disp], or [base + disp] if index is
+ * MMU_NO_INDEX. The probe may clobber host flags, tmp0 and tmp1 and nothing else. */
+#define MMU_NO_INDEX 0xff
+struct mmu_probe {
+    /* in */
+    uint8_t base;        /* host register with the guest virtual address; preserved */
+    uint8_t tmp0, tmp1;  /* free host registers */
+    int32_t disp;
+    uint8_t size;        /* log2 bytes */
+    bool write;
+    uint8_t regime;
+    bool current;        /* regime is the block's own: the view is at GS; else at cpu->views[regime] */
+    bool align;          /* go slow if the address is not a multiple of the size */
+    uint64_t hint;       /* a likely address, 0 if unknown */
+    struct asm_label *slow; /* jump here if the fast access cannot be done */
+    /* out */
+    uint8_t index;       /* tmp0, tmp1 or MMU_NO_INDEX */
+    uint32_t site;       /* code offset that the stub passes back to mmu_slow_*() as site */
+    bool covers_nearby;  /* true: another access of the same base, |disp| < 32 KiB, may use the same operand base */
+};
+struct mmu_ops {
+    const char *name;
+    const char *about;     /* one line for --help */
+    bool needs_paging;
+    void (*init)(struct cpu *cpu);
+    size_t (*view_bytes)(void); /* of the strategy's part of a view */
+    void (*view_init)(struct cpu *cpu, struct view *v); /* a fresh or recycled view, spaces and regime set */
+    /* fill(): an access was allowed by this walk: make the next one fast, if possible. */
+    void (*fill)(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_access access, const struct walk *w);
+    /* miss(): the probe at site failed for va; called before the walk. May rewrite the site's prediction. */
+    void (*miss)(struct cpu *cpu, uint64_t va, unsigned regime, void *site);
+    void (*invalidate)(struct cpu *cpu, const struct mmu_inval *inv);
+    void (*sync)(struct cpu *cpu);
+    void (*protect)(struct cpu *cpu, struct gpa page);   /* revoke write access to that page everywhere on this vCPU */
+    void (*emit_probe)(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
+};
+extern const struct mmu_ops *const mmu_strategies[]; /* indexed by enum abi_mmu */
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * rt.h: runtime services, everything that differs between the engine in the VM
+ * (dbt/rt/vm) and the engine as a library in a process (dbt/rt/user).
+ */
+#ifndef GRAFT_RT_H
+#define GRAFT_RT_H
+
+#include "graft/cpu.h"
+
+/* engine_main(): the life of a vCPU (dbt/engine.c). Called by the runtime on the vCPU's own stack. Does not return in
+ * the VM; in-process it returns after rt_call() of a call that "does not return" unwound it. */
+void engine_main(const struct abi_boot *boot, unsigned vcpu);
+
+/* rt_call(): a call to the monitor (enum abi_call); arguments and results in cpu->abi. In the VM an OUT to port
+ * RT_PORT_CALL, in-process a function pointer. */
+void rt_call(struct cpu *cpu, enum abi_call call);
+#define RT_PORT_CALL 0x510
+/* rt_doorbell(): rings doorbell n (enum abi_doorbell); a write to ABI_VA_DOORBELL + 8 * n in the VM. */
+void rt_doorbell(struct cpu *cpu, unsigned n);
+/* rt_ticks(): the host's time-stamp counter. */
+static inline uint64_t rt_ticks(void) {
+    uint32_t lo, hi;
+    __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+    return (uint64_t)hi << 32 | lo;
+}
+/* rt_set_view(): makes v the GS base of this thread or vCPU. */
+void rt_set_view(struct view *v);
+
+/* Host page tables, VM only (in-process: rt_has_paging() is false and the others must not be called). */
+bool rt_has_paging(void);
+/* rt_pt_alloc(): a zeroed page-table page of this vCPU; NULL when the pool is empty. *pa: what a PTE holds. */
+uint64_t *rt_pt_alloc(struct cpu *cpu, uint64_t *pa);
+void rt_pt_free(struct cpu *cpu, uint64_t *page);
+uint64_t *rt_pt_at(struct cpu *cpu, uint64_t pa); /* the page-table page at that VM-physical address */
+uint64_t *rt_pml4(struct cpu *cpu);               /* this vCPU's root: 512 entries, slot 0 is the engine's */
+void rt_flush_page(struct cpu *cpu, uint64_t host_va); /* INVLPG in the ring 0 stub */
+void rt_flush_all(struct cpu *cpu);                    /* CR3 reload in the ring 0 stub */
+
+/* rt_log(): printf subset (%s %d %u %x %llx %lx %p %c, width and 0) to the monitor's log; topic: ABI_LOG_* or 0. */
+void rt_log(struct cpu *cpu, uint32_t topic, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* rt_panic(): a broken invariant of the engine: reports guest pc, dumps the block, stops the machine. */
+_Noreturn void rt_panic(struct cpu *cpu, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* rt_snprintf(): the formatter behind both (dbt/rt/format.c). */
+int rt_snprintf(char *buf, size_t len, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Freestanding string functions: dbt/rt/vm/string.c in the VM, libc's in-process. */
+void *memcpy(void *, const void *, size_t);
+void *memmove(void *, const void *, size_t);
+void *memset(void *, int, size_t);
+int memcmp(const void *, const void *, size_t);
+size_t strlen(const char *);
+
+#endif
