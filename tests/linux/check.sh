@@ -117,8 +117,14 @@ check_net() {
         skipped net "no eth0"
         return
     fi
-    if udhcpc -q -n -i eth0 -s /scripts/udhcpc >/tmp/udhcpc 2>&1; then ok net-dhcp; else fail net-dhcp; fi
-    if ping -c 3 -W 5 10.0.2.2 >/dev/null 2>&1; then ok net-ping; else fail net-ping; fi
+    ifconfig lo up
+    ifconfig eth0 up
+    if timeout 30 udhcpc -q -n -t 10 -T 1 -i eth0 -s /scripts/udhcpc >/tmp/udhcpc 2>&1 </dev/null; then
+        ok net-dhcp
+    else
+        fail net-dhcp "$(tail -n 1 /tmp/udhcpc)"
+    fi
+    if timeout 30 ping -c 3 -W 5 10.0.2.2 >/dev/null 2>&1; then ok net-ping; else fail net-ping; fi
 }
 
 check_rng() {
