@@ -39,8 +39,20 @@ qemu_command() {
         -accel tcg -nodefaults -display none -serial mon:stdio -no-reboot
         -global virtio-mmio.force-legacy=false -device virtio-rng-device
         -kernel "$KERNEL" -initrd "$INITRD" -append "$APPEND")
-    [ -z "$DRIVE" ] || CMD+=(-drive "file=$DRIVE,if=none,format=raw,id=disk0" -device virtio-blk-device,drive=disk0)
-    [ "$NET" = none ] || CMD+=(-netdev user,id=net0 -device virtio-net-device,netdev=net0)
+    [ -z "$DRIVE" ] || CMD+=(-drive "file=$DRIVE,if=none,format=raw,id=disk0" -device "virtio-blk-device,drive=disk0")
+    [ "$NET" = none ] || CMD+=(-netdev "user,id=net0" -device "virtio-net-device,netdev=net0")
+}
+
+# Ends the script when this machine cannot run PEER; fetches QEMU if that is it.
+require_peer() {
+    case $PEER in
+    graft)
+        [ -x "$GRAFT" ] || die "no $GRAFT (build it first)"
+        if [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then skip "no usable /dev/kvm"; fi
+        ;;
+    qemu) "$GRAFT_ROOT/scripts/fetch-qemu" ;;
+    *) usage_error "unknown peer '$PEER' (graft or qemu)" ;;
+    esac
 }
 
 # run_logged LOG SECONDS: runs CMD without a terminal; its output goes to LOG
@@ -70,6 +82,8 @@ verdict() {
     fi
 }
 
+quote_ere() { printf '%s' "$1" | sed 's/[][.+*?(){}|^$\\]/\\&/g'; }
+
 # The lines of tests/linux/expected have to be there, in that order. @SMP@ and
 # @VERSION@ stand for this guest's values.
 judge_expected() {
@@ -77,7 +91,7 @@ judge_expected() {
     while IFS= read -r pattern; do
         case $pattern in '' | '#'*) continue ;; esac
         pattern=${pattern//@SMP@/$SMP}
-        pattern=${pattern//@VERSION@/$version}
+        pattern=${pattern//@VERSION@/$(quote_ere "$version")}
         hit=$(tail -n "+$((at + 1))" "$log" | grep -anEm1 -- "$pattern" | cut -d: -f1 || true)
         if [ -n "$hit" ]; then
             at=$((at + hit))
