@@ -2,7 +2,7 @@
  * Copyright The Graft Authors */
 /*
  * device.h: the contract of a device in the monitor. A device is one file in
- * devices/ with a struct device_ops, and a line in devices/devices.def.
+ * devices/ with a struct device_ops and a creation function, declared below.
  * Devices see this header and libc; never KVM, never the engine.
  *
  * Everything runs under the machine's device lock, in a vCPU's thread (register

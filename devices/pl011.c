@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * pl011.c: Arm PrimeCell UART (DDI 0183). As on QEMU's virt it prints even
+ * before it is enabled. Data writes are posted and FR is read from memory, so
+ * that printing costs no exit.
+ */
+#include "graft/device.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    UART_DR = 0x00, UART_RSR = 0x04, UART_FR = 0x18, UART_ILPR = 0x20, UART_IBRD = 0x24, UART_FBRD = 0x28,
+    UART_LCRH = 0x2c, UART_CR = 0x30, UART_IFLS = 0x34, UART_IMSC = 0x38, UART_RIS = 0x3c, UART_MIS = 0x40,
+    UART_ICR = 0x44, UART_DMACR = 0x48, UART_PERIPH_ID0 = 0xfe0,
+};
+#define FR_TXFE 0x80u
+#define FR_RXFF 0x40u
+#define FR_RXFE 0x10u
+#define INT_RX 0x10u
+#define INT_TX 0x20u
+#define INT_RT 0x40u
+#define INT_ALL 0x7ffu
+#define LCRH_FEN 0x10u
+#define CR_LBE 0x80u
+#define RX_DEPTH 16
+
+struct pl011 {
+    struct device dev;
+    struct chardev *chardev;
+    _Atomic uint32_t *fr; /* the shadow register that guests read FR from */
+    uint8_t rx[RX_DEPTH];
+    unsigned rx_first, rx_count;
+    uint32_t ilpr, ibrd, fbrd, lcrh, cr, ifls, imsc, ris, dmacr, rsr;
+};
+
+static const uint8_t peripheral_id[8] = {0x11, 0x10, 0x14, 0x00, 0x0d, 0xf0, 0x05, 0xb1};
+
+static struct pl011 *pl011_of(struct device *d) {
+    return CONTAINER_OF(d, struct pl011, dev);
+}
+
+static unsigned rx_depth(const struct pl011 *u) {
+    return u->lcrh & LCRH_FEN ? RX_DEPTH : 1;
+}
+
+/* Bytes in the receive FIFO at which the receive interrupt is raised (UARTIFLS.RXIFLSEL). */
+static unsigned rx_trigger(const struct pl011 *u) {
+    static const uint8_t level[8] = {2, 4, 8, 12, 14, 14, 14, 14};
+    return u->lcrh & LCRH_FEN ? level[u->ifls >> 3 & 7] : 1;
+}
+
+static void pl011_update(struct pl011 *u) {
+    uint32_t fr = FR_TXFE;
+    if (u->rx_count == 0)
+        fr |= FR_RXFE;
+    if (u->rx_count >= rx_depth(u))
+        fr |= FR_RXFF;
+    *u->fr = fr;
+    machine_set_irq(&u->dev, (u->ris & u->imsc) != 0);
+}
+
+static bool rx_push(struct pl011 *u, uint8_t byte) {
+    if (u->rx_count >= rx_depth(u))
+        return false;
+    u->rx[(u->rx_first + u->rx_count++) % RX_DEPTH] = byte;
+    if (u->rx_count >= rx_trigger(u))
+        u->ris |= INT_RX;
+    u->ris |= INT_RT; /* the line is idle after each burst, as far as a guest can tell */
+    return true;
+}
+
+static size_t pl011_input(void *arg, const uint8_t *buf, size_t len) {
+    struct pl011 *u = arg;
+    size_t taken = 0;
+    while (taken < len && rx_push(u, buf[taken]))
+        taken++;
+    pl011_update(u);
+    return taken;
+}
+
+static uint32_t read_data(struct pl011 *u) {
+    uint32_t byte = u->rx[u->rx_first % RX_DEPTH];
+    if (u->rx_count) {
+        u->rx_first = (u->rx_first + 1) % RX_DEPTH;
+        u->rx_count--;
+    }
+    if (u->rx_count < rx_trigger(u))
+        u->ris &= ~INT_RX;
+    if (u->rx_count == 0)
+        u->ris &= ~INT_RT;
+    pl011_update(u);
+    chardev_more(u->chardev);
+    return byte;
+}
+
+static void write_data(struct pl011 *u, uint8_t byte) {
+    if (u->cr & CR_LBE)
+        rx_push(u, byte);
+    else
+        chardev_write(u->chardev, &byte, 1);
+    u->ris |= INT_TX;
+    pl011_update(u);
+}
+
+static uint64_t pl011_read(struct device *d, uint64_t offset, unsigned bytes) {
+    struct pl011 *u = pl011_of(d);
+    (void)bytes;
+    if (offset >= UART_PERIPH_ID0 && offset < 0x1000)
+        return peripheral_id[(offset - UART_PERIPH_ID0) / 4];
+    switch (offset) {
+    case UART_DR: return read_data(u);
+    case UART_RSR: return u->rsr;
+    case UART_FR: return *u->fr;
+    case UART_ILPR: return u->ilpr;
+    case UART_IBRD: return u->ibrd;
+    case UART_FBRD: return u->fbrd;
+    case UART_LCRH: return u->lcrh;
+    case UART_CR: return u->cr;
+    case UART_IFLS: return u->ifls;
+    case UART_IMSC: return u->imsc;
+    case UART_RIS: return u->ris;
+    case UART_MIS: return u->ris & u->imsc;
+    case UART_DMACR: return u->dmacr;
+    default: return 0;
+    }
+}
+
+static void pl011_write(struct device *d, uint64_t offset, uint64_t value, unsigned bytes) {
+    struct pl011 *u = pl011_of(d);
+    uint32_t v = (uint32_t)value;
+    (void)bytes;
+    switch (offset) {
+    case UART_DR: write_data(u, (uint8_t)v); return;
+    case UART_RSR: u->rsr = 0; break;
+    case UART_ILPR: u->ilpr = v & 0xff; break;
+    case UART_IBRD: u->ibrd = v & 0xffff; break;
+    case UART_FBRD: u->fbrd = v & 0x3f; break;
+    case UART_LCRH:
+        if ((u->lcrh ^ v) & LCRH_FEN)
+            u->rx_first = u->rx_count = 0; /* switching the FIFO mode empties it */
+        u->lcrh = v & 0xff;
+        break;
+    case UART_CR: u->cr = v & 0xffff; break;
+    case UART_IFLS: u->ifls = v & 0x3f; break;
+    case UART_IMSC: u->imsc = v & INT_ALL; break;
+    case UART_ICR: u->ris &= ~v; break;
+    case UART_DMACR: u->dmacr = v & 7; break;
+    default: return;
+    }
+    pl011_update(u);
+    chardev_more(u->chardev);
+}
+
+static void pl011_reset(struct device *d) {
+    struct pl011 *u = pl011_of(d);
+    u->ilpr = u->ibrd = u->fbrd = u->lcrh = u->imsc = u->ris = u->dmacr = u->rsr = 0;
+    u->cr = 0x300; /* TXE, RXE */
+    u->ifls = 0x12;
+    u->rx_first = u->rx_count = 0;
+    pl011_update(u);
+}
+
+static void pl011_destroy(struct device *d) {
+    free(pl011_of(d));
+}
+
+static const struct device_ops pl011_ops = {
+    .name = "pl011", .read = pl011_read, .write = pl011_write, .reset = pl011_reset, .destroy = pl011_destroy,
+};
+
+struct device *pl011_create(struct machine *m, uint64_t gpa, unsigned spi, struct chardev *c) {
+    struct pl011 *u = calloc(1, sizeof(*u));
+    if (!u)
+        return NULL;
+    u->dev = (struct device){.ops = &pl011_ops, .machine = m, .gpa = gpa, .size = 0x1000, .spi = spi, .virtio_slot = -1};
+    u->chardev = c;
+    machine_post_writes(&u->dev, UART_DR, 4);
+    u->fr = machine_shadow(&u->dev, UART_FR);
+    pl011_reset(&u->dev);
+    chardev_listen(c, pl011_input, u);
+    return &u->dev;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * virtio.h: what the virtio devices share: the MMIO transport (virtio_mmio.c,
+ * Virtio 1.2 section 4.2) and split virtqueues (virtqueue.c, section 2.7).
+ *
+ * Everything in guest memory is hostile: rings are read once, with bounds
+ * checks; a broken ring sets DEVICE_NEEDS_RESET and stops the device.
+ */
+#ifndef GRAFT_VIRTIO_H
+#define GRAFT_VIRTIO_H
+
+#include "graft/device.h"
+
+#define VIRTIO_MAX_QUEUES 4
+#define VIRTQ_MAX_SIZE 256
+#define VIRTQ_MAX_SEGMENTS 130 /* data segments of one request: seg_max 128 + header + status */
+#define VIRTIO_CONFIG_BYTES 64
+
+#define VIRTIO_ID_NET 1
+#define VIRTIO_ID_BLOCK 2
+#define VIRTIO_ID_CONSOLE 3
+#define VIRTIO_ID_RNG 4
+
+#define VIRTIO_F_INDIRECT_DESC BIT(28)
+#define VIRTIO_F_EVENT_IDX BIT(29)
+#define VIRTIO_F_VERSION_1 BIT(32)
+
+struct virtio;
+
+/* A device type: what differs between block, net, ... */
+struct virtio_type {
+    const char *name;
+    uint32_t device_id;
+    unsigned queues;
+    uint64_t features; /* beside VERSION_1, INDIRECT_DESC and EVENT_IDX */
+    void (*notify)(struct virtio *v, unsigned queue); /* the driver made buffers available */
+    void (*reset)(struct virtio *v);                  /* forget requests in flight; may be NULL */
+    void (*destroy)(struct virtio *v);
+};
+
+struct virtq {
+    uint64_t desc, avail, used; /* guest-physical */
+    uint16_t num;               /* power of two, 1 .. VIRTQ_MAX_SIZE */
+    bool ready;
+    uint16_t next_avail, next_used, signalled_used;
+    bool signalled_valid;
+};
+
+struct virtio {
+    struct device dev;
+    const struct virtio_type *type;
+    uint8_t config[VIRTIO_CONFIG_BYTES];
+    unsigned config_bytes;
+    uint32_t config_generation;
+    uint32_t device_features_sel, driver_features_sel, queue_sel, status;
+    uint64_t features_offered, features; /* offered by the device, accepted by the driver */
+    struct virtq queue[VIRTIO_MAX_QUEUES];
+};
+
+struct virtq_segment {
+    uint64_t gpa;
+    uint32_t len; /* guest_ram(gpa, len) was checked */
+};
+/* A request: first the segments the device reads, then those that it writes. */
+struct virtq_request {
+    uint16_t head;
+    unsigned out_count, in_count;
+    uint64_t out_bytes, in_bytes;
+    struct virtq_segment out[VIRTQ_MAX_SEGMENTS], in[VIRTQ_MAX_SEGMENTS];
+};
+
+/* virtio_init(): fills v->dev and makes the device ready to be added to the bus. */
+void virtio_init(struct virtio *v, const struct virtio_type *type, struct machine *m, uint64_t gpa, unsigned spi, int slot);
+/* virtio_config_changed(): config was altered: tells the driver. */
+void virtio_config_changed(struct virtio *v);
+/* virtio_broken(): the driver broke the protocol: DEVICE_NEEDS_RESET. */
+void virtio_broken(struct virtio *v);
+static inline bool virtio_has(const struct virtio *v, uint64_t feature) { return (v->features & feature) != 0; }
+
+/* virtq_pop(): the next available request. Returns 1, 0 if there is none, -1 after virtio_broken(). */
+int virtq_pop(struct virtio *v, struct virtq *q, struct virtq_request *r);
+/* virtq_push(): the request is done, written bytes were stored into its in segments. */
+void virtq_push(struct virtio *v, struct virtq *q, uint16_t head, uint32_t written);
+/* virtq_unpop(): gives the request just popped back. */
+void virtq_unpop(struct virtq *q);
+/* virtq_interrupt(): after a batch of pushes: interrupts the driver if it asked for that. */
+void virtq_interrupt(struct virtio *v, struct virtq *q);
+/* virtq_read(), virtq_write(): copy from the out / to the in segments at a byte offset; return bytes copied. */
+size_t virtq_read(struct virtio *v, const struct virtq_request *r, uint64_t offset, void *buf, size_t len);
+size_t virtq_write(struct virtio *v, const struct virtq_request *r, uint64_t offset, const void *buf, size_t len);
+
+#endif

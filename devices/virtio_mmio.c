@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * virtio_mmio.c: the MMIO transport, version 2 (Virtio 1.2, section 4.2.2).
+ * InterruptStatus, InterruptACK and QueueNotify are normally served by the
+ * engine without an exit; the cases here are for accesses that reach the monitor.
+ */
+#include "devices/virtio.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MAGIC = 0x000, VERSION = 0x004, DEVICE_ID = 0x008, VENDOR_ID = 0x00c, DEVICE_FEATURES = 0x010,
+    DEVICE_FEATURES_SEL = 0x014, DRIVER_FEATURES = 0x020, DRIVER_FEATURES_SEL = 0x024, QUEUE_SEL = 0x030,
+    QUEUE_NUM_MAX = 0x034, QUEUE_NUM = 0x038, QUEUE_READY = 0x044, QUEUE_NOTIFY = 0x050, INTERRUPT_STATUS = 0x060,
+    INTERRUPT_ACK = 0x064, STATUS = 0x070, QUEUE_DESC_LOW = 0x080, QUEUE_DESC_HIGH = 0x084, QUEUE_DRIVER_LOW = 0x090,
+    QUEUE_DRIVER_HIGH = 0x094, QUEUE_DEVICE_LOW = 0x0a0, QUEUE_DEVICE_HIGH = 0x0a4, CONFIG_GENERATION = 0x0fc, CONFIG = 0x100,
+};
+#define STATUS_FEATURES_OK 8
+#define STATUS_DRIVER_OK 4
+#define STATUS_NEEDS_RESET 64
+#define MAGIC_VALUE 0x74726976 /* "virt" */
+#define VENDOR_VALUE 0x54465247 /* "GRFT" */
+
+static struct virtio *virtio_of(struct device *d) {
+    return CONTAINER_OF(d, struct virtio, dev);
+}
+
+static struct virtq *selected(struct virtio *v) {
+    return v->queue_sel < v->type->queues ? &v->queue[v->queue_sel] : NULL;
+}
+
+void virtio_broken(struct virtio *v) {
+    v->status |= STATUS_NEEDS_RESET;
+    for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
+        v->queue[i].ready = false;
+    virtio_config_changed(v);
+}
+
+void virtio_config_changed(struct virtio *v) {
+    v->config_generation++;
+    if (v->status & STATUS_DRIVER_OK)
+        machine_virtio_interrupt(&v->dev, 2);
+}
+
+static void virtio_reset(struct device *d) {
+    struct virtio *v = virtio_of(d);
+    v->status = 0;
+    v->features = 0;
+    v->device_features_sel = v->driver_features_sel = v->queue_sel = 0;
+    memset(v->queue, 0, sizeof(v->queue));
+    machine_virtio_ack(d, ~0u);
+    if (v->type->reset)
+        v->type->reset(v);
+}
+
+static void queue_notify(struct virtio *v, uint64_t queue) {
+    if (queue < v->type->queues && v->status & STATUS_DRIVER_OK && !(v->status & STATUS_NEEDS_RESET))
+        v->type->notify(v, (unsigned)queue);
+}
+
+static void virtio_notify(struct device *d, uint64_t queues) {
+    struct virtio *v = virtio_of(d);
+    for (unsigned q = 0; q < v->type->queues; q++)
+        if (queues >> q & 1)
+            queue_notify(v, q);
+}
+
+static uint64_t config_read(const struct virtio *v, uint64_t offset, unsigned bytes) {
+    uint64_t value = 0;
+    if (offset + bytes <= v->config_bytes)
+        memcpy(&value, v->config + offset, bytes);
+    return value;
+}
+
+static uint64_t virtio_read(struct device *d, uint64_t offset, unsigned bytes) {
+    struct virtio *v = virtio_of(d);
+    struct virtq *q = selected(v);
+    if (offset >= CONFIG)
+        return config_read(v, offset - CONFIG, bytes);
+    if (bytes != 4)
+        return 0;
+    switch (offset) {
+    case MAGIC: return MAGIC_VALUE;
+    case VERSION: return 2;
+    case DEVICE_ID: return v->type->device_id;
+    case VENDOR_ID: return VENDOR_VALUE;
+    case DEVICE_FEATURES: return v->device_features_sel < 2 ? (uint32_t)(v->features_offered >> 32 * v->device_features_sel) : 0;
+    case QUEUE_NUM_MAX: return q ? VIRTQ_MAX_SIZE : 0;
+    case QUEUE_READY: return q && q->ready;
+    case INTERRUPT_STATUS: return machine_virtio_status(d);
+    case STATUS: return v->status;
+    case CONFIG_GENERATION: return v->config_generation;
+    default: return 0;
+    }
+}
+
+static void set_low(uint64_t *reg, uint32_t value) {
+    *reg = (*reg & ~UINT64_C(0xffffffff)) | value;
+}
+
+static void set_high(uint64_t *reg, uint32_t value) {
+    *reg = (*reg & UINT64_C(0xffffffff)) | (uint64_t)value << 32;
+}
+
+static bool is_queue_size(uint32_t n) {
+    return n && n <= VIRTQ_MAX_SIZE && (n & (n - 1)) == 0;
+}
+
+static void queue_write(struct virtq *q, uint64_t offset, uint32_t value) {
+    if (offset == QUEUE_READY) {
+        q->ready = (value & 1) && is_queue_size(q->num);
+        if (q->ready)
+            q->next_avail = q->next_used = 0, q->signalled_valid = false;
+        return;
+    }
+    if (q->ready) /* the driver must not move a live queue */
+        return;
+    switch (offset) {
+    case QUEUE_NUM: q->num = is_queue_size(value) ? (uint16_t)value : 0; break;
+    case QUEUE_DESC_LOW: set_low(&q->desc, value); break;
+    case QUEUE_DESC_HIGH: set_high(&q->desc, value); break;
+    case QUEUE_DRIVER_LOW: set_low(&q->avail, value); break;
+    case QUEUE_DRIVER_HIGH: set_high(&q->avail, value); break;
+    case QUEUE_DEVICE_LOW: set_low(&q->used, value); break;
+    case QUEUE_DEVICE_HIGH: set_high(&q->used, value); break;
+    default: break;
+    }
+}
+
+static void status_write(struct virtio *v, uint32_t value) {
+    if (value == 0) {
+        virtio_reset(&v->dev);
+        return;
+    }
+    /* FEATURES_OK is refused without VERSION_1: there is no legacy mode, nor for features that were not offered. */
+    if (value & STATUS_FEATURES_OK && (!virtio_has(v, VIRTIO_F_VERSION_1) || v->features & ~v->features_offered))
+        value &= ~(uint32_t)STATUS_FEATURES_OK;
+    v->status = (value & 0xff) | (v->status & STATUS_NEEDS_RESET);
+}
+
+static void virtio_write(struct device *d, uint64_t offset, uint64_t value64, unsigned bytes) {
+    struct virtio *v = virtio_of(d);
+    struct virtq *q = selected(v);
+    uint32_t value = (uint32_t)value64;
+    if (bytes != 4 || offset >= CONFIG) /* no device here has writable configuration */
+        return;
+    switch (offset) {
+    case DEVICE_FEATURES_SEL: v->device_features_sel = value; break;
+    case DRIVER_FEATURES_SEL: v->driver_features_sel = value; break;
+    case DRIVER_FEATURES:
+        if (v->status & STATUS_FEATURES_OK || v->driver_features_sel > 1)
+            break;
+        if (v->driver_features_sel)
+            set_high(&v->features, value);
+        else
+            set_low(&v->features, value);
+        break;
+    case QUEUE_SEL: v->queue_sel = value; break;
+    case QUEUE_NOTIFY: queue_notify(v, value); break;
+    case INTERRUPT_ACK: machine_virtio_ack(d, value); break;
+    case STATUS: status_write(v, value); break;
+    default:
+        if (q)
+            queue_write(q, offset, value);
+    }
+}
+
+static void virtio_destroy(struct device *d) {
+    struct virtio *v = virtio_of(d);
+    v->type->destroy(v);
+}
+
+void virtio_init(struct virtio *v, const struct virtio_type *type, struct machine *m, uint64_t gpa, unsigned spi, int slot) {
+    static const struct device_ops ops = {
+        .name = "virtio-mmio", .read = virtio_read, .write = virtio_write, .reset = virtio_reset, .notify = virtio_notify,
+        .destroy = virtio_destroy,
+    };
+    v->dev = (struct device){.ops = &ops, .machine = m, .gpa = gpa, .size = 0x200, .spi = spi, .virtio_slot = slot};
+    v->type = type;
+    v->features_offered = type->features | VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
+}
+
+/* --- an empty slot: the transport is there, DeviceID is 0 ------------------------------------- */
+
+static void empty_notify(struct virtio *v, unsigned queue) {
+    (void)v, (void)queue;
+}
+
+static void empty_destroy(struct virtio *v) {
+    free(v);
+}
+
+struct device *virtio_empty_create(struct machine *m, uint64_t gpa, unsigned spi, int slot) {
+    static const struct virtio_type type = {.name = "empty", .notify = empty_notify, .destroy = empty_destroy};
+    struct virtio *v = calloc(1, sizeof(*v));
+    if (!v)
+        return NULL;
+    virtio_init(v, &type, m, gpa, spi, slot);
+    v->features_offered = 0;
+    return &v->dev;
+}
