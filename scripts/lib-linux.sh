@@ -82,7 +82,7 @@ verdict() {
     fi
 }
 
-quote_ere() { printf '%s' "$1" | sed 's/[][.+*?(){}|^$\\]/\\&/g'; }
+quote_ere() { printf '%s' "$1" | sed 's/[].+*?(){}^$|[]/\\&/g'; }
 
 # The lines of tests/linux/expected have to be there, in that order. @SMP@ and
 # @VERSION@ stand for this guest's values.
