@@ -74,6 +74,8 @@ with_lock() {
 
 # --- Debian packages from a private apt state -------------------------------
 
+apt_etc=/etc/apt
+
 # Prints "URI KEYRING" of the Debian mirror that this host uses, KEYRING being
 # "-" when none is named. GRAFT_MIRROR overrides the URI.
 host_mirror() {
@@ -100,7 +102,7 @@ default_keyring() {
 
 mirror_from_deb822() {
     local f
-    for f in /etc/apt/sources.list.d/*.sources; do
+    for f in "$apt_etc"/sources.list.d/*.sources; do
         [ -r "$f" ] || continue
         grep -v '^#' "$f" | awk -v want="$1" '
             function finish(   i, n, s, ok) {
@@ -127,7 +129,7 @@ mirror_from_deb822() {
 }
 
 mirror_from_one_line() {
-    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | awk -v want="$1" '
+    cat "$apt_etc"/sources.list "$apt_etc"/sources.list.d/*.list 2>/dev/null | awk -v want="$1" '
         $1 == "deb" {
             key = "-"; i = 2
             if ($2 ~ /^\[/) {
@@ -168,14 +170,11 @@ private_apt() {
         -o "APT::Architecture=$arch" -o "APT::Architectures=$arch"
         -o Acquire::Check-Valid-Until=false -o Acquire::Languages=none -o Acquire::Retries=3
         -o APT::Sandbox::User=root -o Debug::NoLocking=true)
-    if [ -z "$(find "$state/lists" -maxdepth 1 -name '*Packages*' -mmin -720 -print -quit)" ]; then
-        # -mmin looks at the mirror's time stamps, so remember our own, too.
-        if [ -z "$(find "$state" -maxdepth 1 -name updated -mmin -720)" ]; then
-            apt-get "${APT[@]}" update >"$state/update.log" 2>&1 ||
-                { cat "$state/update.log" >&2; die "apt-get update ($name) failed"; }
-            touch "$state/updated"
-        fi
-    fi
+    # Lists of the last twelve hours will do.
+    if [ -n "$(find "$state" -maxdepth 1 -name updated -mmin -720)" ]; then return; fi
+    apt-get "${APT[@]}" update >"$state/update.log" 2>&1 ||
+        { cat "$state/update.log" >&2; die "apt-get update ($name) failed"; }
+    touch "$state/updated"
 }
 
 # apt_download DIR PACKAGE...: the .deb files of just these packages into DIR.
