@@ -26,7 +26,7 @@ fp_fn fp_add, fp_sub, fp_mul, fp_div, fp_sqrt, fp_fma /* a + b*c */, fp_max, fp_
 fp_fn fp_cmpeq, fp_cmpge, fp_cmpgt;             /* masks */
 fp_fn fp_rint;                                  /* round to integral, desc rounding, IR_FP_EXACT */
 fp_fn fp_to_s, fp_to_u, fp_from_s, fp_from_u;   /* lanes of the same size, fraction bits */
-fp_fn fp_widen, fp_narrow;                      /* lane = source lane size; n lanes */
+fp_fn fp_widen, fp_narrow; /* lane = source lane size; n lanes; flag IR_FP_EXACT: skip a size (half <-> double); IR_RN_ODD honoured */
 fp_fn fp_mulx, fp_recpe, fp_recps, fp_rsqrte, fp_rsqrts, fp_recpx; /* Arm's estimate and step functions */
 /* Scalars between a vector's lane 0 and an integer; desc bit 24 = 64-bit integer. */
 uint64_t fp_scalar_to_s(struct cpu *cpu, const v128 *a, uint32_t desc);
