@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * translate.c: from AArch64 code to IR, block by block. The instructions themselves are in trans_*.c.
+ *
+ * A block goes on past a conditional branch that is not taken, and follows a direct branch forward inside the page.
+ *
+ * SP alignment: a load or store through SP would need a call on the unlikely path only, which the IR does not have.
+ * The block leaves for pc | 2 instead if SP is misaligned. No instruction is there: translating that address gives
+ * a block that raises the right exception, SP alignment if the instruction before it is such an access and SP is
+ * indeed misaligned, else PC alignment.
+ */
+#include "guests/a64/a64.h"
+
+#include "a64_decode.h"
+
+#define MAX_EXITS 3     /* conditional exits that a block goes on past */
+#define MAX_INSNS 48
+#define MAX_COUNT 1000  /* IR instructions after which no other guest instruction is started */
+#define MAX_VCONSTS 32  /* the same of vector constants: an instruction uses fewer than the rest of the table */
+
+IR_HELPER(a64_helper_undefined, IR_HELPER_STATE);
+IR_HELPER(a64_helper_exception, IR_HELPER_STATE);
+
+/* By how often compiled code uses them: arguments and results, the stack, frame and link registers, then the
+ * callee-saved and scratch registers. */
+#define X(n) {offsetof(struct a64_cpu, x) + 8 * (n)}
+const struct guest_pin a64_gpr_pins[] = {
+    X(0),  X(1),  X(31), X(2),  X(19), X(3),  X(20), X(4),  X(21), X(29), X(5),  X(30), X(22), X(6),  X(8),  X(23),
+    X(7),  X(24), X(9),  X(10), X(25), X(11), X(12), X(26), X(16), X(17), X(13), X(14), X(27), X(15), X(28), X(18)};
+#undef X
+#define V(n) {offsetof(struct a64_cpu, v) + 16 * (n)}
+const struct guest_pin a64_vec_pins[] = {
+    V(0),  V(1),  V(2),  V(3),  V(4),  V(5),  V(6),  V(7),  V(16), V(17), V(18), V(19), V(20), V(21), V(22), V(23),
+    V(31), V(30), V(29), V(28), V(24), V(25), V(26), V(27), V(8),  V(9),  V(10), V(11), V(12), V(13), V(14), V(15)};
+#undef V
+const unsigned a64_gpr_pin_count = ARRAY_LEN(a64_gpr_pins), a64_vec_pin_count = ARRAY_LEN(a64_vec_pins);
+
+/* --- registers --------------------------------------------------------------------------------------------- */
+
+static irv get_reg(struct a64_trans *t, unsigned n, bool sf) {
+    return ir_get(t->b, sf ? IR_I64 : IR_I32, A64_X(n));
+}
+
+static void put_reg(struct a64_trans *t, unsigned n, irv v) {
+    if (ir_type_of(t->b, v) == IR_I32)
+        v = ir_op1(t->b, IR_ZEXT32, v);
+    ir_put(t->b, A64_X(n), v);
+}
+
+irv a64_get_x(struct a64_trans *t, unsigned n, bool sf) {
+    return n == 31 ? ir_const(t->b, sf ? IR_I64 : IR_I32, 0) : get_reg(t, n, sf);
+}
+
+void a64_put_x(struct a64_trans *t, unsigned n, irv v) {
+    if (n != 31)
+        put_reg(t, n, v);
+}
+
+irv a64_get_sp(struct a64_trans *t, unsigned n, bool sf) {
+    return get_reg(t, n, sf);
+}
+
+void a64_put_sp(struct a64_trans *t, unsigned n, irv v) {
+    if (n == 31)
+        t->sp_aligned = false;
+    put_reg(t, n, v);
+}
+
+void a64_writeback(struct a64_trans *t, unsigned rn, irv value, int64_t step) {
+    bool aligned = t->sp_aligned && step % 16 == 0;
+    a64_put_sp(t, rn, value);
+    if (rn == 31)
+        t->sp_aligned = aligned;
+}
+
+irv a64_get_v(struct a64_trans *t, unsigned n) {
+    return ir_get(t->b, IR_V128, A64_V(n));
+}
+
+void a64_put_v(struct a64_trans *t, unsigned n, irv v) {
+    ir_put(t->b, A64_V(n), v);
+}
+
+unsigned a64_mem_flags(struct a64_trans *t) {
+    return t->mode & A64_MODE_ALIGN ? IR_MEM_ALIGN : 0;
+}
+
+/* --- leaving the block ------------------------------------------------------------------------------------- */
+
+void a64_end(struct a64_trans *t) {
+    ir_put(t->b, A64_PC, ir_const(t->b, IR_I64, t->pc + 4));
+    ir_exit(t->b);
+    t->done = true;
+}
+
+void a64_raise(struct a64_trans *t, uint32_t esr, unsigned offset) {
+    ir_call(t->b, IR_NONE, &helper_a64_helper_exception, ir_const(t->b, IR_I64, esr), ir_const(t->b, IR_I64, offset), 0);
+    ir_exit(t->b);
+    t->done = true;
+}
+
+static void raise_undefined(struct a64_trans *t) {
+    ir_call(t->b, IR_NONE, &helper_a64_helper_undefined, ir_const(t->b, IR_I64, t->insn), 0, 0);
+    ir_exit(t->b);
+    t->done = true;
+}
+
+void a64_branch(struct a64_trans *t, uint64_t target) {
+    if (target > t->pc && target < t->limit && (target & 3) == 0) {
+        t->next = target;
+        return;
+    }
+    ir_goto(t->b, target);
+    t->done = true;
+}
+
+void a64_branch_if(struct a64_trans *t, irv cond, uint64_t target) {
+    ir_exit_if(t->b, cond, target);
+    /* Past a loop's end the code is colder: another block, if it is reached. */
+    if (target <= t->pc || ++t->exits >= MAX_EXITS) {
+        ir_goto(t->b, t->pc + 4);
+        t->done = true;
+    }
+}
+
+bool a64_fp_access(struct a64_trans *t) {
+    if (!(t->mode & A64_MODE_FP_TRAP))
+        return true;
+    a64_raise(t, A64_ESR(A64_EC_FP, 0x1e00000) /* CV = 1, COND = AL */, 0);
+    return false;
+}
+
+/* --- SP alignment -------------------------------------------------------------------------------------------- */
+
+/* sp_or_pc(): reached at pc | 2; a = 1 if the instruction at pc checks SP. */
+static uint64_t a64_helper_sp_or_pc(struct cpu *cpu, uint64_t checks_sp, uint64_t b, uint64_t c) {
+    if (checks_sp && (a64(cpu)->x[31] & 15) != 0)
+        return a64_helper_sp_align(cpu, 0, 0, 0);
+    return a64_helper_pc_align(cpu, a64(cpu)->pc | 2, 0, 0);
+}
+IR_HELPER(a64_helper_sp_or_pc, IR_HELPER_STATE);
+IR_HELPER(a64_helper_pc_align, IR_HELPER_STATE);
+
+irv a64_base(struct a64_trans *t, unsigned n) {
+    irv base = get_reg(t, n, true);
+    if (n == 31 && (t->mode & A64_MODE_SA) && !t->sp_aligned) {
+        irv low = ir_op2i(t->b, IR_AND, base, 15);
+        ir_exit_if(t->b, ir_cmp(t->b, IR_CMP_NE, low, ir_const(t->b, IR_I64, 0)), t->pc | 2);
+        t->sp_aligned = true;
+    }
+    return base;
+}
+
+/* Is it a load or store whose base register is SP? Prefetches and literals have none. */
+static bool checks_sp(uint32_t insn) {
+    bool load_store = (insn & 0x0a000000) == 0x08000000;
+    bool literal = (insn & 0x3b000000) == 0x18000000;
+    bool prefetch = (insn & 0xfec00000) == 0xf8800000;
+    return load_store && !literal && !prefetch && (insn >> 5 & 31) == 31;
+}
+
+static void translate_misaligned(struct a64_trans *t, const uint32_t *words) {
+    struct ir_block *b = t->b;
+    if ((b->pc & 3) == 2) {
+        uint32_t insn;
+        __builtin_memcpy(&insn, (const uint32_t *)((uintptr_t)words & ~(uintptr_t)3), sizeof insn);
+        ir_insn(b, b->pc & ~UINT64_C(3), insn);
+        bool checked = (t->mode & A64_MODE_SA) && checks_sp(insn);
+        ir_call(b, IR_NONE, &helper_a64_helper_sp_or_pc, ir_const(b, IR_I64, checked), 0, 0);
+    } else {
+        ir_insn(b, b->pc, 0);
+        ir_call(b, IR_NONE, &helper_a64_helper_pc_align, ir_const(b, IR_I64, b->pc), 0, 0);
+    }
+    ir_exit(b);
+    b->insns = 1;
+    b->guest_bytes = 4;
+}
+
+/* --- blocks -------------------------------------------------------------------------------------------------- */
+
+static void translate_insn(struct a64_trans *t) {
+    ir_insn(t->b, t->pc, t->insn);
+    if (t->mode & A64_MODE_IL)
+        a64_raise(t, A64_ESR(A64_EC_IL, 0), 0);
+    else if (!a64_dispatch(t, t->insn))
+        raise_undefined(t);
+}
+
+void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count, unsigned max_insns) {
+    struct a64_trans t = {.b = b, .cpu = (const struct a64_cpu *)cpu, .mode = b->mode, .pc = b->pc};
+    if (t.mode & A64_MODE_SOFTFP)
+        b->flags |= IR_BLOCK_SOFTFP;
+    if (UNLIKELY(b->pc & 3)) {
+        translate_misaligned(&t, words);
+        return;
+    }
+    uint64_t end = b->pc;
+    unsigned most = max_insns < MAX_INSNS ? max_insns : MAX_INSNS;
+    t.limit = b->pc + 4 * (uint64_t)count;
+    t.next = b->pc;
+    do {
+        t.pc = t.next;
+        t.next = t.pc + 4;
+        t.insn = words[(t.pc - b->pc) / 4];
+        translate_insn(&t);
+        b->insns++;
+        if (t.pc + 4 > end)
+            end = t.pc + 4;
+        if (!t.done && (b->insns >= most || t.next >= t.limit || b->count > MAX_COUNT || b->vconsts > MAX_VCONSTS)) {
+            ir_goto(b, t.next);
+            t.done = true;
+        }
+    } while (!t.done);
+    b->guest_bytes = (uint32_t)(end - b->pc);
+}
