@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * fuzz_decode.c: any words as AArch64 code, through the whole translator: decode, IR, optimiser, host code (which is not
+ * run). The IR must verify after each pass. The first four bytes choose the mode and where in its page the code lies.
+ */
+#include "graft/codegen.h"
+#include "guests/a64/a64.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define CODE_BYTES (4u << 20)
+#define MAX_WORDS 64
+#define PC_BASE UINT64_C(0xffff800008000000)
+
+/* A strategy whose accesses are always plain: what is emitted around them is the same. */
+static void plain_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
+    (void)a, (void)cpu;
+    p->index = MMU_NO_INDEX;
+    p->covers_nearby = true;
+}
+static const struct mmu_ops plain_ops = {.name = "plain", .emit_probe = plain_probe};
+
+static struct cpu *cpu;
+static struct codegen *cg;
+static struct ir_block *block;
+static struct code_out *out;
+static uint8_t *code;
+static size_t code_used;
+
+static void setup(void) {
+    cpu = aligned_alloc(4096, ABI_CPU_BYTES);
+    cg = aligned_alloc(64, ALIGN_UP(codegen_size(), 64));
+    block = malloc(sizeof(*block));
+    out = malloc(sizeof(*out));
+    code = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (!cpu || !cg || !block || !out || code == MAP_FAILED)
+        abort();
+    memset(cpu, 0, ABI_CPU_BYTES);
+    memset(cg, 0, codegen_size());
+    cpu->guest = &a64_guest;
+    code_used = codegen_init(cg, cpu, &plain_ops, code, CODE_BYTES);
+}
+
+static void must_verify(const char *pass) {
+    char err[160];
+    if (ir_verify(block, err, sizeof(err))) {
+        fprintf(stderr, "after %s: %s\n", pass, err);
+        abort();
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    uint32_t head, words[MAX_WORDS];
+    if (size < 8)
+        return 0;
+    if (!cpu)
+        setup();
+    memcpy(&head, data, 4);
+    unsigned count = (unsigned)((size - 4) / 4 < MAX_WORDS ? (size - 4) / 4 : MAX_WORDS);
+    memcpy(words, data + 4, 4 * count);
+    uint32_t mode = head & 0x1ff;
+    if ((mode & 3) == 3)
+        mode &= ~1u;
+    uint64_t pc = PC_BASE + (PAGE_SIZE - 4 * count) + (head >> 16 & 3);
+    ir_block_reset(block, pc, mode);
+    cpu->guest->translate(block, cpu, words, count, 1 + (head >> 24));
+    must_verify("translate");
+    ir_optimise(block);
+    must_verify("optimise");
+    codegen_compile(cg, cpu, block, code + code_used, CODE_BYTES - code_used, out);
+    return 0;
+}
