@@ -100,6 +100,13 @@ struct ir_block {
     bool overflow;     /* out of room: the translator stops at the last whole instruction */
     struct ir_inst inst[IR_MAX_INSTS];
     v128 vconst[IR_MAX_VCONSTS];
+    /* Private to ir.c and the passes; valid between calls without being cleared when a translator takes count back. */
+    struct {
+        uint16_t room;                /* folding may append helper instructions below this index */
+        uint16_t consts[64];          /* hash of CONSTs by value: an index, checked when used */
+        irv map[IR_MAX_INSTS];        /* passes: old value to new */
+        uint8_t uses[IR_MAX_INSTS];   /* passes: live uses of a value, saturating */
+    } priv;
 };
 
 struct ir_op_info {

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* ir.c: building blocks of the intermediate representation. */
+#include "ir_priv.h"
+
+enum { PROP_n = 0, PROP_P = 1, PROP_M = 2, PROP_X = 4, PROP_S = 8 };
+#define PROPS(s) (sizeof(s) == 1 ? 0 : (s)[0] == 'P' ? PROP_P : (s)[0] == 'M' ? PROP_M : (s)[0] == 'X' ? PROP_X : PROP_S)
+#define RESULT_n 'n'
+#define RESULT_w 'w'
+#define RESULT_l 'l'
+#define RESULT_i 'i'
+#define RESULT_v 'v'
+#define RESULT_f 'f'
+#define RESULT_t 't'
+#define IR_OP(name_, result_, operands_, properties)                                                             \
+    [IR_##name_] = {.name = #name_, .result = RESULT_##result_, .operands = operands_,                          \
+                    .pure = PROPS(properties) == PROP_P, .memory = PROPS(properties) == PROP_M,                \
+                    .state = PROPS(properties) == PROP_S, .exits = PROPS(properties) == PROP_X},
+const struct ir_op_info ir_op_info[IR_OP_COUNT] = {
+    [IR_NOP] = {.name = "NOP", .result = 'n'},
+#include "graft/ir_ops.def"
+};
+#undef IR_OP
+
+void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode) {
+    b->pc = pc;
+    b->mode = mode;
+    b->flags = 0;
+    b->insns = 0;
+    b->guest_bytes = 0;
+    b->count = 1;
+    b->vconsts = 0;
+    b->overflow = false;
+    b->inst[0] = (struct ir_inst){0};
+    b->priv.room = IR_LIMIT;
+    b->priv.map[0] = 0;
+    for (unsigned t = IR_NONE; t <= IR_FLAGS; t++) {
+        b->inst[IR_DUMMY_BASE + t] = (struct ir_inst){.op = IR_CONST, .type = (uint8_t)t};
+    }
+}
+
+/* Operations that a translator needs to close a block which has just overflowed. */
+static bool closes_block(unsigned op) {
+    return op == IR_PUT || op == IR_INSN || op == IR_GOTO || op == IR_GOTO_REG || op == IR_EXIT || op == IR_CONST;
+}
+
+irv ir_append(struct ir_block *b, const struct ir_inst *i) {
+    unsigned limit = closes_block(i->op) ? IR_END_LIMIT : IR_LIMIT;
+    if (UNLIKELY(b->count >= limit)) {
+        b->overflow = true;
+        return i->type == IR_NONE ? 0 : (irv)(IR_DUMMY_BASE + i->type);
+    }
+    irv v = b->count++;
+    b->inst[v] = *i;
+    return i->type == IR_NONE ? 0 : v;
+}
+
+irv ir_add_inst(struct ir_block *b, const struct ir_inst *inst) {
+    struct ir_inst i = *inst;
+    if (UNLIKELY(b->overflow)) {
+        return ir_append(b, &i); /* operands may be dummies: nothing to learn from them */
+    }
+    if (i.op == IR_CONST) {
+        return ir_const(b, i.type, i.imm);
+    }
+    if (ir_op_info[i.op].pure) {
+        irv v = ir_fold(b, &i);
+        if (v) {
+            return v;
+        }
+    }
+    return ir_append(b, &i);
+}
+
+irv ir_const(struct ir_block *b, enum ir_type t, uint64_t imm) {
+    imm &= ir_type_mask(t);
+    unsigned h = (unsigned)((imm ^ imm >> 6 ^ imm >> 12 ^ imm >> 32) + t) % ARRAY_LEN(b->priv.consts);
+    irv v = b->priv.consts[h];
+    if (v && v < b->count) {
+        const struct ir_inst *c = &b->inst[v];
+        if (c->op == IR_CONST && c->imm == imm && c->type == t) {
+            return v;
+        }
+    }
+    struct ir_inst i = {.op = IR_CONST, .type = (uint8_t)t, .imm = imm};
+    v = ir_append(b, &i);
+    b->priv.consts[h] = v;
+    return v;
+}
+
+int ir_vconst_slot(struct ir_block *b, uint64_t lo, uint64_t hi) {
+    for (int k = b->vconsts - 1; k >= 0; k--) {
+        if (b->vconst[k].u64[0] == lo && b->vconst[k].u64[1] == hi) {
+            return k;
+        }
+    }
+    if (b->vconsts >= IR_MAX_VCONSTS) {
+        return -1;
+    }
+    b->vconst[b->vconsts].u64[0] = lo;
+    b->vconst[b->vconsts].u64[1] = hi;
+    return b->vconsts++;
+}
+
+irv ir_vconst(struct ir_block *b, uint64_t lo, uint64_t hi) {
+    int slot = ir_vconst_slot(b, lo, hi);
+    if (slot < 0) {
+        b->overflow = true;
+        return IR_DUMMY_BASE + IR_V128;
+    }
+    struct ir_inst i = {.op = IR_VCONST, .type = IR_V128, .aux = (uint32_t)slot};
+    return ir_append(b, &i);
+}
+
+irv ir_get(struct ir_block *b, enum ir_type t, size_t offset) {
+    struct ir_inst i = {.op = IR_GET, .type = (uint8_t)t, .imm = offset};
+    return ir_append(b, &i);
+}
+
+void ir_put(struct ir_block *b, size_t offset, irv v) {
+    struct ir_inst i = {.op = IR_PUT, .a = v, .imm = offset};
+    ir_append(b, &i);
+}
+
+/* The result type of an operation whose only variable is the type of an operand. */
+static uint8_t result_type(const struct ir_block *b, unsigned op, irv a, irv c) {
+    switch (ir_op_info[op].result) {
+    case 'w':
+        return IR_I32;
+    case 'l':
+        return IR_I64;
+    case 'v':
+        return IR_V128;
+    case 'f':
+        return IR_FLAGS;
+    case 'i':
+        if (ir_op_info[op].operands[0] == 'i') {
+            return b->inst[a].type;
+        }
+        return ir_op_info[op].operands[0] == 'w' ? b->inst[c].type : IR_I64;
+    default:
+        return IR_NONE;
+    }
+}
+
+irv ir_op3(struct ir_block *b, enum ir_op op, irv a, irv b_, irv c) {
+    struct ir_inst i = {.op = (uint8_t)op, .type = result_type(b, op, a, b_), .a = a, .b = b_, .c = c};
+    return ir_add_inst(b, &i);
+}
+
+irv ir_op1(struct ir_block *b, enum ir_op op, irv a) {
+    return ir_op3(b, op, a, 0, 0);
+}
+
+irv ir_op2(struct ir_block *b, enum ir_op op, irv a, irv c) {
+    return ir_op3(b, op, a, c, 0);
+}
+
+irv ir_op2i(struct ir_block *b, enum ir_op op, irv a, uint64_t imm) {
+    return ir_op3(b, op, a, ir_const(b, ir_type_of(b, a), imm), 0);
+}
+
+irv ir_bitfield(struct ir_block *b, enum ir_op op, irv a, irv b_, unsigned lo, unsigned len) {
+    struct ir_inst i = {.op = (uint8_t)op, .type = b->inst[a].type, .a = a, .b = b_};
+    if (op == IR_EXTR) {
+        i.n = (uint8_t)lo;
+    } else {
+        i.lane = (uint8_t)lo;
+        i.n = (uint8_t)len;
+    }
+    return ir_add_inst(b, &i);
+}
+
+irv ir_cmp(struct ir_block *b, enum ir_cmp cc, irv a, irv c) {
+    struct ir_inst i = {.op = IR_CMP, .type = IR_I32, .cc = (uint8_t)cc, .a = a, .b = c};
+    return ir_add_inst(b, &i);
+}
+
+irv ir_cond(struct ir_block *b, enum ir_cond cc, irv flags) {
+    struct ir_inst i = {.op = IR_COND, .type = IR_I32, .cc = (uint8_t)cc, .a = flags};
+    return ir_add_inst(b, &i);
+}
+
+irv ir_select(struct ir_block *b, irv cond, irv yes, irv no) {
+    return ir_op3(b, IR_SELECT, cond, yes, no);
+}
+
+irv ir_flags_select(struct ir_block *b, irv cond, irv flags, unsigned nzcv) {
+    struct ir_inst i = {.op = IR_FLAGS_SELECT, .type = IR_FLAGS, .a = cond, .b = flags, .imm = nzcv & 15};
+    return ir_add_inst(b, &i);
+}
+
+/* --- memory ------------------------------------------------------------------------------- */
+static struct ir_inst mem_inst(enum ir_op op, enum ir_type t, unsigned log2_bytes, irv addr, unsigned regime, unsigned flags) {
+    return (struct ir_inst){.op = (uint8_t)op, .type = (uint8_t)t, .lane = (uint8_t)log2_bytes, .cc = (uint8_t)regime,
+                            .flags = (uint8_t)flags, .a = addr};
+}
+
+irv ir_ld(struct ir_block *b, enum ir_type t, unsigned log2_bytes, irv addr, int32_t disp, unsigned regime, unsigned flags) {
+    struct ir_inst i = mem_inst(IR_LD, t, log2_bytes, addr, regime, flags);
+    i.imm = (uint64_t)(int64_t)disp;
+    return ir_add_inst(b, &i);
+}
+
+void ir_st(struct ir_block *b, unsigned log2_bytes, irv addr, int32_t disp, irv value, unsigned regime, unsigned flags) {
+    struct ir_inst i = mem_inst(IR_ST, IR_NONE, log2_bytes, addr, regime, flags);
+    i.imm = (uint64_t)(int64_t)disp;
+    i.b = value;
+    ir_add_inst(b, &i);
+}
+
+irv ir_atomic(struct ir_block *b, enum ir_atomic kind, unsigned log2_bytes, irv addr, irv value, unsigned regime, unsigned flags) {
+    struct ir_inst i = mem_inst(IR_ATOMIC, IR_I64, log2_bytes, addr, regime, flags);
+    i.n = (uint8_t)kind;
+    i.b = value;
+    return ir_append(b, &i);
+}
+
+irv ir_cas(struct ir_block *b, unsigned log2_bytes, irv addr, irv expected, irv value, unsigned regime, unsigned flags) {
+    struct ir_inst i = mem_inst(IR_CAS, IR_I64, log2_bytes, addr, regime, flags);
+    i.b = expected;
+    i.c = value;
+    return ir_append(b, &i);
+}
+
+irv ir_stx(struct ir_block *b, unsigned log2_bytes, irv addr, irv value, unsigned regime, unsigned flags) {
+    struct ir_inst i = mem_inst(IR_STX, IR_I32, log2_bytes, addr, regime, flags);
+    i.b = value;
+    return ir_append(b, &i);
+}
+
+void ir_fence(struct ir_block *b, enum ir_fence kind) {
+    struct ir_inst i = {.op = IR_FENCE, .n = (uint8_t)kind};
+    ir_append(b, &i);
+}
+
+/* --- calls and vectors ---------------------------------------------------------------------- */
+irv ir_call(struct ir_block *b, enum ir_type t, const struct ir_helper *h, irv a, irv b_, irv c) {
+    struct ir_inst i = {.op = IR_CALL, .type = (uint8_t)t, .a = a, .b = b_, .c = c, .imm = (uintptr_t)h};
+    return ir_append(b, &i);
+}
+
+irv ir_callv(struct ir_block *b, const struct ir_helper *h, irv a, irv b_, irv c, uint32_t aux) {
+    struct ir_inst i = {.op = IR_CALLV, .type = IR_V128, .a = a, .b = b_, .c = c, .aux = aux, .imm = (uintptr_t)h};
+    return ir_append(b, &i);
+}
+
+irv ir_vop3(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, irv c, unsigned n) {
+    struct ir_inst i = {.op = (uint8_t)op, .type = result_type(b, op, a, b_), .lane = (uint8_t)lane, .n = (uint8_t)n,
+                        .a = a, .b = b_, .c = c};
+    return ir_add_inst(b, &i);
+}
+
+irv ir_vop1(struct ir_block *b, enum ir_op op, unsigned lane, irv a, unsigned n) {
+    return ir_vop3(b, op, lane, a, 0, 0, n);
+}
+
+irv ir_vop2(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, unsigned n) {
+    return ir_vop3(b, op, lane, a, b_, 0, n);
+}
+
+/* --- instructions and exits ------------------------------------------------------------------ */
+void ir_insn(struct ir_block *b, uint64_t pc, uint32_t encoding) {
+    struct ir_inst i = {.op = IR_INSN, .imm = pc, .aux = encoding};
+    ir_append(b, &i);
+}
+
+void ir_exit_if(struct ir_block *b, irv cond, uint64_t pc) {
+    struct ir_inst i = {.op = IR_EXIT_IF, .a = cond, .imm = pc};
+    if (b->inst[cond].op == IR_CONST && b->inst[cond].imm == 0) {
+        return;
+    }
+    ir_append(b, &i);
+}
+
+void ir_goto(struct ir_block *b, uint64_t pc) {
+    struct ir_inst i = {.op = IR_GOTO, .imm = pc};
+    ir_append(b, &i);
+}
+
+void ir_goto_reg(struct ir_block *b, irv target, enum ir_jump kind) {
+    struct ir_inst i = {.op = IR_GOTO_REG, .a = target, .cc = (uint8_t)kind};
+    ir_append(b, &i);
+}
+
+void ir_ras_push(struct ir_block *b, uint64_t return_pc) {
+    struct ir_inst i = {.op = IR_RAS_PUSH, .imm = return_pc};
+    ir_append(b, &i);
+}
+
+void ir_exit(struct ir_block *b) {
+    struct ir_inst i = {.op = IR_EXIT};
+    ir_append(b, &i);
+}

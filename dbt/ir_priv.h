@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* ir_priv.h: what the files that implement ir.h share among themselves. */
+#ifndef GRAFT_IR_PRIV_H
+#define GRAFT_IR_PRIV_H
+
+#include "graft/ir.h"
+#include "graft/rt.h"
+
+/* The last slots of ir_block.inst hold one dummy value of each type, which stand for what did not fit; before them is a
+ * reserve that only ends of blocks may use, so that a translator can always close the block. */
+#define IR_DUMMY_BASE (IR_MAX_INSTS - 8)
+#define IR_END_LIMIT IR_DUMMY_BASE
+#define IR_LIMIT (IR_END_LIMIT - 24)
+
+/* Operations from VFADD on, and CALLV, may set floating-point status: they are never removed. */
+static inline bool ir_sets_fp_status(unsigned op) {
+    return op >= IR_VFADD || op == IR_CALLV;
+}
+static inline bool ir_is_flags_op(unsigned op) {
+    return op >= IR_ADD_FLAGS && op <= IR_LOGIC_FLAGS;
+}
+static inline const struct ir_helper *ir_helper_of(const struct ir_inst *i) {
+    return (const struct ir_helper *)(uintptr_t)i->imm;
+}
+/* ir_is_pure(): may be removed when unused (unless ir_sets_fp_status()) and merged with an equal one. */
+static inline bool ir_is_pure(const struct ir_inst *i) {
+    return ir_op_info[i->op].pure || (i->op == IR_CALL && ir_helper_of(i)->kind == IR_HELPER_PURE);
+}
+static inline unsigned ir_type_bytes(unsigned type) {
+    return type == IR_V128 ? 16 : type == IR_I64 ? 8 : type == IR_NONE ? 0 : 4;
+}
+static inline uint64_t ir_type_mask(unsigned type) {
+    return type == IR_I32 ? 0xffffffffu : ~UINT64_C(0);
+}
+
+/* ir_append(): puts *i at the end as it is. */
+irv ir_append(struct ir_block *b, const struct ir_inst *i);
+/* ir_vconst_slot(): index of a vector constant in b->vconst, -1 when the table is full. */
+int ir_vconst_slot(struct ir_block *b, uint64_t lo, uint64_t hi);
+/* ir_eval(): value of an integer or flags operation (dbt/ir_eval.c). t: type of operand a (SELECT: of the result).
+ * A FLAGS value is NZCV in bits 31..28. */
+uint64_t ir_eval(const struct ir_inst *i, unsigned t, uint64_t a, uint64_t b, uint64_t c);
+bool ir_eval_cond(unsigned cond, uint32_t nzcv);
+/* ir_eval_vec(): value of a vector operation that is not floating point (dbt/ir_interp_vec.c). x: integer operand. */
+void ir_eval_vec(const struct ir_inst *i, v128 *r, const v128 *a, const v128 *b, const v128 *c, uint64_t x);
+
+/* ir_fold(): simplifies *i, about to be appended to b. Returns the existing value that it equals, or 0; then *i, perhaps
+ * rewritten, is to be appended. May append helper instructions below b->priv.room (dbt/opt_fold.c). */
+irv ir_fold(struct ir_block *b, struct ir_inst *i);
+
+/* Passes, in the order in which ir_optimise() runs them. */
+void opt_forward(struct ir_block *b); /* folding, GET/PUT forwarding, common subexpressions (dbt/opt_forward.c) */
+void opt_dead(struct ir_block *b);    /* dead PUTs and values (dbt/opt_dead.c); fills priv.uses */
+void opt_compact(struct ir_block *b); /* removes NOPs, moves conditions to their consumers (dbt/opt_compact.c) */
+
+#endif

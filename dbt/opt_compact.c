@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * opt_compact.c: the last pass. Closes the gaps that NOPs left, and moves a
+ * condition with one consumer down to just before it, so that the backend can
+ * fuse the two; not over anything that would make it keep two sets of flags.
+ */
+#include "ir_priv.h"
+
+#define MAX_HELD 4
+#define LOOK_AHEAD 16
+
+/* Conditions taken out and not yet placed. */
+struct held {
+    unsigned count;
+    irv old[MAX_HELD];
+    struct ir_inst inst[MAX_HELD];
+};
+
+/* Does the host code of an operation leave the host's flags alone (or nearly always)? */
+static bool keeps_host_flags(unsigned op) {
+    switch (op) {
+    case IR_CONST:
+    case IR_VCONST:
+    case IR_GET:
+    case IR_INSN:
+    case IR_NOP:
+    case IR_TRUNC:
+    case IR_ZEXT8:
+    case IR_ZEXT16:
+    case IR_ZEXT32:
+    case IR_SEXT8:
+    case IR_SEXT16:
+    case IR_SEXT32:
+    case IR_NOT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool touches_flags(const struct ir_block *b, const struct ir_inst *i) {
+    return (i->op >= IR_ADD_FLAGS && i->op <= IR_COND) || i->op == IR_FCMP_FLAGS ||
+           (i->op == IR_PUT && b->inst[i->a].type == IR_FLAGS);
+}
+
+/* May the condition at v wait for its consumer? */
+static bool may_sink(const struct ir_block *b, unsigned v, unsigned count) {
+    bool cond = b->inst[v].op == IR_COND;
+    for (unsigned k = v + 1; k < count && k <= v + LOOK_AHEAD; k++) {
+        const struct ir_inst *i = &b->inst[k];
+        if (i->a == v && (i->op == IR_SELECT || i->op == IR_EXIT_IF)) {
+            return k != v + 1;
+        }
+        if (i->a == v || i->b == v || i->c == v || touches_flags(b, i) || ir_op_info[i->op].exits) {
+            return false;
+        }
+        if (cond && !keeps_host_flags(i->op) && i->op != IR_PUT) {
+            return false;
+        }
+    }
+    return false;
+}
+
+static void rename_operands(const irv *map, struct ir_inst *i) {
+    i->a = map[i->a];
+    i->b = map[i->b];
+    i->c = map[i->c];
+}
+
+static void place(struct ir_block *b, unsigned old, struct ir_inst i) {
+    rename_operands(b->priv.map, &i);
+    b->priv.map[old] = b->count;
+    b->inst[b->count++] = i;
+}
+
+/* Places the held condition that is operand a of *i. */
+static void release(struct ir_block *b, struct held *h, irv a) {
+    for (unsigned k = 0; k < h->count; k++) {
+        if (h->old[k] == a) {
+            place(b, a, h->inst[k]);
+            h->count--;
+            h->old[k] = h->old[h->count];
+            h->inst[k] = h->inst[h->count];
+            return;
+        }
+    }
+}
+
+void opt_compact(struct ir_block *b) {
+    struct held held = {.count = 0};
+    unsigned count = b->count;
+    b->count = 1;
+    for (unsigned v = 1; v < count; v++) {
+        struct ir_inst i = b->inst[v];
+        if (i.op == IR_NOP) {
+            continue;
+        }
+        if ((i.op == IR_COND || i.op == IR_CMP) && b->priv.uses[v] == 1 && held.count < MAX_HELD &&
+            may_sink(b, v, count)) {
+            held.old[held.count] = (irv)v;
+            held.inst[held.count++] = i;
+            continue;
+        }
+        if (held.count) {
+            release(b, &held, i.a);
+        }
+        place(b, v, i);
+    }
+}

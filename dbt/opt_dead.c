@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * opt_dead.c: the backward pass. Removes PUTs whose bytes are all PUT again
+ * before anything can see them (a fault point, an exit, a GET), and values
+ * that nothing uses. Removed instructions become NOPs.
+ */
+#include "graft/cpu.h"
+#include "ir_priv.h"
+
+#define COVER_SLOTS 128
+
+/* Bytes of an 8-byte granule of guest state that later PUTs overwrite unseen. */
+struct cover {
+    uint32_t granule;
+    uint16_t epoch; /* valid only in the current one: a fault point or exit starts the next */
+    uint8_t mask;
+};
+
+struct dead {
+    struct ir_block *b;
+    uint16_t epoch;
+    struct cover cover[COVER_SLOTS];
+};
+
+static struct cover *cover_at(struct dead *d, uint64_t granule) {
+    struct cover *c = &d->cover[granule % COVER_SLOTS];
+    return c->epoch == d->epoch && c->granule == granule ? c : NULL;
+}
+
+/* The bytes of a granule that an access to [offset, offset + bytes) touches. */
+static uint8_t byte_mask(uint64_t granule, uint64_t offset, unsigned bytes) {
+    uint64_t first = granule * 8 > offset ? 0 : offset & 7;
+    uint64_t end = offset + bytes - granule * 8;
+    return (uint8_t)(MASK(end > 8 ? 8 : end) & ~MASK(first));
+}
+
+static bool all_covered(struct dead *d, uint64_t offset, unsigned bytes) {
+    for (uint64_t g = offset / 8; g <= (offset + bytes - 1) / 8; g++) {
+        const struct cover *c = cover_at(d, g);
+        uint8_t mask = byte_mask(g, offset, bytes);
+        if (!c || (c->mask & mask) != mask) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void cover_bytes(struct dead *d, uint64_t offset, unsigned bytes) {
+    for (uint64_t g = offset / 8; g <= (offset + bytes - 1) / 8; g++) {
+        struct cover *c = cover_at(d, g);
+        uint8_t before = c ? c->mask : 0;
+        d->cover[g % COVER_SLOTS] = (struct cover){.granule = (uint32_t)g, .epoch = d->epoch,
+                                                   .mask = (uint8_t)(before | byte_mask(g, offset, bytes))};
+    }
+}
+
+static void uncover_bytes(struct dead *d, uint64_t offset, unsigned bytes) {
+    for (uint64_t g = offset / 8; g <= (offset + bytes - 1) / 8; g++) {
+        struct cover *c = cover_at(d, g);
+        if (c) {
+            c->mask &= (uint8_t)~byte_mask(g, offset, bytes);
+        }
+    }
+}
+
+/* Is this instruction needed? Updates what is covered. */
+static bool is_live(struct dead *d, irv v) {
+    const struct ir_inst *i = &d->b->inst[v];
+    const struct ir_op_info *info = &ir_op_info[i->op];
+    bool used = d->b->priv.uses[v] != 0;
+    if (i->op == IR_PUT) {
+        unsigned bytes = ir_type_bytes(d->b->inst[i->a].type);
+        if (all_covered(d, i->imm, bytes)) {
+            return false;
+        }
+        cover_bytes(d, i->imm, bytes);
+        return true;
+    }
+    if (i->op == IR_GET) {
+        if (used) {
+            uncover_bytes(d, i->imm, ir_type_bytes(i->type));
+        }
+        return used;
+    }
+    if (ir_sets_fp_status(i->op)) {
+        uncover_bytes(d, offsetof(struct cpu, fp), sizeof(struct fp_env));
+        return true;
+    }
+    if (ir_is_pure(i)) {
+        return used;
+    }
+    if (info->memory || info->state || info->exits) {
+        d->epoch++;
+    }
+    return i->op != IR_NOP;
+}
+
+static void count_use(struct ir_block *b, irv v) {
+    b->priv.uses[v] += b->priv.uses[v] != 255;
+}
+
+void opt_dead(struct ir_block *b) {
+    struct dead d;
+    memset(&d, 0, sizeof(d));
+    d.b = b;
+    d.epoch = 1;
+    memset(b->priv.uses, 0, b->count);
+    for (unsigned v = b->count - 1u; v >= 1; v--) {
+        struct ir_inst *i = &b->inst[v];
+        if (is_live(&d, (irv)v)) {
+            count_use(b, i->a);
+            count_use(b, i->b);
+            count_use(b, i->c);
+        } else {
+            *i = (struct ir_inst){.op = IR_NOP};
+        }
+    }
+}
