@@ -39,9 +39,12 @@ static bool keeps_host_flags(unsigned op) {
     }
 }
 
-static bool touches_flags(const struct ir_block *b, const struct ir_inst *i) {
-    return (i->op >= IR_ADD_FLAGS && i->op <= IR_COND) || i->op == IR_FCMP_FLAGS ||
-           (i->op == IR_PUT && b->inst[i->a].type == IR_FLAGS);
+/* i is not moved yet; v is where compaction is: values before it are at their new places. */
+static bool touches_flags(const struct ir_block *b, const struct ir_inst *i, unsigned v) {
+    if (i->op == IR_PUT) {
+        return b->inst[i->a < v ? b->priv.map[i->a] : i->a].type == IR_FLAGS;
+    }
+    return (i->op >= IR_ADD_FLAGS && i->op <= IR_COND) || i->op == IR_FCMP_FLAGS;
 }
 
 /* May the condition at v wait for its consumer? */
@@ -52,7 +55,7 @@ static bool may_sink(const struct ir_block *b, unsigned v, unsigned count) {
         if (i->a == v && (i->op == IR_SELECT || i->op == IR_EXIT_IF)) {
             return k != v + 1;
         }
-        if (i->a == v || i->b == v || i->c == v || touches_flags(b, i) || ir_op_info[i->op].exits) {
+        if (i->a == v || i->b == v || i->c == v || touches_flags(b, i, v) || ir_op_info[i->op].exits) {
             return false;
         }
         if (cond && !keeps_host_flags(i->op) && i->op != IR_PUT) {

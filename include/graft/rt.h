@@ -44,6 +44,7 @@ void rt_log(struct cpu *cpu, uint32_t topic, const char *fmt, ...) __attribute__
 _Noreturn void rt_panic(struct cpu *cpu, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* rt_snprintf(): the formatter behind both (dbt/rt/format.c). */
 int rt_snprintf(char *buf, size_t len, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int rt_vsnprintf(char *buf, size_t len, const char *fmt, __builtin_va_list ap);
 
 /* Freestanding string functions: dbt/rt/vm/string.c in the VM, libc's in-process. */
 void *memcpy(void *, const void *, size_t);
