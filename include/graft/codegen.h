@@ -13,6 +13,9 @@
 
 #include "graft/guest.h"
 
+/* RBP points CODEGEN_BIAS behind the start of struct cpu: the guest's first 256 bytes are within a disp8. */
+#define CODEGEN_BIAS ((int32_t)sizeof(struct cpu) + 128)
+
 /* A direct exit that can be linked to its target block. */
 struct code_link {
     uint64_t target_pc;

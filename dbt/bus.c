@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * bus.c: device registers by guest-physical address. Tried in this order: the
+ * guest's own devices (interrupt controller), the virtio-mmio registers that need
+ * no exit, shadow and posted registers, and the monitor.
+ */
+#include "dbt/engine.h"
+
+#define VIRTIO_BASE UINT64_C(0x0a000000)
+#define VIRTIO_STRIDE 0x200u
+#define VIRTIO_QUEUE_NOTIFY 0x50
+#define VIRTIO_INTERRUPT_STATUS 0x60
+#define VIRTIO_INTERRUPT_ACK 0x64
+
+static bool virtio_register(struct gpa pa, unsigned size, unsigned *slot, unsigned *reg) {
+    uint64_t offset = pa.v - VIRTIO_BASE;
+    if (offset >= ABI_VIRTIO_SLOTS * VIRTIO_STRIDE || size != 4)
+        return false;
+    *slot = (unsigned)(offset / VIRTIO_STRIDE);
+    *reg = (unsigned)(offset % VIRTIO_STRIDE);
+    return true;
+}
+
+static const struct abi_region *region_at(const struct cpu *cpu, struct gpa pa, unsigned size, unsigned kind) {
+    const struct abi_boot *b = cpu->boot;
+    for (unsigned i = 0; i < b->region_count && i < ABI_MAX_REGIONS; i++) {
+        const struct abi_region *r = &b->regions[i];
+        if (r->kind == kind && pa.v >= r->gpa && pa.v - r->gpa < r->size && size <= r->size - (pa.v - r->gpa))
+            return r;
+    }
+    return NULL;
+}
+
+static void ring(struct cpu *cpu, unsigned doorbell) {
+    STAT(cpu, doorbells)++;
+    rt_doorbell(cpu, doorbell);
+}
+
+static uint64_t truncate(uint64_t value, unsigned size) { return value & MASK(8 * size); }
+
+bool bus_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value) {
+    unsigned slot, reg;
+    const struct abi_region *r;
+    STAT(cpu, device_accesses)++;
+    if (cpu->guest->io_read(cpu, pa, size, value))
+        return true;
+    if (virtio_register(pa, size, &slot, &reg) && reg == VIRTIO_INTERRUPT_STATUS) {
+        *value = cpu->shared->virtio_isr[slot];
+        return true;
+    }
+    if ((r = region_at(cpu, pa, size, ABI_REGION_SHADOW)) && r->index < ABI_MAX_REGIONS) {
+        *value = truncate(cpu->shared->shadow[r->index] >> 8 * (pa.v - r->gpa) % 32, size);
+        return true;
+    }
+    cpu->abi.arg[0] = pa.v;
+    cpu->abi.arg[1] = size;
+    engine_call(cpu, ABI_CALL_MMIO_READ);
+    *value = truncate(cpu->abi.ret[0], size);
+    return cpu->abi.ret[1] == 0;
+}
+
+/* Posts a write to the ring; false if the ring is full. */
+static bool post(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) {
+    struct abi_shared *s = cpu->shared;
+    while (__atomic_exchange_n((uint32_t *)&s->posted_lock, 1, __ATOMIC_SEQ_CST))
+        __builtin_ia32_pause();
+    uint32_t head = s->posted_head, used = head - s->posted_tail;
+    bool room = used < ABI_POSTED_ENTRIES;
+    if (room) {
+        s->posted[head % ABI_POSTED_ENTRIES] = (struct abi_posted_entry){pa.v, (uint32_t)value, size};
+        s->posted_head = head + 1;
+        /* The consumer may have emptied the ring meanwhile, and then looks no more without a doorbell. */
+        used = head - s->posted_tail;
+    }
+    __atomic_store_n((uint32_t *)&s->posted_lock, 0, __ATOMIC_SEQ_CST);
+    if (room && used == 0)
+        ring(cpu, ABI_DB_POSTED);
+    return room;
+}
+
+static void virtio_acknowledge(struct cpu *cpu, unsigned slot, uint32_t bits) {
+    uint32_t old = __atomic_fetch_and((uint32_t *)&cpu->shared->virtio_isr[slot], ~bits, __ATOMIC_SEQ_CST);
+    if (old && !(old & ~bits)) /* the line fell: the interrupt controller has to look at it */
+        __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
+}
+
+bool bus_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) {
+    unsigned slot, reg;
+    value = truncate(value, size);
+    STAT(cpu, device_accesses)++;
+    if (cpu->guest->io_write(cpu, pa, size, value))
+        return true;
+    if (virtio_register(pa, size, &slot, &reg)) {
+        if (reg == VIRTIO_INTERRUPT_ACK) {
+            virtio_acknowledge(cpu, slot, (uint32_t)value);
+            return true;
+        }
+        if (reg == VIRTIO_QUEUE_NOTIFY && value < 64) {
+            __atomic_fetch_or((uint64_t *)&cpu->shared->virtio_notify[slot], BIT(value), __ATOMIC_SEQ_CST);
+            ring(cpu, ABI_DB_VIRTIO0 + slot);
+            return true;
+        }
+    }
+    if (size <= 4 && region_at(cpu, pa, size, ABI_REGION_POSTED) && post(cpu, pa, size, value)) {
+        STAT(cpu, posted)++;
+        return true;
+    }
+    /* Also a posted write that found the ring full: the monitor drains the ring before it serves an exit. */
+    cpu->abi.arg[0] = pa.v;
+    cpu->abi.arg[1] = size;
+    cpu->abi.arg[2] = value;
+    engine_call(cpu, ABI_CALL_MMIO_WRITE);
+    return cpu->abi.ret[1] == 0;
+}

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * cache.c: the code cache and its block table. Host code is allocated upwards and
+ * freed only all at once (cache_flush(), from the dispatcher), so a block that was
+ * invalidated while it ran may run on to its end. Blocks are numbered in the order
+ * of their host code, which makes the block array a sorted index of host addresses.
+ *
+ * Writes to code: a guest page with translated code is mapped read-only, and its
+ * byte in code_bits says which vCPUs hold code of it. The first writes to such a
+ * page drop all its blocks and make it writable; a page that goes back and forth
+ * stays read-only, and each store drops just what it overlaps.
+ */
+#include "dbt/engine.h"
+
+#define CACHE_ALIGN 16
+#define CACHE_STEP_BYTES (16 * 1024)   /* at the end of the code area: the step block */
+#define CACHE_BLOCK_BYTES (128 * 1024) /* room for the largest block */
+#define CACHE_MAX_ROUNDS 4
+
+static unsigned page_bucket(uint64_t pa) {
+    return (unsigned)((pa >> PAGE_SHIFT) * 0x9e3779b1u >> (32 - CACHE_PAGE_BITS)) & ((1u << CACHE_PAGE_BITS) - 1);
+}
+static unsigned hash_bucket(const struct cache *c, uint64_t pa, uint64_t pc, uint32_t mode) {
+    uint64_t h = (pa ^ pc << 17 ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15);
+    return (unsigned)(h >> 40) & c->hash_mask;
+}
+
+static void *take(struct cpu *cpu, size_t bytes) {
+    void *p = heap_take(&engine_of(cpu)->heap, bytes);
+    if (!p)
+        rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
+    return p;
+}
+
+void cache_init(struct cpu *cpu) {
+    struct engine *e = engine_of(cpu);
+    struct cache *c = &e->cache;
+    size_t code_size = cpu->boot->code_size, thunks;
+    c->code = (uint8_t *)(uintptr_t)cpu->boot->code_va[cpu->index];
+    if (code_size < 4 * CACHE_BLOCK_BYTES || code_size > UINT32_MAX)
+        rt_panic(cpu, "a code cache of %llu bytes is of no use", (unsigned long long)code_size);
+    thunks = codegen_init(e->cg, cpu, e->ops, c->code, code_size);
+    c->code_first = c->code_used = (uint32_t)ALIGN_UP(thunks, 64);
+    c->code_limit = (uint32_t)code_size - CACHE_STEP_BYTES;
+    /* Tables for code of typical density, in at most half of the heap. */
+    const size_t each = sizeof(struct block) + 3 * sizeof(struct block_link) + 6 * sizeof(struct code_fault) + 4;
+    size_t n = code_size / 384;
+    if (n * each > e->heap.size / 2)
+        n = e->heap.size / 2 / each;
+    c->block_max = (uint32_t)n;
+    c->link_max = (uint32_t)(3 * n);
+    c->fault_max = (uint32_t)(6 * n);
+    if (c->link_max < CODE_MAX_LINKS + 1 || c->fault_max < CODE_MAX_FAULTS + 1)
+        rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
+    c->block = take(cpu, n * sizeof(*c->block));
+    c->link = take(cpu, 3 * n * sizeof(*c->link));
+    c->fault = take(cpu, 6 * n * sizeof(*c->fault));
+    c->hash_mask = 1023;
+    while (c->hash_mask < n / 2)
+        c->hash_mask = c->hash_mask * 2 + 1;
+    c->hash = take(cpu, ((size_t)c->hash_mask + 1) * sizeof(*c->hash));
+    c->blocks = c->links = 1;
+}
+
+/* --- look-up and entry ------------------------------------------------------------------------------------- */
+struct block *cache_find(struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode) {
+    struct cache *c = &e->cache;
+    for (uint32_t i = c->hash[hash_bucket(c, pa, pc, mode)]; i; i = c->block[i].hash_next) {
+        struct block *b = &c->block[i];
+        if (b->pa == pa && b->pc == pc && b->mode == mode)
+            return b;
+    }
+    return NULL;
+}
+
+bool cache_room(const struct engine *e) {
+    const struct cache *c = &e->cache;
+    return c->code_limit - c->code_used >= CACHE_BLOCK_BYTES && c->blocks < c->block_max &&
+           c->link_max - c->links >= CODE_MAX_LINKS && c->fault_max - c->faults >= CODE_MAX_FAULTS;
+}
+
+struct block *cache_add(struct engine *e, const struct ir_block *ir, uint64_t pa, const struct code_out *out) {
+    struct cache *c = &e->cache;
+    uint32_t n = c->blocks++;
+    struct block *b = &c->block[n];
+    *b = (struct block){
+        .pa = pa,
+        .pc = ir->pc,
+        .mode = ir->mode,
+        .start = (uint32_t)(out->start - c->code),
+        .end = (uint32_t)(out->end - c->code),
+        .entry = (uint32_t)(out->entry - c->code),
+        .nocheck = (uint32_t)(out->entry_nocheck - c->code),
+        .first_link = c->links,
+        .first_fault = c->faults,
+        .links = (uint16_t)out->links,
+        .faults = (uint16_t)out->faults,
+        .guest_bytes = (uint16_t)(ir->guest_bytes ? ir->guest_bytes : 1),
+        .valid = true,
+    };
+    for (unsigned i = 0; i < out->links; i++) {
+        const struct code_link *l = &out->link[i];
+        c->link[c->links++] = (struct block_link){.target_pc = l->target_pc,
+                                                  .site = (uint32_t)(l->site - c->code),
+                                                  .stub = (uint32_t)(l->stub - c->code),
+                                                  .source = n};
+    }
+    memcpy(&c->fault[c->faults], out->fault, out->faults * sizeof(out->fault[0]));
+    c->faults += out->faults;
+    c->code_used = (uint32_t)ALIGN_UP(b->end, CACHE_ALIGN);
+    uint32_t *head = &c->hash[hash_bucket(c, pa, b->pc, b->mode)];
+    b->hash_next = *head;
+    *head = n;
+    head = &c->page[page_bucket(pa)];
+    b->page_next = *head;
+    *head = n;
+    return b;
+}
+
+/* The block whose host code holds that offset, valid or not. */
+static struct block *block_at(struct cache *c, uint32_t offset) {
+    uint32_t lo = 1, hi = c->blocks;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (c->block[mid].end <= offset)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < c->blocks && c->block[lo].start <= offset ? &c->block[lo] : NULL;
+}
+
+/* --- links --------------------------------------------------------------------------------------------------- */
+static struct code_link code_link_of(const struct cache *c, const struct block_link *l) {
+    return (struct code_link){.target_pc = l->target_pc, .site = c->code + l->site, .stub = c->code + l->stub};
+}
+
+void cache_link(struct engine *e, uint64_t site, struct block *target) {
+    struct cache *c = &e->cache;
+    uint64_t offset = site - (uintptr_t)c->code;
+    struct block *b = offset < c->code_used ? block_at(c, (uint32_t)offset) : NULL;
+    if (!b || !b->valid || b->mode != target->mode || (b->pc ^ target->pc) >> PAGE_SHIFT ||
+        (b->pa ^ target->pa) >> PAGE_SHIFT || e->cpu->boot->log_topics & ABI_LOG_EXEC)
+        return;
+    for (uint32_t i = b->first_link; i < b->first_link + b->links; i++) {
+        struct block_link *l = &c->link[i];
+        if (l->site != offset || l->target || l->target_pc != target->pc)
+            continue;
+        /* A chain of forward links ends inside its page: it needs no check for pending work. */
+        bool forward = target->pc >= b->pc + b->guest_bytes;
+        struct code_link code = code_link_of(c, l);
+        codegen_link(&code, c->code + (forward ? target->nocheck : target->entry));
+        l->target = (uint32_t)(target - c->block);
+        l->next = target->incoming;
+        target->incoming = i;
+        STAT(e->cpu, links)++;
+        return;
+    }
+}
+
+static void unlink_incoming(struct cache *c, struct block *b) {
+    for (uint32_t i = b->incoming; i;) {
+        struct block_link *l = &c->link[i];
+        struct code_link code = code_link_of(c, l);
+        codegen_unlink(&code);
+        i = l->next;
+        l->target = l->next = 0;
+    }
+    b->incoming = 0;
+}
+
+static void unlink_outgoing(struct cache *c, struct block *b) {
+    for (uint32_t i = b->first_link; i < b->first_link + b->links; i++) {
+        struct block_link *l = &c->link[i];
+        if (!l->target)
+            continue;
+        uint32_t *at = &c->block[l->target].incoming;
+        while (*at != i)
+            at = &c->link[*at].next;
+        *at = l->next;
+        /* The code of this block may still be running: it must not go on into its neighbours. */
+        struct code_link code = code_link_of(c, l);
+        codegen_unlink(&code);
+        l->target = l->next = 0;
+    }
+}
+
+/* --- invalidation ------------------------------------------------------------------------------------------------ */
+void cache_forget_returns(struct cpu *cpu) {
+    const uint8_t *thunk = codegen_lookup_thunk(engine_of(cpu)->cg);
+    for (unsigned i = 0; i < RAS_ENTRIES; i++)
+        cpu->ras[i] = (struct ras_entry){~UINT64_C(0), (void *)(uintptr_t)thunk};
+}
+
+static void block_drop(struct engine *e, uint32_t n) {
+    struct cache *c = &e->cache;
+    struct block *b = &c->block[n];
+    uint32_t *at = &c->hash[hash_bucket(c, b->pa, b->pc, b->mode)];
+    while (*at != n)
+        at = &c->block[*at].hash_next;
+    *at = b->hash_next;
+    unlink_incoming(c, b);
+    unlink_outgoing(c, b);
+    b->valid = false;
+    mmu_jump_cache_drop(e->cpu, b->pc);
+    STAT(e->cpu, blocks_invalidated)++;
+}
+
+/* Drops the blocks of pa's page that overlap [pa, pa+len); returns whether the page has other blocks. */
+static bool drop_overlapping(struct engine *e, uint64_t pa, uint64_t len) {
+    struct cache *c = &e->cache;
+    bool dropped = false, left = false;
+    for (uint32_t *at = &c->page[page_bucket(pa)]; *at;) {
+        uint32_t n = *at;
+        struct block *b = &c->block[n];
+        if ((b->pa ^ pa) >> PAGE_SHIFT) {
+            at = &b->page_next;
+        } else if (b->pa < pa + len && pa < b->pa + b->guest_bytes) {
+            *at = b->page_next;
+            block_drop(e, n);
+            dropped = true;
+        } else {
+            left = true;
+            at = &b->page_next;
+        }
+    }
+    if (dropped)
+        cache_forget_returns(e->cpu);
+    return left;
+}
+
+static uint8_t own_bit(const struct engine *e) { return (uint8_t)(1u << e->cpu->index); }
+
+static void code_bit_clear(struct engine *e, uint64_t pa) {
+    __atomic_fetch_and((uint8_t *)code_bits_at(e, pa), (uint8_t)~own_bit(e), __ATOMIC_SEQ_CST);
+}
+
+void cache_drop(struct engine *e, uint64_t pa, uint64_t len) {
+    if (pa_is_ram(e->cpu, pa) && *code_bits_at(e, pa) & own_bit(e) && !drop_overlapping(e, pa, len))
+        code_bit_clear(e, pa);
+}
+
+void cache_flush(struct engine *e) {
+    struct cache *c = &e->cache;
+    for (uint32_t i = 1; i < c->blocks; i++) {
+        if (c->block[i].valid)
+            code_bit_clear(e, c->block[i].pa);
+    }
+    memset(c->hash, 0, ((size_t)c->hash_mask + 1) * sizeof(*c->hash));
+    memset(c->page, 0, sizeof(c->page));
+    c->blocks = c->links = 1;
+    c->faults = 0;
+    c->code_used = c->code_first;
+    e->flush_wanted = false;
+    mmu_jump_cache_clear(e->cpu);
+    cache_forget_returns(e->cpu);
+    STAT(e->cpu, code_flushes)++;
+}
+
+void engine_code_written(struct cpu *cpu, struct gpa pa, uint64_t len) {
+    struct engine *e = engine_of(cpu);
+    uint64_t end = pa.v + len;
+    for (uint64_t at = pa.v; at < end;) {
+        uint64_t next = ALIGN_DOWN(at, PAGE_SIZE) + PAGE_SIZE;
+        if (next > end)
+            next = end;
+        cache_drop(e, at, next - at);
+        at = next;
+    }
+}
+
+void engine_code_flush(struct cpu *cpu) {
+    struct engine *e = engine_of(cpu);
+    if (e->cache.blocks == 1)
+        return;
+    /* The host code goes at the next dispatch; nothing may lead to it from now on but the block that runs. */
+    e->flush_wanted = true;
+    mmu_jump_cache_clear(cpu);
+    cache_forget_returns(cpu);
+    __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_REQ, __ATOMIC_SEQ_CST);
+}
+
+bool engine_code_has(const struct cpu *cpu, struct gpa page) {
+    return pa_is_ram(cpu, page.v) && *code_bits_at(engine_of(cpu), page.v);
+}
+
+/* --- writes to code --------------------------------------------------------------------------------------------- */
+static bool rounds_exceeded(struct cache *c, uint64_t pa) {
+    uint32_t page = (uint32_t)(pa >> PAGE_SHIFT);
+    unsigned i = (unsigned)(page * 0x9e3779b1u >> 22) % CACHE_ROUNDS;
+    if (c->rounds[i].page != page) {
+        c->rounds[i].page = page;
+        c->rounds[i].count = 0;
+    }
+    return c->rounds[i].count++ >= CACHE_MAX_ROUNDS;
+}
+
+/* Does the write hit the block that is running (any that holds the current pc will do)? */
+static bool hits_running(struct cpu *cpu, uint64_t pa, uint64_t len) {
+    struct engine *e = engine_of(cpu);
+    struct cache *c = &e->cache;
+    uint64_t pc;
+    struct gpa at;
+    if (!e->in_code || e->stepping)
+        return false;
+    memcpy(&pc, (const char *)cpu + cpu->guest->pc_offset, sizeof(pc));
+    if (!mmu_fetch_quiet(cpu, pc, &at) || (at.v ^ pa) >> PAGE_SHIFT)
+        return false;
+    for (uint32_t i = c->page[page_bucket(pa)]; i; i = c->block[i].page_next) {
+        const struct block *b = &c->block[i];
+        if (b->pa <= at.v && at.v < b->pa + b->guest_bytes && b->pa < pa + len && pa < b->pa + b->guest_bytes)
+            return true;
+    }
+    return false;
+}
+
+void code_before_write_slow(struct cpu *cpu, uint64_t pa, uint64_t len) {
+    struct engine *e = engine_of(cpu);
+    uint8_t bits = *code_bits_at(e, pa);
+    for (unsigned i = 0; i < cpu->boot->vcpu_count; i++) {
+        if (i != cpu->index && bits >> i & 1)
+            engine_request_post(cpu, i, &(struct engine_request){.kind = ENGINE_REQ_CODE, .pa = GPA(pa)});
+    }
+    if (!(bits & own_bit(e)))
+        return;
+    if (hits_running(cpu, pa, len)) {
+        e->step = true;
+        engine_unwind(cpu);
+    }
+    STAT(cpu, write_protect_faults)++;
+    if (rounds_exceeded(&e->cache, pa))
+        cache_drop(e, pa, len);
+    else
+        cache_drop(e, ALIGN_DOWN(pa, PAGE_SIZE), PAGE_SIZE);
+}
+
+/* --- host faults -------------------------------------------------------------------------------------------------- */
+static const uint8_t *fault_stub_in(const struct cache *c, const struct block *b, const struct code_fault *f, uint32_t offset) {
+    uint32_t lo = 0, hi = b->faults, at = offset - b->start;
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (f[mid].at < at)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < b->faults && f[lo].at == at ? c->code + b->start + f[lo].stub : NULL;
+}
+
+const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc) {
+    struct cache *c = &engine_of(cpu)->cache;
+    uint64_t offset = (uintptr_t)host_pc - (uintptr_t)c->code;
+    if (offset >= cpu->boot->code_size)
+        return NULL;
+    if (offset >= c->code_limit)
+        return offset < c->step.end ? fault_stub_in(c, &c->step, c->step_fault, (uint32_t)offset) : NULL;
+    struct block *b = block_at(c, (uint32_t)offset);
+    return b ? fault_stub_in(c, b, &c->fault[b->first_fault], (uint32_t)offset) : NULL;
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* engine.c: the life of a vCPU: start-up, the dispatcher, and the services that guests and translated code call. */
+#include "dbt/engine.h"
+#include "dbt/mmu/mmu_int.h"
+
+#define BLOCK_MAX_TRIES 4
+
+/* --- memory ---------------------------------------------------------------------------------------------- */
+void *heap_take(struct heap *h, size_t bytes) {
+    bytes = ALIGN_UP(bytes, 64);
+    if (bytes > heap_left(h))
+        return NULL;
+    void *p = h->base + h->used;
+    h->used += bytes;
+    return p;
+}
+
+void *heap_get(struct heap *h, unsigned shift) {
+    void *p = h->free[shift];
+    if (p) {
+        memcpy(&h->free[shift], p, sizeof(void *));
+        return p;
+    }
+    return heap_take(h, (size_t)1 << shift);
+}
+
+void heap_put(struct heap *h, void *p, unsigned shift) {
+    memcpy(p, &h->free[shift], sizeof(void *));
+    h->free[shift] = p;
+}
+
+void *engine_alloc_shared(struct cpu *cpu, size_t bytes) { return heap_take(&engine_of(cpu)->shared->heap, bytes); }
+void **engine_guest_shared(struct cpu *cpu) { return &engine_of(cpu)->shared->guest; }
+
+/* --- start-up -------------------------------------------------------------------------------------------- */
+static struct cpu *cpu_at(const struct abi_boot *boot, unsigned index) {
+    return (struct cpu *)(uintptr_t)boot->vcpu_va[index];
+}
+
+/* vCPU 0 sets up what all share before any other looks at it. */
+static void shared_init(struct cpu *cpu, const struct abi_boot *boot) {
+    struct engine_shared *s = (struct engine_shared *)(uintptr_t)boot->heap_va;
+    s->heap.base = (uint8_t *)s;
+    s->heap.size = boot->heap_size;
+    s->heap.used = ALIGN_UP(sizeof(*s), 64);
+    if (!cpu->shared->code_pages_va) {
+        void *bits = heap_take(&s->heap, boot->ram_size >> PAGE_SHIFT);
+        if (!bits)
+            rt_panic(cpu, "the shared heap (%llu bytes) is too small", (unsigned long long)boot->heap_size);
+        cpu->shared->code_pages_va = (uintptr_t)bits;
+    }
+    /* The others count as quiescent until their own engine_main() has got somewhere. */
+    for (unsigned i = 0; i < boot->vcpu_count; i++)
+        cpu_at(boot, i)->quiescent = 1;
+}
+
+static void engine_init(const struct abi_boot *boot, struct cpu *cpu, unsigned index) {
+    struct heap heap = {.base = (uint8_t *)(uintptr_t)boot->vcpu_heap_va[index], .size = boot->vcpu_heap_size};
+    struct engine *e = heap_take(&heap, sizeof(*e));
+    cpu->index = index;
+    cpu->boot = boot;
+    cpu->shared = (struct abi_shared *)(uintptr_t)boot->shared_va;
+    cpu->guest = &a64_guest;
+    cpu->excl_addr = ~UINT64_C(0);
+    cpu->abi.timer_deadline = ~UINT64_C(0);
+    if (!e)
+        rt_panic(cpu, "the heap of vCPU %u is too small", index);
+    cpu->engine = e;
+    e->heap = heap;
+    e->cpu = cpu;
+    e->guest = cpu->guest;
+    e->shared = (struct engine_shared *)(uintptr_t)boot->heap_va;
+    e->ops = mmu_strategies[boot->mmu];
+    e->started = rt_ticks();
+    e->mode = ~0u;
+    if (e->ops->needs_paging && !rt_has_paging())
+        rt_panic(cpu, "strategy %s needs host page tables", e->ops->name);
+    if (index == 0) {
+        shared_init(cpu, boot);
+    } else {
+        while (!e->shared->ready)
+            __builtin_ia32_pause();
+    }
+    e->code_bits = (uint8_t *)(uintptr_t)cpu->shared->code_pages_va;
+    e->dma_tail = cpu->shared->dma_head;
+    e->ir = heap_take(&e->heap, sizeof(*e->ir));
+    e->out = heap_take(&e->heap, sizeof(*e->out));
+    e->cg = heap_take(&e->heap, codegen_size());
+    if (!e->ir || !e->out || !e->cg)
+        rt_panic(cpu, "the heap of vCPU %u is too small", index);
+    cache_init(cpu);
+    mmu_init(cpu);
+    cpu->guest->init(cpu);
+    mmu_context_changed(cpu);
+    if (index == 0)
+        e->shared->ready = 1;
+}
+
+/* --- the dispatcher -------------------------------------------------------------------------------------- */
+static void serve_dma(struct cpu *cpu) {
+    struct engine *e = engine_of(cpu);
+    struct abi_shared *s = cpu->shared;
+    uint32_t head = s->dma_head;
+    if (head - e->dma_tail > ABI_DMA_ENTRIES) {
+        e->dma_tail = head;
+        engine_code_flush(cpu);
+        return;
+    }
+    for (; e->dma_tail != head; e->dma_tail++)
+        engine_code_written(cpu, GPA(ALIGN_DOWN(s->dma_page[e->dma_tail % ABI_DMA_ENTRIES], PAGE_SIZE)), PAGE_SIZE);
+    /* The monitor may have lapped the copy just made. */
+    if (s->dma_head - head > ABI_DMA_ENTRIES / 2)
+        engine_code_flush(cpu);
+}
+
+static void serve_pending(struct cpu *cpu) {
+    uint32_t bits = __atomic_exchange_n((uint32_t *)&cpu->abi.pending, 0, __ATOMIC_SEQ_CST);
+    if (bits & ABI_PEND_STOP)
+        engine_call(cpu, ABI_CALL_STOPPED);
+    if (bits & ABI_PEND_REQ)
+        engine_serve_requests(cpu);
+    if (bits & ABI_PEND_DMA)
+        serve_dma(cpu);
+    cpu->guest->service(cpu, bits);
+}
+
+static uint64_t guest_pc(const struct cpu *cpu) {
+    uint64_t pc;
+    memcpy(&pc, (const char *)cpu + cpu->guest->pc_offset, sizeof(pc));
+    return pc;
+}
+
+static struct block *translated(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words) {
+    struct engine *e = engine_of(cpu);
+    struct block *b = cache_find(e, pa, pc, e->mode);
+    if (LIKELY(b)) {
+        STAT(cpu, lookups_hash)++;
+        return b;
+    }
+    b = translate_block(cpu, pc, pa, words);
+    if (!b) {
+        cache_flush(e);
+        cpu->exit_site = 0;
+        b = translate_block(cpu, pc, pa, words);
+        if (!b)
+            rt_panic(cpu, "a block at %llx does not fit in the code cache", (unsigned long long)pc);
+    }
+    return b;
+}
+
+static void run(struct cpu *cpu, const uint8_t *entry) {
+    struct engine *e = engine_of(cpu);
+    e->in_code = true;
+    codegen_enter(e->cg, cpu, entry);
+    e->in_code = false;
+}
+
+/* One round: serves what is pending, finds the next block and runs from there until translated code leaves. */
+static void dispatch(struct cpu *cpu) {
+    struct engine *e = engine_of(cpu);
+    if (UNLIKELY(cpu->abi.pending) && !e->step) {
+        cpu->exit_site = 0;
+        serve_pending(cpu);
+    }
+    if (UNLIKELY(e->flush_wanted)) {
+        cache_flush(e);
+        cpu->exit_site = 0;
+    }
+    STAT(cpu, dispatches)++;
+    uint64_t pc = guest_pc(cpu), site = cpu->exit_site;
+    uint32_t mode = cpu->guest->mode(cpu);
+    if (mode != e->mode) {
+        e->mode = mode;
+        site = 0;
+        cache_forget_returns(cpu);
+    }
+    mmu_enter_mode(cpu, mode);
+    cpu->exit_site = 0;
+    struct gpa pa;
+    const void *words = mem_fetch(cpu, pc, &pa);
+    if (UNLIKELY(e->step)) {
+        struct block *one = translate_step(cpu, pc, pa.v, words);
+        e->step = false;
+        e->stepping = true;
+        if (e->mmu->sync_wanted)
+            mmu_sync(cpu);
+        run(cpu, e->cache.code + one->nocheck);
+        return;
+    }
+    cpu->exit_site = site;
+    struct block *b = translated(cpu, pc, pa.v, words);
+    site = cpu->exit_site;
+    cpu->exit_site = 0;
+    if (site)
+        cache_link(e, site, b);
+    if (UNLIKELY(e->mmu->sync_wanted))
+        mmu_sync(cpu);
+    if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_EXEC))
+        rt_log(cpu, ABI_LOG_EXEC, "exec %016llx pa %llx mode %x\n", (unsigned long long)pc, (unsigned long long)pa.v, mode);
+    run(cpu, e->cache.code + b->entry);
+}
+
+void engine_main(const struct abi_boot *boot, unsigned vcpu) {
+    struct cpu *cpu = cpu_at(boot, vcpu);
+    engine_init(boot, cpu, vcpu);
+    struct engine *e = engine_of(cpu);
+    cpu->quiescent = 0;
+    engine_serve_requests(cpu);
+    __builtin_setjmp(e->unwind); /* exceptions raised outside translated code go on here */
+    e->stepping = false;
+    for (;;) {
+        dispatch(cpu);
+        e->stepping = false;
+        STAT(cpu, ticks_total) = rt_ticks() - e->started;
+    }
+}
+
+_Noreturn void engine_unwind(struct cpu *cpu) {
+    struct engine *e = engine_of(cpu);
+    cpu->exit_site = 0;
+    if (e->in_code)
+        codegen_unwind(e->cg, cpu);
+    __builtin_longjmp(e->unwind, 1);
+}
+
+/* --- called by translated code ---------------------------------------------------------------------------- */
+const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) {
+    struct engine *e = engine_of(cpu);
+    struct gpa pa;
+    STAT(cpu, jump_cache_misses)++;
+    if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_EXEC) || !mmu_fetch_quiet(cpu, pc, &pa))
+        return NULL;
+    struct block *b = cache_find(e, pa.v, pc, e->mode);
+    if (!b)
+        return NULL;
+    const uint8_t *host = e->cache.code + b->entry;
+    mmu_jump_cache_set(cpu, pc, host);
+    return host;
+}
+
+/* --- monitor calls and other vCPUs ------------------------------------------------------------------------- */
+void engine_call(struct cpu *cpu, enum abi_call call) {
+    uint64_t from = rt_ticks();
+    cpu->quiescent = 1;
+    rt_call(cpu, call);
+    cpu->quiescent = 0;
+    if (cpu->req_posted != cpu->req_done)
+        engine_serve_requests(cpu);
+    if (call == ABI_CALL_WAIT) {
+        STAT(cpu, exits_wait)++;
+        STAT(cpu, ticks_wait) += rt_ticks() - from;
+    } else {
+        if (call == ABI_CALL_MMIO_READ || call == ABI_CALL_MMIO_WRITE)
+            STAT(cpu, exits_mmio)++;
+        else
+            STAT(cpu, exits_other)++;
+        STAT(cpu, ticks_monitor) += rt_ticks() - from;
+    }
+}
+
+struct cpu *engine_cpu(struct cpu *cpu, unsigned index) {
+    return index < cpu->boot->vcpu_count ? cpu_at(cpu->boot, index) : NULL;
+}
+
+void engine_kick(struct cpu *from, struct cpu *to, uint32_t pending) {
+    __atomic_fetch_or((uint32_t *)&to->abi.pending, pending, __ATOMIC_SEQ_CST);
+    if (to != from && to->abi.idle) {
+        from->abi.arg[0] = to->index;
+        engine_call(from, ABI_CALL_KICK);
+    }
+}
+
+void engine_wait(struct cpu *cpu) {
+    if (!cpu->abi.pending)
+        engine_call(cpu, ABI_CALL_WAIT);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * engine.h: what the parts of the engine proper share with each other (dispatcher,
+ * code cache, translation, requests, memory). Guests and backends see the
+ * contracts in include/graft instead.
+ *
+ * struct engine is private to its vCPU; struct engine_shared lies at the start
+ * of the shared heap and is the only engine data that several vCPUs write.
+ */
+#ifndef DBT_ENGINE_H
+#define DBT_ENGINE_H
+
+#include "graft/codegen.h"
+#include "graft/guest.h"
+#include "graft/rt.h"
+
+/* --- memory of one vCPU ------------------------------------------------------------------------------- */
+#define HEAP_CLASSES 40
+struct heap {
+    uint8_t *base;
+    size_t used, size;
+    void *free[HEAP_CLASSES]; /* recycled pieces of 1 << class bytes */
+};
+/* heap_take(): bytes for ever, zeroed, 64-byte aligned; NULL when full. */
+void *heap_take(struct heap *h, size_t bytes);
+/* heap_get(), heap_put(): recycled pieces of a power-of-two size (64 or more), not zeroed. */
+void *heap_get(struct heap *h, unsigned shift);
+void heap_put(struct heap *h, void *p, unsigned shift);
+static inline size_t heap_left(const struct heap *h) { return h->size - h->used; }
+
+/* --- requests between vCPUs ------------------------------------------------------------------------------ */
+#define MAILBOX_ENTRIES 64
+struct mailbox {
+    _Atomic uint32_t lock;
+    uint32_t count;
+    bool inval_overflow, code_overflow; /* entries were lost: do everything of that kind */
+    struct engine_request entry[MAILBOX_ENTRIES];
+} __attribute__((aligned(64)));
+
+struct engine_shared {
+    _Atomic uint32_t ready; /* vCPU 0 has set up everything in here */
+    void *guest;            /* engine_guest_shared() */
+    struct heap heap;
+    struct mailbox mailbox[ABI_MAX_VCPUS];
+};
+
+/* --- the code cache ---------------------------------------------------------------------------------------- */
+struct block {
+    uint64_t pa, pc;
+    uint32_t mode;
+    uint32_t start, end, entry, nocheck; /* host code, offsets from the code area */
+    uint32_t hash_next, page_next;       /* block numbers; 0 ends a chain */
+    uint32_t incoming;                   /* first link that jumps here */
+    uint32_t first_link, first_fault;
+    uint16_t links, faults;
+    uint16_t guest_bytes;
+    bool valid;
+};
+struct block_link {
+    uint64_t target_pc;
+    uint32_t site, stub; /* offsets from the code area */
+    uint32_t target;     /* block it is linked to, 0 = none */
+    uint32_t source;     /* block it belongs to */
+    uint32_t next;       /* in target's incoming list */
+};
+
+#define CACHE_PAGE_BITS 13
+#define CACHE_ROUNDS 1024
+struct cache {
+    uint8_t *code;
+    uint32_t code_first, code_used, code_limit; /* bump allocation between first and limit */
+    struct block *block;      /* [0] is unused: 0 means none. Sorted by start */
+    struct block_link *link;  /* [0] is unused */
+    struct code_fault *fault;
+    uint32_t blocks, block_max, links, link_max, faults, fault_max;
+    uint32_t *hash, hash_mask;
+    uint32_t page[1 << CACHE_PAGE_BITS]; /* first block of the guest pages that hash here */
+    struct {
+        uint32_t page, count;
+    } rounds[CACHE_ROUNDS];   /* how often was translated code of a page lost to a write */
+    struct block step;        /* the single-instruction block of step mode, at code_limit */
+    struct code_fault step_fault[8];
+};
+
+struct engine {
+    struct cpu *cpu;
+    const struct guest_ops *guest;
+    const struct mmu_ops *ops;
+    struct engine_shared *shared;
+    struct codegen *cg;
+    struct mmu_state *mmu;
+    struct heap heap;
+    struct cache cache;
+    struct ir_block *ir;
+    struct code_out *out;
+    uint8_t *code_bits;      /* abi_shared.code_pages_va */
+    uint32_t mode;           /* of the code that runs or is about to */
+    uint32_t dma_tail;
+    bool in_code;            /* inside codegen_enter() */
+    bool flush_wanted;       /* empty the code cache at the next dispatch */
+    bool step;               /* the next instruction runs alone: it writes to the block that it is in */
+    bool stepping;           /* that instruction is running now */
+    void *unwind[5];         /* __builtin_setjmp() of the dispatcher, for unwinding outside translated code */
+    uint64_t started;        /* TSC */
+    uint64_t ticket[ABI_MAX_VCPUS]; /* req_posted of each target after this vCPU's last request to it */
+};
+static inline struct engine *engine_of(const struct cpu *cpu) { return cpu->engine; }
+
+/* engine_call(): rt_call() as a quiescent point: other vCPUs need not wait for this one meanwhile, and their requests are
+ * served before it returns. */
+void engine_call(struct cpu *cpu, enum abi_call call);
+/* engine_serve_requests(): honours what others left in this vCPU's mailbox. */
+void engine_serve_requests(struct cpu *cpu);
+/* engine_request_post(): one request to one vCPU. */
+void engine_request_post(struct cpu *from, unsigned to, const struct engine_request *req);
+
+/* --- cache.c --------------------------------------------------------------------------------------------------- */
+void cache_init(struct cpu *cpu);
+/* cache_find(): the block for that code, NULL if there is none. */
+struct block *cache_find(struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
+/* cache_room(): is there room for one more block of the largest size? */
+bool cache_room(const struct engine *e);
+/* cache_add(): enters what codegen_compile() made into the tables. */
+struct block *cache_add(struct engine *e, const struct ir_block *ir, uint64_t pa, const struct code_out *out);
+/* cache_link(): the exit at site of some block jumps to target from now on, if that is allowed. */
+void cache_link(struct engine *e, uint64_t site, struct block *target);
+/* cache_flush(): empties the cache; from the dispatcher only. */
+void cache_flush(struct engine *e);
+/* cache_drop(): invalidates the blocks that overlap [pa, pa+len), which lies in one page. */
+void cache_drop(struct engine *e, uint64_t pa, uint64_t len);
+/* cache_forget_returns(): empties the return-address stack. */
+void cache_forget_returns(struct cpu *cpu);
+
+/* code_bits_at(): which vCPUs hold code of the page that holds pa, which is RAM. */
+static inline _Atomic uint8_t *code_bits_at(const struct engine *e, uint64_t pa) {
+    return (_Atomic uint8_t *)&e->code_bits[(pa - e->cpu->boot->ram_gpa) >> PAGE_SHIFT];
+}
+static inline bool pa_is_ram(const struct cpu *cpu, uint64_t pa) {
+    return pa - cpu->boot->ram_gpa < cpu->boot->ram_size;
+}
+/* code_before_write(): translated code writes [pa, pa+len), RAM in one page, next. Drops code made from it; may unwind. */
+void code_before_write_slow(struct cpu *cpu, uint64_t pa, uint64_t len);
+static inline void code_before_write(struct cpu *cpu, uint64_t pa, uint64_t len) {
+    if (UNLIKELY(*code_bits_at(engine_of(cpu), pa)))
+        code_before_write_slow(cpu, pa, len);
+}
+
+/* --- translate.c ------------------------------------------------------------------------------------------------- */
+/* translate_block(): a new block for the code at pc (host pointer, guest-physical address); NULL: the cache is full. */
+struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words);
+/* translate_step(): a block of one instruction that is in no table; valid until the next one. */
+struct block *translate_step(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words);
+
+/* --- mmu/: see mmu_int.h ------------------------------------------------------------------------------------------ */
+void mmu_init(struct cpu *cpu);
+/* mmu_fetch_quiet(): like mem_fetch() without raising: NULL if that would abort. */
+const void *mmu_fetch_quiet(struct cpu *cpu, uint64_t va, struct gpa *pa);
+/* mmu_jump_cache_set(): pc's block in the current view. */
+void mmu_jump_cache_set(struct cpu *cpu, uint64_t pc, const uint8_t *host);
+/* mmu_jump_cache_drop(): no view's jump cache leads to pc's block any more. mmu_jump_cache_clear(): nor to any. */
+void mmu_jump_cache_drop(struct cpu *cpu, uint64_t pc);
+void mmu_jump_cache_clear(struct cpu *cpu);
+/* mmu_enter_mode(): translated code of that mode runs next in the current view. */
+void mmu_enter_mode(struct cpu *cpu, uint32_t mode);
+
+#endif

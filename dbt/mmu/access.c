@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * access.c: guest memory from C: helpers' accesses, the slow path of emitted ones,
+ * instruction fetch. A small cache of walks makes repeated slow accesses cheap;
+ * mmu_invalidate() empties it together with everything else.
+ */
+#include "dbt/mmu/mmu_int.h"
+
+/* --- RAM and walks ------------------------------------------------------------------------------------------ */
+void *ram_ptr(const struct cpu *cpu, struct gpa pa, uint64_t len) {
+    const struct abi_boot *b = cpu->boot;
+    uint64_t offset = pa.v - b->ram_gpa;
+    if (offset >= b->ram_size || len > b->ram_size - offset)
+        return NULL;
+    return (void *)(uintptr_t)(b->ram_va + offset);
+}
+
+static bool allows(const struct walk *w, enum mmu_access access) {
+    return access == MMU_READ ? w->read : access == MMU_WRITE ? w->write : w->exec;
+}
+
+void walks_forget(struct mmu_state *m, const struct mmu_inval *inv) {
+    bool one = inv->kind == MMU_INVAL_VA || inv->kind == MMU_INVAL_VA_ASID;
+    if (one && !m->walks_big) {
+        m->walk[(inv->va >> PAGE_SHIFT) % WALK_ENTRIES].tag = 0;
+        return;
+    }
+    m->walks_big = 0;
+    for (unsigned i = 0; i < WALK_ENTRIES; i++) {
+        struct walk_entry *e = &m->walk[i];
+        unsigned shift = e->w.page_shift;
+        if (!one || (e->tag ^ inv->va) << 8 >> 8 >> shift == 0)
+            e->tag = 0;
+        else if (e->tag && shift > PAGE_SHIFT)
+            m->walks_big++;
+    }
+}
+
+/* The walk for an access; w->fault is set if it is not allowed, and then nothing is remembered. */
+static struct walk_entry *walk_to(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w) {
+    struct mmu_state *m = mmu_of(cpu);
+    struct walk_entry *e = &m->walk[(va >> PAGE_SHIFT) % WALK_ENTRIES];
+    uint64_t tag = ALIGN_DOWN(va, PAGE_SIZE) | regime | WALK_VALID;
+    if (LIKELY(e->tag == tag && e->context == m->current->id && allows(&e->w, access)))
+        return e;
+    STAT(cpu, walks)++;
+    memset(w, 0, sizeof(*w));
+    cpu->guest->walk(cpu, va, access, regime, w);
+    if (w->fault)
+        return NULL;
+    if (!w->global && cpu->guest->is_hi(va))
+        m->hi_nonglobal = true;
+    if (w->page_shift > PAGE_SHIFT)
+        m->walks_big++;
+    e->tag = tag;
+    e->context = m->current->id;
+    e->w = *w;
+    e->w.pa.v = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
+    e->host = ram_ptr(cpu, e->w.pa, PAGE_SIZE);
+    return e;
+}
+
+/* resolve(): the translation of an access; raises the guest's abort if there is none. */
+static struct walk_entry *resolve(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, unsigned flags) {
+    struct walk w;
+    struct walk_entry *e = walk_to(cpu, va, access, regime, &w);
+    if (UNLIKELY(!e))
+        cpu->guest->mem_abort(cpu, va, access, &w, flags);
+    return e;
+}
+
+bool mem_probe(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w) {
+    STAT(cpu, walks)++;
+    memset(w, 0, sizeof(*w));
+    cpu->guest->walk(cpu, va, access, regime, w);
+    return w->fault == 0;
+}
+
+const void *mem_fetch(struct cpu *cpu, uint64_t va, struct gpa *pa) {
+    struct walk_entry *e = resolve(cpu, va, MMU_FETCH, cpu->regime, 0);
+    *pa = GPA(e->w.pa.v | (va & PAGE_MASK));
+    if (UNLIKELY(!e->host))
+        cpu->guest->external_abort(cpu, va, MMU_FETCH, *pa);
+    return e->host + (va & PAGE_MASK & ~UINT64_C(3));
+}
+
+const void *mmu_fetch_quiet(struct cpu *cpu, uint64_t va, struct gpa *pa) {
+    struct walk w;
+    struct walk_entry *e = walk_to(cpu, va, MMU_FETCH, cpu->regime, &w);
+    if (!e || !e->host)
+        return NULL;
+    *pa = GPA(e->w.pa.v | (va & PAGE_MASK));
+    return e->host + (va & PAGE_MASK);
+}
+
+/* --- host loads and stores: one instruction each, so that aligned ones are single-copy atomic -------------------- */
+static uint64_t load(const uint8_t *p, unsigned size) {
+    uint16_t v16;
+    uint32_t v32;
+    uint64_t v64;
+    switch (size) {
+    case 0:
+        return *p;
+    case 1:
+        memcpy(&v16, p, 2);
+        return v16;
+    case 2:
+        memcpy(&v32, p, 4);
+        return v32;
+    default:
+        memcpy(&v64, p, 8);
+        return v64;
+    }
+}
+static void store(uint8_t *p, uint64_t value, unsigned size) {
+    switch (size) {
+    case 0:
+        *p = (uint8_t)value;
+        break;
+    case 1:
+        memcpy(p, &(uint16_t){(uint16_t)value}, 2);
+        break;
+    case 2:
+        memcpy(p, &(uint32_t){(uint32_t)value}, 4);
+        break;
+    default:
+        memcpy(p, &value, 8);
+        break;
+    }
+}
+
+/* --- devices ------------------------------------------------------------------------------------------------------- */
+static void io_read(struct cpu *cpu, uint64_t va, const struct walk_entry *e, uint8_t *out, unsigned bytes) {
+    struct gpa pa = GPA(e->w.pa.v | (va & PAGE_MASK));
+    unsigned each = bytes > 8 ? 8 : bytes;
+    if (pa.v & (bytes - 1)) {
+        if (e->w.device)
+            cpu->guest->align_fault(cpu, va, MMU_READ);
+        each = 1;
+    }
+    for (unsigned i = 0; i < bytes; i += each) {
+        uint64_t value = 0;
+        if (!bus_read(cpu, GPA(pa.v + i), each, &value))
+            cpu->guest->external_abort(cpu, va, MMU_READ, pa);
+        memcpy(out + i, &value, each);
+    }
+}
+
+static void io_write(struct cpu *cpu, uint64_t va, const struct walk_entry *e, const uint8_t *in, unsigned bytes) {
+    struct gpa pa = GPA(e->w.pa.v | (va & PAGE_MASK));
+    unsigned each = bytes > 8 ? 8 : bytes;
+    if (pa.v & (bytes - 1)) {
+        if (e->w.device)
+            cpu->guest->align_fault(cpu, va, MMU_WRITE);
+        each = 1;
+    }
+    for (unsigned i = 0; i < bytes; i += each) {
+        uint64_t value = 0;
+        memcpy(&value, in + i, each);
+        if (!bus_write(cpu, GPA(pa.v + i), each, value))
+            cpu->guest->external_abort(cpu, va, MMU_WRITE, pa);
+    }
+}
+
+/* --- accesses that cross a page: both pages are checked before anything is touched ------------------------------------ */
+struct halves {
+    uint8_t *host[2];
+    uint64_t pa[2];
+    unsigned bytes[2];
+};
+
+static void halves_resolve(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned regime,
+                           unsigned flags, struct halves *h) {
+    uint64_t second = ALIGN_DOWN(va, PAGE_SIZE) + PAGE_SIZE;
+    h->bytes[0] = (unsigned)(second - va);
+    h->bytes[1] = bytes - h->bytes[0];
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t at = i ? second : va;
+        struct walk_entry *e = resolve(cpu, at, access, regime, flags);
+        if (e->w.device)
+            cpu->guest->align_fault(cpu, va, access);
+        h->pa[i] = e->w.pa.v | (at & PAGE_MASK);
+        if (!e->host)
+            cpu->guest->external_abort(cpu, at, access, GPA(h->pa[i]));
+        h->host[i] = e->host + (at & PAGE_MASK);
+    }
+}
+
+/* --- any access ---------------------------------------------------------------------------------------------------------- */
+static inline bool crosses(uint64_t va, unsigned bytes) { return (va & PAGE_MASK) + bytes > PAGE_SIZE; }
+
+static void check_align(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned flags) {
+    if (UNLIKELY(flags & IR_MEM_ALIGN && va & (bytes - 1)))
+        cpu->guest->align_fault(cpu, va, access);
+}
+
+/* Reads bytes (1 << size) to out; fill: make the next such access fast. */
+static void read_any(struct cpu *cpu, uint64_t va, uint8_t *out, unsigned size, unsigned regime, unsigned flags, bool fill) {
+    unsigned bytes = 1u << size;
+    check_align(cpu, va, bytes, MMU_READ, flags);
+    if (UNLIKELY(crosses(va, bytes))) {
+        struct halves h;
+        halves_resolve(cpu, va, bytes, MMU_READ, regime, flags, &h);
+        memcpy(out, h.host[0], h.bytes[0]);
+        memcpy(out + h.bytes[0], h.host[1], h.bytes[1]);
+        return;
+    }
+    struct walk_entry *e = resolve(cpu, va, MMU_READ, regime, flags);
+    if (UNLIKELY(!e->host)) {
+        io_read(cpu, va, e, out, bytes);
+        return;
+    }
+    if (fill)
+        engine_of(cpu)->ops->fill(cpu, va, regime, MMU_READ, &e->w);
+    const uint8_t *p = e->host + (va & PAGE_MASK);
+    if (size < 4) {
+        uint64_t value = load(p, size);
+        memcpy(out, &value, 8);
+    } else {
+        memcpy(out, p, 16);
+    }
+}
+
+static void write_any(struct cpu *cpu, uint64_t va, const uint8_t *in, unsigned size, unsigned regime, unsigned flags, bool fill) {
+    unsigned bytes = 1u << size;
+    check_align(cpu, va, bytes, MMU_WRITE, flags);
+    if (UNLIKELY(crosses(va, bytes))) {
+        struct halves h;
+        halves_resolve(cpu, va, bytes, MMU_WRITE, regime, flags, &h);
+        code_before_write(cpu, h.pa[0], h.bytes[0]);
+        code_before_write(cpu, h.pa[1], h.bytes[1]);
+        memcpy(h.host[0], in, h.bytes[0]);
+        memcpy(h.host[1], in + h.bytes[0], h.bytes[1]);
+        return;
+    }
+    struct walk_entry *e = resolve(cpu, va, MMU_WRITE, regime, flags);
+    if (UNLIKELY(!e->host)) {
+        io_write(cpu, va, e, in, bytes);
+        return;
+    }
+    uint8_t *p = e->host + (va & PAGE_MASK);
+    code_before_write(cpu, e->w.pa.v | (va & PAGE_MASK), bytes);
+    if (fill)
+        engine_of(cpu)->ops->fill(cpu, va, regime, MMU_WRITE, &e->w);
+    if (size < 4) {
+        uint64_t value;
+        memcpy(&value, in, 8);
+        store(p, value, size);
+    } else {
+        memcpy(p, in, 16);
+    }
+    if (flags & IR_MEM_RELEASE)
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+uint64_t mem_read(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime, unsigned flags) {
+    uint64_t value = 0;
+    read_any(cpu, va, (uint8_t *)&value, size, regime, flags, false);
+    return value;
+}
+void mem_write(struct cpu *cpu, uint64_t va, uint64_t value, unsigned size, unsigned regime, unsigned flags) {
+    write_any(cpu, va, (const uint8_t *)&value, size, regime, flags, false);
+}
+void mem_read_128(struct cpu *cpu, uint64_t va, v128 *value, unsigned regime, unsigned flags) {
+    read_any(cpu, va, value->u8, 4, regime, flags, false);
+}
+void mem_write_128(struct cpu *cpu, uint64_t va, const v128 *value, unsigned regime, unsigned flags) {
+    write_any(cpu, va, value->u8, 4, regime, flags, false);
+}
+
+void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime) {
+    unsigned bytes = 1u << size;
+    check_align(cpu, va, bytes, access, IR_MEM_ALIGN);
+    struct walk_entry *e = resolve(cpu, va, access, regime, 0);
+    uint64_t pa = e->w.pa.v | (va & PAGE_MASK);
+    if (UNLIKELY(!e->host))
+        cpu->guest->external_abort(cpu, va, access, GPA(pa));
+    if (access == MMU_WRITE)
+        code_before_write(cpu, pa, bytes);
+    return e->host + (va & PAGE_MASK);
+}
+
+/* --- the slow path of emitted accesses ------------------------------------------------------------------------------------- */
+static void slow_begin(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
+    STAT(cpu, slow_accesses)++;
+    if (site)
+        engine_of(cpu)->ops->miss(cpu, va, MMU_DESC_REGIME(desc), site);
+}
+
+uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
+    slow_begin(cpu, va, desc, site);
+    v128 value = {.u64 = {0, 0}};
+    read_any(cpu, va, value.u8, MMU_DESC_SIZE(desc), MMU_DESC_REGIME(desc), MMU_DESC_FLAGS(desc), true);
+    if (MMU_DESC_SIZE(desc) == 4)
+        cpu->vscratch[0] = value;
+    return value.u64[0];
+}
+
+void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
+    slow_begin(cpu, va, desc, site);
+    const uint8_t *in = MMU_DESC_SIZE(desc) == 4 ? cpu->vscratch[0].u8 : (const uint8_t *)&value;
+    write_any(cpu, va, in, MMU_DESC_SIZE(desc), MMU_DESC_REGIME(desc), MMU_DESC_FLAGS(desc), true);
+}
+
+static void *slow_host(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
+    unsigned size = MMU_DESC_SIZE(desc), regime = MMU_DESC_REGIME(desc);
+    slow_begin(cpu, va, desc, site);
+    void *p = mem_host(cpu, va, size, MMU_WRITE, regime);
+    struct walk_entry *e = resolve(cpu, va, MMU_WRITE, regime, 0);
+    engine_of(cpu)->ops->fill(cpu, va, regime, MMU_WRITE, &e->w);
+    return p;
+}
+
+static uint64_t combine(unsigned kind, uint64_t old, uint64_t value, unsigned size) {
+    unsigned drop = 64 - (8u << size);
+    int64_t so = (int64_t)(old << drop), sv = (int64_t)(value << drop);
+    uint64_t uo = old << drop, uv = value << drop;
+    switch (kind) {
+    case IR_ATOMIC_ADD:
+        return old + value;
+    case IR_ATOMIC_CLR:
+        return old & ~value;
+    case IR_ATOMIC_XOR:
+        return old ^ value;
+    case IR_ATOMIC_OR:
+        return old | value;
+    case IR_ATOMIC_SMAX:
+        return so > sv ? old : value;
+    case IR_ATOMIC_SMIN:
+        return so < sv ? old : value;
+    case IR_ATOMIC_UMAX:
+        return uo > uv ? old : value;
+    case IR_ATOMIC_UMIN:
+        return uo < uv ? old : value;
+    default:
+        return value;
+    }
+}
+
+/* Compares and exchanges 1 << size bytes; *expected becomes what was there. */
+static bool exchange(void *p, uint64_t *expected, uint64_t value, unsigned size) {
+    bool done;
+#define EXCHANGE(type)                                                                                              \
+    do {                                                                                                            \
+        type old = (type)*expected;                                                                                 \
+        done = __atomic_compare_exchange_n((type *)p, &old, (type)value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
+        *expected = old;                                                                                            \
+    } while (0)
+    switch (size) {
+    case 0:
+        EXCHANGE(uint8_t);
+        break;
+    case 1:
+        EXCHANGE(uint16_t);
+        break;
+    case 2:
+        EXCHANGE(uint32_t);
+        break;
+    default:
+        EXCHANGE(uint64_t);
+        break;
+    }
+#undef EXCHANGE
+    return done;
+}
+
+uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
+    unsigned size = MMU_DESC_SIZE(desc), kind = desc >> 16;
+    void *p = slow_host(cpu, va, desc, site);
+    uint64_t old = load(p, size);
+    while (!exchange(p, &old, combine(kind, old, value, size), size)) {
+    }
+    return old;
+}
+
+uint64_t mmu_slow_cas(struct cpu *cpu, uint64_t va, uint64_t expected, uint64_t value, uint32_t desc, void *site) {
+    void *p = slow_host(cpu, va, desc, site);
+    exchange(p, &expected, value, MMU_DESC_SIZE(desc));
+    return expected;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* mmu.c: the list of strategies, invalidation (what every strategy needs of it) and write protection of code. */
+#include "dbt/mmu/mmu_int.h"
+
+#define PENDING_OWN 1u /* bit of cpu->tlbi_pending: host TLB flushes that mmu_sync() will do */
+
+#define MMU(name, ops) [name] = &ops,
+const struct mmu_ops *const mmu_strategies[] = {
+#include "dbt/mmu/mmu.def"
+};
+#undef MMU
+
+/* --- jump caches -------------------------------------------------------------------------------------------- */
+/* Three keys for the page of a pc: itself, and the 2 MiB and 1 GiB blocks for code in large mappings. */
+static unsigned bloom_bit(uint64_t va, unsigned shift) {
+    uint64_t key = ((va << 8 >> 8) >> shift) * 4 + (shift == 12 ? 1 : shift == 21 ? 2 : 3);
+    return (unsigned)(key * UINT64_C(0x9e3779b97f4a7c15) >> 52);
+}
+static void bloom_add(struct mmu_state *m, struct view_slot *s, unsigned bit) {
+    uint64_t *word = &m->bloom[bit / 64], mask = BIT(bit % 64);
+    if (!(*word & mask)) {
+        *word |= mask;
+        m->bloom_count++;
+    }
+    s->bloom[bit / 64 % VIEW_BLOOM_WORDS] |= mask;
+}
+static bool bloom_has(const struct mmu_state *m, unsigned bit) { return m->bloom[bit / 64] >> bit % 64 & 1; }
+static bool bloom_view_has(struct view_slot *s, unsigned bit) {
+    return s->bloom[bit / 64 % VIEW_BLOOM_WORDS] >> bit % 64 & 1;
+}
+
+static void jump_cache_empty(struct view *v) {
+    if (!v->has_code)
+        return;
+    for (unsigned i = 0; i < ARRAY_LEN(v->jump_cache); i++)
+        v->jump_cache[i].pc = ~UINT64_C(0);
+    v->has_code = 0;
+    memset(view_slot(v)->bloom, 0, sizeof(view_slot(v)->bloom));
+}
+static void clear_one(struct cpu *cpu, struct view *v, void *arg) { jump_cache_empty(v); }
+
+void mmu_jump_cache_clear(struct cpu *cpu) {
+    struct mmu_state *m = mmu_of(cpu);
+    if (!m->bloom_count)
+        return;
+    view_each(cpu, clear_one, NULL);
+    memset(m->bloom, 0, sizeof(m->bloom));
+    m->bloom_count = 0;
+}
+
+void mmu_jump_cache_set(struct cpu *cpu, uint64_t pc, const uint8_t *host) {
+    struct mmu_state *m = mmu_of(cpu);
+    if (m->bloom_count > BLOOM_BITS / 2)
+        mmu_jump_cache_clear(cpu);
+    const struct walk_entry *e = &m->walk[(pc >> PAGE_SHIFT) % WALK_ENTRIES];
+    unsigned shift = e->w.page_shift; /* the look-up that led here has just remembered it */
+    bloom_add(m, view_slot(m->view), bloom_bit(pc, 12));
+    if (shift > 12)
+        bloom_add(m, view_slot(m->view), bloom_bit(pc, shift <= 21 ? 21 : 30));
+    m->view->jump_cache[jump_cache_index(pc)] = (struct jump_cache_entry){pc, (void *)(uintptr_t)host};
+    m->view->has_code = 1;
+}
+
+static void drop_pc(struct cpu *cpu, struct view *v, void *arg) {
+    uint64_t pc = *(const uint64_t *)arg;
+    struct jump_cache_entry *e = &v->jump_cache[jump_cache_index(pc)];
+    if (e->pc == pc)
+        e->pc = ~UINT64_C(0);
+}
+void mmu_jump_cache_drop(struct cpu *cpu, uint64_t pc) {
+    if (bloom_has(mmu_of(cpu), bloom_bit(pc, 12)))
+        view_each(cpu, drop_pc, &pc);
+}
+
+static void drop_page(struct cpu *cpu, struct view *v, void *arg) {
+    uint64_t va = *(const uint64_t *)arg;
+    if (!v->has_code || !bloom_view_has(view_slot(v), bloom_bit(va, 12)))
+        return;
+    for (unsigned i = 0; i < ARRAY_LEN(v->jump_cache); i++) {
+        if (MMU_VA_BITS(v->jump_cache[i].pc) == MMU_VA_BITS(va))
+            v->jump_cache[i].pc = ~UINT64_C(0);
+    }
+}
+static void drop_asid(struct cpu *cpu, struct view *v, void *arg) {
+    uint32_t asid = *(const uint32_t *)arg;
+    if (v->lo.asid == asid || v->hi.asid == asid)
+        jump_cache_empty(v);
+}
+
+/* Links stay inside a page, so they survive; jump caches and the return stack cross pages. */
+static void forget_jumps(struct cpu *cpu, const struct mmu_inval *inv) {
+    struct mmu_state *m = mmu_of(cpu);
+    uint64_t va = inv->va;
+    switch (inv->kind) {
+    case MMU_INVAL_ALL:
+        mmu_jump_cache_clear(cpu);
+        cache_forget_returns(cpu);
+        break;
+    case MMU_INVAL_ASID: {
+        uint32_t asid = inv->asid;
+        view_each(cpu, drop_asid, &asid);
+        cache_forget_returns(cpu);
+        break;
+    }
+    case MMU_INVAL_VA:
+    case MMU_INVAL_VA_ASID:
+        if (bloom_has(m, bloom_bit(va, 21)) || bloom_has(m, bloom_bit(va, 30))) {
+            mmu_jump_cache_clear(cpu);
+            cache_forget_returns(cpu);
+        } else if (bloom_has(m, bloom_bit(va, 12))) {
+            view_each(cpu, drop_page, &va);
+        }
+        for (unsigned i = 0; i < RAS_ENTRIES; i++) {
+            if (MMU_VA_BITS(cpu->ras[i].pc) >> 18 == MMU_VA_BITS(va) >> 18) { /* the same 1 GiB */
+                cache_forget_returns(cpu);
+                break;
+            }
+        }
+        break;
+    }
+}
+
+void mmu_enter_mode(struct cpu *cpu, uint32_t mode) {
+    struct view_slot *s = view_slot(mmu_of(cpu)->view);
+    if (UNLIKELY(s->mode != mode)) {
+        jump_cache_empty(&s->view);
+        s->mode = mode;
+    }
+}
+
+/* --- invalidation -------------------------------------------------------------------------------------------- */
+void mmu_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
+    struct mmu_state *m = mmu_of(cpu);
+    if (inv->kind == MMU_INVAL_ALL)
+        STAT(cpu, tlbi_all)++;
+    else if (inv->kind == MMU_INVAL_ASID)
+        STAT(cpu, tlbi_asid)++;
+    else
+        STAT(cpu, tlbi_va)++;
+    walks_forget(m, inv);
+    forget_jumps(cpu, inv);
+    engine_of(cpu)->ops->invalidate(cpu, inv);
+    cpu->tlbi_pending |= PENDING_OWN;
+}
+
+void mmu_sync(struct cpu *cpu) {
+    mmu_of(cpu)->sync_wanted = false;
+    engine_of(cpu)->ops->sync(cpu);
+    cpu->tlbi_pending &= ~PENDING_OWN;
+}
+
+void mmu_protect_code(struct cpu *cpu, struct gpa page) {
+    struct engine *e = engine_of(cpu);
+    uint8_t own = (uint8_t)(1u << cpu->index);
+    uint8_t old = __atomic_fetch_or((uint8_t *)code_bits_at(e, page.v), own, __ATOMIC_SEQ_CST);
+    if (!(old & own))
+        e->ops->protect(cpu, page);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * mmu_int.h: what the memory code shares with itself: contexts (an address-space
+ * pair and its views), and a small cache of guest walks for accesses from C.
+ */
+#ifndef DBT_MMU_INT_H
+#define DBT_MMU_INT_H
+
+#include "dbt/engine.h"
+#include "dbt/x86/asm.h"
+
+#define VIEW_BLOOM_WORDS 8
+/* What the engine keeps with each view; translated code knows only the view. */
+struct view_slot {
+    uint64_t bloom[VIEW_BLOOM_WORDS]; /* pages whose code is in the jump cache */
+    uint32_t mode;                    /* all of the jump cache is of this mode */
+    uint32_t pad;
+    struct context *context;
+    uint8_t align[64 - 16];
+    struct view view;
+};
+_Static_assert(offsetof(struct view_slot, view) % 64 == 0, "views start cache lines");
+static inline struct view_slot *view_slot(struct view *v) { return CONTAINER_OF(v, struct view_slot, view); }
+
+/* A pair of address spaces that was current at some time, and its view for each regime (NULL: not needed so far). */
+struct context {
+    struct mmu_space lo, hi;
+    struct view *view[REGIMES]; /* memory stays with the context when it is recycled */
+    uint8_t made;               /* bit per regime: the view is set up */
+    bool used;
+    uint32_t id;                /* never reused */
+    uint64_t stamp;
+};
+#define CONTEXTS 64
+#define CONTEXT_HASH 128
+
+/* One remembered walk. */
+struct walk_entry {
+    uint64_t tag;  /* va page | regime | WALK_VALID */
+    uint32_t context;
+    uint8_t *host; /* of the page, NULL if it is not RAM */
+    struct walk w; /* pa is the page's */
+};
+#define WALK_VALID 0x800
+#define WALK_ENTRIES 256
+
+#define BLOOM_BITS 4096
+struct mmu_state {
+    struct context context[CONTEXTS];
+    unsigned contexts;          /* that fit in the heap */
+    struct context *current;
+    struct view *view;          /* that GS points to */
+    struct view_slot *null;     /* the view of regimes that the current context has not used */
+    uint8_t hash[CONTEXT_HASH]; /* context number + 1, a hint */
+    uint32_t next_id;
+    uint64_t clock;
+    size_t view_bytes;
+    bool hi_nonglobal;          /* the upper half holds entries that belong to one ASID */
+    bool sync_wanted;           /* a downgrade must take effect before translated code runs again */
+    uint32_t walks_big;         /* remembered walks of mappings larger than a page, an upper bound */
+    struct walk_entry walk[WALK_ENTRIES];
+    uint64_t bloom[BLOOM_BITS / 64]; /* union over all views */
+    uint32_t bloom_count;
+    void *strategy;             /* the strategy's own state */
+};
+static inline struct mmu_state *mmu_of(const struct cpu *cpu) { return cpu->engine->mmu; }
+
+#define MMU_VA_BITS(va) ((va) << 8 >> 20) /* bits 55..12, the part of an address that TLBI compares */
+
+/* view_for(): the current context's view of that regime, set up if need be; NULL if the heap is full. */
+struct view *view_for(struct cpu *cpu, unsigned regime);
+/* view_each(): calls fn for every view that is set up. */
+void view_each(struct cpu *cpu, void (*fn)(struct cpu *cpu, struct view *v, void *arg), void *arg);
+/* context_forget(): drops all contexts but the current one, or only those of an ASID (any = false). */
+void context_forget(struct cpu *cpu, bool any, uint32_t asid);
+/* walks_forget(): the remembered walks that inv covers. */
+void walks_forget(struct mmu_state *m, const struct mmu_inval *inv);
+
+static inline bool space_equal(struct mmu_space a, struct mmu_space b) { return a.root == b.root && a.asid == b.asid; }
+
+/* mmu_views_mem(): cpu->views[regime] as an operand of translated code. */
+static inline struct asm_mem mmu_views_mem(unsigned regime) {
+    return asm_mem(ASM_RBP, (int32_t)(offsetof(struct cpu, views) + 8 * regime) - CODEGEN_BIAS);
+}
+
+extern const struct mmu_ops mmu_window_ops, mmu_soft_ops;
+
+#endif

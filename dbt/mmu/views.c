@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * views.c: contexts and views. A context is a pair of address spaces (lower and
+ * upper half) that was current at some time; it has a view for each regime that
+ * was used in it. Changing context is a hash look-up; the least recently used
+ * context is recycled. Regimes that the current context has not used share an
+ * empty view, in which every access misses.
+ */
+#include "dbt/mmu/mmu_int.h"
+
+static void view_clear(struct cpu *cpu, struct view *v, struct context *c, unsigned regime) {
+    struct view_slot *s = view_slot(v);
+    memset(s->bloom, 0, sizeof(s->bloom));
+    s->mode = ~0u;
+    s->context = c;
+    for (unsigned i = 0; i < ARRAY_LEN(v->jump_cache); i++)
+        v->jump_cache[i].pc = ~UINT64_C(0);
+    v->has_code = 0;
+    v->regime = regime;
+    v->lo = c ? c->lo : (struct mmu_space){0, 0};
+    v->hi = c ? c->hi : (struct mmu_space){0, 0};
+}
+
+void mmu_init(struct cpu *cpu) {
+    struct engine *e = engine_of(cpu);
+    struct mmu_state *m = heap_take(&e->heap, sizeof(*m));
+    if (!m)
+        rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
+    e->mmu = m;
+    m->view_bytes = ALIGN_UP(sizeof(struct view_slot) + e->ops->view_bytes(), 64);
+    e->ops->init(cpu);
+    m->null = heap_take(&e->heap, m->view_bytes);
+    m->contexts = (unsigned)(heap_left(&e->heap) / 2 / (3 * m->view_bytes));
+    if (!m->null || m->contexts < 2)
+        rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
+    if (m->contexts > CONTEXTS)
+        m->contexts = CONTEXTS;
+    view_clear(cpu, &m->null->view, NULL, 0);
+    e->ops->view_init(cpu, &m->null->view);
+    for (unsigned i = 0; i < REGIMES; i++)
+        cpu->views[i] = &m->null->view;
+    m->view = &m->null->view;
+    cache_forget_returns(cpu);
+}
+
+/* Memory for a view: new, or that of the context which was left longest ago. */
+static struct view *view_memory(struct cpu *cpu, struct context *c) {
+    struct mmu_state *m = mmu_of(cpu);
+    struct view_slot *s = heap_take(&engine_of(cpu)->heap, m->view_bytes);
+    if (s) {
+        memset(s, 0, m->view_bytes);
+        return &s->view;
+    }
+    struct context *victim = NULL;
+    struct view **best = NULL;
+    for (unsigned i = 0; i < m->contexts; i++) {
+        struct context *o = &m->context[i];
+        for (unsigned r = 0; r < REGIMES && o != c; r++) {
+            if (o->view[r] && (!victim || o->stamp < victim->stamp)) {
+                victim = o;
+                best = &o->view[r];
+            }
+        }
+    }
+    if (!victim)
+        return NULL;
+    struct view *v = *best;
+    *best = NULL;
+    victim->used = false;
+    victim->made = 0;
+    return v;
+}
+
+struct view *view_for(struct cpu *cpu, unsigned regime) {
+    struct mmu_state *m = mmu_of(cpu);
+    struct context *c = m->current;
+    if (LIKELY(c->made >> regime & 1))
+        return c->view[regime];
+    if (!c->view[regime])
+        c->view[regime] = view_memory(cpu, c);
+    struct view *v = c->view[regime];
+    if (!v)
+        return NULL;
+    view_clear(cpu, v, c, regime);
+    engine_of(cpu)->ops->view_init(cpu, v);
+    c->made |= (uint8_t)(1u << regime);
+    cpu->views[regime] = v;
+    return v;
+}
+
+void view_each(struct cpu *cpu, void (*fn)(struct cpu *cpu, struct view *v, void *arg), void *arg) {
+    struct mmu_state *m = mmu_of(cpu);
+    for (unsigned i = 0; i < m->contexts; i++) {
+        struct context *c = &m->context[i];
+        for (unsigned r = 0; c->made >> r; r++) {
+            if (c->made >> r & 1)
+                fn(cpu, c->view[r], arg);
+        }
+    }
+}
+
+void context_forget(struct cpu *cpu, bool any, uint32_t asid) {
+    struct mmu_state *m = mmu_of(cpu);
+    for (unsigned i = 0; i < m->contexts; i++) {
+        struct context *c = &m->context[i];
+        if (c != m->current && c->used && (any || c->lo.asid == asid || c->hi.asid == asid)) {
+            c->used = false;
+            c->made = 0;
+        }
+    }
+}
+
+static struct context *context_find(struct mmu_state *m, struct mmu_space lo, struct mmu_space hi) {
+    uint64_t key = (lo.root ^ (uint64_t)lo.asid << 48 ^ hi.root << 7 ^ (uint64_t)hi.asid << 20) * UINT64_C(0x9e3779b97f4a7c15);
+    uint8_t *hint = &m->hash[key >> 57];
+    struct context *victim = NULL;
+    if (*hint) {
+        struct context *c = &m->context[*hint - 1];
+        if (c->used && space_equal(c->lo, lo) && space_equal(c->hi, hi))
+            return c;
+    }
+    for (unsigned i = 0; i < m->contexts; i++) {
+        struct context *c = &m->context[i];
+        if (c->used && space_equal(c->lo, lo) && space_equal(c->hi, hi)) {
+            *hint = (uint8_t)(i + 1);
+            return c;
+        }
+        if (c == m->current)
+            continue;
+        if (!victim || (victim->used && (!c->used || c->stamp < victim->stamp)))
+            victim = c;
+    }
+    victim->used = true;
+    victim->made = 0;
+    victim->lo = lo;
+    victim->hi = hi;
+    victim->id = ++m->next_id;
+    *hint = (uint8_t)(victim - m->context + 1);
+    return victim;
+}
+
+/* The other half's entries of the old ASID must not be seen under the new one. */
+static void asid_changed(struct cpu *cpu) {
+    struct mmu_state *m = mmu_of(cpu);
+    m->hi_nonglobal = false;
+    mmu_invalidate(cpu, &(struct mmu_inval){.kind = MMU_INVAL_ALL});
+    m->sync_wanted = true;
+}
+
+void mmu_context_changed(struct cpu *cpu) {
+    struct mmu_state *m = mmu_of(cpu);
+    struct context *c = m->current;
+    unsigned regime = cpu->guest->mode(cpu) & (REGIMES - 1);
+    struct mmu_space lo = cpu->guest->space(cpu, false, regime), hi = cpu->guest->space(cpu, true, regime);
+    if (!c || !space_equal(c->lo, lo) || !space_equal(c->hi, hi)) {
+        bool asid = c && c->lo.asid != lo.asid && m->hi_nonglobal;
+        if (c)
+            c->stamp = ++m->clock;
+        m->current = context_find(m, lo, hi);
+        m->current->stamp = ++m->clock;
+        if (asid)
+            asid_changed(cpu);
+        c = m->current;
+        for (unsigned r = 0; r < REGIMES; r++)
+            cpu->views[r] = c->made >> r & 1 ? c->view[r] : &m->null->view;
+    }
+    cpu->regime = regime;
+    struct view *v = view_for(cpu, regime);
+    if (!v)
+        rt_panic(cpu, "no memory for a view");
+    if (v == m->view)
+        return;
+    m->view = v;
+    rt_set_view(v);
+    cache_forget_returns(cpu);
+    STAT(cpu, view_switches)++;
+}

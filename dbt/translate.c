@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* translate.c: guest code -> IR -> optimised IR -> host code, and what `-d in,ir,out` shows of it. */
+#include "dbt/engine.h"
+
+#define BLOCK_MAX_INSNS 128
+#define ERR_BYTES 160
+
+/* Checking every pass pays in builds with sanitizers and under -d ir. */
+#ifdef __SANITIZE_ADDRESS__
+#define VERIFY_ALWAYS true
+#else
+#define VERIFY_ALWAYS false
+#endif
+
+static void print_line(void *ctx, const char *line) { rt_log(ctx, ABI_LOG_IR, "%s\n", line); }
+
+static void show_ir(struct cpu *cpu, const struct ir_block *b, const char *pass) {
+    if (!(cpu->boot->log_topics & ABI_LOG_IR))
+        return;
+    rt_log(cpu, ABI_LOG_IR, "IR %s, pc %016llx mode %x\n", pass, (unsigned long long)b->pc, b->mode);
+    ir_print(b, print_line, cpu);
+}
+
+static void verify(struct cpu *cpu, const struct ir_block *b, const char *pass) {
+    char err[ERR_BYTES];
+    if (!VERIFY_ALWAYS && !(cpu->boot->log_topics & ABI_LOG_IR))
+        return;
+    if (ir_verify(b, err, sizeof(err)))
+        rt_panic(cpu, "IR of %llx is wrong after %s: %s", (unsigned long long)b->pc, pass, err);
+}
+
+static void dump_code(struct cpu *cpu, uint32_t topic, const void *p, uint64_t bytes, unsigned kind, uint64_t at) {
+    if (!(cpu->boot->log_topics & topic) || !bytes)
+        return;
+    cpu->abi.arg[0] = (uintptr_t)p;
+    cpu->abi.arg[1] = bytes;
+    cpu->abi.arg[2] = kind;
+    cpu->abi.arg[3] = at;
+    rt_call(cpu, ABI_CALL_DUMP);
+}
+
+/* Host code for at most max guest instructions at pc, placed at where. -1: does not fit there. */
+static int compile(struct cpu *cpu, uint64_t pc, const void *words, unsigned max, uint8_t *where, size_t room) {
+    struct engine *e = engine_of(cpu);
+    struct ir_block *b = e->ir;
+    /* A misaligned pc is the guest's business: it emits the exception without looking at the code. */
+    unsigned count = (unsigned)(PAGE_SIZE - (pc & PAGE_MASK)) / 4;
+    ir_block_reset(b, pc, e->mode);
+    cpu->guest->translate(b, cpu, words, count ? count : 1, max);
+    dump_code(cpu, ABI_LOG_IN, words, b->guest_bytes, 1, pc);
+    show_ir(cpu, b, "translate");
+    verify(cpu, b, "translate");
+    ir_optimise(b);
+    show_ir(cpu, b, "optimise");
+    verify(cpu, b, "optimise");
+    if (codegen_compile(e->cg, cpu, b, where, room, e->out))
+        return -1;
+    dump_code(cpu, ABI_LOG_OUT, e->out->start, (uint64_t)(e->out->end - e->out->start), 0, pc);
+    return 0;
+}
+
+struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words) {
+    struct engine *e = engine_of(cpu);
+    if (!cache_room(e))
+        return NULL;
+    uint64_t from = rt_ticks();
+    /* First the protection, then the look at the bytes: a write after this is noticed. */
+    mmu_protect_code(cpu, GPA(ALIGN_DOWN(pa, PAGE_SIZE)));
+    unsigned max = BLOCK_MAX_INSNS;
+    while (compile(cpu, pc, words, max, e->cache.code + e->cache.code_used, e->cache.code_limit - e->cache.code_used)) {
+        if (max == 1)
+            return NULL;
+        max /= 2;
+    }
+    struct block *b = cache_add(e, e->ir, pa, e->out);
+    STAT(cpu, blocks_translated)++;
+    STAT(cpu, insns_translated) += e->ir->insns;
+    STAT(cpu, ticks_translate) += rt_ticks() - from;
+    return b;
+}
+
+struct block *translate_step(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words) {
+    struct engine *e = engine_of(cpu);
+    struct cache *c = &e->cache;
+    if (compile(cpu, pc, words, 1, c->code + c->code_limit, cpu->boot->code_size - c->code_limit) ||
+        e->out->faults > ARRAY_LEN(c->step_fault))
+        rt_panic(cpu, "the instruction at %llx does not fit in a block", (unsigned long long)pc);
+    c->step = (struct block){.pa = pa,
+                             .pc = pc,
+                             .mode = e->mode,
+                             .start = (uint32_t)(e->out->start - c->code),
+                             .end = (uint32_t)(e->out->end - c->code),
+                             .entry = (uint32_t)(e->out->entry - c->code),
+                             .nocheck = (uint32_t)(e->out->entry_nocheck - c->code),
+                             .faults = (uint16_t)e->out->faults};
+    memcpy(c->step_fault, e->out->fault, e->out->faults * sizeof(e->out->fault[0]));
+    return &c->step;
+}
