@@ -19,6 +19,7 @@ enum a64_regime { A64_EL0, A64_EL1 /* PSTATE.PAN = 0 */, A64_EL1_PAN };
 #define A64_MODE_SPSEL (1u << 7)        /* PSTATE.SPSel, EL1 only */
 #define A64_MODE_IL (1u << 8)           /* PSTATE.IL: every instruction is an Illegal Execution state exception */
 #define A64_MODE_SS (1u << 9)           /* reserved for software step */
+#define A64_MODE_ZVA (1u << 10)         /* EL0 may use DC ZVA (SCTLR_EL1.DZE): then it is translated inline */
 
 struct a64_sysregs {
     uint64_t sctlr_el1, actlr_el1, cpacr_el1, ttbr0_el1, ttbr1_el1, tcr_el1, mair_el1, amair_el1;
@@ -29,6 +30,8 @@ struct a64_sysregs {
     uint64_t midr, mpidr, revidr, ctr, dczid, clidr, ccsidr[8];
     uint64_t id_pfr0, id_pfr1, id_dfr0, id_dfr1, id_isar0, id_isar1, id_isar2, id_mmfr0, id_mmfr1, id_mmfr2;
     uint64_t dbgbvr[16], dbgbcr[16], dbgwvr[16], dbgwcr[16];
+    uint64_t cntfrq, dbgclaim, mdccint;
+    uint64_t id_regs32[24]; /* ID_PFR0_EL1 .. MVFR2_EL1 (CRm 1..3, op2 0..7): only cores with AArch32 have them */
 };
 
 struct a64_cpu {
@@ -47,6 +50,10 @@ struct a64_cpu {
     uint64_t boot_pc, boot_arg; /* PSCI CPU_ON */
     struct a64_cpuif *cpuif; /* GIC CPU interface / redistributor state of this PE (gic.c) */
     uint64_t fault_pc, fault_va; /* last data abort, for refilling after ERET */
+    uint64_t space_lo, space_hi; /* what space() mixes into root: every translation control but TTBR and ASID (walk.c) */
+    uint64_t timer_mult;         /* guest counter = TSC delta * timer_mult >> 64 (timer.c) */
+    uint64_t timer_ticks, timer_ticks_frac; /* the inverse, TSC ticks of a count: integer part, fraction / 2^64 */
+    bool has_pan;                /* FEAT_PAN, from the ID registers */
 };
 static inline struct a64_cpu *a64(struct cpu *c) { return (struct a64_cpu *)c; }
 
@@ -57,6 +64,11 @@ static inline struct a64_cpu *a64(struct cpu *c) { return (struct a64_cpu *)c; }
 #define A64_NZCV offsetof(struct a64_cpu, nzcv)
 
 /* --- the translator (guests/a64/translate.c) ------------------------------------------------------------ */
+void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count, unsigned max_insns);
+#define A64_GPR_PINS 32
+#define A64_VEC_PINS 32
+extern const struct guest_pin a64_gpr_pins[A64_GPR_PINS], a64_vec_pins[A64_VEC_PINS];
+
 struct a64_trans {
     struct ir_block *b;
     const struct a64_cpu *cpu; /* hints only */
@@ -64,6 +76,10 @@ struct a64_trans {
     uint32_t insn;  /* its encoding */
     uint32_t mode;
     bool done;      /* the instruction ended the block (it emitted GOTO, GOTO_REG or EXIT) */
+    uint64_t next;  /* of the next instruction to translate: pc + 4 unless a branch is followed */
+    uint64_t limit; /* end of the code at hand: the end of the page */
+    unsigned exits; /* conditional exits so far */
+    bool sp_aligned; /* SP is known to be a multiple of 16 here */
 };
 /* A table row NAME is translated by bool trans_NAME(struct a64_trans *, const struct arg_NAME *); both are declared by the
  * generated a64_decode.h. False: the encoding is unallocated (an undefined-instruction exception is emitted). It must then
@@ -84,6 +100,16 @@ static inline unsigned a64_trans_regime(const struct a64_trans *t) { return A64_
 /* a64_fp_access(): AArch64.CheckFPAdvSIMDEnabled. If it traps, emits the exception, sets done and returns false; the
  * trans function then returns true at once. Every FP and AdvSIMD instruction calls it first after its UNDEFINED checks. */
 bool a64_fp_access(struct a64_trans *t);
+
+/* a64_branch_if(): conditional branch to target; goes on with the fall-through or ends the block. a64_end(): ends the block
+ * in the dispatcher, going on at the next instruction. a64_writeback(): rn += step, keeping what is known of SP. */
+void a64_branch_if(struct a64_trans *t, irv cond, uint64_t target);
+void a64_branch(struct a64_trans *t, uint64_t target);
+void a64_end(struct a64_trans *t);
+void a64_writeback(struct a64_trans *t, unsigned rn, irv value, int64_t step);
+/* a64_emit_raise(): the synchronous exception with that ESR, return address pc + offset. Ends the block. */
+void a64_emit_raise(struct a64_trans *t, uint32_t esr, unsigned offset);
+#define A64_ESR(ec, iss) ((uint32_t)(ec) << 26 | 1u << 25 | (uint32_t)(iss))
 
 /* --- exceptions (guests/a64/exceptions.c) --------------------------------------------------------------- */
 enum a64_ec { A64_EC_UNKNOWN = 0x00, A64_EC_WFX = 0x01, A64_EC_FP = 0x07, A64_EC_IL = 0x0e, A64_EC_SVC = 0x15, A64_EC_HVC = 0x16,
@@ -111,9 +137,14 @@ uint64_t a64_helper_mrs(struct cpu *cpu, uint64_t key, uint64_t insn, uint64_t c
 uint64_t a64_helper_msr(struct cpu *cpu, uint64_t key, uint64_t value, uint64_t insn);
 uint64_t a64_helper_sys(struct cpu *cpu, uint64_t key, uint64_t value, uint64_t insn); /* IC DC AT TLBI: op0 = 1 */
 uint64_t a64_helper_msr_imm(struct cpu *cpu, uint64_t op /* op1 << 3 | op2 */, uint64_t imm, uint64_t insn); /* SPSel DAIFSet DAIFClr PAN UAO */
+/* Interrupt masking without leaving the block. MRS DAIF at EL1 is a plain I32 GET of daif; MSR DAIFSet at EL1 is an
+ * inline OR into it. DAIFClr and MSR DAIF need the helper above, but neither ends the block: if they unmask an interrupt
+ * that is due, the helper advances the pc itself and unwinds to the dispatcher, which takes it. */
+#define A64_DAIF offsetof(struct a64_cpu, daif)
 uint64_t a64_helper_barrier(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);  /* DSB and ISB when cpu->tlbi_pending */
 /* a64_sysreg_offset(): byte offset of a register that a translator may read (write = false) or write with a plain 64-bit
- * GET/PUT at that EL (TPIDR_*, SP_EL0 from EL1 with SPSel=1, ELR_EL1, SPSR_EL1 ...); 0 if there is none. */
+ * GET/PUT at that EL (TPIDR_*, SP_EL0 from EL1 with SPSel=1, ELR_EL1, SPSR_EL1 ...); 0 if there is none. SP_EL0: only if
+ * the mode has A64_MODE_SPSEL. */
 size_t a64_sysreg_offset(uint32_t key, unsigned el, bool write);
 
 /* --- walking (guests/a64/walk.c), interrupt controller (gic.c), timer (timer.c), PSCI (psci.c) --------------- */

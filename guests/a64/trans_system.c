@@ -33,12 +33,12 @@ static bool at_el1(const struct a64_trans *t) {
 /* --- exceptions -------------------------------------------------------------------------------------------------- */
 
 bool trans_SVC(struct a64_trans *t, const struct arg_SVC *a) {
-    a64_raise(t, A64_ESR(A64_EC_SVC, a->imm), 4);
+    a64_emit_raise(t, A64_ESR(A64_EC_SVC, a->imm), 4);
     return true;
 }
 
 bool trans_BRK(struct a64_trans *t, const struct arg_BRK *a) {
-    a64_raise(t, A64_ESR(A64_EC_BRK, a->imm), 0);
+    a64_emit_raise(t, A64_ESR(A64_EC_BRK, a->imm), 0);
     return true;
 }
 

@@ -25,16 +25,15 @@ IR_HELPER(a64_helper_exception, IR_HELPER_STATE);
 /* By how often compiled code uses them: arguments and results, the stack, frame and link registers, then the
  * callee-saved and scratch registers. */
 #define X(n) {offsetof(struct a64_cpu, x) + 8 * (n)}
-const struct guest_pin a64_gpr_pins[] = {
+const struct guest_pin a64_gpr_pins[A64_GPR_PINS] = {
     X(0),  X(1),  X(31), X(2),  X(19), X(3),  X(20), X(4),  X(21), X(29), X(5),  X(30), X(22), X(6),  X(8),  X(23),
     X(7),  X(24), X(9),  X(10), X(25), X(11), X(12), X(26), X(16), X(17), X(13), X(14), X(27), X(15), X(28), X(18)};
 #undef X
 #define V(n) {offsetof(struct a64_cpu, v) + 16 * (n)}
-const struct guest_pin a64_vec_pins[] = {
+const struct guest_pin a64_vec_pins[A64_VEC_PINS] = {
     V(0),  V(1),  V(2),  V(3),  V(4),  V(5),  V(6),  V(7),  V(16), V(17), V(18), V(19), V(20), V(21), V(22), V(23),
     V(31), V(30), V(29), V(28), V(24), V(25), V(26), V(27), V(8),  V(9),  V(10), V(11), V(12), V(13), V(14), V(15)};
 #undef V
-const unsigned a64_gpr_pin_count = ARRAY_LEN(a64_gpr_pins), a64_vec_pin_count = ARRAY_LEN(a64_vec_pins);
 
 /* --- registers --------------------------------------------------------------------------------------------- */
 
@@ -94,7 +93,7 @@ void a64_end(struct a64_trans *t) {
     t->done = true;
 }
 
-void a64_raise(struct a64_trans *t, uint32_t esr, unsigned offset) {
+void a64_emit_raise(struct a64_trans *t, uint32_t esr, unsigned offset) {
     ir_call(t->b, IR_NONE, &helper_a64_helper_exception, ir_const(t->b, IR_I64, esr), ir_const(t->b, IR_I64, offset), 0);
     ir_exit(t->b);
     t->done = true;
@@ -127,7 +126,7 @@ void a64_branch_if(struct a64_trans *t, irv cond, uint64_t target) {
 bool a64_fp_access(struct a64_trans *t) {
     if (!(t->mode & A64_MODE_FP_TRAP))
         return true;
-    a64_raise(t, A64_ESR(A64_EC_FP, 0x1e00000) /* CV = 1, COND = AL */, 0);
+    a64_emit_raise(t, A64_ESR(A64_EC_FP, 0x1e00000) /* CV = 1, COND = AL */, 0);
     return false;
 }
 
@@ -174,7 +173,7 @@ static void translate_misaligned(struct a64_trans *t, const uint32_t *words) {
     }
     ir_exit(b);
     b->insns = 1;
-    b->guest_bytes = 4;
+    b->guest_bytes = 1;
 }
 
 /* --- blocks -------------------------------------------------------------------------------------------------- */
@@ -182,7 +181,7 @@ static void translate_misaligned(struct a64_trans *t, const uint32_t *words) {
 static void translate_insn(struct a64_trans *t) {
     ir_insn(t->b, t->pc, t->insn);
     if (t->mode & A64_MODE_IL)
-        a64_raise(t, A64_ESR(A64_EC_IL, 0), 0);
+        a64_emit_raise(t, A64_ESR(A64_EC_IL, 0), 0);
     else if (!a64_dispatch(t, t->insn))
         raise_undefined(t);
 }
