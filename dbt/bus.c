@@ -33,7 +33,6 @@ static const struct abi_region *region_at(const struct cpu *cpu, struct gpa pa, 
 }
 
 static void ring(struct cpu *cpu, unsigned doorbell) {
-    STAT(cpu, doorbells)++;
     rt_doorbell(cpu, doorbell);
 }
 

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* rt_user.c: runtime services of the engine in a process. There are no host page tables: strategy soft only. */
+#include "dbt/rt/user/rt_user.h"
+
+#include <setjmp.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define ARCH_SET_GS 0x1001
+#define HWCAP2_FSGSBASE_BIT 2ul
+#define MXCSR_DEFAULT 0x1f80u
+
+static struct {
+    rt_user_monitor *monitor;
+    rt_user_doorbell *doorbell;
+    void *ctx;
+} embedder;
+
+/* Where a call that does not return ends this thread's rt_user_run(). */
+static _Thread_local jmp_buf leave;
+
+void rt_user_set_monitor(rt_user_monitor *monitor, rt_user_doorbell *doorbell, void *ctx) {
+    embedder.monitor = monitor;
+    embedder.doorbell = doorbell;
+    embedder.ctx = ctx;
+}
+
+enum abi_call rt_user_run(const struct abi_boot *boot, unsigned vcpu) {
+    int call = setjmp(leave);
+    if (!call)
+        engine_main(boot, vcpu);
+    uint32_t mxcsr = MXCSR_DEFAULT;
+    __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
+    return (enum abi_call)call;
+}
+
+void rt_call(struct cpu *cpu, enum abi_call call) {
+    cpu->abi.call = call;
+    embedder.monitor(embedder.ctx, cpu->index, &cpu->abi);
+    switch (call) {
+    case ABI_CALL_POWEROFF:
+    case ABI_CALL_RESET:
+    case ABI_CALL_STOPPED:
+    case ABI_CALL_PANIC:
+        longjmp(leave, (int)call);
+    default:
+        break;
+    }
+}
+
+void rt_doorbell(struct cpu *cpu, unsigned n) {
+    STAT(cpu, doorbells)++;
+    if (embedder.doorbell)
+        embedder.doorbell(embedder.ctx, n);
+}
+
+void rt_set_view(struct view *v) {
+    if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT)
+        __asm__ volatile("wrgsbase %0" : : "r"(v) : "memory");
+    else
+        syscall(SYS_arch_prctl, ARCH_SET_GS, v);
+}
+
+bool rt_has_paging(void) { return false; }
+
+/* The engine asks rt_has_paging() first. */
+uint64_t *rt_pt_alloc(struct cpu *cpu, uint64_t *pa) { abort(); }
+void rt_pt_free(struct cpu *cpu, uint64_t *page) { abort(); }
+uint64_t *rt_pt_at(struct cpu *cpu, uint64_t pa) { abort(); }
+uint64_t *rt_pml4(struct cpu *cpu) { abort(); }
+void rt_flush_page(struct cpu *cpu, uint64_t host_va) { abort(); }
+void rt_flush_all(struct cpu *cpu) { abort(); }

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * rt_user.h: the engine as a library in a process. The embedder (the monitor, tests)
+ * fills a struct abi_boot with addresses of its own memory, registers itself and
+ * calls rt_user_run() on a thread per vCPU.
+ */
+#ifndef GRAFT_RT_USER_H
+#define GRAFT_RT_USER_H
+
+#include "graft/rt.h"
+
+/* Serves abi->call of that vCPU on its thread, as the monitor serves an exit. It returns also for calls that "do not
+ * return": rt_user_run() then ends. */
+typedef void rt_user_monitor(void *ctx, unsigned vcpu, struct abi_vcpu *abi);
+/* Hears doorbell n (enum abi_doorbell), on the thread of the vCPU that rings it. */
+typedef void rt_user_doorbell(void *ctx, unsigned n);
+
+/* rt_user_set_monitor(): once, before the first rt_user_run(). */
+void rt_user_set_monitor(rt_user_monitor *monitor, rt_user_doorbell *doorbell, void *ctx);
+/* rt_user_run(): the life of a vCPU, until a call that does not return; which one it was. */
+enum abi_call rt_user_run(const struct abi_boot *boot, unsigned vcpu);
+
+#endif
