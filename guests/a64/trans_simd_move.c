@@ -12,7 +12,7 @@ static void dup_element(struct a64_trans *t, unsigned lane, unsigned index, unsi
 static void move_to_general(struct a64_trans *t, bool sign, bool x, unsigned lane, unsigned index, unsigned rn, unsigned rd) {
     irv v = vop1(t, IR_VGET, lane, a64_get_v(t, rn), index);
     if (sign) {
-        v = x ? v : ir_op1(t->b, IR_TRUNC, v);
+        v = x && lane < 2 ? v : ir_op1(t->b, IR_TRUNC, v); /* SEXT32 takes a 32-bit value */
         v = ir_op1(t->b, lane == 0 ? IR_SEXT8 : lane == 1 ? IR_SEXT16 : IR_SEXT32, v);
     }
     a64_put_x(t, rd, v);
