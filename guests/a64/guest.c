@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* guest.c: the AArch64 guest as the engine sees it: reset, mode key, service of pending events, register dump. */
+#include "graft/softfp.h"
+#include "system.h"
+
+#define CPACR_FPEN(cpacr) ((unsigned)((cpacr) >> 20) & 3)
+
+/* Reset state of Cortex-A57/A72: EL1h, everything masked, MMU and caches off. Identification and power state stay. */
+void a64_reset(struct cpu *cpu) {
+    struct a64_cpu *c = a64(cpu);
+    struct a64_sysregs *s = &c->sys;
+    memset(c->x, 0, sizeof c->x);
+    memset(c->v, 0, sizeof c->v);
+    c->nzcv = ir_flags_pack(1u << 30); /* as QEMU: Z set */
+    c->daif = DAIF_MASK;
+    c->el = 1;
+    c->spsel = 1;
+    c->pan = c->il = c->uao = c->ss = 0;
+    s->sctlr_el1 = 0x00c50838;
+    s->cpacr_el1 = s->ttbr0_el1 = s->ttbr1_el1 = s->tcr_el1 = s->mair_el1 = s->vbar_el1 = 0;
+    s->cntkctl_el1 = s->mdscr_el1 = s->osdlr_el1 = s->csselr_el1 = 0;
+    s->cntv_ctl = s->cntp_ctl = 0;
+    s->oslsr_el1 = 0xa; /* OSLM = 0b10: implemented; OSLK = 1 */
+    s->cntfrq = A64_CNTFRQ;
+    cpu->excl_addr = ~UINT64_C(0);
+    cpu->tlbi_pending = 0;
+    memset(&cpu->fp, 0, sizeof cpu->fp);
+    fp_set_rounding(cpu);
+    a64_controls_changed(c);
+    mmu_context_changed(cpu);
+}
+
+static void guest_init(struct cpu *cpu) {
+    struct a64_cpu *c = a64(cpu);
+    a64_idregs_init(c);
+    a64_timer_init(cpu);
+    a64_gic_init(cpu);
+    a64_reset(cpu);
+    if (cpu->index == 0) {
+        c->pc = cpu->boot->entry_pc;
+        memcpy(c->x, cpu->boot->entry_args, sizeof cpu->boot->entry_args);
+        __atomic_store_n(&c->powered, A64_POWER_ON, __ATOMIC_RELEASE);
+    } else {
+        /* powered was 0 in the zeroed memory, and CPU_ON may have set it already. service() does the waiting. */
+        __atomic_fetch_or(&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
+    }
+}
+
+static uint32_t guest_mode(const struct cpu *cpu) {
+    const struct a64_cpu *c = (const struct a64_cpu *)cpu;
+    uint64_t sctlr = c->sys.sctlr_el1;
+    unsigned fpen = CPACR_FPEN(c->sys.cpacr_el1);
+    uint32_t mode = 0;
+    if (c->el == 0) {
+        mode = A64_EL0;
+        if (fpen != 3)
+            mode |= A64_MODE_FP_TRAP;
+        if (sctlr & SCTLR_SA0)
+            mode |= A64_MODE_SA;
+        if (sctlr & SCTLR_DZE)
+            mode |= A64_MODE_ZVA;
+    } else {
+        mode = (c->pan ? A64_EL1_PAN : A64_EL1) | 1u << 2;
+        if (!(fpen & 1))
+            mode |= A64_MODE_FP_TRAP;
+        if (sctlr & SCTLR_SA)
+            mode |= A64_MODE_SA;
+        if (c->spsel)
+            mode |= A64_MODE_SPSEL;
+    }
+    if ((sctlr & (SCTLR_A | SCTLR_M)) != SCTLR_M)
+        mode |= A64_MODE_ALIGN;
+    if (cpu->fp.fpcr & 1u << 24)
+        mode |= A64_MODE_SOFTFP;
+    if (UNLIKELY(c->il))
+        mode |= A64_MODE_IL;
+    return mode;
+}
+
+/* A vCPU that is off: sleeps once, or starts if CPU_ON asked for it. The bit that stays set brings the dispatcher back here
+ * when it has served the other pending bits. */
+static void wait_for_power(struct cpu *cpu) {
+    struct a64_cpu *c = a64(cpu);
+    if (__atomic_load_n(&c->powered, __ATOMIC_ACQUIRE) == A64_POWER_PENDING) {
+        a64_reset(cpu);
+        c->x[0] = c->boot_arg;
+        a64_set_pc(cpu, c->boot_pc);
+        __atomic_store_n(&c->powered, A64_POWER_ON, __ATOMIC_SEQ_CST);
+        a64_timer_update(cpu); /* from now on others tell us of changes: look at what came before */
+        return;
+    }
+    engine_wait(cpu);
+    __atomic_fetch_or(&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
+}
+
+static void guest_service(struct cpu *cpu, uint32_t pending) {
+    struct a64_cpu *c = a64(cpu);
+    if (UNLIKELY(__atomic_load_n(&c->powered, __ATOMIC_ACQUIRE) != A64_POWER_ON)) {
+        wait_for_power(cpu);
+        return;
+    }
+    if (pending & ABI_PEND_TIMER)
+        a64_timer_expired(cpu);
+    else if (pending & ABI_PEND_IRQ)
+        a64_gic_update(cpu);
+    if (c->fiq && !(c->daif & DAIF_F))
+        a64_take_exception(cpu, 0x100, 0, c->pc);
+    else if (c->irq && !(c->daif & DAIF_I))
+        a64_take_exception(cpu, 0x080, 0, c->pc);
+}
+
+static bool guest_is_hi(uint64_t va) {
+    return va >> 55 & 1;
+}
+
+static void guest_dump(struct cpu *cpu) {
+    const struct a64_cpu *c = a64(cpu);
+    const struct a64_sysregs *s = &c->sys;
+    rt_log(cpu, 0, "cpu%u pc %016llx pstate %08x el%u powered %u irq %d fiq %d\n", cpu->index, (unsigned long long)c->pc,
+           a64_pstate(c), c->el, c->powered, c->irq, c->fiq);
+    for (unsigned i = 0; i < 32; i += 4)
+        rt_log(cpu, 0, "x%02u %016llx %016llx %016llx %016llx\n", i, (unsigned long long)c->x[i], (unsigned long long)c->x[i + 1],
+               (unsigned long long)c->x[i + 2], (unsigned long long)c->x[i + 3]);
+    rt_log(cpu, 0, "sctlr %llx tcr %llx ttbr0 %llx ttbr1 %llx vbar %llx\n", (unsigned long long)s->sctlr_el1,
+           (unsigned long long)s->tcr_el1, (unsigned long long)s->ttbr0_el1, (unsigned long long)s->ttbr1_el1,
+           (unsigned long long)s->vbar_el1);
+    rt_log(cpu, 0, "esr %llx far %llx elr %llx spsr %llx\n", (unsigned long long)s->esr_el1, (unsigned long long)s->far_el1,
+           (unsigned long long)s->elr_el1, (unsigned long long)s->spsr_el1);
+}
+
+const struct guest_ops a64_guest = {
+    .name = "a64",
+    .cpu_size = sizeof(struct a64_cpu),
+    .pc_offset = A64_PC,
+    .nzcv_offset = A64_NZCV,
+    .gpr_pins = a64_gpr_pins,
+    .vec_pins = a64_vec_pins,
+    .gpr_pin_count = A64_GPR_PINS,
+    .vec_pin_count = A64_VEC_PINS,
+    .init = guest_init,
+    .mode = guest_mode,
+    .service = guest_service,
+    .translate = a64_translate,
+    .walk = a64_walk,
+    .space = a64_space,
+    .is_hi = guest_is_hi,
+    .mem_abort = a64_mem_abort,
+    .align_fault = a64_align_fault,
+    .external_abort = a64_external_abort,
+    .io_read = a64_gic_read,
+    .io_write = a64_gic_write,
+    .dump = guest_dump,
+};
+_Static_assert(sizeof(struct a64_cpu) <= ABI_CPU_BYTES, "the state fits in what the monitor gives each vCPU");

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* system.h: what the files of the AArch64 system side share among themselves (exceptions, system registers, walk, GIC ...). */
+#ifndef GRAFT_A64_SYSTEM_H
+#define GRAFT_A64_SYSTEM_H
+
+#include "a64.h"
+#include "graft/rt.h"
+
+static inline uint64_t a64_bits(uint64_t v, unsigned lo, unsigned len) {
+    return v >> lo & MASK(len);
+}
+
+/* SCTLR_EL1 */
+#define SCTLR_M BIT(0)
+#define SCTLR_A BIT(1)
+#define SCTLR_SA BIT(3)
+#define SCTLR_SA0 BIT(4)
+#define SCTLR_UMA BIT(9)
+#define SCTLR_DZE BIT(14)
+#define SCTLR_UCT BIT(15)
+#define SCTLR_NTWI BIT(16)
+#define SCTLR_WXN BIT(19)
+#define SCTLR_SPAN BIT(23)
+#define SCTLR_E0E BIT(24)
+#define SCTLR_EE BIT(25)
+#define SCTLR_UCI BIT(26)
+
+/* PSTATE.DAIF, in the places of the DAIF register and of SPSR_EL1 */
+#define DAIF_F BIT(6)
+#define DAIF_I BIT(7)
+#define DAIF_MASK (15u << 6)
+
+/* ISS of data aborts */
+#define ISS_WNR BIT(6)
+#define ISS_CM BIT(8)
+
+/* Fault status codes (DFSC, IFSC); OR the level in where there is one. */
+enum a64_fsc { FSC_ADDRESS_SIZE = 0x00, FSC_TRANSLATION = 0x04, FSC_ACCESS_FLAG = 0x08, FSC_PERMISSION = 0x0c,
+               FSC_EXTERNAL = 0x10, FSC_EXTERNAL_WALK = 0x14, FSC_ALIGNMENT = 0x21 };
+/* struct walk.fault must not be 0 for a fault, but FSC_ADDRESS_SIZE at level 0 is: so every code carries this bit. */
+#define A64_WALK_FAULT 0x100u
+#define A64_WALK_FSC(fault) ((fault)&63)
+
+/* exceptions.c */
+uint32_t a64_pstate(const struct a64_cpu *c); /* PSTATE in SPSR format */
+void a64_set_el(struct a64_cpu *c, unsigned el, unsigned spsel); /* PSTATE.EL and SP; switches the stack pointer bank */
+/* a64_branch_addr(): AArch64.BranchAddr: the tag of a branch target is removed where TBI applies. */
+uint64_t a64_branch_addr(const struct a64_cpu *c, uint64_t va);
+/* a64_set_pc(): goes to pc as a branch does; a misaligned one is a PC alignment fault at the current EL. */
+void a64_set_pc(struct cpu *cpu, uint64_t pc);
+_Noreturn void a64_raise(struct cpu *cpu, unsigned ec, uint32_t iss); /* synchronous exception, returning to this pc */
+_Noreturn void a64_raise_data_abort(struct cpu *cpu, uint64_t va, uint32_t iss);
+_Noreturn void a64_raise_undefined(struct cpu *cpu, uint32_t insn, const char *what);
+_Noreturn void a64_mem_abort(struct cpu *cpu, uint64_t va, enum mmu_access access, const struct walk *w, unsigned flags);
+_Noreturn void a64_align_fault(struct cpu *cpu, uint64_t va, enum mmu_access access);
+_Noreturn void a64_external_abort(struct cpu *cpu, uint64_t va, enum mmu_access access, struct gpa pa);
+
+/* idregs.c */
+void a64_idregs_init(struct a64_cpu *c);
+
+/* walk.c */
+/* The attributes that only AT reports. */
+struct a64_attrs {
+    uint8_t mair;         /* the byte of MAIR_EL1 */
+    uint8_t shareability; /* SH field */
+};
+void a64_walk_attrs(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w, struct a64_attrs *attrs);
+/* a64_controls_changed(): after a write to SCTLR, TCR or MAIR: recomputes space_lo and space_hi. */
+void a64_controls_changed(struct a64_cpu *c);
+
+/* guest.c */
+void a64_reset(struct cpu *cpu); /* PE reset: at start and at CPU_ON */
+static inline bool a64_interrupt_due(const struct a64_cpu *c) {
+    return (c->irq && !(c->daif & DAIF_I)) || (c->fiq && !(c->daif & DAIF_F));
+}
+/* a64_check_interrupts(): the mask or a line changed outside of service(): makes translated code leave if one is due. */
+static inline void a64_check_interrupts(struct a64_cpu *c) {
+    if (UNLIKELY(a64_interrupt_due(c)))
+        __atomic_fetch_or(&c->c.abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
+}
+
+/* timer.c */
+enum a64_timer_reg { A64_TIMER_CTL, A64_TIMER_CVAL, A64_TIMER_TVAL };
+uint64_t a64_timer_read(struct cpu *cpu, enum a64_timer_reg reg, bool physical);
+void a64_timer_write(struct cpu *cpu, enum a64_timer_reg reg, bool physical, uint64_t value);
+void a64_timer_expired(struct cpu *cpu); /* a64_timer_update() when the published deadline is spent: it is told again */
+
+/* PSCI power states (a64_cpu.powered) */
+enum a64_power { A64_POWER_OFF, A64_POWER_ON, A64_POWER_PENDING, A64_POWER_CLAIMED };
+
+/* tlbi.c: one system instruction; regime of the executing EL. */
+void a64_sys_execute(struct cpu *cpu, uint32_t key, uint64_t value, uint32_t insn);
+/* sysregs.c: EC 0x18 for this MSR, MRS or SYS encoding. */
+_Noreturn void a64_raise_sysreg_trap(struct cpu *cpu, uint32_t insn);
+
+#endif
