@@ -58,7 +58,85 @@ void catch_and_skip(struct frame *f, unsigned vector) {
         f->elr += 4;
 }
 
+/* --- contexts ------------------------------------------------------------------------------------------ */
+_Static_assert(offsetof(struct context, caller_sp) == 592, "context.S knows this offset");
+extern void context_enter(struct context *c), context_leave(void);
+static uint8_t context_stack[4096] __attribute__((aligned(16)));
+
+void context_init(struct context *c, uint32_t pstate, uint64_t pc) {
+    for (unsigned i = 0; i < 31; i++)
+        c->in.x[i] = 0x0101010101010101ul * (i + 0xa0);
+    bool user = (pstate & 12) == 0 && (read_sysreg(sctlr_el1) & 1);
+    c->in.sp = (uint64_t)(context_stack + sizeof(context_stack)) + (user ? USER_BASE : 0);
+    c->in.elr = pc;
+    c->in.spsr = pstate;
+}
+
+void context_run(struct context *c) {
+    c->caller_pstate = PSTATE_EL1H & ~0x3c0u;
+    c->caller_pstate |= read_sysreg(daif) | (read_sysreg(S3_0_C4_C2_3) & PSTATE_PAN);
+    c->vector = ~0u;
+    context_enter(c);
+}
+
+void run_code(struct context *c, uint32_t pstate, const void *pc, uint64_t x0, uint64_t x1, uint64_t x2, uint64_t x3) {
+    context_init(c, pstate, (uint64_t)pc);
+    c->in.x[0] = x0;
+    c->in.x[1] = x1;
+    c->in.x[2] = x2;
+    c->in.x[3] = x3;
+    context_run(c);
+}
+
+void context_check_at(const char *file, int line, const struct context *c, uint32_t except) {
+    static char name[] = "xNN unchanged";
+    for (unsigned i = 0; i < 32; i++) {
+        uint64_t got = i < 31 ? c->out.x[i] : c->out.sp, want = i < 31 ? c->in.x[i] : c->in.sp;
+        if (got == want || (except >> i & 1))
+            continue;
+        name[1] = (char)('0' + i / 10);
+        name[2] = (char)('0' + i % 10);
+        test_fail(file, line, name, got, want);
+    }
+}
+
+void context_expect_at(const char *file, int line, const struct context *c, unsigned vector, uint64_t esr, uint64_t elr,
+                       uint64_t spsr) {
+    if (c->vector != vector)
+        test_fail(file, line, "vector", c->vector, vector);
+    if (c->out.esr != esr)
+        test_fail(file, line, "ESR_EL1", c->out.esr, esr);
+    if (c->out.elr != elr)
+        test_fail(file, line, "ELR_EL1", c->out.elr, elr);
+    if ((c->out.spsr ^ spsr) & ~(uint64_t)SPSR_IGNORED)
+        test_fail(file, line, "SPSR_EL1", c->out.spsr, spsr);
+}
+
+bool on_qemu(void) {
+    return read_sysreg(midr_el1) == 0x000f0510; /* what its `max` reads as */
+}
+
+void code_sync(const void *p, size_t bytes) {
+    for (uint64_t a = (uint64_t)p & ~15ul; a < (uint64_t)p + bytes; a += 16)
+        __asm__ volatile("dc cvau, %0" : : "r"(a) : "memory");
+    __asm__ volatile("dsb ish" : : : "memory");
+    for (uint64_t a = (uint64_t)p & ~15ul; a < (uint64_t)p + bytes; a += 16)
+        __asm__ volatile("ic ivau, %0" : : "r"(a) : "memory");
+    __asm__ volatile("dsb ish\nisb" : : : "memory");
+}
+
 void exception(struct frame *f, unsigned vector) {
+    struct context *c = (struct context *)read_sysreg(tpidr_el1);
+    if (c) {
+        write_sysreg(tpidr_el1, 0);
+        c->out = *f;
+        c->out.sp = read_sysreg(sp_el0);
+        c->vector = vector;
+        f->x[0] = (uint64_t)c;
+        f->elr = (uint64_t)context_leave;
+        f->spsr = c->caller_pstate;
+        return;
+    }
     if (exception_handler) {
         exception_handler(f, vector);
         return;

@@ -83,12 +83,18 @@ void mmu_on(void) {
     write_sysreg(ttbr0_el1, root0);
     write_sysreg(ttbr1_el1, root1);
     tlbi_all();
-    write_sysreg(sctlr_el1, 0x30d00800ul | 1 | 1 << 2 | 1 << 12);
+    write_sysreg(sctlr_el1, SCTLR_ON);
+    isb();
+}
+
+void mmu_user_alias(void) {
+    for (uint64_t a = RAM_BASE; a < RAM_BASE + 64 * BLOCK_BYTES; a += BLOCK_BYTES)
+        mmu_block(root0, USER_BASE + a, a, PTE_RW | PTE_AP_EL0 | PTE_PXN);
     isb();
 }
 
 void mmu_off(void) {
-    write_sysreg(sctlr_el1, 0x30d00800ul);
+    write_sysreg(sctlr_el1, SCTLR_OFF);
     isb();
     tlbi_all();
 }

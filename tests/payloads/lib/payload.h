@@ -66,6 +66,45 @@ void catch_and_skip(struct frame *f, unsigned vector);
 #define EC(esr) ((unsigned)((esr) >> 26 & 63))
 #define ISS(esr) ((uint32_t)((esr) & 0x1ffffff))
 
+/* --- contexts (lib/context.S): run code at EL0 or EL1 with every register given, up to its first exception ------ */
+struct context {
+    struct frame in;  /* sp is SP_EL0; elr the pc; spsr the PSTATE to enter with (EL0t, EL1t: the vectors need SP_EL1) */
+    struct frame out; /* as the exception found it; sp is SP_EL0 */
+    unsigned vector;
+    uint64_t caller_pstate, caller_sp;
+};
+#define PSTATE_EL0 0x3c0u  /* EL0t, DAIF masked */
+#define PSTATE_EL1T 0x3c4u /* EL1 with SP_EL0 */
+#define PSTATE_EL1H 0x3c5u
+#define PSTATE_PAN (1u << 22)
+#define PSTATE_IL (1u << 20)
+#define PSTATE_SS (1u << 21)
+/* context_init(): a recognisable value in every register, SP to a stack of its own. context_run(): enters, and returns
+ * after the first exception. context_check(): x0-x30 and SP came out as they went in, except those in the mask (bit 31 = SP). */
+void context_init(struct context *c, uint32_t pstate, uint64_t pc);
+void context_run(struct context *c);
+#define VEC_OF(pstate) (((pstate) & 12) == 0 ? VEC_SYNC_LOWER : (pstate) & 1 ? VEC_SYNC : VEC_SYNC_SP0)
+#define context_check(c, except) context_check_at(__FILE__, __LINE__, c, except)
+void context_check_at(const char *file, int line, const struct context *c, uint32_t except);
+/* run_code(): both; x0-x3 given. */
+void run_code(struct context *c, uint32_t pstate, const void *pc, uint64_t x0, uint64_t x1, uint64_t x2, uint64_t x3);
+/* context_expect(): the exception was this one. PSTATE bits that only QEMU's max has (BTYPE, SSBS, ALLINT, UAO, DIT, TCO) do
+ * not count. */
+#define SPSR_IGNORED 0x03803c00u
+#define context_expect(c, vector, esr, elr, spsr) context_expect_at(__FILE__, __LINE__, c, vector, esr, elr, spsr)
+void context_expect_at(const char *file, int line, const struct context *c, unsigned vector, uint64_t esr, uint64_t elr,
+                       uint64_t spsr);
+/* on_qemu(): for the few places where QEMU departs from the Arm ARM. */
+bool on_qemu(void);
+/* SNIPPET(): position-independent code in a page of its own section, ending in BRK #0x7777 (CODE_DONE). It may be run
+ * through any mapping. */
+#define CODE_DONE 0xf2007777u
+#define SNIPPET(name, ...)                                                                              \
+    __asm__(".pushsection .text.snippets, \"ax\"\n.balign 16\n" #name ":\n" __VA_ARGS__ "\nbrk #0x7777\n.popsection"); \
+    extern const uint32_t name[]
+/* code_write(): instruction words at p, clean to the point of unification. */
+void code_sync(const void *p, size_t bytes);
+
 /* --- MMU (lib/mmu.c): 4 KiB granule, 48-bit, identity-mapped at start ----------------------------------- */
 #define PTE_VALID 1ul
 #define PTE_PAGE 3ul
@@ -91,6 +130,12 @@ uint64_t *mmu_entry(uint64_t *root, uint64_t va);
 uint64_t *mmu_root0(void); /* what mmu_on() put into TTBR0 */
 uint64_t *mmu_root1(void);
 void *page_alloc(void); /* 4 KiB, zeroed */
+/* mmu_user_alias(): maps RAM a second time at USER_BASE + pa, for EL0 (read, write, execute). USER(p): p there. */
+#define USER_BASE 0x8000000000ul
+#define USER(p) ((void *)((uint64_t)(p) + USER_BASE))
+void mmu_user_alias(void);
+#define SCTLR_OFF 0x30d00800ul
+#define SCTLR_ON (SCTLR_OFF | 1 | 1 << 2 | 1 << 12)
 #define tlbi_all() do { dsb(); __asm__ volatile("tlbi vmalle1is" : : : "memory"); dsb(); isb(); } while (0)
 #define tlbi_va(va) do { dsb(); __asm__ volatile("tlbi vaae1is, %0" : : "r"(((uint64_t)(va)) >> 12 & 0xfffffffffffull) : "memory"); dsb(); isb(); } while (0)
 

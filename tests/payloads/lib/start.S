@@ -17,7 +17,8 @@ _start:
     b.hs    2f
     str     xzr, [x0], #8
     b       1b
-2:  ldr     x0, =vectors
+2:  msr     tpidr_el1, xzr          /* no context is running */
+    ldr     x0, =vectors
     msr     vbar_el1, x0
     mov     x0, #(3 << 20)          /* FP and AdvSIMD without traps */
     msr     cpacr_el1, x0
@@ -31,6 +32,7 @@ _start:
 secondary_start:
     ldr     x1, [x0]
     mov     sp, x1
+    msr     tpidr_el1, xzr
     ldr     x1, =vectors
     msr     vbar_el1, x1
     mov     x1, #(3 << 20)
