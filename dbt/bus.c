@@ -32,9 +32,6 @@ static const struct abi_region *region_at(const struct cpu *cpu, struct gpa pa, 
     return NULL;
 }
 
-static void ring(struct cpu *cpu, unsigned doorbell) {
-    rt_doorbell(cpu, doorbell);
-}
 
 static uint64_t truncate(uint64_t value, unsigned size) { return value & MASK(8 * size); }
 
@@ -74,7 +71,7 @@ static bool post(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) 
     }
     __atomic_store_n((uint32_t *)&s->posted_lock, 0, __ATOMIC_SEQ_CST);
     if (room && used == 0)
-        ring(cpu, ABI_DB_POSTED);
+        rt_doorbell(cpu, ABI_DB_POSTED);
     return room;
 }
 
@@ -97,7 +94,7 @@ bool bus_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) {
         }
         if (reg == VIRTIO_QUEUE_NOTIFY && value < 64) {
             __atomic_fetch_or((uint64_t *)&cpu->shared->virtio_notify[slot], BIT(value), __ATOMIC_SEQ_CST);
-            ring(cpu, ABI_DB_VIRTIO0 + slot);
+            rt_doorbell(cpu, ABI_DB_VIRTIO0 + slot);
             return true;
         }
     }

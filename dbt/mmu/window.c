@@ -1,0 +1,806 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * window.c: the window strategy: guest pages are host pages of this vCPU's own page
+ * tables, in 512 GiB windows of the lower canonical half. docs/internals.md has the
+ * picture.
+ *
+ * A view holds `delta` by the low nine bits of the region number (va >> 39); an
+ * access goes to va + delta. For any other region with the same nine bits the sum is
+ * not canonical, so a delta can never be applied to the wrong region: it faults. The
+ * probe has two forms of the same length. The predicted one compares the region with
+ * an immediate and loads that region's delta from a constant place (the load does not
+ * wait for the address); miss() rewrites its immediates, and after a few rounds turns
+ * it into the table form, which indexes the table with the region and compares nothing.
+ *
+ * Even slots 2 .. 252 are windows, odd ones are guards. Slot 255 is never mapped: that
+ * is where a delta points to while its region has no window. The sum of an address and
+ * a displacement of less than 2 GiB stays inside the window or its guards.
+ *
+ * Invalidation of a whole space re-reads the guest's tables for what is mapped now
+ * (resync()) rather than throwing it away: a fault costs as much as a hundred walks.
+ * Windows of spaces that are not current wait for that until they are used again.
+ */
+#include "dbt/mmu/mmu_int.h"
+
+#define REGION_SHIFT 39
+#define REGION_HASH 512
+#define WINDOWS 126
+#define NULL_SLOT UINT64_C(255)
+#define HUGE_SHIFT 21
+#define HUGE_SIZE BIT(HUGE_SHIFT)
+#define TABLE_ENTRIES 512u
+#define AROUND_PAGES 16u      /* neighbours that one fault fills, where the guest's table is not linear */
+#define LINEAR_PAGES 16u      /* a run that long is recorded by its 2 MiB chunk */
+#define RESYNC_TABLES 1024u   /* a window with more is dropped instead */
+#define FLUSH_LIST 8
+#define SITE_MISSES 3         /* wrong predictions before a probe becomes a table look-up */
+#define SITE_COUNTERS 4096
+
+enum pte { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80, PTE_BLOCK = 0x200 /* ours: see clear_va() */ };
+#define PTE_ADDR UINT64_C(0x000ffffffffff000)
+#define PTE_TABLE (PTE_P | PTE_W | PTE_U | PTE_A)
+#define PTE_LEAF (PTE_P | PTE_U | PTE_A | PTE_D)
+
+enum window_state_kind { WINDOW_FREE, WINDOW_LIVE, WINDOW_STALE /* resync before use */, WINDOW_DEAD /* free after a flush */ };
+struct window {
+    struct mmu_space space;
+    uint32_t region;
+    uint8_t regime, state;
+    bool hi;
+    bool has_global;    /* lower half: holds entries of all ASIDs */
+    bool has_nonglobal; /* upper half: holds entries of one ASID */
+    bool giant;         /* holds parts of a guest block larger than 2 MiB */
+    uint64_t *pdpt;
+};
+
+/* Where a RAM page, or a 2 MiB chunk of RAM, is mapped writable. May be out of date: checked when used. */
+struct rmap {
+    uint32_t key, next;
+    uint64_t host;
+};
+#define RMAP_CHUNK 0x80000000u
+#define RMAP_HASH_BITS 14
+
+struct window_state {
+    struct window win[WINDOWS];
+    uint64_t *pml4;
+    uint32_t recent[REGIMES]; /* region of the last miss: the prediction when there is no hint */
+    uint64_t flush[FLUSH_LIST];
+    unsigned flushes;
+    bool flush_all, dead;
+    uint8_t misses[SITE_COUNTERS];
+    struct rmap *rmap;
+    uint32_t rmap_used, rmap_max, rmap_free;
+    uint32_t rmap_head[1 << RMAP_HASH_BITS];
+};
+
+/* Behind struct view. */
+struct window_view {
+    uint64_t delta[REGION_HASH];
+};
+
+static struct window_state *state_of(struct cpu *cpu) { return mmu_of(cpu)->strategy; }
+static struct window_view *deltas(struct view *v) { return (struct window_view *)(v + 1); }
+static uint32_t region_of(uint64_t va) { return (uint32_t)(va >> REGION_SHIFT); }
+static uint64_t slot_of(const struct window_state *st, const struct window *w) { return 2 + 2 * (uint64_t)(w - st->win); }
+static uint64_t null_delta(uint32_t region) { return (NULL_SLOT - region % REGION_HASH) << REGION_SHIFT; }
+static uint64_t live_delta(const struct window_state *st, const struct window *w) {
+    return (slot_of(st, w) - w->region) << REGION_SHIFT;
+}
+static uint64_t host_of(const struct window_state *st, const struct window *w, uint64_t va) {
+    return slot_of(st, w) << REGION_SHIFT | (va & MASK(REGION_SHIFT));
+}
+static unsigned index_at(uint64_t va, unsigned shift) { return (unsigned)(va >> shift) & (TABLE_ENTRIES - 1); }
+static uint64_t ram_offset(const struct cpu *cpu, uint64_t pa) { return pa - cpu->boot->ram_gpa; }
+static uint64_t ram_host_pa(const struct cpu *cpu, uint64_t pa) { return cpu->boot->ram_pa + ram_offset(cpu, pa); }
+
+/* --- flushes --------------------------------------------------------------------------------------------------- */
+static void flush_later(struct window_state *st, uint64_t host) {
+    if (st->flushes < FLUSH_LIST)
+        st->flush[st->flushes++] = host;
+    else
+        st->flush_all = true;
+}
+
+static void free_tables(struct cpu *cpu, uint64_t *table, unsigned level) {
+    for (unsigned i = 0; level > 1 && i < TABLE_ENTRIES; i++) {
+        if (table[i] & PTE_P && !(table[i] & PTE_PS))
+            free_tables(cpu, rt_pt_at(cpu, table[i] & PTE_ADDR), level - 1);
+    }
+    rt_pt_free(cpu, table);
+}
+
+static void window_sync(struct cpu *cpu) {
+    struct window_state *st = state_of(cpu);
+    if (st->flush_all || st->dead) {
+        rt_flush_all(cpu);
+    } else {
+        for (unsigned i = 0; i < st->flushes; i++)
+            rt_flush_page(cpu, st->flush[i]);
+    }
+    st->flushes = 0;
+    st->flush_all = false;
+    if (!st->dead)
+        return;
+    st->dead = false;
+    for (unsigned i = 0; i < WINDOWS; i++) {
+        struct window *w = &st->win[i];
+        if (w->state == WINDOW_DEAD) {
+            if (w->pdpt)
+                free_tables(cpu, w->pdpt, 3);
+            *w = (struct window){.state = WINDOW_FREE};
+        }
+    }
+}
+
+/* --- where pages are mapped writable ----------------------------------------------------------------------------- */
+static uint32_t *rmap_bucket(struct window_state *st, uint32_t key) {
+    return &st->rmap_head[key * 0x9e3779b1u >> (32 - RMAP_HASH_BITS)];
+}
+static uint32_t page_key(const struct cpu *cpu, uint64_t pa) { return (uint32_t)(ram_offset(cpu, pa) >> PAGE_SHIFT); }
+static uint32_t chunk_key(const struct cpu *cpu, uint64_t pa) {
+    return (uint32_t)(ram_offset(cpu, pa) >> HUGE_SHIFT) | RMAP_CHUNK;
+}
+
+/* The caller has made sure of room: see rmap_reserve(). */
+static void rmap_add(struct window_state *st, uint32_t key, uint64_t host) {
+    uint32_t *head = rmap_bucket(st, key), n;
+    for (uint32_t i = *head; i; i = st->rmap[i].next) {
+        if (st->rmap[i].key == key && st->rmap[i].host == host)
+            return;
+    }
+    if (st->rmap_free) {
+        n = st->rmap_free;
+        st->rmap_free = st->rmap[n].next;
+    } else {
+        n = st->rmap_used++;
+    }
+    st->rmap[n] = (struct rmap){key, *head, host};
+    *head = n;
+}
+
+static void rmap_remove(struct window_state *st, uint32_t *at) {
+    uint32_t n = *at;
+    *at = st->rmap[n].next;
+    st->rmap[n].next = st->rmap_free;
+    st->rmap_free = n;
+}
+
+/* --- windows ------------------------------------------------------------------------------------------------------- */
+static void detach_from(struct cpu *cpu, struct view *v, void *arg) {
+    const struct window *w = arg;
+    uint64_t *delta = &deltas(v)->delta[w->region % REGION_HASH];
+    if (*delta == live_delta(state_of(cpu), w))
+        *delta = null_delta(w->region);
+}
+
+/* No view leads to the window any more; its contents stay. */
+static void detach(struct cpu *cpu, struct window *w) { view_each(cpu, detach_from, w); }
+
+static void drop(struct cpu *cpu, struct window *w) {
+    struct window_state *st = state_of(cpu);
+    detach(cpu, w);
+    st->pml4[slot_of(st, w)] = 0;
+    w->state = WINDOW_DEAD;
+    st->dead = true;
+}
+
+static void drop_all(struct cpu *cpu) {
+    struct window_state *st = state_of(cpu);
+    for (unsigned i = 0; i < WINDOWS; i++) {
+        if (st->win[i].state == WINDOW_LIVE || st->win[i].state == WINDOW_STALE)
+            drop(cpu, &st->win[i]);
+    }
+    window_sync(cpu);
+    memset(st->rmap_head, 0, sizeof(st->rmap_head));
+    st->rmap_used = 1;
+    st->rmap_free = 0;
+}
+
+/* When was the window's space current last? ~0: it is now. The upper half is everybody's. */
+static uint64_t last_use(struct cpu *cpu, const struct window *w) {
+    struct mmu_state *m = mmu_of(cpu);
+    uint64_t last = 0;
+    if (space_equal(w->hi ? m->current->hi : m->current->lo, w->space))
+        return ~UINT64_C(0);
+    for (unsigned i = 0; i < m->contexts; i++) {
+        const struct context *c = &m->context[i];
+        if (c->used && space_equal(w->hi ? c->hi : c->lo, w->space) && c->stamp > last)
+            last = c->stamp;
+    }
+    return last;
+}
+
+/* Drops the window that was used longest ago and flushes. False if there is none but keep. */
+static bool evict(struct cpu *cpu, const struct window *keep) {
+    struct window_state *st = state_of(cpu);
+    struct window *victim = NULL;
+    uint64_t oldest = 0;
+    for (unsigned i = 0; i < WINDOWS; i++) {
+        struct window *w = &st->win[i];
+        if (w == keep || (w->state != WINDOW_LIVE && w->state != WINDOW_STALE))
+            continue;
+        uint64_t last = last_use(cpu, w);
+        if (!victim || last < oldest) {
+            victim = w;
+            oldest = last;
+        }
+    }
+    if (victim)
+        drop(cpu, victim);
+    if (st->dead)
+        window_sync(cpu);
+    return victim != NULL;
+}
+
+static void resync(struct cpu *cpu, struct window *w);
+
+static struct window *window_find(struct cpu *cpu, struct mmu_space space, unsigned regime, uint32_t region) {
+    struct window_state *st = state_of(cpu);
+    for (unsigned i = 0; i < WINDOWS; i++) {
+        struct window *w = &st->win[i];
+        if (w->region == region && w->regime == regime && (w->state == WINDOW_LIVE || w->state == WINDOW_STALE) &&
+            space_equal(w->space, space))
+            return w;
+    }
+    return NULL;
+}
+
+static struct window *window_new(struct cpu *cpu, struct mmu_space space, unsigned regime, uint32_t region, bool hi) {
+    struct window_state *st = state_of(cpu);
+    for (unsigned tries = 0; tries < 2; tries++) {
+        for (unsigned i = 0; i < WINDOWS; i++) {
+            struct window *w = &st->win[i];
+            if (w->state != WINDOW_FREE)
+                continue;
+            *w = (struct window){.space = space, .region = region, .regime = (uint8_t)regime, .hi = hi, .state = WINDOW_LIVE};
+            return w;
+        }
+        if (st->dead)
+            window_sync(cpu);
+        else if (!evict(cpu, NULL))
+            break;
+    }
+    return NULL;
+}
+
+/* The live window for va in that view; sets the view's delta. NULL: none to be had. */
+static struct window *window_for(struct cpu *cpu, struct view *v, uint64_t va) {
+    struct window_state *st = state_of(cpu);
+    uint32_t region = region_of(va);
+    bool hi = cpu->guest->is_hi(va);
+    struct mmu_space space = hi ? v->hi : v->lo;
+    struct window *w = window_find(cpu, space, v->regime, region);
+    if (w && w->state == WINDOW_STALE) {
+        resync(cpu, w);
+        if (w->state != WINDOW_LIVE)
+            w = NULL;
+        window_sync(cpu);
+    }
+    if (!w)
+        w = window_new(cpu, space, v->regime, region, hi);
+    if (w)
+        deltas(v)->delta[region % REGION_HASH] = live_delta(st, w);
+    return w;
+}
+
+/* --- host page tables --------------------------------------------------------------------------------------------- */
+static uint64_t *table_below(struct cpu *cpu, uint64_t *entry) {
+    uint64_t pa;
+    if (*entry & PTE_P)
+        return rt_pt_at(cpu, *entry & PTE_ADDR);
+    uint64_t *table = rt_pt_alloc(cpu, &pa);
+    if (table)
+        *entry = pa | PTE_TABLE;
+    return table;
+}
+
+/* The page-directory entry for va, NULL if there is no memory for the tables. */
+static uint64_t *pde_make(struct cpu *cpu, struct window *w, uint64_t va) {
+    struct window_state *st = state_of(cpu);
+    if (!w->pdpt) {
+        uint64_t pa;
+        w->pdpt = rt_pt_alloc(cpu, &pa);
+        if (!w->pdpt)
+            return NULL;
+        st->pml4[slot_of(st, w)] = pa | PTE_TABLE;
+    }
+    uint64_t *pd = table_below(cpu, &w->pdpt[index_at(va, 30)]);
+    return pd ? &pd[index_at(va, 21)] : NULL;
+}
+
+static uint64_t *pde_find(struct cpu *cpu, const struct window *w, uint64_t va) {
+    if (!w->pdpt || !(w->pdpt[index_at(va, 30)] & PTE_P))
+        return NULL;
+    uint64_t *pd = rt_pt_at(cpu, w->pdpt[index_at(va, 30)] & PTE_ADDR);
+    return pd[index_at(va, 21)] & PTE_P ? &pd[index_at(va, 21)] : NULL;
+}
+
+static struct window *window_at(struct window_state *st, uint64_t host) {
+    uint64_t slot = host >> REGION_SHIFT;
+    struct window *w = &st->win[(slot - 2) / 2];
+    return w->state == WINDOW_LIVE || w->state == WINDOW_STALE ? w : NULL;
+}
+
+/* Writes a leaf entry; a downgrade is flushed later. */
+static void entry_set(struct window_state *st, uint64_t *entry, uint64_t value, uint64_t host) {
+    uint64_t old = *entry;
+    if (old == value)
+        return;
+    *entry = value;
+    if (old & PTE_P && ((old ^ value) & ~(uint64_t)(PTE_W | PTE_BLOCK) || (old & PTE_W && !(value & PTE_W))))
+        flush_later(st, host);
+}
+
+/* May the page at pa be mapped writable when a write to it was just done (wrote), or on occasion of something else? */
+static bool writable(struct cpu *cpu, uint64_t pa, bool wrote) {
+    uint8_t code = *code_bits_at(engine_of(cpu), pa);
+    return wrote ? !(code >> cpu->index & 1) : !code;
+}
+
+static bool chunk_has_code(struct cpu *cpu, uint64_t pa) {
+    const _Atomic uint8_t *bits = code_bits_at(engine_of(cpu), pa);
+    for (unsigned i = 0; i < TABLE_ENTRIES; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, (const uint8_t *)bits + i, 8);
+        if (eight)
+            return true;
+    }
+    return false;
+}
+
+/* Turns a 2 MiB entry into a table of pages, those with code read-only. */
+static void split(struct cpu *cpu, uint64_t *pde, uint64_t host) {
+    struct window_state *st = state_of(cpu);
+    uint64_t old = *pde, table_pa, base = old & PTE_ADDR & ~(HUGE_SIZE - 1);
+    uint64_t pa = base - cpu->boot->ram_pa + cpu->boot->ram_gpa;
+    uint64_t *table = rt_pt_alloc(cpu, &table_pa);
+    if (!table) {
+        entry_set(st, pde, 0, host);
+        return;
+    }
+    for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
+        uint64_t offset = (uint64_t)i << PAGE_SHIFT;
+        uint64_t w = old & PTE_W && writable(cpu, pa + offset, false) ? PTE_W : 0;
+        table[i] = (base + offset) | PTE_LEAF | w;
+    }
+    *pde = table_pa | PTE_TABLE | (old & PTE_BLOCK);
+    flush_later(st, host);
+}
+
+/* --- filling ----------------------------------------------------------------------------------------------------------- */
+/* Pages around an access that the guest maps linearly, with the same attributes: [first, first + count) of its 2 MiB. */
+struct run {
+    unsigned first, count;
+    uint64_t pa; /* of first */
+    bool block;  /* of a guest block mapping */
+};
+
+static struct run run_of(const struct cpu *cpu, uint64_t va, const struct walk *w) {
+    unsigned at = index_at(va, PAGE_SHIFT), lo = at, hi = at + 1;
+    uint64_t page = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
+    bool block = w->page_shift >= HUGE_SHIFT;
+    if (block) {
+        lo = 0;
+        hi = TABLE_ENTRIES;
+    } else if (w->table && w->index == at) {
+        uint64_t e = __atomic_load_n(&w->table[at], __ATOMIC_RELAXED);
+        while (lo > 0 && __atomic_load_n(&w->table[lo - 1], __ATOMIC_RELAXED) == e - ((uint64_t)(at - lo + 1) << PAGE_SHIFT))
+            lo--;
+        while (hi < TABLE_ENTRIES && __atomic_load_n(&w->table[hi], __ATOMIC_RELAXED) == e + ((uint64_t)(hi - at) << PAGE_SHIFT))
+            hi++;
+    }
+    uint64_t first = page - ((uint64_t)(at - lo) << PAGE_SHIFT);
+    if (!ram_ptr(cpu, GPA(first), (uint64_t)(hi - lo) << PAGE_SHIFT)) /* reaches over the end of RAM */
+        return (struct run){at, 1, page, block};
+    return (struct run){lo, hi - lo, first, block};
+}
+
+static bool run_is_huge(struct cpu *cpu, const struct run *r) {
+    return r->count == TABLE_ENTRIES && !(r->pa & (HUGE_SIZE - 1)) && !(ram_host_pa(cpu, r->pa) & (HUGE_SIZE - 1)) &&
+           !chunk_has_code(cpu, r->pa);
+}
+
+static void map_run(struct cpu *cpu, struct window *win, uint64_t *table, uint64_t va, const struct run *r, bool write, bool wrote) {
+    struct window_state *st = state_of(cpu);
+    uint64_t chunk = ALIGN_DOWN(va, HUGE_SIZE), host = host_of(st, win, chunk);
+    bool linear = r->count >= LINEAR_PAGES && !((r->pa - ((uint64_t)r->first << PAGE_SHIFT)) & (HUGE_SIZE - 1));
+    bool any = false;
+    for (unsigned i = 0; i < r->count; i++) {
+        uint64_t offset = (uint64_t)(r->first + i) << PAGE_SHIFT, pa = r->pa + ((uint64_t)i << PAGE_SHIFT);
+        bool w = write && writable(cpu, pa, wrote && chunk + offset == ALIGN_DOWN(va, PAGE_SIZE));
+        entry_set(st, &table[r->first + i], ram_host_pa(cpu, pa) | PTE_LEAF | (w ? PTE_W : 0), host + offset);
+        if (w && !linear)
+            rmap_add(st, page_key(cpu, pa), host + offset);
+        any |= w;
+    }
+    if (any && linear)
+        rmap_add(st, chunk_key(cpu, r->pa), host);
+    STAT(cpu, fills_around) += r->count - 1;
+}
+
+/* Neighbours in the same 64 KiB that are not mapped yet, by a walk each. */
+static void map_around(struct cpu *cpu, struct window *win, uint64_t *table, uint64_t va, const struct walk *w) {
+    struct window_state *st = state_of(cpu);
+    uint64_t start = ALIGN_DOWN(va, AROUND_PAGES * PAGE_SIZE);
+    for (unsigned i = 0; i < AROUND_PAGES; i++) {
+        uint64_t at = start + ((uint64_t)i << PAGE_SHIFT);
+        uint64_t *pte = &table[index_at(at, PAGE_SHIFT)];
+        struct walk n = {.fault = 0};
+        if (*pte & PTE_P || (w->table && !w->table[index_at(at, PAGE_SHIFT)]))
+            continue;
+        cpu->guest->walk(cpu, at, MMU_READ, win->regime, &n);
+        uint64_t pa = ALIGN_DOWN(n.pa.v, PAGE_SIZE);
+        if (n.fault || n.device || !n.read || n.global != w->global || !pa_is_ram(cpu, pa))
+            continue;
+        bool write = n.write && writable(cpu, pa, false);
+        *pte = ram_host_pa(cpu, pa) | PTE_LEAF | (write ? PTE_W : 0);
+        if (write)
+            rmap_add(st, page_key(cpu, pa), host_of(st, win, at));
+        STAT(cpu, fills_around)++;
+    }
+}
+
+/* Is the access possible already? */
+static bool mapped(struct cpu *cpu, const struct window *win, uint64_t va, uint64_t pa, bool write) {
+    uint64_t *pde = pde_find(cpu, win, va), e, want = ram_host_pa(cpu, pa);
+    if (!pde)
+        return false;
+    if (*pde & PTE_PS) {
+        e = *pde;
+        want &= ~(HUGE_SIZE - 1);
+    } else {
+        e = rt_pt_at(cpu, *pde & PTE_ADDR)[index_at(va, PAGE_SHIFT)];
+    }
+    return e & PTE_P && (e & PTE_ADDR) == want && (e & PTE_W || !write);
+}
+
+/* Maps va and what goes with it. False: no memory for the tables. */
+static bool map(struct cpu *cpu, struct window *win, uint64_t va, enum mmu_access access, const struct walk *w) {
+    struct window_state *st = state_of(cpu);
+    uint64_t *pde = pde_make(cpu, win, va), host = host_of(st, win, ALIGN_DOWN(va, HUGE_SIZE));
+    struct run r = run_of(cpu, va, w);
+    uint64_t block = r.block ? PTE_BLOCK : 0;
+    if (!pde)
+        return false;
+    if (*pde & PTE_PS && *pde & PTE_P)
+        entry_set(st, pde, 0, host); /* not what the guest has there now */
+    if (!(*pde & PTE_P) && run_is_huge(cpu, &r)) {
+        *pde = ram_host_pa(cpu, r.pa) | PTE_LEAF | PTE_PS | block | (w->write ? PTE_W : 0);
+        if (w->write)
+            rmap_add(st, chunk_key(cpu, r.pa), host);
+        STAT(cpu, fills_huge)++;
+        return true;
+    }
+    uint64_t *table = table_below(cpu, pde);
+    if (!table)
+        return false;
+    *pde |= block;
+    map_run(cpu, win, table, va, &r, w->write, access == MMU_WRITE);
+    if (r.count < AROUND_PAGES && !r.block)
+        map_around(cpu, win, table, va, w);
+    return true;
+}
+
+static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_access access, const struct walk *w) {
+    struct window_state *st = state_of(cpu);
+    uint64_t pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
+    struct view *v = view_for(cpu, regime);
+    if (!v || w->device || !w->read || !pa_is_ram(cpu, pa))
+        return;
+    /* A page that keeps its code through this write stays read-only. */
+    bool write = access == MMU_WRITE;
+    if (write && !writable(cpu, pa, true))
+        return;
+    if (st->rmap_max - st->rmap_used < 2 * TABLE_ENTRIES)
+        drop_all(cpu);
+    for (unsigned tries = 0; tries < 2; tries++) {
+        struct window *win = window_for(cpu, v, va);
+        if (!win || mapped(cpu, win, va, pa, write))
+            break;
+        win->has_global |= !win->hi && w->global;
+        win->has_nonglobal |= win->hi && !w->global;
+        win->giant |= w->page_shift > HUGE_SHIFT;
+        if (map(cpu, win, va, access, w)) {
+            STAT(cpu, fills)++;
+            break;
+        }
+        if (!evict(cpu, win))
+            break;
+    }
+    if (st->flush_all || st->flushes)
+        window_sync(cpu);
+}
+
+/* --- invalidation -------------------------------------------------------------------------------------------------------- */
+static void clear_table(struct window_state *st, uint64_t *table, uint64_t host) {
+    for (unsigned i = 0; i < TABLE_ENTRIES; i++)
+        entry_set(st, &table[i], 0, host + ((uint64_t)i << PAGE_SHIFT));
+}
+
+/* One TLBI by address covers the whole guest mapping there: more than a page if that is a block. */
+static void clear_va(struct cpu *cpu, struct window *w, uint64_t va) {
+    struct window_state *st = state_of(cpu);
+    if (w->giant) {
+        drop(cpu, w);
+        return;
+    }
+    uint64_t *pde = pde_find(cpu, w, va), host = host_of(st, w, va);
+    if (!pde)
+        return;
+    if (*pde & PTE_PS) {
+        entry_set(st, pde, 0, host);
+        return;
+    }
+    uint64_t *table = rt_pt_at(cpu, *pde & PTE_ADDR);
+    if (*pde & PTE_BLOCK) {
+        clear_table(st, table, ALIGN_DOWN(host, HUGE_SIZE));
+        *pde &= ~(uint64_t)PTE_BLOCK;
+    } else {
+        entry_set(st, &table[index_at(va, PAGE_SHIFT)], 0, ALIGN_DOWN(host, PAGE_SIZE));
+    }
+}
+
+/* What the guest's tables say now about one page of a window: the entry it should have, at most what it has. */
+static uint64_t entry_now(struct cpu *cpu, const struct walk *w, uint64_t pa, uint64_t old) {
+    if (w->fault || w->device || !w->read || !pa_is_ram(cpu, pa) || (old & PTE_ADDR) != ram_host_pa(cpu, pa))
+        return 0;
+    return w->write ? old : old & ~(uint64_t)PTE_W;
+}
+
+static void resync_table(struct cpu *cpu, struct window *win, uint64_t *table, uint64_t va) {
+    struct window_state *st = state_of(cpu);
+    for (unsigned i = 0; i < TABLE_ENTRIES;) {
+        if (!(table[i] & PTE_P)) {
+            i++;
+            continue;
+        }
+        uint64_t at = va + ((uint64_t)i << PAGE_SHIFT);
+        struct walk w = {.fault = 0};
+        cpu->guest->walk(cpu, at, MMU_READ, win->regime, &w);
+        struct run r = {i, 1, ALIGN_DOWN(w.pa.v, PAGE_SIZE), false};
+        if (!w.fault && pa_is_ram(cpu, r.pa))
+            r = run_of(cpu, at, &w);
+        for (; i < r.first + r.count; i++) {
+            uint64_t pa = r.pa + ((uint64_t)(i - r.first) << PAGE_SHIFT);
+            if (table[i] & PTE_P)
+                entry_set(st, &table[i], entry_now(cpu, &w, pa, table[i]), host_of(st, win, va) + ((uint64_t)i << PAGE_SHIFT));
+        }
+    }
+}
+
+static void resync_huge(struct cpu *cpu, struct window *win, uint64_t *pde, uint64_t va) {
+    struct window_state *st = state_of(cpu);
+    struct walk w = {.fault = 0};
+    cpu->guest->walk(cpu, va, MMU_READ, win->regime, &w);
+    uint64_t value = entry_now(cpu, &w, ALIGN_DOWN(w.pa.v, PAGE_SIZE), *pde);
+    if (value && run_of(cpu, va, &w).count < TABLE_ENTRIES)
+        value = 0;
+    entry_set(st, pde, value, host_of(st, win, va));
+}
+
+/* Brings what is mapped in line with the guest's tables, which must be those of the current context. */
+static void resync(struct cpu *cpu, struct window *w) {
+    uint64_t base = (uint64_t)w->region << REGION_SHIFT;
+    unsigned tables = 0;
+    w->state = WINDOW_LIVE;
+    for (unsigned i = 0; w->pdpt && i < TABLE_ENTRIES; i++) {
+        if (!(w->pdpt[i] & PTE_P))
+            continue;
+        uint64_t *pd = rt_pt_at(cpu, w->pdpt[i] & PTE_ADDR);
+        for (unsigned j = 0; j < TABLE_ENTRIES; j++) {
+            uint64_t va = base + ((uint64_t)i << 30) + ((uint64_t)j << HUGE_SHIFT);
+            if (!(pd[j] & PTE_P))
+                continue;
+            if (pd[j] & PTE_PS)
+                resync_huge(cpu, w, &pd[j], va);
+            else
+                resync_table(cpu, w, rt_pt_at(cpu, pd[j] & PTE_ADDR), va);
+            if (++tables > RESYNC_TABLES) { /* not worth it */
+                drop(cpu, w);
+                return;
+            }
+        }
+    }
+}
+
+static void invalidate_space(struct cpu *cpu, struct window *w) {
+    struct mmu_state *m = mmu_of(cpu);
+    if (w->state != WINDOW_LIVE)
+        return;
+    if (space_equal(w->hi ? m->current->hi : m->current->lo, w->space)) {
+        resync(cpu, w);
+    } else {
+        detach(cpu, w);
+        w->state = WINDOW_STALE;
+    }
+}
+
+static void window_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
+    struct window_state *st = state_of(cpu);
+    bool by_va = inv->kind == MMU_INVAL_VA || inv->kind == MMU_INVAL_VA_ASID;
+    for (unsigned i = 0; i < WINDOWS; i++) {
+        struct window *w = &st->win[i];
+        if (w->state != WINDOW_LIVE && w->state != WINDOW_STALE)
+            continue;
+        bool same_asid = w->space.asid == inv->asid;
+        if (by_va) {
+            /* Tags are ignored: bits 55..39. */
+            bool region = !((w->region ^ region_of(inv->va)) & MASK(17));
+            if (region && (inv->kind == MMU_INVAL_VA || w->hi || w->has_global || same_asid))
+                clear_va(cpu, w, inv->va);
+        } else if (inv->kind == MMU_INVAL_ALL || (w->hi ? w->has_nonglobal : same_asid)) {
+            invalidate_space(cpu, w);
+        }
+    }
+}
+
+static void protect_at(struct cpu *cpu, uint64_t host, uint64_t pa) {
+    struct window_state *st = state_of(cpu);
+    struct window *w = window_at(st, host);
+    uint64_t *pde = w ? pde_find(cpu, w, host) : NULL;
+    if (!pde)
+        return;
+    if (*pde & PTE_PS) {
+        if (*pde & PTE_W && (*pde & PTE_ADDR & ~(HUGE_SIZE - 1)) == ALIGN_DOWN(ram_host_pa(cpu, pa), HUGE_SIZE))
+            split(cpu, pde, host);
+        return;
+    }
+    uint64_t *pte = &rt_pt_at(cpu, *pde & PTE_ADDR)[index_at(host, PAGE_SHIFT)];
+    if (*pte & PTE_P && (*pte & PTE_ADDR) == ram_host_pa(cpu, pa))
+        entry_set(st, pte, *pte & ~(uint64_t)PTE_W, host);
+}
+
+static void window_protect(struct cpu *cpu, struct gpa page) {
+    struct window_state *st = state_of(cpu);
+    uint32_t key = page_key(cpu, page.v);
+    for (uint32_t *at = rmap_bucket(st, key); *at;) {
+        struct rmap *r = &st->rmap[*at];
+        if (r->key != key) {
+            at = &r->next;
+            continue;
+        }
+        protect_at(cpu, r->host, page.v);
+        rmap_remove(st, at);
+    }
+    key = chunk_key(cpu, page.v);
+    for (uint32_t i = *rmap_bucket(st, key); i; i = st->rmap[i].next) {
+        if (st->rmap[i].key == key)
+            protect_at(cpu, st->rmap[i].host | (page.v & (HUGE_SIZE - 1)), page.v);
+    }
+    if (st->flushes || st->flush_all)
+        mmu_of(cpu)->sync_wanted = true;
+}
+
+/* --- views and start-up ------------------------------------------------------------------------------------------------------- */
+static size_t window_view_bytes(void) { return sizeof(struct window_view); }
+
+static void window_view_init(struct cpu *cpu, struct view *v) {
+    struct window_state *st = state_of(cpu);
+    for (unsigned i = 0; i < REGION_HASH; i++)
+        deltas(v)->delta[i] = null_delta(i);
+    for (unsigned i = 0; i < WINDOWS && view_slot(v)->context; i++) {
+        const struct window *w = &st->win[i];
+        if (w->state == WINDOW_LIVE && w->regime == v->regime && space_equal(w->hi ? v->hi : v->lo, w->space))
+            deltas(v)->delta[w->region % REGION_HASH] = live_delta(st, w);
+    }
+}
+
+static void window_init(struct cpu *cpu) {
+    struct heap *h = &engine_of(cpu)->heap;
+    struct window_state *st = heap_take(h, sizeof(*st));
+    /* Half of RAM can be mapped page by page and writable before everything is dropped and begins anew. */
+    uint64_t entries = (cpu->boot->ram_size >> PAGE_SHIFT) / 2 + 8 * TABLE_ENTRIES;
+    if (entries > heap_left(h) / 4 / sizeof(struct rmap))
+        entries = heap_left(h) / 4 / sizeof(struct rmap);
+    if (!st || entries < 4 * TABLE_ENTRIES || !(st->rmap = heap_take(h, entries * sizeof(struct rmap))))
+        rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
+    st->rmap_max = (uint32_t)entries;
+    st->rmap_used = 1;
+    st->pml4 = rt_pml4(cpu);
+    mmu_of(cpu)->strategy = st;
+}
+
+/* --- the probe ---------------------------------------------------------------------------------------------------------------- */
+#define DELTA_DISP ((int32_t)sizeof(struct view))
+
+static void emit_align_check(struct asm_buf *a, struct mmu_probe *p) {
+    int32_t low = (1 << p->size) - 1;
+    unsigned reg = p->base;
+    if (p->disp & low) {
+        asm_lea(a, true, p->tmp0, asm_mem(p->base, p->disp));
+        reg = p->tmp0;
+    }
+    asm_test_ri(a, false, reg, low);
+    asm_jcc(a, ASM_NE, p->slow);
+}
+
+static void window_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
+    uint32_t region = p->hint ? region_of(p->hint) : state_of((struct cpu *)cpu)->recent[p->regime];
+    if (p->align && p->size)
+        emit_align_check(a, p);
+    asm_mov_rr(a, true, p->tmp0, p->base);
+    asm_shift_ri(a, ASM_SHR, true, p->tmp0, REGION_SHIFT);
+    if (p->current) {
+        /* patch_region() and patch_table() know these three instructions. */
+        p->site = asm_cmp_ri32(a, false, p->tmp0, (int32_t)region);
+        asm_jcc(a, ASM_NE, p->slow);
+        asm_mov_rm(a, true, p->tmp1, asm_mem_gs(DELTA_DISP + 8 * (int32_t)(region % REGION_HASH)));
+    } else {
+        asm_alu_ri(a, ASM_AND, false, p->tmp0, REGION_HASH - 1);
+        p->site = asm_pos(a) - 4;
+        asm_mov_rm(a, true, p->tmp1, mmu_views_mem(p->regime));
+        asm_mov_rm(a, true, p->tmp1, asm_mem_index(p->tmp1, p->tmp0, 3, DELTA_DISP));
+    }
+    p->index = p->tmp1;
+    p->covers_nearby = true;
+}
+
+/* The predicted form, from site on: imm32 of CMP r32; JNE rel32 (6); MOV r64, gs:[disp32] (65 REX 8B ModRM SIB disp32). */
+#define SITE_CMP_OPCODE (-2)
+#define SITE_CMP_MODRM (-1)
+#define SITE_JNE 4
+#define SITE_MOV_REX 11
+#define SITE_MOV_SIB 14
+#define SITE_MOV_DISP 15
+
+static bool site_is_predicted(const uint8_t *site) {
+    return site[SITE_CMP_OPCODE] == 0x81 && (site[SITE_CMP_MODRM] & 0xf8) == 0xf8 && site[SITE_JNE] == 0x0f &&
+           site[SITE_JNE + 1] == 0x85;
+}
+
+static void patch_region(uint8_t *site, uint32_t region) {
+    int32_t disp = DELTA_DISP + 8 * (int32_t)(region % REGION_HASH);
+    memcpy(site, &region, 4);
+    memcpy(site + SITE_MOV_DISP, &disp, 4);
+}
+
+/* CMP becomes AND r32, 511; JNE a NOP; MOV gets [r * 8 + table]. */
+static void patch_table(uint8_t *site) {
+    static const uint8_t nop6[6] = {0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00};
+    uint32_t mask = REGION_HASH - 1;
+    int32_t disp = DELTA_DISP;
+    unsigned reg = (site[SITE_CMP_MODRM] & 7) | (site[SITE_CMP_OPCODE - 1] == 0x41 ? 8 : 0);
+    site[SITE_CMP_MODRM] = (uint8_t)(0xe0 | (reg & 7));
+    memcpy(site, &mask, 4);
+    memcpy(site + SITE_JNE, nop6, sizeof(nop6));
+    site[SITE_MOV_REX] |= reg & 8 ? 2 : 0;
+    site[SITE_MOV_SIB] = (uint8_t)(3 << 6 | (reg & 7) << 3 | 5);
+    memcpy(site + SITE_MOV_DISP, &disp, 4);
+}
+
+static void window_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *site) {
+    struct window_state *st = state_of(cpu);
+    uint32_t predicted, region = region_of(va);
+    if (!site_is_predicted(site))
+        return;
+    memcpy(&predicted, site, 4);
+    if (predicted == region)
+        return; /* right, but the page was not mapped */
+    STAT(cpu, region_misses)++;
+    STAT(cpu, region_patches)++;
+    st->recent[regime] = region;
+    uint8_t *misses = &st->misses[((uintptr_t)site * 0x9e3779b1u >> 20) % SITE_COUNTERS];
+    if (++*misses < SITE_MISSES) {
+        patch_region(site, region);
+    } else {
+        patch_table(site);
+        *misses = 0;
+    }
+}
+
+const struct mmu_ops mmu_window_ops = {
+    .name = "window",
+    .about = "guest pages are host pages, in windows of the host's address space",
+    .needs_paging = true,
+    .init = window_init,
+    .view_bytes = window_view_bytes,
+    .view_init = window_view_init,
+    .fill = window_fill,
+    .miss = window_miss,
+    .invalidate = window_invalidate,
+    .sync = window_sync,
+    .protect = window_protect,
+    .emit_probe = window_emit_probe,
+};
