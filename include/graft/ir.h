@@ -181,7 +181,9 @@ int ir_verify(const struct ir_block *b, char *err, size_t errlen);
 void ir_optimise(struct ir_block *b);
 /* ir_print(): the text form (dbt/ir_text.c); out(ctx, line) is called for each line. */
 void ir_print(const struct ir_block *b, void (*out)(void *ctx, const char *line), void *ctx);
-/* ir_parse(): reads the text form (tests only). Returns 0, or -1 with a message in err. */
+/* ir_parse(): reads the text form (tests only). Returns 0, or -1 with a message in err. A test that reads "fn=NAME"
+ * sets ir_parse_helpers to a list of helpers that ends with NULL. */
+extern const struct ir_helper *const *ir_parse_helpers;
 int ir_parse(struct ir_block *b, const char *text, char *err, size_t errlen);
 /* ir_interpret(): executes the block on cpu, the oracle for every emitter test. Memory goes through
  * mem_read()/mem_write() of mmu.h. Returns after writing the next guest pc to the state. */
