@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Graft Authors
+"""cases.py: random instances of the rows of the decode tables, with register values that make them do something.
+
+A case is struct icase of insn.h. What a row needs beyond random fields is in `memory()` (where the access goes) and
+`branch()` (where the branch goes).
+"""
+import fnmatch
+import random
+import struct
+
+CODE, CODE_SLOTS, SLOT_BYTES = 0x20000000, 2048, 32
+SCRATCH, SCRATCH_BYTES = 0x20020000, 0x10000
+WINDOW = SCRATCH + 0x8000
+NOP = 0xD503201F
+MEMORY = 1
+UNUSED = 0xFF
+
+# Rows that a user program cannot run, or whose effect is not in the registers. Shown by bare-metal payloads instead.
+EXCLUDED = {
+    'SVC': 'a system call', 'HVC': 'EL1 only', 'SMC': 'no EL3', 'BRK': 'a debug exception', 'HLT': 'a debug exception',
+    'ERET': 'EL1 only', 'SYS': 'cache, TLB and address translation operations', 'SYSL': 'none is allocated',
+    'MSR_imm': 'PSTATE fields of EL1',
+}
+NZCV, FPCR = (3, 4, 2, 0), (3, 4, 4, 0)  # op1, CRn, CRm, op2 of the system registers that are tested here
+
+
+def sext(value, bits):
+    return value - (1 << bits) if value >> (bits - 1) & 1 else value
+
+
+class Case:
+    def __init__(self, row, number, insn, seed):
+        self.row, self.number, self.insn, self.seed = row, number, insn, seed
+        self.before, self.flags, self.overrides = NOP, 0, []
+
+    def pack(self):
+        regs = [r for r, _ in self.overrides] + [UNUSED] * (4 - len(self.overrides))
+        values = [v & (1 << 64) - 1 for _, v in self.overrides] + [0] * (3 - len(self.overrides))
+        return struct.pack('<IIQ3Q4BHH', self.insn, self.before, self.seed, *values, *regs, self.number, self.flags)
+
+
+def field(row, insn, name):
+    return row.extract(insn, name) if name in row.fields else None
+
+
+def random_insn(rng, row):
+    while True:
+        insn = row.value | (rng.getrandbits(32) & ~row.mask)
+        if rng.random() < 0.25:  # the same register more than once
+            names = [n for n in ('rd', 'rn', 'rm', 'rt', 'rt2', 'rs', 'ra') if n in row.fields]
+            if len(names) > 1:
+                a, b = rng.sample(names, 2)
+                insn = row.insert(insn, a, row.extract(insn, b))
+        if row.matches(insn):
+            return insn
+
+
+def shape(rng, row, insn):
+    """Adjusts fields that random values would make useless; None to try again."""
+    name = row.name
+    if name in ('LOGIC_reg', 'ADDSUB_reg', 'EXTR', 'BITFIELD') and not field(row, insn, 'sf') and rng.random() < 0.9:
+        for f in ('imm', 'imms', 'immr'):
+            if f in row.fields:
+                insn = row.insert(insn, f, row.extract(insn, f) & 31)
+    if name == 'HINT' and field(row, insn, 'CRm') == 0 and field(row, insn, 'op2') in (2, 3):
+        return None  # WFE and WFI may sleep
+    if name in ('MSR', 'MRS'):
+        key = NZCV if name == 'MSR' or rng.random() < 0.5 else FPCR
+        insn = row.insert(insn, 'o0', 1)
+        for f, v in zip(('op1', 'CRn', 'CRm', 'op2'), key):
+            insn = row.insert(insn, f, v)
+    if name == 'CASP' and rng.random() < 0.9:
+        insn = row.insert(row.insert(insn, 'rs', row.extract(insn, 'rs') & 30), 'rt', row.extract(insn, 'rt') & 30)
+    return insn if row.matches(insn) else None
+
+
+def branch(rng, case):
+    """Branches go to the slot's exit for taken branches, two instructions on."""
+    row, insn = case.row, case.insn
+    if row.name in ('B', 'BL', 'CBZ', 'B_cond', 'TBZ'):
+        case.insn = row.insert(insn, 'imm', 2)
+        if row.name == 'CBZ' and rng.random() < 0.5 and field(row, insn, 'rt') < 31:
+            case.overrides.append((field(row, insn, 'rt'), rng.choice([0, 1 << 32, 1])))
+    elif row.name in ('BR', 'BLR', 'RET'):
+        rn = field(row, insn, 'rn')
+        if rn == 31:
+            return False
+        case.overrides.append((rn, slot_of(case) + 16))
+    return True
+
+
+def slot_of(case):
+    return CODE + case.position % CODE_SLOTS * SLOT_BYTES
+
+
+# --- memory -------------------------------------------------------------------------------------------------------
+
+def access_bytes(row, insn):
+    """Bytes that an access covers, and the alignment that the architecture demands of it."""
+    f = lambda n: field(row, insn, n)
+    name = row.name
+    if name in ('STXR', 'LDXR', 'STLR', 'LDAR', 'CAS', 'LDOP', 'SWP'):
+        return 1 << f('size'), 1 << f('size')
+    if name in ('STXP', 'LDXP', 'CASP'):
+        return 8 << f('sz'), 8 << f('sz')
+    if name.startswith('LDSTP'):
+        return 2 << scale(row, insn), 1
+    if name.startswith('LDST_multi') or name.startswith('LDST_single'):
+        return 64, 1
+    return 16, 1
+
+
+def scale(row, insn):
+    f = lambda n: field(row, insn, n)
+    if row.name == 'LDSTP':
+        return 3 if f('opc') == 2 else 2
+    if row.name == 'LDSTP_v':
+        return 2 + f('opc')
+    return (f('q') or 0) << 2 | f('size')
+
+
+def displacement(row, insn):
+    f = lambda n: field(row, insn, n)
+    name = row.name
+    if name.startswith('LDSTP'):
+        return 0 if f('idx') == 1 else sext(f('imm'), 7) << scale(row, insn)
+    if 'post' in name or name.startswith('LDST_multi') or name.startswith('LDST_single'):
+        return 0
+    if 'uimm' in name:
+        return f('imm') << scale(row, insn)
+    if 'imm' in row.fields:
+        return sext(f('imm'), 9)
+    return 0
+
+
+def effective_address(rng, row, insn):
+    length, align = access_bytes(row, insn)
+    if rng.random() < 0.02:  # into the page after the last
+        return (SCRATCH + SCRATCH_BYTES - rng.randrange(length + 8)) & -align
+    return (WINDOW + 256 + rng.randrange(512)) & -align
+
+
+def literal(rng, case):
+    row = case.row
+    target = WINDOW + 4 * rng.randrange(200)
+    case.insn = row.insert(case.insn, 'imm', (target - (slot_of(case) + 8)) >> 2)
+    case.flags |= MEMORY
+    return True
+
+
+def memory(rng, case, rows):
+    row, insn = case.row, case.insn
+    if row.name.startswith('LDR_lit'):
+        return literal(rng, case)
+    if not (row.name.startswith('LDST') or row.name in ('STXR', 'LDXR', 'STXP', 'LDXP', 'STLR', 'LDAR', 'CAS', 'CASP', 'LDOP', 'SWP')):
+        return True
+    case.flags |= MEMORY
+    rn = field(row, insn, 'rn')
+    base = effective_address(rng, row, insn) - displacement(row, insn)
+    if row.name.startswith('LDST_reg'):
+        rm, shift = field(row, insn, 'rm'), scale(row, insn) if field(row, insn, 'S') else 0
+        if rm == rn:
+            return False
+        index = rng.randrange(-64, 64) if field(row, insn, 'xr') or field(row, insn, 'sx') else rng.randrange(64)
+        if rm == 31:
+            index = 0
+        base -= index << shift
+        if rm < 31:
+            case.overrides.append((rm, index if field(row, insn, 'xr') else (index & 0xffffffff) | rng.getrandbits(32) << 32))
+    if rn == 31 and base & 15:  # SP has to be aligned
+        base &= ~15
+    case.overrides.append((rn, base))
+    if row.name in ('STXR', 'STXP') and rng.random() < 0.8:
+        arm_monitor(rng, case, rows)
+    if row.name == 'CAS' and rng.random() < 0.5:  # make it succeed: read what is there first
+        prepare_cas(rng, case, rows)
+    return True
+
+
+def arm_monitor(rng, case, rows):
+    """A load-exclusive of the same place before the store-exclusive."""
+    row, insn = case.row, case.insn
+    load = rows['LDXR' if row.name == 'STXR' else 'LDXP']
+    before = load.value | (0x1F << 16)
+    for f in ('size', 'sz', 'rn'):
+        if f in load.fields:
+            before = load.insert(before, f, row.extract(insn, f))
+    busy = {row.extract(insn, 'rn')}
+    free = [r for r in range(31) if r not in busy]
+    before = load.insert(before, 'rt', rng.choice(free))
+    if 'rt2' in load.fields:
+        before = load.insert(before, 'rt2', rng.choice(free))
+    else:
+        before |= 0x1F << 10
+    case.before = before
+
+
+def prepare_cas(rng, case, rows):
+    row, insn = case.row, case.insn
+    rn, rs = row.extract(insn, 'rn'), row.extract(insn, 'rs')
+    if rs in (rn, 31):
+        return
+    load = rows['LDST_uimm']
+    before = load.insert(load.insert(load.value, 'size', row.extract(insn, 'size')), 'opc', 1)
+    case.before = load.insert(load.insert(before, 'rn', rn), 'rt', rs)
+
+
+def flags_before(rng, case, rows):
+    """Sometimes an instruction that sets the flags comes first, so that they are a value inside the block."""
+    if case.before != NOP or rng.random() > 0.3:
+        return
+    row = rows[rng.choice(['ADDSUB_reg', 'ADDSUB_imm', 'ADDSUB_ext', 'LOGIC_reg', 'ADC', 'CCMP_reg', 'CCMP_imm'])]
+    for _ in range(20):
+        insn = random_insn(rng, row)
+        if row.name == 'LOGIC_reg':
+            insn = row.insert(insn, 'opc', 3)
+        if 'S' in row.fields:
+            insn = row.insert(insn, 'S', 1)
+        if 'rd' in row.fields:
+            insn = row.insert(insn, 'rd', 31)
+        if row.name in ('LOGIC_reg', 'ADDSUB_reg') and not row.extract(insn, 'sf'):
+            insn = row.insert(insn, 'imm', row.extract(insn, 'imm') & 31)
+        if row.matches(insn):
+            case.before = insn
+            return
+
+
+def make(rng, row, number, position, rows):
+    while True:
+        insn = shape(rng, row, random_insn(rng, row))
+        if insn is None:
+            continue
+        case = Case(row, number, insn, rng.getrandbits(64))
+        case.position = position
+        if branch(rng, case) and memory(rng, case, rows) and len(case.overrides) <= 3:
+            flags_before(rng, case, rows)
+            return case
+
+
+class Unallocated:
+    """Words that no row matches: undefined here, so they should be so in the reference."""
+    name = 'UNALLOCATED'
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def make(self, rng, number, position):
+        while True:
+            insn = rng.getrandbits(32)
+            if rng.random() < 0.8:  # near a row: one bit of its fixed part is wrong
+                row = rng.choice(self.rows)
+                insn = (row.value | (insn & ~row.mask)) ^ (1 << rng.randrange(32))
+            if not any(row.matches(insn) for row in self.rows):
+                case = Case(self, number, insn, rng.getrandbits(64))
+                case.position = position
+                return case
+
+
+def weight(row):
+    """A row that holds many instructions, by its opcode fields, comes more often."""
+    bits = sum(row.width(f) for f in row.fields if f in ('opcode', 'size', 'u', 'q', 'op', 'rmode', 'ftype', 'immh', 'cmode'))
+    return max(1, min(16, 1 << max(bits - 3, 0)))
+
+
+def select(rows, pattern):
+    chosen = [r for r in rows if r.implemented and r.name not in EXCLUDED and any(fnmatch.fnmatch(r.name, p) for p in pattern.split(','))]
+    if any(fnmatch.fnmatch('UNALLOCATED', p) for p in pattern.split(',')):
+        chosen.append(Unallocated(rows))
+    return [r for r in chosen for _ in range(1 if isinstance(r, Unallocated) else weight(r))]
+
+
+def generate(chosen, rows, seed, first, count):
+    """count cases from number first on; every row comes equally often."""
+    by_name = {r.name: r for r in rows}
+    for i in range(first, first + count):
+        rng = random.Random(f'{seed}/{i}')
+        number = i % len(chosen)
+        row = chosen[number]
+        if isinstance(row, Unallocated):
+            yield row.make(rng, number, i - first)
+        else:
+            yield make(rng, row, number, i - first, by_name)

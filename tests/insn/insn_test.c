@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * insn_test.c: executes cases in our world and compares what came out with the records of the reference.
+ *
+ *     insn_test interp|opt|jit CASES RECORDS [UNDEFINED]
+ *
+ * interp executes the IR as the translator made it, opt after the optimiser, jit as host code. One line for each
+ * difference on stdout; exit status 1 if there was one. With UNDEFINED, cases that are undefined here but not in the
+ * reference are written there instead of being reported: the caller asks an older core about them.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "a64_decode.h"
+#include "graft/softfp.h"
+#include "insn_test.h"
+
+static enum { INTERP, OPT, JIT } backend;
+static FILE *undefined_file;
+static unsigned long differences;
+
+static void die(const char *what) {
+    perror(what);
+    exit(2);
+}
+
+/* --- one case in our world ------------------------------------------------------------------------------------------------ */
+
+static uint64_t slot_of(unsigned long position) {
+    return INSN_CODE + position % INSN_SLOTS * INSN_SLOT_BYTES;
+}
+
+static void set_state(const struct istate *s) {
+    struct a64_cpu *c = world.cpu;
+    memcpy(c->x, s->x, sizeof s->x);
+    c->x[31] = s->sp;
+    c->nzcv = ir_flags_pack((uint32_t)s->nzcv);
+    memcpy(c->v, s->v, sizeof c->v);
+    c->c.excl_addr = ~UINT64_C(0);
+    c->c.fp.fpcr = (uint32_t)s->fpcr;
+    c->c.fp.fpsr = (uint32_t)s->fpsr & 0x9f;
+    c->c.fp.qc = (v128){.u64 = {s->fpsr >> 27 & 1, 0}};
+    fp_set_rounding(&c->c);
+}
+
+static void get_state(struct istate *s, uint64_t slot) {
+    struct a64_cpu *c = world.cpu;
+    memcpy(s->x, c->x, sizeof s->x);
+    s->sp = c->x[31];
+    s->nzcv = ir_flags_unpack(c->nzcv);
+    memcpy(s->v, c->v, sizeof c->v);
+    s->fpcr = c->c.fp.fpcr;
+    s->fpsr = c->c.fp.fpsr | (c->c.fp.qc.u64[0] | c->c.fp.qc.u64[1] ? 1u << 27 : 0);
+    s->exit = c->pc == slot + INSN_SLOT_TAKEN ? 1 : 0;
+}
+
+static void translate(const uint32_t words[4], uint64_t pc, uint32_t mode) {
+    char err[200];
+    ir_block_reset(world.block, pc, mode);
+    a64_translate(world.block, &world.cpu->c, words, 2, 2);
+    for (int pass = 0; pass < 2; pass++) {
+        if (ir_verify(world.block, err, sizeof err)) {
+            printf("%08x %08x: the IR is wrong after pass %d: %s\n", words[0], words[1], pass, err);
+            differences++;
+        }
+        if (backend == INTERP)
+            return;
+        if (pass == 0)
+            ir_optimise(world.block);
+    }
+}
+
+/* run(): from the first instruction until the pc leaves the two instructions of the case. */
+static void run(const struct icase *c, uint64_t slot, struct irecord *out) {
+    uint32_t words[4] = {c->before, c->insn};
+    uint64_t first = slot + INSN_SLOT_FIRST;
+    struct a64_cpu *cpu = world.cpu;
+    uint32_t mode = A64_EL0 | A64_MODE_SA | (cpu->c.fp.fpcr >> 24 & 1 ? A64_MODE_SOFTFP : 0);
+    world.kind = IFAULT_NONE;
+    cpu->pc = first;
+    if (setjmp(world.fault) == 0) {
+        while (cpu->pc >= first && cpu->pc < slot + INSN_SLOT_FALL) {
+            unsigned skip = (unsigned)(cpu->pc - first) / 4;
+            translate(words + skip, cpu->pc, mode);
+            if (backend == JIT)
+                jit_run();
+            else
+                ir_interpret(world.block, &cpu->c);
+        }
+        if (cpu->pc != slot + INSN_SLOT_FALL && cpu->pc != slot + INSN_SLOT_TAKEN)
+            world.kind = IFAULT_OTHER;
+    }
+    out->fault = world.kind;
+    out->offset = world.kind ? cpu->pc - slot : 0;
+    fp_sync(&cpu->c);
+}
+
+static void run_case(const struct icase *c, unsigned long position, struct irecord *out) {
+    uint64_t slot = slot_of(position);
+    struct istate initial;
+    insn_initial_state(c, &initial);
+    if (c->flags & INSN_MEMORY)
+        insn_fill_window(c);
+    set_state(&initial);
+    run(c, slot, out);
+    get_state(&out->s, slot);
+    out->memory = c->flags & INSN_MEMORY ? insn_hash_window() : 0;
+}
+
+/* --- comparing --------------------------------------------------------------------------------------------------------------- */
+
+static bool differs(char *text, size_t len, const char *name, int n, uint64_t ours, uint64_t reference) {
+    if (ours == reference)
+        return false;
+    char full[32];
+    snprintf(full, sizeof full, n < 0 ? "%s" : "%s%d", name, n);
+    snprintf(text, len, "%s is %016llx, not %016llx", full, (unsigned long long)ours, (unsigned long long)reference);
+    return true;
+}
+
+static bool state_differs(char *text, size_t len, const struct istate *a, const struct istate *b) {
+    for (int i = 0; i < 31; i++)
+        if (differs(text, len, "x", i, a->x[i], b->x[i]))
+            return true;
+    for (int i = 0; i < 64; i++)
+        if (differs(text, len, i & 1 ? "high half of v" : "low half of v", i / 2, a->v[i / 2][i & 1], b->v[i / 2][i & 1]))
+            return true;
+    return differs(text, len, "sp", -1, a->sp, b->sp) || differs(text, len, "nzcv", -1, a->nzcv, b->nzcv) ||
+           differs(text, len, "fpsr", -1, a->fpsr, b->fpsr) || differs(text, len, "fpcr", -1, a->fpcr, b->fpcr) ||
+           differs(text, len, "branch taken", -1, a->exit, b->exit);
+}
+
+/* What the fields of the instruction's registers held, for the report. */
+static void describe_inputs(const struct icase *c) {
+    struct istate s;
+    unsigned rn = c->insn >> 5 & 31, rm = c->insn >> 16 & 31, rd = c->insn & 31, ra = c->insn >> 10 & 31;
+    insn_initial_state(c, &s);
+    printf("    nzcv %08llx fpcr %08llx fpsr %08llx\n", (unsigned long long)s.nzcv, (unsigned long long)s.fpcr, (unsigned long long)s.fpsr);
+    const unsigned regs[] = {rd, rn, rm, ra};
+    for (int i = 0; i < 4; i++)
+        printf("    x%-2u %016llx  v%-2u %016llx%016llx\n", regs[i], (unsigned long long)(regs[i] < 31 ? s.x[regs[i]] : s.sp), regs[i],
+               (unsigned long long)s.v[regs[i]][1], (unsigned long long)s.v[regs[i]][0]);
+}
+
+static void compare(const struct icase *c, unsigned long position, const struct irecord *ours, const struct irecord *reference) {
+    static const char *const faults[] = {"no fault", "undefined", "an abort", "an alignment fault", "another exception"};
+    char text[200];
+    struct irecord expected = *reference;
+    if (reference->fault == IFAULT_ABORT) {
+        /* The reference may have loaded some of the registers; ours has to be precise. */
+        struct istate initial;
+        insn_initial_state(c, &initial);
+        memcpy(expected.s.v, initial.v, sizeof initial.v);
+    }
+    reference = &expected;
+    if (ours->fault == IFAULT_UNDEFINED && reference->fault != IFAULT_UNDEFINED && undefined_file) {
+        if (fwrite(c, sizeof *c, 1, undefined_file) != 1)
+            die("undefined file");
+        return;
+    }
+    if (ours->fault != reference->fault)
+        snprintf(text, sizeof text, "%s, not %s", faults[ours->fault], faults[reference->fault]);
+    else if (!differs(text, sizeof text, "fault offset", -1, ours->offset, reference->offset) &&
+             !state_differs(text, sizeof text, &ours->s, &reference->s) &&
+             !differs(text, sizeof text, "memory", -1, ours->memory, reference->memory))
+        return;
+    differences++;
+    printf("%s %08x", a64_rows[a64_decode(c->insn)].name, c->insn);
+    if (c->before != 0xd503201f)
+        printf(" after %s %08x", a64_rows[a64_decode(c->before)].name, c->before);
+    printf(" (case %lu): %s\n", position, text);
+    if (differences <= 50)
+        describe_inputs(c);
+}
+
+static void map(uint64_t at, size_t bytes) {
+    if (mmap((void *)at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != (void *)at)
+        die("mmap");
+}
+
+static void write_code(const struct icase *c, unsigned long position) {
+    uint32_t *p = (uint32_t *)slot_of(position);
+    p[1] = c->before;
+    p[2] = c->insn;
+}
+
+int main(int argc, char **argv) {
+    static const char *const names[] = {"interp", "opt", "jit"};
+    if (argc < 4) {
+        fprintf(stderr, "usage: insn_test interp|opt|jit CASES RECORDS [UNDEFINED]\n");
+        return 2;
+    }
+    while (strcmp(argv[1], names[backend]))
+        if (++backend > JIT)
+            return 2;
+    FILE *cases = fopen(argv[2], "rb"), *records = fopen(argv[3], "rb");
+    if (!cases || !records)
+        die("cases or records");
+    if (argc > 4 && !(undefined_file = fopen(argv[4], "wb")))
+        die(argv[4]);
+    map(INSN_CODE, INSN_CODE_BYTES);
+    map(INSN_SCRATCH, INSN_SCRATCH_BYTES);
+    world.cpu = aligned_alloc(4096, ABI_CPU_BYTES);
+    memset(world.cpu, 0, ABI_CPU_BYTES);
+    world.block = malloc(sizeof *world.block);
+    world.cpu->c.guest = &a64_guest;
+    if (backend == JIT)
+        jit_init();
+    struct icase c;
+    struct irecord reference, ours;
+    unsigned long count = 0;
+    for (; fread(&c, sizeof c, 1, cases) == 1; count++) {
+        if (fread(&reference, sizeof reference, 1, records) != 1) {
+            printf("the reference stopped at case %lu: %08x\n", count, c.insn);
+            return 1;
+        }
+        write_code(&c, count);
+        run_case(&c, count, &ours);
+        compare(&c, count, &ours, &reference);
+    }
+    printf("%lu cases, %lu differences\n", count, differences);
+    return differences != 0;
+}

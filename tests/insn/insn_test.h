@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* insn_test.h: the parts of insn_test: what a case did in our world, and the ways to execute it. */
+#ifndef GRAFT_INSN_TEST_H
+#define GRAFT_INSN_TEST_H
+
+#include <setjmp.h>
+
+#include "guests/a64/a64.h"
+#include "insn.h"
+
+/* One execution in progress. */
+struct world {
+    struct a64_cpu *cpu;
+    struct ir_block *block;
+    jmp_buf fault;       /* where helpers and accesses that raise go on */
+    enum ifault kind;
+    bool in_code;        /* translated code runs: leave it through the backend */
+};
+extern struct world world;
+
+/* world_raise(): the guest exception ends the case. */
+_Noreturn void world_raise(enum ifault kind);
+/* jit_init(), jit_run(): execute the block by host code instead of the interpreter. */
+void jit_init(void);
+void jit_run(void);
+
+#endif
