@@ -69,6 +69,9 @@ static __int128 far_out(__int128 x) {
 static uint64_t shift_one(struct cpu *cpu, int64_t sx, uint64_t ux, int shift, unsigned bits, unsigned flags) {
     bool u = flags & SIMD_UNSIGNED;
     __int128 x = u ? (__int128)ux : (__int128)sx;
+    if (!(flags & (SIMD_ROUND | SIMD_SATURATE)) && shift < 0 && shift > -64) { /* USHL and SSHL, the common ones */
+        return u ? ux >> -shift : (uint64_t)(sx >> -shift);
+    }
     if (shift >= 0) {
         if (flags & SIMD_SATURATE) { /* far out only zero stays what it is */
             return shift < 63 ? saturate(cpu, x * ((__int128)1 << shift), bits, u) : saturate(cpu, far_out(x), bits, u);

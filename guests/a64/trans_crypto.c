@@ -11,6 +11,20 @@ IR_HELPER(simd_sha256h, IR_HELPER_PURE);
 IR_HELPER(simd_sha256h2, IR_HELPER_PURE);
 IR_HELPER(simd_sha256su0, IR_HELPER_PURE);
 IR_HELPER(simd_sha256su1, IR_HELPER_PURE);
+#if defined(__x86_64__)
+IR_HELPER(simd_ni_sha1c, IR_HELPER_PURE);
+IR_HELPER(simd_ni_sha1p, IR_HELPER_PURE);
+IR_HELPER(simd_ni_sha1m, IR_HELPER_PURE);
+IR_HELPER(simd_ni_sha256h, IR_HELPER_PURE);
+IR_HELPER(simd_ni_sha256h2, IR_HELPER_PURE);
+IR_HELPER(simd_ni_sha256su0, IR_HELPER_PURE);
+IR_HELPER(simd_ni_sha256su1, IR_HELPER_PURE);
+#define NI(name) &helper_simd_ni_##name
+#else
+#define NI(name) &helper_simd_##name
+#endif
+/* Without and with the host's own SHA instructions. */
+#define EITHER(name) {&helper_simd_##name, NI(name)}
 
 bool trans_AES(struct a64_trans *t, const struct arg_AES *a) {
     static const uint8_t ops[4] = {IR_VAESE, IR_VAESD, IR_VAESMC, IR_VAESIMC};
@@ -25,8 +39,8 @@ bool trans_AES(struct a64_trans *t, const struct arg_AES *a) {
 }
 
 bool trans_SHA_3(struct a64_trans *t, const struct arg_SHA_3 *a) {
-    static const struct ir_helper *const helpers[7] = {&helper_simd_sha1c,   &helper_simd_sha1p,    &helper_simd_sha1m, NULL,
-                                                       &helper_simd_sha256h, &helper_simd_sha256h2, &helper_simd_sha256su1};
+    static const struct ir_helper *const helpers[7][2] = {EITHER(sha1c),   EITHER(sha1p),    EITHER(sha1m), {NULL, NULL},
+                                                          EITHER(sha256h), EITHER(sha256h2), EITHER(sha256su1)};
     if (a->opcode >= ARRAY_LEN(helpers)) {
         return false;
     }
@@ -34,8 +48,8 @@ bool trans_SHA_3(struct a64_trans *t, const struct arg_SHA_3 *a) {
         return true;
     }
     irv d = a64_get_v(t, a->rd), n = a64_get_v(t, a->rn), m = a64_get_v(t, a->rm), r;
-    if (helpers[a->opcode]) {
-        r = ir_callv(t->b, helpers[a->opcode], d, n, m, 0);
+    if (helpers[a->opcode][0]) {
+        r = ir_callv(t->b, helpers[a->opcode][simd_host_sha()], d, n, m, 0);
     } else { /* SHA1SU0 */
         r = vop2(t, IR_VXOR, 0, vop2(t, IR_VXOR, 0, d, m), vext(t, d, n, 8));
     }
@@ -44,6 +58,7 @@ bool trans_SHA_3(struct a64_trans *t, const struct arg_SHA_3 *a) {
 }
 
 bool trans_SHA_2(struct a64_trans *t, const struct arg_SHA_2 *a) {
+    static const struct ir_helper *const su0[2] = EITHER(sha256su0);
     if (a->op == 3) {
         return false;
     }
@@ -55,7 +70,7 @@ bool trans_SHA_2(struct a64_trans *t, const struct arg_SHA_2 *a) {
         r = vop2(t, IR_VOR, 0, vop1(t, IR_VSHLI, 2, n, 30), vop1(t, IR_VSHRI, 2, n, 2));
         r = vop1(t, IR_VLOW, 2, r, 0);
     } else {
-        r = ir_callv(t->b, a->op == 1 ? &helper_simd_sha1su1 : &helper_simd_sha256su0, a64_get_v(t, a->rd), n, 0, 0);
+        r = ir_callv(t->b, a->op == 1 ? &helper_simd_sha1su1 : su0[simd_host_sha()], a64_get_v(t, a->rd), n, 0, 0);
     }
     a64_put_v(t, a->rd, r);
     return true;
