@@ -15,13 +15,13 @@ struct world {
     struct ir_block *block;
     jmp_buf fault;       /* where helpers and accesses that raise go on */
     enum ifault kind;
-    bool in_code;        /* translated code runs: leave it through the backend */
+    void (*leave)(void); /* translated code runs: leaves it, before the fault is handled; else NULL */
 };
 extern struct world world;
 
 /* world_raise(): the guest exception ends the case. */
 _Noreturn void world_raise(enum ifault kind);
-/* jit_init(), jit_run(): execute the block by host code instead of the interpreter. */
+/* jit_init(), jit_run(): execute the block by host code instead of the interpreter (jit.c). */
 void jit_init(void);
 void jit_run(void);
 

@@ -15,6 +15,8 @@ struct world world;
 
 void world_raise(enum ifault kind) {
     world.kind = kind;
+    if (world.leave)
+        world.leave();
     longjmp(world.fault, 1);
 }
 

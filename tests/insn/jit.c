@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * jit.c: executes blocks as host code. The memory strategy is the simplest there is: guest addresses are host addresses,
+ * the probe only checks alignment, and what is not mapped faults and ends up in the access's stub as it does in the VM.
+ */
+#define _GNU_SOURCE
+#include <asm/prctl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "dbt/x86/asm.h"
+#include "graft/codegen.h"
+#include "insn_test.h"
+
+#define CODE_BYTES (1 << 20)
+
+static struct codegen *cg;
+static uint8_t *code, *code_free;
+static struct code_out out;
+
+/* --- the strategy -------------------------------------------------------------------------------------------------------- */
+
+static void emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
+    p->index = MMU_NO_INDEX;
+    p->site = 0;
+    p->covers_nearby = !p->align;
+    if (p->align && p->size) {
+        asm_lea(a, true, p->tmp0, asm_mem(p->base, p->disp));
+        asm_test_ri(a, false, p->tmp0, (1 << p->size) - 1);
+        asm_jcc(a, ASM_NE, p->slow);
+    }
+}
+
+static const struct mmu_ops identity = {.name = "identity", .emit_probe = emit_probe};
+
+uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
+    unsigned size = MMU_DESC_SIZE(desc), flags = MMU_DESC_FLAGS(desc);
+    if (size < 4)
+        return mem_read(cpu, va, size, 0, flags);
+    mem_read_128(cpu, va, &cpu->vscratch[0], 0, flags);
+    return 0;
+}
+
+void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
+    unsigned size = MMU_DESC_SIZE(desc), flags = MMU_DESC_FLAGS(desc);
+    if (size < 4)
+        mem_write(cpu, va, value, size, 0, flags);
+    else
+        mem_write_128(cpu, va, &cpu->vscratch[0], 0, flags);
+}
+
+/* What may be accessed atomically was accessed before the slow path: only a fault is left to find. */
+static void slow_atomic(struct cpu *cpu, uint64_t va, uint32_t desc) {
+    mem_host(cpu, va, MMU_DESC_SIZE(desc), MMU_WRITE, 0);
+    rt_panic(cpu, "slow path of an atomic access to %llx\n", (unsigned long long)va);
+}
+
+uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
+    slow_atomic(cpu, va, desc);
+    return 0;
+}
+
+uint64_t mmu_slow_cas(struct cpu *cpu, uint64_t va, uint64_t expected, uint64_t value, uint32_t desc, void *site) {
+    slow_atomic(cpu, va, desc);
+    return 0;
+}
+
+/* --- what the engine is to the backend -------------------------------------------------------------------------------------- */
+
+const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) {
+    return NULL;
+}
+
+void rt_set_view(struct view *v) {
+    syscall(SYS_arch_prctl, ARCH_SET_GS, v);
+}
+
+static void leave(void) {
+    world.leave = NULL;
+    codegen_unwind(cg, &world.cpu->c);
+}
+
+static void on_fault(int number, siginfo_t *info, void *context) {
+    greg_t *rip = &((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+    for (unsigned i = 0; i < out.faults; i++) {
+        if ((const uint8_t *)*rip == out.start + out.fault[i].at) {
+            *rip = (greg_t)(out.start + out.fault[i].stub);
+            return;
+        }
+    }
+    fprintf(stderr, "host fault at %llx, address %p\n", (unsigned long long)*rip, info->si_addr);
+    signal(number, SIG_DFL);
+}
+
+void jit_init(void) {
+    struct view *view = aligned_alloc(4096, ALIGN_UP(sizeof *view, 4096));
+    memset(view, 0, sizeof *view);
+    for (unsigned i = 0; i < ARRAY_LEN(view->jump_cache); i++)
+        view->jump_cache[i].pc = ~UINT64_C(0);
+    for (unsigned i = 0; i < REGIMES; i++)
+        world.cpu->c.views[i] = view;
+    code = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    cg = calloc(1, codegen_size());
+    code_free = code + codegen_init(cg, &world.cpu->c, &identity, code, CODE_BYTES);
+    for (unsigned i = 0; i < RAS_ENTRIES; i++)
+        world.cpu->c.ras[i] = (struct ras_entry){~UINT64_C(0), (void *)codegen_lookup_thunk(cg)};
+    rt_set_view(view);
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
+    sigaction(SIGSEGV, &action, NULL);
+    sigaction(SIGBUS, &action, NULL);
+}
+
+void jit_run(void) {
+    struct cpu *cpu = &world.cpu->c;
+    if (codegen_compile(cg, cpu, world.block, code_free, (size_t)(code + CODE_BYTES - code_free), &out))
+        rt_panic(cpu, "a block of %u instructions does not fit\n", world.block->insns);
+    world.leave = leave;
+    codegen_enter(cg, cpu, out.entry_nocheck);
+    world.leave = NULL;
+    if (world.kind)
+        longjmp(world.fault, 1);
+}
