@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * interp_codegen.c: codegen.h without host code: a "block" is a copy of its IR, and
+ * entering it interprets that. With it the engine and a guest run without any
+ * backend: what goes wrong here is not the backend's fault.
+ */
+#include <setjmp.h>
+#include <stdlib.h>
+
+#include "graft/codegen.h"
+#include "graft/rt.h"
+
+struct codegen {
+    jmp_buf leave;
+};
+/* What lies in the code area for a block. */
+struct record {
+    struct ir_block *ir;
+    uint64_t pad;
+};
+
+size_t codegen_size(void) { return sizeof(struct codegen); }
+
+size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *mmu, uint8_t *code, size_t code_size) { return 64; }
+
+int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room, struct code_out *out) {
+    struct record *r = (struct record *)where;
+    if (room < sizeof(*r) || !(r->ir = malloc(sizeof(*b)))) /* the pages that are not written cost nothing */
+        return -1;
+    memcpy(r->ir, b, offsetof(struct ir_block, inst) + b->count * sizeof(b->inst[0]));
+    memcpy(r->ir->vconst, b->vconst, b->vconsts * sizeof(b->vconst[0]));
+    *out = (struct code_out){.start = where, .end = where + sizeof(*r), .entry = where, .entry_nocheck = where};
+    return 0;
+}
+
+void codegen_link(const struct code_link *l, const uint8_t *target) {}
+void codegen_unlink(const struct code_link *l) {}
+
+void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry) {
+    if (!setjmp(cg->leave))
+        ir_interpret(((const struct record *)entry)->ir, cpu);
+}
+
+_Noreturn void codegen_unwind(struct codegen *cg, struct cpu *cpu) { longjmp(cg->leave, 1); }
+
+const uint8_t *codegen_lookup_thunk(struct codegen *cg) { return NULL; }
