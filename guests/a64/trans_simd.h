@@ -24,7 +24,7 @@
 typedef void simd_fn(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc);
 simd_fn simd_shift, simd_sqdmulh, simd_sqrdmlah, simd_suqadd, simd_clz, simd_cls, simd_pmul, simd_pmull, simd_urecpe, simd_ursqrte;
 simd_fn simd_sha1c, simd_sha1p, simd_sha1m, simd_sha1su1, simd_sha256h, simd_sha256h2, simd_sha256su0, simd_sha256su1;
-/* The same with the x86 SHA extensions; simd_host_sha(): does the host have them? (helper_crypto_x86.c) */
+/* The same with the x86 SHA extensions; simd_host_sha(): does the host have them? (helper_crypto_ni.c) */
 simd_fn simd_ni_sha1c, simd_ni_sha1p, simd_ni_sha1m, simd_ni_sha256h, simd_ni_sha256h2, simd_ni_sha256su0, simd_ni_sha256su1;
 bool simd_host_sha(void);
 

@@ -56,7 +56,9 @@ bool trans_VCOPY(struct a64_trans *t, const struct arg_VCOPY *a) {
     if (!a64_fp_access(t)) {
         return true;
     }
-    if (a->op) { /* INS (element) */
+    if (a->op && lane == 3 && index == 1 && !(a->imm4 & 8)) { /* INS Vd.D[1], Vn.D[0] puts two vectors together */
+        simd_put_half(t, a->rd, a64_get_v(t, a->rn), true);
+    } else if (a->op) { /* INS (element) */
         insert(t, lane, index, vop1(t, IR_VGET, lane, a64_get_v(t, a->rn), a->imm4 >> lane), a->rd);
     } else if (a->imm4 == DUP_E) {
         dup_element(t, lane, index, a->rn, a->rd, q);

@@ -51,14 +51,14 @@ static irv logic(const struct same *s, unsigned size) {
             return op(s, IR_VAND, s->a, s->b);
         case 1:
             return op(s, IR_VANDN, s->a, s->b);
-        case 2:
-            return op(s, IR_VOR, s->a, s->b);
+        case 2: /* also MOV */
+            return s->a == s->b ? s->a : op(s, IR_VOR, s->a, s->b);
         default:
             return op(s, IR_VOR, s->a, vop1(s->t, IR_VNOT, 0, s->b, 0));
         }
     }
     if (size == 0) {
-        return op(s, IR_VXOR, s->a, s->b);
+        return s->a == s->b ? vzero(s->t) : op(s, IR_VXOR, s->a, s->b);
     }
     d = a64_get_v(s->t, s->rd);
     return size == 1 ? vbsl(s->t, d, s->a, s->b) : size == 2 ? vbsl(s->t, s->b, s->a, d) : vbsl(s->t, s->b, d, s->a);
@@ -290,7 +290,7 @@ static bool same(struct a64_trans *t, bool scalar, bool q, bool u, unsigned size
     s.width = scalar ? s.lane : q ? 4 : 3;
     s.n = scalar ? 1 : (q ? 16u : 8u) >> s.lane;
     s.a = a64_get_v(t, rn);
-    s.b = a64_get_v(t, rm);
+    s.b = rm == rn ? s.a : a64_get_v(t, rm);
     if (fp) {
         a64_put_v(t, rd, floating(&s, key));
     } else {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * helper_crypto_x86.c: SHA1 and SHA256 instructions on hosts with the x86 SHA
+ * helper_crypto_ni.c: SHA1 and SHA256 instructions on hosts with the x86 SHA
  * extensions. Arm and x86 split the same rounds differently: x86 keeps its
  * state words in the reverse order, pairs ABEF and CDGH, and adds SHA1's round
  * constants itself.
