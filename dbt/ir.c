@@ -60,16 +60,13 @@ irv ir_add_inst(struct ir_block *b, const struct ir_inst *inst) {
     if (UNLIKELY(b->overflow)) {
         return ir_append(b, &i); /* operands may be dummies: nothing to learn from them */
     }
-    if (i.op == IR_CONST) {
-        return ir_const(b, i.type, i.imm);
-    }
     if (ir_op_info[i.op].pure) {
         irv v = ir_fold(b, &i);
         if (v) {
             return v;
         }
     }
-    return ir_append(b, &i);
+    return i.op == IR_CONST ? ir_const(b, i.type, i.imm) : ir_append(b, &i);
 }
 
 irv ir_const(struct ir_block *b, enum ir_type t, uint64_t imm) {

@@ -103,6 +103,9 @@ static bool forward_put(struct forward *f, const struct ir_inst *i) {
     if (known_is(f, i->imm, type, i->a)) {
         return false;
     }
+    if (i->imm - offsetof(struct cpu, fp) < sizeof(struct fp_env)) {
+        f->fp_floor = f->b->count; /* status may have been cleared: operations before it count no longer */
+    }
     known_set(f, i->imm, i->a, type);
     return true;
 }

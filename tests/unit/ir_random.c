@@ -19,6 +19,7 @@ static unsigned below(uint64_t *seed, unsigned n) {
 }
 
 uint64_t random_interesting(uint64_t *seed) {
+    unsigned bits = below(seed, 65);
     switch (below(seed, 10)) {
     case 0:
         return 0;
@@ -27,9 +28,9 @@ uint64_t random_interesting(uint64_t *seed) {
     case 2:
         return ~UINT64_C(0);
     case 3:
-        return BIT(below(seed, 64));
+        return bits ? BIT(bits - 1) : 0;
     case 4:
-        return MASK(below(seed, 65));
+        return MASK(bits);
     case 5:
         return BIT(31) - below(seed, 3) + 1;
     case 6:
@@ -102,7 +103,7 @@ static uint64_t random_offset(struct gen *g, unsigned type) {
         return FAKE_NZCV;
     }
     if (type == IR_V128) {
-        return below(g->seed, 8) ? FAKE_V(below(g->seed, 3)) : offsetof(struct cpu, fp.qc);
+        return below(g->seed, 4) ? FAKE_V(below(g->seed, 3)) : offsetof(struct cpu, fp.qc);
     }
     switch (below(g->seed, 16)) {
     case 0:
@@ -231,6 +232,17 @@ static void random_float(struct gen *g, struct ir_inst *i) {
     i->aux = fixed && below(g->seed, 4) == 0 ? 1 + below(g->seed, 31) : 0;
 }
 
+/* The same operation as one of the last few again. */
+static void add_repeated(struct gen *g) {
+    unsigned back = 1 + below(g->seed, g->b->count > 20 ? 19 : g->b->count - 1u);
+    struct ir_inst i = g->b->inst[g->b->count - back];
+    if (ir_op_info[i.op].pure) {
+        irv v = add(g, i);
+        add(g, (struct ir_inst){.op = IR_PUT, .a = i.type == IR_V128 || i.type == IR_I64 ? v : value(g, IR_I64),
+                                .imm = i.type == IR_V128 ? FAKE_V(below(g->seed, 3)) : FAKE_X(below(g->seed, 5))});
+    }
+}
+
 /* Any operation that has no effect but its value. */
 static void add_pure(struct gen *g) {
     static const uint8_t int_last = IR_COND, vector_last = IR_VAESIMC;
@@ -339,7 +351,7 @@ static void add_memory(struct gen *g) {
 
 static void add_call(struct gen *g) {
     irv a, b, c;
-    switch (below(g->seed, 4)) {
+    switch (below(g->seed, 5)) {
     case 0:
         a = value(g, IR_I64);
         b = value(g, IR_I64);
@@ -347,6 +359,7 @@ static void add_call(struct gen *g) {
         add(g, (struct ir_inst){.op = IR_CALL, .type = IR_I64, .a = a, .b = b, .c = c, .imm = (uintptr_t)&helper_state_shuffle});
         break;
     case 1:
+    case 2:
         a = value(g, IR_V128);
         b = value(g, IR_V128);
         add(g, (struct ir_inst){.op = IR_CALLV, .type = IR_V128, .a = a, .b = b, .aux = 1 + below(g->seed, 3),
@@ -392,10 +405,12 @@ void ir_random_block(struct ir_block *b, uint64_t *seed, unsigned size, unsigned
         } else if (kind == 11 && (features & IR_RANDOM_EXITS)) {
             irv cond = value(&g, IR_I32);
             add(&g, (struct ir_inst){.op = IR_EXIT_IF, .a = cond, .imm = pc + 64});
-        } else if (kind == 12 && (features & IR_RANDOM_CALLS)) {
+        } else if ((kind == 12 || kind == 13) && (features & IR_RANDOM_CALLS)) {
             add_call(&g);
-        } else if (kind < 15 && (features & IR_RANDOM_MEMORY)) {
+        } else if (kind < 16 && (features & IR_RANDOM_MEMORY)) {
             add_memory(&g);
+        } else if (kind == 16 && b->count > 1) {
+            add_repeated(&g);
         } else {
             add_pure(&g);
         }
