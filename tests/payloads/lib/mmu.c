@@ -10,6 +10,7 @@
 
 static uint8_t pool[POOL_PAGES][4096] __attribute__((aligned(4096)));
 static unsigned pool_used;
+extern uint8_t __data_start[];
 static uint64_t *root0, *root1;
 
 void *page_alloc(void) {
@@ -61,6 +62,11 @@ uint64_t *mmu_entry(uint64_t *root, uint64_t va) {
     return (uint64_t *)ADDRESS(e) + INDEX(va, 3);
 }
 
+uint64_t *mmu_entry_at(uint64_t *root, uint64_t va, unsigned level) {
+    uint64_t *table = table_at(root, va, level, false);
+    return table ? &table[INDEX(va, level)] : NULL;
+}
+
 uint64_t *mmu_root0(void) {
     return root0;
 }
@@ -69,17 +75,26 @@ uint64_t *mmu_root1(void) {
     return root1;
 }
 
+/* map_ram(): 64 blocks at va, but the first, which holds the payload, in pages: its code is read-only. */
+static void map_ram(uint64_t va, uint64_t attrs) {
+    for (uint64_t a = RAM_BASE; a < RAM_BASE + BLOCK_BYTES; a += 4096) {
+        bool code = a >= RAM_BASE + 0x80000 && a < (uint64_t)__data_start;
+        mmu_map(root0, va + a, a, code ? attrs | PTE_AP_RO : attrs);
+    }
+    for (uint64_t a = RAM_BASE + BLOCK_BYTES; a < RAM_BASE + 64 * BLOCK_BYTES; a += BLOCK_BYTES)
+        mmu_block(root0, va + a, a, attrs);
+}
+
 void mmu_on(void) {
     if (!root0) {
         root0 = mmu_new_root();
         root1 = mmu_new_root();
         for (uint64_t a = 0x08000000; a < 0x10000000; a += BLOCK_BYTES)
             mmu_block(root0, a, a, PTE_RW | PTE_UXN | PTE_PXN | PTE_ATTR_DEVICE);
-        for (uint64_t a = RAM_BASE; a < RAM_BASE + 64 * BLOCK_BYTES; a += BLOCK_BYTES)
-            mmu_block(root0, a, a, PTE_RW);
+        map_ram(0, PTE_RW);
     }
     write_sysreg(mair_el1, 0x00ff);                          /* 0: normal write-back, 1: Device-nGnRnE */
-    write_sysreg(tcr_el1, 16ul | 16ul << 16 | 2ul << 30 | 5ul << 32 | 1ul << 36 | 0x3500ul | 0x35000000ul);
+    write_sysreg(tcr_el1, TCR_ON);
     write_sysreg(ttbr0_el1, root0);
     write_sysreg(ttbr1_el1, root1);
     tlbi_all();
@@ -88,8 +103,7 @@ void mmu_on(void) {
 }
 
 void mmu_user_alias(void) {
-    for (uint64_t a = RAM_BASE; a < RAM_BASE + 64 * BLOCK_BYTES; a += BLOCK_BYTES)
-        mmu_block(root0, USER_BASE + a, a, PTE_RW | PTE_AP_EL0 | PTE_PXN);
+    map_ram(USER_BASE, PTE_RW | PTE_AP_EL0 | PTE_PXN);
     isb();
 }
 

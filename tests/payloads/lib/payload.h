@@ -115,10 +115,12 @@ void code_sync(const void *p, size_t bytes);
 #define PTE_SH (3ul << 8)
 #define PTE_AF (1ul << 10)
 #define PTE_NG (1ul << 11)
+#define PTE_CONT (1ul << 52)
 #define PTE_PXN (1ul << 53)
 #define PTE_UXN (1ul << 54)
 #define PTE_RW (PTE_PAGE | PTE_ATTR_NORMAL | PTE_SH | PTE_AF)
-/* mmu_on(): TTBR0 maps RAM (2 MiB blocks, EL1 read/write/execute) and devices; TTBR1 starts empty. MAIR 0 = normal, 1 = device. */
+#define TCR_ON (16ul | 16ul << 16 | 2ul << 30 | 5ul << 32 | 1ul << 36 | 0x3500ul | 0x35000000ul) /* 48 bits, 16-bit ASID */
+/* mmu_on(): TTBR0 maps RAM (EL1 read/write/execute, the payload's own code read-only) and devices; TTBR1 starts empty. MAIR 0 = normal, 1 = device. */
 void mmu_on(void);
 void mmu_off(void);
 /* mmu_new_root(): an empty level 0 table. mmu_map(): a 4 KiB page; attrs = PTE_*. mmu_block(): a 2 MiB block. mmu_entry():
@@ -127,6 +129,8 @@ uint64_t *mmu_new_root(void);
 void mmu_map(uint64_t *root, uint64_t va, uint64_t pa, uint64_t attrs);
 void mmu_block(uint64_t *root, uint64_t va, uint64_t pa, uint64_t attrs);
 uint64_t *mmu_entry(uint64_t *root, uint64_t va);
+/* mmu_entry_at(): the entry at that level. */
+uint64_t *mmu_entry_at(uint64_t *root, uint64_t va, unsigned level);
 uint64_t *mmu_root0(void); /* what mmu_on() put into TTBR0 */
 uint64_t *mmu_root1(void);
 void *page_alloc(void); /* 4 KiB, zeroed */
