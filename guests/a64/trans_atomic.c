@@ -143,9 +143,9 @@ static void write_x(struct cpu *cpu, unsigned n, uint64_t v) {
 static uint64_t a64_helper_casp(struct cpu *cpu, uint64_t va, uint64_t registers, uint64_t c) {
     unsigned rs = registers & 31, rt = registers >> 8 & 31;
     if (va & 15)
-        cpu->guest->align_fault(cpu, va, MMU_WRITE);
+        cpu->guest->align_fault(cpu, va, MMU_READ);
     uint64_t expected[2] = {read_x(cpu, rs), read_x(cpu, rs + 1)};
-    compare_exchange_16(mem_host(cpu, va, 4, MMU_WRITE, cpu->regime), expected, read_x(cpu, rt), read_x(cpu, rt + 1));
+    compare_exchange_16(mem_host_rmw(cpu, va, 4, cpu->regime), expected, read_x(cpu, rt), read_x(cpu, rt + 1));
     write_x(cpu, rs, expected[0]);
     write_x(cpu, rs + 1, expected[1]);
     return 0;
