@@ -9,8 +9,8 @@ import fnmatch
 import random
 import struct
 
-CODE, CODE_SLOTS, SLOT_BYTES = 0x20000000, 2048, 32
-SCRATCH, SCRATCH_BYTES = 0x20020000, 0x10000
+CODE, CODE_SLOTS, SLOT_BYTES, SLOT_FIRST, MAX_INSNS = 0x20000000, 2048, 128, 4, 24
+SCRATCH, SCRATCH_BYTES = 0x20080000, 0x10000
 WINDOW = SCRATCH + 0x8000
 NOP = 0xD503201F
 MEMORY = 1
@@ -37,7 +37,12 @@ class Case:
     def pack(self):
         regs = [r for r, _ in self.overrides] + [UNUSED] * (4 - len(self.overrides))
         values = [v & (1 << 64) - 1 for _, v in self.overrides] + [0] * (3 - len(self.overrides))
-        return struct.pack('<IIQ3Q4BHH', self.insn, self.before, self.seed, *values, *regs, self.number, self.flags)
+        insns = self.insns()
+        return struct.pack('<Q3Q4BHHI24II', self.seed, *values, *regs, self.number, self.flags, len(insns),
+                           *insns, *[NOP] * (MAX_INSNS - len(insns)), 0)
+
+    def insns(self):
+        return [self.before, self.insn]
 
 
 def field(row, insn, name):
@@ -86,7 +91,7 @@ def branch(rng, case):
         rn = field(row, insn, 'rn')
         if rn == 31:
             return False
-        case.overrides.append((rn, slot_of(case) + 16))
+        case.overrides.append((rn, slot_of(case) + SLOT_FIRST + 12))
     return True
 
 
@@ -144,7 +149,7 @@ def effective_address(rng, row, insn):
 def literal(rng, case):
     row = case.row
     target = WINDOW + 4 * rng.randrange(200)
-    case.insn = row.insert(case.insn, 'imm', (target - (slot_of(case) + 8)) >> 2)
+    case.insn = row.insert(case.insn, 'imm', (target - (slot_of(case) + SLOT_FIRST + 4)) >> 2)
     case.flags |= MEMORY
     return True
 
@@ -281,3 +286,80 @@ def generate(chosen, rows, seed, first, count):
             yield row.make(rng, number, i - first)
         else:
             yield make(rng, row, number, i - first, by_name)
+
+
+# --- programs: straight lines of many instructions with forward branches and a loop ----------------------------------
+
+BASE, COUNTER = 21, 23  # registers that only the program's own accesses and loop use
+WRITTEN = ('rd', 'rt', 'rt2', 'rs', 'rn')
+IN_PROGRAMS = {'LDST_unscaled', 'LDST_uimm', 'LDST_unscaled_v', 'LDST_uimm_v', 'LDSTP', 'LDSTP_v', 'LDST_multi', 'LDST_single',
+               'LDOP', 'SWP', 'CAS', 'LDXR', 'STXR', 'LDAR', 'STLR'}
+NOT_IN_PROGRAMS = {'UNALLOCATED', 'B', 'BL', 'CBZ', 'B_cond', 'TBZ', 'BR', 'BLR', 'RET', 'LDR_lit', 'LDR_lit_v', 'ADR', 'CASP',
+                   'LDXP', 'STXP'}
+
+
+def program_insn(row, insn):
+    """The instruction with its access, if any, off BASE and inside the window; None if it does not fit in a program."""
+    if row.name in NOT_IN_PROGRAMS:
+        return None
+    if row.name in IN_PROGRAMS:
+        insn = row.insert(insn, 'rn', BASE)
+        if row.name.startswith('LDSTP'):
+            insn = row.insert(row.insert(insn, 'imm', sext(row.extract(insn, 'imm'), 7) // 8), 'idx', 2)
+        elif 'uimm' in row.name:
+            insn = row.insert(insn, 'imm', row.extract(insn, 'imm') % 24)
+        elif 'imm' in row.fields:
+            insn = row.insert(insn, 'imm', sext(row.extract(insn, 'imm'), 9))
+        if row.name in ('LDXR', 'STXR'):  # a pair of different sizes may or may not succeed
+            insn = row.insert(insn, 'size', 3)
+        names = ('rt', 'rt2', 'rs')
+    elif row.name.startswith('LDST'):
+        return None
+    else:
+        names = WRITTEN
+    if any(n in row.fields and row.extract(insn, n) in (BASE, COUNTER) for n in names) or not row.matches(insn):
+        return None
+    return insn
+
+
+class Program(Case):
+    def __init__(self, number, seed, body):
+        super().__init__(None, number, 0, seed)
+        self.body = body
+        self.flags = MEMORY
+        self.overrides = [(BASE, WINDOW + 512), (COUNTER, 1 + seed % 4)]
+
+    def insns(self):
+        return self.body
+
+
+def forward_branch(rng, rows, distance):
+    name = rng.choice(['B_cond', 'B_cond', 'CBZ', 'TBZ', 'B'])
+    row = rows[name]
+    while True:
+        insn = row.insert(random_insn(rng, row), 'imm', distance)
+        if row.matches(insn):
+            return insn
+
+
+def program(rng, number, pool, rows):
+    count = rng.randrange(4, MAX_INSNS + 1)
+    body = [rng.choice(pool) for _ in range(count)]
+    loop_end = None
+    if count > 6 and rng.random() < 0.4:  # sub x23, x23, 1; cbnz x23, back
+        loop_end = rng.randrange(5, count)
+        start = rng.randrange(0, loop_end - 1)
+        body[loop_end - 1] = 0xD1000400 | COUNTER << 5 | COUNTER
+        body[loop_end] = 0xB5000000 | ((start - loop_end) & 0x7FFFF) << 5 | COUNTER
+    for at in range(count):
+        if rng.random() < 0.12 and (loop_end is None or at not in (loop_end - 1, loop_end)):
+            target = rng.randrange(at + 1, count + 2)
+            if target != loop_end:
+                body[at] = forward_branch(rng, rows, target - at)
+    return Program(number, rng.getrandbits(64), body)
+
+
+def generate_programs(pool, rows, seed, first, count):
+    by_name = {r.name: r for r in rows}
+    for i in range(first, first + count):
+        yield program(random.Random(f'program {seed}/{i}'), 0, pool, by_name)

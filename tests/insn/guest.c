@@ -180,10 +180,12 @@ static void write_slots(unsigned count) {
         uint64_t at = INSN_CODE + (uint64_t)i * INSN_SLOT_BYTES;
         uint32_t *p = (uint32_t *)at;
         p[0] = 0xa940739b | (216 / 8) << 15; /* ldp x27, x28, [x28, 216] */
-        p[1] = cases[i].before;
-        p[2] = cases[i].insn;
-        p[3] = branch(at + INSN_SLOT_FALL, slot_fall);
-        p[4] = branch(at + INSN_SLOT_TAKEN, slot_taken);
+        uint32_t n = cases[i].count < INSN_MAX ? cases[i].count : INSN_MAX;
+        for (uint32_t k = 0; k < n; k++)
+            p[1 + k] = cases[i].insn[k];
+        at += INSN_SLOT_FIRST + 4 * n;
+        p[1 + n] = branch(at, slot_fall);
+        p[2 + n] = branch(at + 4, slot_taken);
     }
     for (uint64_t at = INSN_CODE; at < INSN_CODE + INSN_CODE_BYTES; at += 64)
         __asm__ volatile("dc cvau, %0" : : "r"(at) : "memory");

@@ -11,31 +11,32 @@
 
 /* Where things are, in both worlds; tests/insn/cases.py has the same numbers. */
 #define INSN_CODE UINT64_C(0x20000000)
-#define INSN_CODE_BYTES 0x10000
-#define INSN_SCRATCH UINT64_C(0x20020000)
+#define INSN_CODE_BYTES 0x40000
+#define INSN_SCRATCH UINT64_C(0x20080000)
 #define INSN_SCRATCH_BYTES 0x10000
 #define INSN_WINDOW (INSN_SCRATCH + 0x8000) /* the part that is filled, and compared afterwards */
 #define INSN_WINDOW_BYTES 1024
 #define INSN_TAIL_BYTES 128
-#define INSN_SLOT_BYTES 32
+#define INSN_SLOT_BYTES 128
 #define INSN_SLOTS (INSN_CODE_BYTES / INSN_SLOT_BYTES)
-/* A slot: a load of x27 and x28, the instruction before, the instruction, then where it falls through and branches to. */
+/* A slot: a load of x27 and x28, the instructions, then where they fall through to and where they branch to. */
 #define INSN_SLOT_FIRST 4
-#define INSN_SLOT_FALL 12
-#define INSN_SLOT_TAKEN 16
+#define INSN_MAX 24
 
 #define INSN_OVERRIDES 3
 #define INSN_MEMORY 1 /* icase.flags: the case accesses the window */
 struct icase {
-    uint32_t insn;
-    uint32_t before; /* executed first; a NOP if there is none */
     uint64_t seed;
     uint64_t value[INSN_OVERRIDES];
     uint8_t reg[4]; /* 0 .. 31 (SP), 0xff unused */
     uint16_t row;   /* index in the generator's list, for reports */
     uint16_t flags;
+    uint32_t count; /* instructions; the last one is the one tested, unless all are */
+    uint32_t insn[INSN_MAX];
+    uint32_t unused;
 };
-_Static_assert(sizeof(struct icase) == 48, "as cases.py packs it");
+_Static_assert(sizeof(struct icase) == 144, "as cases.py packs it");
+_Static_assert(INSN_SLOT_FIRST + 4 * INSN_MAX + 8 <= INSN_SLOT_BYTES, "a slot holds it");
 
 struct istate {
     uint64_t x[31], sp;

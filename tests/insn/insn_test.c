@@ -46,7 +46,11 @@ static void set_state(const struct istate *s) {
     fp_set_rounding(&c->c);
 }
 
-static void get_state(struct istate *s, uint64_t slot) {
+static uint64_t end_of(const struct icase *c, uint64_t slot) {
+    return slot + INSN_SLOT_FIRST + 4 * c->count;
+}
+
+static void get_state(struct istate *s, uint64_t end) {
     struct a64_cpu *c = world.cpu;
     memcpy(s->x, c->x, sizeof s->x);
     s->sp = c->x[31];
@@ -54,43 +58,45 @@ static void get_state(struct istate *s, uint64_t slot) {
     memcpy(s->v, c->v, sizeof c->v);
     s->fpcr = c->c.fp.fpcr;
     s->fpsr = c->c.fp.fpsr | (c->c.fp.qc.u64[0] | c->c.fp.qc.u64[1] ? 1u << 27 : 0);
-    s->exit = c->pc == slot + INSN_SLOT_TAKEN ? 1 : 0;
+    s->exit = c->pc == end + 4 ? 1 : 0;
 }
 
-static void translate(const uint32_t words[4], uint64_t pc, uint32_t mode) {
+/* check(): the IR must be right after every pass. */
+static void check(const char *pass) {
     char err[200];
-    ir_block_reset(world.block, pc, mode);
-    a64_translate(world.block, &world.cpu->c, words, 2, 2);
-    for (int pass = 0; pass < 2; pass++) {
-        if (ir_verify(world.block, err, sizeof err)) {
-            printf("%08x %08x: the IR is wrong after pass %d: %s\n", words[0], words[1], pass, err);
-            differences++;
-        }
-        if (backend == INTERP)
-            return;
-        if (pass == 0)
-            ir_optimise(world.block);
+    if (ir_verify(world.block, err, sizeof err)) {
+        printf("the IR of %08x ... is wrong after %s: %s\n", *(const uint32_t *)world.block->pc, pass, err);
+        differences++;
     }
 }
 
-/* run(): from the first instruction until the pc leaves the two instructions of the case. */
+static void translate(const uint32_t *words, unsigned count, uint64_t pc, uint32_t mode) {
+    ir_block_reset(world.block, pc, mode);
+    a64_translate(world.block, &world.cpu->c, words, count, count);
+    check("translation");
+    if (backend == INTERP)
+        return;
+    ir_optimise(world.block);
+    check("optimisation");
+}
+
+/* run(): from the first instruction until the pc leaves the instructions of the case. */
 static void run(const struct icase *c, uint64_t slot, struct irecord *out) {
-    uint32_t words[4] = {c->before, c->insn};
-    uint64_t first = slot + INSN_SLOT_FIRST;
+    uint64_t first = slot + INSN_SLOT_FIRST, end = end_of(c, slot);
     struct a64_cpu *cpu = world.cpu;
     uint32_t mode = A64_EL0 | A64_MODE_SA | (cpu->c.fp.fpcr >> 24 & 1 ? A64_MODE_SOFTFP : 0);
     world.kind = IFAULT_NONE;
     cpu->pc = first;
     if (setjmp(world.fault) == 0) {
-        while (cpu->pc >= first && cpu->pc < slot + INSN_SLOT_FALL) {
+        while (cpu->pc >= first && cpu->pc < end) {
             unsigned skip = (unsigned)(cpu->pc - first) / 4;
-            translate(words + skip, cpu->pc, mode);
+            translate(c->insn + skip, c->count - skip, cpu->pc, mode);
             if (backend == JIT)
                 jit_run();
             else
                 ir_interpret(world.block, &cpu->c);
         }
-        if (cpu->pc != slot + INSN_SLOT_FALL && cpu->pc != slot + INSN_SLOT_TAKEN)
+        if (cpu->pc != end && cpu->pc != end + 4)
             world.kind = IFAULT_OTHER;
     }
     out->fault = world.kind;
@@ -106,7 +112,7 @@ static void run_case(const struct icase *c, unsigned long position, struct ireco
         insn_fill_window(c);
     set_state(&initial);
     run(c, slot, out);
-    get_state(&out->s, slot);
+    get_state(&out->s, end_of(c, slot));
     out->memory = c->flags & INSN_MEMORY ? insn_hash_window() : 0;
 }
 
@@ -136,7 +142,8 @@ static bool state_differs(char *text, size_t len, const struct istate *a, const 
 /* What the fields of the instruction's registers held, for the report. */
 static void describe_inputs(const struct icase *c) {
     struct istate s;
-    unsigned rn = c->insn >> 5 & 31, rm = c->insn >> 16 & 31, rd = c->insn & 31, ra = c->insn >> 10 & 31;
+    uint32_t insn = c->insn[c->count - 1];
+    unsigned rn = insn >> 5 & 31, rm = insn >> 16 & 31, rd = insn & 31, ra = insn >> 10 & 31;
     insn_initial_state(c, &s);
     printf("    nzcv %08llx fpcr %08llx fpsr %08llx\n", (unsigned long long)s.nzcv, (unsigned long long)s.fpcr, (unsigned long long)s.fpsr);
     const unsigned regs[] = {rd, rn, rm, ra};
@@ -149,8 +156,8 @@ static void compare(const struct icase *c, unsigned long position, const struct 
     static const char *const faults[] = {"no fault", "undefined", "an abort", "an alignment fault", "another exception"};
     char text[200];
     struct irecord expected = *reference;
-    if (reference->fault == IFAULT_ABORT) {
-        /* The reference may have loaded some of the registers; ours has to be precise. */
+    if (reference->fault == IFAULT_ABORT && c->count <= 2) {
+        /* The reference may have loaded some of the vector registers; ours has to be precise. */
         struct istate initial;
         insn_initial_state(c, &initial);
         memcpy(expected.s.v, initial.v, sizeof initial.v);
@@ -168,10 +175,11 @@ static void compare(const struct icase *c, unsigned long position, const struct 
              !differs(text, sizeof text, "memory", -1, ours->memory, reference->memory))
         return;
     differences++;
-    printf("%s %08x", a64_rows[a64_decode(c->insn)].name, c->insn);
-    if (c->before != 0xd503201f)
-        printf(" after %s %08x", a64_rows[a64_decode(c->before)].name, c->before);
-    printf(" (case %lu): %s\n", position, text);
+    uint32_t last = c->insn[c->count - 1];
+    printf("%s %08x (case %lu): %s\n", a64_rows[a64_decode(last)].name, last, position, text);
+    for (unsigned i = 0; i + 1 < c->count; i++)
+        if (c->insn[i] != 0xd503201f)
+            printf("    after %s %08x\n", a64_rows[a64_decode(c->insn[i])].name, c->insn[i]);
     if (differences <= 50)
         describe_inputs(c);
 }
@@ -182,9 +190,7 @@ static void map(uint64_t at, size_t bytes) {
 }
 
 static void write_code(const struct icase *c, unsigned long position) {
-    uint32_t *p = (uint32_t *)slot_of(position);
-    p[1] = c->before;
-    p[2] = c->insn;
+    memcpy((void *)(slot_of(position) + INSN_SLOT_FIRST), c->insn, 4 * c->count);
 }
 
 int main(int argc, char **argv) {
@@ -213,8 +219,10 @@ int main(int argc, char **argv) {
     struct irecord reference, ours;
     unsigned long count = 0;
     for (; fread(&c, sizeof c, 1, cases) == 1; count++) {
+        if (c.count == 0 || c.count > INSN_MAX)
+            return 2;
         if (fread(&reference, sizeof reference, 1, records) != 1) {
-            printf("the reference stopped at case %lu: %08x\n", count, c.insn);
+            printf("the reference stopped at case %lu: %08x\n", count, c.insn[0]);
             return 1;
         }
         write_code(&c, count);

@@ -17,6 +17,7 @@
 
 #include "dbt/x86/asm.h"
 #include "graft/codegen.h"
+#include "graft/rt.h"
 #include "insn_test.h"
 
 #define CODE_BYTES (1 << 20)

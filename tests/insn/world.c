@@ -66,6 +66,10 @@ void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access acce
     return aligned_at(va, size, IR_MEM_ALIGN, access == MMU_WRITE);
 }
 
+void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime) {
+    return aligned_at(va, size, IR_MEM_ALIGN, true);
+}
+
 /* --- exceptions ------------------------------------------------------------------------------------------------------------ */
 
 uint64_t a64_helper_undefined(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c) {
