@@ -9,14 +9,15 @@
  * Writes to code: a guest page with translated code is mapped read-only, and its
  * byte in code_bits says which vCPUs hold code of it. The first writes to such a
  * page drop all its blocks and make it writable; a page that goes back and forth
- * stays read-only, and each store drops just what it overlaps.
+ * stays read-only for some more stores, each of which drops just what it overlaps.
  */
 #include "dbt/engine.h"
 
 #define CACHE_ALIGN 16
 #define CACHE_STEP_BYTES (16 * 1024)   /* at the end of the code area: the step block */
 #define CACHE_BLOCK_BYTES (128 * 1024) /* room for the largest block */
-#define CACHE_MAX_ROUNDS 4
+#define CACHE_MAX_DROPS 4
+#define CACHE_MAX_STORES 16
 
 static unsigned page_bucket(uint64_t pa) {
     return (unsigned)((pa >> PAGE_SHIFT) * 0x9e3779b1u >> (32 - CACHE_PAGE_BITS)) & ((1u << CACHE_PAGE_BITS) - 1);
@@ -286,14 +287,22 @@ bool engine_code_has(const struct cpu *cpu, struct gpa page) {
 }
 
 /* --- writes to code --------------------------------------------------------------------------------------------- */
-static bool rounds_exceeded(struct cache *c, uint64_t pa) {
+/* Shall this write drop all code of its page, rather than what it overlaps? */
+static bool drops_page(struct cache *c, uint64_t pa) {
     uint32_t page = (uint32_t)(pa >> PAGE_SHIFT);
     unsigned i = (unsigned)(page * 0x9e3779b1u >> 22) % CACHE_ROUNDS;
     if (c->rounds[i].page != page) {
         c->rounds[i].page = page;
-        c->rounds[i].count = 0;
+        c->rounds[i].drops = c->rounds[i].stores = 0;
     }
-    return c->rounds[i].count++ >= CACHE_MAX_ROUNDS;
+    if (c->rounds[i].drops < CACHE_MAX_DROPS) {
+        c->rounds[i].drops++;
+        return true;
+    }
+    if (++c->rounds[i].stores < CACHE_MAX_STORES)
+        return false;
+    c->rounds[i].stores = 0;
+    return true;
 }
 
 /* Does the write hit the block that is running (any that holds the current pc will do)? */
@@ -329,10 +338,10 @@ void code_before_write_slow(struct cpu *cpu, uint64_t pa, uint64_t len) {
         engine_unwind(cpu);
     }
     STAT(cpu, write_protect_faults)++;
-    if (rounds_exceeded(&e->cache, pa))
-        cache_drop(e, pa, len);
-    else
+    if (drops_page(&e->cache, pa))
         cache_drop(e, ALIGN_DOWN(pa, PAGE_SIZE), PAGE_SIZE);
+    else
+        cache_drop(e, pa, len);
 }
 
 /* --- host faults -------------------------------------------------------------------------------------------------- */

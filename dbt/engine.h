@@ -77,8 +77,9 @@ struct cache {
     uint32_t *hash, hash_mask;
     uint32_t page[1 << CACHE_PAGE_BITS]; /* first block of the guest pages that hash here */
     struct {
-        uint32_t page, count;
-    } rounds[CACHE_ROUNDS];   /* how often was translated code of a page lost to a write */
+        uint32_t page;
+        uint16_t drops, stores;
+    } rounds[CACHE_ROUNDS];   /* how often was all code of a page lost to a write; single stores since */
     struct block step;        /* the single-instruction block of step mode, at code_limit */
     struct code_fault step_fault[8];
 };

@@ -122,7 +122,7 @@ static uint64_t cas_host(void *p, unsigned size, uint64_t expected, uint64_t val
 }
 
 static uint64_t do_atomic(struct interp *s, const struct ir_inst *i, uint64_t va, uint64_t b) {
-    void *p = mem_host(s->cpu, va, i->lane, MMU_WRITE, i->cc);
+    void *p = mem_host_rmw(s->cpu, va, i->lane, i->cc);
     for (;;) {
         uint64_t old = load_host(p, i->lane);
         if (cas_host(p, i->lane, old, atomic_result(i->n, old, b, 8u << i->lane)) == old) {
@@ -157,7 +157,7 @@ static void do_memory(struct interp *s, const struct ir_inst *i, v128 *r) {
         r->u64[0] = do_atomic(s, i, a->u64[0], b->u64[0]);
         break;
     case IR_CAS: {
-        void *p = mem_host(s->cpu, a->u64[0], i->lane, MMU_WRITE, i->cc);
+        void *p = mem_host_rmw(s->cpu, a->u64[0], i->lane, i->cc);
         r->u64[0] = cas_host(p, i->lane, b->u64[0], c->u64[0]);
         break;
     }

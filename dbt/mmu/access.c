@@ -134,11 +134,8 @@ static void store(uint8_t *p, uint64_t value, unsigned size) {
 static void io_read(struct cpu *cpu, uint64_t va, const struct walk_entry *e, uint8_t *out, unsigned bytes) {
     struct gpa pa = GPA(e->w.pa.v | (va & PAGE_MASK));
     unsigned each = bytes > 8 ? 8 : bytes;
-    if (pa.v & (bytes - 1)) {
-        if (e->w.device)
-            cpu->guest->align_fault(cpu, va, MMU_READ);
-        each = 1;
-    }
+    if (pa.v & (bytes - 1))
+        each = 1; /* of Normal memory with nothing but a device behind it */
     for (unsigned i = 0; i < bytes; i += each) {
         uint64_t value = 0;
         if (!bus_read(cpu, GPA(pa.v + i), each, &value))
@@ -150,11 +147,8 @@ static void io_read(struct cpu *cpu, uint64_t va, const struct walk_entry *e, ui
 static void io_write(struct cpu *cpu, uint64_t va, const struct walk_entry *e, const uint8_t *in, unsigned bytes) {
     struct gpa pa = GPA(e->w.pa.v | (va & PAGE_MASK));
     unsigned each = bytes > 8 ? 8 : bytes;
-    if (pa.v & (bytes - 1)) {
-        if (e->w.device)
-            cpu->guest->align_fault(cpu, va, MMU_WRITE);
+    if (pa.v & (bytes - 1))
         each = 1;
-    }
     for (unsigned i = 0; i < bytes; i += each) {
         uint64_t value = 0;
         memcpy(&value, in + i, each);
@@ -207,6 +201,8 @@ static void read_any(struct cpu *cpu, uint64_t va, uint8_t *out, unsigned size, 
         return;
     }
     struct walk_entry *e = resolve(cpu, va, MMU_READ, regime, flags);
+    if (UNLIKELY(e->w.device))
+        check_align(cpu, va, bytes, MMU_READ, IR_MEM_ALIGN);
     if (UNLIKELY(!e->host)) {
         io_read(cpu, va, e, out, bytes);
         return;
@@ -235,6 +231,8 @@ static void write_any(struct cpu *cpu, uint64_t va, const uint8_t *in, unsigned 
         return;
     }
     struct walk_entry *e = resolve(cpu, va, MMU_WRITE, regime, flags);
+    if (UNLIKELY(e->w.device))
+        check_align(cpu, va, bytes, MMU_WRITE, IR_MEM_ALIGN);
     if (UNLIKELY(!e->host)) {
         io_write(cpu, va, e, in, bytes);
         return;
@@ -281,6 +279,12 @@ void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access acce
     return e->host + (va & PAGE_MASK);
 }
 
+void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime) {
+    check_align(cpu, va, 1u << size, MMU_READ, IR_MEM_ALIGN);
+    resolve(cpu, va, MMU_READ, regime, 0);
+    return mem_host(cpu, va, size, MMU_WRITE, regime);
+}
+
 /* --- the slow path of emitted accesses ------------------------------------------------------------------------------------- */
 static void slow_begin(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
     STAT(cpu, slow_accesses)++;
@@ -306,7 +310,7 @@ void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, vo
 static void *slow_host(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
     unsigned size = MMU_DESC_SIZE(desc), regime = MMU_DESC_REGIME(desc);
     slow_begin(cpu, va, desc, site);
-    void *p = mem_host(cpu, va, size, MMU_WRITE, regime);
+    void *p = mem_host_rmw(cpu, va, size, regime);
     struct walk_entry *e = resolve(cpu, va, MMU_WRITE, regime, 0);
     engine_of(cpu)->ops->fill(cpu, va, regime, MMU_WRITE, &e->w);
     return p;

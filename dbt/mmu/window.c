@@ -790,6 +790,10 @@ static void window_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *sit
     }
 }
 
+static uint64_t window_nearby(struct cpu *cpu, uint64_t va, unsigned regime) {
+    return deltas(cpu->views[regime])->delta[region_of(va) % REGION_HASH];
+}
+
 const struct mmu_ops mmu_window_ops = {
     .name = "window",
     .about = "guest pages are host pages, in windows of the host's address space",
@@ -803,4 +807,5 @@ const struct mmu_ops mmu_window_ops = {
     .sync = window_sync,
     .protect = window_protect,
     .emit_probe = window_emit_probe,
+    .nearby = window_nearby,
 };

@@ -51,6 +51,8 @@ void mem_write_128(struct cpu *cpu, uint64_t va, const v128 *value, unsigned reg
 /* mem_host(): a host pointer to size bytes (log2, naturally aligned) of RAM for an atomic operation; raises the abort
  * or an alignment fault; never NULL. */
 void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime);
+/* mem_host_rmw(): the same for an instruction that reads and writes: what a read would raise too is reported as a read's. */
+void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime);
 /* mem_fetch(): where the code at va is: host pointer, guest-physical address. Raises the instruction abort. */
 const void *mem_fetch(struct cpu *cpu, uint64_t va, struct gpa *pa);
 /* mem_probe(): walks for an access without raising; false if it would abort. */
@@ -139,6 +141,10 @@ struct mmu_ops {
     void (*sync)(struct cpu *cpu);
     void (*protect)(struct cpu *cpu, struct gpa page);   /* revoke write access to that page everywhere on this vCPU */
     void (*emit_probe)(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
+    /* nearby(): the value for the index register of a hoisted probe (covers_nearby) that makes accesses near va right, or
+     * fault if there is no mapping now. The backend renews hoisted index registers with it after every slow access. NULL:
+     * it uses one that makes base + index non-canonical, so that later accesses of the block fault and go slow. */
+    uint64_t (*nearby)(struct cpu *cpu, uint64_t va, unsigned regime);
 };
 extern const struct mmu_ops *const mmu_strategies[]; /* indexed by enum abi_mmu */
 
