@@ -5,14 +5,15 @@
  * value that is known to be in the state, operations are folded again with
  * what that made known, equal ones are merged, PUTs that change nothing go.
  *
- * New index <= old index always holds, so writing never overtakes reading;
- * folding may use the gap between the two for helper instructions.
+ * The old instructions are moved up a little first and writing never overtakes
+ * reading: folding may use the gap between the two for helper instructions.
  */
 #include "graft/cpu.h"
 #include "ir_priv.h"
 
 #define KNOWN_SLOTS 128
 #define CSE_SLOTS 256
+#define GAP 32
 
 /* What 8 bytes of guest state hold: a value put there or got from there. */
 struct known {
@@ -238,20 +239,22 @@ static irv forward_one(struct forward *f, struct ir_inst *i) {
 
 void opt_forward(struct ir_block *b) {
     struct forward f;
-    unsigned count = b->count;
+    unsigned count = b->count, gap = count + GAP <= IR_LIMIT ? GAP : 0;
     irv *map = b->priv.map;
     memset(&f, 0, sizeof(f));
     f.b = b;
     b->count = 1;
+    map[0] = 0;
+    memmove(&b->inst[1 + gap], &b->inst[1], (count - 1u) * sizeof(b->inst[0]));
     for (unsigned v = 1; v < count; v++) {
-        struct ir_inst i = b->inst[v];
+        struct ir_inst i = b->inst[v + gap];
         if (i.op == IR_NOP) {
             continue;
         }
         i.a = map[i.a];
         i.b = map[i.b];
         i.c = map[i.c];
-        b->priv.room = (uint16_t)v;
+        b->priv.room = (uint16_t)(v + gap);
         map[v] = forward_one(&f, &i);
         if (i.op == IR_GOTO) {
             break; /* the end, or an EXIT_IF that always leaves */

@@ -65,6 +65,10 @@ void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access acce
     return at(cpu, va, 1u << size, true);
 }
 
+void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime) {
+    return at(cpu, va, 1u << size, true);
+}
+
 /* --- comparing ----------------------------------------------------------------------------------- */
 bool fake_same_state(const struct fake_cpu *a, const struct fake_cpu *b, char *why, size_t len) {
     for (unsigned n = 0; n < 32; n++) {
