@@ -75,6 +75,8 @@ def shape(rng, row, insn):
         insn = row.insert(insn, 'o0', 1)
         for f, v in zip(('op1', 'CRn', 'CRm', 'op2'), key):
             insn = row.insert(insn, f, v)
+    if name == 'LDSTP' and field(row, insn, 'L') and field(row, insn, 'rt') == field(row, insn, 'rt2'):
+        return None  # CONSTRAINED UNPREDICTABLE: versions of the reference differ
     if name == 'CASP' and rng.random() < 0.9:
         insn = row.insert(row.insert(insn, 'rs', row.extract(insn, 'rs') & 30), 'rt', row.extract(insn, 'rt') & 30)
     return insn if row.matches(insn) else None
@@ -268,9 +270,9 @@ def weight(row):
     return max(1, min(16, 1 << max(bits - 3, 0)))
 
 
-def select(rows, pattern):
+def select(rows, pattern, unallocated):
     chosen = [r for r in rows if r.implemented and r.name not in EXCLUDED and any(fnmatch.fnmatch(r.name, p) for p in pattern.split(','))]
-    if any(fnmatch.fnmatch('UNALLOCATED', p) for p in pattern.split(',')):
+    if unallocated and any(fnmatch.fnmatch('UNALLOCATED', p) for p in pattern.split(',')):
         chosen.append(Unallocated(rows))
     return [r for r in chosen for _ in range(1 if isinstance(r, Unallocated) else weight(r))]
 
