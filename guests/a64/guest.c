@@ -78,20 +78,20 @@ static uint32_t guest_mode(const struct cpu *cpu) {
     return mode;
 }
 
-/* A vCPU that is off: sleeps once, or starts if CPU_ON asked for it. The bit that stays set brings the dispatcher back here
- * when it has served the other pending bits. */
+/* A vCPU that is off: starts if CPU_ON asked for it, else sleeps, and goes back to the dispatcher for what it was woken for.
+ * The bit that stays set brings the dispatcher here again. */
 static void wait_for_power(struct cpu *cpu) {
     struct a64_cpu *c = a64(cpu);
-    if (__atomic_load_n(&c->powered, __ATOMIC_ACQUIRE) == A64_POWER_PENDING) {
-        a64_reset(cpu);
-        c->x[0] = c->boot_arg;
-        a64_set_pc(cpu, c->boot_pc);
-        __atomic_store_n(&c->powered, A64_POWER_ON, __ATOMIC_SEQ_CST);
-        a64_timer_update(cpu); /* from now on others tell us of changes: look at what came before */
-        return;
+    if (__atomic_load_n(&c->powered, __ATOMIC_ACQUIRE) != A64_POWER_PENDING) {
+        engine_wait(cpu);
+        __atomic_fetch_or(&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
+        engine_unwind(cpu);
     }
-    engine_wait(cpu);
-    __atomic_fetch_or(&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
+    a64_reset(cpu);
+    c->x[0] = c->boot_arg;
+    a64_set_pc(cpu, c->boot_pc);
+    __atomic_store_n(&c->powered, A64_POWER_ON, __ATOMIC_SEQ_CST);
+    a64_timer_update(cpu); /* from now on others tell us of changes: look at what came before */
 }
 
 static void guest_service(struct cpu *cpu, uint32_t pending) {

@@ -85,13 +85,14 @@ static int64_t psci_features(uint32_t function) {
     return PSCI_NOT_SUPPORTED;
 }
 
-/* CPU_OFF does not come back: the bit brings the dispatcher to service(), which waits for CPU_ON. */
-static void psci_cpu_off(struct cpu *cpu) {
+/* CPU_OFF does not come back: the dispatcher finds the bit and calls service(), which waits for CPU_ON. */
+static _Noreturn void psci_cpu_off(struct cpu *cpu) {
     struct a64_cpu *c = a64(cpu);
     c->sys.cntv_ctl = c->sys.cntp_ctl = 0;
     a64_timer_update(cpu);
     __atomic_store_n(&c->powered, A64_POWER_OFF, __ATOMIC_RELEASE);
     __atomic_fetch_or(&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
+    engine_unwind(cpu);
 }
 
 void a64_psci_call(struct cpu *cpu) {
@@ -112,8 +113,6 @@ void a64_psci_call(struct cpu *cpu) {
         break;
     case PSCI_CPU_OFF:
         psci_cpu_off(cpu);
-        result = PSCI_SUCCESS;
-        break;
     case PSCI_CPU_ON:
     case PSCI_CPU_ON | FN64:
         result = psci_cpu_on(cpu, arg[0], arg[1], arg[2]);

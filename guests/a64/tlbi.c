@@ -19,21 +19,10 @@ void a64_op_tlbi(struct cpu *cpu, uint64_t value, uint32_t arg) {
     inval->kind = (enum mmu_inval_kind)(arg & ~OP_SHARED);
     inval->va = (uint64_t)((int64_t)(value << 20) >> 20) << 12; /* Xt[43:0] = VA[55:12]; the tag follows bit 55 */
     inval->asid = (uint32_t)(value >> 48) & (as16 ? 0xffff : 0xff);
-    switch (inval->kind) {
-    case MMU_INVAL_ALL:
-        STAT(cpu, tlbi_all)++;
-        break;
-    case MMU_INVAL_ASID:
-        STAT(cpu, tlbi_asid)++;
-        break;
-    default:
-        STAT(cpu, tlbi_va)++;
-        break;
-    }
     mmu_invalidate(cpu, inval);
     if (arg & OP_SHARED)
         engine_broadcast(cpu, &req);
-    cpu->tlbi_pending = 1;
+    cpu->tlbi_pending |= 1;
 }
 
 uint64_t a64_helper_barrier(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) {
@@ -80,8 +69,7 @@ void a64_op_ic_va(struct cpu *cpu, uint64_t value, uint32_t arg) {
         return;
     struct engine_request req = {.kind = ENGINE_REQ_CODE, .pa = page};
     engine_code_written(cpu, GPA(ALIGN_DOWN(w.pa.v, CODE_LINE)), CODE_LINE);
-    engine_broadcast(cpu, &req);
-    cpu->tlbi_pending = 1;
+    engine_broadcast(cpu, &req); /* says in tlbi_pending if a barrier has to wait for anyone */
 }
 
 void a64_op_ic_all(struct cpu *cpu, uint64_t value, uint32_t arg) {
@@ -90,7 +78,6 @@ void a64_op_ic_all(struct cpu *cpu, uint64_t value, uint32_t arg) {
         return;
     struct engine_request req = {.kind = ENGINE_REQ_CODE_ALL};
     engine_broadcast(cpu, &req);
-    cpu->tlbi_pending = 1;
 }
 
 /* --- address translation ------------------------------------------------------------------------------------------------ */

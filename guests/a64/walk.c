@@ -124,7 +124,6 @@ void a64_walk_attrs(struct cpu *cpu, uint64_t va, enum mmu_access access, unsign
     const struct a64_cpu *c = a64(cpu);
     *w = (struct walk){0};
     *attrs = (struct a64_attrs){0};
-    STAT(cpu, walks)++;
     if (!(c->sys.sctlr_el1 & SCTLR_M)) {
         walk_off(cpu, va, access, w, attrs);
         return;
