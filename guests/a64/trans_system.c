@@ -171,6 +171,14 @@ bool trans_MRS(struct a64_trans *t, const struct arg_MRS *a) {
     return true;
 }
 
+/* Registers whose writes change nothing that a translation or the view depends on: timers, interrupt controller, debug. */
+static bool keeps_context(uint32_t key) {
+    unsigned op0 = key >> 14, op1 = key >> 11 & 7, crn = key >> 7 & 15, crm = key >> 3 & 15;
+    bool timer = op0 == 3 && op1 == 3 && crn == 14;
+    bool controller = op0 == 3 && op1 == 0 && ((crn == 12 && crm >= 8) || (crn == 4 && crm == 6));
+    return op0 == 2 || timer || controller || key == KEY_FPSR;
+}
+
 bool trans_MSR(struct a64_trans *t, const struct arg_MSR *a) {
     struct ir_block *b = t->b;
     uint32_t key = A64_SYSREG(2 + a->o0, a->op1, a->CRn, a->CRm, a->op2);
@@ -187,7 +195,7 @@ bool trans_MSR(struct a64_trans *t, const struct arg_MSR *a) {
         ir_put(b, offset, v);
     } else {
         ir_call(b, IR_NONE, &helper_a64_helper_msr, imm64(t, key), v, imm64(t, t->insn));
-        if (key != KEY_FPSR)
+        if (!keeps_context(key))
             a64_end(t);
     }
     return true;
