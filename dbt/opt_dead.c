@@ -96,8 +96,10 @@ static bool is_live(struct dead *d, irv v) {
     return i->op != IR_NOP;
 }
 
-static void count_use(struct ir_block *b, irv v) {
-    b->priv.uses[v] += b->priv.uses[v] != 255;
+static inline void count_use(struct ir_block *b, irv v) {
+    if (v && b->priv.uses[v] < 255) {
+        b->priv.uses[v]++;
+    }
 }
 
 void opt_dead(struct ir_block *b) {

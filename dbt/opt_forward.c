@@ -12,7 +12,6 @@
 #include "ir_priv.h"
 
 #define KNOWN_SLOTS 128
-#define CSE_SLOTS 256
 #define GAP 32
 
 /* What 8 bytes of guest state hold: a value put there or got from there. */
@@ -27,7 +26,6 @@ struct forward {
     struct ir_block *b;
     unsigned fp_floor; /* FP operations before this index saw another FP status: not merged with later ones */
     struct known known[KNOWN_SLOTS];
-    irv cse[CSE_SLOTS];
 };
 
 /* --- guest state -------------------------------------------------------------------------------- */
@@ -140,9 +138,9 @@ static irv find_equal(struct forward *f, const struct ir_inst *i) {
     memcpy(&x, i, sizeof(x));
     uint64_t h = (x.w[0] * UINT64_C(0x9e3779b97f4a7c15)) ^ (x.w[1] * UINT64_C(0xc2b2ae3d27d4eb4f)) ^
                  (x.w[2] * UINT64_C(0x165667b19e3779f9));
-    irv *slot = &f->cse[(h ^ h >> 32) >> 16 & (CSE_SLOTS - 1)];
+    irv *slot = &f->b->priv.equal[(h ^ h >> 32) >> 16 & (ARRAY_LEN(f->b->priv.equal) - 1)];
     irv v = *slot;
-    if (v) {
+    if (v < f->b->count) {
         memcpy(&y, &f->b->inst[v], sizeof(y));
         if (x.w[0] == y.w[0] && x.w[1] == y.w[1] && x.w[2] == y.w[2] &&
             (!ir_sets_fp_status(i->op) || v >= f->fp_floor)) {
@@ -169,6 +167,13 @@ static bool same_operation(const struct ir_inst *op, const struct ir_inst *flags
     }
 }
 
+/* emit(): ir_append() without its checks: what is written never overtakes what is read. */
+static inline irv emit(struct ir_block *b, const struct ir_inst *i) {
+    irv v = b->count++;
+    b->inst[v] = *i;
+    return i->type == IR_NONE ? 0 : v;
+}
+
 /* append_flags(): appends a flags operation, moved up to its arithmetic if only PUTs and INSNs lie between. */
 static irv append_flags(struct ir_block *b, const struct ir_inst *i) {
     unsigned at = b->count;
@@ -177,7 +182,7 @@ static irv append_flags(struct ir_block *b, const struct ir_inst *i) {
     }
     bool match = i->op == IR_LOGIC_FLAGS ? at - 1 == i->a : same_operation(&b->inst[at - 1], i);
     if (!match || at == b->count) {
-        return ir_append(b, i);
+        return emit(b, i);
     }
     for (unsigned k = b->count; k > at; k--) {
         b->inst[k] = b->inst[k - 1];
@@ -189,20 +194,24 @@ static irv append_flags(struct ir_block *b, const struct ir_inst *i) {
 
 /* --- the pass -------------------------------------------------------------------------------------------- */
 /* One instruction, operands renamed already. Returns its value, 0 if none. */
-static irv forward_one(struct forward *f, struct ir_inst *i) {
+static inline irv forward_one(struct forward *f, struct ir_inst *i) {
     struct ir_block *b = f->b;
     switch (i->op) {
+    case IR_INSN:
+    case IR_LD:
+    case IR_ST:
+        return emit(b, i);
     case IR_CONST:
         return ir_const(b, (enum ir_type)i->type, i->imm);
     case IR_PUT:
-        return forward_put(f, i) ? ir_append(b, i) : 0;
+        return forward_put(f, i) ? emit(b, i) : 0;
     case IR_GET: {
         irv v = forward_get(f, i);
         if (v) {
             return v;
         }
         if (i->op == IR_GET) {
-            return ir_append(b, i);
+            return emit(b, i);
         }
         break;
     }
@@ -234,7 +243,7 @@ static irv forward_one(struct forward *f, struct ir_inst *i) {
         }
     }
     forward_effects(f, i);
-    return ir_is_flags_op(i->op) ? append_flags(b, i) : ir_append(b, i);
+    return ir_is_flags_op(i->op) ? append_flags(b, i) : emit(b, i);
 }
 
 void opt_forward(struct ir_block *b) {

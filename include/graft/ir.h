@@ -104,6 +104,7 @@ struct ir_block {
     struct {
         uint16_t room;                /* folding may append helper instructions below this index */
         uint16_t consts[64];          /* hash of CONSTs by value: an index, checked when used */
+        uint16_t equal[256];          /* hash of operations by what they compute: the same */
         irv map[IR_MAX_INSTS];        /* passes: old value to new */
         uint8_t uses[IR_MAX_INSTS];   /* passes: live uses of a value, saturating */
     } priv;
