@@ -250,7 +250,7 @@ enum gic_frame { FRAME_NONE, FRAME_DIST, FRAME_CPU, FRAME_REDIST };
 /* Whose registers are at pa, and at which offset? */
 static enum gic_frame gic_frame(const struct cpu *cpu, struct gpa pa, unsigned *offset) {
     const struct abi_boot *boot = cpu->boot;
-    if (pa.v - GIC_DIST_BASE < 0x10000) {
+    if (pa.v - GIC_DIST_BASE < (boot->gic_version == 2 ? 0x1000u : 0x10000u)) {
         *offset = (unsigned)(pa.v - GIC_DIST_BASE);
         return FRAME_DIST;
     }

@@ -45,7 +45,7 @@ static void model_cortex_a72(struct a64_cpu *c) {
     struct a64_sysregs *s = &c->sys;
     static const uint32_t id32[24] = {
         /* ID_PFR0 PFR1 DFR0 AFR0 MMFR0 MMFR1 MMFR2 MMFR3: PFR1 without Security and Virtualization, DFR0 without PerfMon */
-        0x00000131, 0x00010001, 0x00010066, 0x00000000, 0x10201105, 0x40000000, 0x01260000, 0x02102211,
+        0x00000131, 0x00010001, 0x00000006, 0x00000000, 0x10201105, 0x40000000, 0x01260000, 0x02102211,
         /* ID_ISAR0 .. ISAR5 MMFR4 ISAR6 */
         0x02101110, 0x13112111, 0x21232042, 0x01112131, 0x00011142, 0x00011121, 0x00000000, 0x00000000,
         /* MVFR0 .. MVFR2 */
@@ -75,7 +75,7 @@ void a64_idregs_init(struct a64_cpu *c) {
     s->mpidr = BIT(31) | c->c.index; /* Aff0: QEMU's virt counts to 16 (GICv3) or 8 (GICv2) before Aff1, and 8 is our most */
     s->dczid = 4;                      /* 2^4 words: 64 bytes */
     /* Cortex-A72: 32 KiB L1 data, 48 KiB L1 instruction, 1 MiB L2. */
-    s->ccsidr[0] = 0x701fe00a;
+    s->ccsidr[0] = 0x700fe01a;
     s->ccsidr[1] = 0x201fe012;
     s->ccsidr[2] = 0x707fe07a;
     c->has_pan = a64_bits(s->id_mmfr1, 20, 4) != 0;
