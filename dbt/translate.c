@@ -60,6 +60,15 @@ static int compile(struct cpu *cpu, uint64_t pc, const void *words, unsigned max
     return 0;
 }
 
+static void perf_map(struct cpu *cpu, const struct code_out *out, uint64_t pc) {
+    if (!(cpu->boot->log_topics & ABI_LOG_PERF))
+        return;
+    cpu->abi.arg[0] = (uintptr_t)out->start;
+    cpu->abi.arg[1] = (uint64_t)(out->end - out->start);
+    cpu->abi.arg[2] = pc;
+    rt_call(cpu, ABI_CALL_PERFMAP);
+}
+
 struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words) {
     struct engine *e = engine_of(cpu);
     if (!cache_room(e))
@@ -74,6 +83,7 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
         max /= 2;
     }
     struct block *b = cache_add(e, e->ir, pa, e->out);
+    perf_map(cpu, e->out, pc);
     STAT(cpu, blocks_translated)++;
     STAT(cpu, insns_translated) += e->ir->insns;
     STAT(cpu, ticks_translate) += rt_ticks() - from;

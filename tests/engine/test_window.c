@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * test_window.c: random histories of a guest that maps, unmaps, forks, switches
+ * address spaces and holds code, against the window strategy on page tables in this
+ * process. A model of the host's TLB keeps every entry it ever saw until it is
+ * flushed; after each barrier, whatever of that the current views can reach has to
+ * agree with the guest's tables.
+ *
+ * usage: test_window [SEED [STEPS]]
+ */
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dbt/mmu/mmu_int.h"
+
+#define RAM_GPA UINT64_C(0x40000000)
+#define RAM_BYTES (32ull << 20)
+#define RAM_HOST_PA UINT64_C(0x7f000000000)
+#define DATA_OFFSET (4ull << 20) /* guest tables lie below */
+#define PT_PAGES 400
+#define PT_PA UINT64_C(0x1230000000)
+#define SPACES 6
+#define REGIONS 3
+#define CHUNKS 3
+#define REGIME_KERNEL 1
+
+/* The fake guest's entries. */
+enum { E_VALID = 1, E_WRITE = 2, E_GLOBAL = 4, E_KERNEL = 8, E_DEVICE = 16 };
+#define E_PA(e) ((e) & ~UINT64_C(0xfff))
+
+struct chunk {
+    uint64_t block;  /* a 2 MiB entry, or 0 */
+    uint64_t *table; /* in guest RAM */
+};
+static struct chunk space[SPACES][REGIONS][CHUNKS]; /* the last one is the upper half, shared by all */
+static unsigned current_space, regime = REGIME_KERNEL;
+
+static struct abi_boot boot;
+static struct cpu *cpu;
+static uint8_t *ram;
+static uint64_t pml4[512] __attribute__((aligned(4096)));
+static uint64_t pt_pool[PT_PAGES][512] __attribute__((aligned(4096)));
+static bool pt_used[PT_PAGES];
+static jmp_buf aborted;
+static uint64_t rng = 1;
+static unsigned long step;
+
+static uint64_t rnd(uint64_t n) {
+    rng ^= rng << 13;
+    rng ^= rng >> 7;
+    rng ^= rng << 17;
+    return rng % n;
+}
+
+static void fail(const char *what, uint64_t va) {
+    fprintf(stderr, "FAIL at step %lu: %s, va %llx, space %u\n", step, what, (unsigned long long)va, current_space);
+    exit(1);
+}
+
+/* --- runtime services ---------------------------------------------------------------------------------------- */
+void rt_call(struct cpu *c, enum abi_call call) {
+    if (call == ABI_CALL_PANIC || call == ABI_CALL_LOG)
+        fwrite((char *)(uintptr_t)c->abi.arg[0], 1, c->abi.arg[1], stderr);
+    if (call == ABI_CALL_PANIC)
+        exit(1);
+}
+void rt_doorbell(struct cpu *c, unsigned n) {}
+void rt_set_view(struct view *v) {}
+bool rt_has_paging(void) { return true; }
+uint64_t *rt_pml4(struct cpu *c) { return pml4; }
+uint64_t *rt_pt_at(struct cpu *c, uint64_t pa) { return pt_pool[(pa - PT_PA) >> 12]; }
+uint64_t *rt_pt_alloc(struct cpu *c, uint64_t *pa) {
+    for (unsigned i = 0; i < PT_PAGES; i++) {
+        if (pt_used[i])
+            continue;
+        pt_used[i] = true;
+        memset(pt_pool[i], 0, 4096);
+        *pa = PT_PA + ((uint64_t)i << 12);
+        return pt_pool[i];
+    }
+    return NULL;
+}
+void rt_pt_free(struct cpu *c, uint64_t *page) { pt_used[(page - pt_pool[0]) / 512] = false; }
+
+/* --- the host's TLB -------------------------------------------------------------------------------------------- */
+#define TLB_MAX 400000
+static struct {
+    uint64_t host, pa; /* 4 KiB pages */
+    bool write;
+} tlb[TLB_MAX];
+static unsigned tlb_count;
+/* Each host page's place in tlb, by open addressing. */
+#define TLB_HASH (1u << 20)
+static uint32_t tlb_hash[TLB_HASH];
+
+static void tlb_add(uint64_t host, uint64_t pa, bool write) {
+    uint32_t h = (uint32_t)((host >> 12) * 0x9e3779b97f4a7c15u >> 44) & (TLB_HASH - 1);
+    for (; tlb_hash[h]; h = (h + 1) & (TLB_HASH - 1)) {
+        unsigned i = tlb_hash[h] - 1;
+        if (tlb[i].host == host && tlb[i].pa == pa) {
+            tlb[i].write |= write;
+            return;
+        }
+    }
+    if (tlb_count == TLB_MAX)
+        return;
+    tlb[tlb_count].host = host;
+    tlb[tlb_count].pa = pa;
+    tlb[tlb_count].write = write;
+    tlb_hash[h] = ++tlb_count;
+}
+
+void rt_flush_all(struct cpu *c) {
+    tlb_count = 0;
+    memset(tlb_hash, 0, sizeof(tlb_hash));
+}
+
+static void tlb_rebuild(void) {
+    static typeof(tlb[0]) copy[TLB_MAX];
+    unsigned n = tlb_count;
+    memcpy(copy, tlb, n * sizeof(copy[0]));
+    rt_flush_all(cpu);
+    for (unsigned i = 0; i < n; i++) {
+        if (copy[i].host)
+            tlb_add(copy[i].host, copy[i].pa, copy[i].write);
+    }
+}
+
+void rt_flush_page(struct cpu *c, uint64_t host) {
+    /* A host that has a 2 MiB entry drops all of it; one that split it may drop 4 KiB only: the weaker is modelled when
+     * the tables hold 4 KiB pages now. */
+    uint64_t slot = host >> 39, e = pml4[slot];
+    bool huge = true;
+    if (e & 1 && (e = rt_pt_at(c, E_PA(e))[host >> 30 & 511]) & 1) {
+        e = rt_pt_at(c, E_PA(e))[host >> 21 & 511];
+        huge = !(e & 1) || e & 0x80;
+    }
+    for (unsigned i = 0; i < tlb_count; i++) {
+        if (tlb[i].host >> 12 == host >> 12 || (huge && tlb[i].host >> 21 == host >> 21))
+            tlb[i].host = 0;
+    }
+    tlb_rebuild();
+}
+
+static void tlb_load(void) {
+    for (unsigned s = 1; s < 256; s++) {
+        if (!(pml4[s] & 1))
+            continue;
+        uint64_t *pdpt = rt_pt_at(cpu, E_PA(pml4[s]));
+        for (unsigned i = 0; i < 512; i++) {
+            uint64_t *pd = pdpt[i] & 1 ? rt_pt_at(cpu, E_PA(pdpt[i])) : NULL;
+            for (unsigned j = 0; pd && j < 512; j++) {
+                uint64_t at = (uint64_t)s << 39 | (uint64_t)i << 30 | (uint64_t)j << 21;
+                uint64_t *pt = pd[j] & 1 && !(pd[j] & 0x80) ? rt_pt_at(cpu, E_PA(pd[j])) : NULL;
+                for (unsigned k = 0; pd[j] & 1 && k < 512; k++) {
+                    uint64_t e = pt ? pt[k] : pd[j] + ((uint64_t)k << 12);
+                    if (e & 1)
+                        tlb_add(at | (uint64_t)k << 12, E_PA(e & 0xfffffffffffff), e & 2);
+                }
+            }
+        }
+    }
+}
+
+/* --- the fake guest ------------------------------------------------------------------------------------------------ */
+static uint64_t region_base(unsigned r, bool hi) {
+    static const uint64_t base[REGIONS] = {0, UINT64_C(0xaa) << 39, UINT64_C(0x1ff) << 39};
+    return (hi ? UINT64_C(0xffff000000000000) : 0) | base[r];
+}
+static uint64_t va_of(unsigned s, unsigned r, unsigned c, unsigned page) {
+    return region_base(r, s == SPACES - 1) + (510ull << 30) + ((uint64_t)c << 21) + ((uint64_t)page << 12);
+}
+
+static void fake_walk(struct cpu *c, uint64_t va, enum mmu_access access, unsigned reg, struct walk *w) {
+    bool hi = va >> 55 & 1;
+    unsigned s = hi ? SPACES - 1 : current_space;
+    uint64_t base, untagged = hi ? va | UINT64_C(0xff) << 56 : va << 8 >> 8;
+    w->fault = 1;
+    for (unsigned r = 0; r < REGIONS; r++) {
+        base = region_base(r, hi) + (510ull << 30);
+        if (untagged < base || untagged - base >= CHUNKS << 21)
+            continue;
+        struct chunk *ch = &space[s][r][(untagged - base) >> 21];
+        unsigned index = untagged >> 12 & 511;
+        uint64_t e = ch->block ? ch->block : ch->table[index];
+        if (!(e & E_VALID) || (e & E_KERNEL && reg == 0))
+            return;
+        w->read = w->exec = true;
+        w->write = e & E_WRITE;
+        w->device = e & E_DEVICE;
+        w->global = hi || e & E_GLOBAL;
+        w->pa = GPA(E_PA(e) + (ch->block ? untagged & 0x1fffff : untagged & 0xfff));
+        w->page_shift = ch->block ? 21 : 12;
+        w->table = ch->block ? NULL : ch->table;
+        w->index = (uint16_t)index;
+        if (access != MMU_WRITE || w->write)
+            w->fault = 0;
+        return;
+    }
+}
+static uint32_t fake_mode(const struct cpu *c) { return regime; }
+static struct mmu_space fake_space(struct cpu *c, bool hi, unsigned r) {
+    return (struct mmu_space){hi ? 99 : current_space + 1, hi ? 0 : current_space + 1};
+}
+static bool fake_is_hi(uint64_t va) { return va >> 55 & 1; }
+static _Noreturn void fake_abort(struct cpu *c, uint64_t va, enum mmu_access access, const struct walk *w, unsigned flags) {
+    longjmp(aborted, 1);
+}
+static _Noreturn void fake_align(struct cpu *c, uint64_t va, enum mmu_access access) { longjmp(aborted, 1); }
+static _Noreturn void fake_external(struct cpu *c, uint64_t va, enum mmu_access access, struct gpa pa) { longjmp(aborted, 1); }
+static void fake_init(struct cpu *c) {}
+static void fake_dump(struct cpu *c) {}
+const struct guest_ops a64_guest = {.name = "fake",
+                                    .cpu_size = sizeof(struct cpu) + 64,
+                                    .pc_offset = sizeof(struct cpu),
+                                    .init = fake_init,
+                                    .mode = fake_mode,
+                                    .walk = fake_walk,
+                                    .space = fake_space,
+                                    .is_hi = fake_is_hi,
+                                    .mem_abort = fake_abort,
+                                    .align_fault = fake_align,
+                                    .external_abort = fake_external,
+                                    .dump = fake_dump};
+
+/* --- checks -------------------------------------------------------------------------------------------------------------- */
+static bool has_code(uint64_t pa) { return *code_bits_at(engine_of(cpu), pa); }
+
+static void check_entry(struct view *v, unsigned h, uint64_t host, uint64_t pa, bool write) {
+    const uint64_t *delta = (const uint64_t *)(v + 1);
+    uint64_t va = host - delta[h];
+    struct walk w = {.fault = 0};
+    fake_walk(cpu, va, write ? MMU_WRITE : MMU_READ, v->regime, &w);
+    if (w.fault)
+        fail(write ? "the guest does not allow that write" : "the guest does not map that", va);
+    if (w.device || E_PA(w.pa.v) - RAM_GPA + RAM_HOST_PA != pa)
+        fail("not that page", va);
+    if (write && has_code(E_PA(w.pa.v)))
+        fail("code is writable", va);
+}
+
+/* Whatever the host may use now, and a current view can reach, is right. */
+static void check_all(void) {
+    tlb_load();
+    for (unsigned r = 0; r < REGIMES; r++) {
+        struct view *v = cpu->views[r];
+        const uint64_t *delta = (const uint64_t *)(v + 1);
+        if (v == &mmu_of(cpu)->null->view)
+            continue;
+        for (unsigned h = 0; h < 512; h++) {
+            /* The slot that this delta leads the hash's region to: any region of the guest's that hashes here. */
+            for (unsigned g = 0; g < 2 * REGIONS; g++) {
+                uint64_t base = region_base(g % REGIONS, g >= REGIONS);
+                if ((base >> 39) % 512 != h)
+                    continue;
+                uint64_t slot = (base + delta[h]) >> 39;
+                if (slot >= 255)
+                    continue;
+                for (unsigned i = 0; i < tlb_count; i++) {
+                    if (tlb[i].host >> 39 == slot)
+                        check_entry(v, h, tlb[i].host, tlb[i].pa, tlb[i].write);
+                }
+            }
+        }
+    }
+}
+
+static void barrier(void) {
+    mmu_sync(cpu);
+    if (rnd(8) == 0)
+        check_all();
+    else
+        tlb_load();
+}
+
+/* --- the guest's life -------------------------------------------------------------------------------------------------------- */
+static uint64_t data_page(void) { return RAM_GPA + DATA_OFFSET + (rnd((RAM_BYTES - DATA_OFFSET) >> 12) << 12); }
+
+static void invalidate(enum mmu_inval_kind kind, uint64_t va, unsigned s) {
+    mmu_invalidate(cpu, &(struct mmu_inval){.kind = kind, .va = va, .asid = s + 1});
+}
+
+static uint64_t random_flags(unsigned s) {
+    return E_VALID | (rnd(3) ? E_WRITE : 0) | (rnd(16) ? 0 : E_GLOBAL) | (rnd(3) ? 0 : E_KERNEL) | (rnd(40) ? 0 : E_DEVICE);
+}
+
+static void change_page(unsigned s, unsigned r, unsigned c) {
+    struct chunk *ch = &space[s][r][c];
+    unsigned page = (unsigned)rnd(512);
+    if (ch->block)
+        return;
+    uint64_t old = ch->table[page];
+    ch->table[page] = rnd(3) ? data_page() | random_flags(s) : 0;
+    if (old & E_VALID)
+        invalidate(old & E_GLOBAL || rnd(2) ? MMU_INVAL_VA : MMU_INVAL_VA_ASID, va_of(s, r, c, page), s);
+}
+
+static void change_chunk(unsigned s, unsigned r, unsigned c) {
+    struct chunk *ch = &space[s][r][c];
+    uint64_t flags = random_flags(s) & ~(uint64_t)E_GLOBAL, pa = RAM_GPA + DATA_OFFSET + (rnd(14) << 21);
+    switch (rnd(3)) {
+    case 0:
+        ch->block = pa | flags;
+        break;
+    case 1: /* the same by pages, with a hole or two */
+        ch->block = 0;
+        for (unsigned i = 0; i < 512; i++)
+            ch->table[i] = (pa + ((uint64_t)i << 12)) | flags;
+        while (rnd(3))
+            ch->table[rnd(512)] &= ~(uint64_t)(rnd(2) ? E_VALID : E_WRITE);
+        break;
+    default:
+        ch->block = 0;
+        for (unsigned i = 0; i < 512; i++)
+            ch->table[i] = rnd(2) ? 0 : data_page() | random_flags(s);
+        break;
+    }
+    invalidate(MMU_INVAL_ALL, 0, 0);
+}
+
+static void fork_space(unsigned s) {
+    for (unsigned r = 0; r < REGIONS; r++) {
+        for (unsigned c = 0; c < CHUNKS; c++) {
+            space[s][r][c].block &= ~(uint64_t)E_WRITE;
+            for (unsigned i = 0; i < 512; i++)
+                space[s][r][c].table[i] &= ~(uint64_t)E_WRITE;
+        }
+    }
+    invalidate(s == SPACES - 1 ? MMU_INVAL_ALL : MMU_INVAL_ASID, 0, s);
+    /* global pages of a lower half */
+    if (s != SPACES - 1)
+        invalidate(MMU_INVAL_ALL, 0, 0);
+}
+
+static void access_page(void) {
+    bool hi = !rnd(3), write = rnd(2), tag = !rnd(10);
+    unsigned s = hi ? SPACES - 1 : current_space, r = (unsigned)rnd(REGIONS), c = (unsigned)rnd(CHUNKS);
+    uint64_t va = va_of(s, r, c, (unsigned)rnd(512)) + rnd(512) * 8;
+    struct walk w = {.fault = 0};
+    if (tag)
+        va ^= UINT64_C(0x5a) << 56;
+    fake_walk(cpu, va, write ? MMU_WRITE : MMU_READ, regime, &w);
+    if (setjmp(aborted)) {
+        if (!w.fault && pa_is_ram(cpu, w.pa.v))
+            fail("an abort for nothing", va);
+        return;
+    }
+    uint64_t value = rng;
+    if (write) {
+        mmu_slow_st(cpu, va, value, MMU_DESC(3, regime, 0), NULL);
+    } else {
+        value = mmu_slow_ld(cpu, va, MMU_DESC(3, regime, 0), NULL);
+    }
+    if (w.fault)
+        fail("no abort", va);
+    uint64_t there;
+    memcpy(&there, ram + (w.pa.v - RAM_GPA), 8);
+    if (there != value)
+        fail("wrong data", va);
+}
+
+static void access_some(void) {
+    for (unsigned i = 0; i < 20; i++)
+        access_page();
+}
+
+static void one_step(void) {
+    unsigned s = rnd(3) ? current_space : rnd(3) ? (unsigned)rnd(SPACES - 1) : SPACES - 1;
+    unsigned r = (unsigned)rnd(REGIONS), c = (unsigned)rnd(CHUNKS);
+    uint64_t pa;
+    switch (rnd(16)) {
+    case 0: case 1: case 2: case 3:
+        for (uint64_t n = rnd(12); n; n--)
+            change_page(s, r, c);
+        barrier();
+        break;
+    case 4:
+        change_chunk(s, r, c);
+        barrier();
+        break;
+    case 5:
+        if (!rnd(4))
+            fork_space(s);
+        barrier();
+        break;
+    case 6: case 7:
+        current_space = (unsigned)rnd(SPACES - 1);
+        mmu_context_changed(cpu);
+        break;
+    case 8:
+        regime = (unsigned)rnd(2);
+        mmu_context_changed(cpu);
+        break;
+    case 9: case 10:
+        pa = data_page();
+        mmu_protect_code(cpu, GPA(pa));
+        if (mmu_of(cpu)->sync_wanted)
+            mmu_sync(cpu);
+        break;
+    case 11: /* its blocks are gone */
+        pa = data_page();
+        *code_bits_at(engine_of(cpu), pa) = 0;
+        break;
+    default:
+        access_some();
+        break;
+    }
+    if (!rnd(16))
+        check_all();
+}
+
+/* What engine_main() does, as far as memory needs it. */
+static void machine_make(void) {
+    ram = aligned_alloc(2 << 20, RAM_BYTES);
+    memset(ram, 0, RAM_BYTES);
+    boot = (struct abi_boot){.vcpu_count = 1, .mmu = ABI_MMU_WINDOW, .ram_gpa = RAM_GPA, .ram_size = RAM_BYTES,
+                             .ram_va = (uintptr_t)ram, .ram_pa = RAM_HOST_PA, .code_size = 1 << 20};
+    cpu = aligned_alloc(4096, ABI_CPU_BYTES);
+    memset(cpu, 0, ABI_CPU_BYTES);
+    static struct engine engine;
+    static struct abi_shared shared;
+    static struct engine_shared engine_shared;
+    boot.vcpu_va[0] = (uintptr_t)cpu;
+    cpu->boot = &boot;
+    cpu->shared = &shared;
+    cpu->guest = &a64_guest;
+    cpu->engine = &engine;
+    engine.cpu = cpu;
+    engine.guest = cpu->guest;
+    engine.ops = mmu_strategies[ABI_MMU_WINDOW];
+    engine.shared = &engine_shared;
+    engine.heap.size = 32 << 20;
+    engine.heap.base = calloc(1, engine.heap.size);
+    engine.code_bits = calloc(1, RAM_BYTES >> 12);
+    boot.code_va[0] = (uintptr_t)aligned_alloc(4096, boot.code_size);
+    engine.cg = calloc(1, codegen_size());
+    cache_init(cpu);
+    mmu_init(cpu);
+    mmu_context_changed(cpu);
+}
+
+int main(int argc, char **argv) {
+    uint64_t steps = argc > 2 ? strtoull(argv[2], NULL, 0) : 20000;
+    rng = argc > 1 ? strtoull(argv[1], NULL, 0) * 2 + 1 : 12345;
+    machine_make();
+    uint8_t *table = ram;
+    for (unsigned s = 0; s < SPACES; s++) {
+        for (unsigned r = 0; r < REGIONS; r++) {
+            for (unsigned c = 0; c < CHUNKS; c++, table += 4096)
+                space[s][r][c].table = (uint64_t *)table;
+        }
+    }
+    for (unsigned i = 0; i < 2 * SPACES * REGIONS * CHUNKS; i++)
+        change_chunk(i % SPACES, i / SPACES % REGIONS, i / SPACES / REGIONS % CHUNKS);
+    for (step = 0; step < steps; step++)
+        one_step();
+    printf("ok: %llu fills, %llu huge, %llu page flushes wanted by %lu steps\n", (unsigned long long)STAT(cpu, fills),
+           (unsigned long long)STAT(cpu, fills_huge), (unsigned long long)STAT(cpu, tlbi_va), step);
+    return 0;
+}
