@@ -115,6 +115,7 @@ enum abi_log {
     ABI_LOG_INT = 1u << 5,   /* guest exceptions and interrupts */
     ABI_LOG_MMU = 1u << 6,   /* host faults, fills, flushes */
     ABI_LOG_EXEC = 1u << 7,  /* every block entered from the dispatcher (disables chaining) */
+    ABI_LOG_PERF = 1u << 8,  /* ABI_CALL_PERFMAP for each block */
 };
 
 /* Counters that `--stats` writes; each vCPU counts its own. Keep the list and the names in abi_stats.def. */

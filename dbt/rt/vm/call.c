@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* call.c: from the engine in the VM to the monitor. */
+#include "graft/rt.h"
+#include "graft/vm.h"
+
+/* The image's ABI_VERSION as an absolute symbol, for the table in start.S. */
+__asm__(".globl vm_abi_version\n"
+        ".set vm_abi_version, " "1" "\n");
+_Static_assert(ABI_VERSION == 1, "change it in the line above, too");
+
+void rt_call(struct cpu *cpu, enum abi_call call) {
+    cpu->abi.call = call;
+    __asm__ volatile("outb %%al, %w0" : : "d"(RT_PORT_CALL), "a"(0) : "memory");
+}
+
+void rt_doorbell(struct cpu *cpu, unsigned n) {
+    STAT(cpu, doorbells)++;
+    /* 4 bytes: the monitor's ioeventfds match that length. */
+    __asm__ volatile("movl %0, (%1)" : : "r"(n), "r"(ABI_VA_DOORBELL + 8 * (uint64_t)n) : "memory");
+}
+
+void rt_set_view(struct view *v) {
+    __asm__ volatile("wrgsbase %0" : : "r"(v) : "memory");
+}

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Graft Authors
+# graft_engine_elf: the engine as a freestanding image for the VM, from ${GRAFT_ENGINE_SOURCES} and the VM runtime. It never
+# has sanitizers, whatever the rest has. Sets GRAFT_ENGINE_ELF.
+set(vm_dir ${CMAKE_SOURCE_DIR}/dbt/rt/vm)
+add_executable(graft_engine_elf ${GRAFT_ENGINE_SOURCES} ${vm_dir}/start.S ${vm_dir}/trap.S ${vm_dir}/trap.c
+  ${vm_dir}/paging.c ${vm_dir}/call.c ${vm_dir}/string.c ${vm_dir}/probe.c)
+set_target_properties(graft_engine_elf PROPERTIES OUTPUT_NAME graft-engine.elf
+  RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR} LINK_DEPENDS ${vm_dir}/engine.lds)
+target_include_directories(graft_engine_elf PRIVATE ${GRAFT_GENERATED_DIR})
+add_dependencies(graft_engine_elf graft_generated)
+target_compile_options(graft_engine_elf PRIVATE -fno-sanitize=all -g $<$<NOT:$<CONFIG:Debug>>:-O2> -ffreestanding -fno-pic
+  -fno-pie -mcmodel=small -mno-red-zone -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables
+  -fno-tree-loop-distribute-patterns -U_FORTIFY_SOURCE)
+# Undefined symbols fail the link: the engine has no library to take them from.
+target_link_options(graft_engine_elf PRIVATE -fno-sanitize=all -nostdlib -static -no-pie -Wl,-T,${vm_dir}/engine.lds
+  -Wl,--no-undefined -Wl,--build-id=none -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments)
+set(GRAFT_ENGINE_ELF ${CMAKE_BINARY_DIR}/graft-engine.elf)

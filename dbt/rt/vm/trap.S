@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * trap.S: exceptions of the host vCPU. All but #BP arrive in ring 3 on the stack
+ * they interrupted (nothing below RSP is in use: no red zone). The frame holds
+ * every register, SSE included: the C handler may use what it likes, and
+ * translated code finds its pinned registers as they were.
+ *
+ * Leaving is a plain jump, not IRETQ: the interrupted code goes on at another
+ * place, where it expects its registers but not its flags.
+ */
+#include "graft/vm.h"
+
+    .text
+    .globl vm_vectors
+    .balign 16
+vm_vectors:
+    .set n, 0
+    .rept VM_VECTORS
+    .balign 16
+    .if n == VM_VECTOR_BREAKPOINT
+    jmp vm_ring0
+    .else
+    /* Vectors that push an error code by themselves: 8, 10 to 14, 17, 21, 29, 30. */
+    .if !((0x60227d00 >> n) & 1)
+    pushq $0
+    .endif
+    pushq $n
+    jmp trap_common
+    .endif
+    .set n, n + 1
+    .endr
+
+/* Ring 0: RAX = address for INVLPG, or 0 for a CR3 reload. Few and plain instructions: some hosts interpret them. */
+vm_ring0:
+    testq %rax, %rax
+    jz 1f
+    invlpg (%rax)
+    iretq
+1:  movq %cr3, %rax
+    movq %rax, %cr3
+    iretq
+
+/* struct trap_frame of trap.c from RSP up. */
+trap_common:
+    pushq %r15
+    pushq %r14
+    pushq %r13
+    pushq %r12
+    pushq %r11
+    pushq %r10
+    pushq %r9
+    pushq %r8
+    pushq %rdi
+    pushq %rsi
+    pushq %rbp
+    pushq %rbx
+    pushq %rdx
+    pushq %rcx
+    pushq %rax
+    subq $256, %rsp /* the vector registers; RSP is a multiple of 16 again */
+    .irp i, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    movups %xmm\i, 16 * \i(%rsp)
+    .endr
+    cld
+    movq %rsp, %rdi
+    movq %rsp, %rsi
+    orq $(VM_STACK_BYTES - 1), %rsi
+    movq 1 - VM_STACK_CPU(%rsi), %rsi
+    call trap_handle
+    .irp i, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    movups 16 * \i(%rsp), %xmm\i
+    .endr
+    addq $256, %rsp
+    popq %rax
+    popq %rcx
+    popq %rdx
+    popq %rbx
+    popq %rbp
+    popq %rsi
+    popq %rdi
+    popq %r8
+    popq %r9
+    popq %r10
+    popq %r11
+    popq %r12
+    popq %r13
+    popq %r14
+    popq %r15
+    movq 40(%rsp), %rsp /* past vector, error code, RIP, CS, RFLAGS: the RSP that trap_handle() made */
+    ret
+
+    .section .note.GNU-stack, "", @progbits

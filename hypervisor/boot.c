@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* boot.c: reads the files that a machine starts with and puts them into its memory. */
+#include "hypervisor/boot.h"
+#include "hypervisor/fdt.h"
+#include "hypervisor/loader.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+struct boot_files {
+    struct file kernel, initrd, dtb;
+};
+
+static struct fdt_params params(const struct options *o) {
+    struct fdt_params p = {.ram_gpa = BOARD_RAM, .ram_size = o->memory, .cpus = o->smp, .gic = o->gic, .bootargs = o->append};
+    p.cpu_compatible = o->cpu == ABI_CPU_CORTEX_A72 ? "arm,cortex-a72" : "arm,armv8";
+    if (getrandom(p.seed, sizeof(p.seed), 0) != sizeof(p.seed))
+        memset(p.seed, 0, sizeof(p.seed));
+    return p;
+}
+
+/* make_dtb(): ours, or the user's; malloc'ed. */
+static void *make_dtb(const struct options *o, const struct file *user, const struct fdt_params *p, size_t *size, char err[ERR_BYTES]) {
+    char why[FDT_ERR_BYTES];
+    void *blob = o->dtb ? fdt_patch(user->data, user->len, p, size, why) : fdt_make(p, size, why);
+    if (!blob)
+        snprintf(err, ERR_BYTES, "%.100s%s%.120s", o->dtb ? o->dtb : "", o->dtb ? ": " : "", why);
+    return blob;
+}
+
+static bool place(struct machine *m, struct boot_files *f, struct loader_target *t, char err[ERR_BYTES]) {
+    const struct options *o = m->options;
+    struct fdt_params p = params(o);
+    struct loader_place at = {.initrd_size = f->initrd.len};
+    char why[LOADER_ERR_BYTES];
+    /* The tree's size depends little on what it says: make it once to know the size, and again when that is settled. */
+    p.initrd_end = f->initrd.len;
+    void *blob = make_dtb(o, &f->dtb, &p, &at.dtb_size, err);
+    free(blob);
+    if (!blob)
+        return false;
+    if (loader_place(t, &at, why)) {
+        snprintf(err, ERR_BYTES, "%s", why);
+        return false;
+    }
+    p.initrd = at.initrd;
+    p.initrd_end = at.initrd + at.initrd_size;
+    size_t size = 0;
+    blob = make_dtb(o, &f->dtb, &p, &size, err);
+    if (!blob || size > at.dtb_size) {
+        if (blob)
+            snprintf(err, ERR_BYTES, "the device tree has grown");
+        free(blob);
+        return false;
+    }
+    if (f->initrd.len)
+        memcpy(m->ram + (at.initrd - BOARD_RAM), f->initrd.data, f->initrd.len);
+    memcpy(m->ram + (at.dtb - BOARD_RAM), blob, size);
+    free(blob);
+    m->boot->entry_pc = t->entry;
+    m->boot->entry_args[0] = at.dtb;
+    return true;
+}
+
+static bool load(struct machine *m, struct boot_files *f, char err[ERR_BYTES]) {
+    const struct options *o = m->options;
+    struct loader_target t = {.ram = m->ram, .ram_gpa = BOARD_RAM, .ram_size = m->ram_size};
+    char why[LOADER_ERR_BYTES];
+    if (!file_read(&f->kernel, o->kernel, m->ram_size, err) || (o->initrd && !file_read(&f->initrd, o->initrd, m->ram_size, err)) ||
+        (o->dtb && !file_read(&f->dtb, o->dtb, m->ram_size, err)))
+        return false;
+    if (loader_load(f->kernel.data, f->kernel.len, &t, why)) {
+        snprintf(err, ERR_BYTES, "%.120s: %.120s", o->kernel, why);
+        return false;
+    }
+    return place(m, f, &t, err);
+}
+
+bool boot_load(struct machine *m, char err[ERR_BYTES]) {
+    struct boot_files f = {0};
+    bool ok = load(m, &f, err);
+    file_free(&f.kernel);
+    file_free(&f.initrd);
+    file_free(&f.dtb);
+    return ok;
+}
+
+bool boot_dump_dtb(const struct options *o, char err[ERR_BYTES]) {
+    struct fdt_params p = params(o);
+    size_t size = 0;
+    void *blob = make_dtb(o, NULL, &p, &size, err);
+    bool ok = blob && file_write(o->dump_dtb, blob, size, err);
+    free(blob);
+    return ok;
+}

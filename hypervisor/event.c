@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * event.c: the event loop of the main thread: file descriptors, timers, the
+ * engine's doorbells and timer deadlines, signals, and the end of the machine.
+ */
+#include "hypervisor/monitor.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STOP_NS 2000000000ull /* a vCPU that has not stopped by then is made to */
+
+struct event_fd {
+    struct events *events;
+    int fd;
+    event_fn *fn;
+    void *arg;
+    bool dead;
+    struct event_fd *next; /* in the list of all, or of the dead */
+};
+
+struct event_timer {
+    struct events *events;
+    void (*fn)(void *arg);
+    void *arg;
+    uint64_t at; /* 0: not set */
+    struct event_timer *next;
+};
+
+enum bell { BELL_VIRTIO, BELL_TIMER, BELL_POSTED, BELL_WAKE, BELLS };
+struct events {
+    struct machine *machine;
+    int epoll;
+    int bell[BELLS];     /* eventfds: the doorbells by kind, and events_wake() */
+    int timer_fd;        /* of event_timers */
+    int guest_timer_fd;  /* of the engine's deadlines */
+    int signal_fd;
+    uint64_t guest_armed; /* TSC value that guest_timer_fd is set to, ~0 if it is not */
+    uint64_t stop_at;     /* monotonic ns, 0 while running */
+    struct event_fd *dead;
+    struct event_timer *timers;
+    struct event_fd *fds;
+};
+
+uint64_t event_now_ns(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static void set_timer_fd(int fd, uint64_t at_ns) {
+    struct itimerspec ts = {.it_value = {.tv_sec = (time_t)(at_ns / 1000000000), .tv_nsec = (long)(at_ns % 1000000000)}};
+    timerfd_settime(fd, TFD_TIMER_ABSTIME, &ts, NULL);
+}
+
+static void drain_fd(int fd) {
+    uint64_t count;
+    while (read(fd, &count, sizeof(count)) < 0 && errno == EINTR)
+        continue;
+}
+
+/* --- for devices ------------------------------------------------------------------------------------------------ */
+struct event_fd *event_add_fd(struct machine *m, int fd, uint32_t events, event_fn *fn, void *arg) {
+    struct events *ev = m->events;
+    struct event_fd *e = calloc(1, sizeof(*e));
+    struct epoll_event ee = {.events = events, .data.ptr = e};
+    if (!e)
+        return NULL;
+    *e = (struct event_fd){.events = ev, .fd = fd, .fn = fn, .arg = arg, .next = ev->fds};
+    if (epoll_ctl(ev->epoll, EPOLL_CTL_ADD, fd, &ee)) {
+        free(e);
+        return NULL;
+    }
+    ev->fds = e;
+    return e;
+}
+
+void event_mod_fd(struct event_fd *e, uint32_t events) {
+    struct epoll_event ee = {.events = events, .data.ptr = e};
+    epoll_ctl(e->events->epoll, EPOLL_CTL_MOD, e->fd, &ee);
+}
+
+/* Freed by the loop: it may be holding an event for it. */
+void event_del_fd(struct event_fd *e) {
+    struct events *ev = e->events;
+    struct event_fd **p = &ev->fds;
+    epoll_ctl(ev->epoll, EPOLL_CTL_DEL, e->fd, NULL);
+    while (*p != e)
+        p = &(*p)->next;
+    *p = e->next;
+    e->dead = true;
+    e->next = ev->dead;
+    ev->dead = e;
+}
+
+static void free_dead(struct events *ev) {
+    while (ev->dead) {
+        struct event_fd *e = ev->dead;
+        ev->dead = e->next;
+        free(e);
+    }
+}
+
+static void rearm(struct events *ev) {
+    uint64_t first = 0;
+    for (struct event_timer *t = ev->timers; t; t = t->next) {
+        if (t->at && (!first || t->at < first))
+            first = t->at;
+    }
+    set_timer_fd(ev->timer_fd, first);
+}
+
+struct event_timer *event_add_timer(struct machine *m, void (*fn)(void *arg), void *arg) {
+    struct event_timer *t = calloc(1, sizeof(*t));
+    if (!t)
+        return NULL;
+    *t = (struct event_timer){.events = m->events, .fn = fn, .arg = arg, .next = m->events->timers};
+    m->events->timers = t;
+    return t;
+}
+
+void event_set_timer(struct event_timer *t, uint64_t monotonic_ns) {
+    t->at = monotonic_ns;
+    rearm(t->events);
+}
+
+void event_del_timer(struct event_timer *t) {
+    struct event_timer **p = &t->events->timers;
+    while (*p != t)
+        p = &(*p)->next;
+    *p = t->next;
+    rearm(t->events);
+    free(t);
+}
+
+/* A callback may add, set and delete timers: look for one due timer at a time. */
+static void run_timers(struct events *ev) {
+    uint64_t now = event_now_ns();
+    for (struct event_timer *t = ev->timers; t;) {
+        if (t->at && t->at <= now) {
+            t->at = 0;
+            t->fn(t->arg);
+            t = ev->timers;
+        } else {
+            t = t->next;
+        }
+    }
+    rearm(ev);
+}
+
+/* --- the engine's timers ------------------------------------------------------------------------------------------ */
+/* Sets ABI_PEND_TIMER where a deadline has passed and the timer to the earliest of the others. The engine rings when
+ * its deadline moves to an earlier time, and again after each ABI_PEND_TIMER. */
+static void guest_timers(struct machine *m) {
+    struct events *ev = m->events;
+    uint64_t now = run_tsc(), first = ~UINT64_C(0);
+    for (unsigned i = 0; i < m->vcpu_count; i++) {
+        struct abi_vcpu *abi = m->vcpu[i].abi;
+        uint64_t deadline = atomic_load(&abi->timer_deadline);
+        if (deadline > now)
+            first = deadline < first ? deadline : first;
+        else if (!(atomic_load(&abi->pending) & ABI_PEND_TIMER))
+            machine_pend(m, i, ABI_PEND_TIMER);
+    }
+    if (first == ev->guest_armed)
+        return;
+    ev->guest_armed = first;
+    double ns = first == ~UINT64_C(0) ? 1e18 : (double)(first - now) * 1e9 / (double)m->tsc_hz;
+    set_timer_fd(ev->guest_timer_fd, ns < 1e17 ? event_now_ns() + (uint64_t)ns : 0);
+}
+
+/* --- doorbells ------------------------------------------------------------------------------------------------------ */
+static enum bell bell_of(unsigned n) {
+    return n == ABI_DB_TIMER ? BELL_TIMER : n == ABI_DB_POSTED ? BELL_POSTED : BELL_VIRTIO;
+}
+
+static void ring(struct machine *m, enum bell bell) {
+    uint64_t one = 1;
+    while (write(m->events->bell[bell], &one, sizeof(one)) < 0 && errno == EINTR)
+        continue;
+}
+
+int events_doorbell_fd(struct machine *m, unsigned n) {
+    return m->events->bell[bell_of(n)];
+}
+
+void events_doorbell(struct machine *m, unsigned n) {
+    ring(m, bell_of(n));
+}
+
+void events_wake(struct machine *m) {
+    ring(m, BELL_WAKE);
+}
+
+static void on_bell(void *arg, uint32_t events) {
+    int *bell = arg;
+    drain_fd(*bell);
+}
+
+static void on_virtio(void *arg, uint32_t events) {
+    struct machine *m = arg;
+    drain_fd(m->events->bell[BELL_VIRTIO]);
+    machine_drain_posted(m);
+    machine_notify(m);
+}
+
+static void on_posted(void *arg, uint32_t events) {
+    struct machine *m = arg;
+    drain_fd(m->events->bell[BELL_POSTED]);
+    machine_drain_posted(m);
+}
+
+static void on_timer_bell(void *arg, uint32_t events) {
+    struct machine *m = arg;
+    drain_fd(m->events->bell[BELL_TIMER]);
+    guest_timers(m);
+}
+
+static void on_guest_timer(void *arg, uint32_t events) {
+    struct machine *m = arg;
+    drain_fd(m->events->guest_timer_fd);
+    m->events->guest_armed = ~UINT64_C(0);
+    guest_timers(m);
+}
+
+static void on_timer(void *arg, uint32_t events) {
+    struct machine *m = arg;
+    drain_fd(m->events->timer_fd);
+    run_timers(m->events);
+}
+
+static void on_signal(void *arg, uint32_t events) {
+    struct machine *m = arg;
+    struct signalfd_siginfo info;
+    if (read(m->events->signal_fd, &info, sizeof(info)) != sizeof(info))
+        return;
+    if (info.ssi_signo == SIGCONT)
+        chardev_raw(); /* a shell may have changed the terminal meanwhile */
+    else
+        machine_stop(m, MACHINE_STOPPED);
+}
+
+/* --- the loop --------------------------------------------------------------------------------------------------------- */
+static bool add_own(struct machine *m, int fd, event_fn *fn, void *arg) {
+    return fd >= 0 && event_add_fd(m, fd, EPOLLIN, fn, arg);
+}
+
+static bool open_all(struct machine *m, struct events *ev) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGQUIT);
+    sigaddset(&signals, SIGCONT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    ev->epoll = epoll_create1(EPOLL_CLOEXEC);
+    for (unsigned i = 0; i < BELLS; i++)
+        ev->bell[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ev->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    ev->guest_timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    ev->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    return ev->epoll >= 0 && add_own(m, ev->bell[BELL_VIRTIO], on_virtio, m) && add_own(m, ev->bell[BELL_TIMER], on_timer_bell, m) &&
+           add_own(m, ev->bell[BELL_POSTED], on_posted, m) && add_own(m, ev->bell[BELL_WAKE], on_bell, &ev->bell[BELL_WAKE]) &&
+           add_own(m, ev->timer_fd, on_timer, m) && add_own(m, ev->guest_timer_fd, on_guest_timer, m) &&
+           add_own(m, ev->signal_fd, on_signal, m);
+}
+
+struct events *events_create(struct machine *m) {
+    struct events *ev = calloc(1, sizeof(*ev));
+    if (!ev)
+        return NULL;
+    *ev = (struct events){.machine = m, .epoll = -1, .bell = {-1, -1, -1, -1}, .timer_fd = -1, .guest_timer_fd = -1,
+                          .signal_fd = -1, .guest_armed = ~UINT64_C(0)};
+    m->events = ev;
+    if (open_all(m, ev))
+        return ev;
+    events_destroy(ev);
+    m->events = NULL;
+    return NULL;
+}
+
+void events_destroy(struct events *ev) {
+    while (ev->fds)
+        event_del_fd(ev->fds);
+    free_dead(ev);
+    while (ev->timers)
+        event_del_timer(ev->timers);
+    int fds[] = {ev->bell[0], ev->bell[1], ev->bell[2], ev->bell[3], ev->timer_fd, ev->guest_timer_fd, ev->signal_fd, ev->epoll};
+    for (unsigned i = 0; i < ARRAY_LEN(fds); i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+    }
+    free(ev);
+}
+
+/* finished(): has every vCPU's thread ended? Makes those leave that do not by themselves. */
+static bool finished(struct machine *m) {
+    struct events *ev = m->events;
+    bool all = true;
+    if (m->state == MACHINE_RUNNING)
+        return false;
+    for (unsigned i = 0; i < m->vcpu_count; i++)
+        all = all && (m->vcpu[i].done || !m->vcpu[i].started);
+    if (all)
+        return true;
+    uint64_t now = event_now_ns();
+    if (!ev->stop_at)
+        ev->stop_at = now + STOP_NS;
+    if (now < ev->stop_at)
+        return false;
+    m->force = true;
+    for (unsigned i = 0; i < m->vcpu_count; i++) {
+        run_wake(m->vcpu[i].abi);
+        if (m->vcpu[i].started && !m->vcpu[i].done)
+            pthread_kill(m->vcpu[i].thread, SIGUSR1);
+    }
+    return false;
+}
+
+void events_loop(struct machine *m) {
+    struct events *ev = m->events;
+    struct epoll_event ready[16];
+    while (!finished(m)) {
+        int n = epoll_wait(ev->epoll, ready, ARRAY_LEN(ready), m->state == MACHINE_RUNNING ? -1 : 100);
+        machine_lock(m);
+        for (int i = 0; i < n; i++) {
+            struct event_fd *e = ready[i].data.ptr;
+            if (!e->dead)
+                e->fn(e->arg, ready[i].events);
+        }
+        free_dead(ev);
+        machine_unlock(m);
+    }
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * layout.c: where things lie in the engine's memory (the arena), which is one
+ * piece below 2 GiB so that emitted code reaches all of it with 32-bit offsets.
+ */
+#include "graft/vm.h"
+#include "hypervisor/monitor.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#define MIB (UINT64_C(1) << 20)
+#define HUGE (2 * MIB)
+#define SHARED_HEAP_BYTES (4 * MIB)
+#define VCPU_HEAP_BYTES (64 * MIB)
+#define CODE_BYTES (96 * MIB)
+#define PT_SLICE_BYTES (32 * MIB) /* for each vCPU */
+
+static uint64_t take(struct layout *l, uint64_t bytes, uint64_t align) {
+    uint64_t at = ALIGN_UP(l->total, align);
+    l->total = at + ALIGN_UP(bytes, PAGE_SIZE);
+    return at;
+}
+
+void layout_make(struct layout *l, bool in_vm, uint64_t image_size, unsigned vcpus, uint64_t ram_size) {
+    *l = (struct layout){.heap_size = SHARED_HEAP_BYTES, .vcpu_heap_size = VCPU_HEAP_BYTES, .code_size = CODE_BYTES};
+    if (in_vm) {
+        l->image = take(l, image_size, PAGE_SIZE);
+        l->image_size = image_size;
+        l->system = take(l, VM_SYSTEM_BYTES, PAGE_SIZE);
+        l->system_size = VM_SYSTEM_BYTES;
+    }
+    l->boot = take(l, sizeof(struct abi_boot), PAGE_SIZE);
+    l->shared = take(l, sizeof(struct abi_shared), PAGE_SIZE);
+    for (unsigned i = 0; i < vcpus; i++) {
+        l->cpu[i] = take(l, ABI_CPU_BYTES, PAGE_SIZE);
+        if (in_vm) {
+            l->stack[i] = take(l, VM_STACK_BYTES, VM_STACK_BYTES);
+            l->fault_stack[i] = take(l, VM_STACK_BYTES, VM_STACK_BYTES);
+        }
+    }
+    l->code_pages = take(l, ram_size >> PAGE_SHIFT, PAGE_SIZE);
+    l->heap = take(l, l->heap_size, HUGE);
+    for (unsigned i = 0; i < vcpus; i++)
+        l->code[i] = take(l, l->code_size, HUGE);
+    for (unsigned i = 0; i < vcpus; i++)
+        l->vcpu_heap[i] = take(l, l->vcpu_heap_size, HUGE);
+    if (in_vm) {
+        l->pt_pool_size = vcpus * PT_SLICE_BYTES;
+        l->pt_pool = take(l, l->pt_pool_size, HUGE);
+    }
+    l->total = ALIGN_UP(l->total, HUGE);
+}
+
+void layout_boot(struct machine *m, uint64_t ram_va) {
+    const struct layout *l = &m->layout;
+    const struct options *o = m->options;
+    uint64_t va = m->arena_va;
+    struct abi_boot *b = m->boot;
+    *b = (struct abi_boot){.magic = ABI_MAGIC, .version = ABI_VERSION, .size = sizeof(*b), .vcpu_count = m->vcpu_count};
+    b->mmu = o->mmu;
+    b->cpu_model = o->cpu;
+    b->gic_version = o->gic;
+    b->log_topics = o->log_topics;
+    b->ram_gpa = BOARD_RAM;
+    b->ram_size = m->ram_size;
+    b->ram_va = ram_va;
+    b->heap_va = va + l->heap;
+    b->heap_size = l->heap_size;
+    b->vcpu_heap_size = l->vcpu_heap_size;
+    b->code_size = l->code_size;
+    b->shared_va = va + l->shared;
+    for (unsigned i = 0; i < m->vcpu_count; i++) {
+        b->vcpu_va[i] = va + l->cpu[i];
+        b->vcpu_heap_va[i] = va + l->vcpu_heap[i];
+        b->code_va[i] = va + l->code[i];
+    }
+    b->rtc_base = (uint64_t)time(NULL);
+    m->shared->code_pages_va = va + l->code_pages;
+}

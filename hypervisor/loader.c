@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* loader.c: recognises what kind of guest program a file is, and loads it as QEMU's virt does. */
+#include "hypervisor/loader.h"
+
+#include <elf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FLAT_OFFSET 0x80000u
+#define KERNEL_OFFSET (2u << 20) /* below it virt has a boot loader: kernels lie above */
+#define INITRD_OFFSET (UINT64_C(128) << 20)
+#define DTB_ALIGN (UINT64_C(2) << 20)
+
+/* Linux' Documentation/arch/arm64/booting.rst */
+struct image_header {
+    uint32_t code0, code1;
+    uint64_t text_offset, image_size, flags, reserved[3];
+    uint32_t magic, pe_offset;
+};
+#define IMAGE_MAGIC 0x644d5241u /* "ARM\x64" */
+#define IMAGE_BIG_ENDIAN 1u
+#define IMAGE_PAGES(flags) ((flags) >> 1 & 3)
+
+/* Linux' drivers/firmware/efi/libstub/zboot-header.S */
+struct zboot_header {
+    uint32_t mz;
+    char zimg[4];
+    uint32_t payload_offset, payload_size, reserved[2];
+    char compression[32];
+};
+
+static int wrong(char err[LOADER_ERR_BYTES], const char *what) {
+    snprintf(err, LOADER_ERR_BYTES, "%s", what);
+    return -1;
+}
+
+/* in_ram(): is [gpa, gpa+len) all RAM? */
+static bool in_ram(const struct loader_target *t, uint64_t gpa, uint64_t len) {
+    return gpa >= t->ram_gpa && gpa - t->ram_gpa <= t->ram_size && len <= t->ram_size - (gpa - t->ram_gpa);
+}
+
+static int put_program(struct loader_target *t, const uint8_t *file, size_t len, uint64_t offset, uint64_t size,
+                       char err[LOADER_ERR_BYTES]) {
+    if (size < len)
+        size = len;
+    if (offset > t->ram_size || size > t->ram_size - offset)
+        return wrong(err, "does not fit into the guest's memory");
+    memcpy(t->ram + offset, file, len);
+    t->entry = t->low = t->ram_gpa + offset;
+    t->high = t->low + size;
+    t->linux_boot = true;
+    return 0;
+}
+
+static int load_image(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
+    struct image_header h;
+    memcpy(&h, file, sizeof(h));
+    if (h.image_size == 0) { /* before Linux 3.17 */
+        h.text_offset = FLAT_OFFSET;
+        h.flags = 0;
+    }
+    if (h.flags & IMAGE_BIG_ENDIAN)
+        return wrong(err, "a big-endian kernel: not supported");
+    if (IMAGE_PAGES(h.flags) > 1)
+        return wrong(err, "a kernel for 16 or 64 KiB pages: only 4 KiB pages are supported");
+    if (h.text_offset > t->ram_size)
+        return wrong(err, "the Image's text_offset is outside the guest's memory");
+    uint64_t offset = h.text_offset < KERNEL_OFFSET && h.image_size ? h.text_offset + KERNEL_OFFSET : h.text_offset;
+    return put_program(t, file, len, offset, h.image_size, err);
+}
+
+static bool is_image(const uint8_t *file, size_t len) {
+    struct image_header h;
+    if (len < sizeof(h))
+        return false;
+    memcpy(&h, file, sizeof(h));
+    return h.magic == IMAGE_MAGIC;
+}
+
+/* --- ELF --------------------------------------------------------------------------------------------------- */
+static int load_segment(const uint8_t *file, size_t len, const Elf64_Phdr *p, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
+    if (p->p_filesz > p->p_memsz || p->p_offset > len || p->p_filesz > len - p->p_offset)
+        return wrong(err, "ELF: a segment is outside the file");
+    if (!in_ram(t, p->p_paddr, p->p_memsz))
+        return wrong(err, "ELF: a segment is outside the guest's memory");
+    uint8_t *to = t->ram + (p->p_paddr - t->ram_gpa);
+    memcpy(to, file + p->p_offset, p->p_filesz);
+    memset(to + p->p_filesz, 0, p->p_memsz - p->p_filesz);
+    if (p->p_paddr < t->low)
+        t->low = p->p_paddr;
+    if (p->p_paddr + p->p_memsz > t->high)
+        t->high = p->p_paddr + p->p_memsz;
+    return 0;
+}
+
+static int load_elf(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
+    Elf64_Ehdr h;
+    Elf64_Phdr p;
+    if (len < sizeof(h))
+        return wrong(err, "ELF: the file is too short");
+    memcpy(&h, file, sizeof(h));
+    if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_ident[EI_DATA] != ELFDATA2LSB || h.e_machine != EM_AARCH64)
+        return wrong(err, "ELF: not a little-endian AArch64 program");
+    if (h.e_phentsize != sizeof(p) || h.e_phoff > len || h.e_phnum > (len - h.e_phoff) / sizeof(p))
+        return wrong(err, "ELF: the program headers are outside the file");
+    t->low = UINT64_MAX;
+    t->high = 0;
+    t->entry = h.e_entry;
+    for (unsigned i = 0; i < h.e_phnum; i++) {
+        memcpy(&p, file + h.e_phoff + i * sizeof(p), sizeof(p));
+        if (p.p_type != PT_LOAD || !p.p_memsz)
+            continue;
+        if (load_segment(file, len, &p, t, err))
+            return -1;
+        /* The entry is a virtual address; the guest starts without an MMU. */
+        if (h.e_entry >= p.p_vaddr && h.e_entry - p.p_vaddr < p.p_filesz)
+            t->entry = h.e_entry - p.p_vaddr + p.p_paddr;
+    }
+    if (!t->high)
+        return wrong(err, "ELF: nothing to load");
+    t->linux_boot = false;
+    return 0;
+}
+
+/* --- packed kernels -------------------------------------------------------------------------------------------- */
+static int load_packed(const char *kind, const char *format, const uint8_t *in, size_t len, struct loader_target *t,
+                       char err[LOADER_ERR_BYTES]) {
+    uint8_t *out;
+    size_t out_len;
+    if (loader_decompress(kind, in, len, t->ram_size, &out, &out_len, err))
+        return -1;
+    int r;
+    if (is_image(out, out_len)) {
+        r = load_image(out, out_len, t, err);
+        t->format = format;
+    } else if (out_len >= SELFMAG && !memcmp(out, ELFMAG, SELFMAG)) {
+        r = load_elf(out, out_len, t, err);
+        t->format = "packed ELF";
+    } else {
+        r = wrong(err, "what is packed in it is neither a Linux Image nor an ELF file");
+    }
+    free(out);
+    return r;
+}
+
+static bool is_zboot(const uint8_t *file, size_t len) {
+    return len >= sizeof(struct zboot_header) && file[0] == 'M' && file[1] == 'Z' && !memcmp(file + 4, "zimg", 4);
+}
+
+static int load_zboot(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
+    struct zboot_header h;
+    memcpy(&h, file, sizeof(h));
+    h.compression[sizeof(h.compression) - 1] = 0;
+    for (char *c = h.compression; *c; c++) {
+        if (*c < ' ' || *c > '~')
+            return wrong(err, "zboot: the name of the compression is not text");
+    }
+    if (h.payload_offset > len || h.payload_size > len - h.payload_offset)
+        return wrong(err, "zboot: the payload is outside the file");
+    return load_packed(h.compression, "EFI zboot Image", file + h.payload_offset, h.payload_size, t, err);
+}
+
+int loader_load(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
+    if (len == 0)
+        return wrong(err, "the file is empty");
+    if (len >= 2 && file[0] == 0x1f && file[1] == 0x8b)
+        return load_packed("gzip", "gzip Image", file, len, t, err);
+    if (is_zboot(file, len))
+        return load_zboot(file, len, t, err);
+    if (len >= SELFMAG && !memcmp(file, ELFMAG, SELFMAG)) {
+        t->format = "ELF";
+        return load_elf(file, len, t, err);
+    }
+    if (is_image(file, len)) {
+        t->format = "Image";
+        return load_image(file, len, t, err);
+    }
+    t->format = "flat binary";
+    return put_program(t, file, len, FLAT_OFFSET, len, err);
+}
+
+/* --- placement --------------------------------------------------------------------------------------------------- */
+int loader_place(const struct loader_target *t, struct loader_place *p, char err[LOADER_ERR_BYTES]) {
+    uint64_t half = t->ram_size / 2;
+    uint64_t at = t->ram_gpa + (half < INITRD_OFFSET ? half : INITRD_OFFSET);
+    if (at < t->high)
+        at = t->high;
+    p->initrd = ALIGN_UP(at, PAGE_SIZE);
+    if (!in_ram(t, p->initrd, p->initrd_size))
+        return wrong(err, "the initial RAM disk does not fit into the guest's memory");
+    p->dtb = ALIGN_UP(p->initrd + p->initrd_size, DTB_ALIGN);
+    if (!t->linux_boot && t->low - t->ram_gpa >= p->dtb_size)
+        p->dtb = t->ram_gpa; /* a bare-metal program finds it at the start of RAM, as on virt */
+    if (!in_ram(t, p->dtb, p->dtb_size))
+        return wrong(err, "the device tree does not fit into the guest's memory");
+    return 0;
+}

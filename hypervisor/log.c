@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* log.c: the log (-d, -D), disassembly for it, and the map file of perf. */
+#include "hypervisor/monitor.h"
+
+#include <capstone/capstone.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static FILE *log_file;
+static FILE *perf_file;
+static pthread_mutex_t log_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static FILE *log_stream(void) {
+    return log_file ? log_file : stderr;
+}
+
+bool log_open(const char *path, char err[ERR_BYTES]) {
+    log_file = fopen(path, "we");
+    if (!log_file) {
+        snprintf(err, ERR_BYTES, "%s: %s", path, strerror(errno));
+        return false;
+    }
+    setvbuf(log_file, NULL, _IOLBF, 0);
+    return true;
+}
+
+void log_text(const char *text, size_t len) {
+    pthread_mutex_lock(&log_mutex);
+    fwrite(text, 1, len, log_stream());
+    if (len && text[len - 1] != '\n')
+        fputc('\n', log_stream());
+    pthread_mutex_unlock(&log_mutex);
+}
+
+void log_printf(const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    pthread_mutex_lock(&log_mutex);
+    vfprintf(log_stream(), fmt, ap);
+    pthread_mutex_unlock(&log_mutex);
+    va_end(ap);
+}
+
+static void print_bytes(const uint8_t *code, size_t len, uint64_t address, bool guest) {
+    uint32_t word;
+    if (guest && len >= 4) {
+        memcpy(&word, code, 4);
+        fprintf(log_stream(), "  %016llx  %08x  ", (unsigned long long)address, word);
+        return;
+    }
+    fprintf(log_stream(), "  %012llx  ", (unsigned long long)address);
+    for (size_t i = 0; i < 10 || i < len; i++) {
+        if (i < len)
+            fprintf(log_stream(), "%02x", code[i]);
+        else
+            fputs("  ", log_stream());
+    }
+    fputs("  ", log_stream());
+}
+
+void log_disassemble(const uint8_t *code, size_t len, uint64_t address, bool guest) {
+    csh handle;
+    cs_insn *insn;
+    if (cs_open(guest ? CS_ARCH_ARM64 : CS_ARCH_X86, guest ? CS_MODE_LITTLE_ENDIAN : CS_MODE_64, &handle) != CS_ERR_OK)
+        return;
+    pthread_mutex_lock(&log_mutex);
+    insn = cs_malloc(handle);
+    while (len) {
+        const uint8_t *at = code;
+        uint64_t pc = address;
+        size_t before = len;
+        if (insn && cs_disasm_iter(handle, &code, &len, &address, insn)) {
+            print_bytes(at, before - len, pc, guest);
+            fprintf(log_stream(), "%s %s\n", insn->mnemonic, insn->op_str);
+            continue;
+        }
+        size_t step = guest && len >= 4 ? 4 : 1;
+        print_bytes(at, step, pc, guest);
+        fputs(guest ? ".inst\n" : ".byte\n", log_stream());
+        code = at + step;
+        len = before - step;
+        address = pc + step;
+    }
+    if (insn)
+        cs_free(insn, 1);
+    pthread_mutex_unlock(&log_mutex);
+    cs_close(&handle);
+}
+
+void log_perf(uint64_t host, uint64_t bytes, uint64_t guest_pc) {
+    pthread_mutex_lock(&log_mutex);
+    if (!perf_file) {
+        char path[64];
+        snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
+        perf_file = fopen(path, "we");
+    }
+    if (perf_file) {
+        fprintf(perf_file, "%llx %llx guest-%llx\n", (unsigned long long)host, (unsigned long long)bytes,
+                (unsigned long long)guest_pc);
+        fflush(perf_file);
+    }
+    pthread_mutex_unlock(&log_mutex);
+}

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* machine.c: the machine: its memory, its devices and what they may ask of it (device.h). */
+#include "hypervisor/boot.h"
+#include "hypervisor/monitor.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* --- services for devices ----------------------------------------------------------------------------------- */
+void machine_lock(struct machine *m) {
+    pthread_mutex_lock(&m->lock);
+}
+
+void machine_unlock(struct machine *m) {
+    if (m->serial)
+        chardev_flush(m->serial, false);
+    if (m->console)
+        chardev_flush(m->console, false);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void machine_pend(struct machine *m, unsigned vcpu, uint32_t bits) {
+    struct abi_vcpu *abi = m->vcpu[vcpu < m->vcpu_count ? vcpu : 0].abi;
+    atomic_fetch_or(&abi->pending, bits);
+    if (atomic_load(&abi->idle))
+        run_wake(abi);
+}
+
+static void pend_irq(struct machine *m, unsigned spi) {
+    machine_pend(m, m->shared->spi_target[spi], ABI_PEND_IRQ);
+}
+
+void machine_set_irq(struct device *d, bool level) {
+    struct machine *m = d->machine;
+    uint32_t bit = 1u << d->spi % 32, old;
+    _Atomic uint32_t *word = &m->shared->spi_level[d->spi / 32];
+    old = level ? atomic_fetch_or(word, bit) : atomic_fetch_and(word, ~bit);
+    if (!(old & bit) == level)
+        pend_irq(m, d->spi);
+}
+
+void machine_virtio_interrupt(struct device *d, uint32_t bits) {
+    atomic_fetch_or(&d->machine->shared->virtio_isr[d->virtio_slot], bits);
+    pend_irq(d->machine, d->spi);
+}
+
+uint32_t machine_virtio_status(struct device *d) {
+    return atomic_load(&d->machine->shared->virtio_isr[d->virtio_slot]);
+}
+
+void machine_virtio_ack(struct device *d, uint32_t bits) {
+    atomic_fetch_and(&d->machine->shared->virtio_isr[d->virtio_slot], ~bits);
+    pend_irq(d->machine, d->spi);
+}
+
+static struct abi_region *add_region(struct device *d, uint64_t offset, uint32_t size, enum abi_region_kind kind) {
+    struct abi_boot *b = d->machine->boot;
+    if (b->region_count == ABI_MAX_REGIONS)
+        return NULL;
+    struct abi_region *r = &b->regions[b->region_count++];
+    *r = (struct abi_region){.gpa = d->gpa + offset, .size = size, .kind = (uint16_t)kind};
+    return r;
+}
+
+void machine_post_writes(struct device *d, uint64_t offset, uint32_t size) {
+    add_region(d, offset, size, ABI_REGION_POSTED); /* without a region the writes just exit */
+}
+
+_Atomic uint32_t *machine_shadow(struct device *d, uint64_t offset) {
+    struct machine *m = d->machine;
+    unsigned index = m->shadow_count;
+    if (index == ABI_MAX_REGIONS)
+        abort(); /* more shadow registers in devices/ than the ABI has */
+    m->shadow_count++;
+    struct abi_region *r = add_region(d, offset, 4, ABI_REGION_SHADOW);
+    if (r)
+        r->index = (uint16_t)index;
+    return &m->shared->shadow[index];
+}
+
+static bool ram_range(struct machine *m, uint64_t gpa, uint64_t len) {
+    return gpa >= BOARD_RAM && gpa - BOARD_RAM <= m->ram_size && len <= m->ram_size - (gpa - BOARD_RAM);
+}
+
+const void *guest_ram(struct machine *m, uint64_t gpa, uint64_t len) {
+    return ram_range(m, gpa, len) ? m->ram + (gpa - BOARD_RAM) : NULL;
+}
+
+void *guest_ram_write_begin(struct machine *m, uint64_t gpa, uint64_t len) {
+    return ram_range(m, gpa, len) ? m->ram + (gpa - BOARD_RAM) : NULL;
+}
+
+void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
+    bool any = false;
+    if (!len || !ram_range(m, gpa, len))
+        return;
+    /* The engine marks a page before it reads code from it; we wrote before we look at the mark. */
+    atomic_thread_fence(memory_order_seq_cst);
+    uint64_t last = (gpa + len - 1) & ~PAGE_MASK;
+    for (uint64_t page = gpa & ~PAGE_MASK; page <= last; page += PAGE_SIZE) {
+        if (!__atomic_load_n(&m->code_pages[(page - BOARD_RAM) >> PAGE_SHIFT], __ATOMIC_SEQ_CST))
+            continue;
+        uint32_t head = m->shared->dma_head;
+        m->shared->dma_page[head % ABI_DMA_ENTRIES] = page;
+        m->shared->dma_head = head + 1;
+        any = true;
+    }
+    for (unsigned i = 0; any && i < m->vcpu_count; i++)
+        machine_pend(m, i, ABI_PEND_DMA);
+}
+
+/* --- register accesses -------------------------------------------------------------------------------------- */
+static struct device *device_at(struct machine *m, uint64_t gpa, unsigned bytes) {
+    for (unsigned i = 0; i < m->device_count; i++) {
+        unsigned n = (m->device_last + i) % m->device_count;
+        struct device *d = m->device[n];
+        if (gpa >= d->gpa && gpa - d->gpa < d->size) {
+            m->device_last = n;
+            bool fits = bytes <= d->size - (gpa - d->gpa) && !(gpa & (bytes - 1));
+            return fits ? d : NULL;
+        }
+    }
+    return NULL;
+}
+
+void machine_drain_posted(struct machine *m) {
+    struct abi_shared *s = m->shared;
+    uint32_t tail;
+    while ((tail = atomic_load(&s->posted_tail)) != atomic_load(&s->posted_head)) {
+        /* Copied before it is checked: the engine's side is trusted no further than a guest. */
+        struct abi_posted_entry e = *(volatile struct abi_posted_entry *)&s->posted[tail % ABI_POSTED_ENTRIES];
+        bool sized = e.size == 1 || e.size == 2 || e.size == 4;
+        struct device *d = sized ? device_at(m, e.gpa, e.size) : NULL;
+        if (d)
+            d->ops->write(d, e.gpa - d->gpa, e.value, e.size);
+        atomic_store(&s->posted_tail, tail + 1);
+    }
+}
+
+bool machine_read(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t *value) {
+    machine_lock(m);
+    machine_drain_posted(m);
+    struct device *d = device_at(m, gpa, bytes);
+    if (d)
+        *value = d->ops->read(d, gpa - d->gpa, bytes) & MASK(8 * bytes);
+    machine_unlock(m);
+    return d != NULL;
+}
+
+bool machine_write(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t value) {
+    machine_lock(m);
+    machine_drain_posted(m);
+    struct device *d = device_at(m, gpa, bytes);
+    if (d)
+        d->ops->write(d, gpa - d->gpa, value & MASK(8 * bytes), bytes);
+    machine_unlock(m);
+    return d != NULL;
+}
+
+void machine_notify(struct machine *m) {
+    for (unsigned i = 0; i < m->device_count; i++) {
+        struct device *d = m->device[i];
+        if (d->virtio_slot < 0 || !d->ops->notify)
+            continue;
+        uint64_t queues = atomic_exchange(&m->shared->virtio_notify[d->virtio_slot], 0);
+        if (queues)
+            d->ops->notify(d, queues);
+    }
+}
+
+const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len) {
+    if (va >= m->arena_va && va - m->arena_va <= m->layout.total && len <= m->layout.total - (va - m->arena_va))
+        return m->arena + (va - m->arena_va);
+    uint64_t ram = m->boot->ram_va;
+    if (va >= ram && va - ram <= m->ram_size && len <= m->ram_size - (va - ram))
+        return m->ram + (va - ram);
+    return NULL;
+}
+
+/* --- creation ------------------------------------------------------------------------------------------------ */
+static bool add_device(struct machine *m, struct device *d, const char *what, char err[ERR_BYTES]) {
+    if (d) {
+        m->device[m->device_count++] = d;
+        return true;
+    }
+    if (!err[0])
+        snprintf(err, ERR_BYTES, "%s: out of memory", what);
+    return false;
+}
+
+/* Slots are given out from 0 upwards, drives first, so that the first drive is the guest's first disk. */
+static bool add_virtio(struct machine *m, char err[ERR_BYTES]) {
+    const struct options *o = m->options;
+    for (int slot = 0; slot < ABI_VIRTIO_SLOTS; slot++) {
+        uint64_t gpa = BOARD_VIRTIO + (uint64_t)slot * BOARD_VIRTIO_STRIDE;
+        unsigned spi = BOARD_VIRTIO_SPI + (unsigned)slot, n = (unsigned)slot;
+        struct device *d;
+        if (n < o->drives)
+            d = virtio_blk_create(m, gpa, spi, slot, o->drive[n].path, o->drive[n].readonly, err);
+        else if ((n -= o->drives) == 0)
+            d = virtio_rng_create(m, gpa, spi, slot);
+        else if (n == 1 && o->net_user)
+            d = virtio_net_create(m, gpa, spi, slot, err);
+        else if (n == 1u + o->net_user && m->console)
+            d = virtio_console_create(m, gpa, spi, slot, m->console);
+        else
+            d = virtio_empty_create(m, gpa, spi, slot);
+        if (!add_device(m, d, "virtio", err))
+            return false;
+    }
+    return true;
+}
+
+static bool add_devices(struct machine *m, char err[ERR_BYTES]) {
+    return add_device(m, pl011_create(m, BOARD_UART, BOARD_UART_SPI, m->serial), "pl011", err) &&
+           add_device(m, pl031_create(m, BOARD_RTC, BOARD_RTC_SPI), "pl031", err) && add_virtio(m, err);
+}
+
+static bool choose_vm(struct machine *m, char err[ERR_BYTES]) {
+    const struct options *o = m->options;
+    char why[ERR_BYTES];
+    if (o->vm == VM_INPROC) {
+        m->vm = &vm_inproc;
+        return true;
+    }
+    if (vm_kvm_usable(why)) {
+        m->vm = &vm_kvm;
+        return true;
+    }
+    m->vm = &vm_inproc;
+    if (o->vm == VM_KVM || (o->mmu_given && o->mmu == ABI_MMU_WINDOW)) {
+        snprintf(err, ERR_BYTES, "%.200s", why);
+        return false;
+    }
+    log_printf("graft: %s: running in this process instead (slower)\n", why);
+    return true;
+}
+
+uint8_t *machine_alloc_pages(uint64_t size) {
+    uint64_t huge = UINT64_C(2) << 20;
+    uint8_t *p = mmap(NULL, size + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    uint8_t *start = (uint8_t *)ALIGN_UP((uint64_t)p, huge);
+    if (start > p)
+        munmap(p, (size_t)(start - p));
+    if (p + huge > start)
+        munmap(start + size, (size_t)(p + huge - start));
+    madvise(start, size, MADV_HUGEPAGE);
+    return start;
+}
+
+static bool alloc_memory(struct machine *m, char err[ERR_BYTES]) {
+    bool in_vm = m->vm->in_vm;
+    m->ram_size = m->options->memory;
+    layout_make(&m->layout, in_vm, in_vm ? engine_image_size() : 0, m->vcpu_count, m->ram_size);
+    m->ram = machine_alloc_pages(m->ram_size);
+    m->arena = m->ram ? m->vm->arena_alloc(m, m->layout.total) : NULL;
+    if (!m->arena) {
+        snprintf(err, ERR_BYTES, "cannot get %llu MiB of memory: %s", (unsigned long long)(m->ram_size >> 20), strerror(errno));
+        return false;
+    }
+    m->boot = (struct abi_boot *)(m->arena + m->layout.boot);
+    m->shared = (struct abi_shared *)(m->arena + m->layout.shared);
+    m->code_pages = m->arena + m->layout.code_pages;
+    for (unsigned i = 0; i < m->vcpu_count; i++) {
+        m->vcpu[i] = (struct vcpu){.machine = m, .index = i, .abi = (struct abi_vcpu *)(m->arena + m->layout.cpu[i])};
+        m->vcpu[i].abi->timer_deadline = ~UINT64_C(0);
+    }
+    if (in_vm)
+        engine_image_load(m->arena);
+    layout_boot(m, in_vm ? ABI_VA_RAM : (uint64_t)m->ram);
+    return true;
+}
+
+static bool build(struct machine *m, char err[ERR_BYTES]) {
+    if (!choose_vm(m, err) || !alloc_memory(m, err))
+        return false;
+    m->boot->mmu = m->vm->in_vm ? m->options->mmu : ABI_MMU_SOFT;
+    if (!(m->events = events_create(m))) {
+        snprintf(err, ERR_BYTES, "cannot make the event loop: %s", strerror(errno));
+        return false;
+    }
+    chardev_attach(m->serial, m);
+    if (m->console)
+        chardev_attach(m->console, m);
+    if (!add_devices(m, err) || !boot_load(m, err) || m->vm->create(m, err))
+        return false;
+    uint64_t hz = m->vm->tsc_hz(m);
+    m->tsc_hz = hz ? hz : run_tsc_hz();
+    m->boot->tsc_hz = m->tsc_hz;
+    return true;
+}
+
+struct machine *machine_create(const struct options *o, struct chardev *serial, struct chardev *console, char err[ERR_BYTES]) {
+    struct machine *m = calloc(1, sizeof(*m));
+    err[0] = 0;
+    if (!m) {
+        snprintf(err, ERR_BYTES, "out of memory");
+        return NULL;
+    }
+    pthread_mutex_init(&m->lock, NULL);
+    m->options = o;
+    m->serial = serial;
+    m->console = console;
+    m->vcpu_count = o->smp;
+    if (build(m, err))
+        return m;
+    machine_destroy(m);
+    return NULL;
+}
+
+struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES]) {
+    struct machine *m = calloc(1, sizeof(*m));
+    bool ok;
+    err[0] = 0;
+    if (!m)
+        return NULL;
+    pthread_mutex_init(&m->lock, NULL);
+    m->options = o;
+    m->vcpu_count = 1;
+    m->probe = true;
+    m->vm = &vm_kvm;
+    ok = alloc_memory(m, err) && (m->events = events_create(m)) && !m->vm->create(m, err);
+    if (ok)
+        m->tsc_hz = m->vm->tsc_hz(m);
+    if (ok && m->tsc_hz)
+        return m;
+    machine_destroy(m);
+    return NULL;
+}
+
+void machine_stop(struct machine *m, enum machine_state state) {
+    int running = MACHINE_RUNNING;
+    if (!atomic_compare_exchange_strong(&m->state, &running, (int)state))
+        return;
+    for (unsigned i = 0; i < m->vcpu_count; i++)
+        machine_pend(m, i, ABI_PEND_STOP);
+    events_wake(m);
+}
+
+enum machine_state machine_run(struct machine *m) {
+    m->started_ns = event_now_ns();
+    m->boot->tsc_base = run_tsc();
+    for (unsigned i = 0; i < m->vcpu_count; i++) {
+        if (pthread_create(&m->vcpu[i].thread, NULL, run_vcpu_thread, &m->vcpu[i])) {
+            log_printf("graft: cannot start a thread\n");
+            machine_stop(m, MACHINE_BROKEN);
+            break;
+        }
+        m->vcpu[i].started = true;
+    }
+    events_loop(m);
+    for (unsigned i = 0; i < m->vcpu_count; i++) {
+        if (m->vcpu[i].started)
+            pthread_join(m->vcpu[i].thread, NULL);
+    }
+    m->ended_ns = event_now_ns();
+    machine_lock(m);
+    machine_drain_posted(m);
+    machine_unlock(m);
+    return (enum machine_state)m->state;
+}
+
+static void detach(struct chardev *c) {
+    if (!c)
+        return;
+    chardev_flush(c, true);
+    chardev_attach(c, NULL);
+}
+
+void machine_destroy(struct machine *m) {
+    if (m->vm)
+        m->vm->destroy(m);
+    for (unsigned i = 0; i < m->device_count; i++)
+        m->device[i]->ops->destroy(m->device[i]);
+    if (m->events) {
+        detach(m->serial);
+        detach(m->console);
+        events_destroy(m->events);
+    }
+    if (m->arena)
+        m->vm->arena_free(m, m->layout.total);
+    if (m->ram)
+        munmap(m->ram, m->ram_size);
+    pthread_mutex_destroy(&m->lock);
+    free(m);
+}

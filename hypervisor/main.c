@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* main.c: the program graft. Exit status: 0 fine, 1 the user's files or host do not allow it, 2 usage, 3 Graft failed. */
+#include "hypervisor/boot.h"
+#include "hypervisor/monitor.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STATUS_OK, STATUS_FAILED, STATUS_USAGE, STATUS_BROKEN };
+
+static int complain(const char *err) {
+    fprintf(stderr, "graft: %s\n", err);
+    return STATUS_FAILED;
+}
+
+/* The terminal must not stay raw, whatever happens. The handler is reset when it runs: raising again is fatal. */
+static void on_fatal(int number) {
+    chardev_restore();
+    raise(number);
+}
+
+/* Makes system calls of a vCPU's thread return. */
+static void on_kick(int number) {
+}
+
+static void set_signals(void) {
+    static const int fatal[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
+    struct sigaction kick = {.sa_handler = on_kick}, crash = {.sa_handler = on_fatal, .sa_flags = SA_RESETHAND | SA_NODEFER};
+    for (unsigned i = 0; i < ARRAY_LEN(fatal); i++)
+        sigaction(fatal[i], &crash, NULL);
+    sigaction(SIGUSR1, &kick, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* One life of the machine, from power on to power off or reset. */
+static int run_once(const struct options *o, struct chardev *serial, struct chardev *console, enum machine_state *state) {
+    char err[ERR_BYTES];
+    struct machine *m = machine_create(o, serial, console, err);
+    int status = STATUS_OK;
+    *state = MACHINE_BROKEN;
+    if (!m)
+        return complain(err);
+    *state = machine_run(m);
+    if (*state == MACHINE_BROKEN)
+        status = STATUS_BROKEN;
+    if (o->stats && *state != MACHINE_RESET && stats_write(m, o->stats, err))
+        status = complain(err);
+    machine_destroy(m);
+    return status;
+}
+
+static int run_machine(const struct options *o) {
+    char err[ERR_BYTES];
+    struct chardev *serial, *console = NULL;
+    enum machine_state state = MACHINE_BROKEN;
+    int status;
+    if (o->log_file && !log_open(o->log_file, err))
+        return complain(err);
+    if (!(serial = chardev_open(o->serial, err)) || (o->console && !(console = chardev_open(o->console, err)))) {
+        if (serial)
+            chardev_close(serial);
+        return complain(err);
+    }
+    do {
+        status = run_once(o, serial, console, &state);
+    } while (state == MACHINE_RESET);
+    chardev_close(serial);
+    if (console)
+        chardev_close(console);
+    return status;
+}
+
+static int run_main(const struct options *o) {
+    char err[ERR_BYTES];
+    if (o->dump_dtb)
+        return boot_dump_dtb(o, err) ? STATUS_OK : complain(err);
+    set_signals();
+    atexit(chardev_restore);
+    return run_machine(o);
+}
+
+int main(int argc, char **argv) {
+    struct options o;
+    int status = STATUS_OK;
+    switch (options_parse(&o, argc, argv)) {
+    case COMMAND_RUN: status = run_main(&o); break;
+    case COMMAND_INFO: status = info_main(&o); break;
+    case COMMAND_BAD: status = STATUS_USAGE; break;
+    case COMMAND_DONE: break;
+    }
+    options_free(&o);
+    return status;
+}

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Graft Authors
+# graft_monitor: the monitor and the devices as a library, for the program and for tests. graft: the program, in the top of
+# the build directory.
+pkg_check_modules(MONITOR REQUIRED IMPORTED_TARGET libzstd liblzma zlib capstone libcjson)
+find_library(GRAFT_LIBFDT fdt REQUIRED)
+find_library(GRAFT_LIBSLIRP slirp REQUIRED) # its pkg-config file wants headers that are not needed
+set(monitor_dir ${CMAKE_SOURCE_DIR}/hypervisor)
+file(GLOB monitor_sources CONFIGURE_DEPENDS ${monitor_dir}/*.c ${CMAKE_SOURCE_DIR}/devices/*.c)
+list(REMOVE_ITEM monitor_sources ${monitor_dir}/main.c)
+add_library(graft_monitor STATIC ${monitor_sources} ${monitor_dir}/engine_image.S)
+target_compile_definitions(graft_monitor PRIVATE _GNU_SOURCE=)
+set_source_files_properties(${monitor_dir}/engine_image.S PROPERTIES
+  COMPILE_OPTIONS "-DGRAFT_ENGINE_ELF=\"${GRAFT_ENGINE_ELF}\"" OBJECT_DEPENDS ${GRAFT_ENGINE_ELF})
+add_dependencies(graft_monitor graft_engine_elf)
+target_link_libraries(graft_monitor PUBLIC graft_engine graft_rt_user graft_engine PkgConfig::MONITOR ${GRAFT_LIBFDT} ${GRAFT_LIBSLIRP} Threads::Threads)
+add_executable(graft ${monitor_dir}/main.c)
+target_compile_definitions(graft PRIVATE _GNU_SOURCE=)
+target_link_libraries(graft PRIVATE graft_monitor)
+set_target_properties(graft PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})

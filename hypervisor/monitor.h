@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * monitor.h: what the parts of the monitor share with each other. Devices see
+ * include/graft/device.h instead.
+ *
+ * Threads: the main thread is the event thread; each vCPU has its own. Devices,
+ * events and character back ends are touched under machine_lock() only.
+ */
+#ifndef GRAFT_MONITOR_H
+#define GRAFT_MONITOR_H
+
+#include "graft/abi.h"
+#include "graft/device.h"
+#include "hypervisor/options.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define GRAFT_VERSION "0.1.0"
+#define ERR_BYTES 256
+
+/* The board: QEMU's virt. */
+#define BOARD_RAM UINT64_C(0x40000000)
+#define BOARD_UART UINT64_C(0x09000000)
+#define BOARD_UART_SPI 1
+#define BOARD_RTC UINT64_C(0x09010000)
+#define BOARD_RTC_SPI 2
+#define BOARD_VIRTIO UINT64_C(0x0a000000)
+#define BOARD_VIRTIO_STRIDE 0x200
+#define BOARD_VIRTIO_SPI 16
+#define BOARD_DEVICES (ABI_VIRTIO_SLOTS + 8)
+
+enum machine_state {
+    MACHINE_RUNNING,
+    MACHINE_POWEROFF, /* the guest asked */
+    MACHINE_RESET,    /* the guest asked */
+    MACHINE_STOPPED,  /* the user asked: Ctrl-A X or a signal */
+    MACHINE_BROKEN,   /* the engine or the VM failed */
+};
+
+struct vcpu {
+    struct machine *machine;
+    unsigned index;
+    struct abi_vcpu *abi;
+    pthread_t thread;
+    bool started;
+    _Atomic bool done;
+    uint64_t cpu_ns;   /* processor time of its thread, known when done */
+    uint64_t calls[16]; /* by enum abi_call */
+    uint64_t exits;    /* returns from KVM_RUN */
+};
+
+/* Where everything lies in the arena, as offsets (layout.c). The arena is one piece of memory that holds all that the
+ * engine has, guest RAM excepted. */
+struct layout {
+    uint64_t image, image_size;          /* VM only */
+    uint64_t system, system_size;        /* VM only: descriptor tables and page tables */
+    uint64_t boot, shared, code_pages, heap;
+    uint64_t cpu[ABI_MAX_VCPUS], vcpu_heap[ABI_MAX_VCPUS], code[ABI_MAX_VCPUS];
+    uint64_t stack[ABI_MAX_VCPUS], fault_stack[ABI_MAX_VCPUS]; /* VM only */
+    uint64_t pt_pool, pt_pool_size;      /* VM only */
+    uint64_t heap_size, vcpu_heap_size, code_size;
+    uint64_t total;
+};
+
+struct machine {
+    const struct options *options;
+    const struct vm_ops *vm;
+    void *vm_data;
+
+    struct layout layout;
+    uint8_t *arena;    /* the monitor's address of it */
+    uint64_t arena_va; /* the engine's */
+    uint8_t *ram;
+    uint64_t ram_size;
+    struct abi_boot *boot;
+    struct abi_shared *shared;
+    uint8_t *code_pages;
+
+    pthread_mutex_t lock;
+    struct device *device[BOARD_DEVICES];
+    unsigned device_count, device_last; /* device_last: where the last look-up ended */
+    unsigned shadow_count;
+    struct chardev *serial, *console;
+    struct events *events;
+
+    struct vcpu vcpu[ABI_MAX_VCPUS];
+    unsigned vcpu_count;
+    _Atomic int state;      /* enum machine_state */
+    _Atomic bool force;     /* vCPUs that ignored ABI_PEND_STOP: leave now */
+    bool probe;             /* runs the host probe instead of the engine */
+    uint64_t tsc_hz;
+    uint64_t started_ns, ended_ns;
+};
+
+/* A place where the engine can run. */
+struct vm_ops {
+    const char *name;
+    bool in_vm; /* the engine has its own address space, stacks and page tables */
+    /* arena_alloc(): memory of that size for the arena; sets arena_va. NULL if there is none. */
+    uint8_t *(*arena_alloc)(struct machine *m, uint64_t size);
+    void (*arena_free)(struct machine *m, uint64_t size);
+    /* create(): after everything in memory is in place. Nonzero and err if it cannot be done. */
+    int (*create)(struct machine *m, char err[ERR_BYTES]);
+    /* run(): life of a vCPU, in its thread; returns when the machine is no longer running. */
+    void (*run)(struct machine *m, struct vcpu *v);
+    void (*destroy)(struct machine *m);
+    uint64_t (*tsc_hz)(struct machine *m); /* 0: not known */
+};
+extern const struct vm_ops vm_kvm, vm_inproc;
+/* vm_kvm_usable(): can /dev/kvm be used? Else why not. */
+bool vm_kvm_usable(char err[ERR_BYTES]);
+
+/* --- machine.c ---------------------------------------------------------------------------------------- */
+/* machine_create(): NULL and err for mistakes of the user. machine_run(): until it stops; the state it stopped with. */
+struct machine *machine_create(const struct options *o, struct chardev *serial, struct chardev *console, char err[ERR_BYTES]);
+/* machine_create_probe(): one without devices that runs the host probe. */
+struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES]);
+enum machine_state machine_run(struct machine *m);
+void machine_destroy(struct machine *m);
+void machine_lock(struct machine *m);
+void machine_unlock(struct machine *m); /* also starts the output that was queued meanwhile */
+/* machine_stop(): from any thread; the first state wins. */
+void machine_stop(struct machine *m, enum machine_state state);
+/* machine_pend(): sets pending bits of a vCPU and wakes it. */
+void machine_pend(struct machine *m, unsigned vcpu, uint32_t bits);
+bool machine_read(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t *value);
+bool machine_write(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t value);
+/* machine_drain_posted(), machine_notify(): what doorbells ask for. The lock is held. */
+void machine_drain_posted(struct machine *m);
+void machine_notify(struct machine *m);
+/* machine_engine_ptr(): the engine's [va, va+len) for the monitor; NULL if that is not all engine memory or RAM. */
+const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len);
+
+/* machine_alloc_pages(): zeroed memory on a 2 MiB border, in huge pages if the host has them. NULL if there is none. */
+uint8_t *machine_alloc_pages(uint64_t size);
+
+/* --- layout.c ------------------------------------------------------------------------------------------ */
+void layout_make(struct layout *l, bool in_vm, uint64_t image_size, unsigned vcpus, uint64_t ram_size);
+/* layout_boot(): fills boot and shared for the engine, which sees the arena at va. */
+void layout_boot(struct machine *m, uint64_t ram_va);
+
+/* --- vm_tables.c: what the processor in the VM reads ------------------------------------------------------ */
+#define VM_RAM_PA UINT64_C(0x100000000) /* VM-physical address of guest RAM; that of the arena is 0 */
+#define VM_DOORBELL_PA UINT64_C(0xf0000000)
+struct vm_tables {
+    uint64_t gdt, idt, tss[ABI_MAX_VCPUS], pml4[ABI_MAX_VCPUS]; /* offsets in the arena */
+    uint16_t gdt_limit, idt_limit, tss_limit;
+    uint64_t entry;
+};
+#define VM_SYSTEM_BYTES (2u << 20)
+/* vm_tables_build(): descriptor tables and page tables in the arena. */
+int vm_tables_build(struct machine *m, struct vm_tables *t, char err[ERR_BYTES]);
+/* engine_image(): the embedded ELF. engine_image_size(): bytes its segments take from ABI_VA_ENGINE on. */
+extern const uint8_t engine_image[], engine_image_end[];
+uint64_t engine_image_size(void);
+/* engine_image_load(): into the arena. engine_image_rights(): page-table bits for a page of it. */
+void engine_image_load(uint8_t *arena);
+struct image_rights {
+    bool write, exec;
+};
+struct image_rights engine_image_rights(uint64_t offset);
+
+/* --- run.c ------------------------------------------------------------------------------------------------ */
+/* run_call(): serves v->abi->call. False: the vCPU's life is over. */
+bool run_call(struct machine *m, struct vcpu *v);
+void *run_vcpu_thread(void *arg);
+void run_wake(struct abi_vcpu *abi);
+uint64_t run_tsc(void);
+uint64_t run_tsc_hz(void); /* measured */
+
+/* --- event.c ---------------------------------------------------------------------------------------------- */
+struct events *events_create(struct machine *m);
+void events_destroy(struct events *e);
+/* events_loop(): serves events until the machine's state is not RUNNING and all vCPU threads are done. */
+void events_loop(struct machine *m);
+void events_wake(struct machine *m);                  /* look at the machine's state and timers */
+void events_doorbell(struct machine *m, unsigned n);  /* a doorbell that came by a call */
+int events_doorbell_fd(struct machine *m, unsigned n); /* an eventfd for it */
+
+/* --- chardev.c -------------------------------------------------------------------------------------------- */
+struct chardev *chardev_open(const char *spec, char err[ERR_BYTES]);
+void chardev_attach(struct chardev *c, struct machine *m); /* NULL machine: detach */
+void chardev_flush(struct chardev *c, bool wait);
+void chardev_close(struct chardev *c);
+void chardev_raw(void);     /* the terminal as the guest wants it */
+void chardev_restore(void); /* and as it was; async-signal-safe */
+
+/* --- log.c ------------------------------------------------------------------------------------------------- */
+bool log_open(const char *path, char err[ERR_BYTES]);
+void log_text(const char *text, size_t len);
+void log_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_disassemble(const uint8_t *code, size_t len, uint64_t address, bool guest);
+void log_perf(uint64_t host, uint64_t bytes, uint64_t guest_pc);
+
+/* --- stats.c, info.c, probe.c --------------------------------------------------------------------------------- */
+int stats_write(struct machine *m, const char *path, char err[ERR_BYTES]);
+int info_main(const struct options *o);
+/* kvm_flavour(): "hw", "pvm" or "none". */
+const char *kvm_flavour(void);
+void probe_print(void);
+
+/* --- files.c ---------------------------------------------------------------------------------------------------- */
+struct file {
+    uint8_t *data;
+    size_t len;
+};
+bool file_read(struct file *f, const char *path, uint64_t max, char err[ERR_BYTES]);
+bool file_write(const char *path, const void *data, size_t len, char err[ERR_BYTES]);
+void file_free(struct file *f);
+
+#endif

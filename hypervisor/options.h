@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* options.h: the command line, parsed. */
+#ifndef GRAFT_OPTIONS_H
+#define GRAFT_OPTIONS_H
+
+#include "graft/abi.h"
+
+#define OPTIONS_MAX_DRIVES 16
+enum options_command { COMMAND_RUN, COMMAND_INFO, COMMAND_DONE /* help or version was printed */, COMMAND_BAD };
+enum options_vm { VM_AUTO, VM_KVM, VM_INPROC };
+
+struct options {
+    const char *kernel, *initrd, *append, *dtb, *dump_dtb, *stats, *log_file, *serial, *console;
+    uint64_t memory;
+    unsigned smp, gic;
+    struct {
+        char *path;
+        bool readonly;
+    } drive[OPTIONS_MAX_DRIVES];
+    unsigned drives;
+    bool net_user;
+    enum abi_mmu mmu;
+    bool mmu_given;
+    enum abi_cpu_model cpu;
+    uint32_t log_topics;
+    enum options_vm vm;
+    bool probe;
+};
+
+/* options_parse(): prints what is wrong on stderr (one line) for COMMAND_BAD. */
+enum options_command options_parse(struct options *o, int argc, char **argv);
+void options_free(struct options *o);
+extern const char *const options_mmu_names[2], *const options_cpu_names[2];
+
+#endif

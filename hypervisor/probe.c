@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* probe.c: runs the host probe (dbt/rt/vm/probe.c) in a small VM, and prints what it found. */
+#include "graft/vm.h"
+#include "hypervisor/monitor.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* run_probe(): false if there is no VM in which it runs. */
+static bool run_probe(uint64_t result[VM_PROBE_COUNT], uint64_t *tsc_hz, bool all) {
+    char err[ERR_BYTES];
+    struct options o = {.memory = 32u << 20, .smp = 1, .gic = 3, .log_topics = all};
+    struct machine *m = vm_kvm_usable(err) ? machine_create_probe(&o, err) : NULL;
+    if (!m)
+        return false;
+    /* Memory that the host has not given us yet would be measured, too. */
+    memset(m->ram, 1, m->ram_size);
+    bool ok = machine_run(m) == MACHINE_STOPPED;
+    memcpy(result, m->vcpu[0].abi->stats, VM_PROBE_COUNT * sizeof(result[0]));
+    *tsc_hz = m->tsc_hz;
+    machine_destroy(m);
+    return ok;
+}
+
+const char *kvm_flavour(void) {
+    uint64_t result[VM_PROBE_COUNT], tsc_hz;
+    char err[ERR_BYTES];
+    if (!vm_kvm_usable(err))
+        return "none";
+    if (!run_probe(result, &tsc_hz, false))
+        return "unknown";
+    return result[VM_PROBE_UPPER_HALF] ? "hw" : "pvm";
+}
+
+void probe_print(void) {
+    static const struct {
+        enum vm_probe what;
+        const char *text;
+    } rows[] = {
+        {VM_PROBE_FAULT, "page fault to the ring 3 handler and on"},
+        {VM_PROBE_FLUSH_PAGE, "flush of one page: #BP, INVLPG, IRETQ"},
+        {VM_PROBE_FLUSH_ALL, "flush of everything: #BP, CR3 reload, IRETQ"},
+        {VM_PROBE_FLUSH_100, "the same after 100 leaf tables were written to"},
+        {VM_PROBE_CALL, "exit to the monitor and back"},
+        {VM_PROBE_DOORBELL, "doorbell (ioeventfd), no exit to the monitor"},
+        {VM_PROBE_TOUCH_4K, "first touch of a new 4 KiB mapping"},
+        {VM_PROBE_TOUCH_2M, "first touch of each 4 KiB in new 2 MiB mappings"},
+        {VM_PROBE_PTE, "writing a page-table entry"},
+        {VM_PROBE_VIEW, "WRGSBASE"},
+    };
+    uint64_t result[VM_PROBE_COUNT], tsc_hz;
+    if (!run_probe(result, &tsc_hz, true)) {
+        printf("\nno VM to measure in\n");
+        return;
+    }
+    printf("\n%-50s %12s\n", "operation", "cost");
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        double ns = (double)result[rows[i].what] * 1e9 / (double)tsc_hz;
+        if (ns >= 1000)
+            printf("%-50s %9.1f us\n", rows[i].text, ns / 1000);
+        else
+            printf("%-50s %9.0f ns\n", rows[i].text, ns);
+    }
+}

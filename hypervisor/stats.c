@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* stats.c: --stats: the engine's counters, and what they mean in seconds, as JSON. */
+#include "hypervisor/monitor.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ABI_STAT(name, text) #name,
+static const char *const names[] = {
+#include "graft/abi_stats.def"
+};
+#undef ABI_STAT
+
+static void put(cJSON *o, const char *name, double v) {
+    cJSON_AddNumberToObject(o, name, v);
+}
+
+static void put_seconds(cJSON *o, const struct machine *m, const uint64_t *stats) {
+    double hz = (double)m->tsc_hz;
+    double total = (double)stats[ABI_STAT_ticks_total] / hz, wait = (double)stats[ABI_STAT_ticks_wait] / hz;
+    double translate = (double)stats[ABI_STAT_ticks_translate] / hz, monitor = (double)stats[ABI_STAT_ticks_monitor] / hz;
+    put(o, "seconds_total", total);
+    put(o, "seconds_wait", wait);
+    put(o, "seconds_translate", translate);
+    put(o, "seconds_monitor", monitor);
+    put(o, "seconds_guest", total - wait - translate - monitor);
+}
+
+static cJSON *counters(const struct machine *m, const uint64_t *stats) {
+    cJSON *o = cJSON_CreateObject();
+    for (unsigned i = 0; o && i < ABI_STAT_COUNT; i++)
+        put(o, names[i], (double)stats[i]);
+    put_seconds(o, m, stats);
+    return o;
+}
+
+static void put_calls(cJSON *o, const struct vcpu *v) {
+    static const char *const calls[] = {[ABI_CALL_MMIO_READ] = "mmio_read", [ABI_CALL_MMIO_WRITE] = "mmio_write",
+                                        [ABI_CALL_WAIT] = "wait", [ABI_CALL_KICK] = "kick", [ABI_CALL_LOG] = "log"};
+    cJSON *c = cJSON_AddObjectToObject(o, "calls");
+    for (unsigned i = 0; c && i < ARRAY_LEN(calls); i++) {
+        if (calls[i])
+            put(c, calls[i], (double)v->calls[i]);
+    }
+}
+
+static void put_machine(cJSON *o, const struct machine *m) {
+    cJSON_AddStringToObject(o, "version", GRAFT_VERSION);
+    cJSON_AddStringToObject(o, "vm", m->vm->name);
+    cJSON_AddStringToObject(o, "host", m->vm->in_vm ? kvm_flavour() : "none");
+    cJSON_AddStringToObject(o, "mmu", options_mmu_names[m->boot->mmu]);
+    cJSON_AddStringToObject(o, "cpu", options_cpu_names[m->boot->cpu_model]);
+    put(o, "gic", m->boot->gic_version);
+    put(o, "vcpus", m->vcpu_count);
+    put(o, "memory", (double)m->ram_size);
+    put(o, "tsc_hz", (double)m->tsc_hz);
+    put(o, "seconds", (double)(m->ended_ns - m->started_ns) * 1e-9);
+}
+
+static cJSON *document(struct machine *m) {
+    uint64_t total[ABI_STAT_COUNT] = {0};
+    cJSON *o = cJSON_CreateObject(), *list;
+    put_machine(o, m);
+    list = cJSON_AddArrayToObject(o, "vcpu");
+    for (unsigned i = 0; i < m->vcpu_count; i++) {
+        struct vcpu *v = &m->vcpu[i];
+        cJSON *c = counters(m, v->abi->stats);
+        put(c, "seconds_cpu", (double)v->cpu_ns * 1e-9);
+        put(c, "vm_exits", (double)v->exits);
+        put_calls(c, v);
+        cJSON_AddItemToArray(list, c);
+        for (unsigned s = 0; s < ABI_STAT_COUNT; s++)
+            total[s] += v->abi->stats[s];
+    }
+    cJSON_AddItemToObject(o, "total", counters(m, total));
+    return o;
+}
+
+int stats_write(struct machine *m, const char *path, char err[ERR_BYTES]) {
+    cJSON *o = document(m);
+    char *text = cJSON_Print(o);
+    bool ok = text && file_write(path, text, strlen(text), err);
+    if (!text)
+        snprintf(err, ERR_BYTES, "statistics: out of memory");
+    free(text);
+    cJSON_Delete(o);
+    return ok ? 0 : -1;
+}

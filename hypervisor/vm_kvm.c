@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * vm_kvm.c: the engine in a KVM virtual machine. Ring 3 in long mode from the
+ * first instruction on; the descriptor and page tables are made by vm_tables.c.
+ * The only file that knows KVM's interface.
+ */
+#include "graft/rt.h"
+#include "graft/vm.h"
+#include "hypervisor/monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define CPUID_ENTRIES 256
+#define SHADOW_PAGES (1u << 18) /* KVM's own limit is too low where it shadows page tables */
+#define MSR_TSC 0x10
+
+#define CR0_BITS (BIT(0) | BIT(1) | BIT(4) | BIT(5) | BIT(16) | BIT(31))             /* PE MP ET NE WP PG */
+#define CR4_BITS (BIT(5) | BIT(7) | BIT(9) | BIT(10))                                /* PAE PGE OSFXSR OSXMMEXCPT */
+#define CR4_FSGSBASE BIT(16)
+#define CR4_OSXSAVE BIT(18)
+#define EFER_BITS (BIT(0) | BIT(8) | BIT(10) | BIT(11))                              /* SCE LME LMA NXE */
+#define RFLAGS_BITS BIT(1)
+
+struct kvm_cpu {
+    int fd;
+    struct kvm_run *run;
+};
+struct kvm_vm {
+    int sys, vm;
+    size_t run_bytes;
+    struct kvm_cpu cpu[ABI_MAX_VCPUS];
+    struct vm_tables tables;
+    struct kvm_cpuid2 *cpuid;
+    uint64_t xcr0;
+    bool has_xsave, has_fsgsbase;
+};
+
+static int kvm_open(char err[ERR_BYTES]) {
+    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        snprintf(err, ERR_BYTES, "/dev/kvm: %s", strerror(errno));
+        return -1;
+    }
+    if (ioctl(fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
+        snprintf(err, ERR_BYTES, "/dev/kvm: not the interface that is expected");
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+bool vm_kvm_usable(char err[ERR_BYTES]) {
+    int fd = kvm_open(err);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+static uint8_t *kvm_arena_alloc(struct machine *m, uint64_t size) {
+    m->arena_va = ABI_VA_ENGINE;
+    return machine_alloc_pages(size);
+}
+
+static void kvm_arena_free(struct machine *m, uint64_t size) {
+    munmap(m->arena, size);
+}
+
+static int failed(char err[ERR_BYTES], const char *what) {
+    snprintf(err, ERR_BYTES, "KVM: %s: %s", what, strerror(errno));
+    return -1;
+}
+
+static int add_memory(struct kvm_vm *k, unsigned slot, uint64_t pa, void *at, uint64_t size, char err[ERR_BYTES]) {
+    struct kvm_userspace_memory_region r = {.slot = slot, .guest_phys_addr = pa, .memory_size = size, .userspace_addr = (uint64_t)at};
+    return ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r) ? failed(err, "memory") : 0;
+}
+
+static int get_cpuid(struct kvm_vm *k, char err[ERR_BYTES]) {
+    k->cpuid = calloc(1, sizeof(*k->cpuid) + CPUID_ENTRIES * sizeof(k->cpuid->entries[0]));
+    if (!k->cpuid)
+        return failed(err, "memory");
+    k->cpuid->nent = CPUID_ENTRIES;
+    if (ioctl(k->sys, KVM_GET_SUPPORTED_CPUID, k->cpuid))
+        return failed(err, "KVM_GET_SUPPORTED_CPUID");
+    for (unsigned i = 0; i < k->cpuid->nent; i++) {
+        const struct kvm_cpuid_entry2 *e = &k->cpuid->entries[i];
+        if (e->function == 1)
+            k->has_xsave = e->ecx >> 26 & 1;
+        if (e->function == 7 && e->index == 0)
+            k->has_fsgsbase = e->ebx & 1;
+        if (e->function == 13 && e->index == 0)
+            k->xcr0 = (uint64_t)e->edx << 32 | e->eax;
+    }
+    return 0;
+}
+
+static struct kvm_segment segment(uint16_t selector, uint8_t type, bool code) {
+    return (struct kvm_segment){.selector = selector, .limit = 0xffffffff, .type = type, .present = 1, .dpl = selector & 3,
+                                .s = 1, .g = 1, .l = code, .db = !code};
+}
+
+static int set_sregs(struct machine *m, struct kvm_vm *k, unsigned i, char err[ERR_BYTES]) {
+    struct kvm_sregs s;
+    const struct vm_tables *t = &k->tables;
+    if (ioctl(k->cpu[i].fd, KVM_GET_SREGS, &s))
+        return failed(err, "KVM_GET_SREGS");
+    s.cr0 = CR0_BITS;
+    s.cr3 = t->pml4[i];
+    s.cr4 = CR4_BITS | (k->has_xsave ? CR4_OSXSAVE : 0) | (k->has_fsgsbase ? CR4_FSGSBASE : 0);
+    s.efer = EFER_BITS;
+    s.cs = segment(VM_SEL_CODE3, 11, true);
+    s.ds = s.es = s.fs = s.gs = s.ss = segment(VM_SEL_DATA3, 3, false);
+    s.tr = (struct kvm_segment){.base = ABI_VA_ENGINE + t->tss[i], .limit = t->tss_limit, .selector = (uint16_t)(VM_SEL_TSS + 16 * i),
+                                .type = 11, .present = 1};
+    s.ldt = (struct kvm_segment){.unusable = 1};
+    s.gdt = (struct kvm_dtable){.base = ABI_VA_ENGINE + t->gdt, .limit = t->gdt_limit};
+    s.idt = (struct kvm_dtable){.base = ABI_VA_ENGINE + t->idt, .limit = t->idt_limit};
+    return ioctl(k->cpu[i].fd, KVM_SET_SREGS, &s) ? failed(err, "KVM_SET_SREGS") : 0;
+}
+
+static void set_xcr0(struct kvm_vm *k, unsigned i) {
+    struct kvm_xcrs x = {.nr_xcrs = 1};
+    if (!k->has_xsave)
+        return;
+    /* x87, SSE, AVX and AVX-512, as far as there are such. Where this fails, the host's own setting is in force. */
+    x.xcrs[0].value = k->xcr0 & 0xe7;
+    ioctl(k->cpu[i].fd, KVM_SET_XCRS, &x);
+}
+
+/* The engine and the monitor exchange TSC values, so both have to read the same counter. */
+static void set_tsc(struct kvm_vm *k, unsigned i) {
+    uint64_t offset = 0;
+    struct kvm_device_attr attr = {.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uint64_t)&offset};
+    if (!ioctl(k->cpu[i].fd, KVM_SET_DEVICE_ATTR, &attr))
+        return;
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } msr = {.head.nmsrs = 1, .entry = {.index = MSR_TSC, .data = run_tsc()}};
+    ioctl(k->cpu[i].fd, KVM_SET_MSRS, &msr);
+}
+
+static int create_vcpu(struct machine *m, struct kvm_vm *k, unsigned i, char err[ERR_BYTES]) {
+    struct kvm_cpu *c = &k->cpu[i];
+    struct kvm_regs r = {.rip = k->tables.entry, .rflags = RFLAGS_BITS, .rdi = ABI_VA_ENGINE + m->layout.boot, .rsi = i,
+                         .rsp = ABI_VA_ENGINE + m->layout.stack[i] + VM_STACK_BYTES - VM_STACK_CPU};
+    c->fd = ioctl(k->vm, KVM_CREATE_VCPU, i);
+    if (c->fd < 0)
+        return failed(err, "KVM_CREATE_VCPU");
+    c->run = mmap(NULL, k->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
+    if (c->run == MAP_FAILED) {
+        c->run = NULL;
+        return failed(err, "mmap");
+    }
+    if (ioctl(c->fd, KVM_SET_CPUID2, k->cpuid))
+        return failed(err, "KVM_SET_CPUID2");
+    if (set_sregs(m, k, i, err))
+        return -1;
+    set_xcr0(k, i);
+    set_tsc(k, i);
+    return ioctl(c->fd, KVM_SET_REGS, &r) ? failed(err, "KVM_SET_REGS") : 0;
+}
+
+static int add_doorbells(struct machine *m, struct kvm_vm *k, char err[ERR_BYTES]) {
+    for (unsigned n = 0; n < ABI_DB_COUNT; n++) {
+        struct kvm_ioeventfd e = {.addr = VM_DOORBELL_PA + 8 * n, .len = 4, .fd = events_doorbell_fd(m, n)};
+        if (ioctl(k->vm, KVM_IOEVENTFD, &e))
+            return failed(err, "KVM_IOEVENTFD");
+    }
+    return 0;
+}
+
+static int kvm_create(struct machine *m, char err[ERR_BYTES]) {
+    struct kvm_vm *k = calloc(1, sizeof(*k));
+    if (!k)
+        return failed(err, "memory");
+    m->vm_data = k;
+    k->vm = -1;
+    for (unsigned i = 0; i < ABI_MAX_VCPUS; i++)
+        k->cpu[i].fd = -1;
+    if ((k->sys = kvm_open(err)) < 0 || vm_tables_build(m, &k->tables, err))
+        return -1;
+    if ((k->vm = ioctl(k->sys, KVM_CREATE_VM, 0)) < 0)
+        return failed(err, "KVM_CREATE_VM");
+    int bytes = ioctl(k->sys, KVM_GET_VCPU_MMAP_SIZE, 0);
+    if (bytes < (int)sizeof(struct kvm_run))
+        return failed(err, "KVM_GET_VCPU_MMAP_SIZE");
+    k->run_bytes = (size_t)bytes;
+    ioctl(k->vm, KVM_SET_TSS_ADDR, 0xfffbd000ul); /* Intel wants it; elsewhere it fails and does not matter */
+    if (add_memory(k, 0, 0, m->arena, m->layout.total, err) || add_memory(k, 1, VM_RAM_PA, m->ram, m->ram_size, err))
+        return -1;
+    ioctl(k->vm, KVM_SET_NR_MMU_PAGES, (unsigned long)SHADOW_PAGES);
+    if (get_cpuid(k, err) || add_doorbells(m, k, err))
+        return -1;
+    for (unsigned i = 0; i < m->vcpu_count; i++) {
+        if (create_vcpu(m, k, i, err))
+            return -1;
+    }
+    return 0;
+}
+
+static void kvm_destroy(struct machine *m) {
+    struct kvm_vm *k = m->vm_data;
+    if (!k)
+        return;
+    for (unsigned i = 0; i < ABI_MAX_VCPUS; i++) {
+        if (k->cpu[i].run)
+            munmap(k->cpu[i].run, k->run_bytes);
+        if (k->cpu[i].fd >= 0)
+            close(k->cpu[i].fd);
+    }
+    if (k->vm >= 0)
+        close(k->vm);
+    if (k->sys >= 0)
+        close(k->sys);
+    free(k->cpuid);
+    free(k);
+    m->vm_data = NULL;
+}
+
+static uint64_t kvm_tsc_hz(struct machine *m) {
+    struct kvm_vm *k = m->vm_data;
+    int khz = ioctl(k->cpu[0].fd, KVM_GET_TSC_KHZ, 0);
+    return khz > 0 ? (uint64_t)khz * 1000 : 0;
+}
+
+static void report_broken(struct machine *m, struct vcpu *v, const struct kvm_run *run, const char *what) {
+    struct kvm_vm *k = m->vm_data;
+    struct kvm_regs r = {0};
+    struct kvm_sregs s = {0};
+    ioctl(k->cpu[v->index].fd, KVM_GET_REGS, &r);
+    ioctl(k->cpu[v->index].fd, KVM_GET_SREGS, &s);
+    log_printf("graft: vCPU %u: %s (KVM exit %u, %llx %llx)\n"
+               "  rip %016llx cs %04x rflags %08llx cr2 %016llx cr3 %llx gs %llx\n"
+               "  rax %016llx rbx %016llx rcx %016llx rdx %016llx\n  rsi %016llx rdi %016llx rbp %016llx rsp %016llx\n",
+               v->index, what, run->exit_reason, (unsigned long long)run->internal.suberror,
+               (unsigned long long)run->internal.data[0], r.rip, s.cs.selector, r.rflags, s.cr2, s.cr3, s.gs.base, r.rax, r.rbx,
+               r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.rsp);
+    machine_stop(m, MACHINE_BROKEN);
+}
+
+/* serve_exit(): false when the vCPU's life is over. */
+static bool serve_exit(struct machine *m, struct vcpu *v, const struct kvm_run *run) {
+    switch (run->exit_reason) {
+    case KVM_EXIT_IO:
+        if (run->io.port == RT_PORT_CALL && run->io.direction == KVM_EXIT_IO_OUT)
+            return run_call(m, v);
+        report_broken(m, v, run, "unexpected port");
+        return false;
+    case KVM_EXIT_INTR:
+        return true;
+    case KVM_EXIT_MMIO:
+        /* A doorbell that KVM's ioeventfd did not take. */
+        if (run->mmio.is_write && run->mmio.phys_addr - VM_DOORBELL_PA < 8 * ABI_DB_COUNT) {
+            events_doorbell(m, (unsigned)(run->mmio.phys_addr - VM_DOORBELL_PA) / 8);
+            return true;
+        }
+        report_broken(m, v, run, "access to memory that is not there");
+        return false;
+    case KVM_EXIT_SHUTDOWN:
+        report_broken(m, v, run, "triple fault");
+        return false;
+    default:
+        report_broken(m, v, run, "the virtual machine failed");
+        return false;
+    }
+}
+
+static void kvm_run(struct machine *m, struct vcpu *v) {
+    struct kvm_vm *k = m->vm_data;
+    struct kvm_cpu *c = &k->cpu[v->index];
+    while (!m->force) {
+        int r = ioctl(c->fd, KVM_RUN, 0);
+        v->exits++;
+        if (r < 0 && errno != EINTR && errno != EAGAIN) {
+            log_printf("graft: vCPU %u: KVM_RUN: %s\n", v->index, strerror(errno));
+            report_broken(m, v, c->run, "KVM_RUN failed");
+            return;
+        }
+        if (r == 0 && !serve_exit(m, v, c->run))
+            return;
+    }
+    report_broken(m, v, c->run, "did not stop when told to");
+}
+
+const struct vm_ops vm_kvm = {
+    .name = "kvm", .in_vm = true, .arena_alloc = kvm_arena_alloc, .arena_free = kvm_arena_free, .create = kvm_create,
+    .run = kvm_run, .destroy = kvm_destroy, .tsc_hz = kvm_tsc_hz,
+};

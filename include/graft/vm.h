@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * vm.h: what the monitor's vm_kvm.c and the VM runtime (dbt/rt/vm) have to agree
+ * on: selectors, stacks, and the table by which the engine image names its entry
+ * points. Included by assembly too.
+ *
+ * The flat layout: everything runs in ring 3, exceptions included (IDT gates with
+ * the DPL 3 code segment); ring 0 has one stub, behind #BP.
+ */
+#ifndef GRAFT_VM_H
+#define GRAFT_VM_H
+
+#define VM_IMAGE_MAGIC 0x4547524654464152 /* first word of the image */
+#define VM_VECTORS 32
+
+/* Selectors. The descriptors of the task state segments follow, 16 bytes each. */
+#define VM_SEL_CODE0 0x08
+#define VM_SEL_DATA0 0x10
+#define VM_SEL_CODE3 0x1b
+#define VM_SEL_DATA3 0x23
+#define VM_SEL_TSS 0x28
+
+/* A stack is a naturally aligned piece of VM_STACK_BYTES: a guard page at the bottom, and in its last 16 bytes the
+ * address of the vCPU's struct cpu, which is how a handler finds it from RSP alone. */
+#define VM_STACK_BYTES 0x40000
+#define VM_STACK_CPU 0x10
+/* Interrupt stack of #DF, which comes when the vCPU's stack has overflowed. */
+#define VM_IST_DOUBLE_FAULT 1
+#define VM_VECTOR_BREAKPOINT 3
+#define VM_VECTOR_DOUBLE_FAULT 8
+
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+
+/* At the start of the image (ABI_VA_ENGINE). entry(boot, vcpu) runs in ring 3 on the vCPU's stack. */
+struct vm_image {
+    uint64_t magic;
+    uint64_t abi_version; /* ABI_VERSION of the image */
+    uint64_t entry;
+    uint64_t probe; /* entry of the host probe (dbt/rt/vm/probe.c) */
+    uint64_t vector[VM_VECTORS]; /* handlers; all ring 3 but VM_VECTOR_BREAKPOINT */
+};
+
+/* What the host probe leaves in abi_vcpu.stats: TSC ticks for one operation, unless it says something else. */
+enum vm_probe {
+    VM_PROBE_UPPER_HALF, /* 1: ring 3 reaches the upper canonical half */
+    VM_PROBE_FAULT,      /* #PF to the ring 3 handler and on to the stub */
+    VM_PROBE_FLUSH_PAGE, /* #BP, INVLPG, IRETQ */
+    VM_PROBE_FLUSH_ALL,  /* #BP, CR3 reload, IRETQ */
+    VM_PROBE_FLUSH_100,  /* the same after 100 leaf tables were written to */
+    VM_PROBE_CALL,       /* exit to the monitor and back */
+    VM_PROBE_DOORBELL,
+    VM_PROBE_TOUCH_4K,   /* first access through a new 4 KiB mapping */
+    VM_PROBE_TOUCH_2M,   /* first access to each 4 KiB in new 2 MiB mappings */
+    VM_PROBE_PTE,        /* writing a page-table entry */
+    VM_PROBE_VIEW,       /* WRGSBASE */
+    VM_PROBE_COUNT
+};
+#endif
+#endif
