@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Graft Authors
+"""The command line of graft: usage errors, exit status, files, terminal and signals.
+
+usage: test_cli.py GRAFT [TEST]...
+"""
+
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import unittest
+
+GRAFT = sys.argv[1]
+VM = os.environ.get('GRAFT_VM', 'kvm' if os.access('/dev/kvm', os.R_OK | os.W_OK) else 'inproc')
+
+
+def words(*insns):
+    return b''.join(struct.pack('<I', i) for i in insns)
+
+
+def psci(function):
+    """mov w0, #function; hvc #0"""
+    return words(0x52800000 | (function & 0xffff) << 5, 0x72a00000 | (function >> 16) << 5, 0xd4000002)
+
+
+def say(char):
+    """mov x1, #0x09000000; mov w2, #char; str w2, [x1]"""
+    return words(0xd2a12001, 0x52800002 | ord(char) << 5, 0xb9000022)
+
+
+SPIN = words(0x14000000)
+WFI_LOOP = words(0xd503207f, 0x17ffffff)
+POWEROFF = psci(0x84000008)
+RESET = psci(0x84000009)
+
+
+def elf(code, paddr=0x40200000, machine=183, filesz=None):
+    size = len(code) if filesz is None else filesz
+    ident = b'\x7fELF\x02\x01\x01' + bytes(9)
+    header = struct.pack('<HHIQQQIHHHHHH', 2, machine, 1, paddr, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    return ident + header + struct.pack('<IIQQQQQQ', 1, 5, 120, paddr, paddr, size, size, 4096) + code
+
+
+def image(code, flags=0xa, text_offset=0, magic=b'ARM\x64'):
+    header = words(0x14000010, 0) + struct.pack('<QQQ', text_offset, 64 + len(code), flags) + bytes(24) + magic + bytes(4)
+    return header + code
+
+
+class Cli(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix='graft-cli.')
+
+    def tearDown(self):
+        shutil.rmtree(self.dir)
+
+    def path(self, name, data=None):
+        path = os.path.join(self.dir, name)
+        if data is not None:
+            with open(path, 'wb') as f:
+                f.write(data)
+        return path
+
+    def graft(self, *args, stdin=subprocess.DEVNULL):
+        if isinstance(stdin, bytes):
+            return subprocess.run([GRAFT, *args], input=stdin, capture_output=True, timeout=30, check=False)
+        return subprocess.run([GRAFT, *args], stdin=stdin, capture_output=True, timeout=30, check=False)
+
+    def run_guest(self, data, *args, stdin=subprocess.DEVNULL):
+        return self.graft('run', self.path('guest', data), '--vm', VM, '--memory', '32M', *args, stdin=stdin)
+
+    def start(self, data, *args, **kw):
+        command = [GRAFT, 'run', self.path('guest', data), '--vm', VM, '--memory', '32M', *args]
+        return subprocess.Popen(command, **kw)
+
+    def complains(self, status, args, *parts):
+        r = self.graft(*args)
+        text = r.stderr.decode()
+        self.assertEqual(r.returncode, status, (args, text))
+        self.assertEqual(r.stdout, b'', args)
+        self.assertEqual(text.count('\n'), 1, (args, text))
+        self.assertTrue(text.startswith('graft: '), text)
+        for part in parts:
+            self.assertIn(part, text)
+
+    # --- usage ---
+    def test_usage_errors(self):
+        cases = [[], ['fly'], ['run'], ['run', 'a', 'b'], ['run', 'a', '--what'], ['run', 'a', '--memory'],
+                 ['run', 'a', '--a-very-long-option-that-does-not-exist', '1'], ['info', 'x'], ['run', 'a', '-x'],
+                 ['run', 'a', '--dtb', 'x', '--dump-dtb', 'y'], ['run', 'a', '--console', 'stdio'],
+                 ['run', 'a', '--vm', 'inproc', '--mmu', 'window']]
+        for option, values in {'--memory': ['', '0', '1', '-1', '1T', '65G', '99999999999999999999', '1G1'],
+                               '--smp': ['0', '9', '1x', ''], '--mmu': ['hard'], '--gic': ['1', '4', '33'],
+                               '--cpu': ['cortex-z1'], '--serial': ['tcp:1', 'file:'], '--net': ['tap'], '--vm': ['xen'],
+                               '-d': ['everything']}.items():
+            cases += [['run', 'a', option, v] for v in values]
+        for args in cases:
+            self.complains(2, args)
+
+    def test_usage_error_names_what_is_wrong(self):
+        self.complains(2, ['run', 'a', '--smp=12'], '--smp', '12')
+        self.complains(2, ['run', 'a', '--frob'], '--frob')
+
+    def test_help(self):
+        for args in (['--help'], ['-h'], ['help'], ['run', '--help'], ['info', '--help'], ['help', 'run'], ['--version']):
+            r = self.graft(*args)
+            self.assertEqual((r.returncode, r.stderr), (0, b''), args)
+            self.assertTrue(r.stdout)
+        self.assertIn(b'--drive', self.graft('help', 'run').stdout)
+
+    # --- files ---
+    def test_missing_files(self):
+        kernel = self.path('k', POWEROFF)
+        none = self.path('none')
+        self.complains(1, ['run', none], none, 'No such file')
+        for option in ('--initrd', '--dtb', '--drive'):
+            self.complains(1, ['run', kernel, '--vm', VM, option, none], none)
+        self.complains(1, ['run', kernel, '--serial', 'file:/none/x'], '/none/x')
+        self.complains(1, ['run', self.dir])
+
+    def test_bad_kernels(self):
+        bad = {'empty': b'', 'gzip': b'\x1f\x8b' + bytes(40), 'elf-short': b'\x7fELF', 'elf-x86': elf(POWEROFF, machine=62),
+               'elf-outside': elf(POWEROFF, paddr=0x1000), 'elf-wrap': elf(POWEROFF, paddr=0xfffffffffffff000),
+               'elf-truncated': elf(POWEROFF, filesz=1 << 40), 'image-be': image(POWEROFF, flags=1),
+               'image-64k': image(POWEROFF, flags=6), 'image-far': image(POWEROFF, text_offset=1 << 63),
+               'zboot': b'MZ\0\0zimg' + struct.pack('<IIII', 64, 1 << 30, 0, 0) + b'gzip' + bytes(60)}
+        for name, data in bad.items():
+            self.complains(1, ['run', self.path(name, data), '--vm', VM, '--memory', '32M'], name)
+
+    def test_bad_dtb(self):
+        kernel = self.path('k', POWEROFF)
+        for data in (b'', b'x' * 100, b'\xd0\x0d\xfe\xed' + b'\xff' * 60):
+            self.complains(1, ['run', kernel, '--vm', VM, '--dtb', self.path('dtb', data)], 'dtb')
+
+    def test_initrd_too_large(self):
+        self.complains(1, ['run', self.path('k', POWEROFF), '--vm', VM, '--memory', '32M', '--initrd', self.path('i', bytes(20 << 20))])
+
+    def test_dump_dtb(self):
+        tree = self.path('tree')
+        r = self.graft('run', '--dump-dtb', tree, '--append', 'hello')
+        self.assertEqual((r.returncode, r.stderr), (0, b''))
+        with open(tree, 'rb') as f:
+            data = f.read()
+        self.assertEqual(data[:4], b'\xd0\x0d\xfe\xed')
+        for name in (b'intc@8000000', b'pl011@9000000', b'virtio_mmio@a003e00', b'hello\0', b'arm,gic-v3\0'):
+            self.assertIn(name, data)
+        self.assertEqual(self.run_guest(POWEROFF, '--dtb', tree, '--append', 'changed').returncode, 0)
+
+    # --- guests ---
+    def test_formats(self):
+        import gzip
+        im = image(say('k') + POWEROFF)
+        zboot = b'MZ\0\0zimg' + struct.pack('<IIII', 64, 0, 0, 0) + b'gzip' + bytes(36)
+        packed = gzip.compress(im)
+        zboot = zboot[:12] + struct.pack('<I', len(packed)) + zboot[16:] + packed
+        for data in (say('k') + POWEROFF, im, elf(say('k') + POWEROFF), packed, zboot):
+            r = self.run_guest(data)
+            self.assertEqual((r.returncode, r.stdout, r.stderr), (0, b'k', b''), data[:16])
+
+    def test_serial_file(self):
+        out = self.path('out')
+        r = self.run_guest(say('f') + POWEROFF, '--serial', 'file:' + out)
+        self.assertEqual((r.returncode, r.stdout), (0, b''))
+        with open(out, 'rb') as f:
+            self.assertEqual(f.read(), b'f')
+
+    def test_stats(self):
+        stats = self.path('stats')
+        self.assertEqual(self.run_guest(POWEROFF, '--stats', stats).returncode, 0)
+        with open(stats, encoding='ascii') as f:
+            s = json.load(f)
+        self.assertGreater(s['total']['insns_translated'], 2)
+        self.assertEqual(len(s['vcpu']), 1)
+
+    def test_reset(self):
+        p = self.start(say('r') + RESET, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        seen = p.stdout.read(2)
+        p.terminate()
+        p.stdout.close()
+        self.assertEqual((p.wait(10), seen), (0, b'rr'))
+
+    def test_ctrl_a(self):
+        for keys in (b'\x01x', b'abc\x01X'):
+            r = self.run_guest(SPIN, stdin=keys)
+            self.assertEqual(r.returncode, 0)
+
+    def test_signals(self):
+        for code in (SPIN, WFI_LOOP):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                p = self.start(say('s') + code, '--smp', '2', stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+                self.assertEqual(p.stdout.read(1), b's')
+                start = time.monotonic()
+                p.send_signal(number)
+                self.assertEqual(p.wait(10), 0)
+                p.stdout.close()
+                self.assertLess(time.monotonic() - start, 1.5)
+
+    def test_idle_uses_no_processor(self):
+        p = self.start(say('i') + WFI_LOOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.assertEqual(p.stdout.read(1), b'i')
+        time.sleep(0.3)
+        with open(f'/proc/{p.pid}/stat', encoding='ascii') as f:
+            before = sum(map(int, f.read().rsplit(')', 1)[1].split()[11:13]))
+        time.sleep(1)
+        with open(f'/proc/{p.pid}/stat', encoding='ascii') as f:
+            after = sum(map(int, f.read().rsplit(')', 1)[1].split()[11:13]))
+        p.terminate()
+        self.assertEqual(p.wait(10), 0)
+        p.stdout.close()
+        self.assertLessEqual(after - before, 3)
+
+    # --- terminal ---
+    def on_terminal(self, end):
+        """Runs a guest on a pseudo-terminal, ends it by end(process, fd); the terminal has to be as it was."""
+        master, slave = pty.openpty()
+        before = termios.tcgetattr(slave)
+        p = self.start(say('t') + SPIN, stdin=slave, stdout=slave, stderr=slave)
+        self.assertTrue(select.select([master], [], [], 10)[0])
+        self.assertEqual(os.read(master, 1), b't')
+        self.assertFalse(termios.tcgetattr(slave)[3] & termios.ICANON)
+        end(p, master)
+        status = p.wait(10)
+        after = termios.tcgetattr(slave)
+        os.close(master)
+        os.close(slave)
+        self.assertEqual(before, after)
+        return status
+
+    def test_terminal_restored(self):
+        self.assertEqual(self.on_terminal(lambda p, fd: os.write(fd, b'\x01x')), 0)
+        self.assertEqual(self.on_terminal(lambda p, fd: p.terminate()), 0)
+        self.assertEqual(self.on_terminal(lambda p, fd: p.send_signal(signal.SIGSEGV)), -signal.SIGSEGV)
+        self.assertEqual(self.on_terminal(lambda p, fd: p.send_signal(signal.SIGABRT)), -signal.SIGABRT)
+
+    def test_info(self):
+        r = self.graft('info')
+        self.assertEqual((r.returncode, r.stderr), (0, b''))
+        for part in (b'kvm', b'layout', b'window', b'soft'):
+            self.assertIn(part, r.stdout)
+
+
+if __name__ == '__main__':
+    unittest.main(argv=[sys.argv[0]] + sys.argv[2:])
