@@ -74,7 +74,7 @@ static uint64_t shift_one(struct cpu *cpu, int64_t sx, uint64_t ux, int shift, u
     }
     if (shift >= 0) {
         if (flags & SIMD_SATURATE) { /* far out only zero stays what it is */
-            return shift < 63 ? saturate(cpu, x * ((__int128)1 << shift), bits, u) : saturate(cpu, far_out(x), bits, u);
+            return shift < 64 ? saturate(cpu, x * ((__int128)1 << shift), bits, u) : saturate(cpu, far_out(x), bits, u);
         }
         return shift >= (int)bits ? 0 : ux << shift;
     }
