@@ -28,6 +28,7 @@ static inline void put64(struct asm_buf *a, uint64_t v) {
     __builtin_memcpy(a->p, &v, 8);
     a->p += 8;
 }
+void asm_room(struct asm_buf *a) { room(a); }
 void asm_byte(struct asm_buf *a, unsigned byte) { put8(a, byte); }
 void asm_imm32(struct asm_buf *a, uint32_t imm) { put32(a, imm); }
 
@@ -55,6 +56,11 @@ void asm_bind(struct asm_buf *a, struct asm_label *l) {
         __builtin_memcpy(a->start + at - 1, &rel, 4);
     }
     l->chain = 0;
+}
+
+void asm_rip_label(struct asm_buf *a, struct asm_label *l) {
+    a->p -= 4;
+    put_rel32(a, l);
 }
 
 void asm_jmp(struct asm_buf *a, struct asm_label *l) {
@@ -358,6 +364,17 @@ void asm_bswap(struct asm_buf *a, bool w, unsigned reg) {
     }
     put8(a, 0x0f);
     put8(a, 0xc8 | (reg & 7));
+}
+void asm_op0(struct asm_buf *a, uint8_t opcode) {
+    room(a);
+    put8(a, opcode);
+}
+void asm_cqo(struct asm_buf *a, bool w) {
+    room(a);
+    if (w) {
+        put8(a, 0x48);
+    }
+    put8(a, 0x99);
 }
 void asm_bt_ri(struct asm_buf *a, bool w, unsigned reg, unsigned bit) {
     asm_op_rr(a, ASM_OP(0, 1, 0xba), w, 4, reg);

@@ -73,6 +73,9 @@ static inline bool asm_bound(const struct asm_label *l) { return l->at != 0; }
 static inline uint32_t asm_label_pos(const struct asm_label *l) { return l->at - 1; } /* of a bound label */
 static inline bool asm_label_used(const struct asm_label *l) { return l->at != 0 || l->chain != 0; }
 
+/* asm_rip_label(): the disp32 that ends the last instruction, a RIP-relative one, refers to the label instead. */
+void asm_rip_label(struct asm_buf *a, struct asm_label *l);
+
 /* --- jumps: always the rel32 forms, except *_short -------------------------------------------------------- */
 void asm_jmp(struct asm_buf *a, struct asm_label *l);
 void asm_jcc(struct asm_buf *a, enum asm_cc cc, struct asm_label *l);
@@ -125,6 +128,11 @@ void asm_neg(struct asm_buf *a, bool w, unsigned reg);
 void asm_not(struct asm_buf *a, bool w, unsigned reg);
 void asm_bswap(struct asm_buf *a, bool w, unsigned reg);
 void asm_bt_ri(struct asm_buf *a, bool w, unsigned reg, unsigned bit);
+void asm_op0(struct asm_buf *a, uint8_t opcode); /* a one-byte instruction: */
+#define asm_op_cmc(a) asm_op0((a), 0xf5)
+#define asm_op_lahf(a) asm_op0((a), 0x9f)
+#define asm_op_sahf(a) asm_op0((a), 0x9e)
+void asm_cqo(struct asm_buf *a, bool w); /* sign of RAX (EAX) into RDX (EDX) */
 
 /* --- anything else: opcode words ------------------------------------------------------------------------------- */
 /* Opcode, map (0 one byte, 1 0F, 2 0F38, 3 0F3A), mandatory prefix (0 none, 1 66, 2 F3, 3 F2). */
@@ -138,6 +146,7 @@ void asm_op_m8(struct asm_buf *a, uint32_t op, unsigned reg, struct asm_mem m);
 void asm_lock(struct asm_buf *a);
 void asm_byte(struct asm_buf *a, unsigned byte); /* an immediate after the above */
 void asm_imm32(struct asm_buf *a, uint32_t imm);
+void asm_room(struct asm_buf *a); /* room for 32 bytes put by these two */
 /* VEX.128 (or LZ, scalar) encodings, three operands; pass v = 0 for two-operand ones. The _i forms end with an imm8. */
 void asm_vex_rr(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm);
 void asm_vex_rm(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m);

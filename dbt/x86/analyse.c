@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * analyse.c: the backward pass over a block: the next use of each value at each
+ * point, operations that are not used, operations that their only consumer emits
+ * (fused), and results that may be computed in the pinned register they are PUT to.
+ */
+#include "dbt/x86/backend.h"
+
+struct analysis {
+    struct codegen *cg;
+    irv pending[NREGS]; /* the value that a later PUT moves to the pin, while its definition may do it */
+};
+
+static bool removable(const struct ir_inst *in) {
+    if (in->op == IR_CALL) {
+        return ((const struct ir_helper *)(uintptr_t)in->imm)->kind == IR_HELPER_PURE;
+    }
+    if (in->op >= IR_VFADD || in->op == IR_CALLV) {
+        return false; /* they set floating-point status */
+    }
+    return ir_op_info[in->op].pure || in->op == IR_GET;
+}
+
+static void count_uses(struct codegen *cg) {
+    const struct ir_block *b = cg->b;
+    for (unsigned i = 0; i < b->count; i++) {
+        cg->v[i] = (struct value){.reg = NO_REG, .target = NO_REG, .slot = -1, .home = -1};
+    }
+    for (unsigned i = 1; i < b->count; i++) {
+        cg->v[b->inst[i].a].uses++;
+        cg->v[b->inst[i].b].uses++;
+        cg->v[b->inst[i].c].uses++;
+    }
+}
+
+/* Notes that the instruction `inst` reads its operands at `at`. */
+static void record(struct codegen *cg, unsigned inst, unsigned at) {
+    const struct ir_inst *in = &cg->b->inst[inst];
+    irv op[3] = {in->a, in->b, in->c};
+    for (unsigned k = 3; k-- > 0;) {
+        if (op[k]) {
+            cg->next_use[inst][k] = cg->v[op[k]].next_use;
+            cg->v[op[k]].next_use = (uint16_t)at;
+        }
+    }
+}
+
+static bool single(const struct codegen *cg, irv v, unsigned op) {
+    return v && cg->v[v].uses == 1 && cg->b->inst[v].op == op;
+}
+static bool tests_bit(const struct codegen *cg, irv v) { return single(cg, v, IR_UBFX) && cg->b->inst[v].n == 1; }
+
+/* The operand of instruction i that i shall emit itself, or 0. */
+static irv fusible(const struct codegen *cg, const struct ir_inst *in) {
+    const struct ir_inst *inst = cg->b->inst;
+    switch (in->op) {
+    case IR_CMP:
+        if (in->cc <= IR_CMP_NE && is_const(cg, in->b) && inst[in->b].imm == 0 &&
+            (tests_bit(cg, in->a) || single(cg, in->a, IR_AND))) {
+            return in->a;
+        }
+        break;
+    case IR_EXIT_IF:
+    case IR_SELECT:
+    case IR_FLAGS_SELECT:
+        if (tests_bit(cg, in->a) || single(cg, in->a, IR_AND)) {
+            return in->a;
+        }
+        break;
+    case IR_LOGIC_FLAGS:
+        if (single(cg, in->a, IR_AND)) {
+            return in->a;
+        }
+        break;
+    case IR_ADD:
+        if (single(cg, in->b, IR_SHL) && is_const(cg, inst[in->b].b) && inst[inst[in->b].b].imm - 1 < 3 && in->a != in->b) {
+            return in->b;
+        }
+        break;
+    default: break;
+    }
+    return 0;
+}
+
+static void forget(struct analysis *an, unsigned pin) {
+    irv v = an->pending[pin];
+    if (v) {
+        an->cg->v[v].target = NO_REG;
+        an->pending[pin] = 0;
+    }
+}
+static void forget_all(struct analysis *an) {
+    for (uint32_t m = an->cg->pins; m; m &= m - 1) {
+        forget(an, (unsigned)__builtin_ctz(m));
+    }
+}
+
+static void see_put(struct analysis *an, const struct ir_inst *in) {
+    struct codegen *cg = an->cg;
+    unsigned pin = pin_at(cg, in->imm);
+    if (pin == NO_REG) {
+        return;
+    }
+    forget(an, pin);
+    if (cg->v[in->a].target != NO_REG) {
+        forget(an, cg->v[in->a].target);
+    }
+    if ((int32_t)in->imm == cg->pin_offset[pin] && inst_of(cg, in->a)->type == (pin < 16 ? IR_I64 : IR_V128)) {
+        an->pending[pin] = in->a;
+        cg->v[in->a].target = (uint8_t)pin;
+    }
+}
+
+/* The definition of v: its target, if any, stays. A widening whose operand ends here passes the wish on. */
+static void see_definition(struct analysis *an, unsigned i) {
+    struct codegen *cg = an->cg;
+    const struct ir_inst *in = &cg->b->inst[i];
+    unsigned pin = cg->v[i].target;
+    if (pin == NO_REG) {
+        return;
+    }
+    an->pending[pin] = 0;
+    if (in->op == IR_ZEXT32 && cg->v[in->a].uses == 1) {
+        an->pending[pin] = in->a;
+        cg->v[in->a].target = (uint8_t)pin;
+    }
+}
+
+void analyse_block(struct codegen *cg) {
+    const struct ir_block *b = cg->b;
+    struct analysis an = {.cg = cg};
+    count_uses(cg);
+    for (unsigned i = b->count; i-- > 1;) {
+        const struct ir_inst *in = &b->inst[i];
+        const struct ir_op_info *info = &ir_op_info[in->op];
+        struct value *val = &cg->v[i];
+        if (in->op == IR_NOP || in->op == IR_INSN || val->flags & V_FUSED) {
+            continue;
+        }
+        if (removable(in) && !val->next_use) {
+            val->flags |= V_DEAD;
+            continue;
+        }
+        if (in->type != IR_NONE) {
+            see_definition(&an, i);
+        }
+        if (info->memory || info->state || info->exits) {
+            forget_all(&an);
+        }
+        if (in->op == IR_PUT) {
+            see_put(&an, in);
+        } else if (in->op == IR_GET) {
+            unsigned pin = pin_at(cg, in->imm);
+            if (pin != NO_REG) {
+                forget(&an, pin);
+            }
+        }
+        irv fused = fusible(cg, in);
+        if (fused) {
+            cg->v[fused].flags |= V_FUSED;
+            record(cg, fused, i);
+        }
+        record(cg, i, i);
+    }
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * backend.h: what the files of the x86-64 backend share.
+ *
+ *   codegen.c   the loop over a block's instructions, the tables of emitters
+ *   analyse.c   the backward pass: uses, fusion, pins as targets
+ *   regalloc.c  where values are: registers, spill slots, homes in struct cpu
+ *   flags.c     EFLAGS as a place for FLAGS and comparison results
+ *   emit_*.c    one emitter for each IR operation
+ *   thunks.c    the code that all blocks share; entering and leaving
+ *
+ * Register numbers: 0..15 general registers, 16..31 XMM0..15.
+ */
+#ifndef GRAFT_X86_BACKEND_H
+#define GRAFT_X86_BACKEND_H
+
+#include "dbt/x86/asm.h"
+#include "graft/codegen.h"
+
+#define NREGS 32
+#define XMM(n) (16 + (n))
+#define NO_REG 0xff
+#define GPR_PINS 9
+#define VEC_PINS 8
+#define GPR_TEMPS (1u << ASM_RAX | 1u << ASM_RCX | 1u << ASM_RDX | 1u << ASM_RSI | 1u << ASM_RDI)
+#define XMM_TEMPS (0xffu << 16)
+#define GPR_CLASS 0x0000ffffu
+#define XMM_CLASS 0xffff0000u
+/* Pinned registers that C functions clobber. */
+#define CALLER_SAVED (1u << ASM_R8 | 1u << ASM_R9 | 1u << ASM_R10 | 1u << ASM_R11 | XMM_CLASS)
+
+/* RBP points CODEGEN_BIAS behind the start of struct cpu: the guest's first 256 bytes are within a disp8. */
+#define CODEGEN_BIAS ((int32_t)sizeof(struct cpu) + 128)
+static inline struct asm_mem cpu_mem(size_t offset) { return asm_mem(ASM_RBP, (int32_t)offset - CODEGEN_BIAS); }
+#define CPU_FIELD(field) cpu_mem(offsetof(struct cpu, field))
+
+/* The frame below RSP while translated code runs. */
+#define SLOTS 64
+struct frame {
+    uint64_t gpr[SLOTS];    /* spill slots */
+    uint64_t save_gpr[8];   /* temporaries that live across a stub, by register number */
+    const void *site;       /* a slow access's mmu_probe.site */
+    uint32_t mxcsr, pad;    /* the caller's MXCSR */
+    v128 xmm[SLOTS];
+    v128 save_xmm[8];
+};
+#define FRAME_FIELD(field) asm_mem(ASM_RSP, (int32_t)offsetof(struct frame, field))
+
+struct codegen_features {
+    bool avx512; /* F, VL, DQ, BW: EVEX.128 forms of 64-bit lane operations */
+};
+
+/* Constants that emitted code reads, at the start of the code area. */
+struct consts {
+    v128 zero;
+    v128 abs32, abs64, min32, min64, sign32, sign64;    /* absolute value masks, smallest normal numbers, sign bits */
+    v128 half32;             /* sign bits of the low two 32-bit lanes */
+    v128 one32hi;            /* 0 0 1.0f 1.0f */
+    v128 low8, low16, low32; /* the low half of each 16-, 32-, 64-bit lane */
+    v128 keep8, keep16;      /* the low byte, the low 16 bits of the register */
+    v128 tbl;                /* 0x70 bytes: makes PSHUFB indices above 15 select zero */
+    v128 max32, max64;       /* largest signed values */
+    v128 shl8[8], shr8[8], sar8[8];
+    v128 narrow[4];          /* PSHUFB: VNARROW by lane */
+    v128 rev[5][4];          /* PSHUFB: VREV by container and lane */
+    uint64_t rbit[3], rev16; /* masks */
+    uint32_t fcmp[4];        /* stored flags of greater, less, equal, unordered operands */
+    uint64_t minus1, two32, two63;    /* doubles */
+    uint32_t minus1f, two32f, two63f; /* floats */
+};
+
+enum value_flag {
+    V_FUSED = 1, /* its consumer emits it */
+    V_ZEXT = 2,  /* an I32 whose register holds zeros above */
+    V_EARLY = 4, /* already defined, together with an earlier FLAGS operation */
+    V_DEAD = 8,  /* not used: not emitted */
+};
+struct value {
+    uint8_t reg;       /* register number or NO_REG */
+    uint8_t flags;     /* enum value_flag */
+    uint8_t target;    /* the pin that the result is put to, if it may be computed in place; else NO_REG */
+    uint8_t dirty;     /* V128: only that many low bytes of the register are right, the rest is to be zero; 0 = all right */
+    int16_t slot;      /* spill slot, -1 if none */
+    uint16_t next_use; /* instruction that uses it next, 0 if none */
+    uint16_t uses;     /* uses in all */
+    irv reg_next;      /* next value in the same register */
+    int32_t home;      /* offset in struct cpu that holds it, -1 if none */
+};
+
+/* EFLAGS: what they mean now. */
+enum flags_kind { FLAGS_NONE, FLAGS_INVERTED /* CF = borrow */, FLAGS_DIRECT /* CF = Arm's C */, FLAGS_FCMP, FLAGS_FCMP_SWAPPED /* of UCOMIS a, b; b, a */ };
+#define CC_EQ_ORDERED 16  /* pseudo conditions after UCOMIS: E and NP */
+#define CC_NE_UNORDERED 17 /* NE or P */
+#define MAX_BOOLS 4
+struct eflags {
+    irv value;    /* the FLAGS value, 0 if none */
+    uint8_t kind; /* of value */
+    unsigned bools;
+    struct {
+        irv v;
+        uint8_t cc; /* x86 condition, or CC_* */
+    } boolean[MAX_BOOLS];
+    uint8_t memo_op; /* the operation and operands that EFLAGS are of: IR_ADD SUB ADC SBC, or IR_AND: logic flags of memo[0] */
+    irv memo[3];
+};
+
+/* Out-of-line code, emitted after the block's last instruction. */
+enum stub_kind { STUB_LD, STUB_ST, STUB_ATOMIC, STUB_CAS, STUB_STX, STUB_FP, STUB_LINK, STUB_FAR, STUB_RETURN, STUB_PENDING };
+#define MAX_HOISTS 2
+struct stub {
+    uint8_t kind, size;
+    uint8_t base, value, value2, dst; /* registers; value NO_REG: imm */
+    uint8_t hoists;        /* how many of hoist[] to renew */
+    bool sext, wide;       /* of the result */
+    uint8_t regime;
+    struct asm_label slow;
+    struct asm_label back; /* where to go on */
+    uint32_t site;         /* mmu_probe.site; link: position of the jump */
+    uint32_t start;        /* position of the stub */
+    int32_t disp;
+    uint32_t desc;
+    uint32_t save;         /* temporaries to preserve */
+    uint64_t pc;           /* guest pc to write; link: target */
+    uint64_t imm;
+    struct {
+        uint8_t base, index, regime;
+    } hoist[MAX_HOISTS];
+    /* STUB_FP */
+    const void *fn;
+    uint8_t op[3];         /* operand registers, NO_REG if absent */
+    uint8_t filter;        /* enum fp_filter: results that are right after all */
+    uint8_t lane, n;       /* of the result */
+    uint8_t tmp[3];        /* XMM numbers that the filter may clobber */
+};
+#define MAX_STUBS 700
+#define MAX_HOMES 64
+
+struct hoist {
+    irv root;      /* base value with constant additions taken off, 0 if unused */
+    irv base;      /* a value with that root, in a register while the entry is used */
+    int64_t at;    /* offset of the probed address from root */
+    uint8_t regime;
+    uint8_t index; /* register, or MMU_NO_INDEX */
+};
+
+struct codegen {
+    struct cpu *cpu;
+    const struct mmu_ops *mmu;
+    const struct guest_ops *guest;
+    struct codegen_features features;
+    int32_t pin_offset[NREGS]; /* where a pinned register lives in struct cpu, -1 if it is none */
+    uint32_t pins;             /* mask */
+    uint8_t pin_map[256];      /* (offset - sizeof(struct cpu)) / 8 -> register */
+    const struct consts *k;
+    void (*enter)(struct cpu *cpu, const uint8_t *entry);
+    void (*unwind)(struct cpu *cpu) __attribute__((noreturn));
+    const uint8_t *exit_pc;    /* thunk: RAX = pc, RCX = site */
+    const uint8_t *exit;       /* thunk: pc is in the state already */
+    const uint8_t *lookup;     /* thunk: RAX = pc */
+    const uint8_t *call_state; /* thunk: RAX = fn, RDI = pc, RSI RDX RCX arguments */
+    const uint8_t *call_pure;  /* thunk: RAX = fn, RSI RDX RCX arguments */
+    const uint8_t *callv;      /* thunk: RAX = fn, ESI = aux; operands in vscratch[1..3], result in vscratch[0] */
+    const uint8_t *slow[STUB_STX + 1]; /* thunks: RDI = pc, RSI = va, RDX and RAX = values, ECX = desc -> RAX */
+    const uint8_t *nearby;     /* thunk: RSI = va, EDX = regime -> RAX */
+
+    /* The block being compiled. */
+    struct asm_buf a;
+    const struct ir_block *b;
+    struct code_out *out;
+    bool failed;
+    unsigned at;               /* current instruction */
+    uint64_t pc;               /* of the last INSN */
+    uint32_t locked;           /* registers that the current instruction uses */
+    uint32_t busy;             /* registers with values in them */
+    irv reg_head[NREGS];
+    uint64_t slots_gpr, slots_xmm; /* in use */
+    struct eflags fl;
+    unsigned homes;
+    irv home[MAX_HOMES];
+    struct hoist hoist[MAX_HOISTS];
+    unsigned hoist_next;
+    struct asm_label vconst[IR_MAX_VCONSTS];
+    unsigned stubs;
+    struct stub stub[MAX_STUBS];
+    struct value v[IR_MAX_INSTS];
+    uint16_t next_use[IR_MAX_INSTS][3]; /* of each operand's value, after this use */
+};
+
+/* --- analyse.c ------------------------------------------------------------------------------------------- */
+void analyse_block(struct codegen *cg);
+
+/* --- regalloc.c ------------------------------------------------------------------------------------------- */
+static inline const struct ir_inst *inst_of(const struct codegen *cg, irv v) { return &cg->b->inst[v]; }
+static inline bool is_const(const struct codegen *cg, irv v) { return cg->b->inst[v].op == IR_CONST; }
+static inline bool is_wide(const struct ir_inst *in) { return in->type == IR_I64; }
+uint64_t const_value(const struct codegen *cg, irv v); /* of a CONST, cut to its type */
+bool const_imm32(const struct codegen *cg, irv v, bool w, int32_t *imm); /* is it a CONST that fits an x86 immediate? */
+static inline uint32_t class_of_type(unsigned type) { return type == IR_V128 ? XMM_CLASS : GPR_CLASS; }
+static inline unsigned xmm(unsigned reg) { return reg - 16; }
+
+/* use(): the register that holds v, locked for this instruction. V128: all of it exact; use_low(): the low bytes exact. */
+unsigned use(struct codegen *cg, irv v);
+unsigned use_low(struct codegen *cg, irv v, unsigned bytes);
+unsigned use_x(struct codegen *cg, irv v); /* a V128, as an XMM number */
+/* use_as(): a copy of v in that temporary, which the instruction may destroy. */
+void use_as(struct codegen *cg, irv v, unsigned reg);
+/* use_mem(): true if v is best read from memory by this instruction, with its operand. */
+bool use_mem(struct codegen *cg, irv v, struct asm_mem *m);
+/* scratch(): a temporary register for this instruction. take(): that one. */
+unsigned scratch(struct codegen *cg, uint32_t class);
+void take(struct codegen *cg, unsigned reg);
+unsigned scratch_x(struct codegen *cg); /* an XMM number */
+/* dies_here(): is the current instruction v's last user? */
+bool dies_here(const struct codegen *cg, irv v);
+/* done(): this instruction's operands are read; those not used later are dropped. done_inst() for a fused one. */
+void done_inst(struct codegen *cg, irv inst);
+void done(struct codegen *cg);
+/* def(): the register for this instruction's result, preferably hint if that is free. It may be a register of an operand
+ * only if the operand's value is dead (a pin as target, or hint). def_fresh(): never a locked register. */
+unsigned def(struct codegen *cg, unsigned hint);
+unsigned def_value(struct codegen *cg, irv v, unsigned hint);
+unsigned def_fresh(struct codegen *cg);
+unsigned def_x(struct codegen *cg, unsigned hint); /* XMM numbers */
+unsigned def_fresh_x(struct codegen *cg);
+/* def_in(): the result is in that temporary. */
+void def_in(struct codegen *cg, irv v, unsigned reg);
+/* def_alias(): the result is what src's register holds. */
+void def_alias(struct codegen *cg, irv v, irv src);
+void kill_value(struct codegen *cg, irv v);
+void evict(struct codegen *cg, unsigned reg);
+/* spill_temps(): no temporary holds a value that is only there (before a call). */
+void spill_temps(struct codegen *cg);
+/* spill_state(): the values of guest state read so far survive its being changed by a helper. */
+void spill_state(struct codegen *cg);
+uint32_t live_temps(struct codegen *cg); /* temporaries that hold values needed after this instruction */
+void drop_hoists(struct codegen *cg);
+void store_slot(struct codegen *cg, irv v, unsigned reg);
+struct asm_mem slot_mem(struct codegen *cg, irv v);
+void home_add(struct codegen *cg, irv v, int32_t offset);
+void home_forget(struct codegen *cg, int32_t offset, unsigned bytes);
+unsigned pin_at(const struct codegen *cg, uint64_t offset); /* the pin whose home covers it, or NO_REG */
+void clear_pin(struct codegen *cg, unsigned pin, irv except); /* values that alias it move away */
+void emit_GET(struct codegen *cg, const struct ir_inst *in);
+void emit_PUT(struct codegen *cg, const struct ir_inst *in);
+
+/* --- flags.c ------------------------------------------------------------------------------------------------- */
+/* flags_clobber(): what EFLAGS hold and is still needed is saved. Before the instruction's first use(). */
+void flags_clobber(struct codegen *cg);
+bool flags_live(struct codegen *cg); /* would flags_clobber() emit anything? */
+void flags_set(struct codegen *cg, irv v, enum flags_kind kind);
+void flags_set_bool(struct codegen *cg, irv v, unsigned cc);
+bool flags_bool(const struct codegen *cg, irv v, unsigned *cc);
+void flags_memo(struct codegen *cg, unsigned op, irv a, irv b, irv c);
+bool flags_memo_is(const struct codegen *cg, unsigned op, irv a, irv b, irv c);
+void flags_put(struct codegen *cg, irv v, int32_t offset);
+/* flags_test(): EFLAGS say whether v != 0; returns the condition. */
+unsigned flags_test(struct codegen *cg, irv v);
+/* flags_carry(): CF = v, or not v. What else EFLAGS hold is saved first. */
+void flags_carry(struct codegen *cg, irv v, bool inverted);
+unsigned flags_stored(struct codegen *cg, irv v); /* a register with the stored form */
+void setcc_reg(struct codegen *cg, unsigned cc, unsigned reg);
+static inline unsigned cc_not(unsigned cc) { return cc ^ 1; }
+
+/* --- emit_exit.c, emit_mem.c, emit_fp.c, thunks.c ---------------------------------------------------------- */
+struct stub *stub_new(struct codegen *cg, enum stub_kind kind);
+void emit_stub(struct codegen *cg, struct stub *s);
+void emit_exit_stub(struct codegen *cg, struct stub *s);
+void emit_fp_stub(struct codegen *cg, struct stub *s);
+void emit_stub_save(struct codegen *cg, uint32_t save, bool restore);
+void emit_entry(struct codegen *cg);
+void thunks_emit(struct codegen *cg);
+void call_helper(struct codegen *cg, const uint8_t *thunk, const void *fn);
+/* moves_emit(): dst[i] = src[i] for general registers, all at once. */
+void moves_emit(struct asm_buf *a, unsigned n, const uint8_t *dst, const uint8_t *src);
+void add_fault(struct codegen *cg, const struct stub *s); /* the next instruction may fault */
+
+typedef void emit_fn(struct codegen *cg, const struct ir_inst *in);
+#define IR_OP(name, result, operands, properties) emit_fn emit_##name;
+#include "graft/ir_ops.def"
+#undef IR_OP
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* emit_call.c: calls of C functions from translated code. All temporaries are caller-saved in the C ABI. */
+#include "dbt/x86/backend.h"
+
+/* The arguments a, b, c of the current instruction into RSI, RDX, RCX; everything else in temporaries is in memory. */
+static void load_args(struct codegen *cg, const struct ir_inst *in) {
+    static const uint8_t to[3] = {ASM_RSI, ASM_RDX, ASM_RCX};
+    irv arg[3] = {in->a, in->b, in->c};
+    uint8_t src[3] = {NO_REG, NO_REG, NO_REG};
+    struct asm_mem m[3];
+    bool from_mem[3] = {false, false, false};
+    for (unsigned k = 0; k < 3; k++) { /* comparison results and flags become registers */
+        if (arg[k] && cg->v[arg[k]].reg == NO_REG && cg->v[arg[k]].slot < 0 && cg->v[arg[k]].home < 0 && !is_const(cg, arg[k])) {
+            use(cg, arg[k]);
+        }
+    }
+    for (unsigned k = 0; k < 3; k++) {
+        if (arg[k]) {
+            const struct value *v = &cg->v[arg[k]];
+            src[k] = v->reg;
+            from_mem[k] = v->reg == NO_REG && (v->slot >= 0 || v->home >= 0);
+            if (from_mem[k]) {
+                m[k] = v->slot >= 0 ? slot_mem(cg, arg[k]) : cpu_mem((size_t)v->home);
+            }
+        }
+    }
+    uint64_t constant[3] = {0, 0, 0};
+    bool is_constant[3], wide[3];
+    for (unsigned k = 0; k < 3; k++) {
+        is_constant[k] = arg[k] && src[k] == NO_REG && !from_mem[k];
+        constant[k] = is_constant[k] ? const_value(cg, arg[k]) : 0;
+        wide[k] = arg[k] && inst_of(cg, arg[k])->type == IR_I64;
+    }
+    done(cg);
+    moves_emit(&cg->a, 3, to, src);
+    for (unsigned k = 0; k < 3; k++) {
+        if (from_mem[k]) {
+            asm_mov_rm(&cg->a, wide[k], to[k], m[k]);
+        } else if (is_constant[k]) {
+            asm_mov_ri(&cg->a, to[k], constant[k]);
+        }
+    }
+}
+void call_helper(struct codegen *cg, const uint8_t *thunk, const void *fn) {
+    asm_mov_ri(&cg->a, ASM_RAX, (uintptr_t)fn);
+    asm_call(&cg->a, thunk);
+}
+
+void emit_CALL(struct codegen *cg, const struct ir_inst *in) {
+    const struct ir_helper *h = (const struct ir_helper *)(uintptr_t)in->imm;
+    flags_clobber(cg);
+    if (h->kind == IR_HELPER_STATE) {
+        spill_state(cg);
+    }
+    /* Values that live on go to memory, but those in registers stay there until the arguments are loaded. */
+    for (uint32_t m = live_temps(cg); m; m &= m - 1) {
+        unsigned r = (unsigned)__builtin_ctz(m);
+        for (irv v = cg->reg_head[r]; v; v = cg->v[v].reg_next) {
+            if (cg->v[v].slot < 0 && cg->v[v].home < 0 && inst_of(cg, v)->op != IR_CONST && inst_of(cg, v)->op != IR_VCONST &&
+                !dies_here(cg, v)) {
+                store_slot(cg, v, r);
+            }
+        }
+    }
+    load_args(cg, in);
+    cg->locked = 0;
+    spill_temps(cg);
+    if (h->kind == IR_HELPER_STATE) {
+        asm_mov_ri(&cg->a, ASM_RDI, cg->pc);
+    }
+    call_helper(cg, h->kind == IR_HELPER_STATE ? cg->call_state : cg->call_pure, h->fn);
+    if (in->type == IR_NONE) {
+        return;
+    }
+    cg->locked |= 1u << ASM_RAX;
+    unsigned d = def(cg, ASM_RAX);
+    if (d >= 16) {
+        asm_vex_rr(&cg->a, ASM_OP(1, 1, 0x6e) | ASM_W, xmm(d), 0, ASM_RAX);
+    } else if (d != ASM_RAX || in->type == IR_I32) {
+        asm_mov_rr(&cg->a, in->type != IR_I32, d, ASM_RAX);
+    }
+}
+
+void emit_CALLV(struct codegen *cg, const struct ir_inst *in) {
+    const struct ir_helper *h = (const struct ir_helper *)(uintptr_t)in->imm;
+    irv arg[3] = {in->a, in->b, in->c};
+    flags_clobber(cg);
+    for (unsigned k = 0; k < 3; k++) {
+        if (arg[k]) {
+            struct asm_mem m = CPU_FIELD(vscratch);
+            m.disp += (int32_t)(16 * (k + 1));
+            unsigned r = use(cg, arg[k]);
+            asm_vmov_mr(&cg->a, m, xmm(r));
+            cg->locked = 0;
+        }
+    }
+    done(cg);
+    spill_temps(cg);
+    asm_mov_ri(&cg->a, ASM_RSI, in->aux);
+    call_helper(cg, cg->callv, h->fn);
+    unsigned d = def(cg, NO_REG);
+    asm_vmov_rm(&cg->a, xmm(d), CPU_FIELD(vscratch));
+}

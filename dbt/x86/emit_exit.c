@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * emit_exit.c: ways into and out of a block.
+ *
+ * A direct exit inside the guest page is a jump that the engine links to its
+ * target; until then it goes to a stub that leaves with the target pc and the
+ * jump's address. Everything else goes through the jump cache of the view. RAX
+ * holds the guest pc whenever control may reach the look-up thunk.
+ */
+#include "dbt/x86/backend.h"
+
+static bool same_page(const struct codegen *cg, uint64_t pc) { return (cg->b->pc ^ pc) >> PAGE_SHIFT == 0; }
+
+static struct asm_mem cache_field(uint64_t pc, size_t field) {
+    return asm_mem_gs((int32_t)(offsetof(struct view, jump_cache) + jump_cache_index(pc) * sizeof(struct jump_cache_entry) + field));
+}
+/* Goes on at a constant pc outside the page. */
+static void jump_far(struct codegen *cg, uint64_t pc) {
+    struct asm_buf *a = &cg->a;
+    asm_mov_ri(a, ASM_RAX, pc);
+    asm_alu_rm(a, ASM_CMP, true, ASM_RAX, cache_field(pc, offsetof(struct jump_cache_entry, pc)));
+    asm_jcc_to(a, ASM_NE, cg->lookup);
+    asm_jmp_m(a, cache_field(pc, offsetof(struct jump_cache_entry, host)));
+}
+
+static void exit_if(struct codegen *cg, unsigned cc, uint64_t pc) {
+    struct stub *s = stub_new(cg, same_page(cg, pc) ? STUB_LINK : STUB_FAR);
+    s->pc = pc;
+    s->site = asm_pos(&cg->a);
+    asm_jcc(&cg->a, (enum asm_cc)cc, &s->slow);
+}
+void emit_GOTO(struct codegen *cg, const struct ir_inst *in) {
+    if (!same_page(cg, in->imm)) {
+        jump_far(cg, in->imm);
+        return;
+    }
+    struct stub *s = stub_new(cg, STUB_LINK);
+    s->pc = in->imm;
+    s->site = asm_pos(&cg->a);
+    asm_jmp(&cg->a, &s->slow);
+}
+void emit_EXIT_IF(struct codegen *cg, const struct ir_inst *in) {
+    if (is_const(cg, in->a)) {
+        if (const_value(cg, in->a)) {
+            emit_GOTO(cg, in);
+        }
+        done(cg);
+        return;
+    }
+    unsigned cc = flags_test(cg, in->a);
+    done(cg);
+    if (cc == CC_EQ_ORDERED) {
+        uint32_t over = asm_jcc_short(&cg->a, ASM_P);
+        exit_if(cg, ASM_E, in->imm);
+        asm_bind_short(&cg->a, over);
+    } else if (cc == CC_NE_UNORDERED) {
+        exit_if(cg, ASM_P, in->imm);
+        exit_if(cg, ASM_NE, in->imm);
+    } else {
+        exit_if(cg, cc, in->imm);
+    }
+}
+
+void emit_GOTO_REG(struct codegen *cg, const struct ir_inst *in) {
+    struct asm_buf *a = &cg->a;
+    const int32_t ras = (int32_t)offsetof(struct cpu, ras) - CODEGEN_BIAS, cache = (int32_t)offsetof(struct view, jump_cache);
+    flags_clobber(cg);
+    use_as(cg, in->a, ASM_RAX);
+    done(cg);
+    if (in->cc == IR_JUMP_RET) { /* the newest entry is popped, right or wrong, so that the ring finds its way back */
+        asm_mov_rm(a, false, ASM_RCX, CPU_FIELD(ras_top));
+        asm_lea(a, false, ASM_RDX, asm_mem(ASM_RCX, -(int32_t)sizeof(struct ras_entry)));
+        asm_alu_ri(a, ASM_AND, false, ASM_RDX, (RAS_ENTRIES - 1) * sizeof(struct ras_entry));
+        asm_mov_mr(a, false, CPU_FIELD(ras_top), ASM_RDX);
+        asm_alu_rm(a, ASM_CMP, true, ASM_RAX, asm_mem_index(ASM_RBP, ASM_RCX, 0, ras));
+        uint32_t wrong = asm_jcc_short(a, ASM_NE);
+        asm_jmp_m(a, asm_mem_index(ASM_RBP, ASM_RCX, 0, ras + (int32_t)offsetof(struct ras_entry, host)));
+        asm_bind_short(a, wrong);
+    }
+    asm_mov_rr(a, false, ASM_RCX, ASM_RAX);
+    asm_alu_ri(a, ASM_AND, false, ASM_RCX, ((1 << JUMP_CACHE_BITS) - 1) << 2);
+    asm_alu_rm(a, ASM_CMP, true, ASM_RAX, asm_mem_gs_index(ASM_RCX, 2, cache));
+    asm_jcc_to(a, ASM_NE, cg->lookup);
+    asm_jmp_m(a, asm_mem_gs_index(ASM_RCX, 2, cache + (int32_t)offsetof(struct jump_cache_entry, host)));
+}
+_Static_assert(sizeof(struct jump_cache_entry) == 16 && offsetof(struct jump_cache_entry, pc) == 0, "index << 2 is pc bits << 4");
+_Static_assert(sizeof(struct ras_entry) == 16 && offsetof(struct ras_entry, pc) == 0 && (RAS_ENTRIES & (RAS_ENTRIES - 1)) == 0,
+               "ras_top is a byte offset in a power of two");
+
+void emit_RAS_PUSH(struct codegen *cg, const struct ir_inst *in) {
+    struct asm_buf *a = &cg->a;
+    const int32_t ras = (int32_t)offsetof(struct cpu, ras) - CODEGEN_BIAS;
+    flags_clobber(cg);
+    unsigned top = scratch(cg, GPR_CLASS), t = scratch(cg, GPR_CLASS);
+    struct stub *s = stub_new(cg, STUB_RETURN);
+    s->pc = in->imm;
+    asm_mov_rm(a, false, top, CPU_FIELD(ras_top));
+    asm_alu_ri(a, ASM_ADD, false, top, sizeof(struct ras_entry));
+    asm_alu_ri(a, ASM_AND, false, top, (RAS_ENTRIES - 1) * sizeof(struct ras_entry));
+    asm_mov_mr(a, false, CPU_FIELD(ras_top), top);
+    asm_mov_ri(a, t, in->imm);
+    asm_mov_mr(a, true, asm_mem_index(ASM_RBP, top, 0, ras), t);
+    asm_lea(a, true, t, asm_mem_rip(a->p));
+    asm_rip_label(a, &s->slow);
+    asm_mov_mr(a, true, asm_mem_index(ASM_RBP, top, 0, ras + (int32_t)offsetof(struct ras_entry, host)), t);
+}
+void emit_EXIT(struct codegen *cg, const struct ir_inst *in) { asm_jmp_to(&cg->a, cg->exit); }
+
+void emit_entry(struct codegen *cg) {
+    struct stub *s = stub_new(cg, STUB_PENDING);
+    s->pc = cg->b->pc;
+    cg->out->entry = cg->a.p;
+    asm_alu_mi(&cg->a, ASM_CMP, false, CPU_FIELD(abi.pending), 0);
+    asm_jcc(&cg->a, ASM_NE, &s->slow);
+    cg->out->entry_nocheck = cg->a.p;
+}
+
+/* --- stubs ----------------------------------------------------------------------------------------------------- */
+static void link_stub(struct codegen *cg, struct stub *s) {
+    struct asm_buf *a = &cg->a;
+    struct code_out *out = cg->out;
+    if (out->links == CODE_MAX_LINKS) {
+        cg->failed = true;
+        return;
+    }
+    struct code_link *l = &out->link[out->links++];
+    l->target_pc = s->pc;
+    l->site = a->start + s->site;
+    l->stub = a->p;
+    asm_mov_ri(a, ASM_RAX, s->pc);
+    asm_lea(a, true, ASM_RCX, asm_mem_rip(l->site));
+    asm_jmp_to(a, cg->exit_pc);
+}
+void emit_exit_stub(struct codegen *cg, struct stub *s) {
+    struct asm_buf *a = &cg->a;
+    asm_bind(a, &s->slow);
+    switch (s->kind) {
+    case STUB_LINK: link_stub(cg, s); break;
+    case STUB_FAR: jump_far(cg, s->pc); break;
+    case STUB_RETURN: /* where a RET that the return stack predicted comes back to */
+        if (same_page(cg, s->pc)) {
+            struct asm_label next = {0};
+            s->site = asm_pos(a);
+            asm_jmp(a, &next);
+            asm_bind(a, &next);
+            link_stub(cg, s);
+        } else {
+            jump_far(cg, s->pc);
+        }
+        break;
+    default: /* STUB_PENDING */
+        asm_mov_ri(a, ASM_RAX, s->pc);
+        asm_mov_ri32(a, ASM_RCX, 0);
+        asm_jmp_to(a, cg->exit_pc);
+        break;
+    }
+}
+
+/* --- linking --------------------------------------------------------------------------------------------------- */
+static void patch(uint8_t *site, const uint8_t *target) {
+    uint8_t *rel = site + (site[0] == 0x0f ? 2 : 1); /* jcc or jmp */
+    int32_t d = (int32_t)(target - (rel + 4));
+    __builtin_memcpy(rel, &d, 4);
+}
+void codegen_link(const struct code_link *l, const uint8_t *target) { patch(l->site, target); }
+void codegen_unlink(const struct code_link *l) { patch(l->site, l->stub); }

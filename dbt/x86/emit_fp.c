@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * emit_fp.c: floating point by the host's SSE unit, with Arm's results.
+ *
+ * MXCSR holds the guest's rounding mode and collects its status flags. The host
+ * differs from Arm in the NaN that an operation returns, and in when a result
+ * counts as tiny (after rounding, Arm: before). So the host computes, the result is
+ * checked, and a NaN or, where rounding can happen there, a result not above the
+ * smallest normal number goes to a stub that calls softfp on the operands. What the
+ * host has put into MXCSR by then is a part of what softfp adds to FPSR.
+ *
+ * A scalar result leaves the upper part of its register dirty (struct value): most
+ * consumers do not look at it.
+ */
+#include "dbt/x86/emit_fp.h"
+
+#define K(field) asm_mem_rip(&cg->k->field)
+#define VMOVQ ASM_OP(2, 1, 0x7e)
+#define VXORPS ASM_OP(0, 1, 0x57)
+#define VANDPS ASM_OP(0, 1, 0x54)
+#define VORPS ASM_OP(0, 1, 0x56)
+enum { PRED_EQ = 0, PRED_UNORD = 3, PRED_GE_OS = 13, PRED_GT_OS = 14, PRED_NGT_UQ = 26 };
+
+/* Prefix of an operation on n lanes: packed or scalar, single or double. */
+static unsigned prefix(unsigned lane, unsigned n) { return n == 1 ? (lane == 3 ? 3 : 2) : lane == 3; }
+static uint32_t fp_op(unsigned opcode, unsigned lane, unsigned n) { return ASM_OP(prefix(lane, n), 1, opcode); }
+uint32_t fp_ucomis(unsigned lane) { return ASM_OP(lane == 3, 1, 0x2e); }
+static unsigned fp_bytes(const struct ir_inst *in) { return 1u << in->lane; }
+static void rr(struct codegen *cg, uint32_t op, unsigned d, unsigned x, unsigned y) { asm_vex_rr(&cg->a, op, d, x, y); }
+
+/* Lanes that the host does at once, and the others of the register not at all. */
+bool fp_supported(const struct codegen *cg, const struct ir_inst *in) {
+    if (cg->b->flags & IR_BLOCK_SOFTFP) {
+        return false;
+    }
+    return in->lane == 2 ? in->n == 1 || in->n == 2 || in->n == 4 : in->lane == 3 && (in->n == 1 || in->n == 2);
+}
+static bool partial(const struct ir_inst *in) { return in->lane == 2 && in->n == 2; }
+
+static uint32_t desc_of(const struct codegen *cg, const struct ir_inst *in) {
+    unsigned lane = in->op == IR_VFWIDEN ? 2 : in->op == IR_VFNARROW ? 3 : in->lane;
+    bool rounding = in->op == IR_VFRINT || in->op == IR_VFTOS || in->op == IR_VFTOU || in->op == IR_FTOS || in->op == IR_FTOU;
+    bool int64 = in->type == IR_I64 || inst_of(cg, in->a)->type == IR_I64;
+    return FP_DESC(lane, in->n, rounding ? in->cc : IR_RN_CURRENT, in->flags, in->aux & 255, int64);
+}
+
+/* --- softfp only --------------------------------------------------------------------------------------------------- */
+static struct asm_mem vscratch(unsigned n) { return cpu_mem(offsetof(struct cpu, vscratch) + 16 * n); }
+static void vscratch_arg(struct codegen *cg, unsigned reg, unsigned n) { asm_lea(&cg->a, true, reg, vscratch(n)); }
+
+void fp_soft_vector(struct codegen *cg, const struct ir_inst *in, fp_fn *fn) {
+    irv arg[3] = {in->a, in->b, in->c};
+    flags_clobber(cg);
+    for (unsigned k = 0; k < 3; k++) {
+        if (arg[k]) {
+            asm_vmov_mr(&cg->a, vscratch(k + 1), use_x(cg, arg[k]));
+            cg->locked = 0;
+        }
+    }
+    done(cg);
+    spill_temps(cg);
+    asm_mov_ri(&cg->a, ASM_RSI, desc_of(cg, in));
+    call_helper(cg, cg->callv, (const void *)(uintptr_t)fn);
+    asm_vmov_rm(&cg->a, xmm(def(cg, NO_REG)), vscratch(0));
+}
+void fp_soft_to_int(struct codegen *cg, const struct ir_inst *in, const void *fn) {
+    flags_clobber(cg);
+    asm_vmov_mr(&cg->a, vscratch(1), use_x(cg, in->a));
+    cg->locked = 0;
+    done(cg);
+    spill_temps(cg);
+    vscratch_arg(cg, ASM_RSI, 1);
+    asm_mov_ri(&cg->a, ASM_RDX, desc_of(cg, in));
+    call_helper(cg, cg->call_pure, fn);
+    cg->locked |= 1u << ASM_RAX;
+    unsigned d = def(cg, ASM_RAX);
+    asm_mov_rr(&cg->a, in->type == IR_I64, d, ASM_RAX);
+}
+void fp_soft_from_int(struct codegen *cg, const struct ir_inst *in, const void *fn) {
+    flags_clobber(cg);
+    use_as(cg, in->a, ASM_RDX);
+    cg->locked = 0;
+    done(cg);
+    spill_temps(cg); /* RDX keeps the argument */
+    vscratch_arg(cg, ASM_RSI, 0);
+    asm_mov_ri(&cg->a, ASM_RCX, desc_of(cg, in));
+    call_helper(cg, cg->call_pure, fn);
+    asm_vmov_rm(&cg->a, xmm(def(cg, NO_REG)), vscratch(0));
+}
+
+/* --- stubs --------------------------------------------------------------------------------------------------------- */
+struct stub *fp_stub(struct codegen *cg, const struct ir_inst *in, const void *fn) {
+    struct stub *s = stub_new(cg, STUB_FP);
+    s->fn = fn;
+    s->desc = desc_of(cg, in);
+    s->op[0] = s->op[1] = s->op[2] = NO_REG;
+    s->lane = in->op == IR_VFNARROW ? 2 : in->op == IR_VFWIDEN ? 3 : in->lane;
+    s->n = in->n;
+    s->filter = FILTER_NONE;
+    return s;
+}
+void fp_end(struct codegen *cg, struct stub *s, unsigned dst) {
+    s->dst = (uint8_t)dst;
+    s->save = live_temps(cg) & ~(1u << dst);
+    for (unsigned i = 0; i < MAX_HOISTS; i++) { /* hoisted index registers hold no value, but are needed */
+        if (cg->hoist[i].root && cg->hoist[i].index != MMU_NO_INDEX) {
+            s->save |= 1u << cg->hoist[i].index;
+        }
+    }
+    asm_bind(&cg->a, &s->back);
+}
+
+/* Zero results are right if an operand was zero. */
+static void filter_scalar(struct codegen *cg, struct stub *s) {
+    struct asm_buf *a = &cg->a;
+    unsigned d = xmm(s->dst), z = s->tmp[0], lane = s->filter == FILTER_NARROW ? 3 : s->lane;
+    rr(cg, VXORPS, z, z, z);
+    rr(cg, fp_ucomis(s->lane), d, 0, z);
+    uint32_t nan = asm_jcc_short(a, ASM_P), other = asm_jcc_short(a, ASM_NE), nonzero = 0;
+    if (s->filter == FILTER_FMA) {
+        rr(cg, fp_ucomis(lane), xmm(s->op[0]), 0, z);
+        nonzero = asm_jcc_short(a, ASM_NE);
+    }
+    for (unsigned k = s->filter == FILTER_FMA; k < (s->filter == FILTER_FMA ? 3 : s->filter == FILTER_MUL ? 2 : 1); k++) {
+        rr(cg, fp_ucomis(lane), xmm(s->op[k]), 0, z);
+        asm_jcc(a, ASM_E, &s->back);
+    }
+    if (nonzero) {
+        asm_bind_short(a, nonzero);
+    }
+    asm_bind_short(a, other);
+    asm_bind_short(a, nan);
+}
+/* tmp[0] has the lanes in question: their results are right if they are zero and an operand is zero. */
+static void filter_packed(struct codegen *cg, struct stub *s) {
+    struct asm_buf *a = &cg->a;
+    unsigned q = s->tmp[0], t = s->tmp[1], u = s->tmp[2], first = s->filter == FILTER_FMA;
+    uint32_t cmp = fp_op(0xc2, s->lane, s->n);
+    asm_vex_rmi(a, cmp, t, xmm(s->op[first]), K(zero), PRED_EQ);
+    if (s->filter != FILTER_DIV) {
+        asm_vex_rmi(a, cmp, u, xmm(s->op[first + 1]), K(zero), PRED_EQ);
+        rr(cg, VORPS, t, t, u);
+    }
+    asm_vex_rmi(a, cmp, u, xmm(s->dst), K(zero), PRED_EQ);
+    rr(cg, VANDPS, t, t, u);
+    if (first) {
+        asm_vex_rmi(a, cmp, u, xmm(s->op[0]), K(zero), PRED_EQ);
+        rr(cg, VANDPS, t, t, u);
+    }
+    rr(cg, ASM_OP(1, 2, 0x0e + (s->lane == 3)), t, 0, q); /* vtestps, vtestpd: CF if no lane of q is outside t */
+    asm_jcc(a, ASM_B, &s->back);
+}
+void emit_fp_stub(struct codegen *cg, struct stub *s) {
+    struct asm_buf *a = &cg->a;
+    if (s->filter != FILTER_NONE) {
+        if (s->n == 1) {
+            filter_scalar(cg, s);
+        } else {
+            filter_packed(cg, s);
+        }
+    }
+    emit_stub_save(cg, s->save, false);
+    if (s->dst >= 16 && s->op[0] < 16) { /* from an integer */
+        asm_mov_rr(a, true, ASM_RDX, s->op[0]);
+        vscratch_arg(cg, ASM_RSI, 0);
+        asm_mov_ri(a, ASM_RCX, s->desc);
+        call_helper(cg, cg->call_pure, s->fn);
+    } else {
+        for (unsigned k = 0; k < 3; k++) {
+            if (s->op[k] != NO_REG) {
+                asm_vmov_mr(a, vscratch(k + 1), xmm(s->op[k]));
+            }
+        }
+        if (s->dst < 16) {
+            vscratch_arg(cg, ASM_RSI, 1);
+            asm_mov_ri(a, ASM_RDX, s->desc);
+            call_helper(cg, cg->call_pure, s->fn);
+            asm_mov_rr(a, s->wide, s->dst, ASM_RAX);
+        } else {
+            asm_mov_ri(a, ASM_RSI, s->desc);
+            call_helper(cg, cg->callv, s->fn);
+        }
+    }
+    if (s->dst >= 16) {
+        asm_vmov_rm(a, xmm(s->dst), vscratch(0));
+    }
+    emit_stub_save(cg, s->save, true);
+    asm_jmp(a, &s->back);
+}
+
+/* --- checks of a result; scratch registers first, so that nothing is spilled behind the operation ------------------------ */
+void fp_check_nan(struct codegen *cg, struct stub *s, unsigned d, unsigned t) {
+    struct asm_buf *a = &cg->a;
+    if (s->n == 1) {
+        rr(cg, fp_ucomis(s->lane), d, 0, d);
+        asm_jcc(a, ASM_P, &s->slow);
+    } else {
+        asm_vex_rri(a, fp_op(0xc2, s->lane, s->n), t, d, d, PRED_UNORD);
+        rr(cg, ASM_OP(1, 2, 0x0e + (s->lane == 3)), t, 0, t);
+        asm_jcc(a, ASM_NE, &s->slow);
+    }
+}
+void fp_check_tiny(struct codegen *cg, struct stub *s, unsigned d, unsigned t) {
+    struct asm_buf *a = &cg->a;
+    asm_vex_rm(a, VANDPS, t, d, s->lane == 3 ? K(abs64) : K(abs32));
+    if (s->n == 1) {
+        asm_vex_rm(a, fp_ucomis(s->lane), t, 0, s->lane == 3 ? K(min64) : K(min32));
+        asm_jcc(a, ASM_BE, &s->slow); /* also if unordered */
+        return;
+    }
+    asm_vex_rmi(a, fp_op(0xc2, s->lane, s->n), t, t, s->lane == 3 ? K(min64) : K(min32), PRED_NGT_UQ);
+    if (s->lane == 2 && s->n == 2) {
+        asm_vex_rm(a, VANDPS, t, t, K(half32));
+    }
+    rr(cg, ASM_OP(1, 2, 0x0e + (s->lane == 3)), t, 0, t);
+    asm_jcc(a, ASM_NE, &s->slow);
+}
+
+/* --- operands ------------------------------------------------------------------------------------------------------------ */
+/* An operand: of a scalar the low bytes; of two singles with the upper half cleared, as it takes part in the operation. */
+unsigned fp_operand(struct codegen *cg, const struct ir_inst *in, irv v) {
+    if (in->n == 1) {
+        return xmm(use_low(cg, v, fp_bytes(in)));
+    }
+    if (!partial(in)) {
+        return use_x(cg, v);
+    }
+    unsigned x = xmm(use_low(cg, v, 8)), t = scratch_x(cg);
+    rr(cg, VMOVQ, t, 0, x);
+    return t;
+}
+static void mark_dirty(struct codegen *cg, const struct ir_inst *in) {
+    if (in->n == 1) {
+        cg->v[cg->at].dirty = (uint8_t)fp_bytes(in);
+        cg->v[cg->at].target = NO_REG;
+    }
+}
+/* The result's register: not an operand's. A scalar is not computed in a pin: the PUT's copy cleans it. */
+unsigned fp_result(struct codegen *cg, const struct ir_inst *in) {
+    done(cg);
+    mark_dirty(cg, in);
+    return def_fresh_x(cg);
+}
+
+/* --- arithmetic ------------------------------------------------------------------------------------------------------------ */
+static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode, enum fp_filter filter, fp_fn *fn) {
+    if (!fp_supported(cg, in)) {
+        fp_soft_vector(cg, in, fn);
+        return;
+    }
+    flags_clobber(cg);
+    unsigned x = fp_operand(cg, in, in->a), y = fp_operand(cg, in, in->b);
+    struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fn);
+    s->op[0] = (uint8_t)XMM(x);
+    s->op[1] = (uint8_t)XMM(y);
+    s->filter = (uint8_t)filter;
+    if (filter != FILTER_NONE || in->n > 1) {
+        s->tmp[0] = (uint8_t)scratch_x(cg);
+    }
+    if (filter != FILTER_NONE && in->n > 1) {
+        s->tmp[1] = (uint8_t)scratch_x(cg);
+        s->tmp[2] = (uint8_t)scratch_x(cg);
+    }
+    unsigned d = fp_result(cg, in);
+    if (opcode == 0x5e && partial(in)) { /* 0 / 1 in the upper half: 0, and no status */
+        asm_vex_rm(&cg->a, VORPS, d, y, K(one32hi));
+        rr(cg, fp_op(opcode, in->lane, in->n), d, x, d);
+    } else {
+        rr(cg, fp_op(opcode, in->lane, in->n), d, x, y);
+    }
+    if (filter == FILTER_NONE) {
+        fp_check_nan(cg, s, d, s->tmp[0]);
+    } else {
+        fp_check_tiny(cg, s, d, s->tmp[0]);
+    }
+    fp_end(cg, s, XMM(d));
+}
+void emit_VFADD(struct codegen *cg, const struct ir_inst *in) { binary(cg, in, 0x58, FILTER_NONE, fp_add); }
+void emit_VFSUB(struct codegen *cg, const struct ir_inst *in) { binary(cg, in, 0x5c, FILTER_NONE, fp_sub); }
+void emit_VFMUL(struct codegen *cg, const struct ir_inst *in) { binary(cg, in, 0x59, FILTER_MUL, fp_mul); }
+void emit_VFDIV(struct codegen *cg, const struct ir_inst *in) { binary(cg, in, 0x5e, FILTER_DIV, fp_div); }
+
+void emit_VFSQRT(struct codegen *cg, const struct ir_inst *in) {
+    if (!fp_supported(cg, in)) {
+        fp_soft_vector(cg, in, fp_sqrt);
+        return;
+    }
+    flags_clobber(cg);
+    unsigned x = fp_operand(cg, in, in->a), t = in->n > 1 ? scratch_x(cg) : 0;
+    struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_sqrt);
+    s->op[0] = (uint8_t)XMM(x);
+    unsigned d = fp_result(cg, in);
+    rr(cg, fp_op(0x51, in->lane, in->n), d, in->n == 1 ? x : 0, x);
+    fp_check_nan(cg, s, d, t);
+    fp_end(cg, s, XMM(d));
+}
+void emit_VFMA(struct codegen *cg, const struct ir_inst *in) {
+    if (!fp_supported(cg, in)) {
+        fp_soft_vector(cg, in, fp_fma);
+        return;
+    }
+    flags_clobber(cg);
+    unsigned x = fp_operand(cg, in, in->a), y = fp_operand(cg, in, in->b), z = fp_operand(cg, in, in->c);
+    struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_fma);
+    s->op[0] = (uint8_t)XMM(x);
+    s->op[1] = (uint8_t)XMM(y);
+    s->op[2] = (uint8_t)XMM(z);
+    s->tmp[0] = (uint8_t)scratch_x(cg);
+    if (!partial(in)) {
+        s->filter = FILTER_FMA;
+    }
+    if (in->n > 1 && s->filter) {
+        s->tmp[1] = (uint8_t)scratch_x(cg);
+        s->tmp[2] = (uint8_t)scratch_x(cg);
+    }
+    unsigned d = fp_result(cg, in);
+    asm_vmov_rr(&cg->a, d, x);
+    rr(cg, ASM_OP(1, 2, in->n == 1 ? 0xb9 : 0xb8) | (in->lane == 3 ? ASM_W : 0), d, y, z); /* vfmadd231 */
+    fp_check_tiny(cg, s, d, s->tmp[0]);
+    fp_end(cg, s, XMM(d));
+}
+
+/* MAX and MIN: the host returns its second operand if they are equal; of zeros, AND (OR) of both gives Arm's sign. */
+static void min_max(struct codegen *cg, const struct ir_inst *in, unsigned opcode, fp_fn *fn) {
+    if (!fp_supported(cg, in)) {
+        fp_soft_vector(cg, in, fn);
+        return;
+    }
+    flags_clobber(cg);
+    unsigned x = fp_operand(cg, in, in->a), y = fp_operand(cg, in, in->b), t = scratch_x(cg);
+    struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fn);
+    s->op[0] = (uint8_t)XMM(x);
+    s->op[1] = (uint8_t)XMM(y);
+    unsigned d = fp_result(cg, in);
+    if (in->n == 1) { /* before the operation, which would signal quiet NaNs */
+        rr(cg, fp_ucomis(in->lane), x, 0, y);
+        asm_jcc(&cg->a, ASM_P, &s->slow);
+    } else {
+        asm_vex_rri(&cg->a, fp_op(0xc2, in->lane, in->n), t, x, y, PRED_UNORD);
+        rr(cg, ASM_OP(1, 2, 0x0e + (in->lane == 3)), t, 0, t);
+        asm_jcc(&cg->a, ASM_NE, &s->slow);
+    }
+    rr(cg, fp_op(opcode, in->lane, in->n), d, x, y);
+    rr(cg, fp_op(opcode, in->lane, in->n), t, y, x);
+    rr(cg, opcode == 0x5f ? VANDPS : VORPS, d, d, t);
+    fp_end(cg, s, XMM(d));
+}
+void emit_VFMAX(struct codegen *cg, const struct ir_inst *in) { min_max(cg, in, 0x5f, fp_max); }
+void emit_VFMIN(struct codegen *cg, const struct ir_inst *in) { min_max(cg, in, 0x5d, fp_min); }
+void emit_VFMAXNM(struct codegen *cg, const struct ir_inst *in) { min_max(cg, in, 0x5f, fp_maxnm); }
+void emit_VFMINNM(struct codegen *cg, const struct ir_inst *in) { min_max(cg, in, 0x5d, fp_minnm); }
+
+/* --- comparison -------------------------------------------------------------------------------------------------------------- */
+static void compare(struct codegen *cg, const struct ir_inst *in, unsigned pred, fp_fn *fn) {
+    if (!fp_supported(cg, in)) {
+        fp_soft_vector(cg, in, fn);
+        return;
+    }
+    unsigned x = fp_operand(cg, in, in->a), y = fp_operand(cg, in, in->b);
+    unsigned d = fp_result(cg, in);
+    asm_vex_rri(&cg->a, fp_op(0xc2, in->lane, in->n), d, x, y, pred);
+    if (partial(in)) { /* 0 == 0 and 0 >= 0 in the upper half */
+        rr(cg, VMOVQ, d, 0, d);
+    }
+}
+void emit_VFCMPEQ(struct codegen *cg, const struct ir_inst *in) { compare(cg, in, PRED_EQ, fp_cmpeq); }
+void emit_VFCMPGE(struct codegen *cg, const struct ir_inst *in) { compare(cg, in, PRED_GE_OS, fp_cmpge); }
+void emit_VFCMPGT(struct codegen *cg, const struct ir_inst *in) { compare(cg, in, PRED_GT_OS, fp_cmpgt); }
+
+/* Does a consumer want a condition that only the swapped comparison has? */
+static bool wants_swap(const struct codegen *cg) {
+    for (unsigned j = cg->at + 1, left = 16; j < cg->b->count && left; j++, left--) {
+        const struct ir_inst *in = &cg->b->inst[j];
+        if (in->op == IR_COND && in->a == cg->at) {
+            return in->cc == IR_MI || in->cc == IR_PL || in->cc == IR_LS || in->cc == IR_HI || in->cc == IR_CS || in->cc == IR_CC;
+        }
+    }
+    return false;
+}
+void emit_FCMP_FLAGS(struct codegen *cg, const struct ir_inst *in) {
+    struct asm_buf *a = &cg->a;
+    flags_clobber(cg);
+    if (cg->b->flags & IR_BLOCK_SOFTFP || in->lane < 2) {
+        asm_vmov_mr(a, vscratch(1), use_x(cg, in->a));
+        asm_vmov_mr(a, vscratch(2), use_x(cg, in->b));
+        cg->locked = 0;
+        done(cg);
+        spill_temps(cg);
+        vscratch_arg(cg, ASM_RSI, 1);
+        vscratch_arg(cg, ASM_RDX, 2);
+        asm_mov_ri(a, ASM_RCX, desc_of(cg, in));
+        call_helper(cg, cg->call_pure, (const void *)(uintptr_t)fp_compare);
+        asm_shift_ri(a, ASM_SHR, false, ASM_RAX, 28);
+        asm_mov_ri(a, ASM_RCX, IR_FLAG_N | IR_FLAG_Z | IR_FLAG_C | IR_FLAG_V);
+        asm_vex_rr(a, ASM_OP(3, 2, 0xf5), ASM_RAX, ASM_RAX, ASM_RCX); /* pdep */
+        def_in(cg, (irv)cg->at, ASM_RAX);
+        return;
+    }
+    unsigned x = xmm(use_low(cg, in->a, fp_bytes(in))), y = xmm(use_low(cg, in->b, fp_bytes(in)));
+    bool swap = wants_swap(cg);
+    done(cg);
+    rr(cg, fp_ucomis(in->lane) + (in->flags & IR_FP_SIGNAL ? 1 : 0), swap ? y : x, 0, swap ? x : y); /* 2F: vcomis */
+    flags_set(cg, (irv)cg->at, swap ? FLAGS_FCMP_SWAPPED : FLAGS_FCMP);
+}

@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * emit_mem.c: guest memory. An access is the strategy's probe, the host access, and
+ * a stub out of line that both a failed probe and a fault go to (mmu.h). Until the
+ * host access has completed, the registers of its operands hold them.
+ *
+ * A probe that covers nearby addresses is hoisted: later accesses off the same base
+ * reuse its index register. As C code may take the mapping away, each stub renews
+ * the hoisted index registers before it returns.
+ */
+#include "dbt/x86/backend.h"
+
+#define NEARBY 32768
+#define OP_VMOVD ASM_OP(1, 1, 0x6e) /* xmm <- gpr; ASM_W: 64 bits */
+
+struct access {
+    struct asm_mem m;
+    struct stub *stub;
+    unsigned free; /* a temporary that the probe no longer needs, NO_REG if there was no probe */
+};
+
+static int32_t disp_of(const struct ir_inst *in) {
+    return in->op == IR_LD || in->op == IR_ST ? (int32_t)in->imm : 0;
+}
+
+/* The base value without constant additions, and their sum. */
+static irv root_of(const struct codegen *cg, irv v, int64_t *offset) {
+    for (*offset = 0;;) {
+        const struct ir_inst *in = inst_of(cg, v);
+        if (in->op != IR_ADD || in->type != IR_I64 || !is_const(cg, in->b)) {
+            return v;
+        }
+        *offset += (int64_t)inst_of(cg, in->b)->imm;
+        v = in->a;
+    }
+}
+
+/* A likely value of v: what it would be if executed now. 0 if unknown. */
+static uint64_t likely_value(const struct codegen *cg, irv v, unsigned depth) {
+    const struct ir_inst *in = inst_of(cg, v);
+    uint64_t x, y;
+    switch (in->op) {
+    case IR_CONST: return in->imm;
+    case IR_GET:
+        if (in->type != IR_I64 || in->imm > ABI_CPU_BYTES - 8) {
+            return 0;
+        }
+        __builtin_memcpy(&x, (const char *)cg->cpu + in->imm, 8);
+        return x;
+    case IR_ADD:
+    case IR_SUB:
+        if (!depth) {
+            return 0;
+        }
+        x = likely_value(cg, in->a, depth - 1);
+        y = likely_value(cg, in->b, depth - 1);
+        return !x ? 0 : in->op == IR_ADD ? x + y : x - y;
+    default: return 0;
+    }
+}
+
+void add_fault(struct codegen *cg, const struct stub *s) {
+    struct code_out *out = cg->out;
+    if (out->faults == CODE_MAX_FAULTS) {
+        cg->failed = true;
+        return;
+    }
+    out->fault[out->faults].at = asm_pos(&cg->a);
+    out->fault[out->faults++].stub = (uint32_t)(s - cg->stub);
+}
+
+/* --- hoisting ------------------------------------------------------------------------------------------------ */
+static struct hoist *find_hoist(struct codegen *cg, const struct ir_inst *in) {
+    int64_t offset;
+    irv root = root_of(cg, in->a, &offset);
+    offset += disp_of(in);
+    for (unsigned i = 0; i < MAX_HOISTS; i++) {
+        struct hoist *h = &cg->hoist[i];
+        if (h->root == root && h->regime == in->cc && offset - h->at > -NEARBY && offset - h->at < NEARBY) {
+            return h;
+        }
+    }
+    return NULL;
+}
+static void add_hoist(struct codegen *cg, const struct ir_inst *in, unsigned index) {
+    struct hoist *h = &cg->hoist[0];
+    if (h->root && (!cg->hoist[1].root || cg->hoist_next)) {
+        h = &cg->hoist[1];
+    }
+    cg->hoist_next = h == &cg->hoist[0];
+    h->root = root_of(cg, in->a, &h->at);
+    h->base = in->a;
+    h->regime = in->cc;
+    h->index = (uint8_t)index;
+}
+/* The hoisted bases that the stub renews. One whose base is in no register any more ends here. */
+static void note_hoists(struct codegen *cg, struct stub *s) {
+    for (unsigned i = 0; i < MAX_HOISTS; i++) {
+        struct hoist *h = &cg->hoist[i];
+        if (!h->root) {
+            continue;
+        }
+        const struct value *base = &cg->v[h->base];
+        if (!base->next_use || base->reg == NO_REG) {
+            h->root = 0;
+        } else if (h->index != MMU_NO_INDEX) {
+            s->hoist[s->hoists].base = base->reg;
+            s->hoist[s->hoists].regime = h->regime;
+            s->hoist[s->hoists++].index = h->index;
+            s->save |= (1u << base->reg) & GPR_TEMPS;
+        }
+    }
+}
+
+/* --- the access ------------------------------------------------------------------------------------------------ */
+static void probe(struct codegen *cg, const struct ir_inst *in, bool write, struct access *acc) {
+    struct mmu_probe p = {
+        .base = acc->stub->base,
+        .disp = disp_of(in),
+        .size = in->lane,
+        .write = write,
+        .regime = in->cc,
+        .current = in->cc == (cg->b->mode & 3),
+        .align = (in->flags & IR_MEM_ALIGN) != 0,
+        .hint = likely_value(cg, in->a, 4),
+        .slow = &acc->stub->slow,
+        .index = MMU_NO_INDEX,
+    };
+    p.tmp0 = (uint8_t)scratch(cg, GPR_CLASS);
+    p.tmp1 = (uint8_t)scratch(cg, GPR_CLASS);
+    cg->mmu->emit_probe(&cg->a, cg->cpu, &p);
+    acc->stub->site = p.site;
+    acc->m = asm_mem_index(p.base, p.index == MMU_NO_INDEX ? ASM_NOREG : p.index, 0, p.disp);
+    acc->free = p.index == p.tmp0 ? p.tmp1 : p.tmp0;
+    if (p.covers_nearby) {
+        add_hoist(cg, in, p.index);
+    }
+}
+
+/* Starts an access. EFLAGS are free, the operands in use. */
+static struct access begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind kind, bool write) {
+    struct access acc = {.stub = stub_new(cg, kind), .free = NO_REG};
+    struct stub *s = acc.stub;
+    s->base = (uint8_t)use(cg, in->a);
+    s->disp = disp_of(in);
+    s->size = in->lane;
+    s->pc = cg->pc;
+    s->desc = MMU_DESC(in->lane, in->cc, in->flags) | (in->op == IR_ATOMIC ? (uint32_t)in->n << 16 : 0);
+    struct hoist *h = in->flags & IR_MEM_ALIGN ? NULL : find_hoist(cg, in);
+    if (h) {
+        if (cg->next_use[cg->at][0]) {
+            h->base = in->a;
+        }
+        s->site = asm_pos(&cg->a);
+        acc.m = asm_mem_index(s->base, h->index == MMU_NO_INDEX ? ASM_NOREG : h->index, 0, s->disp);
+        if (h->index != MMU_NO_INDEX) {
+            cg->locked |= 1u << h->index;
+        }
+    } else {
+        probe(cg, in, write, &acc);
+    }
+    return acc;
+}
+/* Ends it: after done() and def(); dst is the result's register, or NO_REG. */
+static void end(struct codegen *cg, struct access *acc, unsigned dst) {
+    struct stub *s = acc->stub;
+    s->dst = (uint8_t)dst;
+    s->save |= live_temps(cg);
+    if (dst != NO_REG) {
+        s->save &= ~(1u << dst);
+    }
+    note_hoists(cg, s);
+    asm_bind(&cg->a, &s->back);
+}
+
+static void load_vector(struct codegen *cg, struct access *acc, unsigned size, unsigned x) {
+    struct asm_buf *a = &cg->a;
+    static const uint32_t op[5] = {0, 0, ASM_OP(1, 1, 0x6e), ASM_OP(2, 1, 0x7e), ASM_OP(2, 1, 0x6f)};
+    if (size >= 2) {
+        add_fault(cg, acc->stub);
+        asm_vex_rm(a, op[size], x, 0, acc->m);
+    } else {
+        unsigned t = acc->free != NO_REG ? acc->free : scratch(cg, GPR_CLASS);
+        add_fault(cg, acc->stub);
+        asm_load(a, size, false, false, t, acc->m);
+        asm_vex_rr(a, OP_VMOVD, x, 0, t);
+    }
+}
+void emit_LD(struct codegen *cg, const struct ir_inst *in) {
+    flags_clobber(cg);
+    use(cg, in->a);
+    struct access acc = begin(cg, in, STUB_LD, false);
+    unsigned d;
+    if (in->type == IR_V128) {
+        done(cg);
+        d = def(cg, NO_REG);
+        load_vector(cg, &acc, in->lane, xmm(d));
+    } else {
+        acc.stub->sext = (in->flags & IR_MEM_SEXT) != 0;
+        acc.stub->wide = is_wide(in);
+        done(cg);
+        d = def(cg, acc.free);
+        add_fault(cg, acc.stub);
+        asm_load(&cg->a, in->lane, acc.stub->sext, acc.stub->wide, d, acc.m);
+    }
+    end(cg, &acc, d);
+}
+
+static void store_vector(struct codegen *cg, struct access *acc, unsigned size, unsigned x) {
+    struct asm_buf *a = &cg->a;
+    add_fault(cg, acc->stub);
+    switch (size) {
+    case 0: asm_vex_rmi(a, ASM_OP(1, 3, 0x14), x, 0, acc->m, 0); break;
+    case 1: asm_vex_rmi(a, ASM_OP(1, 3, 0x15), x, 0, acc->m, 0); break;
+    case 2: asm_vex_rm(a, ASM_OP(1, 1, 0x7e), x, 0, acc->m); break;
+    case 3: asm_vex_rm(a, ASM_OP(1, 1, 0xd6), x, 0, acc->m); break;
+    default: asm_vex_rm(a, ASM_OP(2, 1, 0x7f), x, 0, acc->m); break;
+    }
+}
+/* xchg: a full barrier, which keeps a later load-acquire behind a store-release. */
+static void exchange(struct codegen *cg, struct access *acc, unsigned size, unsigned reg) {
+    struct asm_buf *a = &cg->a;
+    add_fault(cg, acc->stub);
+    if (size == 0) {
+        asm_op_m8(a, ASM_OP(0, 0, 0x86), reg, acc->m);
+    } else {
+        asm_op_rm(a, ASM_OP(size == 1, 0, 0x87), size == 3, reg, acc->m, 0);
+    }
+}
+void emit_ST(struct codegen *cg, const struct ir_inst *in) {
+    bool vec = inst_of(cg, in->b)->type == IR_V128, release = (in->flags & IR_MEM_RELEASE) != 0 && !vec;
+    int32_t imm;
+    flags_clobber(cg);
+    bool has_imm = !vec && !release && in->lane >= 2 && cg->v[in->b].reg == NO_REG && const_imm32(cg, in->b, in->lane == 3, &imm);
+    unsigned value = has_imm ? NO_REG : vec ? use_low(cg, in->b, 1u << in->lane) : use(cg, in->b);
+    use(cg, in->a);
+    struct access acc = begin(cg, in, STUB_ST, true);
+    acc.stub->value = (uint8_t)value;
+    if (has_imm) {
+        acc.stub->imm = (uint64_t)(int64_t)imm;
+        add_fault(cg, acc.stub);
+        asm_mov_mi(&cg->a, in->lane == 3, acc.m, imm);
+    } else if (vec) {
+        store_vector(cg, &acc, in->lane, xmm(value));
+    } else if (release) {
+        unsigned t = acc.free != NO_REG ? acc.free : scratch(cg, GPR_CLASS);
+        asm_mov_rr(&cg->a, true, t, value);
+        exchange(cg, &acc, in->lane, t);
+    } else {
+        add_fault(cg, acc.stub);
+        asm_store(&cg->a, in->lane, acc.m, value);
+    }
+    done(cg);
+    end(cg, &acc, NO_REG);
+}
+
+/* --- atomic operations -------------------------------------------------------------------------------------------- */
+static void lock_rm(struct codegen *cg, struct access *acc, unsigned size, unsigned opcode8, unsigned map, unsigned reg) {
+    struct asm_buf *a = &cg->a;
+    add_fault(cg, acc->stub);
+    asm_lock(a);
+    if (size == 0) {
+        asm_op_m8(a, ASM_OP(0, map, opcode8), reg, acc->m);
+    } else {
+        asm_op_rm(a, ASM_OP(size == 1, map, opcode8 + 1), size == 3, reg, acc->m, 0);
+    }
+}
+/* t = the new value from the old one in RAX and the operand. */
+static void atomic_new(struct codegen *cg, const struct ir_inst *in, unsigned t, unsigned value) {
+    static const uint8_t cc[] = {[IR_ATOMIC_SMAX] = ASM_G, [IR_ATOMIC_SMIN] = ASM_L, [IR_ATOMIC_UMAX] = ASM_A, [IR_ATOMIC_UMIN] = ASM_B};
+    struct asm_buf *a = &cg->a;
+    switch (in->n) {
+    case IR_ATOMIC_CLR: asm_vex_rr(a, ASM_OP(0, 2, 0xf2) | ASM_W, t, value, ASM_RAX); break;
+    case IR_ATOMIC_XOR:
+    case IR_ATOMIC_OR:
+        asm_mov_rr(a, true, t, value);
+        asm_alu_rr(a, in->n == IR_ATOMIC_OR ? ASM_OR : ASM_XOR, true, t, ASM_RAX);
+        break;
+    default:
+        asm_mov_rr(a, true, t, value);
+        if (in->lane == 0) {
+            asm_op_rr8(a, ASM_OP(0, 0, 0x38), t, ASM_RAX);
+        } else {
+            asm_op_rr(a, ASM_OP(in->lane == 1, 0, 0x39), in->lane == 3, t, ASM_RAX);
+        }
+        asm_cmov(a, cc[in->n], true, t, ASM_RAX);
+        break;
+    }
+}
+static void atomic_finish(struct codegen *cg, struct access *acc, const struct ir_inst *in, unsigned from) {
+    done(cg);
+    unsigned d = def(cg, from);
+    if (in->lane < 2) {
+        asm_ext_rr(&cg->a, in->lane, false, false, d, from);
+    } else if (d != from) {
+        asm_mov_rr(&cg->a, in->lane == 3, d, from);
+    } else if (in->lane == 2 && from == ASM_RAX) {
+        asm_mov_rr(&cg->a, false, d, from);
+    }
+    acc->stub->wide = true;
+    end(cg, acc, d);
+}
+void emit_ATOMIC(struct codegen *cg, const struct ir_inst *in) {
+    struct asm_buf *a = &cg->a;
+    unsigned size = in->lane;
+    bool simple = in->n == IR_ATOMIC_ADD || in->n == IR_ATOMIC_SWP;
+    bool unused = !cg->v[cg->at].next_use && in->n >= IR_ATOMIC_CLR && in->n <= IR_ATOMIC_OR;
+    flags_clobber(cg);
+    if (!simple && !unused) {
+        take(cg, ASM_RAX);
+    }
+    unsigned value = use(cg, in->b);
+    use(cg, in->a);
+    struct access acc = begin(cg, in, STUB_ATOMIC, true);
+    acc.stub->value = (uint8_t)value;
+    unsigned t = acc.free != NO_REG ? acc.free : scratch(cg, GPR_CLASS);
+    if (simple) {
+        asm_mov_rr(a, true, t, value);
+        if (in->n == IR_ATOMIC_SWP) {
+            exchange(cg, &acc, size, t);
+        } else {
+            lock_rm(cg, &acc, size, 0xc0, 1, t);
+        }
+        atomic_finish(cg, &acc, in, t);
+        return;
+    }
+    if (unused) {
+        asm_mov_rr(a, true, t, value);
+        if (in->n == IR_ATOMIC_CLR) {
+            asm_not(a, true, t);
+        }
+        lock_rm(cg, &acc, size, in->n == IR_ATOMIC_CLR ? 0x20 : in->n == IR_ATOMIC_XOR ? 0x30 : 0x08, 0, t);
+        done(cg);
+        end(cg, &acc, NO_REG);
+        return;
+    }
+    struct asm_label again = {0};
+    add_fault(cg, acc.stub);
+    asm_load(a, size, false, false, ASM_RAX, acc.m);
+    asm_bind(a, &again);
+    atomic_new(cg, in, t, value);
+    lock_rm(cg, &acc, size, 0xb0, 1, t);
+    asm_jcc(a, ASM_NE, &again);
+    atomic_finish(cg, &acc, in, ASM_RAX);
+}
+void emit_CAS(struct codegen *cg, const struct ir_inst *in) {
+    flags_clobber(cg);
+    use_as(cg, in->b, ASM_RAX);
+    unsigned value = use(cg, in->c);
+    use(cg, in->a);
+    struct access acc = begin(cg, in, STUB_CAS, true);
+    acc.stub->value = ASM_RAX;
+    acc.stub->value2 = (uint8_t)value;
+    lock_rm(cg, &acc, in->lane, 0xb0, 1, value);
+    atomic_finish(cg, &acc, in, ASM_RAX);
+}
+void emit_STX(struct codegen *cg, const struct ir_inst *in) {
+    struct asm_buf *a = &cg->a;
+    struct asm_label out = {0};
+    flags_clobber(cg);
+    take(cg, ASM_RAX);
+    unsigned value = use(cg, in->b), base = use(cg, in->a);
+    drop_hoists(cg); /* the probe below is not always executed */
+    unsigned t0 = scratch(cg, GPR_CLASS), t1 = scratch(cg, GPR_CLASS);
+    cg->locked &= ~(1u << t0 | 1u << t1); /* it will find these two free and spill nothing */
+    asm_mov_ri32(a, ASM_RAX, 1);
+    asm_alu_rm(a, ASM_CMP, true, base, CPU_FIELD(excl_addr));
+    asm_mov_mi(a, true, CPU_FIELD(excl_addr), -1);
+    asm_jcc(a, ASM_NE, &out);
+    struct access acc = begin(cg, in, STUB_STX, true);
+    drop_hoists(cg);
+    acc.stub->value2 = (uint8_t)value;
+    asm_mov_rm(a, true, ASM_RAX, CPU_FIELD(excl_val));
+    lock_rm(cg, &acc, in->lane, 0xb0, 1, value);
+    asm_setcc(a, ASM_NE, ASM_RAX);
+    asm_ext_rr(a, 0, false, false, ASM_RAX, ASM_RAX);
+    asm_bind(a, &out);
+    done(cg);
+    def_in(cg, (irv)cg->at, ASM_RAX);
+    end(cg, &acc, ASM_RAX);
+}
+void emit_FENCE(struct codegen *cg, const struct ir_inst *in) {
+    if (in->n == IR_FENCE_FULL) { /* the other kinds are x86's usual order */
+        flags_clobber(cg);
+        asm_lock(&cg->a);
+        asm_alu_mi(&cg->a, ASM_OR, false, FRAME_FIELD(pad), 0);
+    }
+}
+
+/* --- stubs ---------------------------------------------------------------------------------------------------------- */
+struct stub *stub_new(struct codegen *cg, enum stub_kind kind) {
+    if (cg->stubs == MAX_STUBS) {
+        cg->failed = true;
+        cg->stubs = 0;
+    }
+    struct stub *s = &cg->stub[cg->stubs++];
+    *s = (struct stub){.kind = (uint8_t)kind, .value = NO_REG, .value2 = NO_REG, .dst = NO_REG};
+    return s;
+}
+
+static struct asm_mem save_mem(unsigned reg) {
+    return asm_mem(ASM_RSP, (int32_t)(reg < 16 ? offsetof(struct frame, save_gpr) + 8 * reg
+                                                : offsetof(struct frame, save_xmm) + 16 * (reg - 16)));
+}
+void emit_stub_save(struct codegen *cg, uint32_t save, bool restore) {
+    for (; save; save &= save - 1) {
+        unsigned r = (unsigned)__builtin_ctz(save);
+        if (r < 16 && restore) {
+            asm_mov_rm(&cg->a, true, r, save_mem(r));
+        } else if (r < 16) {
+            asm_mov_mr(&cg->a, true, save_mem(r), r);
+        } else if (restore) {
+            asm_vmov_rm(&cg->a, xmm(r), save_mem(r));
+        } else {
+            asm_vmov_mr(&cg->a, save_mem(r), xmm(r));
+        }
+    }
+}
+void moves_emit(struct asm_buf *a, unsigned n, const uint8_t *dst, const uint8_t *src) {
+    uint8_t d[4], s[4];
+    unsigned left = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (src[i] != NO_REG && src[i] != dst[i]) {
+            d[left] = dst[i];
+            s[left++] = src[i];
+        }
+    }
+    while (left) {
+        unsigned i, j;
+        for (i = 0; i < left; i++) { /* a move whose destination nobody reads any more */
+            for (j = 0; j < left && (j == i || s[j] != d[i]); j++) {
+            }
+            if (j == left) {
+                break;
+            }
+        }
+        if (i < left) {
+            asm_mov_rr(a, true, d[i], s[i]);
+        } else { /* a cycle */
+            i = 0;
+            asm_op_rr(a, ASM_OP(0, 0, 0x87), true, d[0], s[0]);
+            for (j = 1; j < left; j++) {
+                s[j] = s[j] == d[0] ? s[0] : s[j] == s[0] ? d[0] : s[j];
+            }
+        }
+        left--;
+        d[i] = d[left];
+        s[i] = s[left];
+        for (i = 0; i < left;) { /* moves that an exchange has completed */
+            if (d[i] == s[i]) {
+                left--;
+                d[i] = d[left];
+                s[i] = s[left];
+            } else {
+                i++;
+            }
+        }
+    }
+}
+
+static void stub_result(struct codegen *cg, const struct stub *s) {
+    struct asm_buf *a = &cg->a;
+    if (s->kind == STUB_STX) { /* the slow compare and swap gave the old value: did it store? */
+        struct asm_mem expected = CPU_FIELD(excl_val);
+        if (s->size < 2) {
+            asm_load(a, s->size, false, false, ASM_RCX, expected);
+            asm_alu_rr(a, ASM_CMP, false, ASM_RAX, ASM_RCX);
+        } else {
+            asm_alu_rm(a, ASM_CMP, s->size == 3, ASM_RAX, expected);
+        }
+        asm_setcc(a, ASM_NE, ASM_RAX);
+        asm_ext_rr(a, 0, false, false, ASM_RAX, ASM_RAX);
+        return;
+    }
+    if (s->kind == STUB_ST || s->dst == NO_REG) {
+        return;
+    }
+    if (s->dst >= 16 && s->size == 4) {
+        asm_vmov_rm(a, xmm(s->dst), CPU_FIELD(vscratch));
+    } else if (s->dst >= 16) {
+        asm_vex_rr(a, OP_VMOVD | ASM_W, xmm(s->dst), 0, ASM_RAX);
+    } else if (s->sext && s->size < 3) {
+        asm_ext_rr(a, s->size, true, s->wide, s->dst, ASM_RAX);
+    } else if (s->dst != ASM_RAX) {
+        asm_mov_rr(a, true, s->dst, ASM_RAX);
+    }
+}
+static void renew_hoists(struct codegen *cg, const struct stub *s) {
+    struct asm_buf *a = &cg->a;
+    for (unsigned i = 0; i < s->hoists; i++) {
+        unsigned base = s->hoist[i].base;
+        if (GPR_TEMPS >> base & 1) {
+            asm_mov_rm(a, true, ASM_RSI, save_mem(base));
+        } else {
+            asm_mov_rr(a, true, ASM_RSI, base);
+        }
+        asm_mov_ri(a, ASM_RDX, s->hoist[i].regime);
+        asm_call(a, cg->nearby);
+        asm_mov_mr(a, true, save_mem(s->hoist[i].index), ASM_RAX);
+    }
+}
+static void mem_stub(struct codegen *cg, struct stub *s) {
+    struct asm_buf *a = &cg->a;
+    uint32_t restore = s->save;
+    emit_stub_save(cg, s->save, false);
+    if (s->value != NO_REG && s->value >= 16 && s->size == 4) {
+        asm_vmov_mr(a, CPU_FIELD(vscratch), xmm(s->value));
+    }
+    uint8_t dst[3] = {ASM_RSI, ASM_RDX, ASM_RAX}, src[3] = {s->base, s->value < 16 ? s->value : NO_REG, s->value2};
+    moves_emit(a, 3, dst, src);
+    if (s->disp) {
+        asm_lea(a, true, ASM_RSI, asm_mem(ASM_RSI, s->disp));
+    }
+    if (s->kind == STUB_STX) {
+        asm_mov_rm(a, true, ASM_RDX, CPU_FIELD(excl_val));
+    } else if (s->kind == STUB_ST && s->value == NO_REG) {
+        asm_mov_ri(a, ASM_RDX, s->imm);
+    } else if (s->value != NO_REG && s->value >= 16 && s->size < 4) {
+        asm_vex_rr(a, ASM_OP(1, 1, 0x7e) | ASM_W, xmm(s->value), 0, ASM_RDX);
+    }
+    asm_lea(a, true, ASM_RDI, asm_mem_rip(a->start + s->site));
+    asm_mov_mr(a, true, FRAME_FIELD(site), ASM_RDI);
+    asm_mov_ri(a, ASM_RCX, s->desc);
+    asm_mov_ri(a, ASM_RDI, s->pc);
+    asm_call(a, cg->slow[s->kind]);
+    stub_result(cg, s);
+    if (s->hoists) {
+        if (s->dst != NO_REG && (GPR_TEMPS | XMM_TEMPS) >> s->dst & 1) {
+            emit_stub_save(cg, 1u << s->dst, false);
+            restore |= 1u << s->dst;
+        }
+        renew_hoists(cg, s);
+        for (unsigned i = 0; i < s->hoists; i++) {
+            restore |= 1u << s->hoist[i].index;
+        }
+    }
+    emit_stub_save(cg, restore, true);
+    asm_jmp(a, &s->back);
+}
+void emit_stub(struct codegen *cg, struct stub *s) {
+    s->start = asm_pos(&cg->a);
+    if (s->kind == STUB_FP) {
+        asm_bind(&cg->a, &s->slow);
+        emit_fp_stub(cg, s);
+    } else if (s->kind <= STUB_STX) {
+        asm_bind(&cg->a, &s->slow);
+        mem_stub(cg, s);
+    } else {
+        emit_exit_stub(cg, s);
+    }
+}

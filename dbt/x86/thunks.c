@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* thunks.c: host features, the code that all blocks share, and entering and leaving translated code. */
+#include "dbt/x86/backend.h"
+#include "graft/rt.h"
+
+/* --- host features ------------------------------------------------------------------------------------------- */
+struct cpuid {
+    uint32_t a, b, c, d;
+};
+static struct cpuid cpuid(uint32_t leaf, uint32_t sub) {
+    struct cpuid r;
+    __asm__ volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(sub));
+    return r;
+}
+static uint32_t xcr0(void) {
+    uint32_t lo, hi;
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return lo;
+}
+/* Haswell's level is required: everything is emitted for it. */
+#define NEED_1C (BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(23) | BIT(25) | BIT(27) | BIT(28))
+#define NEED_7B (BIT(3) | BIT(5) | BIT(8))           /* BMI1, AVX2, BMI2 */
+#define AVX512_7B (BIT(16) | BIT(17) | BIT(30) | BIT(31)) /* F, DQ, BW, VL */
+static bool host_features(struct codegen_features *f) {
+    if (cpuid(0, 0).a < 7 || (cpuid(1, 0).c & NEED_1C) != NEED_1C) {
+        return false;
+    }
+    uint32_t b = cpuid(7, 0).b, x = xcr0();
+    if ((b & NEED_7B) != NEED_7B || !(cpuid(0x80000001, 0).c & BIT(5)) || (x & 6) != 6) { /* LZCNT; XMM and YMM state */
+        return false;
+    }
+    f->avx512 = (b & AVX512_7B) == AVX512_7B && (x & 0xe6) == 0xe6;
+    return true;
+}
+
+/* --- constants ----------------------------------------------------------------------------------------------- */
+static v128 splat(uint64_t x) { return (v128){.u64 = {x, x}}; }
+static void consts_rev(struct consts *k) {
+    for (unsigned n = 1; n < 5; n++) {
+        for (unsigned lane = 0; lane < n && lane < 4; lane++) {
+            for (unsigned i = 0; i < 16; i++) {
+                unsigned container = i >> n << n, j = i & ((1u << n) - 1), last = (1u << (n - lane)) - 1;
+                k->rev[n][lane].u8[i] = (uint8_t)(container + ((last - (j >> lane)) << lane) + (j & ((1u << lane) - 1)));
+            }
+        }
+    }
+    for (unsigned lane = 1; lane < 4; lane++) {
+        for (unsigned i = 0; i < 16; i++) {
+            unsigned half = 1u << (lane - 1);
+            k->narrow[lane].u8[i] = (uint8_t)(i < 8 ? (i / half) * 2 * half + i % half : 0x80);
+        }
+    }
+}
+static void consts_init(struct consts *k) {
+    memset(k, 0, sizeof(*k));
+    k->abs32 = splat(UINT64_C(0x7fffffff7fffffff));
+    k->abs64 = splat(UINT64_C(0x7fffffffffffffff));
+    k->min32 = splat(UINT64_C(0x0080000000800000));
+    k->min64 = splat(UINT64_C(0x0010000000000000));
+    k->sign32 = splat(UINT64_C(0x8000000080000000));
+    k->sign64 = splat(UINT64_C(0x8000000000000000));
+    k->half32 = (v128){.u64 = {UINT64_C(0x8000000080000000), 0}};
+    k->one32hi = (v128){.u64 = {0, UINT64_C(0x3f8000003f800000)}};
+    k->low8 = splat(UINT64_C(0x00ff00ff00ff00ff));
+    k->low16 = splat(UINT64_C(0x0000ffff0000ffff));
+    k->low32 = splat(UINT64_C(0x00000000ffffffff));
+    k->keep8 = (v128){.u64 = {0xff, 0}};
+    k->keep16 = (v128){.u64 = {0xffff, 0}};
+    k->tbl = splat(UINT64_C(0x7070707070707070));
+    k->max32 = splat(UINT64_C(0x7fffffff7fffffff));
+    k->max64 = splat(UINT64_C(0x7fffffffffffffff));
+    for (unsigned n = 0; n < 8; n++) {
+        k->shl8[n] = splat(UINT64_C(0x0101010101010101) * (0xffu << n & 0xff));
+        k->shr8[n] = splat(UINT64_C(0x0101010101010101) * (0xffu >> n));
+        k->sar8[n] = splat(UINT64_C(0x0101010101010101) * (0x80u >> n));
+    }
+    consts_rev(k);
+    k->rbit[0] = UINT64_C(0x0f0f0f0f0f0f0f0f);
+    k->rbit[1] = UINT64_C(0x3333333333333333);
+    k->rbit[2] = UINT64_C(0x5555555555555555);
+    k->rev16 = UINT64_C(0x00ff00ff00ff00ff);
+    k->fcmp[0] = IR_FLAG_C;
+    k->fcmp[1] = IR_FLAG_N;
+    k->fcmp[2] = IR_FLAG_Z | IR_FLAG_C;
+    k->fcmp[3] = IR_FLAG_C | IR_FLAG_V;
+    k->minus1 = UINT64_C(0xbff0000000000000);
+    k->two32 = UINT64_C(0x41f0000000000000);
+    k->two63 = UINT64_C(0x43e0000000000000);
+    k->minus1f = 0xbf800000;
+    k->two32f = 0x4f800000;
+    k->two63f = 0x5f000000;
+}
+
+/* --- thunks -------------------------------------------------------------------------------------------------- */
+#define FRAME_BYTES ((int32_t)sizeof(struct frame) + 8) /* with the return address and six pushes: 16-aligned */
+static const uint8_t saved[] = {ASM_RBX, ASM_RBP, ASM_R12, ASM_R13, ASM_R14, ASM_R15};
+
+static void move_pins(struct codegen *cg, uint32_t which, bool load) {
+    struct asm_buf *a = &cg->a;
+    for (uint32_t m = cg->pins & which; m; m &= m - 1) {
+        unsigned r = (unsigned)__builtin_ctz(m);
+        struct asm_mem home = cpu_mem((size_t)cg->pin_offset[r]);
+        if (r < 16 && load) {
+            asm_mov_rm(a, true, r, home);
+        } else if (r < 16) {
+            asm_mov_mr(a, true, home, r);
+        } else if (load) {
+            asm_vmov_rm(a, xmm(r), home);
+        } else {
+            asm_vmov_mr(a, home, xmm(r));
+        }
+    }
+}
+static const uint8_t *start(struct codegen *cg) {
+    while (asm_pos(&cg->a) & 15) {
+        asm_byte(&cg->a, 0xcc);
+    }
+    return cg->a.p;
+}
+static void save_pins(struct codegen *cg, uint32_t which) { move_pins(cg, which, false); }
+static void load_pins(struct codegen *cg, uint32_t which) { move_pins(cg, which, true); }
+static void cpu_arg(struct codegen *cg) { asm_lea(&cg->a, true, ASM_RDI, asm_mem(ASM_RBP, -CODEGEN_BIAS)); }
+static void mxcsr(struct codegen *cg, bool load, struct asm_mem m) {
+    asm_op_rm(&cg->a, ASM_OP(0, 1, 0xae), false, load ? 2 : 3, m, 0);
+}
+
+static void enter_thunk(struct codegen *cg) {
+    struct asm_buf *a = &cg->a;
+    const uint8_t *enter = start(cg);
+    __builtin_memcpy(&cg->enter, &enter, sizeof(enter));
+    for (unsigned i = 0; i < ARRAY_LEN(saved); i++) {
+        asm_push(a, saved[i]);
+    }
+    asm_alu_ri(a, ASM_SUB, true, ASM_RSP, FRAME_BYTES);
+    asm_lea(a, true, ASM_RBP, asm_mem(ASM_RDI, CODEGEN_BIAS));
+    asm_mov_mr(a, true, CPU_FIELD(exit_rsp), ASM_RSP);
+    mxcsr(cg, false, FRAME_FIELD(mxcsr));
+    mxcsr(cg, true, CPU_FIELD(fp.mxcsr));
+    load_pins(cg, ~0u);
+    asm_jmp_r(a, ASM_RSI);
+}
+static void exit_thunks(struct codegen *cg) {
+    struct asm_buf *a = &cg->a;
+    struct asm_label leave = {0}, unwound = {0};
+    cg->exit_pc = start(cg);
+    asm_mov_mr(a, true, cpu_mem(cg->guest->pc_offset), ASM_RAX);
+    asm_mov_mr(a, true, CPU_FIELD(exit_site), ASM_RCX);
+    asm_jmp(a, &leave);
+    cg->exit = start(cg);
+    asm_mov_mi(a, true, CPU_FIELD(exit_site), 0);
+    asm_bind(a, &leave);
+    save_pins(cg, ~0u);
+    asm_bind(a, &unwound);
+    mxcsr(cg, false, CPU_FIELD(fp.mxcsr));
+    mxcsr(cg, true, FRAME_FIELD(mxcsr));
+    asm_alu_ri(a, ASM_ADD, true, ASM_RSP, FRAME_BYTES);
+    for (unsigned i = ARRAY_LEN(saved); i-- > 0;) {
+        asm_pop(a, saved[i]);
+    }
+    asm_ret(a);
+    const uint8_t *unwind = start(cg);
+    __builtin_memcpy(&cg->unwind, &unwind, sizeof(unwind));
+    asm_lea(a, true, ASM_RBP, asm_mem(ASM_RDI, CODEGEN_BIAS));
+    asm_mov_rm(a, true, ASM_RSP, CPU_FIELD(exit_rsp));
+    asm_mov_mi(a, true, CPU_FIELD(exit_site), 0);
+    asm_jmp(a, &unwound);
+}
+static void lookup_thunk(struct codegen *cg) {
+    struct asm_buf *a = &cg->a;
+    cg->lookup = start(cg);
+    asm_mov_mr(a, true, cpu_mem(cg->guest->pc_offset), ASM_RAX);
+    save_pins(cg, CALLER_SAVED);
+    asm_mov_rr(a, true, ASM_RSI, ASM_RAX);
+    cpu_arg(cg);
+    asm_call(a, (const void *)(uintptr_t)engine_lookup);
+    load_pins(cg, CALLER_SAVED);
+    asm_test_rr(a, true, ASM_RAX, ASM_RAX);
+    asm_jcc_to(a, ASM_E, cg->exit);
+    asm_jmp_r(a, ASM_RAX);
+}
+/* Calls fn, or what RAX points to, and returns to the block. */
+static void call_and_return(struct codegen *cg, const void *fn, uint32_t reload) {
+    struct asm_buf *a = &cg->a;
+    asm_alu_ri(a, ASM_SUB, true, ASM_RSP, 8);
+    if (fn) {
+        asm_call(a, fn);
+    } else {
+        asm_call_r(a, ASM_RAX);
+    }
+    asm_alu_ri(a, ASM_ADD, true, ASM_RSP, 8);
+    load_pins(cg, reload);
+    asm_ret(a);
+}
+static void call_thunks(struct codegen *cg) {
+    struct asm_buf *a = &cg->a;
+    static const uint8_t pointer[4] = {ASM_RSI, ASM_RDX, ASM_RCX, ASM_R8};
+    cg->call_state = start(cg);
+    asm_mov_mr(a, true, cpu_mem(cg->guest->pc_offset), ASM_RDI);
+    save_pins(cg, ~0u);
+    cpu_arg(cg);
+    call_and_return(cg, NULL, ~0u);
+    cg->call_pure = start(cg);
+    save_pins(cg, CALLER_SAVED);
+    cpu_arg(cg);
+    call_and_return(cg, NULL, CALLER_SAVED);
+    cg->callv = start(cg);
+    save_pins(cg, CALLER_SAVED);
+    cpu_arg(cg);
+    asm_mov_rr(a, false, ASM_R9, ASM_RSI);
+    for (unsigned i = 0; i < 4; i++) {
+        asm_lea(a, true, pointer[i], cpu_mem(offsetof(struct cpu, vscratch) + 16 * i));
+    }
+    call_and_return(cg, NULL, CALLER_SAVED);
+}
+static void slow_thunk(struct codegen *cg, enum stub_kind kind, const void *fn) {
+    struct asm_buf *a = &cg->a;
+    struct asm_mem site = FRAME_FIELD(site);
+    site.disp += 8; /* the return address */
+    cg->slow[kind] = start(cg);
+    asm_mov_mr(a, true, cpu_mem(cg->guest->pc_offset), ASM_RDI);
+    save_pins(cg, ~0u);
+    cpu_arg(cg);
+    switch (kind) {
+    case STUB_LD:
+        asm_mov_rr(a, false, ASM_RDX, ASM_RCX);
+        asm_mov_rm(a, true, ASM_RCX, site);
+        break;
+    case STUB_ST:
+    case STUB_ATOMIC: asm_mov_rm(a, true, ASM_R8, site); break;
+    default:
+        asm_mov_rr(a, false, ASM_R8, ASM_RCX);
+        asm_mov_rr(a, true, ASM_RCX, ASM_RAX);
+        asm_mov_rm(a, true, ASM_R9, site);
+        break;
+    }
+    call_and_return(cg, fn, CALLER_SAVED);
+}
+static void nearby_thunk(struct codegen *cg) {
+    struct asm_buf *a = &cg->a;
+    cg->nearby = start(cg);
+    if (cg->mmu->nearby) {
+        save_pins(cg, CALLER_SAVED);
+        cpu_arg(cg);
+        call_and_return(cg, (const void *)(uintptr_t)cg->mmu->nearby, CALLER_SAVED);
+    } else { /* base + index is not canonical: the access faults */
+        asm_mov_ri(a, ASM_RAX, UINT64_C(1) << 62);
+        asm_alu_rr(a, ASM_SUB, true, ASM_RAX, ASM_RSI);
+        asm_ret(a);
+    }
+}
+
+void thunks_emit(struct codegen *cg) {
+    enter_thunk(cg);
+    exit_thunks(cg);
+    lookup_thunk(cg);
+    call_thunks(cg);
+    slow_thunk(cg, STUB_LD, (const void *)(uintptr_t)mmu_slow_ld);
+    slow_thunk(cg, STUB_ST, (const void *)(uintptr_t)mmu_slow_st);
+    slow_thunk(cg, STUB_ATOMIC, (const void *)(uintptr_t)mmu_slow_atomic);
+    slow_thunk(cg, STUB_CAS, (const void *)(uintptr_t)mmu_slow_cas);
+    cg->slow[STUB_STX] = cg->slow[STUB_CAS];
+    nearby_thunk(cg);
+}
+
+/* --- the interface ------------------------------------------------------------------------------------------- */
+static void choose_pins(struct codegen *cg) {
+    static const uint8_t gpr[GPR_PINS] = {ASM_RBX, ASM_R12, ASM_R13, ASM_R14, ASM_R15, ASM_R8, ASM_R9, ASM_R10, ASM_R11};
+    const struct guest_ops *g = cg->guest;
+    memset(cg->pin_map, NO_REG, sizeof(cg->pin_map));
+    for (unsigned i = 0; i < NREGS; i++) {
+        cg->pin_offset[i] = -1;
+    }
+    for (unsigned i = 0; i < GPR_PINS + VEC_PINS; i++) {
+        bool vec = i >= GPR_PINS;
+        unsigned n = vec ? i - GPR_PINS : i, reg = vec ? XMM(8 + n) : gpr[n];
+        if (n >= (vec ? g->vec_pin_count : g->gpr_pin_count)) {
+            continue;
+        }
+        uint32_t offset = (vec ? g->vec_pins : g->gpr_pins)[n].offset;
+        uint64_t at = (offset - sizeof(struct cpu)) / 8;
+        if (offset < sizeof(struct cpu) || at + 1 >= ARRAY_LEN(cg->pin_map)) {
+            continue;
+        }
+        cg->pin_offset[reg] = (int32_t)offset;
+        cg->pins |= 1u << reg;
+        cg->pin_map[at] = (uint8_t)reg;
+        if (vec) {
+            cg->pin_map[at + 1] = (uint8_t)reg;
+        }
+    }
+}
+
+size_t codegen_size(void) { return sizeof(struct codegen); }
+
+size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *mmu, uint8_t *code, size_t code_size) {
+    memset(cg, 0, sizeof(*cg));
+    if (!host_features(&cg->features)) {
+        return 0;
+    }
+    cg->cpu = cpu;
+    cg->mmu = mmu;
+    cg->guest = cpu->guest;
+    struct consts *k = (struct consts *)ALIGN_UP((uintptr_t)code, 64);
+    consts_init(k);
+    cg->k = k;
+    choose_pins(cg);
+    uint8_t *thunks = (uint8_t *)(k + 1);
+    asm_init(&cg->a, thunks, code_size - (size_t)(thunks - code));
+    thunks_emit(cg);
+    return ALIGN_UP((size_t)(cg->a.p - code), 64);
+}
+const uint8_t *codegen_lookup_thunk(struct codegen *cg) { return cg->lookup; }
+void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry) {
+    rt_set_view(cpu->views[cpu->regime]);
+    cg->enter(cpu, entry);
+}
+_Noreturn void codegen_unwind(struct codegen *cg, struct cpu *cpu) { cg->unwind(cpu); }
