@@ -148,8 +148,9 @@ void cache_link(struct engine *e, uint64_t site, struct block *target) {
         struct block_link *l = &c->link[i];
         if (l->site != offset || l->target || l->target_pc != target->pc)
             continue;
-        /* A chain of forward links ends inside its page: it needs no check for pending work. */
-        bool forward = target->pc >= b->pc + b->guest_bytes;
+        /* A chain of forward links ends inside its page: it needs no check for pending work. What follows the block does,
+         * since a predicted return comes that way too. */
+        bool forward = target->pc > b->pc + b->guest_bytes;
         struct code_link code = code_link_of(c, l);
         codegen_link(&code, c->code + (forward ? target->nocheck : target->entry));
         l->target = (uint32_t)(target - c->block);

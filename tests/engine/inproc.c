@@ -2,7 +2,7 @@
  * Copyright The Graft Authors */
 /*
  * inproc.c: runs a flat AArch64 binary on the engine in this process, without the
- * monitor: RAM, a PL011 that prints, a timer thread. Linked with the x86 backend
+ * monitor: RAM, a PL011 that prints, a clock, a timer thread. Linked with the x86 backend
  * (engine-run) or with the IR interpreter in its place (engine-interp).
  *
  * usage: engine-run FILE.bin [smp=N] [gic=2|3] [ram=MIB] [log=MASK] [stats=1]
@@ -24,6 +24,7 @@
 #define UART_DR 0x00
 #define UART_FR 0x18
 #define UART_FR_EMPTY 0x90 /* transmit and receive FIFOs empty */
+#define RTC_GPA UINT64_C(0x09010000)
 #define HEAP_BYTES (32ull << 20)
 #define VCPU_HEAP_BYTES (64ull << 20)
 #define CODE_BYTES (32ull << 20)
@@ -86,7 +87,11 @@ static void *timer_thread(void *arg) {
 
 static void device(struct abi_vcpu *abi, bool write) {
     uint64_t offset = abi->arg[0] - UART_GPA;
-    abi->ret[0] = 0;
+    abi->ret[0] = abi->ret[1] = 0;
+    if (abi->arg[0] == RTC_GPA) {
+        abi->ret[0] = (uint64_t)time(NULL);
+        return;
+    }
     abi->ret[1] = offset >= UART_BYTES;
     if (abi->ret[1])
         return;

@@ -19,6 +19,12 @@ struct record {
     struct ir_block *ir;
     uint64_t pad;
 };
+/* Kept for ever, like this: a leak checker does not look into the code area. */
+struct copy {
+    struct copy *next;
+    struct ir_block ir;
+};
+static struct copy *copies;
 
 size_t codegen_size(void) { return sizeof(struct codegen); }
 
@@ -26,8 +32,13 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
 
 int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room, struct code_out *out) {
     struct record *r = (struct record *)where;
-    if (room < sizeof(*r) || !(r->ir = malloc(sizeof(*b)))) /* the pages that are not written cost nothing */
+    struct copy *copy = room < sizeof(*r) ? NULL : malloc(sizeof(*copy)); /* the pages that are not written cost nothing */
+    if (!copy)
         return -1;
+    r->ir = &copy->ir;
+    copy->next = __atomic_load_n(&copies, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&copies, &copy->next, copy, true, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+    }
     memcpy(r->ir, b, offsetof(struct ir_block, inst) + b->count * sizeof(b->inst[0]));
     memcpy(r->ir->vconst, b->vconst, b->vconsts * sizeof(b->vconst[0]));
     *out = (struct code_out){.start = where, .end = where + sizeof(*r), .entry = where, .entry_nocheck = where};
