@@ -269,6 +269,9 @@ static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode
     } else {
         rr(cg, fp_op(opcode, in->lane, in->n), d, x, y);
     }
+    if (opcode == 0x5c && partial(in)) { /* 0 - 0 in the upper half is -0 when rounding down */
+        rr(cg, VMOVQ, d, 0, d);
+    }
     if (filter == FILTER_NONE) {
         fp_check_nan(cg, s, d, s->tmp[0]);
     } else {
