@@ -125,6 +125,8 @@ void jit_run(void) {
     world.leave = leave;
     codegen_enter(cg, cpu, out.entry_nocheck);
     world.leave = NULL;
+    /* fp_sync() reads the host's own. */
+    __asm__ volatile("ldmxcsr %0" : : "m"(cpu->fp.mxcsr));
     if (world.kind)
         longjmp(world.fault, 1);
 }
