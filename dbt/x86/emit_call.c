@@ -28,8 +28,8 @@ static void load_args(struct codegen *cg, const struct ir_inst *in) {
     uint64_t constant[3] = {0, 0, 0};
     bool is_constant[3], wide[3];
     for (unsigned k = 0; k < 3; k++) {
-        is_constant[k] = arg[k] && src[k] == NO_REG && !from_mem[k];
-        constant[k] = is_constant[k] ? const_value(cg, arg[k]) : 0;
+        is_constant[k] = src[k] == NO_REG && !from_mem[k]; /* absent arguments are 0 */
+        constant[k] = is_constant[k] && arg[k] ? const_value(cg, arg[k]) : 0;
         wide[k] = arg[k] && inst_of(cg, arg[k])->type == IR_I64;
     }
     done(cg);
@@ -86,6 +86,8 @@ void emit_CALLV(struct codegen *cg, const struct ir_inst *in) {
     const struct ir_helper *h = (const struct ir_helper *)(uintptr_t)in->imm;
     irv arg[3] = {in->a, in->b, in->c};
     flags_clobber(cg);
+    home_forget(cg, (int32_t)offsetof(struct cpu, fp), sizeof(cg->cpu->fp)); /* status, QC */
+    cg->locked = 0;
     for (unsigned k = 0; k < 3; k++) {
         if (arg[k]) {
             struct asm_mem m = CPU_FIELD(vscratch);

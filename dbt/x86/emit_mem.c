@@ -122,7 +122,7 @@ static void probe(struct codegen *cg, const struct ir_inst *in, bool write, stru
         .write = write,
         .regime = in->cc,
         .current = in->cc == (cg->b->mode & 3),
-        .align = (in->flags & IR_MEM_ALIGN) != 0,
+        .align = (in->flags & IR_MEM_ALIGN) != 0 || in->op >= IR_ATOMIC, /* these must not be split */
         .hint = likely_value(cg, in->a, 4),
         .slow = &acc->stub->slow,
         .index = MMU_NO_INDEX,
@@ -147,7 +147,7 @@ static struct access begin(struct codegen *cg, const struct ir_inst *in, enum st
     s->size = in->lane;
     s->pc = cg->pc;
     s->desc = MMU_DESC(in->lane, in->cc, in->flags) | (in->op == IR_ATOMIC ? (uint32_t)in->n << 16 : 0);
-    struct hoist *h = in->flags & IR_MEM_ALIGN ? NULL : find_hoist(cg, in);
+    struct hoist *h = in->flags & IR_MEM_ALIGN || in->op >= IR_ATOMIC ? NULL : find_hoist(cg, in);
     if (h) {
         if (cg->next_use[cg->at][0]) {
             h->base = in->a;
@@ -359,6 +359,8 @@ void emit_STX(struct codegen *cg, const struct ir_inst *in) {
     struct asm_buf *a = &cg->a;
     struct asm_label out = {0};
     flags_clobber(cg);
+    home_forget(cg, (int32_t)offsetof(struct cpu, excl_addr), 8);
+    cg->locked = 0;
     take(cg, ASM_RAX);
     unsigned value = use(cg, in->b), base = use(cg, in->a);
     drop_hoists(cg); /* the probe below is not always executed */
@@ -366,7 +368,6 @@ void emit_STX(struct codegen *cg, const struct ir_inst *in) {
     cg->locked &= ~(1u << t0 | 1u << t1); /* it will find these two free and spill nothing */
     asm_mov_ri32(a, ASM_RAX, 1);
     asm_alu_rm(a, ASM_CMP, true, base, CPU_FIELD(excl_addr));
-    asm_mov_mi(a, true, CPU_FIELD(excl_addr), -1);
     asm_jcc(a, ASM_NE, &out);
     struct access acc = begin(cg, in, STUB_STX, true);
     drop_hoists(cg);
@@ -376,6 +377,7 @@ void emit_STX(struct codegen *cg, const struct ir_inst *in) {
     asm_setcc(a, ASM_NE, ASM_RAX);
     asm_ext_rr(a, 0, false, false, ASM_RAX, ASM_RAX);
     asm_bind(a, &out);
+    asm_mov_mi(a, true, CPU_FIELD(excl_addr), -1);
     done(cg);
     def_in(cg, (irv)cg->at, ASM_RAX);
     end(cg, &acc, ASM_RAX);
@@ -471,6 +473,7 @@ static void stub_result(struct codegen *cg, const struct stub *s) {
         }
         asm_setcc(a, ASM_NE, ASM_RAX);
         asm_ext_rr(a, 0, false, false, ASM_RAX, ASM_RAX);
+        asm_mov_mi(a, true, CPU_FIELD(excl_addr), -1);
         return;
     }
     if (s->kind == STUB_ST || s->dst == NO_REG) {

@@ -311,28 +311,24 @@ void emit_FLAGS_FROM(struct codegen *cg, const struct ir_inst *in) {
     asm_vex_rr(&cg->a, ASM_OP(3, 2, 0xf5), d, d, m); /* pdep */
 }
 void emit_FLAGS_TO(struct codegen *cg, const struct ir_inst *in) {
-    unsigned r = flags_stored(cg, in->a);
     flags_clobber(cg);
-    unsigned m = scratch(cg, GPR_CLASS);
+    unsigned r = use(cg, in->a), m = scratch(cg, GPR_CLASS);
     done(cg);
     unsigned d = def(cg, r);
-    if (d == m) {
-        cg->failed = true;
-    }
     asm_mov_ri(&cg->a, m, STORED_BITS);
     asm_vex_rr(&cg->a, ASM_OP(2, 2, 0xf5), d, r, m); /* pext */
     asm_shift_ri(&cg->a, ASM_SHL, false, d, 28);
 }
 void emit_FLAGS_SELECT(struct codegen *cg, const struct ir_inst *in) {
-    unsigned r = flags_stored(cg, in->b), m = scratch(cg, GPR_CLASS), cc;
+    flags_stored(cg, in->b);
+    cg->locked = 0;
+    unsigned cc = flags_test(cg, in->a); /* may move the other operand */
+    unsigned r = use(cg, in->b), m = scratch(cg, GPR_CLASS);
     asm_mov_ri(&cg->a, m, ir_flags_pack((uint32_t)in->imm << 28));
-    cc = flags_test(cg, in->a);
-    cg->locked |= 1u << r;
-    unsigned r2 = use(cg, in->b);
     done(cg);
-    unsigned d = def(cg, r2);
-    if (d != r2) {
-        asm_mov_rr(&cg->a, false, d, r2);
+    unsigned d = def(cg, r);
+    if (d != r) {
+        asm_mov_rr(&cg->a, false, d, r);
     }
     if (cc == CC_EQ_ORDERED) {
         asm_cmov(&cg->a, ASM_NE, false, d, m);

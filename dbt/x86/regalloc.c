@@ -323,15 +323,11 @@ bool use_mem(struct codegen *cg, irv v, struct asm_mem *m) {
     if (val->reg != NO_REG || !dies_here(cg, v) || val->dirty) {
         return false;
     }
-    if (val->slot >= 0) {
-        *m = slot_mem(cg, v);
-        return true;
+    if (val->slot >= 0 || val->home < 0) { /* the slot would be free for others as soon as the value is dead */
+        return false;
     }
-    if (val->home >= 0) {
-        *m = cpu_mem((size_t)val->home);
-        return true;
-    }
-    return false;
+    *m = cpu_mem((size_t)val->home);
+    return true;
 }
 
 void done_inst(struct codegen *cg, irv inst) {

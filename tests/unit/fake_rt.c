@@ -31,6 +31,16 @@ bool fake_interpret(const struct ir_block *b, struct fake_cpu *cpu) {
     return true;
 }
 
+bool fake_run(void (*fn)(void *arg), void *arg) {
+    jmp_buf here;
+    unwind_to = &here;
+    if (setjmp(here)) {
+        return false;
+    }
+    fn(arg);
+    return true;
+}
+
 void fake_raise(struct cpu *cpu) {
     longjmp(*unwind_to, 1);
 }

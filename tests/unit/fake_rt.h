@@ -32,6 +32,8 @@ extern const struct guest_ops fake_guest;
 void fake_cpu_init(struct fake_cpu *cpu);
 /* fake_interpret(): ir_interpret(); returns false if the block left by a fault (fake_raise()). */
 bool fake_interpret(const struct ir_block *b, struct fake_cpu *cpu);
+/* fake_run(): fn(arg); returns false if it left by fake_raise(). */
+bool fake_run(void (*fn)(void *arg), void *arg);
 /* fake_raise(): for helpers under test: leaves the block as an exception does. */
 _Noreturn void fake_raise(struct cpu *cpu);
 /* fake_same_state(): compares everything that a guest could see; says in why what differs. */

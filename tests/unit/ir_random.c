@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "dbt/ir_priv.h"
+#include "graft/softfp.h"
 
 uint64_t random_next(uint64_t *seed) {
     *seed ^= *seed >> 12;
@@ -55,6 +56,7 @@ static uint64_t state_shuffle(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t 
     f->x[1] += f->x[0] ^ a;
     f->v[1].u64[1] += f->v[0].u64[0] + b;
     f->nzcv = ir_flags_pack((uint32_t)c & 0xf0000000u);
+    fp_sync(cpu); /* status that translated code has in MXCSR yet */
     f->c.fp.fpsr = (uint32_t)a & 0x9f;
     if ((a & 7) == 7) {
         fake_raise(cpu);
@@ -232,6 +234,25 @@ static void random_float(struct gen *g, struct ir_inst *i) {
     i->aux = fixed && below(g->seed, 4) == 0 ? 1 + below(g->seed, 31) : 0;
 }
 
+void ir_random_fields(struct ir_inst *i, unsigned own, uint64_t *seed) {
+    struct gen g = {NULL, seed, 0};
+    if (i->op >= IR_UBFX && i->op <= IR_EXTR) {
+        random_bitfield(&g, i);
+    } else if (i->op == IR_CRC32C) {
+        i->lane = (uint8_t)below(seed, own == IR_I64 ? 4 : 3);
+    } else if (i->op == IR_CMP) {
+        i->cc = (uint8_t)below(seed, IR_CMP_SGT + 1);
+    } else if (i->op == IR_COND) {
+        i->cc = (uint8_t)below(seed, IR_AL + 1);
+    } else if (i->op == IR_FLAGS_SELECT) {
+        i->imm = below(seed, 16);
+    } else if (i->op >= IR_VFADD) {
+        random_float(&g, i);
+    } else if (i->op >= IR_VAND) {
+        random_vector(&g, i);
+    }
+}
+
 /* The same operation as one of the last few again. */
 static void add_repeated(struct gen *g) {
     unsigned back = 1 + below(g->seed, g->b->count > 20 ? 19 : g->b->count - 1u);
@@ -264,21 +285,7 @@ static void add_pure(struct gen *g) {
     if (below(g->seed, 12) == 0 && i.b && g->b->inst[i.a].type == g->b->inst[i.b].type) {
         i.b = i.a;
     }
-    if (op >= IR_UBFX && op <= IR_EXTR) {
-        random_bitfield(g, &i);
-    } else if (op == IR_CRC32C) {
-        i.lane = (uint8_t)below(g->seed, g->b->inst[i.b].type == IR_I64 ? 4 : 3);
-    } else if (op == IR_CMP) {
-        i.cc = (uint8_t)below(g->seed, IR_CMP_SGT + 1);
-    } else if (op == IR_COND) {
-        i.cc = (uint8_t)below(g->seed, IR_AL + 1);
-    } else if (op == IR_FLAGS_SELECT) {
-        i.imm = below(g->seed, 16);
-    } else if (op >= IR_VFADD) {
-        random_float(g, &i);
-    } else if (op >= IR_VAND) {
-        random_vector(g, &i);
-    }
+    ir_random_fields(&i, i.b ? g->b->inst[i.b].type : own, g->seed);
     if (op == IR_ADC || op == IR_SBC || op == IR_ADC_FLAGS || op == IR_SBC_FLAGS) {
         irv flags = value(g, IR_FLAGS);
         i.c = below(g->seed, 4) ? add(g, (struct ir_inst){.op = IR_COND, .type = IR_I32, .cc = IR_CS, .a = flags})

@@ -17,6 +17,8 @@
 uint64_t random_next(uint64_t *seed);
 /* random_interesting(): a value that often sits on a border (0, 1, all ones, powers of two ...). */
 uint64_t random_interesting(uint64_t *seed);
+/* ir_random_fields(): the fields besides operands of i->op (lane, n, cc ...); own: type of its integer operands. */
+void ir_random_fields(struct ir_inst *i, unsigned own, uint64_t *seed);
 /* ir_random_block(): about size operations, appended without folding, ending with an exit. */
 void ir_random_block(struct ir_block *b, uint64_t *seed, unsigned size, unsigned features);
 /* ir_random_state(): fills registers, flags, vectors and fake_memory. x registers often point into the memory. */

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* native.c: see native.h. */
+#define _GNU_SOURCE
+#include "native.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <asm/prctl.h>
+
+#include "dbt/x86/backend.h"
+#include "graft/softfp.h"
+
+#define GUARD (128 * 1024)
+#define CODE_BYTES (4 << 20)
+#define NEAR_BASE (FAKE_MEM_BASE - 32768)
+
+uint8_t *native_memory;
+struct native native;
+static uint8_t *host_memory; /* the same pages, as translated code reaches them; guards around */
+static struct fake_cpu *running;
+static struct view *view;
+
+/* --- faults ----------------------------------------------------------------------------------------------- */
+const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc) {
+    for (unsigned i = 0; i < native.out.faults; i++) {
+        if (native.out.start + native.out.fault[i].at == host_pc) {
+            return native.out.start + native.out.fault[i].stub;
+        }
+    }
+    return NULL;
+}
+static void on_fault(int sig, siginfo_t *info, void *context) {
+    ucontext_t *uc = context;
+    const uint8_t *stub = running ? engine_fault_stub(&running->c, (const uint8_t *)uc->uc_mcontext.gregs[REG_RIP]) : NULL;
+    if (!stub) {
+        static const char text[] = "fault outside of a guest access\n";
+        if (write(2, text, sizeof(text) - 1) < 0) {
+            _exit(3);
+        }
+        native_dump("/tmp/native.bin");
+        fprintf(stderr, "rip %llx code %p..%p\n", (unsigned long long)uc->uc_mcontext.gregs[REG_RIP], (void *)native.out.start,
+                (void *)native.out.end);
+        abort();
+    }
+    uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)stub;
+}
+
+/* --- what translated code calls ----------------------------------------------------------------------------- */
+const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) { return NULL; }
+void rt_set_view(struct view *v) { syscall(SYS_arch_prctl, ARCH_SET_GS, v); }
+
+static void *slow(struct cpu *cpu, uint64_t va, unsigned size, bool align) {
+    uint64_t bytes = UINT64_C(1) << size;
+    if (va < FAKE_MEM_BASE || va - FAKE_MEM_BASE > FAKE_MEM_BYTES - bytes || (align && va % bytes)) {
+        running->reserved = 1;
+        codegen_unwind(native.cg, cpu);
+    }
+    return native_memory + (va - FAKE_MEM_BASE);
+}
+static bool aligned(uint32_t desc) { return (MMU_DESC_FLAGS(desc) & IR_MEM_ALIGN) != 0; }
+uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
+    unsigned size = MMU_DESC_SIZE(desc);
+    uint64_t value = 0;
+    memcpy(size == 4 ? (void *)&cpu->vscratch[0] : (void *)&value, slow(cpu, va, size, aligned(desc)), (size_t)1 << size);
+    return value;
+}
+void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
+    unsigned size = MMU_DESC_SIZE(desc);
+    memcpy(slow(cpu, va, size, aligned(desc)), size == 4 ? (void *)&cpu->vscratch[0] : (void *)&value, (size_t)1 << size);
+}
+uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
+    unsigned size = MMU_DESC_SIZE(desc), shift = 64 - (8u << size), kind = desc >> 16;
+    void *p = slow(cpu, va, size, true);
+    uint64_t old = 0, mask = MASK(8u << size), result;
+    memcpy(&old, p, (size_t)1 << size);
+    int64_t so = (int64_t)(old << shift), sv = (int64_t)(value << shift);
+    switch (kind) {
+    case IR_ATOMIC_ADD: result = old + value; break;
+    case IR_ATOMIC_CLR: result = old & ~value; break;
+    case IR_ATOMIC_XOR: result = old ^ value; break;
+    case IR_ATOMIC_OR: result = old | value; break;
+    case IR_ATOMIC_SMAX: result = so > sv ? old : value; break;
+    case IR_ATOMIC_SMIN: result = so < sv ? old : value; break;
+    case IR_ATOMIC_UMAX: result = old > (value & mask) ? old : value; break;
+    case IR_ATOMIC_UMIN: result = old < (value & mask) ? old : value; break;
+    default: result = value; break;
+    }
+    memcpy(p, &result, (size_t)1 << size);
+    return old;
+}
+uint64_t mmu_slow_cas(struct cpu *cpu, uint64_t va, uint64_t expected, uint64_t value, uint32_t desc, void *site) {
+    unsigned size = MMU_DESC_SIZE(desc);
+    void *p = slow(cpu, va, size, true);
+    uint64_t old = 0;
+    memcpy(&old, p, (size_t)1 << size);
+    if (old == (expected & MASK(8u << size))) {
+        memcpy(p, &value, (size_t)1 << size);
+    }
+    return old;
+}
+
+/* --- a memory strategy: one linear mapping ------------------------------------------------------------------- */
+static uint64_t delta(void) { return (uintptr_t)host_memory - FAKE_MEM_BASE; }
+static void align_check(struct asm_buf *a, struct mmu_probe *p) {
+    if (p->align && p->size) {
+        asm_lea(a, true, p->tmp0, asm_mem(p->base, p->disp));
+        asm_test_ri(a, false, p->tmp0, (1 << p->size) - 1);
+        asm_jcc(a, ASM_NE, p->slow);
+    }
+}
+static void probe_each(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
+    align_check(a, p);
+    asm_lea(a, true, p->tmp0, asm_mem(p->base, p->disp - (int32_t)FAKE_MEM_BASE));
+    asm_alu_ri(a, ASM_CMP, true, p->tmp0, FAKE_MEM_BYTES - (1 << p->size));
+    p->site = asm_pos(a);
+    asm_jcc(a, ASM_A, p->slow);
+    asm_mov_ri(a, p->tmp1, delta());
+    asm_mov_ri(a, p->tmp0, ~UINT64_C(0));
+    p->index = p->tmp1;
+    p->covers_nearby = false;
+}
+static void probe_hoist(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
+    align_check(a, p);
+    asm_lea(a, true, p->tmp0, asm_mem(p->base, -(int32_t)NEAR_BASE));
+    asm_alu_ri(a, ASM_CMP, true, p->tmp0, 65536);
+    asm_jcc(a, ASM_AE, p->slow);
+    asm_mov_ri(a, p->tmp0, delta());
+    asm_mov_ri(a, p->tmp1, ~UINT64_C(0));
+    p->index = p->tmp0;
+    p->covers_nearby = true;
+}
+static uint64_t hoist_nearby(struct cpu *cpu, uint64_t va, unsigned regime) {
+    return va - NEAR_BASE < 65536 ? delta() : (UINT64_C(1) << 62) - va;
+}
+static const struct mmu_ops strategies[NATIVE_PROBE_COUNT] = {
+    [NATIVE_EACH] = {.name = "each", .emit_probe = probe_each},
+    [NATIVE_HOIST] = {.name = "hoist", .emit_probe = probe_hoist, .nearby = hoist_nearby},
+    [NATIVE_HOIST_POISON] = {.name = "poison", .emit_probe = probe_hoist},
+};
+
+/* --- setting up ------------------------------------------------------------------------------------------------ */
+static const struct guest_pin gpr_some[] = {{FAKE_X(0)}, {FAKE_X(2)}, {FAKE_X(9)}}, vec_some[] = {{FAKE_V(1)}};
+static const struct guest_pin gpr_all[] = {{FAKE_X(0)}, {FAKE_X(1)}, {FAKE_X(2)}, {FAKE_X(3)}, {FAKE_X(4)},
+                                           {FAKE_X(5)}, {FAKE_X(6)}, {FAKE_X(7)}, {FAKE_X(8)}, {FAKE_X(9)}};
+static const struct guest_pin vec_all[] = {{FAKE_V(0)}, {FAKE_V(1)}, {FAKE_V(2)}, {FAKE_V(3)}, {FAKE_V(4)},
+                                           {FAKE_V(5)}, {FAKE_V(6)}, {FAKE_V(7)}, {FAKE_V(8)}};
+#define GUEST .cpu_size = sizeof(struct fake_cpu), .pc_offset = FAKE_PC, .nzcv_offset = FAKE_NZCV
+static const struct guest_ops guests[NATIVE_PINS_COUNT] = {
+    [NATIVE_PINS_NONE] = {.name = "none", GUEST},
+    [NATIVE_PINS_SOME] = {.name = "some", GUEST, .gpr_pins = gpr_some, .gpr_pin_count = ARRAY_LEN(gpr_some),
+                          .vec_pins = vec_some, .vec_pin_count = ARRAY_LEN(vec_some)},
+    [NATIVE_PINS_ALL] = {.name = "all", GUEST, .gpr_pins = gpr_all, .gpr_pin_count = ARRAY_LEN(gpr_all),
+                         .vec_pins = vec_all, .vec_pin_count = ARRAY_LEN(vec_all)},
+};
+
+static void *must(void *p) {
+    if (p == MAP_FAILED || !p) {
+        perror("native_init");
+        exit(2);
+    }
+    return p;
+}
+void native_init(void) {
+    int fd = memfd_create("guest", 0);
+    if (fd < 0 || ftruncate(fd, FAKE_MEM_BYTES)) {
+        must(NULL);
+    }
+    native_memory = must(mmap(NULL, FAKE_MEM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+    uint8_t *area = must(mmap(NULL, 2 * GUARD + FAKE_MEM_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    host_memory = must(mmap(area + GUARD, FAKE_MEM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0));
+    native.code_size = CODE_BYTES;
+    native.code = must(mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    native.cg = must(calloc(1, codegen_size()));
+    view = must(calloc(1, sizeof(*view)));
+    struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+    sigaction(SIGSEGV, &sa, NULL);
+    sigaction(SIGBUS, &sa, NULL);
+}
+struct view *native_view(void) { return view; }
+
+static struct fake_cpu setup_cpu;
+void native_setup(enum native_pins pins, enum native_probe probe, bool avx512) {
+    fake_cpu_init(&setup_cpu);
+    setup_cpu.c.guest = &guests[pins];
+    native.thunks = codegen_init(native.cg, &setup_cpu.c, &strategies[probe], native.code, native.code_size);
+    if (!native.thunks) {
+        fprintf(stderr, "the host has no AVX2\n");
+        exit(77);
+    }
+    native.cg->features.avx512 &= avx512;
+    for (unsigned i = 0; i < ARRAY_LEN(view->jump_cache); i++) {
+        view->jump_cache[i] = (struct jump_cache_entry){~UINT64_C(0), (void *)(uintptr_t)codegen_lookup_thunk(native.cg)};
+    }
+}
+int native_compile(const struct ir_block *b, size_t offset) {
+    size_t at = native.thunks + offset;
+    return codegen_compile(native.cg, &setup_cpu.c, b, native.code + at, native.code_size - at, &native.out);
+}
+
+/* --- running ------------------------------------------------------------------------------------------------------ */
+static uint32_t live_mxcsr(void) {
+    uint32_t m;
+    __asm__ volatile("stmxcsr %0" : "=m"(m));
+    return m;
+}
+static void set_mxcsr(uint32_t m) { __asm__ volatile("ldmxcsr %0" : : "m"(m)); }
+
+struct entering {
+    struct cpu *cpu;
+    const uint8_t *entry;
+};
+static void enter(void *arg) {
+    struct entering *e = arg;
+    codegen_enter(native.cg, e->cpu, e->entry);
+}
+bool native_run(struct fake_cpu *cpu, const uint8_t *entry, enum native_memory memory) {
+    static const int protection[] = {[NATIVE_RW] = PROT_READ | PROT_WRITE, [NATIVE_READ_ONLY] = PROT_READ, [NATIVE_NONE] = PROT_NONE};
+    struct entering e = {&cpu->c, entry};
+    cpu->c.guest = setup_cpu.c.guest;
+    for (unsigned i = 0; i < REGIMES; i++) {
+        cpu->c.views[i] = view;
+    }
+    for (unsigned i = 0; i < RAS_ENTRIES; i++) {
+        if (!cpu->c.ras[i].host) {
+            cpu->c.ras[i] = (struct ras_entry){~UINT64_C(0), (void *)(uintptr_t)codegen_lookup_thunk(native.cg)};
+        }
+    }
+    cpu->reserved = 0;
+    fp_set_rounding(&cpu->c);
+    set_mxcsr(0x1f80);
+    mprotect(host_memory, FAKE_MEM_BYTES, protection[memory]);
+    running = cpu;
+    bool done = fake_run(enter, &e);
+    if (!done) { /* past the exit thunk */
+        cpu->c.fp.mxcsr = live_mxcsr();
+        set_mxcsr(0x1f80);
+    }
+    done &= !cpu->reserved;
+    running = NULL;
+    uint32_t m = cpu->c.fp.mxcsr;
+    cpu->c.fp.fpsr |= (m & 1) | (m & 4) >> 1 | (m & 8) >> 1 | (m & 16) >> 1 | (m & 32) >> 1;
+    cpu->reserved = 0;
+    return done;
+}
+void native_dump(const char *path) {
+    FILE *f = fopen(path, "wb");
+    if (f) {
+        fwrite(native.out.start, 1, (size_t)(native.cg->a.p - native.out.start), f);
+        fclose(f);
+    }
+}
