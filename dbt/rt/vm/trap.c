@@ -4,7 +4,8 @@
 #include "graft/codegen.h"
 #include "graft/rt.h"
 
-enum vector { VECTOR_SS = 12, VECTOR_GP = 13, VECTOR_PF = 14 };
+/* Some hosts look at the instruction behind a #GP with an emulator that does not know AVX: that makes it a #UD. */
+enum vector { VECTOR_UD = 6, VECTOR_SS = 12, VECTOR_GP = 13, VECTOR_PF = 14 };
 
 struct trap_frame {
     uint8_t xmm[16][16];
@@ -33,7 +34,8 @@ static _Noreturn void trap_panic(struct cpu *cpu, const struct trap_frame *f) {
  * where trap.S pops it from as its last act. */
 void trap_handle(struct trap_frame *f, struct cpu *cpu) {
     const uint8_t *stub = NULL;
-    if ((f->vector == VECTOR_PF || f->vector == VECTOR_GP || f->vector == VECTOR_SS) && cpu->engine)
+    bool access = f->vector == VECTOR_PF || f->vector == VECTOR_GP || f->vector == VECTOR_SS || f->vector == VECTOR_UD;
+    if (access && cpu->engine)
         stub = engine_fault_stub(cpu, (const uint8_t *)f->rip);
     else if (!cpu->engine)
         stub = (const uint8_t *)cpu->exit_site; /* the host probe says where to go on; else 0 */
