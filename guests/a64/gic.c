@@ -113,11 +113,11 @@ void gic_set_bpr(const struct gic *g, struct a64_cpuif *pe, unsigned group, uint
 /* --- lines ----------------------------------------------------------------------------------------------------------- */
 
 static uint32_t shared_lines(struct abi_shared *shared, unsigned word) {
-    uint32_t lines = __atomic_load_n(&shared->spi_level[word - 1], __ATOMIC_ACQUIRE);
+    uint32_t lines = __atomic_load_n((uint32_t *)&shared->spi_level[word - 1], __ATOMIC_ACQUIRE);
     if (word == 1 || word == 2) {
         unsigned slot = word == 1 ? 0 : 16, bit = word == 1 ? 16 : 0;
         for (unsigned i = 0; i < 16; i++)
-            lines |= (uint32_t)(__atomic_load_n(&shared->virtio_isr[slot + i], __ATOMIC_ACQUIRE) != 0) << (bit + i);
+            lines |= (uint32_t)(__atomic_load_n((uint32_t *)&shared->virtio_isr[slot + i], __ATOMIC_ACQUIRE) != 0) << (bit + i);
     }
     return lines;
 }
@@ -166,14 +166,14 @@ void gic_retarget(struct gic_op *op, unsigned id) {
         *word = (*word & ~(1u << (id % 32))) | (mask >> i & 1) << (id % 32);
     }
     uint8_t first = mask ? (uint8_t)__builtin_ctz(mask) : 0;
-    __atomic_store_n(&op->cpu->shared->spi_target[id - 32], first, __ATOMIC_RELEASE);
+    __atomic_store_n((uint8_t *)&op->cpu->shared->spi_target[id - 32], first, __ATOMIC_RELEASE);
 }
 
 struct gic_op gic_begin(struct cpu *cpu) {
     struct gic *g = *engine_guest_shared(cpu);
     struct gic_op op = {cpu, g, a64(cpu)->cpuif, 0};
-    while (__atomic_exchange_n(&g->lock, 1, __ATOMIC_ACQUIRE)) {
-        while (__atomic_load_n(&g->lock, __ATOMIC_RELAXED))
+    while (__atomic_exchange_n((uint32_t *)&g->lock, 1, __ATOMIC_ACQUIRE)) {
+        while (__atomic_load_n((uint32_t *)&g->lock, __ATOMIC_RELAXED))
             __builtin_ia32_pause();
     }
     sample_lines(&op);
@@ -186,7 +186,7 @@ void gic_end(struct gic_op *op) {
     bool fiq = id != GIC_SPURIOUS && group == 0 && (op->g->version == 3 || op->pe->fiq_enabled);
     c->fiq = fiq;
     c->irq = id != GIC_SPURIOUS && !fiq;
-    __atomic_store_n(&op->g->lock, 0, __ATOMIC_RELEASE);
+    __atomic_store_n((uint32_t *)&op->g->lock, 0, __ATOMIC_RELEASE);
     for (uint32_t kick = op->kick; UNLIKELY(kick); kick &= kick - 1) {
         unsigned i = (unsigned)__builtin_ctz(kick);
         if (powered(op->cpu, i))

@@ -43,7 +43,7 @@ static void guest_init(struct cpu *cpu) {
         __atomic_store_n(&c->powered, A64_POWER_ON, __ATOMIC_RELEASE);
     } else {
         /* powered was 0 in the zeroed memory, and CPU_ON may have set it already. service() does the waiting. */
-        __atomic_fetch_or(&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
+        __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
     }
 }
 
@@ -84,7 +84,7 @@ static void wait_for_power(struct cpu *cpu) {
     struct a64_cpu *c = a64(cpu);
     if (__atomic_load_n(&c->powered, __ATOMIC_ACQUIRE) != A64_POWER_PENDING) {
         engine_wait(cpu);
-        __atomic_fetch_or(&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
+        __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
         engine_unwind(cpu);
     }
     a64_reset(cpu);

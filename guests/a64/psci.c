@@ -91,7 +91,7 @@ static _Noreturn void psci_cpu_off(struct cpu *cpu) {
     c->sys.cntv_ctl = c->sys.cntp_ctl = 0;
     a64_timer_update(cpu);
     __atomic_store_n(&c->powered, A64_POWER_OFF, __ATOMIC_RELEASE);
-    __atomic_fetch_or(&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
+    __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
     engine_unwind(cpu);
 }
 

@@ -77,7 +77,7 @@ static inline bool a64_interrupt_due(const struct a64_cpu *c) {
 /* a64_check_interrupts(): the mask or a line changed outside of service(): makes translated code leave if one is due. */
 static inline void a64_check_interrupts(struct a64_cpu *c) {
     if (UNLIKELY(a64_interrupt_due(c)))
-        __atomic_fetch_or(&c->c.abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
+        __atomic_fetch_or((uint32_t *)&c->c.abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
 }
 
 /* timer.c */

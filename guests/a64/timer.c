@@ -33,7 +33,7 @@ void a64_timer_init(struct cpu *cpu) {
     c->timer_mult = hz > A64_CNTFRQ ? divide_shifted(A64_CNTFRQ, hz) : ~UINT64_C(0);
     c->timer_ticks = hz > A64_CNTFRQ ? hz / A64_CNTFRQ : 1;
     c->timer_ticks_frac = hz > A64_CNTFRQ ? divide_shifted(hz % A64_CNTFRQ, A64_CNTFRQ) : 0;
-    __atomic_store_n(&cpu->abi.timer_deadline, ~UINT64_C(0), __ATOMIC_RELEASE);
+    __atomic_store_n((uint64_t *)&cpu->abi.timer_deadline, ~UINT64_C(0), __ATOMIC_RELEASE);
 }
 
 static uint64_t count_at(const struct a64_cpu *c, uint64_t tsc) {
@@ -61,10 +61,10 @@ static uint64_t timer_state(const struct a64_cpu *c, uint64_t ctl, uint64_t cval
 /* The monitor's timer is armed for the earliest deadline that it was told of. It hears of an earlier one by the doorbell, and
  * forgets one that has passed: rearm is set when it has said so by ABI_PEND_TIMER. */
 static void publish_deadline(struct cpu *cpu, uint64_t deadline, bool rearm) {
-    uint64_t before = __atomic_load_n(&cpu->abi.timer_deadline, __ATOMIC_RELAXED);
+    uint64_t before = __atomic_load_n((uint64_t *)&cpu->abi.timer_deadline, __ATOMIC_RELAXED);
     if (deadline == before && !rearm)
         return;
-    __atomic_store_n(&cpu->abi.timer_deadline, deadline, __ATOMIC_SEQ_CST);
+    __atomic_store_n((uint64_t *)&cpu->abi.timer_deadline, deadline, __ATOMIC_SEQ_CST);
     if (deadline != ~UINT64_C(0) && (deadline < before || rearm))
         rt_doorbell(cpu, ABI_DB_TIMER);
 }
