@@ -13,7 +13,7 @@ CODE, CODE_SLOTS, SLOT_BYTES, SLOT_FIRST, MAX_INSNS = 0x20000000, 2048, 128, 4, 
 SCRATCH, SCRATCH_BYTES = 0x20080000, 0x10000
 WINDOW = SCRATCH + 0x8000
 NOP = 0xD503201F
-MEMORY = 1
+MEMORY, ALIGNED = 1, 2
 UNUSED = 0xFF
 
 # Rows that a user program cannot run, or whose effect is not in the registers. Shown by bare-metal payloads instead.
@@ -164,7 +164,11 @@ def memory(rng, case, rows):
         return True
     case.flags |= MEMORY
     rn = field(row, insn, 'rn')
-    base = effective_address(rng, row, insn) - displacement(row, insn)
+    address = effective_address(rng, row, insn)
+    if rng.random() < 0.2:
+        address &= -16
+        case.flags |= ALIGNED
+    base = address - displacement(row, insn)
     if row.name.startswith('LDST_reg'):
         rm, shift = field(row, insn, 'rm'), scale(row, insn) if field(row, insn, 'S') else 0
         if rm == rn:
@@ -177,6 +181,7 @@ def memory(rng, case, rows):
             case.overrides.append((rm, index if field(row, insn, 'xr') else (index & 0xffffffff) | rng.getrandbits(32) << 32))
     if rn == 31 and base & 15:  # SP has to be aligned
         base &= ~15
+        case.flags &= ~ALIGNED
     case.overrides.append((rn, base))
     if row.name in ('STXR', 'STXP') and rng.random() < 0.8:
         arm_monitor(rng, case, rows)

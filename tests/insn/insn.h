@@ -25,6 +25,7 @@
 
 #define INSN_OVERRIDES 3
 #define INSN_MEMORY 1 /* icase.flags: the case accesses the window */
+#define INSN_ALIGNED 2 /* its access is aligned, so alignment checking must make no difference */
 struct icase {
     uint64_t seed;
     uint64_t value[INSN_OVERRIDES];

@@ -80,17 +80,21 @@ static void translate(const uint32_t *words, unsigned count, uint64_t pc, uint32
     check("optimisation");
 }
 
+static uint32_t mode_of(const struct icase *c) {
+    return A64_EL0 | A64_MODE_SA | (world.cpu->c.fp.fpcr >> 24 & 1 ? A64_MODE_SOFTFP : 0) |
+           (c->flags & INSN_ALIGNED ? A64_MODE_ALIGN : 0);
+}
+
 /* run(): from the first instruction until the pc leaves the instructions of the case. */
 static void run(const struct icase *c, uint64_t slot, struct irecord *out) {
     uint64_t first = slot + INSN_SLOT_FIRST, end = end_of(c, slot);
     struct a64_cpu *cpu = world.cpu;
-    uint32_t mode = A64_EL0 | A64_MODE_SA | (cpu->c.fp.fpcr >> 24 & 1 ? A64_MODE_SOFTFP : 0);
     world.kind = IFAULT_NONE;
     cpu->pc = first;
     if (setjmp(world.fault) == 0) {
         while (cpu->pc >= first && cpu->pc < end) {
             unsigned skip = (unsigned)(cpu->pc - first) / 4;
-            translate(c->insn + skip, c->count - skip, cpu->pc, mode);
+            translate(c->insn + skip, c->count - skip, cpu->pc, mode_of(c));
             if (backend == JIT)
                 jit_run();
             else
