@@ -84,7 +84,11 @@ static struct window_state *state_of(struct cpu *cpu) { return mmu_of(cpu)->stra
 static struct window_view *deltas(struct view *v) { return (struct window_view *)(v + 1); }
 static uint32_t region_of(uint64_t va) { return (uint32_t)(va >> REGION_SHIFT); }
 static uint64_t slot_of(const struct window_state *st, const struct window *w) { return 2 + 2 * (uint64_t)(w - st->win); }
-static uint64_t null_delta(uint32_t region) { return (NULL_SLOT - region % REGION_HASH) << REGION_SHIFT; }
+/* Canonical addresses land in the null slot: a #PF. (The #GP that others give is dearer on hosts that emulate it.) */
+static uint64_t null_delta(uint32_t region) {
+    int32_t canonical = (int32_t)(region % REGION_HASH) - (region % REGION_HASH < REGION_HASH / 2 ? 0 : REGION_HASH);
+    return (NULL_SLOT - (uint64_t)(int64_t)canonical) << REGION_SHIFT;
+}
 static uint64_t live_delta(const struct window_state *st, const struct window *w) {
     return (slot_of(st, w) - w->region) << REGION_SHIFT;
 }
