@@ -12,7 +12,7 @@ static unsigned order(bool acquire, bool release) {
     return IR_MEM_ALIGN | (acquire ? IR_MEM_ACQUIRE : 0) | (release ? IR_MEM_RELEASE : 0);
 }
 
-/* --- exclusives: the monitor is the address and the value read -------------------------------------------------------- */
+/* --- exclusives: the monitor is the address and the value read ------------------------------------ */
 
 bool trans_LDXR(struct a64_trans *t, const struct arg_LDXR *a) {
     struct ir_block *b = t->b;
@@ -82,7 +82,8 @@ bool trans_STXP(struct a64_trans *t, const struct arg_STXP *a) {
     irv base = a64_base(t, a->rn);
     irv failed;
     if (a->sz) {
-        failed = ir_call(b, IR_I64, &helper_a64_helper_stxp, base, a64_get_x(t, a->rt, true), a64_get_x(t, a->rt2, true));
+        irv lo = a64_get_x(t, a->rt, true), hi = a64_get_x(t, a->rt2, true);
+        failed = ir_call(b, IR_I64, &helper_a64_helper_stxp, base, lo, hi);
     } else {
         irv pair = ir_bitfield(b, IR_BFI, a64_get_x(t, a->rt, true), a64_get_x(t, a->rt2, true), 32, 32);
         failed = ir_op1(b, IR_ZEXT32, ir_stx(b, 3, base, pair, a64_trans_regime(t), order(false, a->o0)));
@@ -91,7 +92,7 @@ bool trans_STXP(struct a64_trans *t, const struct arg_STXP *a) {
     return true;
 }
 
-/* --- acquire and release -------------------------------------------------------------------------------------------------- */
+/* --- acquire and release -------------------------------------------------------------------------- */
 
 bool trans_LDAR(struct a64_trans *t, const struct arg_LDAR *a) {
     irv base = a64_base(t, a->rn);
@@ -105,20 +106,22 @@ bool trans_STLR(struct a64_trans *t, const struct arg_STLR *a) {
     return true;
 }
 
-/* --- Large System Extensions ------------------------------------------------------------------------------------------------ */
+/* --- Large System Extensions ---------------------------------------------------------------------- */
 
 bool trans_LDOP(struct a64_trans *t, const struct arg_LDOP *a) {
     static const enum ir_atomic kinds[8] = {IR_ATOMIC_ADD,  IR_ATOMIC_CLR,  IR_ATOMIC_XOR,  IR_ATOMIC_OR,
                                             IR_ATOMIC_SMAX, IR_ATOMIC_SMIN, IR_ATOMIC_UMAX, IR_ATOMIC_UMIN};
     irv base = a64_base(t, a->rn);
-    irv old = ir_atomic(t->b, kinds[a->opc], a->size, base, a64_get_x(t, a->rs, true), a64_trans_regime(t), order(a->A, a->R));
+    irv v = a64_get_x(t, a->rs, true);
+    irv old = ir_atomic(t->b, kinds[a->opc], a->size, base, v, a64_trans_regime(t), order(a->A, a->R));
     a64_put_x(t, a->rt, old);
     return true;
 }
 
 bool trans_SWP(struct a64_trans *t, const struct arg_SWP *a) {
     irv base = a64_base(t, a->rn);
-    irv old = ir_atomic(t->b, IR_ATOMIC_SWP, a->size, base, a64_get_x(t, a->rs, true), a64_trans_regime(t), order(a->A, a->R));
+    irv v = a64_get_x(t, a->rs, true);
+    irv old = ir_atomic(t->b, IR_ATOMIC_SWP, a->size, base, v, a64_trans_regime(t), order(a->A, a->R));
     a64_put_x(t, a->rt, old);
     return true;
 }

@@ -16,10 +16,11 @@ static int64_t sext(uint32_t imm, unsigned bits) {
     return (int64_t)((uint64_t)imm << (64 - bits)) >> (64 - bits);
 }
 
-/* --- one general-purpose register ------------------------------------------------------------------------------------- */
+/* --- one general-purpose register ----------------------------------------------------------------- */
 
-/* access(): the load or store of size and opc (0 store, 1 load, 2 signed to 64 bits, 3 signed to 32); returns what rt gets. */
-static irv access(struct a64_trans *t, unsigned size, unsigned opc, irv base, int64_t disp, unsigned rt, unsigned regime) {
+/* access(): the load or store of size and opc (0 store, 1 load, 2 signed to 64 bits, 3 signed to 32); what rt gets. */
+static irv access(struct a64_trans *t, unsigned size, unsigned opc, irv base, int64_t disp, unsigned rt,
+                  unsigned regime) {
     unsigned flags = a64_mem_flags(t);
     if (opc == 0) {
         ir_st(t->b, size, base, (int32_t)disp, a64_get_x(t, rt, true), regime, flags);
@@ -30,7 +31,8 @@ static irv access(struct a64_trans *t, unsigned size, unsigned opc, irv base, in
     return ir_ld(t->b, opc == 3 ? IR_I32 : IR_I64, size, base, (int32_t)disp, regime, flags);
 }
 
-static bool indexed(struct a64_trans *t, unsigned size, unsigned opc, unsigned rn, unsigned rt, int64_t offset, enum ldst_index idx) {
+static bool indexed(struct a64_trans *t, unsigned size, unsigned opc, unsigned rn, unsigned rt, int64_t offset,
+                    enum ldst_index idx) {
     irv base = a64_base(t, rn);
     irv v = access(t, size, opc, base, idx == POST ? 0 : offset, rt, a64_trans_regime(t));
     if (v)
@@ -106,7 +108,7 @@ bool trans_PRFM_reg(struct a64_trans *t, const struct arg_PRFM_reg *a) {
     return true;
 }
 
-/* --- one vector register ------------------------------------------------------------------------------------------------ */
+/* --- one vector register -------------------------------------------------------------------------- */
 
 static void access_v(struct a64_trans *t, bool load, unsigned size, irv base, int64_t disp, unsigned rt) {
     unsigned regime = a64_trans_regime(t), flags = a64_mem_flags(t);
@@ -116,7 +118,8 @@ static void access_v(struct a64_trans *t, bool load, unsigned size, irv base, in
         ir_st(t->b, size, base, (int32_t)disp, a64_get_v(t, rt), regime, flags);
 }
 
-static bool indexed_v(struct a64_trans *t, unsigned size, bool load, unsigned rn, unsigned rt, int64_t offset, enum ldst_index idx) {
+static bool indexed_v(struct a64_trans *t, unsigned size, bool load, unsigned rn, unsigned rt, int64_t offset,
+                      enum ldst_index idx) {
     if (!a64_fp_access(t))
         return true;
     irv base = a64_base(t, rn);
@@ -159,7 +162,7 @@ bool trans_LDR_lit_v(struct a64_trans *t, const struct arg_LDR_lit_v *a) {
     return true;
 }
 
-/* --- pairs ------------------------------------------------------------------------------------------------------------------ */
+/* --- pairs ---------------------------------------------------------------------------------------- */
 
 bool trans_LDSTP(struct a64_trans *t, const struct arg_LDSTP *a) {
     struct ir_block *b = t->b;

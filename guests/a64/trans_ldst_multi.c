@@ -22,7 +22,7 @@ static unsigned reg(const struct multi *m, unsigned i) {
     return (m->rt + i) & 31;
 }
 
-/* --- pieces of memory ------------------------------------------------------------------------------------------------- */
+/* --- pieces of memory ----------------------------------------------------------------------------- */
 
 static irv load_bytes(const struct multi *m, unsigned at, unsigned bytes) {
     return ir_ld(m->t->b, IR_V128, bytes == 16 ? 4 : 3, m->base, (int32_t)at, a64_trans_regime(m->t), 0);
@@ -57,7 +57,7 @@ static void store_pieces(const struct multi *m, const irv *piece) {
         store_bytes(m, at, total - at >= 16 ? 16 : 8, piece[at / 16]);
 }
 
-/* --- interleaving ---------------------------------------------------------------------------------------------------------- */
+/* --- interleaving --------------------------------------------------------------------------------- */
 
 /* gather(): the vector whose byte i is byte from[i] of the concatenated sources (0xff: zero). */
 static irv gather(struct ir_block *b, const irv *source, unsigned sources, const uint8_t from[16]) {
@@ -148,7 +148,7 @@ static void interleave(const struct multi *m, const irv *v, irv *p) {
     }
 }
 
-/* --- multiple structures --------------------------------------------------------------------------------------------------- */
+/* --- multiple structures -------------------------------------------------------------------------- */
 
 static void load_multiple(const struct multi *m, bool structure) {
     irv v[4], piece[4];
@@ -215,7 +215,7 @@ bool trans_LDST_multi_post(struct a64_trans *t, const struct arg_LDST_multi_post
     return multiple(t, &m, true, a->rm);
 }
 
-/* --- single structures --------------------------------------------------------------------------------------------------------- */
+/* --- single structures ---------------------------------------------------------------------------- */
 
 /* lane_of(): size and index of the element; false if unallocated. */
 static bool lane_of(const struct arg_LDST_single *a, unsigned *lane, unsigned *index) {
@@ -258,10 +258,12 @@ static void access_lane(const struct multi *m, bool load, unsigned index) {
     irv v[4];
     for (unsigned i = 0; i < m->count; i++) {
         int32_t disp = (int32_t)(i << m->lane);
-        if (load)
+        if (load) {
             v[i] = ir_ld(b, IR_I64, m->lane, m->base, disp, regime, flags);
-        else
-            ir_st(b, m->lane, m->base, disp, ir_vop1(b, IR_VGET, m->lane, a64_get_v(m->t, reg(m, i)), index), regime, flags);
+        } else {
+            irv element = ir_vop1(b, IR_VGET, m->lane, a64_get_v(m->t, reg(m, i)), index);
+            ir_st(b, m->lane, m->base, disp, element, regime, flags);
+        }
     }
     for (unsigned i = 0; load && i < m->count; i++)
         a64_put_v(m->t, reg(m, i), ir_vop2(b, IR_VINS, m->lane, a64_get_v(m->t, reg(m, i)), v[i], index));

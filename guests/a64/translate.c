@@ -35,7 +35,7 @@ const struct guest_pin a64_vec_pins[A64_VEC_PINS] = {
     V(31), V(30), V(29), V(28), V(24), V(25), V(26), V(27), V(8),  V(9),  V(10), V(11), V(12), V(13), V(14), V(15)};
 #undef V
 
-/* --- registers --------------------------------------------------------------------------------------------- */
+/* --- registers ------------------------------------------------------------------------------------ */
 
 static irv get_reg(struct a64_trans *t, unsigned n, bool sf) {
     return ir_get(t->b, sf ? IR_I64 : IR_I32, A64_X(n));
@@ -85,7 +85,7 @@ unsigned a64_mem_flags(struct a64_trans *t) {
     return t->mode & A64_MODE_ALIGN ? IR_MEM_ALIGN : 0;
 }
 
-/* --- leaving the block ------------------------------------------------------------------------------------- */
+/* --- leaving the block ---------------------------------------------------------------------------- */
 
 void a64_end(struct a64_trans *t) {
     ir_put(t->b, A64_PC, ir_const(t->b, IR_I64, t->pc + 4));
@@ -94,7 +94,8 @@ void a64_end(struct a64_trans *t) {
 }
 
 void a64_emit_raise(struct a64_trans *t, uint32_t esr, unsigned offset) {
-    ir_call(t->b, IR_NONE, &helper_a64_helper_exception, ir_const(t->b, IR_I64, esr), ir_const(t->b, IR_I64, offset), 0);
+    irv esr64 = ir_const(t->b, IR_I64, esr), offset64 = ir_const(t->b, IR_I64, offset);
+    ir_call(t->b, IR_NONE, &helper_a64_helper_exception, esr64, offset64, 0);
     ir_exit(t->b);
     t->done = true;
 }
@@ -130,7 +131,7 @@ bool a64_fp_access(struct a64_trans *t) {
     return false;
 }
 
-/* --- SP alignment -------------------------------------------------------------------------------------------- */
+/* --- SP alignment --------------------------------------------------------------------------------- */
 
 /* sp_or_pc(): reached at pc | 2; a = 1 if the instruction at pc checks SP. */
 static uint64_t a64_helper_sp_or_pc(struct cpu *cpu, uint64_t checks_sp, uint64_t b, uint64_t c) {
@@ -176,7 +177,7 @@ static void translate_misaligned(struct a64_trans *t, const uint32_t *words) {
     b->guest_bytes = 1;
 }
 
-/* --- blocks -------------------------------------------------------------------------------------------------- */
+/* --- blocks --------------------------------------------------------------------------------------- */
 
 static void translate_insn(struct a64_trans *t) {
     ir_insn(t->b, t->pc, t->insn);
@@ -186,7 +187,8 @@ static void translate_insn(struct a64_trans *t) {
         raise_undefined(t);
 }
 
-void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count, unsigned max_insns) {
+void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count,
+                   unsigned max_insns) {
     struct a64_trans t = {.b = b, .cpu = (const struct a64_cpu *)cpu, .mode = b->mode, .pc = b->pc};
     if (t.mode & A64_MODE_SOFTFP)
         b->flags |= IR_BLOCK_SOFTFP;

@@ -101,6 +101,9 @@ def slot_of(case):
     return CODE + case.position % CODE_SLOTS * SLOT_BYTES
 
 
+ATOMICS = {'STXR', 'LDXR', 'STXP', 'LDXP', 'STLR', 'LDAR', 'CAS', 'CASP', 'LDOP', 'SWP'}
+
+
 # --- memory -------------------------------------------------------------------------------------------------------
 
 def access_bytes(row, insn):
@@ -160,7 +163,7 @@ def memory(rng, case, rows):
     row, insn = case.row, case.insn
     if row.name.startswith('LDR_lit'):
         return literal(rng, case)
-    if not (row.name.startswith('LDST') or row.name in ('STXR', 'LDXR', 'STXP', 'LDXP', 'STLR', 'LDAR', 'CAS', 'CASP', 'LDOP', 'SWP')):
+    if not (row.name.startswith('LDST') or row.name in ATOMICS):
         return True
     case.flags |= MEMORY
     rn = field(row, insn, 'rn')
@@ -276,8 +279,11 @@ def weight(row):
 
 
 def select(rows, pattern, unallocated):
-    chosen = [r for r in rows if r.implemented and r.name not in EXCLUDED and any(fnmatch.fnmatch(r.name, p) for p in pattern.split(','))]
-    if unallocated and any(fnmatch.fnmatch('UNALLOCATED', p) for p in pattern.split(',')):
+    def wanted(name):
+        return any(fnmatch.fnmatch(name, p) for p in pattern.split(','))
+
+    chosen = [r for r in rows if r.implemented and r.name not in EXCLUDED and wanted(r.name)]
+    if unallocated and wanted('UNALLOCATED'):
         chosen.append(Unallocated(rows))
     return [r for r in chosen for _ in range(1 if isinstance(r, Unallocated) else weight(r))]
 

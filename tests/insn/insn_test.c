@@ -27,7 +27,7 @@ static void die(const char *what) {
     exit(2);
 }
 
-/* --- one case in our world ------------------------------------------------------------------------------------------------ */
+/* --- one case in our world ------------------------------------------------------------------------ */
 
 static uint64_t slot_of(unsigned long position) {
     return INSN_CODE + position % INSN_SLOTS * INSN_SLOT_BYTES;
@@ -120,7 +120,7 @@ static void run_case(const struct icase *c, unsigned long position, struct ireco
     out->memory = c->flags & INSN_MEMORY ? insn_hash_window() : 0;
 }
 
-/* --- comparing --------------------------------------------------------------------------------------------------------------- */
+/* --- comparing ------------------------------------------------------------------------------------ */
 
 static bool differs(char *text, size_t len, const char *name, int n, uint64_t ours, uint64_t reference) {
     if (ours == reference)

@@ -26,7 +26,7 @@ static struct codegen *cg;
 static uint8_t *code, *code_free;
 static struct code_out out;
 
-/* --- the strategy -------------------------------------------------------------------------------------------------------- */
+/* --- the strategy --------------------------------------------------------------------------------- */
 
 static void emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
     p->index = MMU_NO_INDEX;
@@ -73,7 +73,7 @@ uint64_t mmu_slow_cas(struct cpu *cpu, uint64_t va, uint64_t expected, uint64_t 
     return 0;
 }
 
-/* --- what the engine is to the backend -------------------------------------------------------------------------------------- */
+/* --- what the engine is to the backend ------------------------------------------------------------ */
 
 const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) {
     return NULL;

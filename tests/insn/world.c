@@ -28,7 +28,7 @@ _Noreturn void rt_panic(struct cpu *cpu, const char *fmt, ...) {
     abort();
 }
 
-/* --- memory ------------------------------------------------------------------------------------------------------------- */
+/* --- memory --------------------------------------------------------------------------------------- */
 
 static void *at(uint64_t va, unsigned bytes, bool write) {
     bool scratch = va >= INSN_SCRATCH && va + bytes <= INSN_SCRATCH + INSN_SCRATCH_BYTES;
@@ -70,7 +70,7 @@ void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime)
     return aligned_at(va, size, IR_MEM_ALIGN, true);
 }
 
-/* --- exceptions ------------------------------------------------------------------------------------------------------------ */
+/* --- exceptions ----------------------------------------------------------------------------------- */
 
 uint64_t a64_helper_undefined(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c) {
     world_raise(IFAULT_UNDEFINED);
@@ -104,7 +104,7 @@ static _Noreturn void align_fault(struct cpu *cpu, uint64_t va, enum mmu_access 
     world_raise(IFAULT_ALIGN);
 }
 
-/* --- system registers: none of the tested rows reaches these --------------------------------------------------------------- */
+/* --- system registers: none of the tested rows reaches these -------------------------------------- */
 
 uint64_t a64_helper_mrs(struct cpu *cpu, uint64_t key, uint64_t insn, uint64_t c) {
     world_raise(IFAULT_OTHER);
