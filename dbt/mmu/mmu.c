@@ -34,7 +34,7 @@ static void jump_cache_empty(struct view *v) {
     if (!v->has_code)
         return;
     for (unsigned i = 0; i < ARRAY_LEN(v->jump_cache); i++)
-        v->jump_cache[i].pc = ~UINT64_C(0);
+        v->jump_cache[i].pc = JUMP_CACHE_EMPTY(i);
     v->has_code = 0;
     memset(view_slot(v)->bloom, 0, sizeof(view_slot(v)->bloom));
 }
@@ -66,7 +66,7 @@ static void drop_pc(struct cpu *cpu, struct view *v, void *arg) {
     uint64_t pc = *(const uint64_t *)arg;
     struct jump_cache_entry *e = &v->jump_cache[jump_cache_index(pc)];
     if (e->pc == pc)
-        e->pc = ~UINT64_C(0);
+        e->pc = JUMP_CACHE_EMPTY(jump_cache_index(pc));
 }
 void mmu_jump_cache_drop(struct cpu *cpu, uint64_t pc) {
     if (bloom_has(mmu_of(cpu), bloom_bit(pc, 12)))
@@ -79,7 +79,7 @@ static void drop_page(struct cpu *cpu, struct view *v, void *arg) {
         return;
     for (unsigned i = 0; i < ARRAY_LEN(v->jump_cache); i++) {
         if (MMU_VA_BITS(v->jump_cache[i].pc) == MMU_VA_BITS(va))
-            v->jump_cache[i].pc = ~UINT64_C(0);
+            v->jump_cache[i].pc = JUMP_CACHE_EMPTY(i);
     }
 }
 static void drop_asid(struct cpu *cpu, struct view *v, void *arg) {

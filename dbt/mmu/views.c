@@ -15,7 +15,7 @@ static void view_clear(struct cpu *cpu, struct view *v, struct context *c, unsig
     s->mode = ~0u;
     s->context = c;
     for (unsigned i = 0; i < ARRAY_LEN(v->jump_cache); i++)
-        v->jump_cache[i].pc = ~UINT64_C(0);
+        v->jump_cache[i].pc = JUMP_CACHE_EMPTY(i);
     v->has_code = 0;
     v->regime = regime;
     v->lo = c ? c->lo : (struct mmu_space){0, 0};

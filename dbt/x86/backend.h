@@ -142,6 +142,7 @@ struct hoist {
     int64_t at;    /* offset of the probed address from root */
     uint8_t regime;
     uint8_t index; /* register, or MMU_NO_INDEX */
+    uint32_t site; /* of the probe */
 };
 
 struct codegen {

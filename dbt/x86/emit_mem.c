@@ -83,7 +83,7 @@ static struct hoist *find_hoist(struct codegen *cg, const struct ir_inst *in) {
     }
     return NULL;
 }
-static void add_hoist(struct codegen *cg, const struct ir_inst *in, unsigned index) {
+static void add_hoist(struct codegen *cg, const struct ir_inst *in, unsigned index, uint32_t site) {
     struct hoist *h = &cg->hoist[0];
     if (h->root && (!cg->hoist[1].root || cg->hoist_next)) {
         h = &cg->hoist[1];
@@ -93,6 +93,7 @@ static void add_hoist(struct codegen *cg, const struct ir_inst *in, unsigned ind
     h->base = in->a;
     h->regime = in->cc;
     h->index = (uint8_t)index;
+    h->site = site;
 }
 /* The hoisted bases that the stub renews. One whose base is in no register any more ends here. */
 static void note_hoists(struct codegen *cg, struct stub *s) {
@@ -134,7 +135,7 @@ static void probe(struct codegen *cg, const struct ir_inst *in, bool write, stru
     acc->m = asm_mem_index(p.base, p.index == MMU_NO_INDEX ? ASM_NOREG : p.index, 0, p.disp);
     acc->free = p.index == p.tmp0 ? p.tmp1 : p.tmp0;
     if (p.covers_nearby) {
-        add_hoist(cg, in, p.index);
+        add_hoist(cg, in, p.index, p.site);
     }
 }
 
@@ -152,7 +153,7 @@ static struct access begin(struct codegen *cg, const struct ir_inst *in, enum st
         if (cg->next_use[cg->at][0]) {
             h->base = in->a;
         }
-        s->site = asm_pos(&cg->a);
+        s->site = h->site;
         acc.m = asm_mem_index(s->base, h->index == MMU_NO_INDEX ? ASM_NOREG : h->index, 0, s->disp);
         if (h->index != MMU_NO_INDEX) {
             cg->locked |= 1u << h->index;

@@ -55,7 +55,7 @@ void codegen_unlink(const struct code_link *l);
 void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry);
 /* codegen_unwind(): from a helper called by translated code back to codegen_enter()'s return. */
 _Noreturn void codegen_unwind(struct codegen *cg, struct cpu *cpu);
-/* codegen_lookup_thunk(): what an empty RAS entry or jump-cache slot points to. */
+/* codegen_lookup_thunk(): what an empty RAS entry points to. */
 const uint8_t *codegen_lookup_thunk(struct codegen *cg);
 
 /* --- called by emitted code (dbt/engine.c) -------------------------------------------------------------- */

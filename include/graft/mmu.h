@@ -90,7 +90,7 @@ void mmu_protect_code(struct cpu *cpu, struct gpa page);
 /* --- a view: what translated code reaches through GS ---------------------------------------------------- */
 #define JUMP_CACHE_BITS 10
 struct jump_cache_entry {
-    uint64_t pc;  /* guest pc; the empty entry is ~0 */
+    uint64_t pc;  /* guest pc; JUMP_CACHE_EMPTY(index) in an empty entry */
     void *host;   /* its block's entry */
 };
 struct view {
@@ -104,6 +104,9 @@ struct view {
 static inline unsigned jump_cache_index(uint64_t pc) {
     return (unsigned)(pc >> 2) & ((1u << JUMP_CACHE_BITS) - 1);
 }
+
+/* A pc that cannot be looked for in that entry: it has another index. */
+#define JUMP_CACHE_EMPTY(index) ((index) == (1u << JUMP_CACHE_BITS) - 1 ? 0 : ~UINT64_C(0))
 
 /* --- a strategy --------------------------------------------------------------------------------------------- */
 /* One access to emit. After emit_probe() the host operand is [base + index + disp], or [base + disp] if index is

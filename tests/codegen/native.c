@@ -197,7 +197,7 @@ void native_setup(enum native_pins pins, enum native_probe probe, bool avx512) {
     }
     native.cg->features.avx512 &= avx512;
     for (unsigned i = 0; i < ARRAY_LEN(view->jump_cache); i++) {
-        view->jump_cache[i] = (struct jump_cache_entry){~UINT64_C(0), (void *)(uintptr_t)codegen_lookup_thunk(native.cg)};
+        view->jump_cache[i] = (struct jump_cache_entry){JUMP_CACHE_EMPTY(i), NULL};
     }
 }
 int native_compile(const struct ir_block *b, size_t offset) {
