@@ -433,7 +433,8 @@ static void test_code(void) {
             delay_us(200);
     }
     finish();
-    CHECK_EQ(stale, 0);
+    if (!on_qemu()) /* where IC does nothing, and a store may slip in while its page is translated */
+        CHECK_EQ(stale, 0);
 }
 
 /* --- interrupts -------------------------------------------------------------------------------------------------------------------- */
@@ -471,9 +472,10 @@ static void pong(void) {
     meet(1);
     __asm__ volatile("msr daifclr, #2" : : : "memory");
     for (unsigned i = 0; i < PINGS; i++) {
+        if (i & 1)
+            SLEEP_WHILE(sgis[1] <= i);
         while (sgis[1] <= i)
-            if (i & 1)
-                __asm__ volatile("wfi" : : : "memory");
+            ;
         gic_send_sgi(7, 0);
     }
     __asm__ volatile("msr daifset, #2" : : : "memory");
@@ -490,9 +492,10 @@ static void test_sgi(void) {
     __asm__ volatile("msr daifclr, #2" : : : "memory");
     for (unsigned i = 0; i < PINGS; i++) {
         gic_send_sgi(7, 1);
+        if (i & 2)
+            SLEEP_WHILE(sgis[0] <= i);
         while (sgis[0] <= i)
-            if (i & 2)
-                __asm__ volatile("wfi" : : : "memory");
+            ;
     }
     finish();
     __asm__ volatile("msr daifset, #2" : : : "memory");
@@ -511,12 +514,10 @@ static void sleep_for_irqs(void) {
         write_sysreg(cntv_tval_el0, frequency / 1000);
         write_sysreg(cntv_ctl_el0, 1);
         isb();
-        while (other_irqs[1] <= i)
-            __asm__ volatile("wfi" : : : "memory");
+        SLEEP_WHILE(other_irqs[1] <= i);
     }
     meet(1);
-    while (other_irqs[1] < 30)
-        __asm__ volatile("wfi" : : : "memory");
+    SLEEP_WHILE(other_irqs[1] < 30);
     __asm__ volatile("msr daifset, #2" : : : "memory");
 }
 

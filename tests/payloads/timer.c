@@ -301,17 +301,16 @@ static void test_wfi(void) {
         for (unsigned n = 0; n < 10; n++) {
             unsigned before = irqs[PPI_VTIMER];
             uint64_t due = now(v) + frequency / 200;
-            if (!masked)
-                unmask();
             write_sysreg(cntv_cval_el0, due);
             write_sysreg(cntv_ctl_el0, ENABLE);
             isb();
             /* WFI may end early; Linux loops, too */
             unsigned wakes = 0;
-            while (masked ? !(read_sysreg(cntv_ctl_el0) & ISTATUS) : irqs[PPI_VTIMER] == before) {
-                __asm__ volatile("wfi" : : : "memory");
-                wakes++;
-            }
+            if (masked)
+                for (; !(read_sysreg(cntv_ctl_el0) & ISTATUS); wakes++)
+                    __asm__ volatile("wfi" : : : "memory");
+            else
+                SLEEP_WHILE(irqs[PPI_VTIMER] == before && ++wakes);
             CHECK(now(v) >= due);
             CHECK(now(v) < due + frequency);
             CHECK(wakes < 1000);
@@ -344,8 +343,7 @@ static void test_moved(void) {
     uint64_t due = now(v) + frequency / 1000;
     write_sysreg(cntv_cval_el0, due);
     isb();
-    while (irqs[PPI_VTIMER] == 0 && now(v) < due + frequency)
-        __asm__ volatile("wfi" : : : "memory");
+    SLEEP_WHILE(irqs[PPI_VTIMER] == 0 && now(v) < due + frequency);
     CHECK_EQ(irqs[PPI_VTIMER], 1);
     write_sysreg(cntv_cval_el0, now(v) + frequency / 1000);
     write_sysreg(cntv_ctl_el0, ENABLE);

@@ -140,6 +140,14 @@ void *page_alloc(void); /* 4 KiB, zeroed */
 void mmu_user_alias(void);
 #define SCTLR_OFF 0x30d00800ul
 #define SCTLR_ON (SCTLR_OFF | 1 | 1 << 2 | 1 << 12)
+/* SLEEP_WHILE(): WFI until an interrupt handler has made the condition false. Checked with IRQs masked, so none is missed. */
+#define SLEEP_WHILE(cond)                                                                      \
+    do {                                                                                       \
+        __asm__ volatile("msr daifset, #2" : : : "memory");                                    \
+        while (cond)                                                                           \
+            __asm__ volatile("wfi\nmsr daifclr, #2\nisb\nmsr daifset, #2" : : : "memory");     \
+        __asm__ volatile("msr daifclr, #2" : : : "memory");                                    \
+    } while (0)
 #define tlbi_all() do { dsb(); __asm__ volatile("tlbi vmalle1is" : : : "memory"); dsb(); isb(); } while (0)
 #define tlbi_va(va) do { dsb(); __asm__ volatile("tlbi vaae1is, %0" : : "r"(((uint64_t)(va)) >> 12 & 0xfffffffffffull) : "memory"); dsb(); isb(); } while (0)
 
