@@ -54,7 +54,14 @@ static void on_fault(int sig, siginfo_t *info, void *context) {
 }
 
 /* --- what translated code calls ----------------------------------------------------------------------------- */
-const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) { return NULL; }
+const uint8_t *native_lookup_result;
+unsigned native_lookups;
+const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) {
+    const uint8_t *found = native_lookup_result;
+    native_lookups++;
+    native_lookup_result = NULL;
+    return found;
+}
 void rt_set_view(struct view *v) { syscall(SYS_arch_prctl, ARCH_SET_GS, v); }
 
 static void *slow(struct cpu *cpu, uint64_t va, unsigned size, bool align) {
@@ -201,8 +208,10 @@ void native_setup(enum native_pins pins, enum native_probe probe, bool avx512) {
     }
 }
 int native_compile(const struct ir_block *b, size_t offset) {
-    size_t at = native.thunks + offset;
-    return codegen_compile(native.cg, &setup_cpu.c, b, native.code + at, native.code_size - at, &native.out);
+    return native_compile_in(b, offset, native.code_size - native.thunks - offset);
+}
+int native_compile_in(const struct ir_block *b, size_t offset, size_t room) {
+    return codegen_compile(native.cg, &setup_cpu.c, b, native.code + native.thunks + offset, room, &native.out);
 }
 
 /* --- running ------------------------------------------------------------------------------------------------------ */

@@ -31,6 +31,10 @@ void native_init(void);
 void native_setup(enum native_pins pins, enum native_probe probe, bool avx512);
 /* native_compile(): at the given offset behind the thunks; -1 as codegen_compile(). */
 int native_compile(const struct ir_block *b, size_t offset);
+int native_compile_in(const struct ir_block *b, size_t offset, size_t room);
+/* What engine_lookup() returns next, and how often it was called. */
+extern const uint8_t *native_lookup_result;
+extern unsigned native_lookups;
 /* native_run(): enters; false if a helper raised. The status of MXCSR is in fp.fpsr afterwards. */
 bool native_run(struct fake_cpu *cpu, const uint8_t *entry, enum native_memory memory);
 /* native_dump(): the last block's code, to a file that objdump can read. */

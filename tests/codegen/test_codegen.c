@@ -215,6 +215,147 @@ END_TEST
 START_TEST(random_optimised_blocks) { check_random(IR_RANDOM_ALL, 500, 120, true); }
 END_TEST
 
+/* --- ways between blocks ---------------------------------------------------------------------------------------- */
+static struct code_out out_a, out_b, out_c;
+static struct fake_cpu machine;
+
+static irv get_x(unsigned n) { return ir_append(&block, &(struct ir_inst){.op = IR_GET, .type = IR_I64, .imm = FAKE_X(n)}); }
+static void add_to(unsigned n, uint64_t k) {
+    irv c = ir_append(&block, &(struct ir_inst){.op = IR_CONST, .type = IR_I64, .imm = k});
+    irv sum = ir_append(&block, &(struct ir_inst){.op = IR_ADD, .type = IR_I64, .a = get_x(n), .b = c});
+    ir_append(&block, &(struct ir_inst){.op = IR_PUT, .a = sum, .imm = FAKE_X(n)});
+}
+static void begin(uint64_t pc) {
+    ir_block_reset(&block, pc, 0);
+    ir_append(&block, &(struct ir_inst){.op = IR_INSN, .imm = pc});
+}
+static struct code_out finish(size_t offset) {
+    ck_assert(native_compile(&block, offset) == 0);
+    return native.out;
+}
+static const struct code_link *link_to(const struct code_out *out, uint64_t pc) {
+    for (unsigned i = 0; i < out->links; i++) {
+        if (out->link[i].target_pc == pc) {
+            return &out->link[i];
+        }
+    }
+    ck_abort_msg("no link to %llx", (unsigned long long)pc);
+    return NULL;
+}
+/* A block that counts x0 down to itself, adding 3 to x1, then goes on at 0x1010; one there that adds 1 to x2. */
+static void loop_blocks(void) {
+    begin(0x1000);
+    add_to(0, ~UINT64_C(0));
+    add_to(1, 3);
+    irv zero = ir_append(&block, &(struct ir_inst){.op = IR_CONST, .type = IR_I64});
+    irv more = ir_append(&block, &(struct ir_inst){.op = IR_CMP, .type = IR_I32, .cc = IR_CMP_NE, .a = get_x(0), .b = zero});
+    ir_append(&block, &(struct ir_inst){.op = IR_EXIT_IF, .a = more, .imm = 0x1000});
+    ir_append(&block, &(struct ir_inst){.op = IR_GOTO, .imm = 0x1010});
+    out_a = finish(0);
+    begin(0x1010);
+    add_to(2, 1);
+    irv pc = ir_append(&block, &(struct ir_inst){.op = IR_CONST, .type = IR_I64, .imm = 0x1014});
+    ir_append(&block, &(struct ir_inst){.op = IR_PUT, .a = pc, .imm = FAKE_PC});
+    ir_append(&block, &(struct ir_inst){.op = IR_EXIT});
+    out_b = finish(0x1000);
+}
+static void enter_with(uint64_t x0, const uint8_t *entry) {
+    fake_cpu_init(&machine);
+    machine.x[0] = x0;
+    ck_assert(native_run(&machine, entry, NATIVE_RW));
+}
+
+START_TEST(links) {
+    for (unsigned pins = 0; pins < NATIVE_PINS_COUNT; pins++) {
+        native_setup((enum native_pins)pins, NATIVE_EACH, true);
+        loop_blocks();
+        const struct code_link *back = link_to(&out_a, 0x1000), *on = link_to(&out_a, 0x1010);
+        enter_with(5, out_a.entry);
+        ck_assert(machine.pc == 0x1000 && machine.x[0] == 4 && machine.c.exit_site == (uintptr_t)back->site);
+        codegen_link(back, out_a.entry);
+        enter_with(1000, out_a.entry);
+        ck_assert(machine.pc == 0x1010 && machine.x[1] == 3000 && machine.c.exit_site == (uintptr_t)on->site);
+        codegen_link(on, out_b.entry_nocheck);
+        enter_with(1000, out_a.entry);
+        ck_assert(machine.pc == 0x1014 && machine.x[1] == 3000 && machine.x[2] == 1 && machine.c.exit_site == 0);
+        codegen_unlink(on);
+        codegen_unlink(back);
+        enter_with(2, out_a.entry_nocheck);
+        ck_assert(machine.pc == 0x1000 && machine.x[0] == 1 && machine.c.exit_site == (uintptr_t)back->site);
+        fake_cpu_init(&machine);
+        machine.c.abi.pending = ABI_PEND_TIMER;
+        machine.x[0] = 7;
+        ck_assert(native_run(&machine, out_a.entry, NATIVE_RW));
+        ck_assert(machine.pc == 0x1000 && machine.x[0] == 7 && machine.c.exit_site == 0);
+    }
+}
+END_TEST
+
+/* A call of a function in another page, and its return. */
+static void call_blocks(void) {
+    begin(0x1000);
+    add_to(1, 1);
+    irv next = ir_append(&block, &(struct ir_inst){.op = IR_CONST, .type = IR_I64, .imm = 0x1004});
+    ir_append(&block, &(struct ir_inst){.op = IR_PUT, .a = next, .imm = FAKE_X(9)});
+    ir_append(&block, &(struct ir_inst){.op = IR_RAS_PUSH, .imm = 0x1004});
+    ir_append(&block, &(struct ir_inst){.op = IR_GOTO, .imm = 0x5008});
+    out_a = finish(0);
+    begin(0x5008);
+    add_to(2, 1);
+    ir_append(&block, &(struct ir_inst){.op = IR_GOTO_REG, .a = get_x(9), .cc = IR_JUMP_RET});
+    out_b = finish(0x1000);
+    begin(0x1004);
+    add_to(3, 1);
+    ir_append(&block, &(struct ir_inst){.op = IR_GOTO_REG, .a = get_x(0), .cc = IR_JUMP_PLAIN});
+    out_c = finish(0x2000);
+}
+START_TEST(calls_and_returns) {
+    native_setup(NATIVE_PINS_SOME, NATIVE_EACH, true);
+    call_blocks();
+    native_lookups = 0;
+    enter_with(~UINT64_C(0), out_a.entry);
+    ck_assert(machine.pc == 0x5008 && machine.x[1] == 1 && native_lookups == 1 && machine.c.exit_site == 0);
+    native_view()->jump_cache[jump_cache_index(0x5008)] = (struct jump_cache_entry){0x5008, out_b.entry};
+    enter_with(~UINT64_C(0), out_a.entry);
+    const struct code_link *back = link_to(&out_a, 0x1004);
+    ck_assert(machine.pc == 0x1004 && machine.x[2] == 1 && machine.c.exit_site == (uintptr_t)back->site);
+    codegen_link(back, out_c.entry);
+    enter_with(~UINT64_C(0), out_a.entry); /* an address that no entry of the jump cache can have */
+    ck_assert(machine.pc == ~UINT64_C(0) && machine.x[3] == 1 && machine.c.exit_site == 0);
+    enter_with(0x5008, out_b.entry); /* a return without a call: x9 is 0 */
+    ck_assert(machine.pc == 0 && machine.c.exit_site == 0);
+    native_view()->jump_cache[jump_cache_index(0x5008)].pc = 0;
+    native_lookup_result = out_b.entry;
+    enter_with(0x3000, out_a.entry);
+    ck_assert(machine.pc == 0x3000 && machine.x[2] == 1 && machine.x[3] == 1 && native_lookups == 5);
+}
+END_TEST
+
+/* Room that is too small is refused, and nothing behind it written. */
+START_TEST(small_rooms) {
+    native_setup(NATIVE_PINS_ALL, NATIVE_EACH, true);
+    for (unsigned k = 1; k <= rounds(300); k++) {
+        uint64_t seed = k * UINT64_C(0x9e3779b97f4a7c15), s = seed;
+        ir_random_block(&block, &s, 100, IR_RANDOM_ALL);
+        size_t room = random_next(&s) % 6000;
+        uint8_t *end = native.code + native.thunks + 0x1000 + room;
+        memset(end, 0xa5, 64);
+        int fits = native_compile_in(&block, 0x1000, room);
+        for (unsigned i = 0; i < 64; i++) {
+            ck_assert_msg(end[i] == 0xa5, "room %zu, seed %llu", room, (unsigned long long)seed);
+        }
+        ck_assert(fits || native.out.end <= end);
+    }
+    begin(0x1000);
+    irv c = ir_append(&block, &(struct ir_inst){.op = IR_GET, .type = IR_I32, .imm = FAKE_X(1)});
+    for (unsigned i = 0; i < CODE_MAX_LINKS + 1; i++) {
+        ir_append(&block, &(struct ir_inst){.op = IR_EXIT_IF, .a = c, .imm = 0x1000 + 4 * i});
+    }
+    ir_append(&block, &(struct ir_inst){.op = IR_GOTO, .imm = 0x1000});
+    ck_assert(native_compile(&block, 0) == -1);
+}
+END_TEST
+
 int main(int argc, char **argv) {
     native_init();
     Suite *s = suite_create("codegen");
@@ -225,6 +366,9 @@ int main(int argc, char **argv) {
         tcase_add_test(t, name);                \
         suite_add_tcase(s, t);                  \
     }
+    CASE(links)
+    CASE(calls_and_returns)
+    CASE(small_rooms)
     CASE(integer_operations)
     CASE(random_integer_blocks)
     CASE(random_memory_blocks)
