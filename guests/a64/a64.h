@@ -30,7 +30,7 @@ struct a64_sysregs {
     uint64_t midr, mpidr, revidr, ctr, dczid, clidr, ccsidr[8];
     uint64_t id_pfr0, id_pfr1, id_dfr0, id_dfr1, id_isar0, id_isar1, id_isar2, id_mmfr0, id_mmfr1, id_mmfr2;
     uint64_t dbgbvr[16], dbgbcr[16], dbgwvr[16], dbgwcr[16];
-    uint64_t cntfrq, dbgclaim, mdccint, zero; /* zero stays 0: registers that store nothing */
+    uint64_t cntfrq, dbgclaim, mdccint, scxtnum_el0, scxtnum_el1, zero; /* zero stays 0: registers that store nothing */
     uint64_t id_regs32[24]; /* ID_PFR0_EL1 .. MVFR2_EL1 (CRm 1..3, op2 0..7): only cores with AArch32 have them */
 };
 

@@ -4,7 +4,9 @@
  * idregs.c: the CPU models, as identification registers.
  *
  * max: what Graft implements and nothing else. MIDR_EL1 has implementer 0 (reserved for software use by the Arm ARM),
- * architecture 0xf (look at the ID registers), part number 'G'. No AArch32, no EL2, no EL3, no PMU.
+ * architecture 0xf (look at the ID registers), part number 'G'. No AArch32, no EL2, no EL3, no PMU. E0PD, CSV2 and CSV3 are
+ * there because Linux then does without page-table isolation and branch history mitigations, which cost much and gain
+ * nothing in a guest whose speculation is not its own.
  *
  * cortex-a72: that core's registers as QEMU presents them on `virt` without EL2 and EL3, for comparisons. It says more than is
  * there: AArch32 at EL0 and EL1 (a return to it is an illegal exception return), the 64 KiB granule and big-endian
@@ -34,11 +36,12 @@ static void model_max(struct a64_cpu *c) {
     s->midr = FIELD(24, 0) | FIELD(16, 0xf) | FIELD(4, 'G');
     s->ctr = BIT(31) | FIELD(24, 4) | FIELD(20, 4) | FIELD(16, 4) | FIELD(14, 3) | FIELD(0, 4); /* 64-byte lines, PIPT; IDC = DIC = 0 */
     s->clidr = FIELD(27, 2) | FIELD(24, 2) | FIELD(21, 1) | FIELD(3, 4) | FIELD(0, 3); /* split L1, unified L2 */
-    s->id_pfr0 = FIELD(0, 1) | FIELD(4, 1) | FIELD(56, 1) | FIELD(60, 1); /* EL0, EL1: AArch64 only; FP, AdvSIMD; CSV2, CSV3 */
+    s->id_pfr0 = FIELD(0, 1) | FIELD(4, 1) | FIELD(56, 3) | FIELD(60, 1); /* EL0, EL1: AArch64 only; FP, AdvSIMD; CSV2_3, CSV3 */
     s->id_dfr0 = FIELD(0, 6) | FIELD(12, 1) | FIELD(20, 1);               /* Armv8 debug, two breakpoints and watchpoints */
     s->id_isar0 = FIELD(4, 2) | FIELD(8, 1) | FIELD(12, 1) | FIELD(16, 1) | FIELD(20, 2) | FIELD(28, 1); /* AES+PMULL SHA1 SHA2 CRC32 LSE RDM */
     s->id_mmfr0 = FIELD(0, pa_range(c->c.boot)) | FIELD(4, 2) | FIELD(24, 0xf); /* 16-bit ASIDs; 4 KiB granule only */
     s->id_mmfr1 = FIELD(20, 1);                                               /* PAN */
+    s->id_mmfr2 = FIELD(60, 1);                                               /* E0PD */
 }
 
 static void model_cortex_a72(struct a64_cpu *c) {

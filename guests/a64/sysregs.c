@@ -76,6 +76,12 @@ static enum outcome check_pan(const struct a64_cpu *c, uint32_t key) {
     return c->has_pan ? ACCESS_OK : ACCESS_UNDEFINED;
 }
 
+static enum outcome check_scxtnum(const struct a64_cpu *c, uint32_t key) {
+    if (a64_bits(c->sys.id_pfr0, 56, 4) < 2)
+        return ACCESS_UNDEFINED;
+    return trap_at_el0(c, !(c->sys.sctlr_el1 & SCTLR_TSCXT));
+}
+
 static enum outcome check_sp_el0(const struct a64_cpu *c, uint32_t key) {
     return c->spsel ? ACCESS_OK : ACCESS_UNDEFINED;
 }
@@ -108,6 +114,11 @@ static void write_control(struct a64_cpu *c, const struct sysreg *r, uint64_t va
     store(c, r, value);
     a64_controls_changed(c);
     mmu_context_changed(&c->c);
+}
+
+/* No hardware update of access flag and dirty state; E0PD0 and E0PD1 where the model has them. */
+static void write_tcr(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
+    write_control(c, r, value & (MASK(39) | (c->sys.id_mmfr2 >> 60 ? BIT(55) | BIT(56) : 0)));
 }
 
 static void write_oslar(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
@@ -238,7 +249,6 @@ TIMER_REG(cntv_cval, A64_TIMER_CVAL, false)
 #define ALL ~UINT64_C(0)
 #define LOW32 MASK(32)
 #define SCTLR_MASK (MASK(30) & ~(SCTLR_EE | SCTLR_E0E)) /* data is little-endian only */
-#define TCR_MASK MASK(39)                               /* no hardware update of access flag and dirty state */
 #define RW0 0, 0
 #define R0W1 0, 1
 #define RO0 0, NEVER

@@ -21,6 +21,7 @@ static inline uint64_t a64_bits(uint64_t v, unsigned lo, unsigned len) {
 #define SCTLR_UCT BIT(15)
 #define SCTLR_NTWI BIT(16)
 #define SCTLR_WXN BIT(19)
+#define SCTLR_TSCXT BIT(20)
 #define SCTLR_SPAN BIT(23)
 #define SCTLR_E0E BIT(24)
 #define SCTLR_EE BIT(25)

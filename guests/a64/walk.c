@@ -11,6 +11,7 @@
 #define TCR_TSZ(tcr, hi) ((unsigned)((tcr) >> ((hi) ? 16 : 0)) & 63)
 #define TCR_EPD(tcr, hi) ((tcr) >> ((hi) ? 23 : 7) & 1)
 #define TCR_TBI(tcr, hi) ((tcr) >> ((hi) ? 38 : 37) & 1)
+#define TCR_E0PD(tcr, hi) ((tcr) >> ((hi) ? 56 : 55) & 1)
 #define TCR_IPS(tcr) ((unsigned)((tcr) >> 32) & 7)
 #define TCR_A1 BIT(22)
 #define TCR_AS BIT(36)
@@ -131,7 +132,8 @@ void a64_walk_attrs(struct cpu *cpu, uint64_t va, enum mmu_access access, unsign
     bool hi = va >> 55 & 1;
     uint64_t tcr = c->sys.tcr_el1;
     unsigned bits = input_bits(tcr, hi), level = 4 - (bits - 4) / 9;
-    if (!va_in_range(va, bits, TCR_TBI(tcr, hi)) || TCR_EPD(tcr, hi)) {
+    bool denied = TCR_EPD(tcr, hi) || (regime == A64_EL0 && TCR_E0PD(tcr, hi));
+    if (denied || !va_in_range(va, bits, TCR_TBI(tcr, hi))) {
         walk_fault(w, FSC_TRANSLATION, 0);
         return;
     }
@@ -193,7 +195,7 @@ static uint64_t mix(uint64_t h, uint64_t v) {
 static uint64_t space_controls(const struct a64_cpu *c, bool hi) {
     uint64_t tcr = c->sys.tcr_el1;
     uint64_t h = mix(1, (uint64_t)TCR_TSZ(tcr, hi) | TCR_EPD(tcr, hi) << 8 | TCR_TBI(tcr, hi) << 9 | (uint64_t)TCR_IPS(tcr) << 10 |
-                            (c->sys.sctlr_el1 & SCTLR_WXN));
+                            TCR_E0PD(tcr, hi) << 13 | (c->sys.sctlr_el1 & SCTLR_WXN));
     h = mix(h, c->sys.mair_el1);
     return (h & ROOT_FREE) | BIT(11); /* bit 11: never equal to the MMU-off constant */
 }

@@ -115,6 +115,7 @@ static void test_access(void) {
     CHECK_EQ(el0_mrs(KEY(3, 3, 4, 2, 1), 0, 0) >> 26, 0x18); /* DAIF */
     CHECK_EQ(el0_mrs(KEY(3, 3, 4, 2, 1), SCTLR_UMA, 0), ~0u);
     CHECK_EQ(el0_mrs(KEY(3, 3, 4, 4, 0), 0, 0), 0x07u << 26 | BIT(25) | 1 << 24 | 0xe << 20); /* FPCR, FP off */
+    CHECK_EQ(el0_mrs(KEY(3, 3, 13, 0, 7), SCTLR_TSCXT, 0) >> 26, 0x18); /* SCXTNUM_EL0 */
     CHECK_EQ(el0_mrs(KEY(3, 3, 9, 13, 0), 0, 0), 0x02000000); /* PMCCNTR_EL0: no PMU */
     at_el0();
     CHECK(RAISES(a64_helper_sys(world_cpu(0), KEY(1, 3, 7, 11, 1), WORLD_RAM, mrs_insn(KEY(3, 3, 7, 11, 1), 2) & ~(1u << 21))));
@@ -129,7 +130,7 @@ static void test_access(void) {
 static void test_registers(void) {
     world_start(2, 3, ABI_CPU_MAX);
     CHECK_EQ(world_mrs(1, KEY(3, 0, 0, 0, 5)), 0x80000001);
-    CHECK_EQ(world_mrs(0, KEY(3, 0, 0, 4, 0)), 0x1100000001000011);
+    CHECK_EQ(world_mrs(0, KEY(3, 0, 0, 4, 0)), 0x1300000001000011);
     CHECK_EQ(world_mrs(0, KEY(3, 0, 0, 6, 0)), 0x10211120);
     CHECK_EQ(world_mrs(0, KEY(3, 0, 0, 7, 1)), 0x100000);
     CHECK_EQ(world_mrs(0, KEY(3, 0, 0, 3, 7)), 0); /* reserved */

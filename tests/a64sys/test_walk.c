@@ -84,6 +84,9 @@ static void test_ranges(void) {
     s->tcr_el1 |= BIT(37) | BIT(38); /* TBI */
     CHECK_EQ(fault(BIT(60) | 0x5000, MMU_READ, A64_EL1), 0xff);
     CHECK_EQ(fault(high & ~BIT(60), MMU_READ, A64_EL1), 0xff);
+    s->tcr_el1 |= BIT(56); /* E0PD1 */
+    CHECK_EQ(fault(high, MMU_READ, A64_EL0), FSC_TRANSLATION);
+    CHECK_EQ(fault(high, MMU_READ, A64_EL1), 0xff);
     s->tcr_el1 |= BIT(7); /* EPD0 */
     CHECK_EQ(fault(0x5000, MMU_READ, A64_EL1), FSC_TRANSLATION);
     CHECK_EQ(fault(high, MMU_READ, A64_EL1), 0xff);
