@@ -303,18 +303,27 @@ static void test_t1sz(void) {
     set_tcr(TCR_ON);
 }
 
+/* With the MMU off in between: the code would have to run from cached translations otherwise. */
+static void set_lower(const uint64_t *table, uint64_t tcr) {
+    uint64_t sctlr = read_sysreg(sctlr_el1);
+    write_sysreg(sctlr_el1, sctlr & ~1ul);
+    isb();
+    write_sysreg(ttbr0_el1, table);
+    set_tcr(tcr);
+    write_sysreg(sctlr_el1, sctlr);
+    isb();
+}
+
 static void test_t0sz(void) {
     uint64_t *l1 = (uint64_t *)(root[0] & 0xfffffffff000);
     for (unsigned tsz = 16; tsz <= 33; tsz++) {
-        write_sysreg(ttbr0_el1, tsz < 25 ? root : l1);
-        set_tcr((TCR_ON & ~63ul) | tsz);
+        set_lower(tsz < 25 ? root : l1, (TCR_ON & ~63ul) | tsz);
         uint64_t end = 1ul << (64 - tsz);
         try(PSTATE_EL1T, READ, (uint64_t)page, NO_FAULT);
         try(PSTATE_EL1T, READ, end, FSC_TRANSLATION(0));
         try(PSTATE_EL1T, WRITE, end | (uint64_t)page, FSC_TRANSLATION(0));
         try(PSTATE_EL1T, EXEC, end | (uint64_t)page, FSC_TRANSLATION(0));
-        write_sysreg(ttbr0_el1, root);
-        set_tcr(TCR_ON);
+        set_lower(root, TCR_ON);
     }
     try(PSTATE_EL1T, READ, TEST_VA, NO_FAULT);
 }
