@@ -29,7 +29,9 @@
 #define CR4_FSGSBASE BIT(16)
 #define CR4_OSXSAVE BIT(18)
 #define EFER_BITS (BIT(0) | BIT(8) | BIT(10) | BIT(11))                              /* SCE LME LMA NXE */
-#define RFLAGS_BITS BIT(1)
+/* IOPL 3, for calls of the monitor. The I/O permission bitmap (vm_tables.c) allows them, too: KVM's pvm module does not keep IOPL,
+ * and QEMU's emulation of SVM does not look at the bitmap. */
+#define RFLAGS_BITS (BIT(1) | BIT(12) | BIT(13))
 
 struct kvm_cpu {
     int fd;

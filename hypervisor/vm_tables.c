@@ -125,7 +125,7 @@ static void build_gdt(struct builder *b, struct vm_tables *t) {
         struct tss *tss = (struct tss *)(b->m->arena + t->tss[i]);
         tss->rsp[0] = fault_stack + VM_STACK_BYTES / 2; /* the stub behind #BP needs a few words */
         tss->ist[VM_IST_DOUBLE_FAULT - 1] = fault_stack + VM_STACK_BYTES - VM_STACK_CPU;
-        /* The one port that ring 3 may write to. Not by IOPL: KVM's pvm module loses that. */
+        /* The port by which ring 3 calls the monitor. */
         tss->iomap = offsetof(struct tss, ports);
         memset(tss->ports, 0xff, sizeof(tss->ports));
         tss->ports[RT_PORT_CALL / 8] &= (uint8_t)~(1u << RT_PORT_CALL % 8);
