@@ -57,6 +57,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "failed: %s: status %#x\n", argv[4], status);
         return 1;
     }
+    if (!size)
+        bench_fail("the program printed nothing");
     for (size_t i = 0; i < size; i++)
         sum = bench_mix(sum, (uint8_t)output[i]);
     printf("%s checksum=%016llx time_ns=%llu total_ns=%llu\n", argv[1], (unsigned long long)sum,

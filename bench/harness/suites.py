@@ -41,7 +41,7 @@ class Benchmark:
     def arguments(self, arch, places):
         values = dict(places)
         values["@CC1@"] = CC1[arch]
-        values["@PRIME@"] = str(2 ** 2203 - 1)
+        values["@PRIME@"] = str(2 ** 1279 - 1)
         result = []
         for arg in self.args:
             for key, value in values.items():
@@ -206,7 +206,7 @@ def make_data(out):
     put("work.py", PYTHON)
     with open(os.path.join(data, "text.xz"), "wb") as file:
         subprocess.run(["xz", "-6", "-T1", "-c"], input=(text * 8).encode(), stdout=file, check=True)
-    source = os.path.join(BENCH, "int", "chess.c")
+    source = os.path.join(BENCH, "int", "hashtable.c")
     for arch, compiler in COMPILERS.items():
         target = os.path.join(data, f"input-{arch}.i")
         subprocess.run([compiler, "-E", "-P", "-O2", "-I", BENCH, source, "-o", target], check=True)
