@@ -29,6 +29,14 @@ static inline void put64(struct asm_buf *a, uint64_t v) {
     a->p += 8;
 }
 void asm_room(struct asm_buf *a) { room(a); }
+void asm_data(struct asm_buf *a, const void *data, unsigned bytes) {
+    if (a->p + bytes > a->limit) {
+        a->overflow = true;
+        a->p = a->start;
+    }
+    __builtin_memcpy(a->p, data, bytes);
+    a->p += bytes;
+}
 void asm_byte(struct asm_buf *a, unsigned byte) { put8(a, byte); }
 void asm_imm32(struct asm_buf *a, uint32_t imm) { put32(a, imm); }
 

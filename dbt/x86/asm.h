@@ -147,6 +147,7 @@ void asm_lock(struct asm_buf *a);
 void asm_byte(struct asm_buf *a, unsigned byte); /* an immediate after the above */
 void asm_imm32(struct asm_buf *a, uint32_t imm);
 void asm_room(struct asm_buf *a); /* room for 32 bytes put by these two */
+void asm_data(struct asm_buf *a, const void *data, unsigned bytes); /* at most 64 */
 /* VEX.128 (or LZ, scalar) encodings, three operands; pass v = 0 for two-operand ones. The _i forms end with an imm8. */
 void asm_vex_rr(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm);
 void asm_vex_rm(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m);

@@ -39,11 +39,12 @@ static inline struct asm_mem cpu_mem(size_t offset) { return asm_mem(ASM_RBP, (i
 #define SLOTS 64
 struct frame {
     uint64_t gpr[SLOTS];    /* spill slots */
-    uint64_t save_gpr[8];   /* temporaries that live across a stub, by register number */
-    const void *site;       /* a slow access's mmu_probe.site */
+    uint64_t temp[8];       /* the temporaries while slow.c works, by register number */
+    const void *record;     /* in: struct slow_record; out: where to go on */
+    uint64_t pad0;
     uint32_t mxcsr, pad;    /* the caller's MXCSR */
     v128 xmm[SLOTS];
-    v128 save_xmm[8];
+    v128 temp_xmm[8];
 };
 #define FRAME_FIELD(field) asm_mem(ASM_RSP, (int32_t)offsetof(struct frame, field))
 
@@ -108,30 +109,34 @@ struct eflags {
 /* Out-of-line code, emitted after the block's last instruction. */
 enum stub_kind { STUB_LD, STUB_ST, STUB_ATOMIC, STUB_CAS, STUB_STX, STUB_FP, STUB_LINK, STUB_FAR, STUB_RETURN, STUB_PENDING };
 #define MAX_HOISTS 2
-struct stub {
-    uint8_t kind, size;
-    uint8_t base, value, value2, dst; /* registers; value NO_REG: imm */
-    uint8_t hoists;        /* how many of hoist[] to renew */
-    bool sext, wide;       /* of the result */
-    uint8_t regime;
-    struct asm_label slow;
-    struct asm_label back; /* where to go on */
-    uint32_t site;         /* mmu_probe.site; link: position of the jump */
-    uint32_t start;        /* position of the stub */
+#define SLOW_SEXT 1 /* the loaded value is sign-extended */
+#define SLOW_32 2   /* ... to 32 bits; a result of 32 bits */
+/* What slow.c does for a stub; it follows the call of the slow thunk in the code. */
+struct slow_record {
+    uint64_t pc;       /* guest pc to write; STUB_FP: the softfp function; exits: target */
     int32_t disp;
-    uint32_t desc;
-    uint32_t save;         /* temporaries to preserve */
-    uint64_t pc;           /* guest pc to write; link: target */
-    uint64_t imm;
+    uint32_t desc;     /* MMU_DESC or FP_DESC */
+    int32_t site;      /* mmu_probe.site, relative to the record */
+    int32_t back;      /* where to go on, relative to the record */
+    int32_t imm;       /* STUB_ST without value register */
+    uint8_t kind, flags;
+    uint8_t base, value, value2, dst; /* registers; STUB_FP: the first three are operands */
+    uint8_t hoists, reserved;
     struct {
         uint8_t base, index, regime;
-    } hoist[MAX_HOISTS];
+    } hoist[MAX_HOISTS]; /* index registers to renew; absent from the code if there are none */
+} __attribute__((packed));
+struct stub {
+    struct slow_record rec;
+    struct asm_label slow;
+    uint32_t back;
+    uint32_t site;     /* mmu_probe.site; link: position of the jump */
+    uint32_t start;    /* position of the stub */
+    bool vector;       /* XMM temporaries are in use */
     /* STUB_FP */
-    const void *fn;
-    uint8_t op[3];         /* operand registers, NO_REG if absent */
-    uint8_t filter;        /* enum fp_filter: results that are right after all */
-    uint8_t lane, n;       /* of the result */
-    uint8_t tmp[3];        /* XMM numbers that the filter may clobber */
+    uint8_t filter;    /* enum fp_filter: results that are right after all */
+    uint8_t lane, n;   /* of the result */
+    uint8_t tmp[3];    /* XMM numbers that the filter may clobber */
 };
 #define MAX_STUBS 700
 #define MAX_HOMES 64
@@ -142,6 +147,7 @@ struct hoist {
     int64_t at;    /* offset of the probed address from root */
     uint8_t regime;
     uint8_t index; /* register, or MMU_NO_INDEX */
+    uint16_t stub; /* of the probe's access */
     uint32_t site; /* of the probe */
 };
 
@@ -162,8 +168,7 @@ struct codegen {
     const uint8_t *call_state; /* thunk: RAX = fn, RDI = pc, RSI RDX RCX arguments */
     const uint8_t *call_pure;  /* thunk: RAX = fn, RSI RDX RCX arguments */
     const uint8_t *callv;      /* thunk: RAX = fn, ESI = aux; operands in vscratch[1..3], result in vscratch[0] */
-    const uint8_t *slow[STUB_STX + 1]; /* thunks: RDI = pc, RSI = va, RDX and RAX = values, ECX = desc -> RAX */
-    const uint8_t *nearby;     /* thunk: RSI = va, EDX = regime -> RAX */
+    const uint8_t *slow[2];    /* thunks, called by stubs: a struct slow_record follows; [1]: XMM temporaries matter, too */
 
     /* The block being compiled. */
     struct asm_buf a;
@@ -268,12 +273,12 @@ struct stub *stub_new(struct codegen *cg, enum stub_kind kind);
 void emit_stub(struct codegen *cg, struct stub *s);
 void emit_exit_stub(struct codegen *cg, struct stub *s);
 void emit_fp_stub(struct codegen *cg, struct stub *s);
-void emit_stub_save(struct codegen *cg, uint32_t save, bool restore);
+void emit_slow(struct codegen *cg, struct stub *s);
 void emit_entry(struct codegen *cg);
 void thunks_emit(struct codegen *cg);
+/* slow_run(): does what the record in f says; the pins are at home, the temporaries in f. */
+void slow_run(struct codegen *cg, struct cpu *cpu, struct frame *f);
 void call_helper(struct codegen *cg, const uint8_t *thunk, const void *fn);
-/* moves_emit(): dst[i] = src[i] for general registers, all at once. */
-void moves_emit(struct asm_buf *a, unsigned n, const uint8_t *dst, const uint8_t *src);
 void add_fault(struct codegen *cg, const struct stub *s); /* the next instruction may fault */
 
 typedef void emit_fn(struct codegen *cg, const struct ir_inst *in);

@@ -9,7 +9,7 @@ static emit_fn *const emitters[IR_OP_COUNT] = {
 #undef IR_OP
 };
 
-#define MIN_ROOM 256
+#define MIN_ROOM 512
 
 static void reset(struct codegen *cg, const struct ir_block *b, struct code_out *out) {
     cg->b = b;

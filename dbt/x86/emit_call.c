@@ -3,6 +3,49 @@
 /* emit_call.c: calls of C functions from translated code. All temporaries are caller-saved in the C ABI. */
 #include "dbt/x86/backend.h"
 
+/* dst[i] = src[i] for general registers, all at once; src NO_REG: not that one. */
+static void moves_emit(struct asm_buf *a, unsigned n, const uint8_t *dst, const uint8_t *src) {
+    uint8_t d[4], s[4];
+    unsigned left = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (src[i] != NO_REG && src[i] != dst[i]) {
+            d[left] = dst[i];
+            s[left++] = src[i];
+        }
+    }
+    while (left) {
+        unsigned i, j;
+        for (i = 0; i < left; i++) { /* a move whose destination nobody reads any more */
+            for (j = 0; j < left && (j == i || s[j] != d[i]); j++) {
+            }
+            if (j == left) {
+                break;
+            }
+        }
+        if (i < left) {
+            asm_mov_rr(a, true, d[i], s[i]);
+        } else { /* a cycle */
+            i = 0;
+            asm_op_rr(a, ASM_OP(0, 0, 0x87), true, d[0], s[0]);
+            for (j = 1; j < left; j++) {
+                s[j] = s[j] == d[0] ? s[0] : s[j] == s[0] ? d[0] : s[j];
+            }
+        }
+        left--;
+        d[i] = d[left];
+        s[i] = s[left];
+        for (i = 0; i < left;) { /* moves that an exchange has completed */
+            if (d[i] == s[i]) {
+                left--;
+                d[i] = d[left];
+                s[i] = s[left];
+            } else {
+                i++;
+            }
+        }
+    }
+}
+
 /* The arguments a, b, c of the current instruction into RSI, RDX, RCX; everything else in temporaries is in memory. */
 static void load_args(struct codegen *cg, const struct ir_inst *in) {
     static const uint8_t to[3] = {ASM_RSI, ASM_RDX, ASM_RCX};

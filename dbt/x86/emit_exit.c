@@ -26,7 +26,7 @@ static void jump_far(struct codegen *cg, uint64_t pc) {
 
 static void exit_if(struct codegen *cg, unsigned cc, uint64_t pc) {
     struct stub *s = stub_new(cg, same_page(cg, pc) ? STUB_LINK : STUB_FAR);
-    s->pc = pc;
+    s->rec.pc = pc;
     s->site = asm_pos(&cg->a);
     asm_jcc(&cg->a, (enum asm_cc)cc, &s->slow);
 }
@@ -36,7 +36,7 @@ void emit_GOTO(struct codegen *cg, const struct ir_inst *in) {
         return;
     }
     struct stub *s = stub_new(cg, STUB_LINK);
-    s->pc = in->imm;
+    s->rec.pc = in->imm;
     s->site = asm_pos(&cg->a);
     asm_jmp(&cg->a, &s->slow);
 }
@@ -94,7 +94,7 @@ void emit_RAS_PUSH(struct codegen *cg, const struct ir_inst *in) {
     flags_clobber(cg);
     unsigned top = scratch(cg, GPR_CLASS), t = scratch(cg, GPR_CLASS);
     struct stub *s = stub_new(cg, STUB_RETURN);
-    s->pc = in->imm;
+    s->rec.pc = in->imm;
     asm_mov_rm(a, false, top, CPU_FIELD(ras_top));
     asm_alu_ri(a, ASM_ADD, false, top, sizeof(struct ras_entry));
     asm_alu_ri(a, ASM_AND, false, top, (RAS_ENTRIES - 1) * sizeof(struct ras_entry));
@@ -109,7 +109,7 @@ void emit_EXIT(struct codegen *cg, const struct ir_inst *in) { asm_jmp_to(&cg->a
 
 void emit_entry(struct codegen *cg) {
     struct stub *s = stub_new(cg, STUB_PENDING);
-    s->pc = cg->b->pc;
+    s->rec.pc = cg->b->pc;
     cg->out->entry = cg->a.p;
     asm_alu_mi(&cg->a, ASM_CMP, false, CPU_FIELD(abi.pending), 0);
     asm_jcc(&cg->a, ASM_NE, &s->slow);
@@ -125,32 +125,31 @@ static void link_stub(struct codegen *cg, struct stub *s) {
         return;
     }
     struct code_link *l = &out->link[out->links++];
-    l->target_pc = s->pc;
+    l->target_pc = s->rec.pc;
     l->site = a->start + s->site;
     l->stub = a->p;
-    asm_mov_ri(a, ASM_RAX, s->pc);
+    asm_mov_ri(a, ASM_RAX, s->rec.pc);
     asm_lea(a, true, ASM_RCX, asm_mem_rip(l->site));
     asm_jmp_to(a, cg->exit_pc);
 }
 void emit_exit_stub(struct codegen *cg, struct stub *s) {
     struct asm_buf *a = &cg->a;
-    asm_bind(a, &s->slow);
-    switch (s->kind) {
+    switch (s->rec.kind) {
     case STUB_LINK: link_stub(cg, s); break;
-    case STUB_FAR: jump_far(cg, s->pc); break;
+    case STUB_FAR: jump_far(cg, s->rec.pc); break;
     case STUB_RETURN: /* where a RET that the return stack predicted comes back to */
-        if (same_page(cg, s->pc)) {
+        if (same_page(cg, s->rec.pc)) {
             struct asm_label next = {0};
             s->site = asm_pos(a);
             asm_jmp(a, &next);
             asm_bind(a, &next);
             link_stub(cg, s);
         } else {
-            jump_far(cg, s->pc);
+            jump_far(cg, s->rec.pc);
         }
         break;
     default: /* STUB_PENDING */
-        asm_mov_ri(a, ASM_RAX, s->pc);
+        asm_mov_ri(a, ASM_RAX, s->rec.pc);
         asm_mov_ri32(a, ASM_RCX, 0);
         asm_jmp_to(a, cg->exit_pc);
         break;

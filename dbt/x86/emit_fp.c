@@ -92,39 +92,39 @@ void fp_soft_from_int(struct codegen *cg, const struct ir_inst *in, const void *
 /* --- stubs --------------------------------------------------------------------------------------------------------- */
 struct stub *fp_stub(struct codegen *cg, const struct ir_inst *in, const void *fn) {
     struct stub *s = stub_new(cg, STUB_FP);
-    s->fn = fn;
-    s->desc = desc_of(cg, in);
-    s->op[0] = s->op[1] = s->op[2] = NO_REG;
+    s->rec.pc = (uintptr_t)fn;
+    s->rec.desc = desc_of(cg, in);
+    s->rec.base = NO_REG;
+    s->vector = true;
     s->lane = in->op == IR_VFNARROW ? 2 : in->op == IR_VFWIDEN ? 3 : in->lane;
     s->n = in->n;
     s->filter = FILTER_NONE;
     return s;
 }
 void fp_end(struct codegen *cg, struct stub *s, unsigned dst) {
-    s->dst = (uint8_t)dst;
-    s->save = live_temps(cg) & ~(1u << dst);
-    for (unsigned i = 0; i < MAX_HOISTS; i++) { /* hoisted index registers hold no value, but are needed */
-        if (cg->hoist[i].root && cg->hoist[i].index != MMU_NO_INDEX) {
-            s->save |= 1u << cg->hoist[i].index;
-        }
-    }
-    asm_bind(&cg->a, &s->back);
+    s->rec.dst = (uint8_t)dst;
+    s->back = asm_pos(&cg->a);
 }
 
+static void jump_back(struct codegen *cg, const struct stub *s, enum asm_cc cc) {
+    struct asm_label back = {.at = s->back + 1};
+    asm_jcc(&cg->a, cc, &back);
+}
 /* Zero results are right if an operand was zero. */
+static unsigned op_reg(const struct stub *s, unsigned k) { return xmm(k == 0 ? s->rec.base : k == 1 ? s->rec.value : s->rec.value2); }
 static void filter_scalar(struct codegen *cg, struct stub *s) {
     struct asm_buf *a = &cg->a;
-    unsigned d = xmm(s->dst), z = s->tmp[0], lane = s->filter == FILTER_NARROW ? 3 : s->lane;
+    unsigned d = xmm(s->rec.dst), z = s->tmp[0], lane = s->filter == FILTER_NARROW ? 3 : s->lane;
     rr(cg, VXORPS, z, z, z);
     rr(cg, fp_ucomis(s->lane), d, 0, z);
     uint32_t nan = asm_jcc_short(a, ASM_P), other = asm_jcc_short(a, ASM_NE), nonzero = 0;
     if (s->filter == FILTER_FMA) {
-        rr(cg, fp_ucomis(lane), xmm(s->op[0]), 0, z);
+        rr(cg, fp_ucomis(lane), xmm(s->rec.base), 0, z);
         nonzero = asm_jcc_short(a, ASM_NE);
     }
     for (unsigned k = s->filter == FILTER_FMA; k < (s->filter == FILTER_FMA ? 3 : s->filter == FILTER_MUL ? 2 : 1); k++) {
-        rr(cg, fp_ucomis(lane), xmm(s->op[k]), 0, z);
-        asm_jcc(a, ASM_E, &s->back);
+        rr(cg, fp_ucomis(lane), op_reg(s, k), 0, z);
+        jump_back(cg, s, ASM_E);
     }
     if (nonzero) {
         asm_bind_short(a, nonzero);
@@ -137,22 +137,21 @@ static void filter_packed(struct codegen *cg, struct stub *s) {
     struct asm_buf *a = &cg->a;
     unsigned q = s->tmp[0], t = s->tmp[1], u = s->tmp[2], first = s->filter == FILTER_FMA;
     uint32_t cmp = fp_op(0xc2, s->lane, s->n);
-    asm_vex_rmi(a, cmp, t, xmm(s->op[first]), K(zero), PRED_EQ);
+    asm_vex_rmi(a, cmp, t, op_reg(s, first), K(zero), PRED_EQ);
     if (s->filter != FILTER_DIV) {
-        asm_vex_rmi(a, cmp, u, xmm(s->op[first + 1]), K(zero), PRED_EQ);
+        asm_vex_rmi(a, cmp, u, op_reg(s, first + 1), K(zero), PRED_EQ);
         rr(cg, VORPS, t, t, u);
     }
-    asm_vex_rmi(a, cmp, u, xmm(s->dst), K(zero), PRED_EQ);
+    asm_vex_rmi(a, cmp, u, xmm(s->rec.dst), K(zero), PRED_EQ);
     rr(cg, VANDPS, t, t, u);
     if (first) {
-        asm_vex_rmi(a, cmp, u, xmm(s->op[0]), K(zero), PRED_EQ);
+        asm_vex_rmi(a, cmp, u, xmm(s->rec.base), K(zero), PRED_EQ);
         rr(cg, VANDPS, t, t, u);
     }
     rr(cg, ASM_OP(1, 2, 0x0e + (s->lane == 3)), t, 0, q); /* vtestps, vtestpd: CF if no lane of q is outside t */
-    asm_jcc(a, ASM_B, &s->back);
+    jump_back(cg, s, ASM_B);
 }
 void emit_fp_stub(struct codegen *cg, struct stub *s) {
-    struct asm_buf *a = &cg->a;
     if (s->filter != FILTER_NONE) {
         if (s->n == 1) {
             filter_scalar(cg, s);
@@ -160,33 +159,7 @@ void emit_fp_stub(struct codegen *cg, struct stub *s) {
             filter_packed(cg, s);
         }
     }
-    emit_stub_save(cg, s->save, false);
-    if (s->dst >= 16 && s->op[0] < 16) { /* from an integer */
-        asm_mov_rr(a, true, ASM_RDX, s->op[0]);
-        vscratch_arg(cg, ASM_RSI, 0);
-        asm_mov_ri(a, ASM_RCX, s->desc);
-        call_helper(cg, cg->call_pure, s->fn);
-    } else {
-        for (unsigned k = 0; k < 3; k++) {
-            if (s->op[k] != NO_REG) {
-                asm_vmov_mr(a, vscratch(k + 1), xmm(s->op[k]));
-            }
-        }
-        if (s->dst < 16) {
-            vscratch_arg(cg, ASM_RSI, 1);
-            asm_mov_ri(a, ASM_RDX, s->desc);
-            call_helper(cg, cg->call_pure, s->fn);
-            asm_mov_rr(a, s->wide, s->dst, ASM_RAX);
-        } else {
-            asm_mov_ri(a, ASM_RSI, s->desc);
-            call_helper(cg, cg->callv, s->fn);
-        }
-    }
-    if (s->dst >= 16) {
-        asm_vmov_rm(a, xmm(s->dst), vscratch(0));
-    }
-    emit_stub_save(cg, s->save, true);
-    asm_jmp(a, &s->back);
+    emit_slow(cg, s);
 }
 
 /* --- checks of a result; scratch registers first, so that nothing is spilled behind the operation ------------------------ */
@@ -252,8 +225,8 @@ static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode
     flags_clobber(cg);
     unsigned x = fp_operand(cg, in, in->a), y = fp_operand(cg, in, in->b);
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fn);
-    s->op[0] = (uint8_t)XMM(x);
-    s->op[1] = (uint8_t)XMM(y);
+    s->rec.base = (uint8_t)XMM(x);
+    s->rec.value = (uint8_t)XMM(y);
     s->filter = (uint8_t)filter;
     if (filter != FILTER_NONE || in->n > 1) {
         s->tmp[0] = (uint8_t)scratch_x(cg);
@@ -292,7 +265,7 @@ void emit_VFSQRT(struct codegen *cg, const struct ir_inst *in) {
     flags_clobber(cg);
     unsigned x = fp_operand(cg, in, in->a), t = in->n > 1 ? scratch_x(cg) : 0;
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_sqrt);
-    s->op[0] = (uint8_t)XMM(x);
+    s->rec.base = (uint8_t)XMM(x);
     unsigned d = fp_result(cg, in);
     rr(cg, fp_op(0x51, in->lane, in->n), d, in->n == 1 ? x : 0, x);
     fp_check_nan(cg, s, d, t);
@@ -306,9 +279,9 @@ void emit_VFMA(struct codegen *cg, const struct ir_inst *in) {
     flags_clobber(cg);
     unsigned x = fp_operand(cg, in, in->a), y = fp_operand(cg, in, in->b), z = fp_operand(cg, in, in->c);
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_fma);
-    s->op[0] = (uint8_t)XMM(x);
-    s->op[1] = (uint8_t)XMM(y);
-    s->op[2] = (uint8_t)XMM(z);
+    s->rec.base = (uint8_t)XMM(x);
+    s->rec.value = (uint8_t)XMM(y);
+    s->rec.value2 = (uint8_t)XMM(z);
     s->tmp[0] = (uint8_t)scratch_x(cg);
     if (!partial(in)) {
         s->filter = FILTER_FMA;
@@ -333,8 +306,8 @@ static void min_max(struct codegen *cg, const struct ir_inst *in, unsigned opcod
     flags_clobber(cg);
     unsigned x = fp_operand(cg, in, in->a), y = fp_operand(cg, in, in->b), t = scratch_x(cg);
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fn);
-    s->op[0] = (uint8_t)XMM(x);
-    s->op[1] = (uint8_t)XMM(y);
+    s->rec.base = (uint8_t)XMM(x);
+    s->rec.value = (uint8_t)XMM(y);
     unsigned d = fp_result(cg, in);
     if (in->n == 1) { /* before the operation, which would signal quiet NaNs */
         rr(cg, fp_ucomis(in->lane), x, 0, y);

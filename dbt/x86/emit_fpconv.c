@@ -26,7 +26,7 @@ void emit_VFRINT(struct codegen *cg, const struct ir_inst *in) {
     flags_clobber(cg);
     unsigned x = fp_operand(cg, in, in->a), t = in->n > 1 ? scratch_x(cg) : 0;
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_rint);
-    s->op[0] = (uint8_t)XMM(x);
+    s->rec.base = (uint8_t)XMM(x);
     unsigned d = fp_result(cg, in);
     vround(cg, in->lane, in->n, d, x, imm | (in->flags & IR_FP_EXACT ? 0 : ROUND_QUIET));
     fp_check_nan(cg, s, d, t);
@@ -80,11 +80,11 @@ static void to_int(struct codegen *cg, const struct ir_inst *in, bool is_signed,
     flags_clobber(cg);
     unsigned x = xmm(use_low(cg, in->a, 1u << in->lane)), t = scratch_x(cg);
     struct stub *s = fp_stub(cg, in, fn);
-    s->op[0] = (uint8_t)XMM(x);
-    s->wide = in->type == IR_I64;
+    s->rec.base = (uint8_t)XMM(x);
+    s->rec.flags = in->type == IR_I64 ? 0 : SLOW_32;
     done(cg);
     unsigned d = def(cg, NO_REG);
-    (is_signed ? to_signed : to_unsigned)(cg, s, in, s->wide, d, x, t);
+    (is_signed ? to_signed : to_unsigned)(cg, s, in, in->type == IR_I64, d, x, t);
     fp_end(cg, s, d);
 }
 void emit_FTOS(struct codegen *cg, const struct ir_inst *in) { to_int(cg, in, true, (const void *)(uintptr_t)fp_scalar_to_s); }
@@ -96,7 +96,7 @@ static void lane_to_int(struct codegen *cg, const struct ir_inst *in, bool is_si
     bool w = in->lane == 3;
     unsigned x = xmm(use_low(cg, in->a, 1u << in->lane)), t = scratch_x(cg), g = scratch(cg, GPR_CLASS);
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fn);
-    s->op[0] = (uint8_t)XMM(x);
+    s->rec.base = (uint8_t)XMM(x);
     done(cg);
     unsigned d = def_fresh_x(cg);
     (is_signed ? to_signed : to_unsigned)(cg, s, in, w, g, x, t);
@@ -113,7 +113,7 @@ static void lanes_to_int(struct codegen *cg, const struct ir_inst *in, bool is_s
     flags_clobber(cg);
     unsigned x = fp_operand(cg, in, in->a), t = scratch_x(cg), m = scratch_x(cg);
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fn);
-    s->op[0] = (uint8_t)XMM(x);
+    s->rec.base = (uint8_t)XMM(x);
     unsigned d = fp_result(cg, in), from = x;
     if (in->cc != IR_RN_ZERO) { /* values that have a fraction are in range of integers this wide, or negative */
         vround(cg, in->lane, in->n, t, x, host_round(in->cc) | ROUND_QUIET);
@@ -182,7 +182,7 @@ void emit_UTOF(struct codegen *cg, const struct ir_inst *in) {
         return;
     }
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_scalar_from_u);
-    s->op[0] = (uint8_t)x;
+    s->rec.base = (uint8_t)x;
     done(cg);
     unsigned d = def_x(cg, NO_REG);
     vxor_self(cg, d);
@@ -204,7 +204,7 @@ static void lane_from_int(struct codegen *cg, const struct ir_inst *in, bool is_
     asm_vex_rr(a, FP_VMOVD_TO | (w ? ASM_W : 0), x, 0, g);
     vxor_self(cg, d);
     if (s) {
-        s->op[0] = (uint8_t)XMM(x);
+        s->rec.base = (uint8_t)XMM(x);
         asm_test_rr(a, true, g, g);
         asm_jcc(a, ASM_S, &s->slow);
     }
@@ -253,7 +253,7 @@ void emit_VFWIDEN(struct codegen *cg, const struct ir_inst *in) {
     flags_clobber(cg);
     unsigned x = xmm(use_low(cg, in->a, 4u * in->n)), t = in->n > 1 ? scratch_x(cg) : 0;
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_widen);
-    s->op[0] = (uint8_t)XMM(x);
+    s->rec.base = (uint8_t)XMM(x);
     unsigned d = format_result(cg, in, 8);
     asm_vex_rr(&cg->a, ASM_OP(in->n == 1 ? 2 : 0, 1, 0x5a), d, in->n == 1 ? x : 0, x);
     fp_check_nan(cg, s, d, t);
@@ -267,7 +267,7 @@ void emit_VFNARROW(struct codegen *cg, const struct ir_inst *in) {
     flags_clobber(cg);
     unsigned x = xmm(use_low(cg, in->a, 8u * in->n));
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_narrow);
-    s->op[0] = (uint8_t)XMM(x);
+    s->rec.base = (uint8_t)XMM(x);
     s->tmp[0] = (uint8_t)scratch_x(cg);
     if (in->n == 1) {
         s->filter = FILTER_NARROW;

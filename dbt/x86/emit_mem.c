@@ -17,6 +17,7 @@
 struct access {
     struct asm_mem m;
     struct stub *stub;
+    bool vector;   /* the value is in an XMM register */
     unsigned free; /* a temporary that the probe no longer needs, NO_REG if there was no probe */
 };
 
@@ -83,7 +84,7 @@ static struct hoist *find_hoist(struct codegen *cg, const struct ir_inst *in) {
     }
     return NULL;
 }
-static void add_hoist(struct codegen *cg, const struct ir_inst *in, unsigned index, uint32_t site) {
+static void add_hoist(struct codegen *cg, const struct ir_inst *in, unsigned index, const struct stub *s) {
     struct hoist *h = &cg->hoist[0];
     if (h->root && (!cg->hoist[1].root || cg->hoist_next)) {
         h = &cg->hoist[1];
@@ -93,7 +94,8 @@ static void add_hoist(struct codegen *cg, const struct ir_inst *in, unsigned ind
     h->base = in->a;
     h->regime = in->cc;
     h->index = (uint8_t)index;
-    h->site = site;
+    h->stub = (uint16_t)(s - cg->stub);
+    h->site = s->site;
 }
 /* The hoisted bases that the stub renews. One whose base is in no register any more ends here. */
 static void note_hoists(struct codegen *cg, struct stub *s) {
@@ -106,10 +108,9 @@ static void note_hoists(struct codegen *cg, struct stub *s) {
         if (!base->next_use || base->reg == NO_REG) {
             h->root = 0;
         } else if (h->index != MMU_NO_INDEX) {
-            s->hoist[s->hoists].base = base->reg;
-            s->hoist[s->hoists].regime = h->regime;
-            s->hoist[s->hoists++].index = h->index;
-            s->save |= (1u << base->reg) & GPR_TEMPS;
+            s->rec.hoist[s->rec.hoists].base = base->reg;
+            s->rec.hoist[s->rec.hoists].regime = h->regime;
+            s->rec.hoist[s->rec.hoists++].index = h->index;
         }
     }
 }
@@ -117,7 +118,7 @@ static void note_hoists(struct codegen *cg, struct stub *s) {
 /* --- the access ------------------------------------------------------------------------------------------------ */
 static void probe(struct codegen *cg, const struct ir_inst *in, bool write, struct access *acc) {
     struct mmu_probe p = {
-        .base = acc->stub->base,
+        .base = acc->stub->rec.base,
         .disp = disp_of(in),
         .size = in->lane,
         .write = write,
@@ -135,7 +136,7 @@ static void probe(struct codegen *cg, const struct ir_inst *in, bool write, stru
     acc->m = asm_mem_index(p.base, p.index == MMU_NO_INDEX ? ASM_NOREG : p.index, 0, p.disp);
     acc->free = p.index == p.tmp0 ? p.tmp1 : p.tmp0;
     if (p.covers_nearby) {
-        add_hoist(cg, in, p.index, p.site);
+        add_hoist(cg, in, p.index, acc->stub);
     }
 }
 
@@ -143,18 +144,19 @@ static void probe(struct codegen *cg, const struct ir_inst *in, bool write, stru
 static struct access begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind kind, bool write) {
     struct access acc = {.stub = stub_new(cg, kind), .free = NO_REG};
     struct stub *s = acc.stub;
-    s->base = (uint8_t)use(cg, in->a);
-    s->disp = disp_of(in);
-    s->size = in->lane;
-    s->pc = cg->pc;
-    s->desc = MMU_DESC(in->lane, in->cc, in->flags) | (in->op == IR_ATOMIC ? (uint32_t)in->n << 16 : 0);
+    s->rec.base = (uint8_t)use(cg, in->a);
+    s->rec.disp = disp_of(in);
+    s->rec.pc = cg->pc;
+    s->rec.desc = MMU_DESC(in->lane, in->cc, in->flags) | (in->op == IR_ATOMIC ? (uint32_t)in->n << 16 : 0);
     struct hoist *h = in->flags & IR_MEM_ALIGN || in->op >= IR_ATOMIC ? NULL : find_hoist(cg, in);
     if (h) {
         if (cg->next_use[cg->at][0]) {
             h->base = in->a;
         }
         s->site = h->site;
-        acc.m = asm_mem_index(s->base, h->index == MMU_NO_INDEX ? ASM_NOREG : h->index, 0, s->disp);
+        s->rec.desc |= MMU_DESC_HOISTED;
+        cg->stub[h->stub].rec.desc |= MMU_DESC_NEARBY;
+        acc.m = asm_mem_index(s->rec.base, h->index == MMU_NO_INDEX ? ASM_NOREG : h->index, 0, s->rec.disp);
         if (h->index != MMU_NO_INDEX) {
             cg->locked |= 1u << h->index;
         }
@@ -165,14 +167,10 @@ static struct access begin(struct codegen *cg, const struct ir_inst *in, enum st
 }
 /* Ends it: after done() and def(); dst is the result's register, or NO_REG. */
 static void end(struct codegen *cg, struct access *acc, unsigned dst) {
-    struct stub *s = acc->stub;
-    s->dst = (uint8_t)dst;
-    s->save |= live_temps(cg);
-    if (dst != NO_REG) {
-        s->save &= ~(1u << dst);
-    }
-    note_hoists(cg, s);
-    asm_bind(&cg->a, &s->back);
+    acc->stub->rec.dst = (uint8_t)dst;
+    acc->stub->vector = (cg->busy & XMM_TEMPS) || (dst != NO_REG && dst >= 16) || acc->vector;
+    note_hoists(cg, acc->stub);
+    acc->stub->back = asm_pos(&cg->a);
 }
 
 static void load_vector(struct codegen *cg, struct access *acc, unsigned size, unsigned x) {
@@ -198,12 +196,12 @@ void emit_LD(struct codegen *cg, const struct ir_inst *in) {
         d = def(cg, NO_REG);
         load_vector(cg, &acc, in->lane, xmm(d));
     } else {
-        acc.stub->sext = (in->flags & IR_MEM_SEXT) != 0;
-        acc.stub->wide = is_wide(in);
+        bool sext = (in->flags & IR_MEM_SEXT) != 0;
+        acc.stub->rec.flags = (sext ? SLOW_SEXT : 0) | (is_wide(in) ? 0 : SLOW_32);
         done(cg);
         d = def(cg, acc.free);
         add_fault(cg, acc.stub);
-        asm_load(&cg->a, in->lane, acc.stub->sext, acc.stub->wide, d, acc.m);
+        asm_load(&cg->a, in->lane, sext, is_wide(in), d, acc.m);
     }
     end(cg, &acc, d);
 }
@@ -237,9 +235,10 @@ void emit_ST(struct codegen *cg, const struct ir_inst *in) {
     unsigned value = has_imm ? NO_REG : vec ? use_low(cg, in->b, 1u << in->lane) : use(cg, in->b);
     use(cg, in->a);
     struct access acc = begin(cg, in, STUB_ST, true);
-    acc.stub->value = (uint8_t)value;
+    acc.stub->rec.value = (uint8_t)value;
+    acc.vector = vec;
     if (has_imm) {
-        acc.stub->imm = (uint64_t)(int64_t)imm;
+        acc.stub->rec.imm = imm;
         add_fault(cg, acc.stub);
         asm_mov_mi(&cg->a, in->lane == 3, acc.m, imm);
     } else if (vec) {
@@ -299,7 +298,6 @@ static void atomic_finish(struct codegen *cg, struct access *acc, const struct i
     } else if (in->lane == 2 && from == ASM_RAX) {
         asm_mov_rr(&cg->a, false, d, from);
     }
-    acc->stub->wide = true;
     end(cg, acc, d);
 }
 void emit_ATOMIC(struct codegen *cg, const struct ir_inst *in) {
@@ -314,7 +312,7 @@ void emit_ATOMIC(struct codegen *cg, const struct ir_inst *in) {
     unsigned value = use(cg, in->b);
     use(cg, in->a);
     struct access acc = begin(cg, in, STUB_ATOMIC, true);
-    acc.stub->value = (uint8_t)value;
+    acc.stub->rec.value = (uint8_t)value;
     unsigned t = acc.free != NO_REG ? acc.free : scratch(cg, GPR_CLASS);
     if (simple) {
         asm_mov_rr(a, true, t, value);
@@ -351,8 +349,8 @@ void emit_CAS(struct codegen *cg, const struct ir_inst *in) {
     unsigned value = use(cg, in->c);
     use(cg, in->a);
     struct access acc = begin(cg, in, STUB_CAS, true);
-    acc.stub->value = ASM_RAX;
-    acc.stub->value2 = (uint8_t)value;
+    acc.stub->rec.value = ASM_RAX;
+    acc.stub->rec.value2 = (uint8_t)value;
     lock_rm(cg, &acc, in->lane, 0xb0, 1, value);
     atomic_finish(cg, &acc, in, ASM_RAX);
 }
@@ -372,7 +370,7 @@ void emit_STX(struct codegen *cg, const struct ir_inst *in) {
     asm_jcc(a, ASM_NE, &out);
     struct access acc = begin(cg, in, STUB_STX, true);
     drop_hoists(cg);
-    acc.stub->value2 = (uint8_t)value;
+    acc.stub->rec.value2 = (uint8_t)value;
     asm_mov_rm(a, true, ASM_RAX, CPU_FIELD(excl_val));
     lock_rm(cg, &acc, in->lane, 0xb0, 1, value);
     asm_setcc(a, ASM_NE, ASM_RAX);
@@ -398,158 +396,27 @@ struct stub *stub_new(struct codegen *cg, enum stub_kind kind) {
         cg->stubs = 0;
     }
     struct stub *s = &cg->stub[cg->stubs++];
-    *s = (struct stub){.kind = (uint8_t)kind, .value = NO_REG, .value2 = NO_REG, .dst = NO_REG};
+    *s = (struct stub){.rec = {.kind = (uint8_t)kind, .value = NO_REG, .value2 = NO_REG, .dst = NO_REG}};
     return s;
 }
 
-static struct asm_mem save_mem(unsigned reg) {
-    return asm_mem(ASM_RSP, (int32_t)(reg < 16 ? offsetof(struct frame, save_gpr) + 8 * reg
-                                                : offsetof(struct frame, save_xmm) + 16 * (reg - 16)));
-}
-void emit_stub_save(struct codegen *cg, uint32_t save, bool restore) {
-    for (; save; save &= save - 1) {
-        unsigned r = (unsigned)__builtin_ctz(save);
-        if (r < 16 && restore) {
-            asm_mov_rm(&cg->a, true, r, save_mem(r));
-        } else if (r < 16) {
-            asm_mov_mr(&cg->a, true, save_mem(r), r);
-        } else if (restore) {
-            asm_vmov_rm(&cg->a, xmm(r), save_mem(r));
-        } else {
-            asm_vmov_mr(&cg->a, save_mem(r), xmm(r));
-        }
-    }
-}
-void moves_emit(struct asm_buf *a, unsigned n, const uint8_t *dst, const uint8_t *src) {
-    uint8_t d[4], s[4];
-    unsigned left = 0;
-    for (unsigned i = 0; i < n; i++) {
-        if (src[i] != NO_REG && src[i] != dst[i]) {
-            d[left] = dst[i];
-            s[left++] = src[i];
-        }
-    }
-    while (left) {
-        unsigned i, j;
-        for (i = 0; i < left; i++) { /* a move whose destination nobody reads any more */
-            for (j = 0; j < left && (j == i || s[j] != d[i]); j++) {
-            }
-            if (j == left) {
-                break;
-            }
-        }
-        if (i < left) {
-            asm_mov_rr(a, true, d[i], s[i]);
-        } else { /* a cycle */
-            i = 0;
-            asm_op_rr(a, ASM_OP(0, 0, 0x87), true, d[0], s[0]);
-            for (j = 1; j < left; j++) {
-                s[j] = s[j] == d[0] ? s[0] : s[j] == s[0] ? d[0] : s[j];
-            }
-        }
-        left--;
-        d[i] = d[left];
-        s[i] = s[left];
-        for (i = 0; i < left;) { /* moves that an exchange has completed */
-            if (d[i] == s[i]) {
-                left--;
-                d[i] = d[left];
-                s[i] = s[left];
-            } else {
-                i++;
-            }
-        }
-    }
-}
-
-static void stub_result(struct codegen *cg, const struct stub *s) {
+/* A call of the slow thunk, followed by the record that it interprets (slow.c). */
+void emit_slow(struct codegen *cg, struct stub *s) {
     struct asm_buf *a = &cg->a;
-    if (s->kind == STUB_STX) { /* the slow compare and swap gave the old value: did it store? */
-        struct asm_mem expected = CPU_FIELD(excl_val);
-        if (s->size < 2) {
-            asm_load(a, s->size, false, false, ASM_RCX, expected);
-            asm_alu_rr(a, ASM_CMP, false, ASM_RAX, ASM_RCX);
-        } else {
-            asm_alu_rm(a, ASM_CMP, s->size == 3, ASM_RAX, expected);
-        }
-        asm_setcc(a, ASM_NE, ASM_RAX);
-        asm_ext_rr(a, 0, false, false, ASM_RAX, ASM_RAX);
-        asm_mov_mi(a, true, CPU_FIELD(excl_addr), -1);
-        return;
-    }
-    if (s->kind == STUB_ST || s->dst == NO_REG) {
-        return;
-    }
-    if (s->dst >= 16 && s->size == 4) {
-        asm_vmov_rm(a, xmm(s->dst), CPU_FIELD(vscratch));
-    } else if (s->dst >= 16) {
-        asm_vex_rr(a, OP_VMOVD | ASM_W, xmm(s->dst), 0, ASM_RAX);
-    } else if (s->sext && s->size < 3) {
-        asm_ext_rr(a, s->size, true, s->wide, s->dst, ASM_RAX);
-    } else if (s->dst != ASM_RAX) {
-        asm_mov_rr(a, true, s->dst, ASM_RAX);
-    }
-}
-static void renew_hoists(struct codegen *cg, const struct stub *s) {
-    struct asm_buf *a = &cg->a;
-    for (unsigned i = 0; i < s->hoists; i++) {
-        unsigned base = s->hoist[i].base;
-        if (GPR_TEMPS >> base & 1) {
-            asm_mov_rm(a, true, ASM_RSI, save_mem(base));
-        } else {
-            asm_mov_rr(a, true, ASM_RSI, base);
-        }
-        asm_mov_ri(a, ASM_RDX, s->hoist[i].regime);
-        asm_call(a, cg->nearby);
-        asm_mov_mr(a, true, save_mem(s->hoist[i].index), ASM_RAX);
-    }
-}
-static void mem_stub(struct codegen *cg, struct stub *s) {
-    struct asm_buf *a = &cg->a;
-    uint32_t restore = s->save;
-    emit_stub_save(cg, s->save, false);
-    if (s->value != NO_REG && s->value >= 16 && s->size == 4) {
-        asm_vmov_mr(a, CPU_FIELD(vscratch), xmm(s->value));
-    }
-    uint8_t dst[3] = {ASM_RSI, ASM_RDX, ASM_RAX}, src[3] = {s->base, s->value < 16 ? s->value : NO_REG, s->value2};
-    moves_emit(a, 3, dst, src);
-    if (s->disp) {
-        asm_lea(a, true, ASM_RSI, asm_mem(ASM_RSI, s->disp));
-    }
-    if (s->kind == STUB_STX) {
-        asm_mov_rm(a, true, ASM_RDX, CPU_FIELD(excl_val));
-    } else if (s->kind == STUB_ST && s->value == NO_REG) {
-        asm_mov_ri(a, ASM_RDX, s->imm);
-    } else if (s->value != NO_REG && s->value >= 16 && s->size < 4) {
-        asm_vex_rr(a, ASM_OP(1, 1, 0x7e) | ASM_W, xmm(s->value), 0, ASM_RDX);
-    }
-    asm_lea(a, true, ASM_RDI, asm_mem_rip(a->start + s->site));
-    asm_mov_mr(a, true, FRAME_FIELD(site), ASM_RDI);
-    asm_mov_ri(a, ASM_RCX, s->desc);
-    asm_mov_ri(a, ASM_RDI, s->pc);
-    asm_call(a, cg->slow[s->kind]);
-    stub_result(cg, s);
-    if (s->hoists) {
-        if (s->dst != NO_REG && (GPR_TEMPS | XMM_TEMPS) >> s->dst & 1) {
-            emit_stub_save(cg, 1u << s->dst, false);
-            restore |= 1u << s->dst;
-        }
-        renew_hoists(cg, s);
-        for (unsigned i = 0; i < s->hoists; i++) {
-            restore |= 1u << s->hoist[i].index;
-        }
-    }
-    emit_stub_save(cg, restore, true);
-    asm_jmp(a, &s->back);
+    asm_call(a, cg->slow[s->vector]);
+    asm_room(a);
+    int32_t here = (int32_t)asm_pos(a);
+    s->rec.site = (int32_t)s->site - here;
+    s->rec.back = (int32_t)s->back - here;
+    asm_data(a, &s->rec, s->rec.hoists ? sizeof(s->rec) : offsetof(struct slow_record, hoist));
 }
 void emit_stub(struct codegen *cg, struct stub *s) {
     s->start = asm_pos(&cg->a);
-    if (s->kind == STUB_FP) {
-        asm_bind(&cg->a, &s->slow);
+    asm_bind(&cg->a, &s->slow);
+    if (s->rec.kind == STUB_FP) {
         emit_fp_stub(cg, s);
-    } else if (s->kind <= STUB_STX) {
-        asm_bind(&cg->a, &s->slow);
-        mem_stub(cg, s);
+    } else if (s->rec.kind <= STUB_STX) {
+        emit_slow(cg, s);
     } else {
         emit_exit_stub(cg, s);
     }

@@ -213,41 +213,33 @@ static void call_thunks(struct codegen *cg) {
     }
     call_and_return(cg, NULL, CALLER_SAVED);
 }
-static void slow_thunk(struct codegen *cg, enum stub_kind kind, const void *fn) {
+/* Called by a stub. Everything goes to memory, slow_run() works on it there, and all comes back. */
+static void slow_thunk(struct codegen *cg, bool vector) {
     struct asm_buf *a = &cg->a;
-    struct asm_mem site = FRAME_FIELD(site);
-    site.disp += 8; /* the return address */
-    cg->slow[kind] = start(cg);
-    asm_mov_mr(a, true, cpu_mem(cg->guest->pc_offset), ASM_RDI);
-    save_pins(cg, ~0u);
-    cpu_arg(cg);
-    switch (kind) {
-    case STUB_LD:
-        asm_mov_rr(a, false, ASM_RDX, ASM_RCX);
-        asm_mov_rm(a, true, ASM_RCX, site);
-        break;
-    case STUB_ST:
-    case STUB_ATOMIC: asm_mov_rm(a, true, ASM_R8, site); break;
-    default:
-        asm_mov_rr(a, false, ASM_R8, ASM_RCX);
-        asm_mov_rr(a, true, ASM_RCX, ASM_RAX);
-        asm_mov_rm(a, true, ASM_R9, site);
-        break;
+    struct asm_mem record = FRAME_FIELD(record);
+    cg->slow[vector] = start(cg);
+    for (int load = 0; load < 2; load++) {
+        for (uint32_t m = GPR_TEMPS; m; m &= m - 1) {
+            unsigned r = (unsigned)__builtin_ctz(m);
+            struct asm_mem t = asm_mem(ASM_RSP, (int32_t)(offsetof(struct frame, temp) + 8 * r) + (load ? 0 : 8));
+            load ? asm_mov_rm(a, true, r, t) : asm_mov_mr(a, true, t, r);
+        }
+        for (unsigned x = 0; vector && x < 8; x++) {
+            struct asm_mem t = asm_mem(ASM_RSP, (int32_t)(offsetof(struct frame, temp_xmm) + 16 * x) + (load ? 0 : 8));
+            load ? asm_vmov_rm(a, x, t) : asm_vmov_mr(a, t, x);
+        }
+        move_pins(cg, ~0u, load);
+        if (load) {
+            break;
+        }
+        asm_pop(a, ASM_RAX); /* the return address: the record */
+        asm_mov_mr(a, true, record, ASM_RAX);
+        asm_mov_ri(a, ASM_RDI, (uintptr_t)cg);
+        asm_lea(a, true, ASM_RSI, asm_mem(ASM_RBP, -CODEGEN_BIAS));
+        asm_mov_rr(a, true, ASM_RDX, ASM_RSP);
+        asm_call(a, (const void *)(uintptr_t)slow_run);
     }
-    call_and_return(cg, fn, CALLER_SAVED);
-}
-static void nearby_thunk(struct codegen *cg) {
-    struct asm_buf *a = &cg->a;
-    cg->nearby = start(cg);
-    if (cg->mmu->nearby) {
-        save_pins(cg, CALLER_SAVED);
-        cpu_arg(cg);
-        call_and_return(cg, (const void *)(uintptr_t)cg->mmu->nearby, CALLER_SAVED);
-    } else { /* base + index is not canonical: the access faults */
-        asm_mov_ri(a, ASM_RAX, UINT64_C(1) << 62);
-        asm_alu_rr(a, ASM_SUB, true, ASM_RAX, ASM_RSI);
-        asm_ret(a);
-    }
+    asm_jmp_m(a, record);
 }
 
 void thunks_emit(struct codegen *cg) {
@@ -255,12 +247,8 @@ void thunks_emit(struct codegen *cg) {
     exit_thunks(cg);
     lookup_thunk(cg);
     call_thunks(cg);
-    slow_thunk(cg, STUB_LD, (const void *)(uintptr_t)mmu_slow_ld);
-    slow_thunk(cg, STUB_ST, (const void *)(uintptr_t)mmu_slow_st);
-    slow_thunk(cg, STUB_ATOMIC, (const void *)(uintptr_t)mmu_slow_atomic);
-    slow_thunk(cg, STUB_CAS, (const void *)(uintptr_t)mmu_slow_cas);
-    cg->slow[STUB_STX] = cg->slow[STUB_CAS];
-    nearby_thunk(cg);
+    slow_thunk(cg, false);
+    slow_thunk(cg, true);
 }
 
 /* --- the interface ------------------------------------------------------------------------------------------- */

@@ -65,6 +65,9 @@ void *ram_ptr(const struct cpu *cpu, struct gpa pa, uint64_t len);
 #define MMU_DESC_SIZE(d) ((d)&15)
 #define MMU_DESC_REGIME(d) ((d) >> 4 & 15)
 #define MMU_DESC_FLAGS(d) ((d) >> 8 & 255)
+#define MMU_DESC_KIND(d) ((d) >> 16 & 15) /* enum ir_atomic */
+#define MMU_DESC_HOISTED (1u << 24) /* it used an earlier access's probe: it comes here by a host fault only */
+#define MMU_DESC_NEARBY (1u << 25)  /* later accesses use its probe: they fault unless the page is mapped */
 uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc, void *site); /* zero-extended; size 4: result in vscratch[0] */
 void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site); /* size 4: value in vscratch[0] */
 uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site); /* kind in desc bits 16.. */
@@ -140,6 +143,9 @@ struct mmu_ops {
     void (*fill)(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_access access, const struct walk *w);
     /* miss(): the probe at site failed for va; called before the walk. May rewrite the site's prediction. */
     void (*miss)(struct cpu *cpu, uint64_t va, unsigned regime, void *site);
+    /* device(): the access that miss() was called for last went to a device register: the site had better go slow at once
+     * next time. NULL: no difference. */
+    void (*device)(struct cpu *cpu);
     void (*invalidate)(struct cpu *cpu, const struct mmu_inval *inv);
     void (*sync)(struct cpu *cpu);
     void (*protect)(struct cpu *cpu, struct gpa page);   /* revoke write access to that page everywhere on this vCPU */

@@ -84,7 +84,7 @@ void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, vo
     memcpy(slow(cpu, va, size, aligned(desc)), size == 4 ? (void *)&cpu->vscratch[0] : (void *)&value, (size_t)1 << size);
 }
 uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
-    unsigned size = MMU_DESC_SIZE(desc), shift = 64 - (8u << size), kind = desc >> 16;
+    unsigned size = MMU_DESC_SIZE(desc), shift = 64 - (8u << size), kind = MMU_DESC_KIND(desc);
     void *p = slow(cpu, va, size, true);
     uint64_t old = 0, mask = MASK(8u << size), result;
     memcpy(&old, p, (size_t)1 << size);
