@@ -300,4 +300,4 @@ static void start(void) {
 }
 
 TESTS({"reset", test_reset}, {"reads", test_reads}, {"sticks", test_sticks}, {"ids", test_ids}, {"caches", test_caches},
-      {"directions", test_directions}, {"scan el1", test_scan_el1}, {"start", start}, {"scan el0", test_scan_el0}});
+      {"directions", test_directions}, {"scan el1", test_scan_el1}, {"start", start}, {"scan el0", test_scan_el0});
