@@ -15,7 +15,8 @@ struct boot_files {
 };
 
 static struct fdt_params params(const struct options *o) {
-    struct fdt_params p = {.ram_gpa = BOARD_RAM, .ram_size = o->memory, .cpus = o->smp, .gic = o->gic, .bootargs = o->append};
+    struct fdt_params p = {
+        .ram_gpa = BOARD_RAM, .ram_size = o->memory, .cpus = o->smp, .gic = o->gic, .bootargs = o->append};
     p.cpu_compatible = o->cpu == ABI_CPU_CORTEX_A72 ? "arm,cortex-a72" : "arm,armv8";
     if (getrandom(p.seed, sizeof(p.seed), 0) != sizeof(p.seed))
         memset(p.seed, 0, sizeof(p.seed));
@@ -23,7 +24,8 @@ static struct fdt_params params(const struct options *o) {
 }
 
 /* make_dtb(): ours, or the user's; malloc'ed. */
-static void *make_dtb(const struct options *o, const struct file *user, const struct fdt_params *p, size_t *size, char err[ERR_BYTES]) {
+static void *make_dtb(const struct options *o, const struct file *user, const struct fdt_params *p, size_t *size,
+                      char err[ERR_BYTES]) {
     char why[FDT_ERR_BYTES];
     void *blob = o->dtb ? fdt_patch(user->data, user->len, p, size, why) : fdt_make(p, size, why);
     if (!blob)
@@ -69,7 +71,8 @@ static bool load(struct machine *m, struct boot_files *f, char err[ERR_BYTES]) {
     const struct options *o = m->options;
     struct loader_target t = {.ram = m->ram, .ram_gpa = BOARD_RAM, .ram_size = m->ram_size};
     char why[LOADER_ERR_BYTES];
-    if (!file_read(&f->kernel, o->kernel, m->ram_size, err) || (o->initrd && !file_read(&f->initrd, o->initrd, m->ram_size, err)) ||
+    if (!file_read(&f->kernel, o->kernel, m->ram_size, err) ||
+        (o->initrd && !file_read(&f->initrd, o->initrd, m->ram_size, err)) ||
         (o->dtb && !file_read(&f->dtb, o->dtb, m->ram_size, err)))
         return false;
     if (loader_load(f->kernel.data, f->kernel.len, &t, why)) {

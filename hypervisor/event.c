@@ -57,7 +57,8 @@ uint64_t event_now_ns(void) {
 }
 
 static void set_timer_fd(int fd, uint64_t at_ns) {
-    struct itimerspec ts = {.it_value = {.tv_sec = (time_t)(at_ns / 1000000000), .tv_nsec = (long)(at_ns % 1000000000)}};
+    struct itimerspec ts = {
+        .it_value = {.tv_sec = (time_t)(at_ns / 1000000000), .tv_nsec = (long)(at_ns % 1000000000)}};
     timerfd_settime(fd, TFD_TIMER_ABSTIME, &ts, NULL);
 }
 
@@ -177,7 +178,7 @@ static void guest_timers(struct machine *m) {
     set_timer_fd(ev->guest_timer_fd, ns < 1e17 ? event_now_ns() + (uint64_t)ns : 0);
 }
 
-/* --- doorbells ------------------------------------------------------------------------------------------------------ */
+/* --- doorbells ----------------------------------------------------------------------------------------- */
 static enum bell bell_of(unsigned n) {
     return n == ABI_DB_TIMER ? BELL_TIMER : n == ABI_DB_POSTED ? BELL_POSTED : BELL_VIRTIO;
 }
@@ -248,7 +249,7 @@ static void on_signal(void *arg, uint32_t events) {
         machine_stop(m, MACHINE_STOPPED);
 }
 
-/* --- the loop --------------------------------------------------------------------------------------------------------- */
+/* --- the loop ------------------------------------------------------------------------------------------ */
 static bool add_own(struct machine *m, int fd, event_fn *fn, void *arg) {
     return fd >= 0 && event_add_fd(m, fd, EPOLLIN, fn, arg);
 }
@@ -268,10 +269,10 @@ static bool open_all(struct machine *m, struct events *ev) {
     ev->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     ev->guest_timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     ev->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-    return ev->epoll >= 0 && add_own(m, ev->bell[BELL_VIRTIO], on_virtio, m) && add_own(m, ev->bell[BELL_TIMER], on_timer_bell, m) &&
-           add_own(m, ev->bell[BELL_POSTED], on_posted, m) && add_own(m, ev->bell[BELL_WAKE], on_bell, &ev->bell[BELL_WAKE]) &&
-           add_own(m, ev->timer_fd, on_timer, m) && add_own(m, ev->guest_timer_fd, on_guest_timer, m) &&
-           add_own(m, ev->signal_fd, on_signal, m);
+    return ev->epoll >= 0 && add_own(m, ev->bell[BELL_VIRTIO], on_virtio, m) &&
+           add_own(m, ev->bell[BELL_TIMER], on_timer_bell, m) && add_own(m, ev->bell[BELL_POSTED], on_posted, m) &&
+           add_own(m, ev->bell[BELL_WAKE], on_bell, &ev->bell[BELL_WAKE]) && add_own(m, ev->timer_fd, on_timer, m) &&
+           add_own(m, ev->guest_timer_fd, on_guest_timer, m) && add_own(m, ev->signal_fd, on_signal, m);
 }
 
 struct events *events_create(struct machine *m) {
@@ -294,7 +295,8 @@ void events_destroy(struct events *ev) {
     free_dead(ev);
     while (ev->timers)
         event_del_timer(ev->timers);
-    int fds[] = {ev->bell[0], ev->bell[1], ev->bell[2], ev->bell[3], ev->timer_fd, ev->guest_timer_fd, ev->signal_fd, ev->epoll};
+    int fds[] = {ev->bell[0],  ev->bell[1],        ev->bell[2],   ev->bell[3],
+                 ev->timer_fd, ev->guest_timer_fd, ev->signal_fd, ev->epoll};
     for (unsigned i = 0; i < ARRAY_LEN(fds); i++) {
         if (fds[i] >= 0)
             close(fds[i]);

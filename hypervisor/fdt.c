@@ -108,7 +108,8 @@ static void put_virtio(struct writer *w) {
 }
 
 static void put_primecells(struct writer *w) {
-    static const char rtc[] = "arm,pl031\0arm,primecell", uart[] = "arm,pl011\0arm,primecell", clocks[] = "uartclk\0apb_pclk";
+    static const char rtc[] = "arm,pl031\0arm,primecell", uart[] = "arm,pl011\0arm,primecell",
+                      clocks[] = "uartclk\0apb_pclk";
     begin(w, "pl031@9010000");
     put_text(w, "clock-names", "apb_pclk");
     put_u32(w, "clocks", PHANDLE_CLOCK);

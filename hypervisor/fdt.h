@@ -17,8 +17,8 @@ struct fdt_params {
     uint8_t seed[40];     /* rng-seed and kaslr-seed */
 };
 
-/* fdt_make(): the board's tree. fdt_patch(): a copy of the user's, with bootargs and initrd put in. Both return a malloc'ed blob
- * of *size bytes, or NULL and err. */
+/* fdt_make(): the board's tree. fdt_patch(): a copy of the user's, with bootargs and initrd put in. Both return a
+ * malloc'ed blob of *size bytes, or NULL and err. */
 void *fdt_make(const struct fdt_params *p, size_t *size, char err[FDT_ERR_BYTES]);
 void *fdt_patch(const uint8_t *tree, size_t len, const struct fdt_params *p, size_t *size, char err[FDT_ERR_BYTES]);
 

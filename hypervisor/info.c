@@ -12,13 +12,15 @@ static void print_features(void) {
     static const struct {
         const char *name;
         uint8_t leaf, reg, bit; /* reg: 0 EBX, 1 ECX */
-    } features[] = {{"sse4.1", 1, 1, 19}, {"sse4.2", 1, 1, 20}, {"popcnt", 1, 1, 23}, {"cx16", 1, 1, 13}, {"aes", 1, 1, 25},
-                    {"pclmul", 1, 1, 1}, {"f16c", 1, 1, 29}, {"fma", 1, 1, 12}, {"avx", 1, 1, 28}, {"bmi1", 7, 0, 3},
-                    {"avx2", 7, 0, 5}, {"bmi2", 7, 0, 8}, {"avx512f", 7, 0, 16}, {"sha", 7, 0, 29}, {"fsgsbase", 7, 0, 0}};
+    } features[] = {{"sse4.1", 1, 1, 19},  {"sse4.2", 1, 1, 20}, {"popcnt", 1, 1, 23}, {"cx16", 1, 1, 13},
+                    {"aes", 1, 1, 25},     {"pclmul", 1, 1, 1},  {"f16c", 1, 1, 29},   {"fma", 1, 1, 12},
+                    {"avx", 1, 1, 28},     {"bmi1", 7, 0, 3},    {"avx2", 7, 0, 5},    {"bmi2", 7, 0, 8},
+                    {"avx512f", 7, 0, 16}, {"sha", 7, 0, 29},    {"fsgsbase", 7, 0, 0}};
     printf("processor    ");
     for (unsigned i = 0; i < ARRAY_LEN(features); i++) {
         unsigned a, b, c, d;
-        if (__get_cpuid_count(features[i].leaf, 0, &a, &b, &c, &d) && ((features[i].reg ? c : b) >> features[i].bit & 1))
+        if (__get_cpuid_count(features[i].leaf, 0, &a, &b, &c, &d) &&
+            ((features[i].reg ? c : b) >> features[i].bit & 1))
             printf(" %s", features[i].name);
     }
     printf("\n");
@@ -48,8 +50,8 @@ int info_main(const struct options *o) {
     for (unsigned i = 0; i < 2; i++) {
         const struct mmu_ops *s = mmu_strategies[i];
         bool is_default = kvm ? i == ABI_MMU_WINDOW : i == ABI_MMU_SOFT;
-        printf("%s  %-8s %s%s%s\n", i ? "            " : "strategies  ", s->name, s->about, is_default ? " (default)" : "",
-               s->needs_paging && !kvm ? " (needs /dev/kvm)" : "");
+        printf("%s  %-8s %s%s%s\n", i ? "            " : "strategies  ", s->name, s->about,
+               is_default ? " (default)" : "", s->needs_paging && !kvm ? " (needs /dev/kvm)" : "");
     }
     if (o->probe)
         probe_print();

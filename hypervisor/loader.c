@@ -80,7 +80,8 @@ static bool is_image(const uint8_t *file, size_t len) {
 }
 
 /* --- ELF --------------------------------------------------------------------------------------------------- */
-static int load_segment(const uint8_t *file, size_t len, const Elf64_Phdr *p, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
+static int load_segment(const uint8_t *file, size_t len, const Elf64_Phdr *p, struct loader_target *t,
+                        char err[LOADER_ERR_BYTES]) {
     if (p->p_filesz > p->p_memsz || p->p_offset > len || p->p_filesz > len - p->p_offset)
         return wrong(err, "ELF: a segment is outside the file");
     if (!in_ram(t, p->p_paddr, p->p_memsz))

@@ -20,7 +20,7 @@ struct loader_target {
     const char *format;  /* "Image", "gzip Image", "ELF" ... */
 };
 
-/* loader_load(): 0, or -1 and err (one line). Knows Image, gzip, zboot (gzip, zstd, xz), ELF64 and, failing all that, flat. */
+/* loader_load(): 0, or -1 and err (one line). Knows Image, gzip, zboot (gzip, zstd, xz), ELF64; all else is flat. */
 int loader_load(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]);
 
 /* loader_place(): where the initial RAM disk and the device tree go, as on QEMU's virt. */

@@ -261,7 +261,8 @@ static bool alloc_memory(struct machine *m, char err[ERR_BYTES]) {
     m->ram = machine_alloc_pages(m->ram_size);
     m->arena = m->ram ? m->vm->arena_alloc(m, m->layout.total) : NULL;
     if (!m->arena) {
-        snprintf(err, ERR_BYTES, "cannot get %llu MiB of memory: %s", (unsigned long long)(m->ram_size >> 20), strerror(errno));
+        snprintf(err, ERR_BYTES, "cannot get %llu MiB of memory: %s", (unsigned long long)(m->ram_size >> 20),
+                 strerror(errno));
         return false;
     }
     m->boot = (struct abi_boot *)(m->arena + m->layout.boot);
@@ -296,7 +297,8 @@ static bool build(struct machine *m, char err[ERR_BYTES]) {
     return true;
 }
 
-struct machine *machine_create(const struct options *o, struct chardev *serial, struct chardev *console, char err[ERR_BYTES]) {
+struct machine *machine_create(const struct options *o, struct chardev *serial, struct chardev *console,
+                               char err[ERR_BYTES]) {
     struct machine *m = calloc(1, sizeof(*m));
     err[0] = 0;
     if (!m) {

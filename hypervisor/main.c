@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* main.c: the program graft. Exit status: 0 fine, 1 the user's files or host do not allow it, 2 usage, 3 Graft failed. */
+/* main.c: the program graft. Exit status: 0 fine, 1 the user's files or host forbid it, 2 usage, 3 Graft failed. */
 #include "hypervisor/boot.h"
 #include "hypervisor/monitor.h"
 
@@ -28,7 +28,8 @@ static void on_kick(int number) {
 
 static void set_signals(void) {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
-    struct sigaction kick = {.sa_handler = on_kick}, crash = {.sa_handler = on_fatal, .sa_flags = SA_RESETHAND | SA_NODEFER};
+    struct sigaction kick = {.sa_handler = on_kick},
+                     crash = {.sa_handler = on_fatal, .sa_flags = SA_RESETHAND | SA_NODEFER};
     for (unsigned i = 0; i < ARRAY_LEN(fatal); i++)
         sigaction(fatal[i], &crash, NULL);
     sigaction(SIGUSR1, &kick, NULL);
@@ -36,7 +37,8 @@ static void set_signals(void) {
 }
 
 /* One life of the machine, from power on to power off or reset. */
-static int run_once(const struct options *o, struct chardev *serial, struct chardev *console, enum machine_state *state) {
+static int run_once(const struct options *o, struct chardev *serial, struct chardev *console,
+                    enum machine_state *state) {
     char err[ERR_BYTES];
     struct machine *m = machine_create(o, serial, console, err);
     int status = STATUS_OK;

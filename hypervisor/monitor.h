@@ -114,7 +114,8 @@ bool vm_kvm_usable(char err[ERR_BYTES]);
 
 /* --- machine.c ---------------------------------------------------------------------------------------- */
 /* machine_create(): NULL and err for mistakes of the user. machine_run(): until it stops; the state it stopped with. */
-struct machine *machine_create(const struct options *o, struct chardev *serial, struct chardev *console, char err[ERR_BYTES]);
+struct machine *machine_create(const struct options *o, struct chardev *serial, struct chardev *console,
+                               char err[ERR_BYTES]);
 /* machine_create_probe(): one without devices that runs the host probe. */
 struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES]);
 enum machine_state machine_run(struct machine *m);

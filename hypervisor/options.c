@@ -145,7 +145,8 @@ static const char *take_value(struct options *o, const char *name, const char *v
     else if (!strcmp(name, "--stats")) o->stats = v;
     else if (!strcmp(name, "-D")) o->log_file = v;
     else if (!strcmp(name, "--memory")) {
-        if (!parse_size(v, &o->memory) || o->memory < (16u << 20) || o->memory > (UINT64_C(64) << 30) || o->memory & 0xfffff)
+        if (!parse_size(v, &o->memory) || o->memory < (16u << 20) || o->memory > (UINT64_C(64) << 30) ||
+            o->memory & 0xfffff)
             return "16M to 64G, whole MiB";
     } else if (!strcmp(name, "--smp")) {
         if (v[0] < '1' || v[0] > '0' + ABI_MAX_VCPUS || v[1])
@@ -187,8 +188,9 @@ static const char *take_value(struct options *o, const char *name, const char *v
 }
 
 static bool has_value(const char *name) {
-    static const char *const names[] = {"--initrd", "--append", "--dtb", "--dump-dtb", "--stats", "-D", "--memory", "--smp",
-                                        "--drive", "--net", "--serial", "--console", "--mmu", "--gic", "--cpu", "--vm", "-d"};
+    static const char *const names[] = {"--initrd", "--append", "--dtb",   "--dump-dtb", "--stats",  "-D",
+                                        "--memory", "--smp",    "--drive", "--net",      "--serial", "--console",
+                                        "--mmu",    "--gic",    "--cpu",   "--vm",       "-d"};
     return lookup(name, names, ARRAY_LEN(names)) >= 0;
 }
 

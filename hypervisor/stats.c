@@ -21,7 +21,8 @@ static void put(cJSON *o, const char *name, double v) {
 static void put_seconds(cJSON *o, const struct machine *m, const uint64_t *stats) {
     double hz = (double)m->tsc_hz;
     double total = (double)stats[ABI_STAT_ticks_total] / hz, wait = (double)stats[ABI_STAT_ticks_wait] / hz;
-    double translate = (double)stats[ABI_STAT_ticks_translate] / hz, monitor = (double)stats[ABI_STAT_ticks_monitor] / hz;
+    double translate = (double)stats[ABI_STAT_ticks_translate] / hz,
+           monitor = (double)stats[ABI_STAT_ticks_monitor] / hz;
     put(o, "seconds_total", total);
     put(o, "seconds_wait", wait);
     put(o, "seconds_translate", translate);

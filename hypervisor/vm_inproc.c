@@ -11,7 +11,8 @@
 /* Close to the engine's own code, so that emitted code reaches its helpers with 32-bit offsets. */
 static uint8_t *inproc_arena_alloc(struct machine *m, uint64_t size) {
     uint64_t step = UINT64_C(32) << 20, code = ALIGN_DOWN((uint64_t)&engine_main, step);
-    for (uint64_t distance = step; distance + size < (UINT64_C(1900) << 20) && distance + size < code; distance += step) {
+    for (uint64_t distance = step; distance + size < (UINT64_C(1900) << 20) && distance + size < code;
+         distance += step) {
         void *want = (void *)(code - distance - size);
         uint8_t *p = mmap(want, size, PROT_READ | PROT_WRITE | PROT_EXEC,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
@@ -22,7 +23,8 @@ static uint8_t *inproc_arena_alloc(struct machine *m, uint64_t size) {
         if (p != MAP_FAILED)
             munmap(p, size);
     }
-    uint8_t *p = mmap(NULL, size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *p =
+        mmap(NULL, size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     m->arena_va = (uint64_t)p;
     return p == MAP_FAILED ? NULL : p;
 }

@@ -29,8 +29,8 @@
 #define CR4_FSGSBASE BIT(16)
 #define CR4_OSXSAVE BIT(18)
 #define EFER_BITS (BIT(0) | BIT(8) | BIT(10) | BIT(11))                              /* SCE LME LMA NXE */
-/* IOPL 3, for calls of the monitor. The I/O permission bitmap (vm_tables.c) allows them, too: KVM's pvm module does not keep IOPL,
- * and QEMU's emulation of SVM does not look at the bitmap. */
+/* IOPL 3, for calls of the monitor. The I/O permission bitmap (vm_tables.c) allows them, too: KVM's pvm module does not
+ * keep IOPL, and QEMU's emulation of SVM does not look at the bitmap. */
 #define RFLAGS_BITS (BIT(1) | BIT(12) | BIT(13))
 
 struct kvm_cpu {
@@ -83,7 +83,8 @@ static int failed(char err[ERR_BYTES], const char *what) {
 }
 
 static int add_memory(struct kvm_vm *k, unsigned slot, uint64_t pa, void *at, uint64_t size, char err[ERR_BYTES]) {
-    struct kvm_userspace_memory_region r = {.slot = slot, .guest_phys_addr = pa, .memory_size = size, .userspace_addr = (uint64_t)at};
+    struct kvm_userspace_memory_region r = {
+        .slot = slot, .guest_phys_addr = pa, .memory_size = size, .userspace_addr = (uint64_t)at};
     return ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r) ? failed(err, "memory") : 0;
 }
 
@@ -107,8 +108,15 @@ static int get_cpuid(struct kvm_vm *k, char err[ERR_BYTES]) {
 }
 
 static struct kvm_segment segment(uint16_t selector, uint8_t type, bool code) {
-    return (struct kvm_segment){.selector = selector, .limit = 0xffffffff, .type = type, .present = 1, .dpl = selector & 3,
-                                .s = 1, .g = 1, .l = code, .db = !code};
+    return (struct kvm_segment){.selector = selector,
+                                .limit = 0xffffffff,
+                                .type = type,
+                                .present = 1,
+                                .dpl = selector & 3,
+                                .s = 1,
+                                .g = 1,
+                                .l = code,
+                                .db = !code};
 }
 
 static int set_sregs(struct machine *m, struct kvm_vm *k, unsigned i, char err[ERR_BYTES]) {
@@ -122,8 +130,11 @@ static int set_sregs(struct machine *m, struct kvm_vm *k, unsigned i, char err[E
     s.efer = EFER_BITS;
     s.cs = segment(VM_SEL_CODE3, 11, true);
     s.ds = s.es = s.fs = s.gs = s.ss = segment(VM_SEL_DATA3, 3, false);
-    s.tr = (struct kvm_segment){.base = ABI_VA_ENGINE + t->tss[i], .limit = t->tss_limit, .selector = (uint16_t)(VM_SEL_TSS + 16 * i),
-                                .type = 11, .present = 1};
+    s.tr = (struct kvm_segment){.base = ABI_VA_ENGINE + t->tss[i],
+                                .limit = t->tss_limit,
+                                .selector = (uint16_t)(VM_SEL_TSS + 16 * i),
+                                .type = 11,
+                                .present = 1};
     s.ldt = (struct kvm_segment){.unusable = 1};
     s.gdt = (struct kvm_dtable){.base = ABI_VA_ENGINE + t->gdt, .limit = t->gdt_limit};
     s.idt = (struct kvm_dtable){.base = ABI_VA_ENGINE + t->idt, .limit = t->idt_limit};
@@ -145,11 +156,13 @@ static void set_tsc(struct kvm_vm *k, unsigned i) {
     struct kvm_device_attr attr = {.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uint64_t)&offset};
     if (!ioctl(k->cpu[i].fd, KVM_SET_DEVICE_ATTR, &attr))
         return;
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry entry;
-    } msr = {.head.nmsrs = 1, .entry = {.index = MSR_TSC, .data = run_tsc()}};
-    ioctl(k->cpu[i].fd, KVM_SET_MSRS, &msr);
+    union { /* room for one entry behind the head */
+        struct kvm_msrs msrs;
+        uint8_t bytes[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+    } u = {.msrs.nmsrs = 1};
+    struct kvm_msr_entry *entry = u.msrs.entries;
+    *entry = (struct kvm_msr_entry){.index = MSR_TSC, .data = run_tsc()};
+    ioctl(k->cpu[i].fd, KVM_SET_MSRS, &u);
 }
 
 static int create_vcpu(struct machine *m, struct kvm_vm *k, unsigned i, char err[ERR_BYTES]) {
@@ -246,8 +259,8 @@ static void report_broken(struct machine *m, struct vcpu *v, const struct kvm_ru
                "  rip %016llx cs %04x rflags %08llx cr2 %016llx cr3 %llx gs %llx\n"
                "  rax %016llx rbx %016llx rcx %016llx rdx %016llx\n  rsi %016llx rdi %016llx rbp %016llx rsp %016llx\n",
                v->index, what, run->exit_reason, (unsigned long long)run->internal.suberror,
-               (unsigned long long)run->internal.data[0], r.rip, s.cs.selector, r.rflags, s.cr2, s.cr3, s.gs.base, r.rax, r.rbx,
-               r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.rsp);
+               (unsigned long long)run->internal.data[0], r.rip, s.cs.selector, r.rflags, s.cr2, s.cr3, s.gs.base,
+               r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.rsp);
     machine_stop(m, MACHINE_BROKEN);
 }
 

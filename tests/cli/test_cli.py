@@ -142,7 +142,8 @@ class Cli(unittest.TestCase):
             self.complains(1, ['run', kernel, '--vm', VM, '--dtb', self.path('dtb', data)], 'dtb')
 
     def test_initrd_too_large(self):
-        self.complains(1, ['run', self.path('k', POWEROFF), '--vm', VM, '--memory', '32M', '--initrd', self.path('i', bytes(20 << 20))])
+        self.complains(1, ['run', self.path('k', POWEROFF), '--vm', VM, '--memory', '32M',
+                           '--initrd', self.path('i', bytes(20 << 20))])
 
     def test_dump_dtb(self):
         tree = self.path('tree')
@@ -172,6 +173,17 @@ class Cli(unittest.TestCase):
         self.assertEqual((r.returncode, r.stdout), (0, b''))
         with open(out, 'rb') as f:
             self.assertEqual(f.read(), b'f')
+
+    def test_serial_pty(self):
+        p = self.start(say('p') + SPIN, '--serial', 'pty', stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        line = p.stderr.readline().decode()
+        self.assertIn('/dev/pts/', line)
+        fd = os.open(line.split()[-1], os.O_RDWR | os.O_NOCTTY)
+        self.assertEqual(os.read(fd, 1), b'p')
+        os.close(fd)
+        p.terminate()
+        self.assertEqual(p.wait(10), 0)
+        p.stderr.close()
 
     def test_stats(self):
         stats = self.path('stats')
