@@ -35,8 +35,8 @@ class Sample:
 class Guest:
     """What is booted."""
     kernel: str
-    initrd: str
-    append: str
+    initrd: str = ""
+    append: str = ""
     memory: str = "1G"
     disk: str = ""
     read_only: bool = False
@@ -154,8 +154,9 @@ class Contender:
         return self.graft_command(guest) if self.kind == "graft" else self.qemu_command(guest)
 
     def graft_command(self, guest):
-        command = [self.path, "run", guest.kernel, "--initrd", guest.initrd, "--append", guest.append,
-                   "--memory", guest.memory, "--cpu", "cortex-a72"]
+        command = [self.path, "run", guest.kernel, "--memory", guest.memory, "--cpu", "cortex-a72"]
+        if guest.initrd:
+            command += ["--initrd", guest.initrd, "--append", guest.append]
         if self.mmu != "default":
             command += ["--mmu", self.mmu]
         if guest.disk:
@@ -166,7 +167,9 @@ class Contender:
         command = [self.path, "-M", "virt,gic-version=3", "-cpu", "cortex-a72", "-smp", "1", "-m", guest.memory,
                    "-accel", "tcg", "-nodefaults", "-display", "none", "-serial", "mon:stdio", "-no-reboot",
                    "-global", "virtio-mmio.force-legacy=false", "-device", "virtio-rng-device",
-                   "-kernel", guest.kernel, "-initrd", guest.initrd, "-append", guest.append]
+                   "-kernel", guest.kernel]
+        if guest.initrd:
+            command += ["-initrd", guest.initrd, "-append", guest.append]
         if guest.disk:
             only = ",readonly=on" if guest.read_only else ""
             command += ["-drive", f"file={guest.disk},if=none,format=raw,id=disk0{only}",
@@ -180,6 +183,21 @@ class Contender:
 
     def run_suite(self, benchmarks, guest, log):
         return collect(self.console(guest, log), benchmarks, "guest")
+
+    def run_payload(self, benchmarks, guest, log):
+        """A bare-metal guest that measures several mechanisms; it says so when one of them did not work."""
+        samples, trouble = {}, None
+        console = self.console(guest, log)
+        for now, line in console.lines():
+            if match := RESULT.search(line):
+                samples[match[1]] = Sample(int(match[3]), match[2], now - console.start, int(match[4]))
+            elif "FAIL" in line:
+                trouble = line
+        reason = console.verdict() or trouble
+        for b in benchmarks:
+            sample = samples.setdefault(b.name, Sample(error="no result" + (f" ({reason})" if reason else "")))
+            judge(sample, b, "guest")
+        return {b.name: samples[b.name] for b in benchmarks}, reason
 
     def run_boot(self, guest, log):
         """Times from the start of the process to the first line of the guest's init, and to the process's end."""

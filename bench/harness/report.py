@@ -158,8 +158,9 @@ class Report:
         """(name, [value of each series]) for the chart of a group: speed-ups, or slow-downs of QEMU where it ran alone."""
         series = self.series()
         if group == "means":
-            return [(g, [value(self, g) for _, _, value in series]) for g in self.groups]
-        bars = [(r.name, [value(r) for _, value, _ in series]) for r in self.in_group(group)]
+            bars = [(g, [value(self, g) for _, _, value in series]) for g in self.groups]
+        else:
+            bars = [(r.name, [value(r) for _, value, _ in series]) for r in self.in_group(group)]
         return [b for b in bars if any(b[1])]
 
     def series(self):

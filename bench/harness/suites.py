@@ -13,12 +13,16 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BENCH = os.path.join(ROOT, "bench")
 PROGRAM_SUITES = ("int", "fp", "fpvec", "mem", "sys", "apps")
 SUITES = PROGRAM_SUITES + ("boot", "micro")
+PAYLOADS = os.path.join(ROOT, "tests", "payloads")
 
 # One set of flags for each suite; the same for both architectures. Scalar code must not be vectorised or fused
 # behind our back: GCC does both at -O2 on AArch64.
 SCALAR = ["-O2", "-ffp-contract=off", "-fno-tree-vectorize", "-fno-math-errno"]
 FLAGS = {"int": ["-O2"], "fp": SCALAR, "fpvec": ["-O3", "-fno-math-errno"], "mem": ["-O2"], "sys": ["-O2"],
          "apps": ["-O2"]}
+PAYLOAD_FLAGS = ["-O2", "-ffreestanding", "-nostdlib", "-static", "-fno-pic", "-mgeneral-regs-only", "-mstrict-align",
+                 "-mno-outline-atomics", "-fno-stack-protector", "-march=armv8-a", "-Wl,--build-id=none",
+                 "-Wl,--no-warn-rwx-segments"]
 COMPILERS = {"guest": "aarch64-linux-gnu-gcc", "native": "gcc"}
 CC1 = {"guest": "/usr/lib/gcc/aarch64-linux-gnu/12/cc1", "native": "/usr/lib/gcc/x86_64-linux-gnu/12/cc1"}
 
@@ -51,7 +55,7 @@ class Benchmark:
 
 
 def load(path=os.path.join(BENCH, "suites.txt")):
-    table = {suite: [] for suite in PROGRAM_SUITES}
+    table = {suite: [] for suite in PROGRAM_SUITES + ("micro",)}
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             words = line.split()
@@ -87,6 +91,24 @@ def build(suites, out):
                     continue
                 command = [compiler, *FLAGS[suite], "-Wall", "-static", "-I", BENCH, source, "-o", target]
                 subprocess.run(command, check=True)
+
+
+def build_payloads(out):
+    """The flat binaries of the micro suite, by name."""
+    folder, library = os.path.join(out, "micro"), os.path.join(PAYLOADS, "lib")
+    os.makedirs(folder, exist_ok=True)
+    shared = [os.path.join(library, f) for f in sorted(os.listdir(library)) if f.endswith((".c", ".S"))]
+    images = {}
+    for name in sorted(os.listdir(os.path.join(PAYLOADS, "bench"))):
+        if not name.endswith(".c"):
+            continue
+        elf = os.path.join(folder, name[:-2] + ".elf")
+        command = [COMPILERS["guest"], *PAYLOAD_FLAGS, "-I", library, *shared, os.path.join(PAYLOADS, "bench", name),
+                   f"-Wl,-T,{library}/payload.lds", "-o", elf]
+        subprocess.run(command, check=True)
+        images[name[:-2]] = elf[:-4] + ".bin"
+        subprocess.run(["aarch64-linux-gnu-objcopy", "-O", "binary", elf, images[name[:-2]]], check=True)
+    return images
 
 
 # --- input of Debian's programs ---------------------------------------------
