@@ -403,9 +403,13 @@ uint64_t a64_helper_msr_imm(struct cpu *cpu, uint64_t op, uint64_t imm, uint64_t
 
 size_t a64_sysreg_offset(uint32_t key, unsigned el, bool write) {
     const struct sysreg *r = find_sysreg(key);
-    if (!r || el < (write ? r->write_el : r->read_el) || (r->check && r->check != check_sp_el0))
+    if (!r || el < (write ? r->write_el : r->read_el))
         return 0;
-    bool stored = write ? !r->write && r->mask == ALL : !r->read;
+    /* What is checked or computed for EL0 alone is storage to EL1. */
+    bool allowed_at_el1 = r->check == check_sp_el0 || r->check == check_uct || r->check == check_cntfrq;
+    if (r->check && !(el == 1 && allowed_at_el1))
+        return 0;
+    bool stored = write ? !r->write && r->mask == ALL : !r->read || (el == 1 && r->read == read_dczid);
     return stored ? r->offset : 0;
 }
 
