@@ -49,8 +49,6 @@ static struct walk_entry *walk_to(struct cpu *cpu, uint64_t va, enum mmu_access 
     cpu->guest->walk(cpu, va, access, regime, w);
     if (w->fault)
         return NULL;
-    if (!w->global && cpu->guest->is_hi(va))
-        m->hi_nonglobal = true;
     if (w->page_shift > PAGE_SHIFT)
         m->walks_big++;
     e->tag = tag;
@@ -288,7 +286,10 @@ void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime)
 /* --- the slow path of emitted accesses ------------------------------------------------------------------------------------- */
 static void slow_begin(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
     STAT(cpu, slow_accesses)++;
-    if (site)
+    if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_MMU))
+        rt_log(cpu, ABI_LOG_MMU, "slow access to %llx desc %x site %p\n", (unsigned long long)va, desc, site);
+    mmu_of(cpu)->fill_now = (desc & (MMU_DESC_HOISTED | MMU_DESC_NEARBY)) != 0;
+    if (site && !(desc & MMU_DESC_HOISTED))
         engine_of(cpu)->ops->miss(cpu, va, MMU_DESC_REGIME(desc), site);
 }
 
@@ -370,7 +371,7 @@ static bool exchange(void *p, uint64_t *expected, uint64_t value, unsigned size)
 }
 
 uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
-    unsigned size = MMU_DESC_SIZE(desc), kind = desc >> 16;
+    unsigned size = MMU_DESC_SIZE(desc), kind = MMU_DESC_KIND(desc);
     void *p = slow_host(cpu, va, desc, site);
     uint64_t old = load(p, size);
     while (!exchange(p, &old, combine(kind, old, value, size), size)) {

@@ -138,6 +138,8 @@ void mmu_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
         STAT(cpu, tlbi_asid)++;
     else
         STAT(cpu, tlbi_va)++;
+    if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_MMU))
+        rt_log(cpu, ABI_LOG_MMU, "invalidate kind %u va %llx asid %x\n", inv->kind, (unsigned long long)inv->va, inv->asid);
     walks_forget(m, inv);
     forget_jumps(cpu, inv);
     engine_of(cpu)->ops->invalidate(cpu, inv);

@@ -56,8 +56,8 @@ struct mmu_state {
     uint32_t next_id;
     uint64_t clock;
     size_t view_bytes;
-    bool hi_nonglobal;          /* the upper half holds entries that belong to one ASID */
     bool sync_wanted;           /* a downgrade must take effect before translated code runs again */
+    bool fill_now;              /* the slow access in progress wants its page mapped, however rarely it is touched */
     uint32_t walks_big;         /* remembered walks of mappings larger than a page, an upper bound */
     struct walk_entry walk[WALK_ENTRIES];
     uint64_t bloom[BLOOM_BITS / 64]; /* union over all views */

@@ -140,27 +140,16 @@ static struct context *context_find(struct mmu_state *m, struct mmu_space lo, st
     return victim;
 }
 
-/* The other half's entries of the old ASID must not be seen under the new one. */
-static void asid_changed(struct cpu *cpu) {
-    struct mmu_state *m = mmu_of(cpu);
-    m->hi_nonglobal = false;
-    mmu_invalidate(cpu, &(struct mmu_inval){.kind = MMU_INVAL_ALL});
-    m->sync_wanted = true;
-}
-
 void mmu_context_changed(struct cpu *cpu) {
     struct mmu_state *m = mmu_of(cpu);
     struct context *c = m->current;
     unsigned regime = cpu->guest->mode(cpu) & (REGIMES - 1);
     struct mmu_space lo = cpu->guest->space(cpu, false, regime), hi = cpu->guest->space(cpu, true, regime);
     if (!c || !space_equal(c->lo, lo) || !space_equal(c->hi, hi)) {
-        bool asid = c && c->lo.asid != lo.asid && m->hi_nonglobal;
         if (c)
             c->stamp = ++m->clock;
         m->current = context_find(m, lo, hi);
         m->current->stamp = ++m->clock;
-        if (asid)
-            asid_changed(cpu);
         c = m->current;
         for (unsigned r = 0; r < REGIMES; r++)
             cpu->views[r] = c->made >> r & 1 ? c->view[r] : &m->null->view;

@@ -13,6 +13,12 @@
  * wait for the address); miss() rewrites its immediates, and after a few rounds turns
  * it into the table form, which indexes the table with the region and compares nothing.
  *
+ * A host fault costs as much as a hundred accesses in C. A probe therefore starts with a
+ * prediction that never holds, so that it goes to C each time; when it has done that often
+ * enough on pages that are mapped, it gets its real prediction, and it loses it again, for
+ * longer each time, when it faults repeatedly. C maps a page once it is touched often.
+ * So code that touches each page a few times (clearing, copying, fixmaps) never faults.
+ *
  * Even slots 2 .. 252 are windows, odd ones are guards. Slot 255 is never mapped: that
  * is where a delta points to while its region has no window. The sum of an address and
  * a displacement of less than 2 GiB stays inside the window or its guards.
@@ -20,6 +26,11 @@
  * Invalidation of a whole space re-reads the guest's tables for what is mapped now
  * (resync()) rather than throwing it away: a fault costs as much as a hundred walks.
  * Windows of spaces that are not current wait for that until they are used again.
+ *
+ * A window is found by the root of its tables, not by ASID: a kernel that gives itself
+ * and its processes different ASIDs over the same tables shares it. An ASID that has
+ * no view attached to the window may expect to see newer tables, so attaching the
+ * first one is another occasion for resync().
  */
 #include "dbt/mmu/mmu_int.h"
 
@@ -35,7 +46,13 @@
 #define RESYNC_TABLES 1024u   /* a window with more is dropped instead */
 #define FLUSH_LIST 8
 #define SITE_MISSES 3         /* wrong predictions before a probe becomes a table look-up */
-#define SITE_COUNTERS 4096
+#define SITE_FAULTS 2         /* faults before a probe loses its prediction */
+#define SITE_CREDIT 16        /* accesses in C before it gets one, doubled each time that it lost one ... */
+#define SITE_CREDIT_SHIFTS 8  /* ... up to this often */
+#define SITES 8192
+#define NO_REGION 0x7fffffffu /* is no region: the prediction of a probe that goes to C */
+#define HEAT_PAGES 1024
+#define HEAT_MAP 96           /* accesses in C after which a page is mapped */
 
 enum pte { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80, PTE_BLOCK = 0x200 /* ours: see clear_va() */ };
 #define PTE_ADDR UINT64_C(0x000ffffffffff000)
@@ -44,12 +61,12 @@ enum pte { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS =
 
 enum window_state_kind { WINDOW_FREE, WINDOW_LIVE, WINDOW_STALE /* resync before use */, WINDOW_DEAD /* free after a flush */ };
 struct window {
-    struct mmu_space space;
+    uint64_t root;      /* mmu_space.root */
     uint32_t region;
     uint8_t regime, state;
     bool hi;
     bool has_global;    /* lower half: holds entries of all ASIDs */
-    bool has_nonglobal; /* upper half: holds entries of one ASID */
+    bool has_nonglobal; /* upper half: holds entries that are tagged with an ASID */
     bool giant;         /* holds parts of a guest block larger than 2 MiB */
     uint64_t *pdpt;
 };
@@ -65,11 +82,18 @@ struct rmap {
 struct window_state {
     struct window win[WINDOWS];
     uint64_t *pml4;
-    uint32_t recent[REGIMES]; /* region of the last miss: the prediction when there is no hint */
     uint64_t flush[FLUSH_LIST];
     unsigned flushes;
     bool flush_all, dead;
-    uint8_t misses[SITE_COUNTERS];
+    struct site {
+        uint32_t at;      /* low bits of the probe's address: who uses this entry */
+        uint16_t credit;  /* accesses in C before the probe gets a prediction */
+        uint8_t misses, faults, lost;
+    } site[SITES];
+    uint8_t *in_c;        /* the probe of the slow access in progress, if it has no prediction */
+    struct heat {
+        uint32_t page, count;
+    } heat[HEAT_PAGES];
     struct rmap *rmap;
     uint32_t rmap_used, rmap_max, rmap_free;
     uint32_t rmap_head[1 << RMAP_HASH_BITS];
@@ -172,11 +196,14 @@ static void rmap_remove(struct window_state *st, uint32_t *at) {
 }
 
 /* --- windows ------------------------------------------------------------------------------------------------------- */
+static bool is_attached(struct window_state *st, struct view *v, const struct window *w) {
+    return deltas(v)->delta[w->region % REGION_HASH] == live_delta(st, w);
+}
+
 static void detach_from(struct cpu *cpu, struct view *v, void *arg) {
     const struct window *w = arg;
-    uint64_t *delta = &deltas(v)->delta[w->region % REGION_HASH];
-    if (*delta == live_delta(state_of(cpu), w))
-        *delta = null_delta(w->region);
+    if (is_attached(state_of(cpu), v, w))
+        deltas(v)->delta[w->region % REGION_HASH] = null_delta(w->region);
 }
 
 /* No view leads to the window any more; its contents stay. */
@@ -202,15 +229,17 @@ static void drop_all(struct cpu *cpu) {
     st->rmap_free = 0;
 }
 
-/* When was the window's space current last? ~0: it is now. The upper half is everybody's. */
+static bool has_root(const struct context *c, const struct window *w) { return (w->hi ? c->hi.root : c->lo.root) == w->root; }
+
+/* When was the window's space current last? ~0: it is now. */
 static uint64_t last_use(struct cpu *cpu, const struct window *w) {
     struct mmu_state *m = mmu_of(cpu);
     uint64_t last = 0;
-    if (space_equal(w->hi ? m->current->hi : m->current->lo, w->space))
+    if (has_root(m->current, w))
         return ~UINT64_C(0);
     for (unsigned i = 0; i < m->contexts; i++) {
         const struct context *c = &m->context[i];
-        if (c->used && space_equal(w->hi ? c->hi : c->lo, w->space) && c->stamp > last)
+        if (c->used && has_root(c, w) && c->stamp > last)
             last = c->stamp;
     }
     return last;
@@ -240,25 +269,28 @@ static bool evict(struct cpu *cpu, const struct window *keep) {
 
 static void resync(struct cpu *cpu, struct window *w);
 
-static struct window *window_find(struct cpu *cpu, struct mmu_space space, unsigned regime, uint32_t region) {
+/* May the contents be wrong for an ASID that has not used the window so far? */
+static bool belongs_to_asids(const struct window *w) { return !w->hi || w->has_nonglobal; }
+
+static struct window *window_find(struct cpu *cpu, uint64_t root, unsigned regime, uint32_t region) {
     struct window_state *st = state_of(cpu);
     for (unsigned i = 0; i < WINDOWS; i++) {
         struct window *w = &st->win[i];
-        if (w->region == region && w->regime == regime && (w->state == WINDOW_LIVE || w->state == WINDOW_STALE) &&
-            space_equal(w->space, space))
+        if (w->region == region && w->regime == regime && w->root == root &&
+            (w->state == WINDOW_LIVE || w->state == WINDOW_STALE))
             return w;
     }
     return NULL;
 }
 
-static struct window *window_new(struct cpu *cpu, struct mmu_space space, unsigned regime, uint32_t region, bool hi) {
+static struct window *window_new(struct cpu *cpu, uint64_t root, unsigned regime, uint32_t region, bool hi) {
     struct window_state *st = state_of(cpu);
     for (unsigned tries = 0; tries < 2; tries++) {
         for (unsigned i = 0; i < WINDOWS; i++) {
             struct window *w = &st->win[i];
             if (w->state != WINDOW_FREE)
                 continue;
-            *w = (struct window){.space = space, .region = region, .regime = (uint8_t)regime, .hi = hi, .state = WINDOW_LIVE};
+            *w = (struct window){.root = root, .region = region, .regime = (uint8_t)regime, .hi = hi, .state = WINDOW_LIVE};
             return w;
         }
         if (st->dead)
@@ -269,21 +301,34 @@ static struct window *window_new(struct cpu *cpu, struct mmu_space space, unsign
     return NULL;
 }
 
+/* Does a view of that ASID use the window? Then its contents are what that ASID may see. */
+static bool asid_attached(struct cpu *cpu, const struct window *w, uint32_t asid) {
+    struct mmu_state *m = mmu_of(cpu);
+    for (unsigned i = 0; i < m->contexts; i++) {
+        const struct context *c = &m->context[i];
+        for (unsigned r = 0; c->lo.asid == asid && c->made >> r; r++) {
+            if (c->made >> r & 1 && is_attached(state_of(cpu), c->view[r], w))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* The live window for va in that view; sets the view's delta. NULL: none to be had. */
 static struct window *window_for(struct cpu *cpu, struct view *v, uint64_t va) {
     struct window_state *st = state_of(cpu);
     uint32_t region = region_of(va);
     bool hi = cpu->guest->is_hi(va);
-    struct mmu_space space = hi ? v->hi : v->lo;
-    struct window *w = window_find(cpu, space, v->regime, region);
-    if (w && w->state == WINDOW_STALE) {
+    uint64_t root = hi ? v->hi.root : v->lo.root;
+    struct window *w = window_find(cpu, root, v->regime, region);
+    if (w && (w->state == WINDOW_STALE || (belongs_to_asids(w) && !asid_attached(cpu, w, v->lo.asid)))) {
         resync(cpu, w);
         if (w->state != WINDOW_LIVE)
             w = NULL;
         window_sync(cpu);
     }
     if (!w)
-        w = window_new(cpu, space, v->regime, region, hi);
+        w = window_new(cpu, root, v->regime, region, hi);
     if (w)
         deltas(v)->delta[region % REGION_HASH] = live_delta(st, w);
     return w;
@@ -371,6 +416,88 @@ static void split(struct cpu *cpu, uint64_t *pde, uint64_t host) {
     }
     *pde = table_pa | PTE_TABLE | (old & PTE_BLOCK);
     flush_later(st, host);
+}
+
+/* --- sites: probes in translated code, rewritten in place ------------------------------------------------------- */
+#define DELTA_DISP ((int32_t)sizeof(struct view))
+/*
+ * The forms of a probe, from the imm32 on: CMP r32, imm32; JNE rel32; MOV r64, gs:[disp32] (65 REX 8B ModRM SIB disp32).
+ *   predicted  as emitted, with the prediction NO_REGION at first
+ *   table      AND r32, 511; JO (never taken: AND clears OF); MOV r64, gs:[r * 8 + disp32]
+ */
+#define SITE_CMP_OPCODE (-2)
+#define SITE_CMP_MODRM (-1)
+#define SITE_JCC 5
+#define SITE_MOV_REX 11
+#define SITE_MOV_SIB 14
+#define SITE_MOV_DISP 15
+#define MODRM_CMP 0xf8
+#define MODRM_AND 0xe0
+#define JCC_JNE 0x85
+#define JCC_JO 0x80
+#define SIB_NO_INDEX 0x25
+#define REX_X 2
+
+static bool site_is_predicted(const uint8_t *site) {
+    return site[SITE_CMP_OPCODE] == 0x81 && (site[SITE_CMP_MODRM] & 0xf8) == MODRM_CMP && site[SITE_JCC] == JCC_JNE;
+}
+static bool site_is_table(const uint8_t *site) {
+    return site[SITE_CMP_OPCODE] == 0x81 && (site[SITE_CMP_MODRM] & 0xf8) == MODRM_AND && site[SITE_JCC - 1] == 0x0f &&
+           site[SITE_JCC] == JCC_JO;
+}
+static uint32_t site_region(const uint8_t *site) {
+    uint32_t region;
+    memcpy(&region, site, 4);
+    return region;
+}
+
+static void patch_region(uint8_t *site, uint32_t region) {
+    int32_t disp = DELTA_DISP + 8 * (int32_t)(region % REGION_HASH);
+    site[SITE_CMP_MODRM] = (uint8_t)(MODRM_CMP | (site[SITE_CMP_MODRM] & 7));
+    memcpy(site, &region, 4);
+    site[SITE_JCC] = JCC_JNE;
+    site[SITE_MOV_REX] &= (uint8_t)~REX_X;
+    site[SITE_MOV_SIB] = SIB_NO_INDEX;
+    memcpy(site + SITE_MOV_DISP, &disp, 4);
+}
+
+static void patch_table(uint8_t *site) {
+    uint32_t mask = REGION_HASH - 1;
+    int32_t disp = DELTA_DISP;
+    unsigned reg = (site[SITE_CMP_MODRM] & 7) | (site[SITE_CMP_OPCODE - 1] == 0x41 ? 8 : 0);
+    site[SITE_CMP_MODRM] = (uint8_t)(MODRM_AND | (reg & 7));
+    memcpy(site, &mask, 4);
+    site[SITE_JCC] = JCC_JO;
+    site[SITE_MOV_REX] |= reg & 8 ? REX_X : 0;
+    site[SITE_MOV_SIB] = (uint8_t)(3 << 6 | (reg & 7) << 3 | 5);
+    memcpy(site + SITE_MOV_DISP, &disp, 4);
+}
+
+/* What is known of a probe. Entries are shared by hash, and then the later one begins anew. */
+static struct site *site_entry(struct window_state *st, const uint8_t *at) {
+    uint32_t low = (uint32_t)(uintptr_t)at;
+    struct site *s = &st->site[(low * 0x9e3779b1u >> 19) % SITES];
+    if (s->at != low)
+        *s = (struct site){.at = low, .credit = SITE_CREDIT};
+    return s;
+}
+
+/* The access in progress found its page mapped: a probe without a prediction comes closer to one. */
+static void site_credit(struct window_state *st, uint64_t va) {
+    if (!st->in_c)
+        return;
+    struct site *s = site_entry(st, st->in_c);
+    if (s->credit && --s->credit)
+        return;
+    if (s->misses < SITE_MISSES)
+        patch_region(st->in_c, region_of(va));
+    else
+        patch_table(st->in_c);
+    st->in_c = NULL;
+}
+
+static struct heat *heat_of(struct window_state *st, uint64_t va) {
+    return &st->heat[(uint32_t)(va >> PAGE_SHIFT) * 0x9e3779b1u >> 22];
 }
 
 /* --- filling ----------------------------------------------------------------------------------------------------------- */
@@ -487,6 +614,16 @@ static bool map(struct cpu *cpu, struct window *win, uint64_t va, enum mmu_acces
     return true;
 }
 
+/* Is the page touched often enough to be mapped, rather than served in C? A probe that had to fault has decided that. */
+static bool page_is_hot(struct cpu *cpu, uint64_t va) {
+    struct window_state *st = state_of(cpu);
+    uint32_t page = (uint32_t)(va >> PAGE_SHIFT);
+    struct heat *h = heat_of(st, va);
+    if (h->page != page)
+        *h = (struct heat){.page = page};
+    return !st->in_c || mmu_of(cpu)->fill_now || ++h->count >= HEAT_MAP;
+}
+
 static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_access access, const struct walk *w) {
     struct window_state *st = state_of(cpu);
     uint64_t pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
@@ -501,10 +638,20 @@ static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_
         drop_all(cpu);
     for (unsigned tries = 0; tries < 2; tries++) {
         struct window *win = window_for(cpu, v, va);
-        if (!win || mapped(cpu, win, va, pa, write))
+        if (!win)
+            break;
+        if (mapped(cpu, win, va, pa, write)) {
+            site_credit(st, va);
+            break;
+        }
+        if (!page_is_hot(cpu, va))
             break;
         win->has_global |= !win->hi && w->global;
-        win->has_nonglobal |= win->hi && !w->global;
+        if (win->hi && !w->global && !win->has_nonglobal) {
+            win->has_nonglobal = true; /* from now on each ASID has to ask */
+            detach(cpu, win);
+            deltas(v)->delta[win->region % REGION_HASH] = live_delta(st, win);
+        }
         win->giant |= w->page_shift > HUGE_SHIFT;
         if (map(cpu, win, va, access, w)) {
             STAT(cpu, fills)++;
@@ -513,6 +660,7 @@ static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_
         if (!evict(cpu, win))
             break;
     }
+    st->in_c = NULL;
     if (st->flush_all || st->flushes)
         window_sync(cpu);
 }
@@ -531,6 +679,7 @@ static void clear_va(struct cpu *cpu, struct window *w, uint64_t va) {
         return;
     }
     uint64_t *pde = pde_find(cpu, w, va), host = host_of(st, w, va);
+    heat_of(st, va)->count = 0;
     if (!pde)
         return;
     if (*pde & PTE_PS) {
@@ -613,7 +762,7 @@ static void invalidate_space(struct cpu *cpu, struct window *w) {
     struct mmu_state *m = mmu_of(cpu);
     if (w->state != WINDOW_LIVE)
         return;
-    if (space_equal(w->hi ? m->current->hi : m->current->lo, w->space)) {
+    if (has_root(m->current, w)) {
         resync(cpu, w);
     } else {
         detach(cpu, w);
@@ -628,13 +777,12 @@ static void window_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
         struct window *w = &st->win[i];
         if (w->state != WINDOW_LIVE && w->state != WINDOW_STALE)
             continue;
-        bool same_asid = w->space.asid == inv->asid;
         if (by_va) {
-            /* Tags are ignored: bits 55..39. */
+            /* Tags are ignored: bits 55..39. What no view of the ASID uses is looked at again before one does. */
             bool region = !((w->region ^ region_of(inv->va)) & MASK(17));
-            if (region && (inv->kind == MMU_INVAL_VA || w->hi || w->has_global || same_asid))
+            if (region && (inv->kind == MMU_INVAL_VA || w->hi || w->has_global || asid_attached(cpu, w, inv->asid)))
                 clear_va(cpu, w, inv->va);
-        } else if (inv->kind == MMU_INVAL_ALL || (w->hi ? w->has_nonglobal : same_asid)) {
+        } else if (inv->kind == MMU_INVAL_ALL || (belongs_to_asids(w) && asid_attached(cpu, w, inv->asid))) {
             invalidate_space(cpu, w);
         }
     }
@@ -686,7 +834,8 @@ static void window_view_init(struct cpu *cpu, struct view *v) {
         deltas(v)->delta[i] = null_delta(i);
     for (unsigned i = 0; i < WINDOWS && view_slot(v)->context; i++) {
         const struct window *w = &st->win[i];
-        if (w->state == WINDOW_LIVE && w->regime == v->regime && space_equal(w->hi ? v->hi : v->lo, w->space))
+        if (w->state == WINDOW_LIVE && w->regime == v->regime && has_root(view_slot(v)->context, w) &&
+            (!belongs_to_asids(w) || asid_attached(cpu, w, v->lo.asid)))
             deltas(v)->delta[w->region % REGION_HASH] = live_delta(st, w);
     }
 }
@@ -707,8 +856,6 @@ static void window_init(struct cpu *cpu) {
 }
 
 /* --- the probe ---------------------------------------------------------------------------------------------------------------- */
-#define DELTA_DISP ((int32_t)sizeof(struct view))
-
 static void emit_align_check(struct asm_buf *a, struct mmu_probe *p) {
     int32_t low = (1 << p->size) - 1;
     unsigned reg = p->base;
@@ -721,16 +868,15 @@ static void emit_align_check(struct asm_buf *a, struct mmu_probe *p) {
 }
 
 static void window_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
-    uint32_t region = p->hint ? region_of(p->hint) : state_of((struct cpu *)cpu)->recent[p->regime];
     if (p->align && p->size)
         emit_align_check(a, p);
     asm_mov_rr(a, true, p->tmp0, p->base);
     asm_shift_ri(a, ASM_SHR, true, p->tmp0, REGION_SHIFT);
     if (p->current) {
         /* patch_region() and patch_table() know these three instructions. */
-        p->site = asm_cmp_ri32(a, false, p->tmp0, (int32_t)region);
+        p->site = asm_cmp_ri32(a, false, p->tmp0, (int32_t)NO_REGION);
         asm_jcc(a, ASM_NE, p->slow);
-        asm_mov_rm(a, true, p->tmp1, asm_mem_gs(DELTA_DISP + 8 * (int32_t)(region % REGION_HASH)));
+        asm_mov_rm(a, true, p->tmp1, asm_mem_gs(DELTA_DISP + 8 * (int32_t)(NO_REGION % REGION_HASH)));
     } else {
         asm_alu_ri(a, ASM_AND, false, p->tmp0, REGION_HASH - 1);
         p->site = asm_pos(a) - 4;
@@ -741,57 +887,37 @@ static void window_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct m
     p->covers_nearby = true;
 }
 
-/* The predicted form, from site on: imm32 of CMP r32; JNE rel32 (6); MOV r64, gs:[disp32] (65 REX 8B ModRM SIB disp32). */
-#define SITE_CMP_OPCODE (-2)
-#define SITE_CMP_MODRM (-1)
-#define SITE_JNE 4
-#define SITE_MOV_REX 11
-#define SITE_MOV_SIB 14
-#define SITE_MOV_DISP 15
-
-static bool site_is_predicted(const uint8_t *site) {
-    return site[SITE_CMP_OPCODE] == 0x81 && (site[SITE_CMP_MODRM] & 0xf8) == 0xf8 && site[SITE_JNE] == 0x0f &&
-           site[SITE_JNE + 1] == 0x85;
-}
-
-static void patch_region(uint8_t *site, uint32_t region) {
-    int32_t disp = DELTA_DISP + 8 * (int32_t)(region % REGION_HASH);
-    memcpy(site, &region, 4);
-    memcpy(site + SITE_MOV_DISP, &disp, 4);
-}
-
-/* CMP becomes AND r32, 511; JNE a NOP; MOV gets [r * 8 + table]. */
-static void patch_table(uint8_t *site) {
-    static const uint8_t nop6[6] = {0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00};
-    uint32_t mask = REGION_HASH - 1;
-    int32_t disp = DELTA_DISP;
-    unsigned reg = (site[SITE_CMP_MODRM] & 7) | (site[SITE_CMP_OPCODE - 1] == 0x41 ? 8 : 0);
-    site[SITE_CMP_MODRM] = (uint8_t)(0xe0 | (reg & 7));
-    memcpy(site, &mask, 4);
-    memcpy(site + SITE_JNE, nop6, sizeof(nop6));
-    site[SITE_MOV_REX] |= reg & 8 ? 2 : 0;
-    site[SITE_MOV_SIB] = (uint8_t)(3 << 6 | (reg & 7) << 3 | 5);
-    memcpy(site + SITE_MOV_DISP, &disp, 4);
-}
-
-static void window_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *site) {
+/* The probe at site failed, or the access behind it faulted. */
+static void window_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *at) {
     struct window_state *st = state_of(cpu);
-    uint32_t predicted, region = region_of(va);
-    if (!site_is_predicted(site))
+    uint32_t region = region_of(va);
+    uint8_t *site = at;
+    bool predicted = site_is_predicted(site);
+    uint32_t was = predicted ? site_region(site) : region;
+    st->in_c = NULL;
+    if (!predicted && !site_is_table(site))
         return;
-    memcpy(&predicted, site, 4);
-    if (predicted == region)
-        return; /* right, but the page was not mapped */
+    if (was == NO_REGION) {
+        st->in_c = site;
+        return;
+    }
+    struct site *s = site_entry(st, site);
+    if (was == region) { /* a fault */
+        if (++s->faults >= SITE_FAULTS) {
+            s->faults = 0;
+            s->credit = (uint16_t)(SITE_CREDIT << s->lost);
+            if (s->lost < SITE_CREDIT_SHIFTS)
+                s->lost++;
+            patch_region(site, NO_REGION);
+        }
+        return;
+    }
     STAT(cpu, region_misses)++;
     STAT(cpu, region_patches)++;
-    st->recent[regime] = region;
-    uint8_t *misses = &st->misses[((uintptr_t)site * 0x9e3779b1u >> 20) % SITE_COUNTERS];
-    if (++*misses < SITE_MISSES) {
+    if (++s->misses < SITE_MISSES)
         patch_region(site, region);
-    } else {
+    else
         patch_table(site);
-        *misses = 0;
-    }
 }
 
 static uint64_t window_nearby(struct cpu *cpu, uint64_t va, unsigned regime) {
