@@ -143,9 +143,6 @@ struct mmu_ops {
     void (*fill)(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_access access, const struct walk *w);
     /* miss(): the probe at site failed for va; called before the walk. May rewrite the site's prediction. */
     void (*miss)(struct cpu *cpu, uint64_t va, unsigned regime, void *site);
-    /* device(): the access that miss() was called for last went to a device register: the site had better go slow at once
-     * next time. NULL: no difference. */
-    void (*device)(struct cpu *cpu);
     void (*invalidate)(struct cpu *cpu, const struct mmu_inval *inv);
     void (*sync)(struct cpu *cpu);
     void (*protect)(struct cpu *cpu, struct gpa page);   /* revoke write access to that page everywhere on this vCPU */
