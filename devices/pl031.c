@@ -17,7 +17,7 @@ struct pl031 {
     uint32_t mr, lr, imsc, ris;
 };
 
-static const uint8_t peripheral_id[8] = {0x31, 0x10, 0x04, 0x00, 0x0d, 0xf0, 0x05, 0xb1};
+static const uint8_t peripheral_id[8] = {0x31, 0x10, 0x14, 0x00, 0x0d, 0xf0, 0x05, 0xb1};
 
 static struct pl031 *pl031_of(struct device *d) {
     return CONTAINER_OF(d, struct pl031, dev);
