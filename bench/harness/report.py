@@ -67,6 +67,9 @@ class Report:
     def mean_against_native(self, group, name):
         return geometric_mean([median(r.ratios(name, self.native)) for r in self.in_group(group)]) if self.native else None
 
+    def against_native(self):
+        return self.qemus + self.grafts if self.native else []
+
     def failures(self):
         return [f"{r.group}/{r.name}: {who}: {why}" for r in self.rows for who, why in r.errors()]
 
@@ -117,24 +120,25 @@ class Report:
         return "\n".join(out)
 
     def summary_table(self):
-        head = ["group"] + [f"{g} / QEMU" for g in self.grafts] + [f"{n} / native" for n in self.qemus + self.grafts]
+        head = ["group"] + [f"{g} / QEMU" for g in self.grafts] + [f"{n} / native" for n in self.against_native()]
         out = ["## Geometric means", "", line(head), line(["---"] + ["---:"] * (len(head) - 1))]
         for group in self.groups:
             cells = [group] + [ratio(self.mean_speedup(group, g)) for g in self.grafts]
-            cells += [ratio(self.mean_against_native(group, n)) for n in self.qemus + self.grafts]
+            cells += [ratio(self.mean_against_native(group, n)) for n in self.against_native()]
             out.append(line(cells))
         return out + [""]
 
     def group_table(self, group):
         head = ["benchmark"] + ([self.native] if self.native else []) + self.qemus
         for g in self.grafts:
-            head += [g, f"{g} / QEMU", f"{g} / native"]
+            head += [g, f"{g} / QEMU"] + ([f"{g} / native"] if self.native else [])
         out = [f"## {group}", "", line(head), line(["---"] + ["---:"] * (len(head) - 1))]
         for row in self.in_group(group):
             cells = [row.name] + ([self.time_cell(row, self.native)] if self.native else [])
             cells += [self.time_cell(row, q) for q in self.qemus]
             for g in self.grafts:
-                cells += [self.time_cell(row, g), self.speedup_cell(row, g), ratio(median(row.ratios(g, self.native)))]
+                cells += [self.time_cell(row, g), self.speedup_cell(row, g)]
+                cells += [ratio(median(row.ratios(g, self.native)))] if self.native else []
             out.append(line(cells))
         out += ["", f"![{group}]({group}.svg)", ""] if self.bars(group) else [""]
         return out
