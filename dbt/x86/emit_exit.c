@@ -78,7 +78,9 @@ void emit_GOTO_REG(struct codegen *cg, const struct ir_inst *in) {
         asm_jmp_m(a, asm_mem_index(ASM_RBP, ASM_RCX, 0, ras + (int32_t)offsetof(struct ras_entry, host)));
         asm_bind_short(a, wrong);
     }
-    asm_mov_rr(a, false, ASM_RCX, ASM_RAX);
+    asm_mov_rr(a, false, ASM_RCX, ASM_RAX); /* jump_cache_index() << 2 */
+    asm_shift_ri(a, ASM_SHR, false, ASM_RCX, JUMP_CACHE_FOLD);
+    asm_alu_rr(a, ASM_XOR, false, ASM_RCX, ASM_RAX);
     asm_alu_ri(a, ASM_AND, false, ASM_RCX, ((1 << JUMP_CACHE_BITS) - 1) << 2);
     asm_alu_rm(a, ASM_CMP, true, ASM_RAX, asm_mem_gs_index(ASM_RCX, 2, cache));
     asm_jcc_to(a, ASM_NE, cg->lookup);

@@ -91,7 +91,8 @@ void mmu_context_changed(struct cpu *cpu);
 void mmu_protect_code(struct cpu *cpu, struct gpa page);
 
 /* --- a view: what translated code reaches through GS ---------------------------------------------------- */
-#define JUMP_CACHE_BITS 10
+#define JUMP_CACHE_BITS 12
+#define JUMP_CACHE_FOLD 11 /* higher bits of the pc take part: functions of different pages start at equal offsets */
 struct jump_cache_entry {
     uint64_t pc;  /* guest pc; JUMP_CACHE_EMPTY(index) in an empty entry */
     void *host;   /* its block's entry */
@@ -105,11 +106,11 @@ struct view {
     /* strategy's part follows */
 };
 static inline unsigned jump_cache_index(uint64_t pc) {
-    return (unsigned)(pc >> 2) & ((1u << JUMP_CACHE_BITS) - 1);
+    return (unsigned)((pc ^ pc >> JUMP_CACHE_FOLD) >> 2) & ((1u << JUMP_CACHE_BITS) - 1);
 }
 
 /* A pc that cannot be looked for in that entry: it has another index. */
-#define JUMP_CACHE_EMPTY(index) ((index) == (1u << JUMP_CACHE_BITS) - 1 ? 0 : ~UINT64_C(0))
+#define JUMP_CACHE_EMPTY(index) ((index) == jump_cache_index(~UINT64_C(0)) ? 4 : ~UINT64_C(0))
 
 /* --- a strategy --------------------------------------------------------------------------------------------- */
 /* One access to emit. After emit_probe() the host operand is [base + index + disp], or [base + disp] if index is

@@ -324,7 +324,7 @@ START_TEST(calls_and_returns) {
     ck_assert(machine.pc == ~UINT64_C(0) && machine.x[3] == 1 && machine.c.exit_site == 0);
     enter_with(0x5008, out_b.entry); /* a return without a call: x9 is 0 */
     ck_assert(machine.pc == 0 && machine.c.exit_site == 0);
-    native_view()->jump_cache[jump_cache_index(0x5008)].pc = 0;
+    native_view()->jump_cache[jump_cache_index(0x5008)].pc = JUMP_CACHE_EMPTY(jump_cache_index(0x5008));
     native_lookup_result = out_b.entry;
     enter_with(0x3000, out_a.entry);
     ck_assert(machine.pc == 0x3000 && machine.x[2] == 1 && machine.x[3] == 1 && native_lookups == 5);
