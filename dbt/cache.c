@@ -148,8 +148,8 @@ void cache_link(struct engine *e, uint64_t site, struct block *target) {
         struct block_link *l = &c->link[i];
         if (l->site != offset || l->target || l->target_pc != target->pc)
             continue;
-        /* A chain of forward links ends inside its page: it needs no check for pending work. What follows the block does,
-         * since a predicted return comes that way too. */
+        /* A chain of forward links ends inside its page: it needs no check for pending work. What follows the block
+         * does, since a predicted return comes that way too. */
         bool forward = target->pc > b->pc + b->guest_bytes;
         struct code_link code = code_link_of(c, l);
         codegen_link(&code, c->code + (forward ? target->nocheck : target->entry));
@@ -346,7 +346,8 @@ void code_before_write_slow(struct cpu *cpu, uint64_t pa, uint64_t len) {
 }
 
 /* --- host faults -------------------------------------------------------------------------------------------------- */
-static const uint8_t *fault_stub_in(const struct cache *c, const struct block *b, const struct code_fault *f, uint32_t offset) {
+static const uint8_t *fault_stub_in(const struct cache *c, const struct block *b, const struct code_fault *f,
+                                    uint32_t offset) {
     uint32_t lo = 0, hi = b->faults, at = offset - b->start;
     while (lo < hi) {
         uint32_t mid = (lo + hi) / 2;

@@ -4,8 +4,6 @@
 #include "dbt/engine.h"
 #include "dbt/mmu/mmu_int.h"
 
-#define BLOCK_MAX_TRIES 4
-
 /* --- memory ---------------------------------------------------------------------------------------------- */
 void *heap_take(struct heap *h, size_t bytes) {
     bytes = ALIGN_UP(bytes, 64);
@@ -197,7 +195,8 @@ static void dispatch(struct cpu *cpu) {
     if (UNLIKELY(e->mmu->sync_wanted))
         mmu_sync(cpu);
     if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_EXEC))
-        rt_log(cpu, ABI_LOG_EXEC, "exec %016llx pa %llx mode %x\n", (unsigned long long)pc, (unsigned long long)pa.v, mode);
+        rt_log(cpu, ABI_LOG_EXEC, "exec %016llx pa %llx mode %x\n", (unsigned long long)pc, (unsigned long long)pa.v,
+               mode);
     run(cpu, e->cache.code + b->entry);
 }
 
