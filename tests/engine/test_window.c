@@ -36,6 +36,10 @@ struct chunk {
 };
 static struct chunk space[SPACES][REGIONS][CHUNKS]; /* the last one is the upper half, shared by all */
 static unsigned current_space, regime = REGIME_KERNEL;
+/* Each lower half has two ASIDs, as a kernel with separate ASIDs for itself and its process has. */
+static uint32_t asid_of[SPACES - 1], next_asid;
+static unsigned asid_alias;
+#define ASID_ALIAS 0x8000u
 
 static struct abi_boot boot;
 static struct cpu *cpu;
@@ -190,7 +194,7 @@ static void fake_walk(struct cpu *c, uint64_t va, enum mmu_access access, unsign
         w->read = w->exec = true;
         w->write = e & E_WRITE;
         w->device = e & E_DEVICE;
-        w->global = hi || e & E_GLOBAL;
+        w->global = e & E_GLOBAL;
         w->pa = GPA(E_PA(e) + (ch->block ? untagged & 0x1fffff : untagged & 0xfff));
         w->page_shift = ch->block ? 21 : 12;
         w->table = ch->block ? NULL : ch->table;
@@ -202,7 +206,7 @@ static void fake_walk(struct cpu *c, uint64_t va, enum mmu_access access, unsign
 }
 static uint32_t fake_mode(const struct cpu *c) { return regime; }
 static struct mmu_space fake_space(struct cpu *c, bool hi, unsigned r) {
-    return (struct mmu_space){hi ? 99 : current_space + 1, hi ? 0 : current_space + 1};
+    return (struct mmu_space){hi ? 99 : current_space + 1, hi ? 0 : asid_of[current_space] | (asid_alias ? ASID_ALIAS : 0)};
 }
 static bool fake_is_hi(uint64_t va) { return va >> 55 & 1; }
 static _Noreturn void fake_abort(struct cpu *c, uint64_t va, enum mmu_access access, const struct walk *w, unsigned flags) {
@@ -279,7 +283,10 @@ static void barrier(void) {
 static uint64_t data_page(void) { return RAM_GPA + DATA_OFFSET + (rnd((RAM_BYTES - DATA_OFFSET) >> 12) << 12); }
 
 static void invalidate(enum mmu_inval_kind kind, uint64_t va, unsigned s) {
-    mmu_invalidate(cpu, &(struct mmu_inval){.kind = kind, .va = va, .asid = s + 1});
+    uint32_t asid = s < SPACES - 1 ? asid_of[s] : 0;
+    mmu_invalidate(cpu, &(struct mmu_inval){.kind = kind, .va = va, .asid = asid});
+    if (kind == MMU_INVAL_ASID || kind == MMU_INVAL_VA_ASID)
+        mmu_invalidate(cpu, &(struct mmu_inval){.kind = kind, .va = va, .asid = asid | ASID_ALIAS});
 }
 
 static uint64_t random_flags(unsigned s) {
@@ -294,7 +301,7 @@ static void change_page(unsigned s, unsigned r, unsigned c) {
     uint64_t old = ch->table[page];
     ch->table[page] = rnd(3) ? data_page() | random_flags(s) : 0;
     if (old & E_VALID)
-        invalidate(old & E_GLOBAL || rnd(2) ? MMU_INVAL_VA : MMU_INVAL_VA_ASID, va_of(s, r, c, page), s);
+        invalidate(old & E_GLOBAL || s == SPACES - 1 || rnd(2) ? MMU_INVAL_VA : MMU_INVAL_VA_ASID, va_of(s, r, c, page), s);
 }
 
 static void change_chunk(unsigned s, unsigned r, unsigned c) {
@@ -334,13 +341,25 @@ static void fork_space(unsigned s) {
         invalidate(MMU_INVAL_ALL, 0, 0);
 }
 
+/* ASIDs that were never used, instead of an invalidation: what is not global must be seen as it is now. */
+static void fresh_asids(unsigned s, unsigned r, unsigned c) {
+    struct chunk *ch = &space[s][r][c];
+    for (unsigned i = 0; i < 512; i++) {
+        if (ch->table[i] & E_VALID && !(ch->table[i] & E_GLOBAL) && !rnd(4))
+            ch->table[i] = rnd(2) ? data_page() | (random_flags(s) & ~(uint64_t)E_GLOBAL) : 0;
+    }
+    if (ch->block && !(ch->block & E_GLOBAL))
+        ch->block &= ~(uint64_t)E_WRITE;
+    for (unsigned i = 0; i < SPACES - 1; i++)
+        asid_of[i] = ++next_asid;
+    mmu_context_changed(cpu);
+}
+
 static void access_page(void) {
     bool hi = !rnd(3), write = rnd(2), tag = !rnd(10);
     unsigned s = hi ? SPACES - 1 : current_space, r = (unsigned)rnd(REGIONS), c = (unsigned)rnd(CHUNKS);
-    uint64_t va = va_of(s, r, c, (unsigned)rnd(512)) + rnd(512) * 8;
+    const uint64_t va = (va_of(s, r, c, (unsigned)rnd(512)) + rnd(512) * 8) ^ (tag ? UINT64_C(0x5a) << 56 : 0);
     struct walk w = {.fault = 0};
-    if (tag)
-        va ^= UINT64_C(0x5a) << 56;
     fake_walk(cpu, va, write ? MMU_WRITE : MMU_READ, regime, &w);
     if (setjmp(aborted)) {
         if (!w.fault && pa_is_ram(cpu, w.pa.v))
@@ -387,6 +406,7 @@ static void one_step(void) {
         break;
     case 6: case 7:
         current_space = (unsigned)rnd(SPACES - 1);
+        asid_alias = (unsigned)rnd(2);
         mmu_context_changed(cpu);
         break;
     case 8:
@@ -402,6 +422,8 @@ static void one_step(void) {
     case 11: /* its blocks are gone */
         pa = data_page();
         *code_bits_at(engine_of(cpu), pa) = 0;
+        if (next_asid < ASID_ALIAS - SPACES && !rnd(4))
+            fresh_asids(s, r, c);
         break;
     default:
         access_some();
@@ -438,6 +460,8 @@ static void machine_make(void) {
     engine.cg = calloc(1, codegen_size());
     cache_init(cpu);
     mmu_init(cpu);
+    for (unsigned i = 0; i < SPACES - 1; i++)
+        asid_of[i] = ++next_asid;
     mmu_context_changed(cpu);
 }
 
