@@ -227,9 +227,9 @@ static enum options_command parse_run(struct options *o, int argc, char **argv) 
             name[len] = 0;
             value = arg + len + 1;
         } else {
-            snprintf(name, sizeof(name), "%s", arg);
             if (strlen(arg) >= sizeof(name))
                 return bad("run: unknown option '%s'", arg);
+            strcpy(name, arg);
         }
         if (!has_value(name))
             return bad("run: unknown option '%s'", arg);
