@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* exceptions.c: exception entry and return at EL0/EL1 (Arm ARM D1.10, D1.11, AArch64.TakeException, AArch64.ExceptionReturn). */
+/* exceptions.c: exception entry and return at EL0/EL1 (Arm ARM D1.10, D1.11, AArch64.TakeException,
+ * AArch64.ExceptionReturn). */
 #include "system.h"
 
 #define SPSR_PAN BIT(22)

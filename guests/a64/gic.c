@@ -3,9 +3,10 @@
 /* gic.c: interrupt lines, prioritisation and life cycle of interrupts (IHI 0048 chapter 3, IHI 0069 chapter 4). */
 #include "gic.h"
 
-/* virtio-mmio slots are SPI 16 + slot, interrupt ids 48 .. 79. Their line is virtio_isr != 0, which is sampled, not watched:
- * two interrupts could look like one long level, so these are treated as level-sensitive whatever GICD_ICFGR says. The device
- * tree calls them edge-triggered; a driver acknowledges the device before the interrupt ends, so it sees no difference. */
+/* virtio-mmio slots are SPI 16 + slot, interrupt ids 48 .. 79. Their line is virtio_isr != 0, which is sampled, not
+ * watched: two interrupts could look like one long level, so these are treated as level-sensitive whatever GICD_ICFGR
+ * says. The device tree calls them edge-triggered; a driver acknowledges the device before the interrupt ends, so it
+ * sees no difference. */
 #define VIRTIO_FIRST_ID 48
 static uint32_t always_level(unsigned word) {
     return word == 1 ? 0xffff0000u : word == 2 ? 0x0000ffffu : 0;
@@ -110,14 +111,15 @@ void gic_set_bpr(const struct gic *g, struct a64_cpuif *pe, unsigned group, uint
     pe->bpr[group] = (uint8_t)(bpr < least ? least : bpr);
 }
 
-/* --- lines ----------------------------------------------------------------------------------------------------------- */
+/* --- lines --------------------------------------------------------------------------------------------------- */
 
 static uint32_t shared_lines(struct abi_shared *shared, unsigned word) {
     uint32_t lines = __atomic_load_n((uint32_t *)&shared->spi_level[word - 1], __ATOMIC_ACQUIRE);
     if (word == 1 || word == 2) {
         unsigned slot = word == 1 ? 0 : 16, bit = word == 1 ? 16 : 0;
         for (unsigned i = 0; i < 16; i++)
-            lines |= (uint32_t)(__atomic_load_n((uint32_t *)&shared->virtio_isr[slot + i], __ATOMIC_ACQUIRE) != 0) << (bit + i);
+            lines |= (uint32_t)(__atomic_load_n((uint32_t *)&shared->virtio_isr[slot + i], __ATOMIC_ACQUIRE) != 0)
+                     << (bit + i);
     }
     return lines;
 }
@@ -211,7 +213,7 @@ void a64_gic_set_ppi(struct cpu *cpu, unsigned ppi, bool level) {
     gic_end(&op);
 }
 
-/* --- reset --------------------------------------------------------------------------------------------------------- */
+/* --- reset --------------------------------------------------------------------------------------------------- */
 
 static void cpuif_reset(const struct gic *g, struct a64_cpuif *pe) {
     pe->priv.edge = 0xffff;                          /* SGIs */
@@ -243,7 +245,7 @@ void a64_gic_init(struct cpu *cpu) {
     a64(cpu)->cpuif = &((struct gic *)*shared)->pe[cpu->index];
 }
 
-/* --- the memory map ------------------------------------------------------------------------------------------------- */
+/* --- the memory map ------------------------------------------------------------------------------------------ */
 
 enum gic_frame { FRAME_NONE, FRAME_DIST, FRAME_CPU, FRAME_REDIST };
 

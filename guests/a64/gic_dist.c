@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * gic_dist.c: distributor registers (GICD_*) of both versions and redistributor registers (GICR_*) of GICv3. The SGI frame of a
- * redistributor has the same registers at the same offsets as the distributor's first word, so one pair of
+ * gic_dist.c: distributor registers (GICD_*) of both versions and redistributor registers (GICR_*) of GICv3. The SGI
+ * frame of a redistributor has the same registers at the same offsets as the distributor's first word, so one pair of
  * functions serves both, given the PE whose private interrupts are meant.
  */
 #include "gic.h"
@@ -31,7 +31,15 @@ static const uint8_t id_regs_v3[12] = {0x44, 0, 0, 0, 0x92, 0xb4, 0x3b, 0, 0x0d,
 
 /* --- registers with one bit, two bits or a byte for each interrupt: 0x080 .. 0xcff --------------------------- */
 
-enum bit_reg { REG_GROUP, REG_SET_ENABLE, REG_CLEAR_ENABLE, REG_SET_PENDING, REG_CLEAR_PENDING, REG_SET_ACTIVE, REG_CLEAR_ACTIVE };
+enum bit_reg {
+    REG_GROUP,
+    REG_SET_ENABLE,
+    REG_CLEAR_ENABLE,
+    REG_SET_PENDING,
+    REG_CLEAR_PENDING,
+    REG_SET_ACTIVE,
+    REG_CLEAR_ACTIVE
+};
 
 static uint32_t bits_read(const struct gic_bank *b, unsigned word, enum bit_reg reg) {
     switch (reg) {
@@ -48,8 +56,10 @@ static uint32_t bits_read(const struct gic_bank *b, unsigned word, enum bit_reg 
     }
 }
 
-static void bits_write(struct gic_op *op, struct gic_bank *b, unsigned word, enum bit_reg reg, uint32_t value, uint32_t mask) {
-    uint32_t sgis = word == 0 && op->g->version == 2 ? 0xffff : 0; /* GICv2: always enabled, pending by GICD_SGIR only */
+static void bits_write(struct gic_op *op, struct gic_bank *b, unsigned word, enum bit_reg reg, uint32_t value,
+                       uint32_t mask) {
+    uint32_t sgis =
+        word == 0 && op->g->version == 2 ? 0xffff : 0; /* GICv2: always enabled, pending by GICD_SGIR only */
     switch (reg) {
     case REG_GROUP:
         b->group = (b->group & ~mask) | value;
@@ -149,7 +159,7 @@ static void common_write(struct gic_op *op, struct a64_cpuif *pe, unsigned offse
         config_write(gic_bank(g, pe, first / 32), first % 32, value, mask);
 }
 
-/* --- distributor --------------------------------------------------------------------------------------------------- */
+/* --- distributor --------------------------------------------------------------------------------------------- */
 
 /* With affinity routing (GICv3) the distributor knows nothing of private interrupts: their registers read as zero. */
 static bool private_registers(unsigned offset) {
@@ -226,7 +236,7 @@ void gic_dist_write(struct gic_op *op, unsigned offset, uint32_t value, uint32_t
     }
 }
 
-/* --- redistributors --------------------------------------------------------------------------------------------------- */
+/* --- redistributors ------------------------------------------------------------------------------------------ */
 
 uint32_t gic_redist_read(struct gic_op *op, unsigned offset) {
     unsigned index = offset / GIC_REDIST_SIZE, reg = offset % GIC_REDIST_SIZE;

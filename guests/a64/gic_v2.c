@@ -3,9 +3,23 @@
 /* gic_v2.c: CPU interface (GICC_*) and software generated interrupts of GICv2 (IHI 0048 chapter 4). */
 #include "gic.h"
 
-enum gicc_reg { GICC_CTLR = 0x00, GICC_PMR = 0x04, GICC_BPR = 0x08, GICC_IAR = 0x0c, GICC_EOIR = 0x10, GICC_RPR = 0x14, GICC_HPPIR = 0x18,
-                GICC_ABPR = 0x1c, GICC_AIAR = 0x20, GICC_AEOIR = 0x24, GICC_AHPPIR = 0x28, GICC_APR = 0xd0, GICC_NSAPR = 0xe0,
-                GICC_IIDR = 0xfc, GICC_DIR = 0x1000 };
+enum gicc_reg {
+    GICC_CTLR = 0x00,
+    GICC_PMR = 0x04,
+    GICC_BPR = 0x08,
+    GICC_IAR = 0x0c,
+    GICC_EOIR = 0x10,
+    GICC_RPR = 0x14,
+    GICC_HPPIR = 0x18,
+    GICC_ABPR = 0x1c,
+    GICC_AIAR = 0x20,
+    GICC_AEOIR = 0x24,
+    GICC_AHPPIR = 0x28,
+    GICC_APR = 0xd0,
+    GICC_NSAPR = 0xe0,
+    GICC_IIDR = 0xfc,
+    GICC_DIR = 0x1000
+};
 #define CTLR_ACK_CTL BIT(2)
 #define CTLR_FIQ_EN BIT(3)
 #define CTLR_CBPR BIT(4)
@@ -42,7 +56,7 @@ static uint32_t with_source(const struct a64_cpuif *pe, unsigned id) {
     return id < 16 && pe->sgi_from[id] ? id | (uint32_t)__builtin_ctz(pe->sgi_from[id]) << 10 : id;
 }
 
-/* --- acknowledge and end ------------------------------------------------------------------------------------------- */
+/* --- acknowledge and end ------------------------------------------------------------------------------------- */
 
 /* What a read of IAR, HPPIR (aliased = false) or their aliases for group 1 shows of an interrupt of that group. */
 static uint32_t visible(const struct a64_cpuif *pe, unsigned id, unsigned group, bool aliased) {
@@ -80,11 +94,12 @@ static void end(struct gic_op *op, uint32_t value, bool aliased) {
         gic_deactivate(op->g, op->pe, id);
 }
 
-/* --- registers -------------------------------------------------------------------------------------------------------- */
+/* --- registers ----------------------------------------------------------------------------------------------- */
 
 static uint32_t ctlr_read(const struct a64_cpuif *pe) {
-    return (uint32_t)(pe->enabled[0] | pe->enabled[1] << 1 | (pe->ack_all ? CTLR_ACK_CTL : 0) | (pe->fiq_enabled ? CTLR_FIQ_EN : 0) |
-                      (pe->common_bpr ? CTLR_CBPR : 0) | (pe->split_eoi ? CTLR_EOIMODE : 0));
+    return (uint32_t)(pe->enabled[0] | pe->enabled[1] << 1 | (pe->ack_all ? CTLR_ACK_CTL : 0) |
+                      (pe->fiq_enabled ? CTLR_FIQ_EN : 0) | (pe->common_bpr ? CTLR_CBPR : 0) |
+                      (pe->split_eoi ? CTLR_EOIMODE : 0));
 }
 
 static void ctlr_write(struct a64_cpuif *pe, uint32_t value) {

@@ -38,7 +38,8 @@ static uint64_t highest_pending(struct gic_op *op, unsigned group) {
     return id != GIC_SPURIOUS && of == group ? id : GIC_SPURIOUS;
 }
 
-/* ICC_SGI<n>R: to a list of PEs of one cluster, or to all others (IRM). A PE takes it only in the group it gave that SGI. */
+/* ICC_SGI<n>R: to a list of PEs of one cluster, or to all others (IRM). A PE takes it only in the group it gave that
+ * SGI. */
 static void send_sgi(struct gic_op *op, uint64_t value, unsigned group) {
     unsigned id = a64_bits(value, 24, 4), others = value >> 40 & 1;
     uint64_t cluster = a64_bits(value, 16, 8) | a64_bits(value, 32, 8) | a64_bits(value, 48, 8);

@@ -78,8 +78,8 @@ static uint32_t guest_mode(const struct cpu *cpu) {
     return mode;
 }
 
-/* A vCPU that is off: starts if CPU_ON asked for it, else sleeps, and goes back to the dispatcher for what it was woken for.
- * The bit that stays set brings the dispatcher here again. */
+/* A vCPU that is off: starts if CPU_ON asked for it, else sleeps, and goes back to the dispatcher for what it was woken
+ * for. The bit that stays set brings the dispatcher here again. */
 static void wait_for_power(struct cpu *cpu) {
     struct a64_cpu *c = a64(cpu);
     if (__atomic_load_n(&c->powered, __ATOMIC_ACQUIRE) != A64_POWER_PENDING) {
@@ -117,16 +117,16 @@ static bool guest_is_hi(uint64_t va) {
 static void guest_dump(struct cpu *cpu) {
     const struct a64_cpu *c = a64(cpu);
     const struct a64_sysregs *s = &c->sys;
-    rt_log(cpu, 0, "cpu%u pc %016llx pstate %08x el%u powered %u irq %d fiq %d\n", cpu->index, (unsigned long long)c->pc,
-           a64_pstate(c), c->el, c->powered, c->irq, c->fiq);
+    rt_log(cpu, 0, "cpu%u pc %016llx pstate %08x el%u powered %u irq %d fiq %d\n", cpu->index,
+           (unsigned long long)c->pc, a64_pstate(c), c->el, c->powered, c->irq, c->fiq);
     for (unsigned i = 0; i < 32; i += 4)
-        rt_log(cpu, 0, "x%02u %016llx %016llx %016llx %016llx\n", i, (unsigned long long)c->x[i], (unsigned long long)c->x[i + 1],
-               (unsigned long long)c->x[i + 2], (unsigned long long)c->x[i + 3]);
+        rt_log(cpu, 0, "x%02u %016llx %016llx %016llx %016llx\n", i, (unsigned long long)c->x[i],
+               (unsigned long long)c->x[i + 1], (unsigned long long)c->x[i + 2], (unsigned long long)c->x[i + 3]);
     rt_log(cpu, 0, "sctlr %llx tcr %llx ttbr0 %llx ttbr1 %llx vbar %llx\n", (unsigned long long)s->sctlr_el1,
            (unsigned long long)s->tcr_el1, (unsigned long long)s->ttbr0_el1, (unsigned long long)s->ttbr1_el1,
            (unsigned long long)s->vbar_el1);
-    rt_log(cpu, 0, "esr %llx far %llx elr %llx spsr %llx\n", (unsigned long long)s->esr_el1, (unsigned long long)s->far_el1,
-           (unsigned long long)s->elr_el1, (unsigned long long)s->spsr_el1);
+    rt_log(cpu, 0, "esr %llx far %llx elr %llx spsr %llx\n", (unsigned long long)s->esr_el1,
+           (unsigned long long)s->far_el1, (unsigned long long)s->elr_el1, (unsigned long long)s->spsr_el1);
 }
 
 const struct guest_ops a64_guest = {

@@ -4,13 +4,13 @@
  * idregs.c: the CPU models, as identification registers.
  *
  * max: what Graft implements and nothing else. MIDR_EL1 has implementer 0 (reserved for software use by the Arm ARM),
- * architecture 0xf (look at the ID registers), part number 'G'. No AArch32, no EL2, no EL3, no PMU. E0PD, CSV2 and CSV3 are
- * there because Linux then does without page-table isolation and branch history mitigations, which cost much and gain
- * nothing in a guest whose speculation is not its own.
+ * architecture 0xf (look at the ID registers), part number 'G'. No AArch32, no EL2, no EL3, no PMU. E0PD, CSV2 and CSV3
+ * are there because Linux then does without page-table isolation and branch history mitigations, which cost much and
+ * gain nothing in a guest whose speculation is not its own.
  *
- * cortex-a72: that core's registers as QEMU presents them on `virt` without EL2 and EL3, for comparisons. It says more than is
- * there: AArch32 at EL0 and EL1 (a return to it is an illegal exception return), the 64 KiB granule and big-endian
- * data. The PMU is hidden in both models, since it is not implemented.
+ * cortex-a72: that core's registers as QEMU presents them on `virt` without EL2 and EL3, for comparisons. It says more
+ * than is there: AArch32 at EL0 and EL1 (a return to it is an illegal exception return), the 64 KiB granule and
+ * big-endian data. The PMU is hidden in both models, since it is not implemented.
  */
 #include "system.h"
 
@@ -34,20 +34,25 @@ static unsigned pa_range(const struct abi_boot *boot) {
 static void model_max(struct a64_cpu *c) {
     struct a64_sysregs *s = &c->sys;
     s->midr = FIELD(24, 0) | FIELD(16, 0xf) | FIELD(4, 'G');
-    s->ctr = BIT(31) | FIELD(24, 4) | FIELD(20, 4) | FIELD(16, 4) | FIELD(14, 3) | FIELD(0, 4); /* 64-byte lines, PIPT; IDC = DIC = 0 */
+    /* 64-byte lines, PIPT; IDC = DIC = 0 */
+    s->ctr = BIT(31) | FIELD(24, 4) | FIELD(20, 4) | FIELD(16, 4) | FIELD(14, 3) | FIELD(0, 4);
     s->clidr = FIELD(27, 2) | FIELD(24, 2) | FIELD(21, 1) | FIELD(3, 4) | FIELD(0, 3); /* split L1, unified L2 */
-    s->id_pfr0 = FIELD(0, 1) | FIELD(4, 1) | FIELD(56, 3) | FIELD(60, 1); /* EL0, EL1: AArch64 only; FP, AdvSIMD; CSV2_3, CSV3 */
-    s->id_dfr0 = FIELD(0, 6) | FIELD(12, 1) | FIELD(20, 1);               /* Armv8 debug, two breakpoints and watchpoints */
-    s->id_isar0 = FIELD(4, 2) | FIELD(8, 1) | FIELD(12, 1) | FIELD(16, 1) | FIELD(20, 2) | FIELD(28, 1); /* AES+PMULL SHA1 SHA2 CRC32 LSE RDM */
-    s->id_mmfr0 = FIELD(0, pa_range(c->c.boot)) | FIELD(4, 2) | FIELD(24, 0xf); /* 16-bit ASIDs; 4 KiB granule only */
-    s->id_mmfr1 = FIELD(20, 1);                                               /* PAN */
-    s->id_mmfr2 = FIELD(60, 1);                                               /* E0PD */
+    /* EL0, EL1: AArch64 only; FP, AdvSIMD; CSV2_3, CSV3 */
+    s->id_pfr0 = FIELD(0, 1) | FIELD(4, 1) | FIELD(56, 3) | FIELD(60, 1);
+    /* Armv8 debug, two breakpoints and watchpoints */
+    s->id_dfr0 = FIELD(0, 6) | FIELD(12, 1) | FIELD(20, 1);
+    /* AES + PMULL, SHA1, SHA2, CRC32, LSE, RDM */
+    s->id_isar0 = FIELD(4, 2) | FIELD(8, 1) | FIELD(12, 1) | FIELD(16, 1) | FIELD(20, 2) | FIELD(28, 1);
+    /* 16-bit ASIDs; 4 KiB granule only */
+    s->id_mmfr0 = FIELD(0, pa_range(c->c.boot)) | FIELD(4, 2) | FIELD(24, 0xf);
+    s->id_mmfr1 = FIELD(20, 1); /* PAN */
+    s->id_mmfr2 = FIELD(60, 1); /* E0PD */
 }
 
 static void model_cortex_a72(struct a64_cpu *c) {
     struct a64_sysregs *s = &c->sys;
     static const uint32_t id32[24] = {
-        /* ID_PFR0 PFR1 DFR0 AFR0 MMFR0 MMFR1 MMFR2 MMFR3: PFR1 without Security and Virtualization, DFR0 without PerfMon */
+        /* ID_PFR0 PFR1 DFR0 AFR0 MMFR0 MMFR1 MMFR2 MMFR3, without Security, Virtualization and PerfMon */
         0x00000131, 0x00010001, 0x00000006, 0x00000000, 0x10201105, 0x40000000, 0x01260000, 0x02102211,
         /* ID_ISAR0 .. ISAR5 MMFR4 ISAR6 */
         0x02101110, 0x13112111, 0x21232042, 0x01112131, 0x00011142, 0x00011121, 0x00000000, 0x00000000,
@@ -75,8 +80,9 @@ void a64_idregs_init(struct a64_cpu *c) {
         s->id_pfr0 |= FIELD(24, 1); /* GIC: system registers */
         s->id_regs32[1] |= s->id_regs32[0] ? FIELD(28, 1) : 0;
     }
-    s->mpidr = BIT(31) | c->c.index; /* Aff0: QEMU's virt counts to 16 (GICv3) or 8 (GICv2) before Aff1, and 8 is our most */
-    s->dczid = 4;                      /* 2^4 words: 64 bytes */
+    /* Aff0: QEMU's virt counts to 16 (GICv3) or 8 (GICv2) before Aff1, and 8 is our most. */
+    s->mpidr = BIT(31) | c->c.index;
+    s->dczid = 4; /* 2^4 words: 64 bytes */
     /* Cortex-A72: 32 KiB L1 data, 48 KiB L1 instruction, 1 MiB L2. */
     s->ccsidr[0] = 0x700fe01a;
     s->ccsidr[1] = 0x201fe012;

@@ -44,7 +44,8 @@ static int64_t psci_cpu_on(struct cpu *cpu, uint64_t target, uint64_t entry, uin
     if (state != A64_POWER_OFF)
         return state == A64_POWER_ON ? PSCI_ALREADY_ON : PSCI_ON_PENDING;
     /* Two vCPUs may start the same third one: only who takes the state from OFF to CLAIMED writes where it starts. */
-    if (!__atomic_compare_exchange_n(&to->powered, &state, A64_POWER_CLAIMED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+    if (!__atomic_compare_exchange_n(&to->powered, &state, A64_POWER_CLAIMED, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE))
         return PSCI_ON_PENDING;
     to->boot_pc = entry;
     to->boot_arg = context;

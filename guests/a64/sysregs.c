@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* sysregs.c: MRS and MSR by the table sysregs.def: access rights, traps to EL1, what a register does beyond holding a value. */
+/* sysregs.c: MRS and MSR by the table sysregs.def: access rights, traps to EL1, what a register does beyond holding a
+ * value. */
 #include "graft/softfp.h"
 #include "system.h"
 
@@ -98,7 +99,7 @@ static enum outcome check_watchpoint(const struct a64_cpu *c, uint32_t key) {
     return (key >> 3 & 15) <= a64_bits(c->sys.id_dfr0, 20, 4) ? ACCESS_OK : ACCESS_UNDEFINED;
 }
 
-/* --- registers that are more than storage --------------------------------------------------------------------------- */
+/* --- registers that are more than storage -------------------------------------------------------------------- */
 
 static void store(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
     *(uint64_t *)((char *)c + r->offset) = value & r->mask;
@@ -242,7 +243,7 @@ TIMER_REG(cntv_tval, A64_TIMER_TVAL, false)
 TIMER_REG(cntv_ctl, A64_TIMER_CTL, false)
 TIMER_REG(cntv_cval, A64_TIMER_CVAL, false)
 
-/* --- the tables ---------------------------------------------------------------------------------------------------------- */
+/* --- the tables ---------------------------------------------------------------------------------------------- */
 
 #define none NULL
 #define plain NULL
@@ -301,8 +302,8 @@ static const struct sysreg *find_sysreg(uint32_t key) {
     return i < 0 ? NULL : &sysregs[i];
 }
 
-/* Registers that are not listed: the reserved ID register space (op0 3, op1 0, CRn 0, CRm 1 .. 7) reads as zero, the AArch32 ID
- * registers in it as the model has them. */
+/* Registers that are not listed: the reserved ID register space (op0 3, op1 0, CRn 0, CRm 1 .. 7) reads as zero, the
+ * AArch32 ID registers in it as the model has them. */
 static bool id_space(const struct a64_cpu *c, uint32_t key, uint64_t *value) {
     unsigned crm = key >> 3 & 15;
     if (c->el == 0 || key >> 7 != A64_SYSREG(3, 0, 0, 0, 0) >> 7 || crm < 1 || crm > 7)
@@ -311,10 +312,11 @@ static bool id_space(const struct a64_cpu *c, uint32_t key, uint64_t *value) {
     return true;
 }
 
-/* --- access -------------------------------------------------------------------------------------------------------------- */
+/* --- access -------------------------------------------------------------------------------------------------- */
 
 void a64_raise_sysreg_trap(struct cpu *cpu, uint32_t insn) {
-    uint32_t op0 = insn >> 19 & 3, op1 = insn >> 16 & 7, crn = insn >> 12 & 15, crm = insn >> 8 & 15, op2 = insn >> 5 & 7;
+    uint32_t op0 = insn >> 19 & 3, op1 = insn >> 16 & 7, crn = insn >> 12 & 15, crm = insn >> 8 & 15,
+             op2 = insn >> 5 & 7;
     uint32_t iss = op0 << 20 | op2 << 17 | op1 << 14 | crn << 10 | (insn & 31) << 5 | crm << 1 | (insn >> 21 & 1);
     a64_raise(cpu, A64_EC_SYSREG, iss);
 }

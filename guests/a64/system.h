@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* system.h: what the files of the AArch64 system side share among themselves (exceptions, system registers, walk, GIC ...). */
+/* system.h: what the files of the AArch64 system side share among themselves (exceptions, system registers, walk, GIC
+ * ...). */
 #ifndef GRAFT_A64_SYSTEM_H
 #define GRAFT_A64_SYSTEM_H
 
@@ -53,7 +54,8 @@ void a64_set_pc(struct cpu *cpu, uint64_t pc);
 _Noreturn void a64_raise(struct cpu *cpu, unsigned ec, uint32_t iss); /* synchronous exception, returning to this pc */
 _Noreturn void a64_raise_data_abort(struct cpu *cpu, uint64_t va, uint32_t iss);
 _Noreturn void a64_raise_undefined(struct cpu *cpu, uint32_t insn, const char *what);
-_Noreturn void a64_mem_abort(struct cpu *cpu, uint64_t va, enum mmu_access access, const struct walk *w, unsigned flags);
+_Noreturn void a64_mem_abort(struct cpu *cpu, uint64_t va, enum mmu_access access, const struct walk *w,
+                             unsigned flags);
 _Noreturn void a64_align_fault(struct cpu *cpu, uint64_t va, enum mmu_access access);
 _Noreturn void a64_external_abort(struct cpu *cpu, uint64_t va, enum mmu_access access, struct gpa pa);
 
@@ -66,7 +68,8 @@ struct a64_attrs {
     uint8_t mair;         /* the byte of MAIR_EL1 */
     uint8_t shareability; /* SH field */
 };
-void a64_walk_attrs(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w, struct a64_attrs *attrs);
+void a64_walk_attrs(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w,
+                    struct a64_attrs *attrs);
 /* a64_controls_changed(): after a write to SCTLR, TCR or MAIR: recomputes space_lo and space_hi. */
 void a64_controls_changed(struct a64_cpu *c);
 

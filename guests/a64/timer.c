@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * timer.c: the generic timer (Arm ARM D11): EL1 physical and virtual timer of each PE, on one counter of 62.5 MHz that is
- * computed from the host's TSC. CNTVOFF is 0. The event stream is not generated: WFE never sleeps.
+ * timer.c: the generic timer (Arm ARM D11): EL1 physical and virtual timer of each PE, on one counter of 62.5 MHz that
+ * is computed from the host's TSC. CNTVOFF is 0. The event stream is not generated: WFE never sleeps.
  */
 #include "system.h"
 
@@ -45,10 +45,11 @@ uint64_t a64_timer_count(struct cpu *cpu) {
     return count_at(a64(cpu), rt_ticks());
 }
 
-/* The first TSC value at which the counter has reached cval. A function of cval alone, so that looking twice at one event gives
- * one deadline and rings no doorbell. */
+/* The first TSC value at which the counter has reached cval. A function of cval alone, so that looking twice at one
+ * event gives one deadline and rings no doorbell. */
 static uint64_t tsc_of(const struct a64_cpu *c, uint64_t cval) {
-    return c->c.boot->tsc_base + cval * c->timer_ticks + (uint64_t)((unsigned __int128)cval * c->timer_ticks_frac >> 64) + 2;
+    return c->c.boot->tsc_base + cval * c->timer_ticks +
+           (uint64_t)((unsigned __int128)cval * c->timer_ticks_frac >> 64) + 2;
 }
 
 /* One timer: its interrupt line now, and the TSC value of its next event (~0: none). */
@@ -58,8 +59,8 @@ static uint64_t timer_state(const struct a64_cpu *c, uint64_t ctl, uint64_t cval
     return on && count < cval && cval - count < NEVER ? tsc_of(c, cval) : ~UINT64_C(0);
 }
 
-/* The monitor's timer is armed for the earliest deadline that it was told of. It hears of an earlier one by the doorbell, and
- * forgets one that has passed: rearm is set when it has said so by ABI_PEND_TIMER. */
+/* The monitor's timer is armed for the earliest deadline that it was told of. It hears of an earlier one by the
+ * doorbell, and forgets one that has passed: rearm is set when it has said so by ABI_PEND_TIMER. */
 static void publish_deadline(struct cpu *cpu, uint64_t deadline, bool rearm) {
     uint64_t before = __atomic_load_n((uint64_t *)&cpu->abi.timer_deadline, __ATOMIC_RELAXED);
     if (deadline == before && !rearm)

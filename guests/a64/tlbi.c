@@ -32,7 +32,7 @@ uint64_t a64_helper_barrier(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
     return 0;
 }
 
-/* --- caches --------------------------------------------------------------------------------------------------------- */
+/* --- caches -------------------------------------------------------------------------------------------------- */
 
 /* The walk of a maintenance instruction: at EL1 PAN does not apply to it. Faults are reported with CM and WnR set. */
 static void maintenance_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, struct walk *w) {
@@ -47,8 +47,8 @@ void a64_op_dc_va(struct cpu *cpu, uint64_t value, uint32_t access) {
     maintenance_walk(cpu, value, (enum mmu_access)access, &w);
 }
 
-/* DC ZVA, when the translator left it to us: an alignment fault on Device memory. With the MMU off RAM is Device memory, too, by
- * the book, but zeroing it works here as it does on QEMU's virt. */
+/* DC ZVA, when the translator left it to us: an alignment fault on Device memory. With the MMU off RAM is Device
+ * memory, too, by the book, but zeroing it works here as it does on QEMU's virt. */
 void a64_op_dc_zva(struct cpu *cpu, uint64_t value, uint32_t arg) {
     struct a64_cpu *c = a64(cpu);
     unsigned regime = c->el == 0 ? A64_EL0 : c->pan ? A64_EL1_PAN : A64_EL1;
@@ -81,7 +81,7 @@ void a64_op_ic_all(struct cpu *cpu, uint64_t value, uint32_t arg) {
     engine_broadcast(cpu, &req);
 }
 
-/* --- address translation ------------------------------------------------------------------------------------------------ */
+/* --- address translation ------------------------------------------------------------------------------------- */
 
 void a64_op_at(struct cpu *cpu, uint64_t value, uint32_t arg) {
     struct a64_cpu *c = a64(cpu);

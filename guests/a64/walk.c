@@ -62,8 +62,8 @@ static bool access_allowed(const struct walk *w, enum mmu_access access) {
     return access == MMU_READ ? w->read : access == MMU_WRITE ? w->write : w->exec;
 }
 
-/* SCTLR_EL1.M = 0: flat. Data accesses are Device-nGnRnE; what that means for them is the alignment check, which the mode key
- * asks of every access while the MMU is off, so RAM needs no slow path on top of it. */
+/* SCTLR_EL1.M = 0: flat. Data accesses are Device-nGnRnE; what that means for them is the alignment check, which the
+ * mode key asks of every access while the MMU is off, so RAM needs no slow path on top of it. */
 static void walk_off(struct cpu *cpu, uint64_t va, enum mmu_access access, struct walk *w, struct a64_attrs *attrs) {
     const struct a64_cpu *c = a64(cpu);
     uint64_t pa = a64_branch_addr(c, va); /* without the tag */
@@ -99,8 +99,8 @@ static void leaf_permissions(const struct a64_cpu *c, uint64_t desc, uint64_t ta
     w->exec = !(desc & DESC_PXN) && !(table & DESC_PXN_TABLE) && !(el0 && writable) && !(wxn && writable);
 }
 
-static void walk_leaf(const struct a64_cpu *c, uint64_t va, enum mmu_access access, unsigned regime, uint64_t desc, uint64_t tables,
-                      unsigned level, struct walk *w, struct a64_attrs *attrs) {
+static void walk_leaf(const struct a64_cpu *c, uint64_t va, enum mmu_access access, unsigned regime, uint64_t desc,
+                      uint64_t tables, unsigned level, struct walk *w, struct a64_attrs *attrs) {
     unsigned shift = 12 + 9 * (3 - level);
     uint64_t base = desc & DESC_ADDR & ~MASK(shift);
     if (base >> output_bits(c)) {
@@ -121,7 +121,8 @@ static void walk_leaf(const struct a64_cpu *c, uint64_t va, enum mmu_access acce
         walk_fault(w, FSC_PERMISSION, level);
 }
 
-void a64_walk_attrs(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w, struct a64_attrs *attrs) {
+void a64_walk_attrs(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w,
+                    struct a64_attrs *attrs) {
     const struct a64_cpu *c = a64(cpu);
     *w = (struct walk){0};
     *attrs = (struct a64_attrs){0};
@@ -182,8 +183,8 @@ void a64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned reg
 
 /* --- the identity of an address space -------------------------------------------------------------------- */
 
-/* Mixes what a translation depends on, beside TTBR and ASID, into the bits of space.root that no table address uses. Two sets
- * of controls that a guest uses for one table meet in these 27 bits with a chance of 2^-27. */
+/* Mixes what a translation depends on, beside TTBR and ASID, into the bits of space.root that no table address uses.
+ * Two sets of controls that a guest uses for one table meet in these 27 bits with a chance of 2^-27. */
 #define ROOT_FREE (~DESC_ADDR)
 #define ROOT_MMU_OFF UINT64_C(0x7ff) /* root while the MMU is off: no table, no other control matters */
 
@@ -194,8 +195,8 @@ static uint64_t mix(uint64_t h, uint64_t v) {
 
 static uint64_t space_controls(const struct a64_cpu *c, bool hi) {
     uint64_t tcr = c->sys.tcr_el1;
-    uint64_t h = mix(1, (uint64_t)TCR_TSZ(tcr, hi) | TCR_EPD(tcr, hi) << 8 | TCR_TBI(tcr, hi) << 9 | (uint64_t)TCR_IPS(tcr) << 10 |
-                            TCR_E0PD(tcr, hi) << 13 | (c->sys.sctlr_el1 & SCTLR_WXN));
+    uint64_t h = mix(1, (uint64_t)TCR_TSZ(tcr, hi) | TCR_EPD(tcr, hi) << 8 | TCR_TBI(tcr, hi) << 9 |
+                            (uint64_t)TCR_IPS(tcr) << 10 | TCR_E0PD(tcr, hi) << 13 | (c->sys.sctlr_el1 & SCTLR_WXN));
     h = mix(h, c->sys.mair_el1);
     return (h & ROOT_FREE) | BIT(11); /* bit 11: never equal to the MMU-off constant */
 }

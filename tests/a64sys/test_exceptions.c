@@ -87,7 +87,8 @@ static void test_return(void) {
 
 #define KEY(op0, op1, crn, crm, op2) A64_SYSREG(op0, op1, crn, crm, op2)
 static uint32_t mrs_insn(uint32_t key, unsigned rt) {
-    return 0xd5300000u | (key >> 14 & 1) << 19 | (key >> 11 & 7) << 16 | (key >> 7 & 15) << 12 | (key >> 3 & 15) << 8 | (key & 7) << 5 | rt;
+    return 0xd5300000u | (key >> 14 & 1) << 19 | (key >> 11 & 7) << 16 | (key >> 7 & 15) << 12 | (key >> 3 & 15) << 8 |
+           (key & 7) << 5 | rt;
 }
 
 /* EC of what an MRS at EL0 raises, ~0 if nothing. */
@@ -118,7 +119,8 @@ static void test_access(void) {
     CHECK_EQ(el0_mrs(KEY(3, 3, 13, 0, 7), SCTLR_TSCXT, 0) >> 26, 0x18); /* SCXTNUM_EL0 */
     CHECK_EQ(el0_mrs(KEY(3, 3, 9, 13, 0), 0, 0), 0x02000000); /* PMCCNTR_EL0: no PMU */
     at_el0();
-    CHECK(RAISES(a64_helper_sys(world_cpu(0), KEY(1, 3, 7, 11, 1), WORLD_RAM, mrs_insn(KEY(3, 3, 7, 11, 1), 2) & ~(1u << 21))));
+    CHECK(RAISES(
+        a64_helper_sys(world_cpu(0), KEY(1, 3, 7, 11, 1), WORLD_RAM, mrs_insn(KEY(3, 3, 7, 11, 1), 2) & ~(1u << 21))));
     CHECK_EQ(SYS(0).esr_el1 >> 26, 0x18);
     at_el0();
     SYS(0).sctlr_el1 &= ~SCTLR_NTWI;
@@ -188,10 +190,19 @@ static void test_psci(void) {
     world_start(2, 3, ABI_CPU_MAX);
     struct a64_cpu *c = world.cpu[0], *o = world.cpu[1];
     const uint64_t calls[][5] = {
-        {0x84000000, 0, 0, 0, 0x10001}, {0x8400000a, 0xc4000003, 0, 0, 0}, {0x8400000a, 0x84000005, 0, 0, ~0ull},
-        {0xc4000004, 1, 0, 0, 1}, {0xc4000003, 9, 0x40000000, 0, -2ull}, {0xc4000003, 0, 0x40000000, 0, -4ull},
-        {0xc4000003, 1, 0x40200000, 42, 0}, {0xc4000003, 1, 0x40200000, 42, -5ull}, {0xc4000004, 1, 0, 0, 2},
-        {0x84000006, 0, 0, 0, 2}, {0x80000000, 0, 0, 0, 0x10001}, {0x80000001, 0x80008000, 0, 0, ~0ull}, {0x86000000, 0, 0, 0, ~0ull},
+        {0x84000000, 0, 0, 0, 0x10001},
+        {0x8400000a, 0xc4000003, 0, 0, 0},
+        {0x8400000a, 0x84000005, 0, 0, ~0ull},
+        {0xc4000004, 1, 0, 0, 1},
+        {0xc4000003, 9, 0x40000000, 0, -2ull},
+        {0xc4000003, 0, 0x40000000, 0, -4ull},
+        {0xc4000003, 1, 0x40200000, 42, 0},
+        {0xc4000003, 1, 0x40200000, 42, -5ull},
+        {0xc4000004, 1, 0, 0, 2},
+        {0x84000006, 0, 0, 0, 2},
+        {0x80000000, 0, 0, 0, 0x10001},
+        {0x80000001, 0x80008000, 0, 0, ~0ull},
+        {0x86000000, 0, 0, 0, ~0ull},
     };
     for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
         for (unsigned k = 0; k < 4; k++)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* test_gic.c: scenarios on both versions: level and edge, priorities and preemption, SGIs, targets, end of interrupt modes. */
+/* test_gic.c: scenarios on both versions: level and edge, priorities and preemption, SGIs, targets, end of interrupt
+ * modes. */
 #include "world.h"
 
 #define DIST UINT64_C(0x08000000)

@@ -21,9 +21,15 @@ void world_start(unsigned cpus, unsigned gic_version, unsigned model) {
     world.failures = failures;
     world.ram = aligned_alloc(4096, WORLD_RAM_BYTES);
     memset(world.ram, 0, WORLD_RAM_BYTES);
-    world.boot = (struct abi_boot){.vcpu_count = cpus, .gic_version = gic_version, .cpu_model = model, .ram_gpa = WORLD_RAM,
-                                   .ram_size = WORLD_RAM_BYTES, .entry_pc = WORLD_RAM + 0x80000, .tsc_hz = 2500000000u,
-                                   .tsc_base = rt_ticks(), .entry_args = {1, 2, 3, 4}};
+    world.boot = (struct abi_boot){.vcpu_count = cpus,
+                                   .gic_version = gic_version,
+                                   .cpu_model = model,
+                                   .ram_gpa = WORLD_RAM,
+                                   .ram_size = WORLD_RAM_BYTES,
+                                   .entry_pc = WORLD_RAM + 0x80000,
+                                   .tsc_hz = 2500000000u,
+                                   .tsc_base = rt_ticks(),
+                                   .entry_args = {1, 2, 3, 4}};
     for (unsigned i = 0; i < cpus; i++) {
         world.cpu[i] = aligned_alloc(4096, ALIGN_UP(sizeof(struct a64_cpu), 4096));
         memset(world.cpu[i], 0, sizeof(struct a64_cpu));
@@ -57,8 +63,8 @@ uint64_t world_io_read(unsigned i, uint64_t pa, unsigned size) {
 /* --- what the engine would be ------------------------------------------------------------------------------------ */
 
 const struct guest_pin a64_gpr_pins[A64_GPR_PINS], a64_vec_pins[A64_VEC_PINS];
-void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count, unsigned max_insns) {
-}
+void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count,
+                   unsigned max_insns) {}
 
 void engine_unwind(struct cpu *cpu) {
     world.unwinds++;
@@ -86,7 +92,9 @@ void engine_broadcast(struct cpu *cpu, const struct engine_request *req) {
     world.broadcast = req->inval;
 }
 void engine_broadcast_wait(struct cpu *cpu) {}
-struct cpu *engine_cpu(struct cpu *cpu, unsigned index) { return index < world.boot.vcpu_count ? world_cpu(index) : NULL; }
+struct cpu *engine_cpu(struct cpu *cpu, unsigned index) {
+    return index < world.boot.vcpu_count ? world_cpu(index) : NULL;
+}
 void engine_kick(struct cpu *from, struct cpu *to, uint32_t pending) {
     world.kicked |= 1u << to->index;
     to->abi.pending |= pending;
