@@ -45,7 +45,7 @@ unsigned gic_best(struct gic *g, struct a64_cpuif *pe, unsigned *priority, unsig
     return best;
 }
 
-/* Which bits of a priority decide about preemption: BPR n keeps bits 7 .. n+1; group 1 has its own BPR, counted one up. */
+/* The bits of a priority that decide about preemption: BPR n keeps bits 7 .. n+1; group 1 has its own BPR, one up. */
 static unsigned group_mask(const struct a64_cpuif *pe, unsigned group) {
     if (group == 0 || pe->common_bpr)
         return ~0u << (pe->bpr[0] + 1) & 0xff;

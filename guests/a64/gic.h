@@ -84,7 +84,7 @@ unsigned gic_best(struct gic *g, struct a64_cpuif *pe, unsigned *priority, unsig
 unsigned gic_signalled(struct gic *g, struct a64_cpuif *pe, unsigned *group);
 void gic_activate(struct gic *g, struct a64_cpuif *pe, unsigned id);
 void gic_deactivate(struct gic *g, struct a64_cpuif *pe, unsigned id);
-/* gic_drop_priority(): ends the running priority. The group it belonged to is gic_running_group(), 2 if none is active. */
+/* gic_drop_priority(): ends the running priority. The group it belonged to is gic_running_group(), 2 if none is. */
 void gic_drop_priority(struct a64_cpuif *pe, unsigned group);
 unsigned gic_running_group(const struct a64_cpuif *pe);
 unsigned gic_running_priority(const struct gic *g, const struct a64_cpuif *pe);

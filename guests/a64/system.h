@@ -78,7 +78,7 @@ void a64_reset(struct cpu *cpu); /* PE reset: at start and at CPU_ON */
 static inline bool a64_interrupt_due(const struct a64_cpu *c) {
     return (c->irq && !(c->daif & DAIF_I)) || (c->fiq && !(c->daif & DAIF_F));
 }
-/* a64_check_interrupts(): the mask or a line changed outside of service(): makes translated code leave if one is due. */
+/* a64_check_interrupts(): the mask or a line changed outside of service(): translated code leaves if one is due. */
 static inline void a64_check_interrupts(struct a64_cpu *c) {
     if (UNLIKELY(a64_interrupt_due(c)))
         __atomic_fetch_or((uint32_t *)&c->c.abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
