@@ -6,7 +6,9 @@
 usage: test_cli.py GRAFT [TEST]...
 """
 
+import gzip
 import json
+import lzma
 import os
 import pty
 import select
@@ -54,6 +56,10 @@ def elf(code, paddr=0x40200000, machine=183, filesz=None):
 def image(code, flags=0xa, text_offset=0, magic=b'ARM\x64'):
     header = words(0x14000010, 0) + struct.pack('<QQQ', text_offset, 64 + len(code), flags) + bytes(24) + magic + bytes(4)
     return header + code
+
+
+def zboot(compression, payload):
+    return b'MZ\0\0zimg' + struct.pack('<IIII', 64, len(payload), 0, 0) + compression.ljust(40, b'\0') + payload
 
 
 class Cli(unittest.TestCase):
@@ -158,12 +164,12 @@ class Cli(unittest.TestCase):
 
     # --- guests ---
     def test_formats(self):
-        import gzip
         im = image(say('k') + POWEROFF)
-        zboot = b'MZ\0\0zimg' + struct.pack('<IIII', 64, 0, 0, 0) + b'gzip' + bytes(36)
         packed = gzip.compress(im)
-        zboot = zboot[:12] + struct.pack('<I', len(packed)) + zboot[16:] + packed
-        for data in (say('k') + POWEROFF, im, elf(say('k') + POWEROFF), packed, zboot):
+        zboots = [zboot(b'gzip', packed), zboot(b'xzkern', lzma.compress(im, check=lzma.CHECK_CRC32))]
+        if shutil.which('zstd'):
+            zboots.append(zboot(b'zstd', subprocess.run(['zstd', '-c'], input=im, capture_output=True, check=True).stdout))
+        for data in (say('k') + POWEROFF, im, elf(say('k') + POWEROFF), packed, *zboots):
             r = self.run_guest(data)
             self.assertEqual((r.returncode, r.stdout, r.stderr), (0, b'k', b''), data[:16])
 
