@@ -29,9 +29,16 @@ static void count_uses(struct codegen *cg) {
         cg->v[i] = (struct value){.reg = NO_REG, .target = NO_REG, .slot = -1, .home = -1};
     }
     for (unsigned i = 1; i < b->count; i++) {
-        cg->v[b->inst[i].a].uses++;
-        cg->v[b->inst[i].b].uses++;
-        cg->v[b->inst[i].c].uses++;
+        const struct ir_inst *in = &b->inst[i];
+        if (in->a) {
+            cg->v[in->a].uses++;
+        }
+        if (in->b) {
+            cg->v[in->b].uses++;
+        }
+        if (in->c) {
+            cg->v[in->c].uses++;
+        }
     }
 }
 

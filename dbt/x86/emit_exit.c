@@ -69,10 +69,10 @@ void emit_GOTO_REG(struct codegen *cg, const struct ir_inst *in) {
     use_as(cg, in->a, ASM_RAX);
     done(cg);
     if (in->cc == IR_JUMP_RET) { /* the newest entry is popped, right or wrong, so that the ring finds its way back */
-        asm_mov_rm(a, false, ASM_RCX, CPU_FIELD(ras_top));
-        asm_lea(a, false, ASM_RDX, asm_mem(ASM_RCX, -(int32_t)sizeof(struct ras_entry)));
-        asm_alu_ri(a, ASM_AND, false, ASM_RDX, (RAS_ENTRIES - 1) * sizeof(struct ras_entry));
-        asm_mov_mr(a, false, CPU_FIELD(ras_top), ASM_RDX);
+        asm_load(a, 0, false, false, ASM_RCX, CPU_FIELD(ras_top));
+        asm_op_rr8(a, ASM_OP(0, 0, 0x80), ASM_SUB, ASM_RCX); /* the ring is as large as a byte counts */
+        asm_byte(a, sizeof(struct ras_entry));
+        asm_store(a, 0, CPU_FIELD(ras_top), ASM_RCX);
         asm_alu_rm(a, ASM_CMP, true, ASM_RAX, asm_mem_index(ASM_RBP, ASM_RCX, 0, ras));
         uint32_t wrong = asm_jcc_short(a, ASM_NE);
         asm_jmp_m(a, asm_mem_index(ASM_RBP, ASM_RCX, 0, ras + (int32_t)offsetof(struct ras_entry, host)));
@@ -87,25 +87,28 @@ void emit_GOTO_REG(struct codegen *cg, const struct ir_inst *in) {
     asm_jmp_m(a, asm_mem_gs_index(ASM_RCX, 2, cache + (int32_t)offsetof(struct jump_cache_entry, host)));
 }
 _Static_assert(sizeof(struct jump_cache_entry) == 16 && offsetof(struct jump_cache_entry, pc) == 0, "index << 2 is pc bits << 4");
-_Static_assert(sizeof(struct ras_entry) == 16 && offsetof(struct ras_entry, pc) == 0 && (RAS_ENTRIES & (RAS_ENTRIES - 1)) == 0,
-               "ras_top is a byte offset in a power of two");
+_Static_assert(sizeof(struct ras_entry) * RAS_ENTRIES == 256 && offsetof(struct ras_entry, pc) == 0, "ras_top counts in a byte");
 
 void emit_RAS_PUSH(struct codegen *cg, const struct ir_inst *in) {
     struct asm_buf *a = &cg->a;
     const int32_t ras = (int32_t)offsetof(struct cpu, ras) - CODEGEN_BIAS;
-    flags_clobber(cg);
     unsigned top = scratch(cg, GPR_CLASS), t = scratch(cg, GPR_CLASS);
     struct stub *s = stub_new(cg, STUB_RETURN);
+    struct asm_mem pc = asm_mem_index(ASM_RBP, top, 0, ras), host = pc;
+    host.disp += (int32_t)offsetof(struct ras_entry, host);
     s->rec.pc = in->imm;
-    asm_mov_rm(a, false, top, CPU_FIELD(ras_top));
-    asm_alu_ri(a, ASM_ADD, false, top, sizeof(struct ras_entry));
-    asm_alu_ri(a, ASM_AND, false, top, (RAS_ENTRIES - 1) * sizeof(struct ras_entry));
-    asm_mov_mr(a, false, CPU_FIELD(ras_top), top);
-    asm_mov_ri(a, t, in->imm);
-    asm_mov_mr(a, true, asm_mem_index(ASM_RBP, top, 0, ras), t);
+    asm_load(a, 0, false, false, top, CPU_FIELD(ras_top));
     asm_lea(a, true, t, asm_mem_rip(a->p));
     asm_rip_label(a, &s->slow);
-    asm_mov_mr(a, true, asm_mem_index(ASM_RBP, top, 0, ras + (int32_t)offsetof(struct ras_entry, host)), t);
+    asm_mov_mr(a, true, host, t);
+    if ((int64_t)in->imm == (int32_t)in->imm) {
+        asm_mov_mi(a, true, pc, (int32_t)in->imm);
+    } else {
+        asm_mov_ri(a, t, in->imm);
+        asm_mov_mr(a, true, pc, t);
+    }
+    asm_lea(a, false, t, asm_mem(top, sizeof(struct ras_entry)));
+    asm_store(a, 0, CPU_FIELD(ras_top), t);
 }
 void emit_EXIT(struct codegen *cg, const struct ir_inst *in) { asm_jmp_to(&cg->a, cg->exit); }
 
