@@ -356,6 +356,20 @@ START_TEST(small_rooms) {
 }
 END_TEST
 
+/* Blocks as long as there can be: refused if they have too many accesses or exits, else right. */
+START_TEST(long_blocks) {
+    native_setup(NATIVE_PINS_ALL, NATIVE_HOIST, true);
+    for (unsigned k = 1; k <= rounds(20); k++) {
+        uint64_t seed = k * UINT64_C(0x9e3779b97f4a7c15), s = seed;
+        ir_random_block(&block, &s, 3800, k & 1 ? IR_RANDOM_ALL & ~(unsigned)IR_RANDOM_EXITS : IR_RANDOM_VECTOR);
+        if (native_compile(&block, 0) == 0) {
+            random_start(&s);
+            check_block("long block", seed, NATIVE_RW);
+        }
+    }
+}
+END_TEST
+
 int main(int argc, char **argv) {
     native_init();
     Suite *s = suite_create("codegen");
@@ -379,6 +393,7 @@ int main(int argc, char **argv) {
     CASE(float_operations_avx2)
     CASE(random_blocks)
     CASE(random_optimised_blocks)
+    CASE(long_blocks)
     SRunner *r = srunner_create(s);
     if (argc > 1) {
         srunner_set_fork_status(r, CK_NOFORK);
