@@ -20,7 +20,8 @@ __attribute__((noinline)) static void blur(uint8_t (*restrict to)[WIDTH], uint8_
 {
     for (int y = 1; y < HEIGHT - 1; y++)
         for (int x = 1; x < WIDTH - 1; x++)
-            to[y][x] = (uint8_t)((from[y - 1][x] + from[y + 1][x] + from[y][x - 1] + from[y][x + 1] + 4 * from[y][x]) / 8);
+            to[y][x] = (uint8_t)((from[y - 1][x] + from[y + 1][x] + from[y][x - 1] + from[y][x + 1] +
+                                  4 * from[y][x]) / 8);
 }
 
 __attribute__((noinline)) static unsigned differences(void)

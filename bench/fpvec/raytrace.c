@@ -74,7 +74,8 @@ int main(void)
     uint64_t seed = 19, sum = 0;
     for (int i = 0; i < SPHERES; i++) {
         float r = 0.3f + (float)(bench_random(&seed) % 100) / 100;
-        spheres[i].centre = (vec){(float)(bench_random(&seed) % 600) / 100 - 3, r - 1, 3 + (float)(bench_random(&seed) % 500) / 100};
+        float x = (float)(bench_random(&seed) % 600) / 100 - 3, z = 3 + (float)(bench_random(&seed) % 500) / 100;
+        spheres[i].centre = (vec){x, r - 1, z};
         spheres[i].square = r * r;
         spheres[i].reflect = (float)(bench_random(&seed) % 80) / 100;
         spheres[i].colour = 0.3f + (float)(bench_random(&seed) % 70) / 100;

@@ -65,7 +65,9 @@ class Report:
         return geometric_mean([median(r.ratios(r.better(self.qemus), graft)) for r in self.in_group(group)])
 
     def mean_against_native(self, group, name):
-        return geometric_mean([median(r.ratios(name, self.native)) for r in self.in_group(group)]) if self.native else None
+        if not self.native:
+            return None
+        return geometric_mean([median(r.ratios(name, self.native)) for r in self.in_group(group)])
 
     def against_native(self):
         return self.qemus + self.grafts if self.native else []
@@ -159,7 +161,7 @@ class Report:
     # --- charts -------------------------------------------------------------
 
     def bars(self, group):
-        """(name, [value of each series]) for the chart of a group: speed-ups, or slow-downs of QEMU where it ran alone."""
+        """(name, [value of each series]) for a group's chart: speed-ups, or QEMU's slow-downs where it ran alone."""
         series = self.series()
         if group == "means":
             bars = [(g, [value(self, g) for _, _, value in series]) for g in self.groups]

@@ -9,8 +9,8 @@
 #include "bench.h"
 
 /* Instructions are three bytes and a 16-bit immediate: op, destination, source. */
-enum op { OP_HALT, OP_LOADI, OP_MOV, OP_ADD, OP_ADDI, OP_SUB, OP_MUL, OP_SHR, OP_ANDI, OP_XOR, OP_LOAD, OP_STORE, OP_JMP,
-          OP_JNZ, OP_JZ, OP_JLT };
+enum op { OP_HALT, OP_LOADI, OP_MOV, OP_ADD, OP_ADDI, OP_SUB, OP_MUL, OP_SHR, OP_ANDI, OP_XOR, OP_LOAD, OP_STORE,
+          OP_JMP, OP_JNZ, OP_JZ, OP_JLT };
 
 struct insn {
     uint8_t op, d, s, unused;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copyright The Graft Authors */
 
-/* quicksort - quicksort of our own with insertion sort for small parts, and the C library's with a comparison function. */
+/* quicksort - quicksort of our own with insertion sort for small parts, and the C library's qsort(). */
 
 #include "bench.h"
 

@@ -53,7 +53,8 @@ static void block(uint32_t state[8], const uint8_t *in)
 
 int main(void)
 {
-    uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     uint8_t *data = bench_alloc(SIZE);
     uint64_t sum = 0;
     bench_text(data, SIZE, 2);

@@ -37,7 +37,8 @@ static void on_interrupt(struct frame *f, unsigned vector) {
 MEASURE(svc, "trap-svc", catch_and_skip, __asm__ volatile("svc #0" : : : "memory"))
 MEASURE(undefined, "trap-undefined", catch_and_skip, __asm__ volatile(".word 0" : : : "memory"))
 MEASURE(data_abort, "trap-data-abort", on_abort, __asm__ volatile("ldr x9, [%0]" : : "r"(MICRO_VA) : "x9", "memory"))
-MEASURE(instruction_abort, "trap-instruction-abort", on_abort, __asm__ volatile("blr %0" : : "r"(MICRO_VA) : "x30", "memory"))
+MEASURE(instruction_abort, "trap-instruction-abort", on_abort,
+        __asm__ volatile("blr %0" : : "r"(MICRO_VA) : "x30", "memory"))
 MEASURE(sgi, "interrupt-sgi", on_interrupt, {
     uint64_t before = seen;
     gic_send_sgi(1, 0);
