@@ -82,7 +82,8 @@ static irv fusible(const struct codegen *cg, const struct ir_inst *in) {
         }
         break;
     case IR_ADD:
-        if (single(cg, in->b, IR_SHL) && is_const(cg, inst[in->b].b) && inst[inst[in->b].b].imm - 1 < 3 && in->a != in->b) {
+        if (single(cg, in->b, IR_SHL) && is_const(cg, inst[in->b].b) && inst[inst[in->b].b].imm - 1 < 3 &&
+            in->a != in->b) {
             return in->b;
         }
         break;

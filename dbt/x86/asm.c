@@ -224,7 +224,9 @@ void asm_lock(struct asm_buf *a) {
 }
 
 /* --- moves --------------------------------------------------------------------------------------------- */
-void asm_mov_rr(struct asm_buf *a, bool w, unsigned dst, unsigned src) { asm_op_rr(a, ASM_OP(0, 0, 0x8b), w, dst, src); }
+void asm_mov_rr(struct asm_buf *a, bool w, unsigned dst, unsigned src) {
+    asm_op_rr(a, ASM_OP(0, 0, 0x8b), w, dst, src);
+}
 uint32_t asm_mov_ri32(struct asm_buf *a, unsigned dst, uint32_t imm) {
     room(a);
     if (dst & 8) {
@@ -247,8 +249,12 @@ void asm_mov_ri(struct asm_buf *a, unsigned dst, uint64_t imm) {
         put64(a, imm);
     }
 }
-void asm_mov_rm(struct asm_buf *a, bool w, unsigned dst, struct asm_mem m) { asm_op_rm(a, ASM_OP(0, 0, 0x8b), w, dst, m, 0); }
-void asm_mov_mr(struct asm_buf *a, bool w, struct asm_mem m, unsigned src) { asm_op_rm(a, ASM_OP(0, 0, 0x89), w, src, m, 0); }
+void asm_mov_rm(struct asm_buf *a, bool w, unsigned dst, struct asm_mem m) {
+    asm_op_rm(a, ASM_OP(0, 0, 0x8b), w, dst, m, 0);
+}
+void asm_mov_mr(struct asm_buf *a, bool w, struct asm_mem m, unsigned src) {
+    asm_op_rm(a, ASM_OP(0, 0, 0x89), w, src, m, 0);
+}
 void asm_mov_mi(struct asm_buf *a, bool w, struct asm_mem m, int32_t imm) {
     asm_op_rm(a, ASM_OP(0, 0, 0xc7), w, 0, m, 4);
     put32(a, (uint32_t)imm);
@@ -280,7 +286,9 @@ void asm_ext_rr(struct asm_buf *a, unsigned size, bool sext, bool w, unsigned ds
     default: asm_op_rr(a, ASM_OP(0, 0, sext && w ? 0x63 : 0x8b), sext && w, dst, src); break;
     }
 }
-void asm_lea(struct asm_buf *a, bool w, unsigned dst, struct asm_mem m) { asm_op_rm(a, ASM_OP(0, 0, 0x8d), w, dst, m, 0); }
+void asm_lea(struct asm_buf *a, bool w, unsigned dst, struct asm_mem m) {
+    asm_op_rm(a, ASM_OP(0, 0, 0x8d), w, dst, m, 0);
+}
 void asm_cmov(struct asm_buf *a, enum asm_cc cc, bool w, unsigned dst, unsigned src) {
     asm_op_rr(a, ASM_OP(0, 1, 0x40u | cc), w, dst, src);
 }
@@ -362,7 +370,9 @@ void asm_shift_ri(struct asm_buf *a, enum asm_shift op, bool w, unsigned reg, un
         put8(a, n);
     }
 }
-void asm_shift_cl(struct asm_buf *a, enum asm_shift op, bool w, unsigned reg) { asm_op_rr(a, ASM_OP(0, 0, 0xd3), w, op, reg); }
+void asm_shift_cl(struct asm_buf *a, enum asm_shift op, bool w, unsigned reg) {
+    asm_op_rr(a, ASM_OP(0, 0, 0xd3), w, op, reg);
+}
 void asm_neg(struct asm_buf *a, bool w, unsigned reg) { asm_op_rr(a, ASM_OP(0, 0, 0xf7), w, 3, reg); }
 void asm_not(struct asm_buf *a, bool w, unsigned reg) { asm_op_rr(a, ASM_OP(0, 0, 0xf7), w, 2, reg); }
 void asm_bswap(struct asm_buf *a, bool w, unsigned reg) {
@@ -417,7 +427,9 @@ static void vex_mem(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, st
     put_vex(a, op, v, (reg & 8) >> 1 | mem_rex(m));
     put_mem(a, reg, m, imm_bytes);
 }
-void asm_vex_rm(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m) { vex_mem(a, op, reg, v, m, 0); }
+void asm_vex_rm(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m) {
+    vex_mem(a, op, reg, v, m, 0);
+}
 void asm_vex_rri(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm, unsigned imm) {
     asm_vex_rr(a, op, reg, v, rm);
     put8(a, imm);

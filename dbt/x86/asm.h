@@ -22,7 +22,24 @@ enum asm_reg {
 };
 
 /* Condition codes as x86 encodes them. */
-enum asm_cc { ASM_O, ASM_NO, ASM_B, ASM_AE, ASM_E, ASM_NE, ASM_BE, ASM_A, ASM_S, ASM_NS, ASM_P, ASM_NP, ASM_L, ASM_GE, ASM_LE, ASM_G };
+enum asm_cc {
+    ASM_O,
+    ASM_NO,
+    ASM_B,
+    ASM_AE,
+    ASM_E,
+    ASM_NE,
+    ASM_BE,
+    ASM_A,
+    ASM_S,
+    ASM_NS,
+    ASM_P,
+    ASM_NP,
+    ASM_L,
+    ASM_GE,
+    ASM_LE,
+    ASM_G
+};
 
 /* Two-operand arithmetic and shifts: the number is x86's /digit. */
 enum asm_alu { ASM_ADD, ASM_OR, ASM_ADC, ASM_SBB, ASM_AND, ASM_SUB, ASM_XOR, ASM_CMP };
@@ -57,7 +74,8 @@ static inline struct asm_mem asm_mem_index(unsigned base, unsigned index, unsign
 static inline struct asm_mem asm_mem_gs(int32_t disp) { /* gs:[disp] */
     return (struct asm_mem){ASM_NOREG, ASM_NOREG, 0, true, disp, NULL};
 }
-static inline struct asm_mem asm_mem_gs_index(unsigned index, unsigned scale, int32_t disp) { /* gs:[(index << scale) + disp] */
+static inline struct asm_mem asm_mem_gs_index(unsigned index, unsigned scale,
+                                              int32_t disp) { /* gs:[(index << scale) + disp] */
     return (struct asm_mem){ASM_NOREG, (uint8_t)index, (uint8_t)scale, true, disp, NULL};
 }
 static inline struct asm_mem asm_mem_rip(const void *target) { /* [rip + ...]: a constant near the code */

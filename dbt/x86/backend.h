@@ -81,7 +81,7 @@ struct value {
     uint8_t reg;       /* register number or NO_REG */
     uint8_t flags;     /* enum value_flag */
     uint8_t target;    /* the pin that the result is put to, if it may be computed in place; else NO_REG */
-    uint8_t dirty;     /* V128: only that many low bytes of the register are right, the rest is to be zero; 0 = all right */
+    uint8_t dirty;     /* V128: only so many low bytes of the register are right, the rest is to be zero; 0 = all */
     int16_t slot;      /* spill slot, -1 if none */
     uint16_t next_use; /* instruction that uses it next, 0 if none */
     uint16_t uses;     /* uses in all */
@@ -90,7 +90,13 @@ struct value {
 };
 
 /* EFLAGS: what they mean now. */
-enum flags_kind { FLAGS_NONE, FLAGS_INVERTED /* CF = borrow */, FLAGS_DIRECT /* CF = Arm's C */, FLAGS_FCMP, FLAGS_FCMP_SWAPPED /* of UCOMIS a, b; b, a */ };
+enum flags_kind {
+    FLAGS_NONE,
+    FLAGS_INVERTED /* CF = borrow */,
+    FLAGS_DIRECT /* CF = Arm's C */,
+    FLAGS_FCMP,
+    FLAGS_FCMP_SWAPPED /* of UCOMIS a, b; b, a */
+};
 #define CC_EQ_ORDERED 16  /* pseudo conditions after UCOMIS: E and NP */
 #define CC_NE_UNORDERED 17 /* NE or P */
 #define MAX_BOOLS 4
@@ -102,12 +108,24 @@ struct eflags {
         irv v;
         uint8_t cc; /* x86 condition, or CC_* */
     } boolean[MAX_BOOLS];
-    uint8_t memo_op; /* the operation and operands that EFLAGS are of: IR_ADD SUB ADC SBC, or IR_AND: logic flags of memo[0] */
+    uint8_t memo_op; /* the operation and operands that EFLAGS are of: IR_ADD SUB ADC SBC, or IR_AND: logic flags of
+                        memo[0] */
     irv memo[3];
 };
 
 /* Out-of-line code, emitted after the block's last instruction. */
-enum stub_kind { STUB_LD, STUB_ST, STUB_ATOMIC, STUB_CAS, STUB_STX, STUB_FP, STUB_LINK, STUB_FAR, STUB_RETURN, STUB_PENDING };
+enum stub_kind {
+    STUB_LD,
+    STUB_ST,
+    STUB_ATOMIC,
+    STUB_CAS,
+    STUB_STX,
+    STUB_FP,
+    STUB_LINK,
+    STUB_FAR,
+    STUB_RETURN,
+    STUB_PENDING
+};
 #define MAX_HOISTS 2
 #define SLOW_SEXT 1 /* the loaded value is sign-extended */
 #define SLOW_32 2   /* ... to 32 bits; a result of 32 bits */
@@ -168,7 +186,7 @@ struct codegen {
     const uint8_t *call_state; /* thunk: RAX = fn, RDI = pc, RSI RDX RCX arguments */
     const uint8_t *call_pure;  /* thunk: RAX = fn, RSI RDX RCX arguments */
     const uint8_t *callv;      /* thunk: RAX = fn, ESI = aux; operands in vscratch[1..3], result in vscratch[0] */
-    const uint8_t *slow[2];    /* thunks, called by stubs: a struct slow_record follows; [1]: XMM temporaries matter, too */
+    const uint8_t *slow[2];    /* thunks, called by stubs: a struct slow_record follows; [1]: with XMM temporaries */
 
     /* The block being compiled. */
     struct asm_buf a;
@@ -205,7 +223,8 @@ bool const_imm32(const struct codegen *cg, irv v, bool w, int32_t *imm); /* is i
 static inline uint32_t class_of_type(unsigned type) { return type == IR_V128 ? XMM_CLASS : GPR_CLASS; }
 static inline unsigned xmm(unsigned reg) { return reg - 16; }
 
-/* use(): the register that holds v, locked for this instruction. V128: all of it exact; use_low(): the low bytes exact. */
+/* use(): the register that holds v, locked for this instruction. V128: all of it exact; use_low(): the low bytes exact.
+ */
 unsigned use(struct codegen *cg, irv v);
 unsigned use_low(struct codegen *cg, irv v, unsigned bytes);
 unsigned use_x(struct codegen *cg, irv v); /* a V128, as an XMM number */
@@ -222,8 +241,8 @@ bool dies_here(const struct codegen *cg, irv v);
 /* done(): this instruction's operands are read; those not used later are dropped. done_inst() for a fused one. */
 void done_inst(struct codegen *cg, irv inst);
 void done(struct codegen *cg);
-/* def(): the register for this instruction's result, preferably hint if that is free. It may be a register of an operand
- * only if the operand's value is dead (a pin as target, or hint). def_fresh(): never a locked register. */
+/* def(): the register for this instruction's result, preferably hint if that is free. It may be a register of an
+ * operand only if the operand's value is dead (a pin as target, or hint). def_fresh(): never a locked register. */
 unsigned def(struct codegen *cg, unsigned hint);
 unsigned def_value(struct codegen *cg, irv v, unsigned hint);
 unsigned def_fresh(struct codegen *cg);

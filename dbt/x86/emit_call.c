@@ -54,7 +54,8 @@ static void load_args(struct codegen *cg, const struct ir_inst *in) {
     struct asm_mem m[3];
     bool from_mem[3] = {false, false, false};
     for (unsigned k = 0; k < 3; k++) { /* comparison results and flags become registers */
-        if (arg[k] && cg->v[arg[k]].reg == NO_REG && cg->v[arg[k]].slot < 0 && cg->v[arg[k]].home < 0 && !is_const(cg, arg[k])) {
+        if (arg[k] && cg->v[arg[k]].reg == NO_REG && cg->v[arg[k]].slot < 0 && cg->v[arg[k]].home < 0 &&
+            !is_const(cg, arg[k])) {
             use(cg, arg[k]);
         }
     }
@@ -100,8 +101,8 @@ void emit_CALL(struct codegen *cg, const struct ir_inst *in) {
     for (uint32_t m = live_temps(cg); m; m &= m - 1) {
         unsigned r = (unsigned)__builtin_ctz(m);
         for (irv v = cg->reg_head[r]; v; v = cg->v[v].reg_next) {
-            if (cg->v[v].slot < 0 && cg->v[v].home < 0 && inst_of(cg, v)->op != IR_CONST && inst_of(cg, v)->op != IR_VCONST &&
-                !dies_here(cg, v)) {
+            if (cg->v[v].slot < 0 && cg->v[v].home < 0 && inst_of(cg, v)->op != IR_CONST &&
+                inst_of(cg, v)->op != IR_VCONST && !dies_here(cg, v)) {
                 store_slot(cg, v, r);
             }
         }

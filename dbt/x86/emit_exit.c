@@ -13,7 +13,8 @@
 static bool same_page(const struct codegen *cg, uint64_t pc) { return (cg->b->pc ^ pc) >> PAGE_SHIFT == 0; }
 
 static struct asm_mem cache_field(uint64_t pc, size_t field) {
-    return asm_mem_gs((int32_t)(offsetof(struct view, jump_cache) + jump_cache_index(pc) * sizeof(struct jump_cache_entry) + field));
+    return asm_mem_gs(
+        (int32_t)(offsetof(struct view, jump_cache) + jump_cache_index(pc) * sizeof(struct jump_cache_entry) + field));
 }
 /* Goes on at a constant pc outside the page. */
 static void jump_far(struct codegen *cg, uint64_t pc) {
@@ -64,7 +65,8 @@ void emit_EXIT_IF(struct codegen *cg, const struct ir_inst *in) {
 
 void emit_GOTO_REG(struct codegen *cg, const struct ir_inst *in) {
     struct asm_buf *a = &cg->a;
-    const int32_t ras = (int32_t)offsetof(struct cpu, ras) - CODEGEN_BIAS, cache = (int32_t)offsetof(struct view, jump_cache);
+    const int32_t ras = (int32_t)offsetof(struct cpu, ras) - CODEGEN_BIAS,
+                  cache = (int32_t)offsetof(struct view, jump_cache);
     flags_clobber(cg);
     use_as(cg, in->a, ASM_RAX);
     done(cg);
@@ -86,8 +88,10 @@ void emit_GOTO_REG(struct codegen *cg, const struct ir_inst *in) {
     asm_jcc_to(a, ASM_NE, cg->lookup);
     asm_jmp_m(a, asm_mem_gs_index(ASM_RCX, 2, cache + (int32_t)offsetof(struct jump_cache_entry, host)));
 }
-_Static_assert(sizeof(struct jump_cache_entry) == 16 && offsetof(struct jump_cache_entry, pc) == 0, "index << 2 is pc bits << 4");
-_Static_assert(sizeof(struct ras_entry) * RAS_ENTRIES == 256 && offsetof(struct ras_entry, pc) == 0, "ras_top counts in a byte");
+_Static_assert(sizeof(struct jump_cache_entry) == 16 && offsetof(struct jump_cache_entry, pc) == 0,
+               "index << 2 is pc bits << 4");
+_Static_assert(sizeof(struct ras_entry) * RAS_ENTRIES == 256 && offsetof(struct ras_entry, pc) == 0,
+               "ras_top counts in a byte");
 
 void emit_RAS_PUSH(struct codegen *cg, const struct ir_inst *in) {
     struct asm_buf *a = &cg->a;

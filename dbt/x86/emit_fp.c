@@ -40,12 +40,14 @@ static bool partial(const struct ir_inst *in) { return in->lane == 2 && in->n ==
 
 static uint32_t desc_of(const struct codegen *cg, const struct ir_inst *in) {
     unsigned lane = in->op == IR_VFWIDEN ? 2 : in->op == IR_VFNARROW ? 3 : in->lane;
-    bool rounding = in->op == IR_VFRINT || in->op == IR_VFTOS || in->op == IR_VFTOU || in->op == IR_FTOS || in->op == IR_FTOU;
+    bool rounding =
+        in->op == IR_VFRINT || in->op == IR_VFTOS || in->op == IR_VFTOU || in->op == IR_FTOS || in->op == IR_FTOU;
     bool int64 = in->type == IR_I64 || inst_of(cg, in->a)->type == IR_I64;
     return FP_DESC(lane, in->n, rounding ? in->cc : IR_RN_CURRENT, in->flags, in->aux & 255, int64);
 }
 
-/* --- softfp only --------------------------------------------------------------------------------------------------- */
+/* --- softfp only ---------------------------------------------------------------------------------------------------
+ */
 static struct asm_mem vscratch(unsigned n) { return cpu_mem(offsetof(struct cpu, vscratch) + 16 * n); }
 static void vscratch_arg(struct codegen *cg, unsigned reg, unsigned n) { asm_lea(&cg->a, true, reg, vscratch(n)); }
 
@@ -89,7 +91,8 @@ void fp_soft_from_int(struct codegen *cg, const struct ir_inst *in, const void *
     asm_vmov_rm(&cg->a, xmm(def(cg, NO_REG)), vscratch(0));
 }
 
-/* --- stubs --------------------------------------------------------------------------------------------------------- */
+/* --- stubs ---------------------------------------------------------------------------------------------------------
+ */
 struct stub *fp_stub(struct codegen *cg, const struct ir_inst *in, const void *fn) {
     struct stub *s = stub_new(cg, STUB_FP);
     s->rec.pc = (uintptr_t)fn;
@@ -111,7 +114,9 @@ static void jump_back(struct codegen *cg, const struct stub *s, enum asm_cc cc) 
     asm_jcc(&cg->a, cc, &back);
 }
 /* Zero results are right if an operand was zero. */
-static unsigned op_reg(const struct stub *s, unsigned k) { return xmm(k == 0 ? s->rec.base : k == 1 ? s->rec.value : s->rec.value2); }
+static unsigned op_reg(const struct stub *s, unsigned k) {
+    return xmm(k == 0 ? s->rec.base : k == 1 ? s->rec.value : s->rec.value2);
+}
 static void filter_scalar(struct codegen *cg, struct stub *s) {
     struct asm_buf *a = &cg->a;
     unsigned d = xmm(s->rec.dst), z = s->tmp[0], lane = s->filter == FILTER_NARROW ? 3 : s->lane;
@@ -122,7 +127,10 @@ static void filter_scalar(struct codegen *cg, struct stub *s) {
         rr(cg, fp_ucomis(lane), xmm(s->rec.base), 0, z);
         nonzero = asm_jcc_short(a, ASM_NE);
     }
-    for (unsigned k = s->filter == FILTER_FMA; k < (s->filter == FILTER_FMA ? 3 : s->filter == FILTER_MUL ? 2 : 1); k++) {
+    for (unsigned k = s->filter == FILTER_FMA; k < (s->filter == FILTER_FMA   ? 3
+                                                    : s->filter == FILTER_MUL ? 2
+                                                                              : 1);
+         k++) {
         rr(cg, fp_ucomis(lane), op_reg(s, k), 0, z);
         jump_back(cg, s, ASM_E);
     }
@@ -162,7 +170,8 @@ void emit_fp_stub(struct codegen *cg, struct stub *s) {
     emit_slow(cg, s);
 }
 
-/* --- checks of a result; scratch registers first, so that nothing is spilled behind the operation ------------------------ */
+/* --- checks of a result; scratch registers first, so that nothing is spilled behind the operation
+ * ------------------------ */
 void fp_check_nan(struct codegen *cg, struct stub *s, unsigned d, unsigned t) {
     struct asm_buf *a = &cg->a;
     if (s->n == 1) {
@@ -190,8 +199,10 @@ void fp_check_tiny(struct codegen *cg, struct stub *s, unsigned d, unsigned t) {
     asm_jcc(a, ASM_NE, &s->slow);
 }
 
-/* --- operands ------------------------------------------------------------------------------------------------------------ */
-/* An operand: of a scalar the low bytes; of two singles with the upper half cleared, as it takes part in the operation. */
+/* --- operands
+ * ------------------------------------------------------------------------------------------------------------ */
+/* An operand: of a scalar the low bytes; of two singles with the upper half cleared, as it takes part in the operation.
+ */
 unsigned fp_operand(struct codegen *cg, const struct ir_inst *in, irv v) {
     if (in->n == 1) {
         return xmm(use_low(cg, v, fp_bytes(in)));
@@ -216,7 +227,8 @@ unsigned fp_result(struct codegen *cg, const struct ir_inst *in) {
     return def_fresh_x(cg);
 }
 
-/* --- arithmetic ------------------------------------------------------------------------------------------------------------ */
+/* --- arithmetic
+ * ------------------------------------------------------------------------------------------------------------ */
 static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode, enum fp_filter filter, fp_fn *fn) {
     if (!fp_supported(cg, in)) {
         fp_soft_vector(cg, in, fn);
@@ -327,7 +339,8 @@ void emit_VFMIN(struct codegen *cg, const struct ir_inst *in) { min_max(cg, in, 
 void emit_VFMAXNM(struct codegen *cg, const struct ir_inst *in) { min_max(cg, in, 0x5f, fp_maxnm); }
 void emit_VFMINNM(struct codegen *cg, const struct ir_inst *in) { min_max(cg, in, 0x5d, fp_minnm); }
 
-/* --- comparison -------------------------------------------------------------------------------------------------------------- */
+/* --- comparison
+ * -------------------------------------------------------------------------------------------------------------- */
 static void compare(struct codegen *cg, const struct ir_inst *in, unsigned pred, fp_fn *fn) {
     if (!fp_supported(cg, in)) {
         fp_soft_vector(cg, in, fn);
@@ -349,7 +362,8 @@ static bool wants_swap(const struct codegen *cg) {
     for (unsigned j = cg->at + 1, left = 16; j < cg->b->count && left; j++, left--) {
         const struct ir_inst *in = &cg->b->inst[j];
         if (in->op == IR_COND && in->a == cg->at) {
-            return in->cc == IR_MI || in->cc == IR_PL || in->cc == IR_LS || in->cc == IR_HI || in->cc == IR_CS || in->cc == IR_CC;
+            return in->cc == IR_MI || in->cc == IR_PL || in->cc == IR_LS || in->cc == IR_HI || in->cc == IR_CS ||
+                   in->cc == IR_CC;
         }
     }
     return false;

@@ -9,8 +9,8 @@
 /* --- rounding ---------------------------------------------------------------------------------------------------- */
 /* The immediate of VROUND for a rounding; -1: not the host's. */
 static int host_round(unsigned cc) {
-    static const int8_t imm[] = {[IR_RN_EVEN] = 0, [IR_RN_UP] = 2, [IR_RN_DOWN] = 1, [IR_RN_ZERO] = 3, [IR_RN_AWAY] = -1,
-                                 [IR_RN_CURRENT] = 4, [IR_RN_ODD] = -1};
+    static const int8_t imm[] = {[IR_RN_EVEN] = 0,  [IR_RN_UP] = 2,      [IR_RN_DOWN] = 1, [IR_RN_ZERO] = 3,
+                                 [IR_RN_AWAY] = -1, [IR_RN_CURRENT] = 4, [IR_RN_ODD] = -1};
     return cc < ARRAY_LEN(imm) ? imm[cc] : -1;
 }
 #define ROUND_QUIET 8 /* no inexact status */
@@ -34,14 +34,17 @@ void emit_VFRINT(struct codegen *cg, const struct ir_inst *in) {
 }
 
 /* --- to integers ------------------------------------------------------------------------------------------------- */
-static uint32_t cvt(unsigned opcode, unsigned lane, bool w) { return ASM_OP(lane == 3 ? 3 : 2, 1, opcode) | (w ? ASM_W : 0); }
+static uint32_t cvt(unsigned opcode, unsigned lane, bool w) {
+    return ASM_OP(lane == 3 ? 3 : 2, 1, opcode) | (w ? ASM_W : 0);
+}
 static bool scalar_supported(const struct codegen *cg, const struct ir_inst *in) {
     return !(cg->b->flags & IR_BLOCK_SOFTFP) && in->lane >= 2 && !(in->aux & 255) && host_round(in->cc) >= 0;
 }
 
-/* x as an integer of the width w in d, or to the stub. t: for the rounded value. Inexact is signalled only by a conversion
- * that succeeds, so the rounding is done quietly first and again, for its status, at the end. */
-static void to_signed(struct codegen *cg, struct stub *s, const struct ir_inst *in, bool w, unsigned d, unsigned x, unsigned t) {
+/* x as an integer of the width w in d, or to the stub. t: for the rounded value. Inexact is signalled only by a
+ * conversion that succeeds, so the rounding is done quietly first and again, for its status, at the end. */
+static void to_signed(struct codegen *cg, struct stub *s, const struct ir_inst *in, bool w, unsigned d, unsigned x,
+                      unsigned t) {
     struct asm_buf *a = &cg->a;
     bool direct = in->cc == IR_RN_ZERO || in->cc == IR_RN_CURRENT;
     if (!direct) {
@@ -54,7 +57,8 @@ static void to_signed(struct codegen *cg, struct stub *s, const struct ir_inst *
         vround(cg, in->lane, 1, t, x, host_round(in->cc));
     }
 }
-static void to_unsigned(struct codegen *cg, struct stub *s, const struct ir_inst *in, bool w, unsigned d, unsigned x, unsigned t) {
+static void to_unsigned(struct codegen *cg, struct stub *s, const struct ir_inst *in, bool w, unsigned d, unsigned x,
+                        unsigned t) {
     struct asm_buf *a = &cg->a;
     unsigned from = x;
     bool dbl = in->lane == 3;
@@ -64,7 +68,9 @@ static void to_unsigned(struct codegen *cg, struct stub *s, const struct ir_inst
     }
     asm_vex_rm(a, fp_ucomis(in->lane), from, 0, dbl ? asm_mem_rip(&cg->k->minus1) : asm_mem_rip(&cg->k->minus1f));
     asm_jcc(a, ASM_BE, &s->slow);
-    const void *limit = w ? (dbl ? (const void *)&cg->k->two63 : &cg->k->two63f) : dbl ? (const void *)&cg->k->two32 : &cg->k->two32f;
+    const void *limit = w     ? (dbl ? (const void *)&cg->k->two63 : &cg->k->two63f)
+                        : dbl ? (const void *)&cg->k->two32
+                              : &cg->k->two32f;
     asm_vex_rm(a, fp_ucomis(in->lane), from, 0, asm_mem_rip(limit));
     asm_jcc(a, ASM_AE, &s->slow);
     asm_vex_rr(a, cvt(CVTT, in->lane, true), d, 0, from);
@@ -87,8 +93,12 @@ static void to_int(struct codegen *cg, const struct ir_inst *in, bool is_signed,
     (is_signed ? to_signed : to_unsigned)(cg, s, in, in->type == IR_I64, d, x, t);
     fp_end(cg, s, d);
 }
-void emit_FTOS(struct codegen *cg, const struct ir_inst *in) { to_int(cg, in, true, (const void *)(uintptr_t)fp_scalar_to_s); }
-void emit_FTOU(struct codegen *cg, const struct ir_inst *in) { to_int(cg, in, false, (const void *)(uintptr_t)fp_scalar_to_u); }
+void emit_FTOS(struct codegen *cg, const struct ir_inst *in) {
+    to_int(cg, in, true, (const void *)(uintptr_t)fp_scalar_to_s);
+}
+void emit_FTOU(struct codegen *cg, const struct ir_inst *in) {
+    to_int(cg, in, false, (const void *)(uintptr_t)fp_scalar_to_u);
+}
 
 /* One lane, through a general register. */
 static void lane_to_int(struct codegen *cg, const struct ir_inst *in, bool is_signed, fp_fn *fn) {
@@ -122,10 +132,15 @@ static void lanes_to_int(struct codegen *cg, const struct ir_inst *in, bool is_s
     if (!avx512) {
         asm_vex_rr(&cg->a, ASM_OP(2, 1, 0x5b), d, 0, from);
     } else {
-        asm_evex_rr(&cg->a, is_signed ? ASM_OP(1, 1, 0x7a) | ASM_W : dbl ? ASM_OP(1, 1, 0x78) | ASM_W : ASM_OP(0, 1, 0x78), d, 0, from);
+        asm_evex_rr(&cg->a,
+                    is_signed ? ASM_OP(1, 1, 0x7a) | ASM_W
+                    : dbl     ? ASM_OP(1, 1, 0x78) | ASM_W
+                              : ASM_OP(0, 1, 0x78),
+                    d, 0, from);
     }
     if (is_signed) {
-        asm_vex_rm(&cg->a, dbl ? ASM_OP(1, 2, 0x29) : ASM_OP(1, 1, 0x76), m, d, dbl ? asm_mem_rip(&cg->k->sign64) : asm_mem_rip(&cg->k->sign32));
+        asm_vex_rm(&cg->a, dbl ? ASM_OP(1, 2, 0x29) : ASM_OP(1, 1, 0x76), m, d,
+                   dbl ? asm_mem_rip(&cg->k->sign64) : asm_mem_rip(&cg->k->sign32));
     } else {
         asm_vex_rr(&cg->a, ASM_OP(1, 1, 0x76), m, m, m);
         asm_vex_rr(&cg->a, dbl ? ASM_OP(1, 2, 0x29) : ASM_OP(1, 1, 0x76), m, d, m);
@@ -227,7 +242,11 @@ static void vector_from_int(struct codegen *cg, const struct ir_inst *in, bool i
     if (!avx512) {
         asm_vex_rr(&cg->a, ASM_OP(0, 1, 0x5b), d, 0, x);
     } else {
-        asm_evex_rr(&cg->a, is_signed ? ASM_OP(2, 1, 0xe6) | ASM_W : dbl ? ASM_OP(2, 1, 0x7a) | ASM_W : ASM_OP(3, 1, 0x7a), d, 0, x);
+        asm_evex_rr(&cg->a,
+                    is_signed ? ASM_OP(2, 1, 0xe6) | ASM_W
+                    : dbl     ? ASM_OP(2, 1, 0x7a) | ASM_W
+                              : ASM_OP(3, 1, 0x7a),
+                    d, 0, x);
     }
 }
 void emit_VSTOF(struct codegen *cg, const struct ir_inst *in) { vector_from_int(cg, in, true, fp_from_s); }

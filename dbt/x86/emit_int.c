@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* emit_int.c: integer operations. Emitters of flag-clobbering instructions call flags_clobber() before their first use(). */
+/* emit_int.c: integer operations. Emitters of flag-clobbering instructions call flags_clobber() before their first
+ * use(). */
 #include "dbt/x86/backend.h"
 
 static inline unsigned bits_of(const struct ir_inst *in) { return is_wide(in) ? 64 : 32; }
@@ -40,7 +41,8 @@ static void mov_full(struct codegen *cg, bool w, unsigned d, unsigned s) {
     }
 }
 
-/* The result v = a op b of a two-operand instruction; EFLAGS are set. For v = 0 only they are (CMP; ADD into a scratch). */
+/* The result v = a op b of a two-operand instruction; EFLAGS are set. For v = 0 only they are (CMP; ADD into a
+ * scratch). */
 static void alu(struct codegen *cg, enum asm_alu op, irv v, irv ia, irv ib, bool w, bool release) {
     struct asm_buf *a = &cg->a;
     int32_t imm;
@@ -184,7 +186,8 @@ static void carry_op(struct codegen *cg, const struct ir_inst *in, enum asm_alu 
 void emit_ADC(struct codegen *cg, const struct ir_inst *in) { carry_op(cg, in, ASM_ADC); }
 void emit_SBC(struct codegen *cg, const struct ir_inst *in) { carry_op(cg, in, ASM_SBB); }
 
-/* --- flags of sums: the sum itself follows in most cases, and is computed here ------------------------------------- */
+/* --- flags of sums: the sum itself follows in most cases, and is computed here -------------------------------------
+ */
 static irv find_sum(struct codegen *cg, const struct ir_inst *in, unsigned op) {
     unsigned type = inst_of(cg, in->a)->type;
     for (unsigned j = cg->at + 1; j < cg->b->count; j++) {
@@ -229,7 +232,8 @@ static void sum_flags(struct codegen *cg, const struct ir_inst *in, unsigned op,
         struct asm_mem m;
         if (const_imm32(cg, in->b, w, &imm)) {
             if (imm == 0) {
-                asm_alu_ri(&cg->a, ASM_CMP, w, ra, 0); /* TEST would give CF = 0 as well, but OF, CF of CMP 0 are 0 too */
+                asm_alu_ri(&cg->a, ASM_CMP, w, ra,
+                           0); /* TEST would give CF = 0 as well, but OF, CF of CMP 0 are 0 too */
             } else {
                 asm_alu_ri(&cg->a, ASM_CMP, w, ra, imm);
             }
@@ -277,11 +281,12 @@ void emit_LOGIC_FLAGS(struct codegen *cg, const struct ir_inst *in) {
     done(cg);
 }
 
-/* --- comparison and selection ---------------------------------------------------------------------------------------- */
+/* --- comparison and selection ----------------------------------------------------------------------------------------
+ */
 void emit_CMP(struct codegen *cg, const struct ir_inst *in) {
-    static const uint8_t cc_of[] = {[IR_CMP_EQ] = ASM_E,   [IR_CMP_NE] = ASM_NE,  [IR_CMP_ULT] = ASM_B,  [IR_CMP_UGE] = ASM_AE,
-                                    [IR_CMP_ULE] = ASM_BE, [IR_CMP_UGT] = ASM_A,  [IR_CMP_SLT] = ASM_L,  [IR_CMP_SGE] = ASM_GE,
-                                    [IR_CMP_SLE] = ASM_LE, [IR_CMP_SGT] = ASM_G};
+    static const uint8_t cc_of[] = {
+        [IR_CMP_EQ] = ASM_E,  [IR_CMP_NE] = ASM_NE, [IR_CMP_ULT] = ASM_B,  [IR_CMP_UGE] = ASM_AE, [IR_CMP_ULE] = ASM_BE,
+        [IR_CMP_UGT] = ASM_A, [IR_CMP_SLT] = ASM_L, [IR_CMP_SGE] = ASM_GE, [IR_CMP_SLE] = ASM_LE, [IR_CMP_SGT] = ASM_G};
     bool w = inst_of(cg, in->a)->type == IR_I64;
     unsigned cc = cc_of[in->cc];
     int32_t imm;
@@ -350,7 +355,8 @@ void emit_SELECT(struct codegen *cg, const struct ir_inst *in) {
     select_cc(cg, cc, w, d, yes, no);
 }
 
-/* --- shifts ------------------------------------------------------------------------------------------------------------ */
+/* --- shifts
+ * ------------------------------------------------------------------------------------------------------------ */
 static void shift(struct codegen *cg, const struct ir_inst *in, enum asm_shift op, uint32_t bmi_pp) {
     bool w = is_wide(in);
     if (is_const(cg, in->b)) {
@@ -419,7 +425,8 @@ void emit_EXTR(struct codegen *cg, const struct ir_inst *in) {
     }
 }
 
-/* --- bit fields --------------------------------------------------------------------------------------------------------- */
+/* --- bit fields
+ * --------------------------------------------------------------------------------------------------------- */
 static void ubfx(struct codegen *cg, bool w, unsigned d, unsigned x, unsigned lo, unsigned len) {
     struct asm_buf *a = &cg->a;
     unsigned width = w ? 64 : 32;
@@ -507,7 +514,8 @@ void emit_BFI(struct codegen *cg, const struct ir_inst *in) {
     asm_alu_rr(a, ASM_OR, w, d, t);
 }
 
-/* --- extensions ----------------------------------------------------------------------------------------------------------- */
+/* --- extensions
+ * ----------------------------------------------------------------------------------------------------------- */
 static void extend(struct codegen *cg, const struct ir_inst *in, unsigned size, bool sext) {
     unsigned x = use(cg, in->a);
     done(cg);
@@ -534,7 +542,8 @@ void emit_TRUNC(struct codegen *cg, const struct ir_inst *in) {
     done(cg);
 }
 
-/* --- multiplication, division ------------------------------------------------------------------------------------------- */
+/* --- multiplication, division
+ * ------------------------------------------------------------------------------------------- */
 void emit_MUL(struct codegen *cg, const struct ir_inst *in) {
     bool w = is_wide(in);
     int32_t imm;
@@ -611,7 +620,8 @@ static void divide(struct codegen *cg, const struct ir_inst *in, bool is_signed)
 void emit_UDIV(struct codegen *cg, const struct ir_inst *in) { divide(cg, in, false); }
 void emit_SDIV(struct codegen *cg, const struct ir_inst *in) { divide(cg, in, true); }
 
-/* --- bits and bytes -------------------------------------------------------------------------------------------------------- */
+/* --- bits and bytes
+ * -------------------------------------------------------------------------------------------------------- */
 void emit_CLZ(struct codegen *cg, const struct ir_inst *in) {
     flags_clobber(cg);
     unsigned x = use(cg, in->a);

@@ -231,7 +231,8 @@ void emit_ST(struct codegen *cg, const struct ir_inst *in) {
     bool vec = inst_of(cg, in->b)->type == IR_V128, release = (in->flags & IR_MEM_RELEASE) != 0 && !vec;
     int32_t imm;
     flags_clobber(cg);
-    bool has_imm = !vec && !release && in->lane >= 2 && cg->v[in->b].reg == NO_REG && const_imm32(cg, in->b, in->lane == 3, &imm);
+    bool has_imm =
+        !vec && !release && in->lane >= 2 && cg->v[in->b].reg == NO_REG && const_imm32(cg, in->b, in->lane == 3, &imm);
     unsigned value = has_imm ? NO_REG : vec ? use_low(cg, in->b, 1u << in->lane) : use(cg, in->b);
     use(cg, in->a);
     struct access acc = begin(cg, in, STUB_ST, true);
@@ -256,7 +257,8 @@ void emit_ST(struct codegen *cg, const struct ir_inst *in) {
 }
 
 /* --- atomic operations -------------------------------------------------------------------------------------------- */
-static void lock_rm(struct codegen *cg, struct access *acc, unsigned size, unsigned opcode8, unsigned map, unsigned reg) {
+static void lock_rm(struct codegen *cg, struct access *acc, unsigned size, unsigned opcode8, unsigned map,
+                    unsigned reg) {
     struct asm_buf *a = &cg->a;
     add_fault(cg, acc->stub);
     asm_lock(a);
@@ -268,7 +270,8 @@ static void lock_rm(struct codegen *cg, struct access *acc, unsigned size, unsig
 }
 /* t = the new value from the old one in RAX and the operand. */
 static void atomic_new(struct codegen *cg, const struct ir_inst *in, unsigned t, unsigned value) {
-    static const uint8_t cc[] = {[IR_ATOMIC_SMAX] = ASM_G, [IR_ATOMIC_SMIN] = ASM_L, [IR_ATOMIC_UMAX] = ASM_A, [IR_ATOMIC_UMIN] = ASM_B};
+    static const uint8_t cc[] = {
+        [IR_ATOMIC_SMAX] = ASM_G, [IR_ATOMIC_SMIN] = ASM_L, [IR_ATOMIC_UMAX] = ASM_A, [IR_ATOMIC_UMIN] = ASM_B};
     struct asm_buf *a = &cg->a;
     switch (in->n) {
     case IR_ATOMIC_CLR: asm_vex_rr(a, ASM_OP(0, 2, 0xf2) | ASM_W, t, value, ASM_RAX); break;
@@ -389,7 +392,8 @@ void emit_FENCE(struct codegen *cg, const struct ir_inst *in) {
     }
 }
 
-/* --- stubs ---------------------------------------------------------------------------------------------------------- */
+/* --- stubs ----------------------------------------------------------------------------------------------------------
+ */
 struct stub *stub_new(struct codegen *cg, enum stub_kind kind) {
     if (cg->stubs == MAX_STUBS) {
         cg->failed = true;

@@ -21,7 +21,9 @@
 #define VPBLENDW OP3A(0x0e)
 
 static void rr(struct codegen *cg, uint32_t op, unsigned d, unsigned x, unsigned y) { asm_vex_rr(&cg->a, op, d, x, y); }
-static void rm(struct codegen *cg, uint32_t op, unsigned d, unsigned x, struct asm_mem m) { asm_vex_rm(&cg->a, op, d, x, m); }
+static void rm(struct codegen *cg, uint32_t op, unsigned d, unsigned x, struct asm_mem m) {
+    asm_vex_rm(&cg->a, op, d, x, m);
+}
 static void ones(struct codegen *cg, unsigned d) { rr(cg, OP66(0x76), d, d, d); }
 static void zero(struct codegen *cg, unsigned d) { rr(cg, VPXOR, d, d, d); }
 /* Shifts by an immediate: opcode 71, 72, 73 for words, doublewords, quadwords; /digit. */
@@ -188,7 +190,8 @@ void emit_VUMAX(struct codegen *cg, const struct ir_inst *in) { min_max(cg, in, 
 void emit_VUMIN(struct codegen *cg, const struct ir_inst *in) { min_max(cg, in, op_umin, false, false); }
 
 /* --- saturation -------------------------------------------------------------------------------------------------- */
-/* Signed sums of 32- and 64-bit lanes: where the sign says overflow, the largest value or its complement, by x's sign. */
+/* Signed sums of 32- and 64-bit lanes: where the sign says overflow, the largest value or its complement, by x's sign.
+ */
 static void saturate(struct codegen *cg, const struct ir_inst *in, bool sub) {
     unsigned lane = in->lane;
     struct seq s = seq2(cg, in);
@@ -261,7 +264,8 @@ void emit_VUQSUB(struct codegen *cg, const struct ir_inst *in) {
 }
 void emit_VAVGU(struct codegen *cg, const struct ir_inst *in) { two(cg, in, OP66(in->lane ? 0xe3 : 0xe0)); }
 
-/* --- shifts -------------------------------------------------------------------------------------------------------- */
+/* --- shifts --------------------------------------------------------------------------------------------------------
+ */
 void emit_VSHLI(struct codegen *cg, const struct ir_inst *in) {
     unsigned x = use_x(cg, in->a);
     done(cg);
@@ -312,14 +316,19 @@ void emit_VSARI(struct codegen *cg, const struct ir_inst *in) {
     }
 }
 
-/* --- permutation ------------------------------------------------------------------------------------------------------ */
+/* --- permutation
+ * ------------------------------------------------------------------------------------------------------ */
 void emit_VEXT(struct codegen *cg, const struct ir_inst *in) {
     unsigned x = use_x(cg, in->a), y = use_x(cg, in->b);
     done(cg);
     asm_vex_rri(&cg->a, OP3A(0x0f), def_x(cg, x), y, x, in->n); /* vpalignr */
 }
-void emit_VZIP1(struct codegen *cg, const struct ir_inst *in) { two(cg, in, in->lane == 3 ? OP66(0x6c) : OP66(0x60 + in->lane)); }
-void emit_VZIP2(struct codegen *cg, const struct ir_inst *in) { two(cg, in, in->lane == 3 ? OP66(0x6d) : OP66(0x68 + in->lane)); }
+void emit_VZIP1(struct codegen *cg, const struct ir_inst *in) {
+    two(cg, in, in->lane == 3 ? OP66(0x6c) : OP66(0x60 + in->lane));
+}
+void emit_VZIP2(struct codegen *cg, const struct ir_inst *in) {
+    two(cg, in, in->lane == 3 ? OP66(0x6d) : OP66(0x68 + in->lane));
+}
 
 /* The even (odd) lanes of both: packs do it for bytes and words once the other halves are cleared (shifted out). */
 static void unzip(struct codegen *cg, const struct ir_inst *in, bool odd) {
@@ -387,7 +396,8 @@ void emit_VTBL(struct codegen *cg, const struct ir_inst *in) {
     rr(cg, VPSHUFB, s.d, s.x, s.t);
 }
 
-/* --- between vectors and scalars ------------------------------------------------------------------------------------------ */
+/* --- between vectors and scalars
+ * ------------------------------------------------------------------------------------------ */
 static const uint32_t op_broadcast[4] = {OP38(0x78), OP38(0x79), OP38(0x58), OP38(0x59)};
 #define VMOVD OP66(0x6e)      /* xmm <- gpr; ASM_W: 64 bits */
 #define VMOVD_TO OP66(0x7e)   /* gpr <- xmm */
@@ -458,7 +468,8 @@ void emit_VLOW(struct codegen *cg, const struct ir_inst *in) {
     }
 }
 
-/* --- widening and narrowing ------------------------------------------------------------------------------------------------- */
+/* --- widening and narrowing
+ * ------------------------------------------------------------------------------------------------- */
 void emit_VNARROW(struct codegen *cg, const struct ir_inst *in) {
     unsigned x = use_x(cg, in->a);
     done(cg);
@@ -470,7 +481,8 @@ void emit_VUXTL(struct codegen *cg, const struct ir_inst *in) { one(cg, in, OP38
 void emit_VMULLU(struct codegen *cg, const struct ir_inst *in) { two(cg, in, OP66(0xf4)); }
 void emit_VMULLS(struct codegen *cg, const struct ir_inst *in) { two(cg, in, OP38(0x28)); }
 
-/* --- cryptography -------------------------------------------------------------------------------------------------------------- */
+/* --- cryptography
+ * -------------------------------------------------------------------------------------------------------------- */
 void emit_VPMULL(struct codegen *cg, const struct ir_inst *in) {
     unsigned x = use_x(cg, in->a), y = use_x(cg, in->b);
     done(cg);
@@ -486,5 +498,7 @@ static void aes(struct codegen *cg, const struct ir_inst *in, uint32_t first, ui
 }
 void emit_VAESE(struct codegen *cg, const struct ir_inst *in) { aes(cg, in, OP38(0xdd), 0); }  /* aesenclast */
 void emit_VAESD(struct codegen *cg, const struct ir_inst *in) { aes(cg, in, OP38(0xdf), 0); }  /* aesdeclast */
-void emit_VAESMC(struct codegen *cg, const struct ir_inst *in) { aes(cg, in, OP38(0xdf), OP38(0xdc)); } /* undone by aesenc */
+void emit_VAESMC(struct codegen *cg, const struct ir_inst *in) {
+    aes(cg, in, OP38(0xdf), OP38(0xdc));
+} /* undone by aesenc */
 void emit_VAESIMC(struct codegen *cg, const struct ir_inst *in) { one(cg, in, OP38(0xdb)); }

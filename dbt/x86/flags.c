@@ -162,10 +162,10 @@ void flags_put(struct codegen *cg, irv v, int32_t offset) {
 #define CC_NONE 0xff
 static const uint8_t cc_of[5][15] = {
     /* EQ NE CS CC MI PL VS VC HI LS GE LT GT LE AL */
-    [FLAGS_INVERTED] = {ASM_E, ASM_NE, ASM_AE, ASM_B, ASM_S, ASM_NS, ASM_O, ASM_NO, ASM_A, ASM_BE, ASM_GE, ASM_L, ASM_G, ASM_LE,
-                        CC_NONE},
-    [FLAGS_DIRECT] = {ASM_E, ASM_NE, ASM_B, ASM_AE, ASM_S, ASM_NS, ASM_O, ASM_NO, CC_NONE, CC_NONE, ASM_GE, ASM_L, ASM_G, ASM_LE,
-                      CC_NONE},
+    [FLAGS_INVERTED] = {ASM_E, ASM_NE, ASM_AE, ASM_B, ASM_S, ASM_NS, ASM_O, ASM_NO, ASM_A, ASM_BE, ASM_GE, ASM_L, ASM_G,
+                        ASM_LE, CC_NONE},
+    [FLAGS_DIRECT] = {ASM_E, ASM_NE, ASM_B, ASM_AE, ASM_S, ASM_NS, ASM_O, ASM_NO, CC_NONE, CC_NONE, ASM_GE, ASM_L,
+                      ASM_G, ASM_LE, CC_NONE},
     [FLAGS_FCMP] = {CC_EQ_ORDERED, CC_NE_UNORDERED, CC_NONE, CC_NONE, CC_NONE, CC_NONE, ASM_P, ASM_NP, CC_NONE, CC_NONE,
                     ASM_AE, ASM_B, ASM_A, ASM_BE, CC_NONE},
     [FLAGS_FCMP_SWAPPED] = {CC_EQ_ORDERED, CC_NE_UNORDERED, ASM_BE, ASM_A, ASM_A, ASM_BE, ASM_P, ASM_NP, ASM_B, ASM_AE,

@@ -61,8 +61,9 @@ static void store_exclusive(const struct slow *s, uint64_t va, void *site) {
 }
 static void atomic(const struct slow *s, uint64_t va, void *site) {
     const struct slow_record *r = &s->r;
-    uint64_t old = r->kind == STUB_ATOMIC ? mmu_slow_atomic(s->cpu, va, get(s, r->value), r->desc, site)
-                                          : mmu_slow_cas(s->cpu, va, get(s, r->value), get(s, r->value2), r->desc, site);
+    uint64_t old = r->kind == STUB_ATOMIC
+                       ? mmu_slow_atomic(s->cpu, va, get(s, r->value), r->desc, site)
+                       : mmu_slow_cas(s->cpu, va, get(s, r->value), get(s, r->value2), r->desc, site);
     if (r->dst != NO_REG) {
         set(s, r->dst, old & MASK(8u << MMU_DESC_SIZE(r->desc)));
     }
@@ -96,7 +97,8 @@ static void floating(const struct slow *s) {
         from = (void (*)(struct cpu *, v128 *, uint64_t, uint32_t))(uintptr_t)r->pc;
         from(s->cpu, &result, get(s, r->base), r->desc);
     } else if (r->dst < 16) {
-        uint64_t (*to)(struct cpu *, const v128 *, uint32_t) = (uint64_t(*)(struct cpu *, const v128 *, uint32_t))(uintptr_t)r->pc;
+        uint64_t (*to)(struct cpu *, const v128 *, uint32_t) =
+            (uint64_t(*)(struct cpu *, const v128 *, uint32_t))(uintptr_t)r->pc;
         uint64_t v = to(s->cpu, place(s, r->base), r->desc);
         set(s, r->dst, r->flags & SLOW_32 ? (uint32_t)v : v);
         return;

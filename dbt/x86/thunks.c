@@ -19,7 +19,8 @@ static uint32_t xcr0(void) {
     return lo;
 }
 /* Haswell's level is required: everything is emitted for it. */
-#define NEED_1C (BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(23) | BIT(25) | BIT(27) | BIT(28))
+#define NEED_1C                                                                                                        \
+    (BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(23) | BIT(25) | BIT(27) | BIT(28))
 #define NEED_7B (BIT(3) | BIT(5) | BIT(8))           /* BMI1, AVX2, BMI2 */
 #define AVX512_7B (BIT(16) | BIT(17) | BIT(30) | BIT(31)) /* F, DQ, BW, VL */
 static bool host_features(struct codegen_features *f) {
@@ -41,7 +42,8 @@ static void consts_rev(struct consts *k) {
         for (unsigned lane = 0; lane < n && lane < 4; lane++) {
             for (unsigned i = 0; i < 16; i++) {
                 unsigned container = i >> n << n, j = i & ((1u << n) - 1), last = (1u << (n - lane)) - 1;
-                k->rev[n][lane].u8[i] = (uint8_t)(container + ((last - (j >> lane)) << lane) + (j & ((1u << lane) - 1)));
+                k->rev[n][lane].u8[i] =
+                    (uint8_t)(container + ((last - (j >> lane)) << lane) + (j & ((1u << lane) - 1)));
             }
         }
     }
@@ -253,7 +255,8 @@ void thunks_emit(struct codegen *cg) {
 
 /* --- the interface ------------------------------------------------------------------------------------------- */
 static void choose_pins(struct codegen *cg) {
-    static const uint8_t gpr[GPR_PINS] = {ASM_RBX, ASM_R12, ASM_R13, ASM_R14, ASM_R15, ASM_R8, ASM_R9, ASM_R10, ASM_R11};
+    static const uint8_t gpr[GPR_PINS] = {ASM_RBX, ASM_R12, ASM_R13, ASM_R14, ASM_R15,
+                                          ASM_R8,  ASM_R9,  ASM_R10, ASM_R11};
     const struct guest_ops *g = cg->guest;
     memset(cg->pin_map, NO_REG, sizeof(cg->pin_map));
     for (unsigned i = 0; i < NREGS; i++) {

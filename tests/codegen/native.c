@@ -39,15 +39,16 @@ const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc) {
 }
 static void on_fault(int sig, siginfo_t *info, void *context) {
     ucontext_t *uc = context;
-    const uint8_t *stub = running ? engine_fault_stub(&running->c, (const uint8_t *)uc->uc_mcontext.gregs[REG_RIP]) : NULL;
+    const uint8_t *stub =
+        running ? engine_fault_stub(&running->c, (const uint8_t *)uc->uc_mcontext.gregs[REG_RIP]) : NULL;
     if (!stub) {
         static const char text[] = "fault outside of a guest access\n";
         if (write(2, text, sizeof(text) - 1) < 0) {
             _exit(3);
         }
         native_dump("/tmp/native.bin");
-        fprintf(stderr, "rip %llx code %p..%p\n", (unsigned long long)uc->uc_mcontext.gregs[REG_RIP], (void *)native.out.start,
-                (void *)native.out.end);
+        fprintf(stderr, "rip %llx code %p..%p\n", (unsigned long long)uc->uc_mcontext.gregs[REG_RIP],
+                (void *)native.out.start, (void *)native.out.end);
         abort();
     }
     uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)stub;
@@ -76,12 +77,14 @@ static bool aligned(uint32_t desc) { return (MMU_DESC_FLAGS(desc) & IR_MEM_ALIGN
 uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
     unsigned size = MMU_DESC_SIZE(desc);
     uint64_t value = 0;
-    memcpy(size == 4 ? (void *)&cpu->vscratch[0] : (void *)&value, slow(cpu, va, size, aligned(desc)), (size_t)1 << size);
+    memcpy(size == 4 ? (void *)&cpu->vscratch[0] : (void *)&value, slow(cpu, va, size, aligned(desc)),
+           (size_t)1 << size);
     return value;
 }
 void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
     unsigned size = MMU_DESC_SIZE(desc);
-    memcpy(slow(cpu, va, size, aligned(desc)), size == 4 ? (void *)&cpu->vscratch[0] : (void *)&value, (size_t)1 << size);
+    memcpy(slow(cpu, va, size, aligned(desc)), size == 4 ? (void *)&cpu->vscratch[0] : (void *)&value,
+           (size_t)1 << size);
 }
 uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
     unsigned size = MMU_DESC_SIZE(desc), shift = 64 - (8u << size), kind = MMU_DESC_KIND(desc);
@@ -231,7 +234,8 @@ static void enter(void *arg) {
     codegen_enter(native.cg, e->cpu, e->entry);
 }
 bool native_run(struct fake_cpu *cpu, const uint8_t *entry, enum native_memory memory) {
-    static const int protection[] = {[NATIVE_RW] = PROT_READ | PROT_WRITE, [NATIVE_READ_ONLY] = PROT_READ, [NATIVE_NONE] = PROT_NONE};
+    static const int protection[] = {
+        [NATIVE_RW] = PROT_READ | PROT_WRITE, [NATIVE_READ_ONLY] = PROT_READ, [NATIVE_NONE] = PROT_NONE};
     struct entering e = {&cpu->c, entry};
     cpu->c.guest = setup_cpu.c.guest;
     for (unsigned i = 0; i < REGIMES; i++) {

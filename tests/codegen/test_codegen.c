@@ -77,15 +77,36 @@ static void random_start(uint64_t *seed) {
 
 /* Floating-point operands that matter, in the vector registers. */
 static void random_floats(uint64_t *seed) {
-    static const uint32_t singles[] = {0, 0x80000000, 0x3f800000, 0xbf800000, 0x00800000, 0x00800001, 0x007fffff, 1, 0x7f7fffff,
-                                       0x7f800000, 0xff800000, 0x7fc00000, 0x7fa00000, 0xffc12345, 0x4f000000, 0x4effffff, 0x3f000000,
-                                       0x4f800000, 0x5f000000, 0xbf000000, 0x40200000, 0xbfc00000, 0x33800000, 0x1a000000};
-    static const uint64_t doubles[] = {0, BIT(63), 0x3ff0000000000000, 0xbff0000000000000, 0x0010000000000000, 0x000fffffffffffff, 1,
-                                       0x7fefffffffffffff, 0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000,
-                                       0x7ff4000000000000, 0xfff8000000001234, 0x41e0000000000000, 0x41dfffffffffffff,
-                                       0x43e0000000000000, 0x43f0000000000000, 0x41f0000000100000, 0x3fe0000000000000,
-                                       0x4004000000000000, 0xbff8000000000000, 0x3810000000000000, 0x3800000000000000,
-                                       0x41e0000000200000, 0xc1e0000000300000, 0x2000000000000000};
+    static const uint32_t singles[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x00800000, 0x00800001,
+                                       0x007fffff, 1,          0x7f7fffff, 0x7f800000, 0xff800000, 0x7fc00000,
+                                       0x7fa00000, 0xffc12345, 0x4f000000, 0x4effffff, 0x3f000000, 0x4f800000,
+                                       0x5f000000, 0xbf000000, 0x40200000, 0xbfc00000, 0x33800000, 0x1a000000};
+    static const uint64_t doubles[] = {0,
+                                       BIT(63),
+                                       0x3ff0000000000000,
+                                       0xbff0000000000000,
+                                       0x0010000000000000,
+                                       0x000fffffffffffff,
+                                       1,
+                                       0x7fefffffffffffff,
+                                       0x7ff0000000000000,
+                                       0xfff0000000000000,
+                                       0x7ff8000000000000,
+                                       0x7ff4000000000000,
+                                       0xfff8000000001234,
+                                       0x41e0000000000000,
+                                       0x41dfffffffffffff,
+                                       0x43e0000000000000,
+                                       0x43f0000000000000,
+                                       0x41f0000000100000,
+                                       0x3fe0000000000000,
+                                       0x4004000000000000,
+                                       0xbff8000000000000,
+                                       0x3810000000000000,
+                                       0x3800000000000000,
+                                       0x41e0000000200000,
+                                       0xc1e0000000300000,
+                                       0x2000000000000000};
     for (unsigned n = 0; n < 4; n++) {
         uint64_t r = random_next(seed);
         for (unsigned k = 0; k < 4; k++) {
@@ -97,7 +118,8 @@ static void random_floats(uint64_t *seed) {
             if (r >> (8 + k) & 1) {
                 start.v[n].u64[k] = doubles[random_next(seed) % ARRAY_LEN(doubles)];
             } else if (r >> (10 + k) & 1) { /* ordinary numbers */
-                start.v[n].u64[k] = (random_next(seed) & ~(UINT64_C(0x7ff) << 52)) | (1000 + random_next(seed) % 48) << 52;
+                start.v[n].u64[k] = (random_next(seed) & ~(UINT64_C(0x7ff) << 52)) | (1000 + random_next(seed) % 48)
+                                                                                         << 52;
             }
         }
     }
@@ -113,7 +135,11 @@ static void add_result(irv v) {
     }
 }
 static irv operand(char letter, unsigned own, unsigned n, uint64_t *seed) {
-    unsigned type = letter == 'w' ? IR_I32 : letter == 'l' ? IR_I64 : letter == 'v' ? IR_V128 : letter == 'f' ? IR_FLAGS : own;
+    unsigned type = letter == 'w'   ? IR_I32
+                    : letter == 'l' ? IR_I64
+                    : letter == 'v' ? IR_V128
+                    : letter == 'f' ? IR_FLAGS
+                                    : own;
     if (!letter) {
         return 0;
     }
@@ -121,8 +147,11 @@ static irv operand(char letter, unsigned own, unsigned n, uint64_t *seed) {
         return ir_append(&block, &(struct ir_inst){.op = IR_CONST, .type = (uint8_t)type,
                                                    .imm = random_interesting(seed) & ir_type_mask(type)});
     }
-    return ir_append(&block, &(struct ir_inst){.op = IR_GET, .type = (uint8_t)type,
-                                               .imm = type == IR_V128 ? FAKE_V(n) : type == IR_FLAGS ? FAKE_NZCV : FAKE_X(n)});
+    return ir_append(&block, &(struct ir_inst){.op = IR_GET,
+                                               .type = (uint8_t)type,
+                                               .imm = type == IR_V128    ? FAKE_V(n)
+                                                      : type == IR_FLAGS ? FAKE_NZCV
+                                                                         : FAKE_X(n)});
 }
 
 /* Blocks of one random operation of that number: of what random blocks make, those that have it. */
@@ -185,7 +214,8 @@ END_TEST
 /* --- random blocks --------------------------------------------------------------------------------------------- */
 static void check_random(unsigned features, unsigned count, unsigned size, bool optimise) {
     for (unsigned config = 0; config < NATIVE_PINS_COUNT * NATIVE_PROBE_COUNT; config++) {
-        native_setup((enum native_pins)(config % NATIVE_PINS_COUNT), (enum native_probe)(config / NATIVE_PINS_COUNT), config & 1);
+        native_setup((enum native_pins)(config % NATIVE_PINS_COUNT), (enum native_probe)(config / NATIVE_PINS_COUNT),
+                     config & 1);
         for (unsigned k = 1; k <= rounds(count); k++) {
             uint64_t seed = k * UINT64_C(0x9e3779b97f4a7c15) + features + config, s = seed;
             ir_random_block(&block, &s, 4 + (unsigned)(random_next(&s) % size), features);
@@ -199,7 +229,8 @@ static void check_random(unsigned features, unsigned count, unsigned size, bool 
                 if (features & IR_RANDOM_FLOAT) {
                     random_floats(&s);
                 }
-                check_block(optimise ? "optimised block" : "block", seed, (enum native_memory)(random_next(&s) % NATIVE_MEMORY_COUNT));
+                check_block(optimise ? "optimised block" : "block", seed,
+                            (enum native_memory)(random_next(&s) % NATIVE_MEMORY_COUNT));
             }
         }
     }
@@ -219,7 +250,9 @@ END_TEST
 static struct code_out out_a, out_b, out_c;
 static struct fake_cpu machine;
 
-static irv get_x(unsigned n) { return ir_append(&block, &(struct ir_inst){.op = IR_GET, .type = IR_I64, .imm = FAKE_X(n)}); }
+static irv get_x(unsigned n) {
+    return ir_append(&block, &(struct ir_inst){.op = IR_GET, .type = IR_I64, .imm = FAKE_X(n)});
+}
 static void add_to(unsigned n, uint64_t k) {
     irv c = ir_append(&block, &(struct ir_inst){.op = IR_CONST, .type = IR_I64, .imm = k});
     irv sum = ir_append(&block, &(struct ir_inst){.op = IR_ADD, .type = IR_I64, .a = get_x(n), .b = c});
@@ -248,7 +281,8 @@ static void loop_blocks(void) {
     add_to(0, ~UINT64_C(0));
     add_to(1, 3);
     irv zero = ir_append(&block, &(struct ir_inst){.op = IR_CONST, .type = IR_I64});
-    irv more = ir_append(&block, &(struct ir_inst){.op = IR_CMP, .type = IR_I32, .cc = IR_CMP_NE, .a = get_x(0), .b = zero});
+    irv more =
+        ir_append(&block, &(struct ir_inst){.op = IR_CMP, .type = IR_I32, .cc = IR_CMP_NE, .a = get_x(0), .b = zero});
     ir_append(&block, &(struct ir_inst){.op = IR_EXIT_IF, .a = more, .imm = 0x1000});
     ir_append(&block, &(struct ir_inst){.op = IR_GOTO, .imm = 0x1010});
     out_a = finish(0);
