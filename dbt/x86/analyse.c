@@ -59,9 +59,16 @@ static bool single(const struct codegen *cg, irv v, unsigned op) {
 }
 static bool tests_bit(const struct codegen *cg, irv v) { return single(cg, v, IR_UBFX) && cg->b->inst[v].n == 1; }
 
+/* A shift that an address can have. */
+static bool scaled(const struct codegen *cg, irv v) {
+    const struct ir_inst *in = &cg->b->inst[v];
+    return single(cg, v, IR_SHL) && is_const(cg, in->b) && cg->b->inst[in->b].imm - 1 < 3;
+}
+
 /* The operand of instruction i that i shall emit itself, or 0. */
 static irv fusible(const struct codegen *cg, const struct ir_inst *in) {
     const struct ir_inst *inst = cg->b->inst;
+    int32_t imm;
     switch (in->op) {
     case IR_CMP:
         if (in->cc <= IR_CMP_NE && is_const(cg, in->b) && inst[in->b].imm == 0 &&
@@ -82,9 +89,11 @@ static irv fusible(const struct codegen *cg, const struct ir_inst *in) {
         }
         break;
     case IR_ADD:
-        if (single(cg, in->b, IR_SHL) && is_const(cg, inst[in->b].b) && inst[inst[in->b].b].imm - 1 < 3 &&
-            in->a != in->b) {
+        if (scaled(cg, in->b) && in->a != in->b) {
             return in->b;
+        }
+        if (scaled(cg, in->a) && const_imm32(cg, in->b, in->type == IR_I64, &imm)) {
+            return in->a;
         }
         break;
     default: break;

@@ -71,17 +71,20 @@ static void alu(struct codegen *cg, enum asm_alu op, irv v, irv ia, irv ib, bool
 }
 
 /* --- addition and subtraction ------------------------------------------------------------------------------- */
+/* A sum of which one operand is a fused shift. */
 static void lea_scaled(struct codegen *cg, const struct ir_inst *in) {
-    const struct ir_inst *shl = inst_of(cg, in->b);
-    unsigned x = use(cg, in->a), y = use(cg, shl->a), n = (unsigned)inst_of(cg, shl->b)->imm;
+    bool second = cg->v[in->b].flags & V_FUSED;
+    const struct ir_inst *shl = inst_of(cg, second ? in->b : in->a);
+    unsigned x = second ? use(cg, in->a) : ASM_NOREG, y = use(cg, shl->a), n = (unsigned)inst_of(cg, shl->b)->imm;
+    int32_t disp = second ? 0 : (int32_t)inst_of(cg, in->b)->imm;
     done(cg);
-    unsigned d = def(cg, x);
-    asm_lea(&cg->a, is_wide(in), d, asm_mem_index(x, y, n, 0));
+    unsigned d = def(cg, second ? x : y);
+    asm_lea(&cg->a, is_wide(in), d, asm_mem_index(x, y, n, disp));
 }
 void emit_ADD(struct codegen *cg, const struct ir_inst *in) {
     bool w = is_wide(in);
     int32_t imm;
-    if (cg->v[in->b].flags & V_FUSED) {
+    if ((cg->v[in->a].flags | cg->v[in->b].flags) & V_FUSED) {
         lea_scaled(cg, in);
         return;
     }
