@@ -85,15 +85,14 @@ struct window_state {
     uint64_t flush[FLUSH_LIST];
     unsigned flushes;
     bool flush_all, dead;
+    /* What is known of probes and of pages, by hash. Those that share an entry share its counters: the worst of that is a
+     * decision that comes early or late, while taking turns with an entry could put it off for ever. */
     struct site {
-        uint32_t at;      /* low bits of the probe's address: who uses this entry */
-        uint16_t credit;  /* accesses in C before the probe gets a prediction */
+        uint16_t used;    /* accesses in C since a probe last got a prediction */
         uint8_t misses, faults, lost;
     } site[SITES];
     uint8_t *in_c;        /* the probe of the slow access in progress, if it has no prediction */
-    struct heat {
-        uint32_t page, count;
-    } heat[HEAT_PAGES];
+    uint8_t heat[HEAT_PAGES]; /* accesses in C since a page was mapped or unmapped */
     struct rmap *rmap;
     uint32_t rmap_used, rmap_max, rmap_free;
     uint32_t rmap_head[1 << RMAP_HASH_BITS];
@@ -473,13 +472,8 @@ static void patch_table(uint8_t *site) {
     memcpy(site + SITE_MOV_DISP, &disp, 4);
 }
 
-/* What is known of a probe. Entries are shared by hash, and then the later one begins anew. */
 static struct site *site_entry(struct window_state *st, const uint8_t *at) {
-    uint32_t low = (uint32_t)(uintptr_t)at;
-    struct site *s = &st->site[(low * 0x9e3779b1u >> 19) % SITES];
-    if (s->at != low)
-        *s = (struct site){.at = low, .credit = SITE_CREDIT};
-    return s;
+    return &st->site[((uint32_t)(uintptr_t)at * 0x9e3779b1u >> 19) % SITES];
 }
 
 /* The access in progress found its page mapped: a probe without a prediction comes closer to one. */
@@ -487,16 +481,13 @@ static void site_credit(struct window_state *st, uint64_t va) {
     if (!st->in_c)
         return;
     struct site *s = site_entry(st, st->in_c);
-    if (s->credit && --s->credit)
+    if (++s->used < SITE_CREDIT << s->lost)
         return;
-    if (s->misses < SITE_MISSES)
-        patch_region(st->in_c, region_of(va));
-    else
-        patch_table(st->in_c);
-    st->in_c = NULL;
+    s->used = 0;
+    patch_region(st->in_c, region_of(va));
 }
 
-static struct heat *heat_of(struct window_state *st, uint64_t va) {
+static uint8_t *heat_of(struct window_state *st, uint64_t va) {
     return &st->heat[(uint32_t)(va >> PAGE_SHIFT) * 0x9e3779b1u >> 22];
 }
 
@@ -617,11 +608,11 @@ static bool map(struct cpu *cpu, struct window *win, uint64_t va, enum mmu_acces
 /* Is the page touched often enough to be mapped, rather than served in C? A probe that had to fault has decided that. */
 static bool page_is_hot(struct cpu *cpu, uint64_t va) {
     struct window_state *st = state_of(cpu);
-    uint32_t page = (uint32_t)(va >> PAGE_SHIFT);
-    struct heat *h = heat_of(st, va);
-    if (h->page != page)
-        *h = (struct heat){.page = page};
-    return !st->in_c || mmu_of(cpu)->fill_now || ++h->count >= HEAT_MAP;
+    uint8_t *heat = heat_of(st, va);
+    if (st->in_c && !mmu_of(cpu)->fill_now && ++*heat < HEAT_MAP)
+        return false;
+    *heat = 0;
+    return true;
 }
 
 static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_access access, const struct walk *w) {
@@ -679,7 +670,7 @@ static void clear_va(struct cpu *cpu, struct window *w, uint64_t va) {
         return;
     }
     uint64_t *pde = pde_find(cpu, w, va), host = host_of(st, w, va);
-    heat_of(st, va)->count = 0;
+    *heat_of(st, va) = 0;
     if (!pde)
         return;
     if (*pde & PTE_PS) {
@@ -905,7 +896,7 @@ static void window_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *at)
     if (was == region) { /* a fault */
         if (++s->faults >= SITE_FAULTS) {
             s->faults = 0;
-            s->credit = (uint16_t)(SITE_CREDIT << s->lost);
+            s->used = 0;
             if (s->lost < SITE_CREDIT_SHIFTS)
                 s->lost++;
             patch_region(site, NO_REGION);
@@ -914,10 +905,12 @@ static void window_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *at)
     }
     STAT(cpu, region_misses)++;
     STAT(cpu, region_patches)++;
-    if (++s->misses < SITE_MISSES)
+    if (++s->misses < SITE_MISSES) {
         patch_region(site, region);
-    else
+    } else {
+        s->misses = 0;
         patch_table(site);
+    }
 }
 
 static uint64_t window_nearby(struct cpu *cpu, uint64_t va, unsigned regime) {
