@@ -74,7 +74,9 @@ void context_init(struct context *c, uint32_t pstate, uint64_t pc) {
 
 void context_run(struct context *c) {
     c->caller_pstate = PSTATE_EL1H & ~0x3c0u;
-    c->caller_pstate |= read_sysreg(daif) | (read_sysreg(S3_0_C4_C2_3) & PSTATE_PAN);
+    c->caller_pstate |= read_sysreg(daif);
+    if (read_sysreg(id_aa64mmfr1_el1) >> 20 & 15) /* FEAT_PAN */
+        c->caller_pstate |= read_sysreg(S3_0_C4_C2_3) & PSTATE_PAN;
     c->vector = ~0u;
     context_enter(c);
 }
