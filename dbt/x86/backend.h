@@ -126,7 +126,7 @@ enum stub_kind {
     STUB_RETURN,
     STUB_PENDING
 };
-#define MAX_HOISTS 2
+#define MAX_HOISTS 3
 #define SLOW_SEXT 1 /* the loaded value is sign-extended */
 #define SLOW_32 2   /* ... to 32 bits; a result of 32 bits */
 /* What slow.c does for a stub; it follows the call of the slow thunk in the code. */

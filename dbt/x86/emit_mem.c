@@ -85,11 +85,12 @@ static struct hoist *find_hoist(struct codegen *cg, const struct ir_inst *in) {
     return NULL;
 }
 static void add_hoist(struct codegen *cg, const struct ir_inst *in, unsigned index, const struct stub *s) {
-    struct hoist *h = &cg->hoist[0];
-    if (h->root && (!cg->hoist[1].root || cg->hoist_next)) {
-        h = &cg->hoist[1];
+    unsigned n = cg->hoist_next;
+    for (unsigned i = 0; i < MAX_HOISTS; i++) {
+        n = cg->hoist[i].root ? n : i;
     }
-    cg->hoist_next = h == &cg->hoist[0];
+    struct hoist *h = &cg->hoist[n];
+    cg->hoist_next = (n + 1) % MAX_HOISTS;
     h->root = root_of(cg, in->a, &h->at);
     h->base = in->a;
     h->regime = in->cc;
