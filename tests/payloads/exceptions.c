@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* exceptions.c: synchronous exceptions from EL0 and EL1: syndrome, return address, saved PSTATE, preserved registers. */
+/* exceptions.c: synchronous exceptions from EL0 and EL1: syndrome, return address, PSTATE, preserved registers. */
 #include "payload.h"
 
 #define NZCV_ALL 0xf0000000u
@@ -46,7 +46,7 @@ static void one_at(int line, uint32_t pstate, const uint32_t *code, unsigned vec
 }
 #define one(pstate, code, esr, offset) one_at(__LINE__, pstate, code, VEC_OF(pstate), esr, offset)
 
-/* --- instructions that generate exceptions ---------------------------------------------------------------- */
+/* --- instructions that generate exceptions ------------------------------------------------------- */
 
 SNIPPET(svc_0, "svc #0");
 SNIPPET(svc_ffff, "svc #0xffff");
@@ -103,7 +103,7 @@ static void test_undefined(void) {
     }
 }
 
-/* --- PSTATE ------------------------------------------------------------------------------------------------ */
+/* --- PSTATE -------------------------------------------------------------------------------------- */
 
 static void test_eret_pstate(void) {
     for (unsigned l = 0; l < ARRAY_LEN(levels); l++) {
@@ -192,7 +192,7 @@ static void test_pstate_moves(void) {
     CHECK_EQ(c.out.x[0], c.in.sp);
 }
 
-/* ERET to a state that is none: PSTATE.IL is set, the exception level stays, and the next instruction raises EC 0x0e. */
+/* ERET to a state that is none: PSTATE.IL is set, the exception level stays, the next instruction raises EC 0x0e. */
 static void test_illegal_return(void) {
     static const uint32_t modes[] = {0x2, 0x3, 0x6, 0x7, 0x8, 0x9, 0xc, 0xd, 0x1};
     for (unsigned i = 0; i < ARRAY_LEN(modes); i++) {
@@ -207,7 +207,7 @@ static void test_illegal_return(void) {
         one(levels[l] | PSTATE_IL, svc_0, ESR(0x0e, 0), 0);
 }
 
-/* --- alignment of PC and SP -------------------------------------------------------------------------------- */
+/* --- alignment of PC and SP ---------------------------------------------------------------------- */
 
 SNIPPET(branch_x0, "br x0");
 SNIPPET(call_x0, "blr x0");
@@ -246,7 +246,8 @@ SNIPPET(sp_cas, "cas x0, x1, [sp]");
 SNIPPET(sp_add, "add sp, sp, #3\nsub sp, sp, #3\nmov x0, sp");
 
 static void test_sp_alignment(void) {
-    static const uint32_t *const forms[] = {sp_ldr, sp_str_pre, sp_ldp_post, sp_ldrb, sp_ldxr, sp_ldr_reg, sp_ld1, sp_cas};
+    static const uint32_t *const forms[] = {sp_ldr,  sp_str_pre, sp_ldp_post, sp_ldrb,
+                                            sp_ldxr, sp_ldr_reg, sp_ld1,      sp_cas};
     uint64_t sctlr = read_sysreg(sctlr_el1);
     for (unsigned on = 0; on < 4; on++) {
         set_sctlr((sctlr & ~(SCTLR_SA | SCTLR_SA0)) | (on & 1 ? SCTLR_SA0 : 0) | (on & 2 ? SCTLR_SA : 0));
@@ -278,7 +279,7 @@ static void test_sp_alignment(void) {
     set_sctlr(sctlr);
 }
 
-/* --- traps --------------------------------------------------------------------------------------------------- */
+/* --- traps --------------------------------------------------------------------------------------- */
 
 SNIPPET(fp_fmov, "fmov d0, x0");
 SNIPPET(fp_add, "add v0.4s, v1.4s, v2.4s");
@@ -425,7 +426,7 @@ static void test_sysreg_undefined(void) {
     set_sctlr(sctlr);
 }
 
-/* --- alignment of data ---------------------------------------------------------------------------------------- */
+/* --- alignment of data --------------------------------------------------------------------------- */
 
 SNIPPET(a_ldr, "ldr x5, [x0]");
 SNIPPET(a_ldrh, "ldrsh x5, [x0]");
@@ -460,7 +461,7 @@ static const struct {
 };
 static uint8_t bytes[4096] __attribute__((aligned(4096)));
 
-/* check_alignment(): every form at every level, at an address of the given memory; strict: plain accesses fault, too. */
+/* check_alignment(): every form at every level, on the given memory; strict: plain accesses fault, too. */
 static void check_alignment(int line, uint64_t address, bool strict) {
     for (unsigned l = 0; l < ARRAY_LEN(levels); l++) {
         for (unsigned i = 0; i < ARRAY_LEN(aligned); i++) {
@@ -475,7 +476,8 @@ static void check_alignment(int line, uint64_t address, bool strict) {
             if (on_qemu() && (aligned[i].kind & (A_ATOMIC | A_WRITE)) == A_ATOMIC)
                 c.out.esr &= ~0x40ul; /* QEMU says write for what reads first */
             context_expect_at(__FILE__, line, &c, VEC_OF(levels[l]),
-                              ESR(l ? 0x25 : 0x24, (aligned[i].kind & A_WRITE ? 0x40 : 0) | 0x21), (uint64_t)pc, levels[l]);
+                              ESR(l ? 0x25 : 0x24, (aligned[i].kind & A_WRITE ? 0x40 : 0) | 0x21), (uint64_t)pc,
+                              levels[l]);
             if (c.out.far != a)
                 test_fail(__FILE__, line, "FAR_EL1", c.out.far, a);
             context_check_at(__FILE__, line, &c, 0);
@@ -506,8 +508,8 @@ static void test_device_alignment(void) {
         if (on_qemu())
             continue; /* with FEAT_LSE2 it does not check */
         run_code(&c, PSTATE_EL1H, aligned[i].code, va + aligned[i].off, 0, 0, 0);
-        context_expect(&c, VEC_SYNC, ESR(0x25, (aligned[i].kind & A_WRITE ? 0x40 : 0) | 0x21), (uint64_t)aligned[i].code,
-                       PSTATE_EL1H);
+        context_expect(&c, VEC_SYNC, ESR(0x25, (aligned[i].kind & A_WRITE ? 0x40 : 0) | 0x21),
+                       (uint64_t)aligned[i].code, PSTATE_EL1H);
         CHECK_EQ(c.out.far, va + aligned[i].off);
         context_check(&c, 0);
         run_code(&c, PSTATE_EL0, USER(aligned[i].code), va + USER_BASE + aligned[i].off, 0, 0, 0);
@@ -517,7 +519,7 @@ static void test_device_alignment(void) {
     }
 }
 
-/* --- state ------------------------------------------------------------------------------------------------------ */
+/* --- state --------------------------------------------------------------------------------------- */
 
 static uint64_t vector_in[64], vector_out[64];
 #define EACH_PAIR(op, base)                                                                                    \
@@ -535,8 +537,8 @@ static void test_vectors_preserved(void) {
         vector_in[i] = 0x9e3779b97f4a7c15ul * (i + 1);
     for (unsigned l = 0; l < ARRAY_LEN(levels); l++) {
         memset(vector_out, 0, sizeof(vector_out));
-        run_code(&c, levels[l], at(levels[l], load_all_and_fault), (uint64_t)at(levels[l], vector_in), 0x02c00000, 0x0800009f,
-                 0xffff000000000000ul);
+        run_code(&c, levels[l], at(levels[l], load_all_and_fault), (uint64_t)at(levels[l], vector_in), 0x02c00000,
+                 0x0800009f, 0xffff000000000000ul);
         CHECK_EQ(EC(c.out.esr), l ? 0x25 : 0x24);
         one(levels[l], svc_0, ESR(0x15, 0), 4);
         one(levels[l], brk_0, ESR(0x3c, 0), 0);
@@ -551,12 +553,14 @@ static void test_vectors_preserved(void) {
 }
 
 /* Registers and flags that change right before a fault are exact at it, and nothing after it has happened. */
-SNIPPET(changes, "add x1, x1, #1\nadds x2, x2, x1\nmov x3, x2\nsub x4, x4, #5\nmul x5, x4, x3\neor x6, x5, x4, lsl #3\n"
-                 "add x7, x6, w5, sxtw\nmov x8, #8\nmov x9, #9\nmov x10, x8\nmov x11, x9\nadd x12, x10, x11\nadd x13, x12, x12\n"
-                 "add x14, x13, x12\nneg x15, x14\nmvn x16, x15\nrbit x17, x16\nrev x18, x17\nclz x19, x18\nadd x20, x19, #1\n"
-                 "add x21, x20, #1\nadd x22, x21, #1\nadd x23, x22, #1\nadd x24, x23, #1\nadd x25, x24, #1\nadd x26, x25, #1\n"
-                 "add x27, x26, #1\nadd x28, x27, #1\nadd x29, x28, #1\nadd x30, x29, #1\nadd sp, sp, #32\n"
-                 "subs xzr, x20, x21\nldr x28, [x0]\nadds x1, x1, #7\nmov x20, #0\nadds x21, x21, #1");
+SNIPPET(
+    changes,
+    "add x1, x1, #1\nadds x2, x2, x1\nmov x3, x2\nsub x4, x4, #5\nmul x5, x4, x3\neor x6, x5, x4, lsl #3\n"
+    "add x7, x6, w5, sxtw\nmov x8, #8\nmov x9, #9\nmov x10, x8\nmov x11, x9\nadd x12, x10, x11\nadd x13, x12, x12\n"
+    "add x14, x13, x12\nneg x15, x14\nmvn x16, x15\nrbit x17, x16\nrev x18, x17\nclz x19, x18\nadd x20, x19, #1\n"
+    "add x21, x20, #1\nadd x22, x21, #1\nadd x23, x22, #1\nadd x24, x23, #1\nadd x25, x24, #1\nadd x26, x25, #1\n"
+    "add x27, x26, #1\nadd x28, x27, #1\nadd x29, x28, #1\nadd x30, x29, #1\nadd sp, sp, #32\n"
+    "subs xzr, x20, x21\nldr x28, [x0]\nadds x1, x1, #7\nmov x20, #0\nadds x21, x21, #1");
 
 static void test_exact_state(void) {
     for (unsigned l = 0; l < ARRAY_LEN(levels) - 1; l++) {

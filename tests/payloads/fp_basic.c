@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* fp_basic.c: floating point through the whole system: FPCR modes, FPSR flags, NaNs, conversions, and state across traps. */
+/* fp_basic.c: floating point through the whole system: FPCR modes, FPSR flags, NaNs, conversions, and state across
+ * traps. */
 #include "payload.h"
 
 #define DN (1ul << 25)
@@ -30,8 +31,8 @@ static uint64_t flags;
 #define OPERATION(name, n)                                                                                             \
     static __attribute__((noinline)) uint64_t name(uint64_t fpcr, uint64_t a, uint64_t b, uint64_t c) {                \
         uint64_t result, fpsr;                                                                                         \
-        __asm__ volatile("msr fpcr, %5\nmsr fpsr, xzr\nfmov d1, %2\nfmov d2, %3\nfmov d3, %4\n" n                        \
-                         "\nfmov %0, d0\nmrs %1, fpsr\nmsr fpcr, xzr"                                                    \
+        __asm__ volatile("msr fpcr, %5\nmsr fpsr, xzr\nfmov d1, %2\nfmov d2, %3\nfmov d3, %4\n" n \
+                         "\nfmov %0, d0\nmrs %1, fpsr\nmsr fpcr, xzr" \
                          : "=&r"(result), "=&r"(fpsr) : "r"(a), "r"(b), "r"(c), "r"(fpcr) : "x9", "cc", "memory");     \
         flags = fpsr;                                                                                                  \
         return result;                                                                                                 \
@@ -75,7 +76,8 @@ static void test_rounding(void) {
     static const uint64_t down[] = {NEG | ONE, NEG | ONE, NEG | (ONE + 1), NEG | ONE};
     static const uint64_t third[] = {0x3fd5555555555555, 0x3fd5555555555556, 0x3fd5555555555555, 0x3fd5555555555555};
     static const uint64_t overflow[] = {INF, INF, MAX, MAX};
-    static const uint64_t rint[] = {0x4000000000000000, 0x4008000000000000, 0x4000000000000000, 0x4000000000000000}; /* of 2.5 */
+    /* of 2.5 */
+    static const uint64_t rint[] = {0x4000000000000000, 0x4008000000000000, 0x4000000000000000, 0x4000000000000000};
     for (unsigned m = 0; m < 4; m++) {
         IS(fadd(RM(m), ONE, HALF_ULP, 0), up[m], IXC);
         IS(fadd(RM(m), NEG | ONE, NEG | HALF_ULP, 0), down[m], IXC);
@@ -106,7 +108,8 @@ static void test_specials(void) {
     IS(fadd(DN, SNAN, ONE, 0), DEFAULT_NAN, IOC);
     IS(fmadd(0, INF, 0, QNAN), DEFAULT_NAN, IOC);
     IS(fmadd(0, QNAN, QNAN + 1, QNAN + 2), QNAN + 2, 0); /* the addend comes first */
-    IS(fmadd(0, 0x3ff0000000000001, 0x3ff0000000000001, NEG | 0x3ff0000000000002), 0x3970000000000000, 0); /* one rounding */
+    /* one rounding */
+    IS(fmadd(0, 0x3ff0000000000001, 0x3ff0000000000001, NEG | 0x3ff0000000000002), 0x3970000000000000, 0);
     IS(fmax(0, 0, NEG, 0), 0, 0);
     IS(fmin(0, 0, NEG, 0), NEG, 0);
     IS(fmax(0, QNAN, ONE, 0), QNAN, 0);

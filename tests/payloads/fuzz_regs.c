@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* fuzz_regs.c: random values to every system register encoding and every device register, for ten seconds. Whatever they do to
- * the guest is its own affair, but the monitor goes on. What would take the payload's own memory away is put back at once. */
+/* fuzz_regs.c: random values to every system register encoding and every device register, for ten seconds. Whatever
+ * they do to the guest is its own affair, but the monitor goes on. What would take the payload's own memory away is
+ * put back at once. */
 /* options: only=graft smp=2 gic=3 */
 #include "gic.h"
 
@@ -67,7 +68,7 @@ static void report(void) {
     accesses = refused = 0;
 }
 
-/* --- system registers -------------------------------------------------------------------------------------------------- */
+/* --- system registers ---------------------------------------------------------------------------- */
 
 static uint64_t run(unsigned words, bool high, uint64_t x0) {
     code[words] = BRK_DONE;
@@ -78,15 +79,20 @@ static uint64_t run(unsigned words, bool high, uint64_t x0) {
     return c.out.esr;
 }
 
-/* write_and_restore(): what the code depends on before it can restore it is left alone: the MMU stays on, the half that the
- * code runs from stays mapped. */
+/* write_and_restore(): what the code depends on before it can restore it is left alone: the MMU stays on, the half
+ * that the code runs from stays mapped. */
 static bool write_and_restore(uint32_t key, uint64_t value) {
     bool high = key != K_TTBR1;
-    uint64_t keep = key == K_SCTLR ? 1 | 1 << 25 : key == K_TCR ? 0xfffful << 16 | 7ul << 32 | 1ul << 59 : key == K_MAIR ? 0xffff : 0;
+    uint64_t keep = key == K_SCTLR  ? 1 | 1 << 25
+                    : key == K_TCR  ? 0xfffful << 16 | 7ul << 32 | 1ul << 59
+                    : key == K_MAIR ? 0xffff
+                                    : 0;
     code[0] = 0xd5200002 | key; /* mrs x2 */
     unsigned n = 1;
     if (keep) {
-        uint64_t old = key == K_SCTLR ? read_sysreg(sctlr_el1) : key == K_TCR ? read_sysreg(tcr_el1) : read_sysreg(mair_el1);
+        uint64_t old = key == K_SCTLR ? read_sysreg(sctlr_el1)
+                       : key == K_TCR ? read_sysreg(tcr_el1)
+                                      : read_sysreg(mair_el1);
         value = (value & ~keep) | (old & keep);
     }
     code[n++] = 0xd5000000 | key; /* msr x0 */
@@ -136,15 +142,15 @@ static void test_system_registers(void) {
     report();
 }
 
-/* --- devices --------------------------------------------------------------------------------------------------------------- */
+/* --- devices ------------------------------------------------------------------------------------- */
 
-#define ACCESSES(X)                                                                                                  \
-    X(d_ldrb, "ldrb w1, [x0]") X(d_ldrh, "ldrh w1, [x0]") X(d_ldr, "ldr w1, [x0]") X(d_ldrx, "ldr x1, [x0]")             \
-    X(d_ldp, "ldp x1, x2, [x0]") X(d_ldrq, "ldr q0, [x0]") X(d_ldar, "ldar w1, [x0]") X(d_ldxr, "ldxr x1, [x0]")         \
-    X(d_strb, "strb w1, [x0]") X(d_strh, "strh w1, [x0]") X(d_str, "str w1, [x0]") X(d_strx, "str x1, [x0]")             \
-    X(d_stp, "stp x1, x2, [x0]") X(d_strq, "str q0, [x0]") X(d_stlr, "stlr w1, [x0]") X(d_str2, "str w1, [x0]")          \
-    X(d_stxr, "ldxr x2, [x0]\nstxr w3, x1, [x0]") X(d_ldadd, "ldadd w1, w2, [x0]") X(d_cas, "cas x1, x2, [x0]")          \
-    X(d_casp, "casp x4, x5, x2, x3, [x0]") X(d_ld1, "ld1 {v0.4s}, [x0]") X(d_st4, "st4 {v0.8b-v3.8b}, [x0]")            \
+#define ACCESSES(X)                                                                                              \
+    X(d_ldrb, "ldrb w1, [x0]") X(d_ldrh, "ldrh w1, [x0]") X(d_ldr, "ldr w1, [x0]") X(d_ldrx, "ldr x1, [x0]")     \
+    X(d_ldp, "ldp x1, x2, [x0]") X(d_ldrq, "ldr q0, [x0]") X(d_ldar, "ldar w1, [x0]") X(d_ldxr, "ldxr x1, [x0]") \
+    X(d_strb, "strb w1, [x0]") X(d_strh, "strh w1, [x0]") X(d_str, "str w1, [x0]") X(d_strx, "str x1, [x0]")     \
+    X(d_stp, "stp x1, x2, [x0]") X(d_strq, "str q0, [x0]") X(d_stlr, "stlr w1, [x0]") X(d_str2, "str w1, [x0]")  \
+    X(d_stxr, "ldxr x2, [x0]\nstxr w3, x1, [x0]") X(d_ldadd, "ldadd w1, w2, [x0]") X(d_cas, "cas x1, x2, [x0]")  \
+    X(d_casp, "casp x4, x5, x2, x3, [x0]") X(d_ld1, "ld1 {v0.4s}, [x0]") X(d_st4, "st4 {v0.8b-v3.8b}, [x0]")     \
     X(d_zva, "dc zva, x0") X(d_str3, "str w1, [x0]") X(d_exec, "br x0")
 #define D_SNIPPET(name, text) SNIPPET(name, text);
 #define D_ROW(name, text) name,
@@ -206,7 +212,7 @@ static void on_irq(struct frame *f, unsigned vector) {
 /* Everything still works. */
 static void test_after(void) {
     mmio_write32(GICR_BASE + GICR_WAKER, 0);
-    for (unsigned i = 0; i < 64 && read_sysreg(icc_rpr_el1) != 0xff; i++) { /* priorities that were acknowledged by chance */
+    for (unsigned i = 0; i < 64 && read_sysreg(icc_rpr_el1) != 0xff; i++) { /* acknowledged by chance */
         write_sysreg(icc_eoir1_el1, 0);
         write_sysreg(icc_eoir0_el1, 0);
         write_sysreg(icc_ap1r0_el1, 0);

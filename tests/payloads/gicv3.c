@@ -25,7 +25,8 @@ static void set_interface(bool on) {
 
 static void test_reset(void) {
     CHECK_EQ(gicd(GICD_CTLR), 0x50); /* DS, ARE */
-    CHECK_EQ(gicd(GICD_TYPER) & 0x0300041f, 0x03000008); /* 288 interrupts, Aff3 routing, no 1-of-N, one security state */
+    /* 288 interrupts, Aff3 routing, no 1-of-N, one security state */
+    CHECK_EQ(gicd(GICD_TYPER) & 0x0300041f, 0x03000008);
     CHECK_EQ(gicd(GICD_IIDR), 0x43b);
     CHECK_EQ(gicd(GICD_PIDR2_V3), 0x3b);
     CHECK_EQ(gicd(0xfff0), 0x0d);
@@ -164,7 +165,8 @@ static void test_sgi_targets(void) {
     isb();
     CHECK_EQ(gic_ack(), 4);
     gic_eoi(4);
-    CHECK_EQ(mmio_read32(GICR_BASE + GICR_STRIDE + GICR_SGI + GICD_ISPENDR), 1u << 4); /* waits in CPU 1's redistributor */
+    /* it waits in CPU 1's redistributor */
+    CHECK_EQ(mmio_read32(GICR_BASE + GICR_STRIDE + GICR_SGI + GICD_ISPENDR), 1u << 4);
 }
 
 TESTS({"reset", test_reset}, {"waker", test_waker}, COMMON_GIC_TESTS, {"interface registers", test_interface_registers},

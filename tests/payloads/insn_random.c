@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* insn_random.c: random words executed at EL0, in runs, and at EL1, one by one, for ten seconds. Nothing a guest executes may
- * end the monitor or hang it; the payload itself must come through, too. */
+/* insn_random.c: random words executed at EL0, in runs, and at EL1, one by one, for ten seconds. Nothing a guest
+ * executes may end the monitor or hang it; the payload itself must come through, too. */
 /* options: only=graft */
 #include "gic.h"
 
@@ -30,7 +30,8 @@ static void start(void) {
     gic_enable(PPI_VTIMER);
     code_page = page_alloc();
     for (unsigned i = 0; i < DATA_PAGES; i++)
-        mmu_map(mmu_root0(), DATA + 4096 * i, (uint64_t)page_alloc(), PTE_RW | PTE_AP_EL0 | PTE_PXN | (i & 1 ? PTE_UXN : 0));
+        mmu_map(mmu_root0(), DATA + 4096 * i, (uint64_t)page_alloc(),
+                PTE_RW | PTE_AP_EL0 | PTE_PXN | (i & 1 ? PTE_UXN : 0));
     mmu_map(mmu_root0(), CODE, 0, 0);
     isb();
 }
@@ -102,7 +103,8 @@ static void report(const char *what) {
     CHECK(undefined > 0);
     print(what);
     const uint64_t counts[] = {ran, done, undefined, faulted, interrupted, other};
-    static const char *const names[] = {" runs, ", " to the end, ", " undefined, ", " aborts, ", " interrupted, ", " other\n"};
+    static const char *const names[] = {" runs, ",   " to the end, ",  " undefined, ",
+                                        " aborts, ", " interrupted, ", " other\n"};
     for (unsigned i = 0; i < ARRAY_LEN(counts); i++) {
         print_dec(counts[i]);
         print(names[i]);

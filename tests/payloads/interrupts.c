@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* interrupts.c: programs that are interrupted hundreds of times, while every register is trashed meanwhile, end as if they had
- * not been: what an interrupt saves is the whole state, wherever it hits. */
+/* interrupts.c: programs that are interrupted hundreds of times, while every register is trashed meanwhile, end as if
+ * they had not been: what an interrupt saves is the whole state, wherever it hits. */
 #include "gic.h"
 
 #define ESR_DONE 0xf2007777ul
@@ -21,26 +21,36 @@ static void vectors_load(const uint64_t *from) { __asm__ volatile(EACH_PAIR("ldp
 static void vectors_save(uint64_t *to) { __asm__ volatile(EACH_PAIR("stp", "%0") : : "r"(to) : "memory"); }
 
 /* x0: rounds, x1: 4 KiB of memory. All registers take part, and flags go from one round into the next. */
-SNIPPET(integer, "1: adcs x2, x2, x3\nadcs x3, x3, x4\nsbcs x4, x4, x5\neor x5, x5, x6, ror #7\nmadd x6, x7, x8, x6\n"
-                 "umulh x7, x6, x9\nadc x8, x8, xzr\ncsel x9, x10, x11, cs\ncsinc x10, x11, x9, mi\nccmp x10, x2, #5, vc\n"
-                 "rbit x11, x12\nextr x12, x13, x14, #21\nbfi x13, x2, #11, #17\nclz x14, x15\nadd x15, x15, x14, lsl #3\n"
-                 "sub w16, w15, w16\nsxtw x17, w16\nror x18, x18, x17\nands x19, x18, x20\nb.eq 2f\nadd x20, x20, #1\n"
-                 "2: add x21, x21, x22, uxtb #2\nsmulh x22, x21, x23\neon x23, x23, x24\n.inst 0x9ad75f18\n"
-                 "udiv x25, x26, x24\nadd x26, x26, x25\nmvn x27, x27\nadcs x28, x28, x27\norr x29, x29, x28, lsr #60\n"
-                 "sub x30, x30, x29\nsub x0, x0, #1\ncbnz x0, 1b");
-SNIPPET(vector, "1: fmul d0, d1, d2\nfadd d1, d1, d31\nadd v3.4s, v3.4s, v4.4s\nmla v4.8h, v5.8h, v6.8h\neor v5.16b, v5.16b, v3.16b\n"
-                "ext v6.16b, v6.16b, v7.16b, #5\nzip1 v7.4s, v8.4s, v9.4s\nfcvtzs x2, d1\nscvtf d8, x2\nuzp2 v9.16b, v10.16b, v11.16b\n"
-                "sqadd v10.2d, v10.2d, v12.2d\ntbl v11.16b, {v12.16b}, v13.16b\nushl v12.4s, v13.4s, v14.4s\nsub v13.2d, v13.2d, v15.2d\n"
-                "addv b14, v14.16b\npmull v15.8h, v16.8b, v17.8b\nrev64 v16.8h, v17.8h\nmvn v17.16b, v18.16b\numov x3, v17.d[1]\n"
-                "ins v18.d[0], x3\ncmgt v19.4s, v20.4s, v21.4s\nfadd v20.2d, v20.2d, v31.2d\nfsub v21.4s, v21.4s, v22.4s\n"
-                "bsl v22.16b, v23.16b, v24.16b\nxtn v23.4h, v24.4s\nsmull v24.4s, v25.4h, v26.4h\nssra v25.8h, v26.8h, #3\n"
-                "trn1 v26.8h, v27.8h, v28.8h\nbit v27.16b, v28.16b, v29.16b\nadd v28.16b, v28.16b, v30.16b\nmul v29.4s, v29.4s, v28.4s\n"
-                "sub v30.8h, v30.8h, v29.8h\nsub x0, x0, #1\ncbnz x0, 1b");
-SNIPPET(stores, "mov x9, x1\nmov x10, #0\n1: and x2, x10, #0xff0\nadd x3, x9, x2\nldp x4, x5, [x3]\nadd x4, x4, x10\neor x5, x5, x4\n"
-                "stp x4, x5, [x3]\n2: ldxr x6, [x9]\nadd x6, x6, #1\nstxr w7, x6, [x9]\ncbnz w7, 2b\nldadd x10, x8, [x9]\n"
-                "str x8, [x9, #8]\nldr w8, [x9, #5]\nstrb w8, [x9, #3000]\nadd x10, x10, #48\nsub x0, x0, #1\ncbnz x0, 1b");
+SNIPPET(integer,
+        "1: adcs x2, x2, x3\nadcs x3, x3, x4\nsbcs x4, x4, x5\neor x5, x5, x6, ror #7\nmadd x6, x7, x8, x6\n"
+        "umulh x7, x6, x9\nadc x8, x8, xzr\ncsel x9, x10, x11, cs\ncsinc x10, x11, x9, mi\nccmp x10, x2, #5, vc\n"
+        "rbit x11, x12\nextr x12, x13, x14, #21\nbfi x13, x2, #11, #17\nclz x14, x15\nadd x15, x15, x14, lsl #3\n"
+        "sub w16, w15, w16\nsxtw x17, w16\nror x18, x18, x17\nands x19, x18, x20\nb.eq 2f\nadd x20, x20, #1\n"
+        "2: add x21, x21, x22, uxtb #2\nsmulh x22, x21, x23\neon x23, x23, x24\n.inst 0x9ad75f18\n"
+        "udiv x25, x26, x24\nadd x26, x26, x25\nmvn x27, x27\nadcs x28, x28, x27\norr x29, x29, x28, lsr #60\n"
+        "sub x30, x30, x29\nsub x0, x0, #1\ncbnz x0, 1b");
+SNIPPET(
+    vector,
+    "1: fmul d0, d1, d2\nfadd d1, d1, d31\nadd v3.4s, v3.4s, v4.4s\nmla v4.8h, v5.8h, v6.8h\neor v5.16b, v5.16b, "
+    "v3.16b\n"
+    "ext v6.16b, v6.16b, v7.16b, #5\nzip1 v7.4s, v8.4s, v9.4s\nfcvtzs x2, d1\nscvtf d8, x2\nuzp2 v9.16b, v10.16b, "
+    "v11.16b\n"
+    "sqadd v10.2d, v10.2d, v12.2d\ntbl v11.16b, {v12.16b}, v13.16b\nushl v12.4s, v13.4s, v14.4s\nsub v13.2d, v13.2d, "
+    "v15.2d\n"
+    "addv b14, v14.16b\npmull v15.8h, v16.8b, v17.8b\nrev64 v16.8h, v17.8h\nmvn v17.16b, v18.16b\numov x3, v17.d[1]\n"
+    "ins v18.d[0], x3\ncmgt v19.4s, v20.4s, v21.4s\nfadd v20.2d, v20.2d, v31.2d\nfsub v21.4s, v21.4s, v22.4s\n"
+    "bsl v22.16b, v23.16b, v24.16b\nxtn v23.4h, v24.4s\nsmull v24.4s, v25.4h, v26.4h\nssra v25.8h, v26.8h, #3\n"
+    "trn1 v26.8h, v27.8h, v28.8h\nbit v27.16b, v28.16b, v29.16b\nadd v28.16b, v28.16b, v30.16b\nmul v29.4s, v29.4s, "
+    "v28.4s\n"
+    "sub v30.8h, v30.8h, v29.8h\nsub x0, x0, #1\ncbnz x0, 1b");
+SNIPPET(stores,
+        "mov x9, x1\nmov x10, #0\n1: and x2, x10, #0xff0\nadd x3, x9, x2\nldp x4, x5, [x3]\nadd x4, x4, x10\neor x5, "
+        "x5, x4\n"
+        "stp x4, x5, [x3]\n2: ldxr x6, [x9]\nadd x6, x6, #1\nstxr w7, x6, [x9]\ncbnz w7, 2b\nldadd x10, x8, [x9]\n"
+        "str x8, [x9, #8]\nldr w8, [x9, #5]\nstrb w8, [x9, #3000]\nadd x10, x10, #48\nsub x0, x0, #1\ncbnz x0, 1b");
 SNIPPET(calls, "mov x9, #1\n1: bl 3f\nadr x2, 4f\nblr x2\nmov x3, x0\nbl 5f\nsub x0, x0, #1\ncbnz x0, 1b\nb 6f\n"
-               "3: add x9, x9, x9, lsl #3\nret\n4: stp x30, x9, [sp, #-16]!\nbl 3b\nbl 3b\nldp x30, x10, [sp], #16\neor x9, x9, x10\nret\n"
+               "3: add x9, x9, x9, lsl #3\nret\n4: stp x30, x9, [sp, #-16]!\nbl 3b\nbl 3b\nldp x30, x10, [sp], "
+               "#16\neor x9, x9, x10\nret\n"
                "5: tbz x3, #0, 7f\nadr x4, 3b\nbr x4\n7: add x9, x9, #5\nret\n6: nop");
 static const struct {
     const uint32_t *code;

@@ -1,85 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* paging.c: translation and permission checks of the stage 1 MMU, and the faults they raise. */
-#include "payload.h"
+#include "paging.h"
 
-#define IL (1ul << 25)
-#define ESR(ec, iss) ((uint64_t)(ec) << 26 | IL | (iss))
-#define ESR_DONE ESR(0x3c, 0x7777)
-#define BRK_DONE 0xd42eeee0u
-#define FSC_SIZE(level) (0x00u + (level))
-#define FSC_TRANSLATION(level) (0x04u + (level))
-#define FSC_ACCESS(level) (0x08u + (level))
-#define FSC_PERMISSION(level) (0x0cu + (level))
-#define FSC_EXTERNAL 0x10u
-#define FSC_EXTERNAL_WALK(level) (0x14u + (level))
-#define NO_FAULT ~0u
-#define SCTLR_WXN (1ul << 19)
-#define TEST_VA 0x10000000000ul
-#define GIB 0x40000000ul
-#define UNBACKED_PA 0x0f000000ul
-
-static struct context c;
-static uint8_t *page, *page2; /* physical pages under test */
-static uint64_t *root;
-
-static const void *at(uint32_t pstate, const void *code) {
-    return (pstate & 12) == 0 ? USER(code) : code;
-}
-
-static void set_pte(uint64_t *entry, uint64_t value, uint64_t va) {
-    *entry = value;
-    tlbi_va(va);
-}
-
-static void set_tcr(uint64_t v) {
-    write_sysreg(tcr_el1, v);
-    isb();
-    tlbi_all();
-}
-
-static void start(void) {
-    mmu_on();
-    mmu_user_alias();
-    root = mmu_root0();
-    page = page_alloc();
-    page2 = page_alloc();
-    for (unsigned i = 0; i < 1024; i++) {
-        ((uint32_t *)page)[i] = BRK_DONE;
-        ((uint32_t *)page2)[i] = BRK_DONE;
-    }
-    code_sync(page, 4096);
-    code_sync(page2, 4096);
-    mmu_map(root, TEST_VA, (uint64_t)page, PTE_RW);
-}
-
-enum op { READ, WRITE, EXEC, LDTR, STTR, OPS };
-SNIPPET(op_read, "ldr x1, [x0]");
-SNIPPET(op_write, "str x1, [x0]");
-SNIPPET(op_ldtr, "ldtr x1, [x0]");
-SNIPPET(op_sttr, "sttr x1, [x0]");
-static const uint32_t *const op_code[] = {op_read, op_write, NULL, op_ldtr, op_sttr};
-
-/* try(): does op at va; the fault status code must be fsc. */
-static void try_at(int line, uint32_t pstate, enum op op, uint64_t va, unsigned fsc) {
-    bool user = (pstate & 12) == 0;
-    const void *pc = op == EXEC ? (const void *)va : at(pstate, op_code[op]);
-    run_code(&c, pstate, pc, va, 0x00000000d42eeee0 | (uint64_t)BRK_DONE << 32, 2, 3);
-    if (fsc == NO_FAULT) {
-        context_expect_at(__FILE__, line, &c, VEC_OF(pstate), ESR_DONE, (uint64_t)pc + (op == EXEC ? 0 : 4), pstate);
-        context_check_at(__FILE__, line, &c, op == READ || op == LDTR ? 2 : 0);
-    } else {
-        unsigned ec = (op == EXEC ? 0x21 : 0x25) - user;
-        unsigned wnr = op == WRITE || op == STTR ? 0x40 : 0;
-        context_expect_at(__FILE__, line, &c, VEC_OF(pstate), ESR(ec, wnr | fsc), (uint64_t)pc, pstate);
-        if (c.out.far != va)
-            test_fail(__FILE__, line, "FAR_EL1", c.out.far, va);
-        context_check_at(__FILE__, line, &c, 0);
-    }
-}
-#define try(pstate, op, va, fsc) try_at(__LINE__, pstate, op, va, fsc)
-
-/* --- permissions --------------------------------------------------------------------------------------------- */
+/* --- permissions --------------------------------------------------------------------------------- */
 
 static bool allowed(enum op op, bool user, bool pan, bool wxn, unsigned ap, bool uxn, bool pxn) {
     bool el0 = ap & 1, ro = ap & 2;
@@ -150,14 +74,7 @@ static void test_table_attributes(void) {
     set_pte(mmu_entry(root, TEST_VA), (uint64_t)page | PTE_RW, TEST_VA);
 }
 
-/* --- translation, access flag and address size faults ---------------------------------------------------------- */
-
-static void check_fault(int line, uint64_t va, unsigned fsc) {
-    static const uint32_t states[] = {PSTATE_EL0, PSTATE_EL1T, PSTATE_EL1H, PSTATE_EL1T | PSTATE_PAN};
-    for (unsigned s = 0; s < ARRAY_LEN(states); s++)
-        for (enum op op = READ; op < OPS; op++)
-            try_at(line, states[s], op, va, fsc);
-}
+/* --- translation, access flag and address size faults -------------------------------------------- */
 
 static void test_translation_faults(void) {
     check_fault(__LINE__, TEST_VA + 0x8000000000, FSC_TRANSLATION(0));
@@ -236,7 +153,8 @@ static void test_address_size(void) {
 
 static void test_blocks(void) {
     uint64_t *l2 = mmu_entry_at(root, TEST_VA + 0x400000, 2), *l1 = mmu_entry_at(root, TEST_VA + 2 * GIB, 1);
-    uint64_t pa = (uint64_t)page2, big = TEST_VA + 0x400000 + (pa & 0x1fffff), huge = TEST_VA + 2 * GIB + (pa & (GIB - 1));
+    uint64_t pa = (uint64_t)page2, big = TEST_VA + 0x400000 + (pa & 0x1fffff),
+             huge = TEST_VA + 2 * GIB + (pa & (GIB - 1));
     *l2 = (pa & ~0x1ffffful) | (PTE_RW & ~2ul);
     *l1 = (pa & ~(GIB - 1)) | (PTE_RW & ~2ul);
     dsb();
@@ -266,7 +184,7 @@ static void test_blocks(void) {
     code_sync(page2, 4096);
 }
 
-/* --- sizes of the address space, EPD, TBI ---------------------------------------------------------------------- */
+/* --- sizes of the address space, EPD, TBI -------------------------------------------------------- */
 
 static void test_t1sz(void) {
     for (unsigned tsz = 16; tsz <= 39; tsz++) {
@@ -378,7 +296,8 @@ static void test_tbi(void) {
     check_fault(__LINE__, low | tag, FSC_TRANSLATION(0));
     check_fault(__LINE__, (high & ~(0xfful << 56)) | tag, FSC_TRANSLATION(0));
     set_tcr(TCR_ON | 3ul << 37);
-    uint64_t tagged[] = {low | tag, low | 0xfful << 56, (high & ~(0xfful << 56)) | tag, high & ~(0xfful << 56), low, high};
+    uint64_t tagged[] = {low | tag, low | 0xfful << 56, (high & ~(0xfful << 56)) | tag, high & ~(0xfful << 56), low,
+                         high};
     for (unsigned i = 0; i < ARRAY_LEN(tagged); i++) {
         for (enum op op = READ; op < OPS; op++)
             if (op != EXEC) {
@@ -400,177 +319,7 @@ static void test_tbi(void) {
     set_tcr(TCR_ON);
 }
 
-/* --- accesses across pages, write-back ------------------------------------------------------------------------------ */
-
-#define X_FORMS(X)                                                                                                      \
-    X(x_ldrh, "ldrh w1, [x0]", 2, 0) X(x_ldr_w, "ldr w1, [x0]", 4, 0) X(x_ldr_x, "ldr x1, [x0]", 8, 0)                     \
-    X(x_ldrsw, "ldrsw x1, [x0], #4", 4, 0) X(x_ldr_post, "ldr x1, [x0], #8", 8, 0) X(x_ldr_pre, "ldr x1, [x0, #0]!", 8, 0) \
-    X(x_ldr_q, "ldr q1, [x0], #16", 16, 0) X(x_ldp_x, "ldp x1, x2, [x0]", 16, 0) X(x_ldp_w, "ldp w1, w2, [x0], #8", 8, 0)  \
-    X(x_ldp_base, "ldp x0, x1, [x0]", 16, 0) X(x_ldp_base2, "ldp x1, x0, [x0]", 16, 0)                                    \
-    X(x_ldpsw, "ldpsw x1, x2, [x0, #0]!", 8, 0) X(x_ldp_q, "ldp q1, q2, [x0], #32", 32, 0)                                \
-    X(x_ldr_self, "ldr x0, [x0]", 8, 0) X(x_ldnp, "ldnp x1, x2, [x0]", 16, 0) X(x_ldtr, "ldtr x1, [x0]", 8, 0)            \
-    X(x_strh, "strh w1, [x0], #2", 2, 1) X(x_str_w, "str w1, [x0, #0]!", 4, 1) X(x_str_x, "str x1, [x0], #8", 8, 1)       \
-    X(x_str_q, "str q1, [x0], #16", 16, 1) X(x_stp_x, "stp x1, x2, [x0], #16", 16, 1)                                    \
-    X(x_stp_w, "stp w1, w2, [x0, #0]!", 8, 1) X(x_stp_q, "stp q1, q2, [x0], #32", 32, 1)                                 \
-    X(x_stp_d, "stp d1, d2, [x0], #16", 16, 1) X(x_stnp, "stnp x1, x2, [x0]", 16, 1) X(x_sttr, "sttr x1, [x0]", 8, 1)      \
-    X(x_ld1, "ld1 {v1.16b}, [x0], #16", 16, 0) X(x_ld1x4, "ld1 {v1.16b-v4.16b}, [x0], x3", 64, 0)                        \
-    X(x_ld4, "ld4 {v1.8h-v4.8h}, [x0], #64", 64, 0) X(x_st1, "st1 {v1.2d}, [x0], #16", 16, 1)                            \
-    X(x_st1x3, "st1 {v1.4s-v3.4s}, [x0], #48", 48, 1) X(x_st3, "st3 {v1.8b-v3.8b}, [x0], #24", 24, 1)                    \
-    X(x_ld1_lane, "ld1 {v1.d}[1], [x0], #8", 8, 0) X(x_st2_lane, "st2 {v1.s, v2.s}[2], [x0], #8", 8, 1)
-#define X_SNIPPET(name, text, size, write) SNIPPET(name, text);
-#define X_ROW(name, text, size, write) {name, size, write},
-X_FORMS(X_SNIPPET)
-static const struct {
-    const uint32_t *code;
-    uint8_t size, write;
-} forms[] = {X_FORMS(X_ROW)};
-
-static void test_crossing(void) {
-    uint64_t va = TEST_VA + 0x10000;
-    mmu_map(root, va, (uint64_t)page, PTE_RW | PTE_AP_EL0 | PTE_PXN);
-    mmu_map(root, va + 4096, (uint64_t)page2, PTE_RW | PTE_AP_EL0 | PTE_PXN);
-    uint64_t *first = mmu_entry(root, va), *second = mmu_entry(root, va + 4096), ok1 = *first, ok2 = *second;
-    static const uint32_t states[] = {PSTATE_EL0, PSTATE_EL1T};
-    for (unsigned i = 0; i < ARRAY_LEN(forms); i++) {
-        for (unsigned s = 0; s < 2; s++) {
-            const void *pc = at(states[s], forms[i].code);
-            for (unsigned over = 1; over < forms[i].size; over += forms[i].size > 8 ? 3 : 1) {
-                uint64_t a = va + 4096 - forms[i].size + over;
-                /* none, second page unmapped, first unmapped, second without access flag, second read-only */
-                for (unsigned how = 0; how < 5; how++) {
-                    set_pte(first, how == 2 ? 0 : ok1, va);
-                    set_pte(second, how == 1 ? 0 : how == 3 ? ok2 & ~PTE_AF : how == 4 ? ok2 | PTE_AP_RO : ok2, va + 4096);
-                    run_code(&c, states[s], pc, a, 0x1111, 0x2222, 64);
-                    unsigned fsc = how == 3 ? FSC_ACCESS(3) : how == 4 ? FSC_PERMISSION(3) : FSC_TRANSLATION(3);
-                    if (how == 0 || (how == 4 && !forms[i].write)) {
-                        CHECK_EQ(c.out.esr, ESR_DONE);
-                        continue;
-                    }
-                    context_expect(&c, VEC_OF(states[s]), ESR(0x25 - !s, (forms[i].write ? 0x40 : 0) | fsc), (uint64_t)pc,
-                                   states[s]);
-                    CHECK_EQ(c.out.far, how == 2 ? a : va + 4096);
-                    context_check(&c, 0);
-                }
-            }
-        }
-    }
-    set_pte(first, ok1, va);
-    set_pte(second, ok2, va + 4096);
-}
-
-static void test_crossing_data(void) {
-    uint64_t va = TEST_VA + 0x10000; /* two pages that are not neighbours in memory, swapped against each other */
-    set_pte(mmu_entry(root, va), (uint64_t)page2 | PTE_RW, va);
-    set_pte(mmu_entry(root, va + 4096), (uint64_t)page | PTE_RW, va + 4096);
-    for (unsigned i = 0; i < 64; i++) {
-        page2[4096 - 64 + i] = (uint8_t)(0x80 + i);
-        page[i] = (uint8_t)(0xc0 + i);
-    }
-    for (unsigned off = 1; off < 8; off++) {
-        uint64_t a = va + 4096 - off, want = 0, got, got2;
-        for (unsigned i = 0; i < 8; i++)
-            want |= (uint64_t)(0xc0 - off + i) << 8 * i;
-        __asm__ volatile("ldr %0, [%1]" : "=r"(got) : "r"(a) : "memory");
-        CHECK_EQ(got, want);
-        __asm__ volatile("ldp %0, %1, [%2, #-8]" : "=r"(got2), "=r"(got) : "r"(a) : "memory");
-        CHECK_EQ(got, want);
-        CHECK_EQ(got2, want - 0x0808080808080808ul);
-        __asm__ volatile("str %0, [%1]" : : "r"(~want), "r"(a) : "memory");
-        for (unsigned i = 0; i < 8; i++) {
-            uint8_t *b = i < off ? &page2[4096 - off + i] : &page[i - off];
-            CHECK_EQ(*b, (uint8_t)~(0xc0 - off + i));
-            *b = (uint8_t)(0xc0 - off + i);
-        }
-    }
-    for (unsigned i = 0; i < 1024; i++)
-        ((uint32_t *)page)[i] = ((uint32_t *)page2)[i] = BRK_DONE;
-    code_sync(page, 4096);
-    code_sync(page2, 4096);
-}
-
-/* Code that runs off the end of a page; prefetches that never fault; stores of other kinds. */
-SNIPPET(prefetch, "prfm pldl1keep, [x0]\nprfm pstl1keep, [x0]\nprfm plil1keep, [x0]\nadd x1, x0, #1");
-SNIPPET(zva, "dc zva, x0");
-SNIPPET(rmw_add, "ldadd x1, x2, [x0]");
-SNIPPET(rmw_swp, "swp x1, x2, [x0]");
-SNIPPET(stxr_ro, "ldxr x1, [x0]\nstxr w2, x1, [x0]");
-
-static void test_misc(void) {
-    uint64_t va = TEST_VA + 0x20000, *e;
-    mmu_map(root, va, (uint64_t)page2, PTE_RW);
-    ((uint32_t *)page2)[1023] = 0xd503201f;
-    code_sync(page2 + 4092, 4);
-    run_code(&c, PSTATE_EL1T, (void *)(va + 4092), 0, 0, 0, 0);
-    context_expect(&c, VEC_SYNC_SP0, ESR(0x21, FSC_TRANSLATION(3)), va + 4096, PSTATE_EL1T);
-    CHECK_EQ(c.out.far, va + 4096);
-    run_code(&c, PSTATE_EL1T, prefetch, 0xffff123400000000, 0, 0, 0);
-    CHECK_EQ(c.out.esr, ESR_DONE);
-    CHECK_EQ(c.out.x[1], 0xffff123400000001);
-    e = mmu_entry(root, va);
-    set_pte(e, *e | PTE_AP_RO, va);
-    run_code(&c, PSTATE_EL1T, zva, va + 64, 0, 0, 0);
-    context_expect(&c, VEC_SYNC_SP0, ESR(0x25, 0x40 | FSC_PERMISSION(3)), (uint64_t)zva, PSTATE_EL1T);
-    CHECK_EQ(c.out.far, va + 64);
-    run_code(&c, PSTATE_EL1T, zva, va + 4096, 0, 0, 0);
-    CHECK_EQ(c.out.esr, ESR(0x25, 0x40 | FSC_TRANSLATION(3)));
-    run_code(&c, PSTATE_EL1T, stxr_ro, va, 0, 0, 0);
-    context_expect(&c, VEC_SYNC_SP0, ESR(0x25, 0x40 | FSC_PERMISSION(3)), (uint64_t)stxr_ro + 4, PSTATE_EL1T);
-    static const uint32_t *const rmw[] = {rmw_add, rmw_swp};
-    for (unsigned i = 0; i < ARRAY_LEN(rmw); i++) {
-        run_code(&c, PSTATE_EL1T, rmw[i], va, 1, 2, 3);
-        context_expect(&c, VEC_SYNC_SP0, ESR(0x25, 0x40 | FSC_PERMISSION(3)), (uint64_t)rmw[i], PSTATE_EL1T);
-        context_check(&c, 0);
-        run_code(&c, PSTATE_EL1T, rmw[i], va + 4096, 1, 2, 3); /* a read would fault, too: not a write */
-        context_expect(&c, VEC_SYNC_SP0, ESR(0x25, FSC_TRANSLATION(3)), (uint64_t)rmw[i], PSTATE_EL1T);
-        CHECK_EQ(c.out.far, va + 4096);
-        context_check(&c, 0);
-    }
-    ((uint32_t *)page2)[1023] = BRK_DONE;
-    code_sync(page2 + 4092, 4);
-}
-
-/* --- external aborts, AT ------------------------------------------------------------------------------------------------ */
-
-SNIPPET(ext_ldrb, "ldrb w1, [x0]");
-SNIPPET(ext_ldp, "ldp x1, x2, [x0], #16");
-SNIPPET(ext_stp, "stp x1, x2, [x0, #-16]!");
-SNIPPET(ext_ldrq, "ldr q0, [x0]");
-SNIPPET(ext_strh, "strh w1, [x0], #2");
-
-static void test_external_abort(void) {
-    uint64_t va = TEST_VA + 0x30000;
-    for (unsigned normal = 0; normal < 2; normal++) {
-        mmu_map(root, va, UNBACKED_PA, PTE_RW | (normal ? PTE_ATTR_NORMAL : PTE_ATTR_DEVICE));
-        tlbi_all();
-        try(PSTATE_EL1T, READ, va, FSC_EXTERNAL);
-        try(PSTATE_EL1T, WRITE, va + 8, FSC_EXTERNAL);
-        try(PSTATE_EL1T, EXEC, va, FSC_EXTERNAL);
-        static const struct {
-            const uint32_t *code;
-            unsigned write;
-        } more[] = {{ext_ldrb, 0}, {ext_ldp, 0}, {ext_stp, 1}, {ext_ldrq, 0}, {ext_strh, 1}};
-        for (unsigned i = 0; i < ARRAY_LEN(more); i++) {
-            run_code(&c, PSTATE_EL1T, more[i].code, va + 64, 1, 2, 3);
-            context_expect(&c, VEC_SYNC_SP0, ESR(0x25, (more[i].write ? 0x40 : 0) | FSC_EXTERNAL), (uint64_t)more[i].code,
-                           PSTATE_EL1T);
-            CHECK_EQ(c.out.far, va + (i == 2 ? 48 : 64));
-            context_check(&c, 0);
-        }
-    }
-    for (unsigned level = 0; level < 3; level++) { /* a table where nothing is */
-        uint64_t *e = mmu_entry_at(root, TEST_VA, level), old = *e;
-        *e = UNBACKED_PA | 3;
-        tlbi_all();
-        check_fault(__LINE__, TEST_VA, FSC_EXTERNAL_WALK(level + 1));
-        *e = old;
-        tlbi_all();
-    }
-    mmu_off();
-    try(PSTATE_EL1T, READ, UNBACKED_PA, FSC_EXTERNAL);
-    try(PSTATE_EL1T, WRITE, UNBACKED_PA, FSC_EXTERNAL);
-    try(PSTATE_EL1T, EXEC, UNBACKED_PA, FSC_EXTERNAL);
-    mmu_on();
-}
+/* --- AT ---------------------------------------------------------------------------------------- */
 
 #define AT_PAR(form, va) ({ __asm__ volatile("at " form ", %0\nisb" : : "r"(va) : "memory"); read_sysreg(par_el1); })
 static void test_at(void) {
@@ -600,5 +349,4 @@ static void test_at(void) {
 TESTS({"start", start}, {"permissions", test_permissions}, {"table attributes", test_table_attributes},
       {"translation faults", test_translation_faults}, {"access flag", test_access_flag},
       {"address size", test_address_size}, {"blocks", test_blocks}, {"t1sz", test_t1sz}, {"t0sz", test_t0sz},
-      {"epd", test_epd}, {"tbi", test_tbi}, {"crossing", test_crossing}, {"crossing data", test_crossing_data},
-      {"misc", test_misc}, {"external abort", test_external_abort}, {"at", test_at});
+      {"epd", test_epd}, {"tbi", test_tbi}, {"at", test_at});

@@ -31,9 +31,10 @@ static void test_version(void) {
 }
 
 static void test_features(void) {
-    static const uint32_t there[] = {PSCI(VERSION), PSCI(CPU_SUSPEND), PSCI64(CPU_SUSPEND), PSCI(CPU_OFF), PSCI(CPU_ON),
-                                     PSCI64(CPU_ON), PSCI(AFFINITY_INFO), PSCI64(AFFINITY_INFO), PSCI(MIGRATE_INFO_TYPE),
-                                     PSCI(SYSTEM_OFF), PSCI(SYSTEM_RESET), PSCI(FEATURES)};
+    static const uint32_t there[] = {PSCI(VERSION),       PSCI(CPU_SUSPEND),     PSCI64(CPU_SUSPEND),
+                                     PSCI(CPU_OFF),       PSCI(CPU_ON),          PSCI64(CPU_ON),
+                                     PSCI(AFFINITY_INFO), PSCI64(AFFINITY_INFO), PSCI(MIGRATE_INFO_TYPE),
+                                     PSCI(SYSTEM_OFF),    PSCI(SYSTEM_RESET),    PSCI(FEATURES)};
     for (unsigned i = 0; i < ARRAY_LEN(there); i++)
         CHECK_EQ(call(PSCI(FEATURES), there[i], 0, 0), 0);
     static const uint32_t not_there[] = {PSCI(31), PSCI64(0x30), 0x12345678, 0, 0x84000100};
@@ -62,7 +63,8 @@ static void test_cpu_on_errors(void) {
 }
 
 static void test_unknown(void) {
-    static const uint32_t unknown[] = {0, 1, 0x80000001, 0x84000030, 0xc4000031, 0x86000000, 0xdeadbeef, 0xffffffff, 0x84001234};
+    static const uint32_t unknown[] = {0,          1,          0x80000001, 0x84000030, 0xc4000031,
+                                       0x86000000, 0xdeadbeef, 0xffffffff, 0x84001234};
     for (unsigned i = 0; i < ARRAY_LEN(unknown); i++)
         CHECK_EQ(call(unknown[i], 1, 2, 3), NOT_SUPPORTED);
 }

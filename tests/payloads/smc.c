@@ -91,7 +91,7 @@ static void test_aliases(void) {
     CHECK_EQ(c.out.esr, ESR(0x21, 15));
 }
 
-/* --- code that writes the instructions after it -------------------------------------------------------------------- */
+/* --- code that writes the instructions after it -------------------------------------------------- */
 
 /* x0: the word at `1:`, x1: what to write; runs it. Copied to a writable page. */
 SNIPPET(next_isb, "str w1, [x0]\nisb\n1: mov w2, #1\nnop");
@@ -138,17 +138,20 @@ static void test_self_loop(void) {
     }
 }
 
-/* --- every kind of store ------------------------------------------------------------------------------------------------- */
+/* --- every kind of store ------------------------------------------------------------------------- */
 
-#define STORES(X)                                                                                                            \
-    X(s_strb, "strb w1, [x0]\nlsr w1, w1, #8\nstrb w1, [x0, #1]\nlsr w1, w1, #8\nstrb w1, [x0, #2]\nlsr w1, w1, #8\nstrb w1, [x0, #3]") \
-    X(s_strh, "strh w1, [x0]\nlsr w1, w1, #16\nstrh w1, [x0, #2]") X(s_str, "str w1, [x0], #4") X(s_strx, "ldr w2, [x0, #4]\norr x1, x1, x2, lsl #32\nstr x1, [x0]") \
-    X(s_stp, "ldr w2, [x0, #4]\nstp w1, w2, [x0]") X(s_stlr, "stlr w1, [x0]") X(s_stur, "add x0, x0, #3\nstur w1, [x0, #-3]")   \
-    X(s_sttr, "sttr w1, [x0]") X(s_stxr, "1: ldxr w2, [x0]\nstxr w3, w1, [x0]\ncbnz w3, 1b") X(s_swp, "swpal w1, w2, [x0]")    \
-    X(s_cas, "ldr w2, [x0]\ncasal w2, w1, [x0]") X(s_ldadd, "ldr w2, [x0]\nsub w2, w1, w2\nldadd w2, w3, [x0]")                \
-    X(s_vec, "ldr q0, [x0]\nmov v0.s[0], w1\nstr q0, [x0]") X(s_st1, "fmov s0, w1\nst1 {v0.s}[0], [x0]")                       \
-    X(s_stps, "ldr s1, [x0, #4]\nfmov s0, w1\nstp s0, s1, [x0]")                                                               \
-    X(s_unaligned, "ldr x2, [x0, #-3]\nbfi x2, x1, #24, #32\nstr x2, [x0, #-3]")                                              \
+#define STORES(X)                                                                                               \
+    X(s_strb, "strb w1, [x0]\nlsr w1, w1, #8\nstrb w1, [x0, #1]\nlsr w1, w1, #8\n"                              \
+      "strb w1, [x0, #2]\nlsr w1, w1, #8\nstrb w1, [x0, #3]")                                                   \
+    X(s_strh, "strh w1, [x0]\nlsr w1, w1, #16\nstrh w1, [x0, #2]") X(s_str, "str w1, [x0], #4")                 \
+    X(s_strx, "ldr w2, [x0, #4]\norr x1, x1, x2, lsl #32\nstr x1, [x0]")                                        \
+    X(s_stp, "ldr w2, [x0, #4]\nstp w1, w2, [x0]") X(s_stlr, "stlr w1, [x0]")                                   \
+    X(s_stur, "add x0, x0, #3\nstur w1, [x0, #-3]") X(s_sttr, "sttr w1, [x0]")                                  \
+    X(s_stxr, "1: ldxr w2, [x0]\nstxr w3, w1, [x0]\ncbnz w3, 1b") X(s_swp, "swpal w1, w2, [x0]")                \
+    X(s_cas, "ldr w2, [x0]\ncasal w2, w1, [x0]") X(s_ldadd, "ldr w2, [x0]\nsub w2, w1, w2\nldadd w2, w3, [x0]") \
+    X(s_vec, "ldr q0, [x0]\nmov v0.s[0], w1\nstr q0, [x0]") X(s_st1, "fmov s0, w1\nst1 {v0.s}[0], [x0]")        \
+    X(s_stps, "ldr s1, [x0, #4]\nfmov s0, w1\nstp s0, s1, [x0]")                                                \
+    X(s_unaligned, "ldr x2, [x0, #-3]\nbfi x2, x1, #24, #32\nstr x2, [x0, #-3]")                                \
     X(s_stxp, "1: ldxp w2, w3, [x0]\nstxp w4, w1, w3, [x0]\ncbnz w4, 1b")
 #define STORE_SNIPPET(name, text) SNIPPET(name, text);
 #define STORE_ROW(name, text) name,
@@ -161,7 +164,8 @@ static void test_stores(void) {
             if (stores[i] == s_sttr && !user)
                 continue;
             for (unsigned at = 0; at < 4096; at += 4096 - 16) {
-                uint8_t *p = pages + 4096 * (at == 0) + at; /* also at the very start of a page: unaligned stores cross into it */
+                /* also at the very start of a page: unaligned stores cross into it */
+                uint8_t *p = pages + 4096 * (at == 0) + at;
                 write_code((uint32_t *)p, 9);
                 code_sync(p, 8);
                 for (unsigned n = 0; n < 20; n++) {
@@ -189,7 +193,7 @@ static void test_stores(void) {
     context_expect(&c, VEC_SYNC_SP0, ESR(0, 0), (uint64_t)pages, PSTATE_EL1T);
 }
 
-/* --- data next to code ---------------------------------------------------------------------------------------------------- */
+/* --- data next to code --------------------------------------------------------------------------- */
 
 static void test_data_with_code(void) {
     volatile uint64_t *counter = (uint64_t *)(pages + 2048);
@@ -212,8 +216,9 @@ static void test_data_with_code(void) {
 }
 
 /* Code whose own data is in its page, as literal pools and stacks on executable pages are. */
-SNIPPET(own_data, "adr x0, 3f\nmov x1, #0\n1: ldr x2, [x0]\nadd x2, x2, #1\nstr x2, [x0]\nadd x1, x1, #1\ncmp x1, x3\nb.ne 1b\n"
-                  "ldr x0, [x0]\nbrk #0x7777\n.balign 8\n3: .quad 0");
+SNIPPET(own_data,
+        "adr x0, 3f\nmov x1, #0\n1: ldr x2, [x0]\nadd x2, x2, #1\nstr x2, [x0]\nadd x1, x1, #1\ncmp x1, x3\nb.ne 1b\n"
+        "ldr x0, [x0]\nbrk #0x7777\n.balign 8\n3: .quad 0");
 
 static void test_own_data(void) {
     for (unsigned user = 0; user < 2; user++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* smp.c: two CPUs: atomics, ordering, TLBI and IC broadcasts, interrupts between them. smp_v3.c is the same with GICv3. */
+/* smp.c: two CPUs: atomics, ordering, TLBI and IC broadcasts, interrupts between them. smp_v3.c is the same with
+ * GICv3. */
 /* options: smp=2 */
 #include "gic.h"
 
@@ -15,7 +16,7 @@
 static uint64_t frequency;
 #define ticks() read_sysreg(cntvct_el0)
 
-/* --- a task for CPU 1 ------------------------------------------------------------------------------------------- */
+/* --- a task for CPU 1 ---------------------------------------------------------------------------- */
 
 static void (*volatile task)(void);
 static volatile unsigned task_done;
@@ -79,7 +80,7 @@ static void start(void) {
     mmu_user_alias();
 }
 
-/* --- power ---------------------------------------------------------------------------------------------------------- */
+/* --- power --------------------------------------------------------------------------------------- */
 
 static volatile unsigned on_count;
 static void count_me(void) { on_count++; }
@@ -111,7 +112,7 @@ static void test_already_on(void) {
     finish();
 }
 
-/* --- atomics ---------------------------------------------------------------------------------------------------------- */
+/* --- atomics ------------------------------------------------------------------------------------- */
 
 enum { ROUNDS = 100000 };
 static struct {
@@ -162,7 +163,10 @@ static void count_atomically(unsigned cpu) {
             b = was_b = *(volatile uint64_t *)&shared_words.pair[1];
             c = a + 1;
             d = b - 1;
-            __asm__ volatile("caspal %0, %1, %2, %3, [%4]" : "+r"(a), "+r"(b) : "r"(c), "r"(d), "r"(shared_words.pair) : "memory");
+            __asm__ volatile("caspal %0, %1, %2, %3, [%4]"
+                             : "+r"(a), "+r"(b)
+                             : "r"(c), "r"(d), "r"(shared_words.pair)
+                             : "memory");
         } while (a != was_a || b != was_b);
     }
 }
@@ -212,10 +216,11 @@ static void test_exclusive_monitor(void) {
     begin(store_between);
     for (unsigned i = 0; i < 1000; i++) {
         uint64_t old, failed, t;
-        __asm__ volatile("ldxr %0, [%3]\nstr %w5, [%4]\ndsb sy\n1: ldr %w2, [%4]\ncmp %w2, %w6\nb.ne 1b\nstxr %w1, xzr, [%3]"
-                         : "=&r"(old), "=&r"(failed), "=&r"(t)
-                         : "r"(&contended), "r"(&stage), "r"(2 * i + 1), "r"(2 * i + 2)
-                         : "memory", "cc");
+        __asm__ volatile(
+            "ldxr %0, [%3]\nstr %w5, [%4]\ndsb sy\n1: ldr %w2, [%4]\ncmp %w2, %w6\nb.ne 1b\nstxr %w1, xzr, [%3]"
+            : "=&r"(old), "=&r"(failed), "=&r"(t)
+            : "r"(&contended), "r"(&stage), "r"(2 * i + 1), "r"(2 * i + 2)
+            : "memory", "cc");
         CHECK_EQ(failed & 1, 1);
         CHECK_EQ(contended, 1000 + i);
     }
@@ -223,7 +228,7 @@ static void test_exclusive_monitor(void) {
     __asm__ volatile("clrex" : : : "memory");
 }
 
-/* --- ordering --------------------------------------------------------------------------------------------------------------- */
+/* --- ordering ------------------------------------------------------------------------------------ */
 
 enum { LITMUS = 20000 };
 static volatile uint64_t data PAD, flag PAD, x_word PAD, y_word PAD;
@@ -251,7 +256,10 @@ static void test_message_passing(void) {
         __asm__ volatile("ldar %0, [%2]\nldr %1, [%3]" : "=&r"(f), "=&r"(d) : "r"(&flag), "r"(&data) : "memory");
         wrong += d < f || f < last;
         last = f;
-        __asm__ volatile("ldr %0, [%2]\ndmb ishld\nldr %1, [%3]" : "=&r"(f), "=&r"(d) : "r"(&flag), "r"(&data) : "memory");
+        __asm__ volatile("ldr %0, [%2]\ndmb ishld\nldr %1, [%3]"
+                         : "=&r"(f), "=&r"(d)
+                         : "r"(&flag), "r"(&data)
+                         : "memory");
         wrong += d < f || f < last;
         last = f;
         x_word = f;
@@ -260,14 +268,20 @@ static void test_message_passing(void) {
     finish();
 }
 
-#define SB_ROUND(cpu, mine, other, how)                                                                           \
-    do {                                                                                                          \
-        uint64_t got_;                                                                                            \
-        if (how)                                                                                                  \
-            __asm__ volatile("str %1, [%2]\ndmb sy\nldr %0, [%3]" : "=&r"(got_) : "r"(1ul), "r"(&mine), "r"(&other) : "memory"); \
-        else                                                                                                      \
-            __asm__ volatile("stlr %1, [%2]\nldar %0, [%3]" : "=&r"(got_) : "r"(1ul), "r"(&mine), "r"(&other) : "memory"); \
-        seen_x[cpu] = got_;                                                                                        \
+#define SB_ROUND(cpu, mine, other, how)                           \
+    do {                                                          \
+        uint64_t got_;                                            \
+        if (how)                                                  \
+            __asm__ volatile("str %1, [%2]\ndmb sy\nldr %0, [%3]" \
+                             : "=&r"(got_)                        \
+                             : "r"(1ul), "r"(&mine), "r"(&other)  \
+                             : "memory");                         \
+        else                                                      \
+            __asm__ volatile("stlr %1, [%2]\nldar %0, [%3]"       \
+                             : "=&r"(got_)                        \
+                             : "r"(1ul), "r"(&mine), "r"(&other)  \
+                             : "memory");                         \
+        seen_x[cpu] = got_;                                       \
     } while (0)
 
 static void sb_on_1(void) {
@@ -303,7 +317,7 @@ static void test_store_buffering(void) {
     finish();
 }
 
-/* --- TLB maintenance ------------------------------------------------------------------------------------------------------------ */
+/* --- TLB maintenance ----------------------------------------------------------------------------- */
 
 /* x0: page, x1: flag. Reads until it faults, or the flag was set before a read that did not. */
 SNIPPET(read_until_fault, "1: ldar w3, [x1]\nldr x2, [x0]\ncbz w3, 1b");
@@ -408,7 +422,7 @@ static void test_tlbi_idle(void) {
     }
 }
 
-/* --- code ---------------------------------------------------------------------------------------------------------------------------- */
+/* --- code ---------------------------------------------------------------------------------------- */
 
 #define MOV_W0(n) (0x52800000u | (uint32_t)(n) << 5)
 static volatile uint64_t version PAD;
@@ -446,7 +460,7 @@ static void test_code(void) {
         CHECK_EQ(stale, 0);
 }
 
-/* --- interrupts -------------------------------------------------------------------------------------------------------------------- */
+/* --- interrupts ---------------------------------------------------------------------------------- */
 
 static volatile unsigned sgis[2], sgi_errors, other_irqs[2];
 static void on_irq(struct frame *f, unsigned vector) {
@@ -569,5 +583,5 @@ static void test_event(void) {
 
 TESTS({"start", start}, {"cycles", test_cycles}, {"already on", test_already_on}, {"atomics", test_atomics},
       {"exclusive monitor", test_exclusive_monitor}, {"message passing", test_message_passing},
-      {"store buffering", test_store_buffering}, {"tlbi", test_tlbi}, {"tlbi idle", test_tlbi_idle}, {"code", test_code},
-      {"sgi", test_sgi}, {"wake", test_wake}, {"event", test_event});
+      {"store buffering", test_store_buffering}, {"tlbi", test_tlbi}, {"tlbi idle", test_tlbi_idle},
+      {"code", test_code}, {"sgi", test_sgi}, {"wake", test_wake}, {"event", test_event});

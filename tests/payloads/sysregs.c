@@ -9,7 +9,7 @@
 
 static struct context c;
 
-/* --- generated accesses: mrs x0, <key>; brk and msr <key>, x0; brk ------------------------------------------------- */
+/* --- generated accesses: mrs x0, <key>; brk and msr <key>, x0; brk ------------------------------- */
 
 static uint32_t code[2] __attribute__((aligned(16)));
 #define KEY(op0, op1, crn, crm, op2) ((op0) << 19 | (op1) << 16 | (crn) << 12 | (crm) << 8 | (op2) << 5)
@@ -41,7 +41,7 @@ static void name_key(uint32_t key) {
     print("\n");
 }
 
-/* --- reset ------------------------------------------------------------------------------------------------------------ */
+/* --- reset --------------------------------------------------------------------------------------- */
 
 static void test_reset(void) {
     CHECK_EQ(read_sysreg(currentel), 4);
@@ -63,20 +63,28 @@ static void test_reset(void) {
     CHECK_EQ(read_sysreg(fpcr), 0);
 }
 
-/* --- what Linux reads ----------------------------------------------------------------------------------------------------- */
+/* --- what Linux reads ---------------------------------------------------------------------------- */
 
-#define READS(X)                                                                                                                  \
-    X(midr_el1) X(mpidr_el1) X(revidr_el1) X(aidr_el1) X(ctr_el0) X(dczid_el0) X(clidr_el1) X(csselr_el1) X(ccsidr_el1)                \
-    X(id_aa64pfr0_el1) X(id_aa64pfr1_el1) X(id_aa64dfr0_el1) X(id_aa64dfr1_el1) X(id_aa64isar0_el1) X(id_aa64isar1_el1)               \
-    X(id_aa64mmfr0_el1) X(id_aa64mmfr1_el1) X(id_aa64mmfr2_el1) X(id_aa64afr0_el1) X(id_aa64afr1_el1) X(id_pfr0_el1)                  \
-    X(id_pfr1_el1) X(id_dfr0_el1) X(id_mmfr0_el1) X(id_mmfr3_el1) X(id_isar0_el1) X(id_isar5_el1) X(mvfr0_el1) X(mvfr1_el1)            \
-    X(mvfr2_el1) X(sctlr_el1) X(actlr_el1) X(cpacr_el1) X(ttbr0_el1) X(ttbr1_el1) X(tcr_el1) X(mair_el1) X(amair_el1)                  \
-    X(afsr0_el1) X(afsr1_el1) X(esr_el1) X(far_el1) X(par_el1) X(vbar_el1) X(isr_el1) X(contextidr_el1) X(elr_el1) X(spsr_el1)         \
-    X(sp_el0) X(tpidr_el0) X(tpidrro_el0) X(tpidr_el1) X(cntkctl_el1) X(cntfrq_el0) X(cntvct_el0) X(cntpct_el0) X(cntv_ctl_el0)        \
-    X(cntv_cval_el0) X(cntv_tval_el0) X(cntp_ctl_el0) X(cntp_cval_el0) X(cntp_tval_el0) X(mdscr_el1) X(oslsr_el1) X(osdlr_el1)         \
-    X(dbgbvr0_el1) X(dbgbcr0_el1) X(dbgwvr0_el1) X(dbgwcr0_el1) X(mdccsr_el0) X(mdrar_el1) X(nzcv) X(daif) X(currentel) X(spsel)       \
-    X(fpcr) X(fpsr) X(rvbar_el1) X(S3_0_C0_C4_4) X(S3_0_C0_C6_2) X(S3_0_C0_C7_3)
-#define READ(r) { caught = 0; (void)read_sysreg(r); if (caught) test_fail(__FILE__, __LINE__, "mrs " #r, caught_frame.esr, 0); }
+#define READS(X)                                                                                                 \
+    X(midr_el1) X(mpidr_el1) X(revidr_el1) X(aidr_el1) X(ctr_el0) X(dczid_el0) X(clidr_el1) X(csselr_el1)        \
+    X(ccsidr_el1) X(id_aa64pfr0_el1) X(id_aa64pfr1_el1) X(id_aa64dfr0_el1) X(id_aa64dfr1_el1)                    \
+    X(id_aa64isar0_el1) X(id_aa64isar1_el1) X(id_aa64mmfr0_el1) X(id_aa64mmfr1_el1) X(id_aa64mmfr2_el1)          \
+    X(id_aa64afr0_el1) X(id_aa64afr1_el1) X(id_pfr0_el1) X(id_pfr1_el1) X(id_dfr0_el1) X(id_mmfr0_el1)           \
+    X(id_mmfr3_el1) X(id_isar0_el1) X(id_isar5_el1) X(mvfr0_el1) X(mvfr1_el1) X(mvfr2_el1) X(sctlr_el1)          \
+    X(actlr_el1) X(cpacr_el1) X(ttbr0_el1) X(ttbr1_el1) X(tcr_el1) X(mair_el1) X(amair_el1) X(afsr0_el1)         \
+    X(afsr1_el1) X(esr_el1) X(far_el1) X(par_el1) X(vbar_el1) X(isr_el1) X(contextidr_el1) X(elr_el1)            \
+    X(spsr_el1) X(sp_el0) X(tpidr_el0) X(tpidrro_el0) X(tpidr_el1) X(cntkctl_el1) X(cntfrq_el0) X(cntvct_el0)    \
+    X(cntpct_el0) X(cntv_ctl_el0) X(cntv_cval_el0) X(cntv_tval_el0) X(cntp_ctl_el0) X(cntp_cval_el0)             \
+    X(cntp_tval_el0) X(mdscr_el1) X(oslsr_el1) X(osdlr_el1) X(dbgbvr0_el1) X(dbgbcr0_el1) X(dbgwvr0_el1)         \
+    X(dbgwcr0_el1) X(mdccsr_el0) X(mdrar_el1) X(nzcv) X(daif) X(currentel) X(spsel) X(fpcr) X(fpsr) X(rvbar_el1) \
+    X(S3_0_C0_C4_4) X(S3_0_C0_C6_2) X(S3_0_C0_C7_3)
+#define READ(r)                                                            \
+    {                                                                      \
+        caught = 0;                                                        \
+        (void)read_sysreg(r);                                              \
+        if (caught)                                                        \
+            test_fail(__FILE__, __LINE__, "mrs " #r, caught_frame.esr, 0); \
+    }
 
 static void test_reads(void) {
     exception_handler = catch_and_skip;
@@ -91,7 +99,7 @@ static void test_reads(void) {
             }
 }
 
-/* --- what sticks -------------------------------------------------------------------------------------------------------------- */
+/* --- what sticks --------------------------------------------------------------------------------- */
 
 #define STICKS(r, mask)                                                            \
     {                                                                              \
@@ -160,10 +168,11 @@ static void test_sticks(void) {
     CHECK_EQ(read_sysreg(fpcr), 0);
 }
 
-/* --- ID registers ----------------------------------------------------------------------------------------------------------- */
+/* --- ID registers -------------------------------------------------------------------------------- */
 
 static void test_ids(void) {
-    uint64_t pfr0 = read_sysreg(id_aa64pfr0_el1), isar0 = read_sysreg(id_aa64isar0_el1), mmfr0 = read_sysreg(id_aa64mmfr0_el1);
+    uint64_t pfr0 = read_sysreg(id_aa64pfr0_el1), isar0 = read_sysreg(id_aa64isar0_el1),
+             mmfr0 = read_sysreg(id_aa64mmfr0_el1);
     uint64_t ctr = read_sysreg(ctr_el0);
     CHECK(FIELD(pfr0, 0) >= 1);
     CHECK(FIELD(pfr0, 4) >= 1);
@@ -219,7 +228,7 @@ static void test_caches(void) {
     write_sysreg(csselr_el1, 0);
 }
 
-/* --- what is not there ---------------------------------------------------------------------------------------------------------- */
+/* --- what is not there --------------------------------------------------------------------------- */
 
 static bool counts_as_undefined(uint64_t esr) {
     /* QEMU's max has FEAT_IDST, SVE and SME with traps of their own */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* timer.c: the generic timers: counters, compare registers, interrupts, WFI. It also runs with GICv3 (see timer_v3.c). */
+/* timer.c: the generic timers: counters, compare registers, interrupts, WFI. It also runs with GICv3 (see
+ * timer_v3.c). */
 #include "gic.h"
 
 #define ENABLE 1u
@@ -108,7 +109,7 @@ static void test_rate(void) {
     }
 TIMERS(REGISTER_TEST)
 
-/* --- interrupts ------------------------------------------------------------------------------------------------------ */
+/* --- interrupts ---------------------------------------------------------------------------------- */
 
 static volatile unsigned irqs[32], irq_vector, irq_other;
 static volatile uint64_t irq_time, irq_elr, irq_spsr, period;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* tlbi.c: TLB maintenance, address spaces and ASIDs: what was unmapped, remapped or restricted is so after TLBI and DSB. */
+/* tlbi.c: TLB maintenance, address spaces and ASIDs: what was unmapped, remapped or restricted is so after TLBI and
+ * DSB. */
 #include "payload.h"
 
 #define IL (1ul << 25)
@@ -60,10 +61,17 @@ static uint64_t abort_esr(bool user, bool write, unsigned fsc) {
     return ESR(user ? 0x24 : 0x25, (write ? 0x40 : 0) | fsc);
 }
 
-/* --- every form ------------------------------------------------------------------------------------------------- */
+/* --- every form ---------------------------------------------------------------------------------- */
 
-#define FORM(op) static void op(uint64_t arg) { __asm__ volatile("dsb sy\ntlbi " #op ", %0\ndsb sy\nisb" : : "r"(arg) : "memory"); }
-#define FORM0(op) static void op(uint64_t arg) { (void)arg; __asm__ volatile("dsb sy\ntlbi " #op "\ndsb sy\nisb" : : : "memory"); }
+#define FORM(op)                                                                           \
+    static void op(uint64_t arg) {                                                         \
+        __asm__ volatile("dsb sy\ntlbi " #op ", %0\ndsb sy\nisb" : : "r"(arg) : "memory"); \
+    }
+#define FORM0(op)                                                             \
+    static void op(uint64_t arg) {                                            \
+        (void)arg;                                                            \
+        __asm__ volatile("dsb sy\ntlbi " #op "\ndsb sy\nisb" : : : "memory"); \
+    }
 FORM0(vmalle1) FORM0(vmalle1is)
 FORM(vae1) FORM(vae1is) FORM(vale1) FORM(vale1is) FORM(vaae1) FORM(vaae1is) FORM(vaale1) FORM(vaale1is)
 FORM(aside1) FORM(aside1is)
@@ -95,8 +103,8 @@ static void name_form(unsigned form, unsigned before) {
 }
 
 /* one_form(): the life of one entry (page or block) under one TLBI form. */
-static bool one_form(unsigned form, uint64_t va, uint64_t *e, uint64_t pa1, uint64_t pa2, uint64_t attrs, unsigned level,
-                     unsigned asid) {
+static bool one_form(unsigned form, uint64_t va, uint64_t *e, uint64_t pa1, uint64_t pa2, uint64_t attrs,
+                     unsigned level, unsigned asid) {
     unsigned tr = 4 + level, ap = 12 + level, af = 8 + level;
     bool ok = true;
 #define WANT(x, y) do { uint64_t a_ = (x), b_ = (y); CHECK_EQ(a_, b_); ok &= a_ == b_; } while (0)
@@ -143,7 +151,8 @@ static void test_forms(void) {
             mmu_map(roots[0], VA, (uint64_t)pages[0], PTE_PAGE);
             *mmu_entry(roots[0], VA) = 0;
             uint64_t ng = global ? 0 : PTE_NG;
-            bool ok = one_form(form, VA, mmu_entry(roots[0], VA), (uint64_t)pages[0], (uint64_t)pages[1], USER_RW | ng, 3, 1);
+            bool ok = one_form(form, VA, mmu_entry(roots[0], VA), (uint64_t)pages[0], (uint64_t)pages[1],
+                               USER_RW | ng, 3, 1);
             uint64_t *l2 = mmu_entry_at(roots[0], BLOCK_VA, 2);
             if (!l2) {
                 mmu_map(roots[0], BLOCK_VA, 0, 0);
@@ -196,7 +205,7 @@ static void test_tables(void) {
     }
 }
 
-/* --- address spaces ------------------------------------------------------------------------------------------------- */
+/* --- address spaces ------------------------------------------------------------------------------ */
 
 static void test_switching(void) {
     for (unsigned i = 0; i < SPACES; i++)
@@ -276,7 +285,8 @@ static void test_asid_in_ttbr1(void) {
     tlbi_all();
     for (unsigned n = 0; n < 40; n++) {
         unsigned space = n % SPACES;
-        /* with both changing, the order matters: the kernel's own entries are global, so only VA can mix, and is not used */
+        /* with both changing, the order matters: the kernel's own entries are global, so only VA can mix, and is not
+         * used */
         write_sysreg(tcr_el1, TCR_ON | 1ul << 22);
         write_sysreg(ttbr1_el1, (uint64_t)mmu_root1() | (uint64_t)(40 + space) << 48);
         write_sysreg(ttbr0_el1, roots[space]);
@@ -319,7 +329,7 @@ static void test_high_half(void) {
     use(0, 1);
 }
 
-/* --- code ---------------------------------------------------------------------------------------------------------------- */
+/* --- code ---------------------------------------------------------------------------------------- */
 
 #define MOV_W0(n) (0x52800000u | (uint32_t)(n) << 5)
 #define RET 0xd65f03c0u
@@ -390,7 +400,7 @@ static void test_code_spaces(void) {
     use(0, 1);
 }
 
-/* --- many ------------------------------------------------------------------------------------------------------------------ */
+/* --- many ---------------------------------------------------------------------------------------- */
 
 static void test_many_pages(void) {
     enum { N = 1024 };
@@ -450,7 +460,8 @@ static void test_many_regions(void) {
     tlbi_all();
 }
 
-/* A page-table entry written through the very mapping it describes, and tables in pages that are mapped more than once. */
+/* A page-table entry written through the very mapping it describes, and tables in pages that are mapped more than
+ * once. */
 static void test_tables_mapped_twice(void) {
     uint64_t va = VA + 0x200000, window = VA + 0x210000;
     mmu_map(roots[0], va, (uint64_t)pages[0], PTE_RW);

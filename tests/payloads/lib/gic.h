@@ -34,8 +34,8 @@ static inline uint32_t gicc(unsigned off) { return mmio_read32(GICC_BASE + off);
 static inline void gicc_set(unsigned off, uint32_t v) { mmio_write32(GICC_BASE + off, v); }
 
 bool gic_is_v3(void);
-/* gic_init(): distributor (by the first CPU that calls it) and this CPU's interface; everything disabled, all priorities let
- * through. */
+/* gic_init(): distributor (by the first CPU that calls it) and this CPU's interface; everything disabled, all
+ * priorities let through. */
 void gic_init(void);
 /* Registers of an interrupt, wherever they are (v3: SGIs and PPIs in this CPU's redistributor). */
 uint64_t gic_reg(unsigned id, unsigned base, unsigned bits_per_id);

@@ -124,7 +124,7 @@ static void test_switches(void) {
     gic_eoi(SPI_A);
 }
 
-/* --- priorities ------------------------------------------------------------------------------------------------ */
+/* --- priorities ---------------------------------------------------------------------------------- */
 
 static void test_mask(void) {
     setup();
@@ -132,7 +132,8 @@ static void test_mask(void) {
     gic_set_pending(SPI_A, true);
     static const struct {
         uint8_t priority, pmr, signalled;
-    } cases[] = {{0x80, 0x80, 0}, {0x80, 0x88, 1}, {0x78, 0x80, 1}, {0x80, 0, 0}, {0, 0x08, 1}, {0, 0, 0}, {0xf0, 0xf0, 0}, {0xe8, 0xf0, 1}};
+    } cases[] = {{0x80, 0x80, 0}, {0x80, 0x88, 1}, {0x78, 0x80, 1}, {0x80, 0, 0},
+                 {0, 0x08, 1},    {0, 0, 0},       {0xf0, 0xf0, 0}, {0xe8, 0xf0, 1}};
     for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
         gic_set_priority(SPI_A, cases[i].priority);
         gic_set_mask(cases[i].pmr);
@@ -235,7 +236,7 @@ static void test_eoi_mode(void) {
     CHECK_EQ(gic_ack(), INTID_NONE);
 }
 
-/* --- delivery ------------------------------------------------------------------------------------------------------ */
+/* --- delivery ------------------------------------------------------------------------------------ */
 
 static volatile unsigned depth, deepest, order_count;
 static volatile unsigned order[16];
@@ -364,7 +365,7 @@ static void test_sgi(void) {
     CHECK_EQ(gic_ack(), INTID_NONE);
 }
 
-/* --- registers ------------------------------------------------------------------------------------------------------- */
+/* --- registers ----------------------------------------------------------------------------------- */
 
 static void test_bit_registers(void) {
     setup();
@@ -422,11 +423,11 @@ static void test_config_registers(void) {
     CHECK_EQ(mmio_read32(gic_reg(0, GICD_ICFGR, 2)), 0xaaaaaaaa);
 }
 
-#define COMMON_GIC_TESTS                                                                                                       \
-    {"idle", test_idle}, {"edge", test_edge}, {"level", test_level}, {"switches", test_switches}, {"mask", test_mask},               \
-        {"order", test_order}, {"nesting", test_nesting}, {"binary point", test_binary_point}, {"eoi mode", test_eoi_mode},        \
-        {"preemption", test_preemption}, {"delivery", test_delivery}, {"wfi", test_wfi}, {"sgi", test_sgi},                        \
-        {"bit registers", test_bit_registers}, {"priority registers", test_priority_registers},                                  \
-        {"config registers", test_config_registers}
+#define COMMON_GIC_TESTS                                                                                            \
+    {"idle", test_idle}, {"edge", test_edge}, {"level", test_level}, {"switches", test_switches},                   \
+        {"mask", test_mask}, {"order", test_order}, {"nesting", test_nesting}, {"binary point", test_binary_point}, \
+        {"eoi mode", test_eoi_mode}, {"preemption", test_preemption}, {"delivery", test_delivery},                  \
+        {"wfi", test_wfi}, {"sgi", test_sgi}, {"bit registers", test_bit_registers},                                \
+        {"priority registers", test_priority_registers}, {"config registers", test_config_registers}
 
 #endif

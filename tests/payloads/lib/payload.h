@@ -54,11 +54,15 @@ void print_dec(uint64_t v);
 struct frame {
     uint64_t x[31], sp, elr, spsr, esr, far;
 };
-enum vector { VEC_SYNC_SP0 = 0, VEC_SYNC = 4, VEC_IRQ = 5, VEC_FIQ = 6, VEC_SERROR = 7, VEC_SYNC_LOWER = 8, VEC_IRQ_LOWER = 9 };
+enum vector {
+    VEC_SYNC_SP0 = 0, VEC_SYNC = 4, VEC_IRQ = 5, VEC_FIQ = 6, VEC_SERROR = 7, VEC_SYNC_LOWER = 8,
+    VEC_IRQ_LOWER = 9
+};
 /* Called for every exception while not NULL; an exception without a handler fails the payload. The handler edits the
  * frame (elr, registers) and returns. */
 extern void (*volatile exception_handler)(struct frame *f, unsigned vector);
-/* A ready-made handler: counts, keeps the last frame and skips the instruction (elr += 4; SVC and HVC return as they are). */
+/* A ready-made handler: counts, keeps the last frame and skips the instruction (elr += 4; SVC and HVC return as they
+ * are). */
 extern volatile unsigned caught;
 extern struct frame caught_frame;
 extern volatile unsigned caught_vector;
@@ -66,9 +70,10 @@ void catch_and_skip(struct frame *f, unsigned vector);
 #define EC(esr) ((unsigned)((esr) >> 26 & 63))
 #define ISS(esr) ((uint32_t)((esr) & 0x1ffffff))
 
-/* --- contexts (lib/context.S): run code at EL0 or EL1 with every register given, up to its first exception ------ */
+/* --- contexts (lib/context.S): run code at EL0 or EL1 with every register given, up to its first exception  */
 struct context {
-    struct frame in;  /* sp is SP_EL0; elr the pc; spsr the PSTATE to enter with (EL0t, EL1t: the vectors need SP_EL1) */
+    /* sp is SP_EL0; elr the pc; spsr the PSTATE to enter with (EL0t or EL1t: the vectors need SP_EL1) */
+    struct frame in;
     struct frame out; /* as the exception found it; sp is SP_EL0 */
     unsigned vector;
     uint64_t caller_pstate, caller_sp;
@@ -79,8 +84,9 @@ struct context {
 #define PSTATE_PAN (1u << 22)
 #define PSTATE_IL (1u << 20)
 #define PSTATE_SS (1u << 21)
-/* context_init(): a recognisable value in every register, SP to a stack of its own. context_run(): enters, and returns
- * after the first exception. context_check(): x0-x30 and SP came out as they went in, except those in the mask (bit 31 = SP). */
+/* context_init(): a recognisable value in every register, SP to a stack of its own. context_run(): enters, and
+ * returns after the first exception. context_check(): x0-x30 and SP came out as they went in, except those in the
+ * mask (bit 31 = SP). */
 void context_init(struct context *c, uint32_t pstate, uint64_t pc);
 void context_run(struct context *c);
 #define VEC_OF(pstate) (((pstate) & 12) == 0 ? VEC_SYNC_LOWER : (pstate) & 1 ? VEC_SYNC : VEC_SYNC_SP0)
@@ -88,8 +94,8 @@ void context_run(struct context *c);
 void context_check_at(const char *file, int line, const struct context *c, uint32_t except);
 /* run_code(): both; x0-x3 given. */
 void run_code(struct context *c, uint32_t pstate, const void *pc, uint64_t x0, uint64_t x1, uint64_t x2, uint64_t x3);
-/* context_expect(): the exception was this one. PSTATE bits that only QEMU's max has (BTYPE, SSBS, ALLINT, UAO, DIT, TCO) do
- * not count. */
+/* context_expect(): the exception was this one. PSTATE bits that only QEMU's max has (BTYPE, SSBS, ALLINT, UAO, DIT,
+ * TCO) do not count. */
 #define SPSR_IGNORED 0x03803c00u
 #define context_expect(c, vector, esr, elr, spsr) context_expect_at(__FILE__, __LINE__, c, vector, esr, elr, spsr)
 void context_expect_at(const char *file, int line, const struct context *c, unsigned vector, uint64_t esr, uint64_t elr,
@@ -119,12 +125,14 @@ void code_sync(const void *p, size_t bytes);
 #define PTE_PXN (1ul << 53)
 #define PTE_UXN (1ul << 54)
 #define PTE_RW (PTE_PAGE | PTE_ATTR_NORMAL | PTE_SH | PTE_AF)
-#define TCR_ON (16ul | 16ul << 16 | 2ul << 30 | 5ul << 32 | 1ul << 36 | 0x3500ul | 0x35000000ul) /* 48 bits, 16-bit ASID */
-/* mmu_on(): TTBR0 maps RAM (EL1 read/write/execute, the payload's own code read-only) and devices; TTBR1 starts empty. MAIR 0 = normal, 1 = device. */
+#define TCR_ON \
+    (16ul | 16ul << 16 | 2ul << 30 | 5ul << 32 | 1ul << 36 | 0x3500ul | 0x35000000ul) /* 48 bits, 16-bit ASID */
+/* mmu_on(): TTBR0 maps RAM (EL1 read/write/execute, the payload's own code read-only) and devices; TTBR1 starts
+ * empty. MAIR 0 = normal, 1 = device. */
 void mmu_on(void);
 void mmu_off(void);
-/* mmu_new_root(): an empty level 0 table. mmu_map(): a 4 KiB page; attrs = PTE_*. mmu_block(): a 2 MiB block. mmu_entry():
- * the level 3 (or block) entry of va, NULL if there is no table. No TLB maintenance is done here. */
+/* mmu_new_root(): an empty level 0 table. mmu_map(): a 4 KiB page; attrs = PTE_*. mmu_block(): a 2 MiB block.
+ * mmu_entry(): the level 3 (or block) entry of va, NULL if there is no table. No TLB maintenance is done here. */
 uint64_t *mmu_new_root(void);
 void mmu_map(uint64_t *root, uint64_t va, uint64_t pa, uint64_t attrs);
 void mmu_block(uint64_t *root, uint64_t va, uint64_t pa, uint64_t attrs);
@@ -140,7 +148,8 @@ void *page_alloc(void); /* 4 KiB, zeroed */
 void mmu_user_alias(void);
 #define SCTLR_OFF 0x30d00800ul
 #define SCTLR_ON (SCTLR_OFF | 1 | 1 << 2 | 1 << 12)
-/* SLEEP_WHILE(): WFI until an interrupt handler has made the condition false. Checked with IRQs masked, so none is missed. */
+/* SLEEP_WHILE(): WFI until an interrupt handler has made the condition false. Checked with IRQs masked, so none is
+ * missed. */
 #define SLEEP_WHILE(cond)                                                                      \
     do {                                                                                       \
         __asm__ volatile("msr daifset, #2" : : : "memory");                                    \
@@ -149,9 +158,15 @@ void mmu_user_alias(void);
         __asm__ volatile("msr daifclr, #2" : : : "memory");                                    \
     } while (0)
 #define tlbi_all() do { dsb(); __asm__ volatile("tlbi vmalle1is" : : : "memory"); dsb(); isb(); } while (0)
-#define tlbi_va(va) do { dsb(); __asm__ volatile("tlbi vaae1is, %0" : : "r"(((uint64_t)(va)) >> 12 & 0xfffffffffffull) : "memory"); dsb(); isb(); } while (0)
+#define tlbi_va(va)                                                                                         \
+    do {                                                                                                    \
+        dsb();                                                                                              \
+        __asm__ volatile("tlbi vaae1is, %0" : : "r"(((uint64_t)(va)) >> 12 & 0xfffffffffffull) : "memory"); \
+        dsb();                                                                                              \
+        isb();                                                                                              \
+    } while (0)
 
-/* --- power, CPUs, time ------------------------------------------------------------------------------------ */
+/* --- power, CPUs, time --------------------------------------------------------------------------- */
 int64_t psci(uint32_t function, uint64_t a, uint64_t b, uint64_t c);
 void power_off(void) __attribute__((noreturn));
 /* cpu_start(): CPU n runs function(arg) on its own stack and then powers off. Returns PSCI's status. */
