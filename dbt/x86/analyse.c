@@ -42,16 +42,18 @@ static void count_uses(struct codegen *cg) {
     }
 }
 
-/* Notes that the instruction `inst` reads its operands at `at`. */
-static void record(struct codegen *cg, unsigned inst, unsigned at) {
-    const struct ir_inst *in = &cg->b->inst[inst];
-    irv op[3] = {in->a, in->b, in->c};
-    for (unsigned k = 3; k-- > 0;) {
-        if (op[k]) {
-            cg->next_use[inst][k] = cg->v[op[k]].next_use;
-            cg->v[op[k]].next_use = (uint16_t)at;
-        }
+static inline void record_one(struct codegen *cg, unsigned inst, unsigned k, irv v, unsigned at) {
+    if (v) {
+        cg->next_use[inst][k] = cg->v[v].next_use;
+        cg->v[v].next_use = (uint16_t)at;
     }
+}
+/* Notes that the instruction `inst` reads its operands at `at`. */
+static inline void record(struct codegen *cg, unsigned inst, unsigned at) {
+    const struct ir_inst *in = &cg->b->inst[inst];
+    record_one(cg, inst, 2, in->c, at);
+    record_one(cg, inst, 1, in->b, at);
+    record_one(cg, inst, 0, in->a, at);
 }
 
 static bool single(const struct codegen *cg, irv v, unsigned op) {

@@ -142,9 +142,11 @@ static void probe(struct codegen *cg, const struct ir_inst *in, bool write, stru
 }
 
 /* Starts an access. EFLAGS are free, the operands in use. */
-static struct access begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind kind, bool write) {
-    struct access acc = {.stub = stub_new(cg, kind), .free = NO_REG};
-    struct stub *s = acc.stub;
+static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind kind, bool write, struct access *acc) {
+    struct stub *s = stub_new(cg, kind);
+    acc->stub = s;
+    acc->vector = false;
+    acc->free = NO_REG;
     s->rec.base = (uint8_t)use(cg, in->a);
     s->rec.disp = disp_of(in);
     s->rec.pc = cg->pc;
@@ -157,14 +159,13 @@ static struct access begin(struct codegen *cg, const struct ir_inst *in, enum st
         s->site = h->site;
         s->rec.desc |= MMU_DESC_HOISTED;
         cg->stub[h->stub].rec.desc |= MMU_DESC_NEARBY;
-        acc.m = asm_mem_index(s->rec.base, h->index == MMU_NO_INDEX ? ASM_NOREG : h->index, 0, s->rec.disp);
+        acc->m = asm_mem_index(s->rec.base, h->index == MMU_NO_INDEX ? ASM_NOREG : h->index, 0, s->rec.disp);
         if (h->index != MMU_NO_INDEX) {
             cg->locked |= 1u << h->index;
         }
     } else {
-        probe(cg, in, write, &acc);
+        probe(cg, in, write, acc);
     }
-    return acc;
 }
 /* Ends it: after done() and def(); dst is the result's register, or NO_REG. */
 static void end(struct codegen *cg, struct access *acc, unsigned dst) {
@@ -190,7 +191,8 @@ static void load_vector(struct codegen *cg, struct access *acc, unsigned size, u
 void emit_LD(struct codegen *cg, const struct ir_inst *in) {
     flags_clobber(cg);
     use(cg, in->a);
-    struct access acc = begin(cg, in, STUB_LD, false);
+    struct access acc;
+    begin(cg, in, STUB_LD, false, &acc);
     unsigned d;
     if (in->type == IR_V128) {
         done(cg);
@@ -236,7 +238,8 @@ void emit_ST(struct codegen *cg, const struct ir_inst *in) {
         !vec && !release && in->lane >= 2 && cg->v[in->b].reg == NO_REG && const_imm32(cg, in->b, in->lane == 3, &imm);
     unsigned value = has_imm ? NO_REG : vec ? use_low(cg, in->b, 1u << in->lane) : use(cg, in->b);
     use(cg, in->a);
-    struct access acc = begin(cg, in, STUB_ST, true);
+    struct access acc;
+    begin(cg, in, STUB_ST, true, &acc);
     acc.stub->rec.value = (uint8_t)value;
     acc.vector = vec;
     if (has_imm) {
@@ -315,7 +318,8 @@ void emit_ATOMIC(struct codegen *cg, const struct ir_inst *in) {
     }
     unsigned value = use(cg, in->b);
     use(cg, in->a);
-    struct access acc = begin(cg, in, STUB_ATOMIC, true);
+    struct access acc;
+    begin(cg, in, STUB_ATOMIC, true, &acc);
     acc.stub->rec.value = (uint8_t)value;
     unsigned t = acc.free != NO_REG ? acc.free : scratch(cg, GPR_CLASS);
     if (simple) {
@@ -352,7 +356,8 @@ void emit_CAS(struct codegen *cg, const struct ir_inst *in) {
     use_as(cg, in->b, ASM_RAX);
     unsigned value = use(cg, in->c);
     use(cg, in->a);
-    struct access acc = begin(cg, in, STUB_CAS, true);
+    struct access acc;
+    begin(cg, in, STUB_CAS, true, &acc);
     acc.stub->rec.value = ASM_RAX;
     acc.stub->rec.value2 = (uint8_t)value;
     lock_rm(cg, &acc, in->lane, 0xb0, 1, value);
@@ -372,7 +377,8 @@ void emit_STX(struct codegen *cg, const struct ir_inst *in) {
     asm_mov_ri32(a, ASM_RAX, 1);
     asm_alu_rm(a, ASM_CMP, true, base, CPU_FIELD(excl_addr));
     asm_jcc(a, ASM_NE, &out);
-    struct access acc = begin(cg, in, STUB_STX, true);
+    struct access acc;
+    begin(cg, in, STUB_STX, true, &acc);
     drop_hoists(cg);
     acc.stub->rec.value2 = (uint8_t)value;
     asm_mov_rm(a, true, ASM_RAX, CPU_FIELD(excl_val));

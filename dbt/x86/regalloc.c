@@ -330,26 +330,25 @@ bool use_mem(struct codegen *cg, irv v, struct asm_mem *m) {
     return true;
 }
 
-void done_inst(struct codegen *cg, irv inst) {
-    const struct ir_inst *in = inst_of(cg, inst);
-    irv op[3] = {in->a, in->b, in->c};
-    for (unsigned k = 0; k < 3; k++) {
-        if (op[k]) {
-            cg->v[op[k]].next_use = cg->next_use[inst][k];
-            if (!cg->next_use[inst][k]) {
-                kill_value(cg, op[k]);
-            }
+static inline void done_one(struct codegen *cg, irv inst, unsigned k, irv v) {
+    if (v) {
+        cg->v[v].next_use = cg->next_use[inst][k];
+        if (!cg->next_use[inst][k]) {
+            kill_value(cg, v);
         }
     }
 }
+void done_inst(struct codegen *cg, irv inst) {
+    const struct ir_inst *in = inst_of(cg, inst);
+    done_one(cg, inst, 0, in->a);
+    done_one(cg, inst, 1, in->b);
+    done_one(cg, inst, 2, in->c);
+}
 void done(struct codegen *cg) {
     const struct ir_inst *in = inst_of(cg, (irv)cg->at);
-    irv op[3] = {in->a, in->b, in->c};
     done_inst(cg, (irv)cg->at);
-    for (unsigned k = 0; k < 3; k++) {
-        if (op[k] && cg->v[op[k]].flags & V_FUSED) {
-            done_inst(cg, op[k]);
-        }
+    if (UNLIKELY((cg->v[in->a].flags | cg->v[in->b].flags) & V_FUSED)) {
+        done_inst(cg, cg->v[in->a].flags & V_FUSED ? in->a : in->b);
     }
 }
 
