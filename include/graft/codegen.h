@@ -42,7 +42,8 @@ struct code_out {
 };
 
 struct codegen;
-/* codegen_init(): emits the thunks at the start of the code area; allocates from mem. Returns bytes of code used. */
+/* codegen_init(): emits the thunks at the start of the code area. Returns bytes of code used, or 0 if the host's CPU lacks
+ * what the backend needs (x86-64: AVX2, FMA, BMI1, BMI2, LZCNT, AES, PCLMULQDQ: Haswell). */
 size_t codegen_size(void);
 size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *mmu, uint8_t *code, size_t code_size);
 /* codegen_compile(): host code for b at where (room bytes). Returns 0, or -1 if it does not fit (or has too many exits). */
