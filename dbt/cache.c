@@ -311,15 +311,16 @@ static bool hits_running(struct cpu *cpu, uint64_t pa, uint64_t len) {
     struct engine *e = engine_of(cpu);
     struct cache *c = &e->cache;
     uint64_t pc;
-    struct gpa at;
+    struct walk w;
     if (!e->in_code || e->stepping)
         return false;
     memcpy(&pc, (const char *)cpu + cpu->guest->pc_offset, sizeof(pc));
-    if (!mmu_fetch_quiet(cpu, pc, &at) || (at.v ^ pa) >> PAGE_SHIFT)
+    /* Not mmu_fetch_quiet(): the walk that it remembers could take the place of the one that the caller is using. */
+    if (!mem_probe(cpu, pc, MMU_FETCH, cpu->regime, &w) || (w.pa.v ^ pa) >> PAGE_SHIFT)
         return false;
     for (uint32_t i = c->page[page_bucket(pa)]; i; i = c->block[i].page_next) {
         const struct block *b = &c->block[i];
-        if (b->pa <= at.v && at.v < b->pa + b->guest_bytes && b->pa < pa + len && pa < b->pa + b->guest_bytes)
+        if (b->pa <= w.pa.v && w.pa.v < b->pa + b->guest_bytes && b->pa < pa + len && pa < b->pa + b->guest_bytes)
             return true;
     }
     return false;
