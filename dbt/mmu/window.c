@@ -507,7 +507,7 @@ static struct run run_of(const struct cpu *cpu, uint64_t va, const struct walk *
         lo = 0;
         hi = TABLE_ENTRIES;
     } else if (w->table && w->index == at) {
-        uint64_t e = __atomic_load_n(&w->table[at], __ATOMIC_RELAXED);
+        uint64_t e = w->entry;
         while (lo > 0 && __atomic_load_n(&w->table[lo - 1], __ATOMIC_RELAXED) == e - ((uint64_t)(at - lo + 1) << PAGE_SHIFT))
             lo--;
         while (hi < TABLE_ENTRIES && __atomic_load_n(&w->table[hi], __ATOMIC_RELAXED) == e + ((uint64_t)(hi - at) << PAGE_SHIFT))
@@ -693,8 +693,16 @@ static uint64_t entry_now(struct cpu *cpu, const struct walk *w, uint64_t pa, ui
     return w->write ? old : old & ~(uint64_t)PTE_W;
 }
 
-static void resync_table(struct cpu *cpu, struct window *win, uint64_t *table, uint64_t va) {
+/* A mapping of the same page, but of another kind than the window is prepared for, has to be filled anew: a TLBI must reach
+ * all of it (block: of a guest block, as the page-directory entry says). */
+static bool kind_is_new(const struct window *win, const struct walk *w, bool block) {
+    return (w->page_shift >= HUGE_SHIFT && !block) || (w->page_shift > HUGE_SHIFT && !win->giant) ||
+           (win->hi ? !w->global && !win->has_nonglobal : w->global && !win->has_global);
+}
+
+static void resync_table(struct cpu *cpu, struct window *win, uint64_t pde, uint64_t va) {
     struct window_state *st = state_of(cpu);
+    uint64_t *table = rt_pt_at(cpu, pde & PTE_ADDR);
     for (unsigned i = 0; i < TABLE_ENTRIES;) {
         if (!(table[i] & PTE_P)) {
             i++;
@@ -706,10 +714,12 @@ static void resync_table(struct cpu *cpu, struct window *win, uint64_t *table, u
         struct run r = {i, 1, ALIGN_DOWN(w.pa.v, PAGE_SIZE), false};
         if (!w.fault && pa_is_ram(cpu, r.pa))
             r = run_of(cpu, at, &w);
+        bool new = kind_is_new(win, &w, pde & PTE_BLOCK);
         for (; i < r.first + r.count; i++) {
             uint64_t pa = r.pa + ((uint64_t)(i - r.first) << PAGE_SHIFT);
+            uint64_t value = new ? 0 : entry_now(cpu, &w, pa, table[i]);
             if (table[i] & PTE_P)
-                entry_set(st, &table[i], entry_now(cpu, &w, pa, table[i]), host_of(st, win, va) + ((uint64_t)i << PAGE_SHIFT));
+                entry_set(st, &table[i], value, host_of(st, win, va) + ((uint64_t)i << PAGE_SHIFT));
         }
     }
 }
@@ -719,7 +729,7 @@ static void resync_huge(struct cpu *cpu, struct window *win, uint64_t *pde, uint
     struct walk w = {.fault = 0};
     cpu->guest->walk(cpu, va, MMU_READ, win->regime, &w);
     uint64_t value = entry_now(cpu, &w, ALIGN_DOWN(w.pa.v, PAGE_SIZE), *pde);
-    if (value && run_of(cpu, va, &w).count < TABLE_ENTRIES)
+    if (value && (run_of(cpu, va, &w).count < TABLE_ENTRIES || kind_is_new(win, &w, true)))
         value = 0;
     entry_set(st, pde, value, host_of(st, win, va));
 }
@@ -740,7 +750,7 @@ static void resync(struct cpu *cpu, struct window *w) {
             if (pd[j] & PTE_PS)
                 resync_huge(cpu, w, &pd[j], va);
             else
-                resync_table(cpu, w, rt_pt_at(cpu, pd[j] & PTE_ADDR), va);
+                resync_table(cpu, w, pd[j], va);
             if (++tables > RESYNC_TABLES) { /* not worth it */
                 drop(cpu, w);
                 return;

@@ -163,6 +163,7 @@ void a64_walk_attrs(struct cpu *cpu, uint64_t va, enum mmu_access access, unsign
             if (page) {
                 w->table = entries;
                 w->index = (uint16_t)index;
+                w->entry = desc;
             }
             walk_leaf(c, va, access, regime, desc, tables, level, w, attrs);
             return;

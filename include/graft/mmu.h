@@ -33,6 +33,7 @@ struct walk {
     uint8_t level;
     const uint64_t *table; /* the last table read and the index in it, for filling neighbours; NULL if none */
     uint16_t index;
+    uint64_t entry;        /* what the walk read there: the guest may have changed it since */
 };
 
 /* An address space as a strategy keys it: windows and views with equal root and asid may be reused. */
