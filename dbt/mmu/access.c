@@ -93,39 +93,55 @@ const void *mmu_fetch_quiet(struct cpu *cpu, uint64_t va, struct gpa *pa) {
 }
 
 /* --- host loads and stores: one instruction each, so that aligned ones are single-copy atomic -------------------- */
+/* Not memcpy(), which is a function in the VM and copies bytes. */
+struct ram16 {
+    uint16_t v;
+} __attribute__((packed, may_alias));
+struct ram32 {
+    uint32_t v;
+} __attribute__((packed, may_alias));
+struct ram64 {
+    uint64_t v;
+} __attribute__((packed, may_alias));
+
 static uint64_t load(const uint8_t *p, unsigned size) {
-    uint16_t v16;
-    uint32_t v32;
-    uint64_t v64;
     switch (size) {
     case 0:
-        return *p;
+        return *(const volatile uint8_t *)p;
     case 1:
-        memcpy(&v16, p, 2);
-        return v16;
+        return ((const volatile struct ram16 *)p)->v;
     case 2:
-        memcpy(&v32, p, 4);
-        return v32;
+        return ((const volatile struct ram32 *)p)->v;
     default:
-        memcpy(&v64, p, 8);
-        return v64;
+        return ((const volatile struct ram64 *)p)->v;
     }
 }
 static void store(uint8_t *p, uint64_t value, unsigned size) {
     switch (size) {
     case 0:
-        *p = (uint8_t)value;
+        *(volatile uint8_t *)p = (uint8_t)value;
         break;
     case 1:
-        memcpy(p, &(uint16_t){(uint16_t)value}, 2);
+        ((volatile struct ram16 *)p)->v = (uint16_t)value;
         break;
     case 2:
-        memcpy(p, &(uint32_t){(uint32_t)value}, 4);
+        ((volatile struct ram32 *)p)->v = (uint32_t)value;
         break;
     default:
-        memcpy(p, &value, 8);
+        ((volatile struct ram64 *)p)->v = value;
         break;
     }
+}
+/* 16 bytes are two times 8. */
+static void load_128(const uint8_t *p, uint8_t *out) {
+    uint64_t half[2] = {load(p, 3), load(p + 8, 3)};
+    memcpy(out, half, 16);
+}
+static void store_128(uint8_t *p, const uint8_t *in) {
+    uint64_t half[2];
+    memcpy(half, in, 16);
+    store(p, half[0], 3);
+    store(p + 8, half[1], 3);
 }
 
 /* --- devices ------------------------------------------------------------------------------------------------------- */
@@ -212,7 +228,7 @@ static void read_any(struct cpu *cpu, uint64_t va, uint8_t *out, unsigned size, 
         uint64_t value = load(p, size);
         memcpy(out, &value, 8);
     } else {
-        memcpy(out, p, 16);
+        load_128(p, out);
     }
 }
 
@@ -244,7 +260,7 @@ static void write_any(struct cpu *cpu, uint64_t va, const uint8_t *in, unsigned 
         memcpy(&value, in, 8);
         store(p, value, size);
     } else {
-        memcpy(p, in, 16);
+        store_128(p, in);
     }
     if (flags & IR_MEM_RELEASE)
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
