@@ -99,16 +99,12 @@ static void engine_init(const struct abi_boot *boot, struct cpu *cpu, unsigned i
 static void serve_dma(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
     struct abi_shared *s = cpu->shared;
-    uint32_t head = s->dma_head;
-    if (head - e->dma_tail > ABI_DMA_ENTRIES) {
-        e->dma_tail = head;
-        engine_code_flush(cpu);
-        return;
-    }
-    for (; e->dma_tail != head; e->dma_tail++)
-        engine_code_written(cpu, GPA(ALIGN_DOWN(s->dma_page[e->dma_tail % ABI_DMA_ENTRIES], PAGE_SIZE)), PAGE_SIZE);
-    /* The monitor may have lapped the copy just made. */
-    if (s->dma_head - head > ABI_DMA_ENTRIES / 2)
+    uint32_t head = s->dma_head, tail = e->dma_tail;
+    e->dma_tail = head;
+    for (uint32_t i = tail; i != head && head - tail < ABI_DMA_ENTRIES; i++)
+        engine_code_written(cpu, GPA(ALIGN_DOWN(s->dma_page[i % ABI_DMA_ENTRIES], PAGE_SIZE)), PAGE_SIZE);
+    /* The monitor may have written over entries that were not read yet; it fills one before it counts it. */
+    if (s->dma_head - tail >= ABI_DMA_ENTRIES)
         engine_code_flush(cpu);
 }
 
@@ -157,7 +153,9 @@ static void run(struct cpu *cpu, const uint8_t *entry) {
 /* One round: serves what is pending, finds the next block and runs from there until translated code leaves. */
 static void dispatch(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
-    if (UNLIKELY(cpu->abi.pending) && !e->step) {
+    bool step = e->step;
+    e->step = false; /* the fetch below may raise an exception instead */
+    if (UNLIKELY(cpu->abi.pending) && !step) {
         cpu->exit_site = 0;
         serve_pending(cpu);
     }
@@ -177,9 +175,8 @@ static void dispatch(struct cpu *cpu) {
     cpu->exit_site = 0;
     struct gpa pa;
     const void *words = mem_fetch(cpu, pc, &pa);
-    if (UNLIKELY(e->step)) {
+    if (UNLIKELY(step)) {
         struct block *one = translate_step(cpu, pc, pa.v, words);
-        e->step = false;
         e->stepping = true;
         if (e->mmu->sync_wanted)
             mmu_sync(cpu);
