@@ -69,19 +69,31 @@ static void call_mmio(struct machine *m, struct abi_vcpu *abi, bool write) {
     abi->ret[1] = !ok;
 }
 
+/* Read once: the engine's side is trusted no further than a guest, and another vCPU could change what was checked. */
+static uint64_t arg_of(struct abi_vcpu *abi, unsigned n) {
+    return *(volatile uint64_t *)&abi->arg[n];
+}
+
 static void call_text(struct machine *m, struct abi_vcpu *abi, const char *prefix) {
-    const char *text = machine_engine_ptr(m, abi->arg[0], abi->arg[1]);
+    uint64_t bytes = arg_of(abi, 1);
+    const char *text = machine_engine_ptr(m, arg_of(abi, 0), bytes);
     if (prefix)
         log_printf("%s", prefix);
     if (text)
-        log_text(text, abi->arg[1]);
+        log_text(text, bytes);
 }
 
 static void call_dump(struct machine *m, struct abi_vcpu *abi) {
-    const uint8_t *code = machine_engine_ptr(m, abi->arg[0], abi->arg[1]);
-    bool guest = abi->arg[2] == 1;
+    uint64_t at = arg_of(abi, 0), bytes = arg_of(abi, 1);
+    const uint8_t *code = machine_engine_ptr(m, at, bytes);
+    bool guest = arg_of(abi, 2) == 1;
     if (code)
-        log_disassemble(code, abi->arg[1], guest ? abi->arg[3] : abi->arg[0], guest);
+        log_disassemble(code, bytes, guest ? arg_of(abi, 3) : at, guest);
+}
+
+static void call_kick(struct machine *m, uint64_t vcpu) {
+    if (vcpu < m->vcpu_count)
+        run_wake(m->vcpu[vcpu].abi);
 }
 
 bool run_call(struct machine *m, struct vcpu *v) {
@@ -92,10 +104,7 @@ bool run_call(struct machine *m, struct vcpu *v) {
     case ABI_CALL_MMIO_READ: call_mmio(m, abi, false); return true;
     case ABI_CALL_MMIO_WRITE: call_mmio(m, abi, true); return true;
     case ABI_CALL_WAIT: call_wait(m, abi); return !m->force;
-    case ABI_CALL_KICK:
-        if (abi->arg[0] < m->vcpu_count)
-            run_wake(m->vcpu[abi->arg[0]].abi);
-        return true;
+    case ABI_CALL_KICK: call_kick(m, arg_of(abi, 0)); return true;
     case ABI_CALL_LOG: call_text(m, abi, NULL); return true;
     case ABI_CALL_DUMP: call_dump(m, abi); return true;
     case ABI_CALL_PERFMAP: log_perf(abi->arg[0], abi->arg[1], abi->arg[2]); return true;
