@@ -210,7 +210,7 @@ static void blk_destroy(struct virtio *v) {
 static bool image_size(int fd, uint64_t *bytes, char err[256], const char *path) {
     struct stat st;
     if (fstat(fd, &st) < 0) {
-        snprintf(err, 256, "%s: %s", path, strerror(errno));
+        snprintf(err, 256, "%.180s: %s", path, strerror(errno));
         return false;
     }
     if (S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, bytes) == 0)
@@ -245,7 +245,7 @@ struct device *virtio_blk_create(struct machine *m, uint64_t gpa, unsigned spi, 
     uint64_t bytes = 0;
     int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
     if (fd < 0) {
-        snprintf(err, 256, "%s: %s", path, strerror(errno));
+        snprintf(err, 256, "%.180s: %s", path, strerror(errno));
         return NULL;
     }
     struct blk *b = image_size(fd, &bytes, err, path) ? calloc(1, sizeof(*b)) : NULL;

@@ -213,7 +213,7 @@ void chardev_more(struct chardev *c) {
 static bool open_file(struct chardev *c, const char *path, char err[ERR_BYTES]) {
     c->out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (c->out < 0)
-        snprintf(err, ERR_BYTES, "%s: %s", path, strerror(errno));
+        snprintf(err, ERR_BYTES, "%.180s: %s", path, strerror(errno));
     return c->out >= 0;
 }
 

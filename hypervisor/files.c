@@ -11,42 +11,48 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Message about a file: of a long name only so much that the reason still fits. */
+static bool wrong(char err[ERR_BYTES], const char *path, const char *why) {
+    snprintf(err, ERR_BYTES, "%.180s%s: %s", path, strlen(path) > 180 ? "..." : "", why);
+    return false;
+}
+
+/* What a file's size says before it is read; max if it says nothing. */
+static uint64_t size_of(int fd, uint64_t max) {
+    struct stat st;
+    return !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size >= 0 ? (uint64_t)st.st_size : max;
+}
+
 static bool read_all(struct file *f, int fd, const char *path, uint64_t max, char err[ERR_BYTES]) {
     size_t room = 0;
+    if (size_of(fd, max) > max)
+        return wrong(err, path, "larger than the guest's memory");
     for (;;) {
         if (f->len == room) {
             room = room ? room * 2 : 1 << 20;
             uint8_t *p = realloc(f->data, room);
-            if (!p) {
-                snprintf(err, ERR_BYTES, "%s: out of memory", path);
-                return false;
-            }
+            if (!p)
+                return wrong(err, path, "out of memory");
             f->data = p;
         }
         ssize_t n = read(fd, f->data + f->len, room - f->len);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0) {
-            snprintf(err, ERR_BYTES, "%s: %s", path, strerror(errno));
-            return false;
-        }
+        if (n < 0)
+            return wrong(err, path, strerror(errno));
         if (n == 0)
             return true;
         f->len += (size_t)n;
-        if (f->len > max) {
-            snprintf(err, ERR_BYTES, "%s: larger than the guest's memory", path);
-            return false;
-        }
+        if (f->len > max)
+            return wrong(err, path, "larger than the guest's memory");
     }
 }
 
 bool file_read(struct file *f, const char *path, uint64_t max, char err[ERR_BYTES]) {
     *f = (struct file){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        snprintf(err, ERR_BYTES, "%s: %s", path, strerror(errno));
-        return false;
-    }
+    if (fd < 0)
+        return wrong(err, path, strerror(errno));
     bool ok = read_all(f, fd, path, max, err);
     close(fd);
     if (!ok)
@@ -59,9 +65,7 @@ bool file_write(const char *path, const void *data, size_t len, char err[ERR_BYT
     bool ok = f && fwrite(data, 1, len, f) == len;
     if (f && fclose(f))
         ok = false;
-    if (!ok)
-        snprintf(err, ERR_BYTES, "%s: %s", path, strerror(errno));
-    return ok;
+    return ok || wrong(err, path, strerror(errno));
 }
 
 void file_free(struct file *f) {

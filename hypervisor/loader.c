@@ -147,11 +147,13 @@ static int load_packed(const char *kind, const char *format, const uint8_t *in, 
 }
 
 static bool is_zboot(const uint8_t *file, size_t len) {
-    return len >= sizeof(struct zboot_header) && file[0] == 'M' && file[1] == 'Z' && !memcmp(file + 4, "zimg", 4);
+    return len >= 8 && file[0] == 'M' && file[1] == 'Z' && !memcmp(file + 4, "zimg", 4);
 }
 
 static int load_zboot(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
     struct zboot_header h;
+    if (len < sizeof(h))
+        return wrong(err, "zboot: the file is too short");
     memcpy(&h, file, sizeof(h));
     h.compression[sizeof(h.compression) - 1] = 0;
     for (char *c = h.compression; *c; c++) {

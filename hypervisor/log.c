@@ -21,7 +21,7 @@ static FILE *log_stream(void) {
 bool log_open(const char *path, char err[ERR_BYTES]) {
     log_file = fopen(path, "we");
     if (!log_file) {
-        snprintf(err, ERR_BYTES, "%s: %s", path, strerror(errno));
+        snprintf(err, ERR_BYTES, "%.180s: %s", path, strerror(errno));
         return false;
     }
     setvbuf(log_file, NULL, _IOLBF, 0);

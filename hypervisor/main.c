@@ -16,7 +16,8 @@ static int complain(const char *err) {
     return STATUS_FAILED;
 }
 
-/* The terminal must not stay raw, whatever happens. The handler is reset when it runs: raising again is fatal. */
+/* The terminal must not stay raw, whatever happens. The handler is reset when it runs: raising again is fatal. The
+ * signals that stop a machine come here only while there is none (event.c). */
 static void on_fatal(int number) {
     chardev_restore();
     raise(number);
@@ -27,7 +28,8 @@ static void on_kick(int number) {
 }
 
 static void set_signals(void) {
-    static const int fatal[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
+    static const int fatal[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGTRAP, SIGSYS,
+                                SIGINT,  SIGTERM, SIGHUP, SIGQUIT};
     struct sigaction kick = {.sa_handler = on_kick},
                      crash = {.sa_handler = on_fatal, .sa_flags = SA_RESETHAND | SA_NODEFER};
     for (unsigned i = 0; i < ARRAY_LEN(fatal); i++)

@@ -263,10 +263,14 @@ enum options_command options_parse(struct options *o, int argc, char **argv) {
     const char *command = argv[1];
     if (!strcmp(command, "--help") || !strcmp(command, "-h") || !strcmp(command, "help")) {
         const char *of = argc > 2 ? argv[2] : "";
+        if (*of && strcmp(of, "run") && strcmp(of, "info"))
+            return bad("no help on '%s': there is run and info", of);
         fputs(!strcmp(of, "run") ? help_run : !strcmp(of, "info") ? help_info : help_main, stdout);
         return COMMAND_DONE;
     }
     if (!strcmp(command, "--version")) {
+        if (argc > 2)
+            return bad("--version takes nothing after it: '%s'", argv[2]);
         puts("graft " GRAFT_VERSION);
         return COMMAND_DONE;
     }

@@ -103,7 +103,7 @@ class Cli(unittest.TestCase):
         cases = [[], ['fly'], ['run'], ['run', 'a', 'b'], ['run', 'a', '--what'], ['run', 'a', '--memory'],
                  ['run', 'a', '--a-very-long-option-that-does-not-exist', '1'], ['info', 'x'], ['run', 'a', '-x'],
                  ['run', 'a', '--dtb', 'x', '--dump-dtb', 'y'], ['run', 'a', '--console', 'stdio'],
-                 ['run', 'a', '--vm', 'inproc', '--mmu', 'window']]
+                 ['run', 'a', '--vm', 'inproc', '--mmu', 'window'], ['help', 'x'], ['--version', 'x']]
         for option, values in {'--memory': ['', '0', '1', '-1', '1T', '65G', '99999999999999999999', '1G1'],
                                '--smp': ['0', '9', '1x', ''], '--mmu': ['hard'], '--gic': ['1', '4', '33'],
                                '--cpu': ['cortex-z1'], '--serial': ['tcp:1', 'file:'], '--net': ['tap'], '--vm': ['xen'],
@@ -138,6 +138,7 @@ class Cli(unittest.TestCase):
                'elf-outside': elf(POWEROFF, paddr=0x1000), 'elf-wrap': elf(POWEROFF, paddr=0xfffffffffffff000),
                'elf-truncated': elf(POWEROFF, filesz=1 << 40), 'image-be': image(POWEROFF, flags=1),
                'image-64k': image(POWEROFF, flags=6), 'image-far': image(POWEROFF, text_offset=1 << 63),
+               'zboot-short': b'MZ\0\0zimg' + bytes(8),
                'zboot': b'MZ\0\0zimg' + struct.pack('<IIII', 64, 1 << 30, 0, 0) + b'gzip' + bytes(60)}
         for name, data in bad.items():
             self.complains(1, ['run', self.path(name, data), '--vm', VM, '--memory', '32M'], name)
@@ -150,6 +151,17 @@ class Cli(unittest.TestCase):
     def test_initrd_too_large(self):
         self.complains(1, ['run', self.path('k', POWEROFF), '--vm', VM, '--memory', '32M',
                            '--initrd', self.path('i', bytes(20 << 20))])
+
+    def test_huge_file_is_not_read(self):
+        huge = self.path('huge', b'')
+        os.truncate(huge, 1 << 40)
+        start = time.monotonic()
+        self.complains(1, ['run', huge, '--vm', VM, '--memory', '64G'], huge, 'larger')
+        self.complains(1, ['run', self.path('k', POWEROFF), '--vm', VM, '--initrd', huge], huge, 'larger')
+        self.assertLess(time.monotonic() - start, 5)
+
+    def test_long_name_keeps_the_reason(self):
+        self.complains(1, ['run', '/none/' + 'a' * 200 + '/' + 'b' * 200], 'No such file')
 
     def test_dump_dtb(self):
         tree = self.path('tree')
