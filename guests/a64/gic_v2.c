@@ -168,8 +168,10 @@ void gic_v2_cpu_write(struct gic_op *op, unsigned offset, uint32_t value) {
         end(op, value, true);
         break;
     case GICC_DIR:
-        if (pe->split_eoi)
+        if (pe->split_eoi) {
             gic_deactivate(op->g, pe, value & 0x3ff);
+            gic_changed(op); /* it may be pending again, for another PE */
+        }
         break;
     }
 }

@@ -103,8 +103,10 @@ static bool icc_write(struct gic_op *op, uint32_t key, uint64_t value) {
         end(op, value & 0xffffff, key == ICC_EOIR1);
         return true;
     case ICC_DIR:
-        if (pe->split_eoi && (value & 0xffffff) < GIC_IDS)
+        if (pe->split_eoi && (value & 0xffffff) < GIC_IDS) {
             gic_deactivate(op->g, pe, value & 0xffffff);
+            gic_changed(op); /* it may be pending again, for another PE */
+        }
         return true;
     case ICC_BPR0:
         gic_set_bpr(op->g, pe, 0, value);
