@@ -123,7 +123,7 @@ size_t chardev_write(struct chardev *c, const void *buf, size_t len) {
 /* --- input ----------------------------------------------------------------------------------------------------- */
 static void show_help(void) {
     static const char text[] = "\nCtrl-A H   this help\nCtrl-A X   end the guest\nCtrl-A Ctrl-A   send Ctrl-A\n";
-    log_printf("%s", text);
+    fputs(text, stderr); /* not to the log: -D may have it in a file */
 }
 
 /* The keys behind Ctrl-A, which the guest does not see. Returns how many of the n bytes are left. */
@@ -235,7 +235,7 @@ static bool open_pty(struct chardev *c, char err[ERR_BYTES]) {
     c->in = fd;
     c->out = dup(fd); /* another number, so that both can be watched */
     c->lossy = true;
-    log_printf("graft: console on %s\n", name);
+    fprintf(stderr, "graft: console on %s\n", name); /* for the user, so not to the log of -D */
     return true;
 }
 

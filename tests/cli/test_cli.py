@@ -193,7 +193,7 @@ class Cli(unittest.TestCase):
             self.assertEqual(f.read(), b'f')
 
     def test_serial_pty(self):
-        p = self.start(say('p') + SPIN, '--serial', 'pty', stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        p = self.start(say('p') + SPIN, '--serial', 'pty', '-D', self.path('log'), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         line = p.stderr.readline().decode()
         self.assertIn('/dev/pts/', line)
         fd = os.open(line.split()[-1], os.O_RDWR | os.O_NOCTTY)
