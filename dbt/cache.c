@@ -42,6 +42,8 @@ void cache_init(struct cpu *cpu) {
     if (code_size < 4 * CACHE_BLOCK_BYTES || code_size > UINT32_MAX)
         rt_panic(cpu, "a code cache of %llu bytes is of no use", (unsigned long long)code_size);
     thunks = codegen_init(e->cg, cpu, e->ops, c->code, code_size);
+    if (!thunks)
+        rt_panic(cpu, "this host's CPU is too old: AVX2, FMA and BMI2 are needed");
     c->code_first = c->code_used = (uint32_t)ALIGN_UP(thunks, 64);
     c->code_limit = (uint32_t)code_size - CACHE_STEP_BYTES;
     /* Tables for code of typical density, in at most half of the heap. */
