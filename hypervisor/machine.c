@@ -389,6 +389,8 @@ void machine_destroy(struct machine *m) {
         m->vm->arena_free(m, m->layout.total);
     if (m->ram)
         munmap(m->ram, m->ram_size);
+    for (unsigned i = 0; i < m->vcpu_count; i++)
+        profile_free(&m->vcpu[i]);
     pthread_mutex_destroy(&m->lock);
     free(m);
 }

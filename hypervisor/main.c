@@ -50,6 +50,8 @@ static int run_once(const struct options *o, struct chardev *serial, struct char
     *state = machine_run(m);
     if (*state == MACHINE_BROKEN)
         status = STATUS_BROKEN;
+    if (o->profile && *state != MACHINE_RESET && profile_write(m, o->profile, err))
+        status = complain(err);
     if (o->stats && *state != MACHINE_RESET && stats_write(m, o->stats, err))
         status = complain(err);
     machine_destroy(m);

@@ -41,6 +41,7 @@ enum machine_state {
 
 struct vcpu {
     struct machine *machine;
+    struct profile *profile; /* NULL without --profile */
     unsigned index;
     struct abi_vcpu *abi;
     pthread_t thread;
@@ -194,6 +195,14 @@ void log_text(const char *text, size_t len);
 void log_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_disassemble(const uint8_t *code, size_t len, uint64_t address, bool guest);
 void log_perf(uint64_t host, uint64_t bytes, uint64_t guest_pc);
+
+/* --- profile.c ------------------------------------------------------------------------------------------- */
+/* profile_start(), profile_stop(): in the vCPU's thread; nothing without --profile. profile_sample(): one found at pc. */
+void profile_start(struct vcpu *v);
+void profile_sample(struct vcpu *v, uint64_t pc);
+void profile_stop(struct vcpu *v);
+void profile_free(struct vcpu *v);
+int profile_write(struct machine *m, const char *path, char err[ERR_BYTES]);
 
 /* --- stats.c, info.c, probe.c --------------------------------------------------------------------------------- */
 int stats_write(struct machine *m, const char *path, char err[ERR_BYTES]);

@@ -48,6 +48,7 @@ static const char help_run[] =
     "  --vm kvm|inproc      where translated code runs; default kvm if it can be used,\n"
     "                       else inproc: this process, with --mmu soft\n"
     "  --stats FILE         write counters as JSON at the end\n"
+    "  --profile FILE       sample what the processors execute, write it at the end\n"
     "  -d TOPIC[,TOPIC]...  log unimp, guest, in, ir, out, int, mmu, exec, perf\n"
     "                       (perf: write /tmp/perf-PID.map)\n"
     "  -D FILE              the log goes to FILE instead of standard error\n"
@@ -143,6 +144,7 @@ static const char *take_value(struct options *o, const char *name, const char *v
     else if (!strcmp(name, "--dtb")) o->dtb = v;
     else if (!strcmp(name, "--dump-dtb")) o->dump_dtb = v;
     else if (!strcmp(name, "--stats")) o->stats = v;
+    else if (!strcmp(name, "--profile")) o->profile = v;
     else if (!strcmp(name, "-D")) o->log_file = v;
     else if (!strcmp(name, "--memory")) {
         if (!parse_size(v, &o->memory) || o->memory < (16u << 20) || o->memory > (UINT64_C(64) << 30) ||
@@ -190,7 +192,7 @@ static const char *take_value(struct options *o, const char *name, const char *v
 static bool has_value(const char *name) {
     static const char *const names[] = {"--initrd", "--append", "--dtb",   "--dump-dtb", "--stats",  "-D",
                                         "--memory", "--smp",    "--drive", "--net",      "--serial", "--console",
-                                        "--mmu",    "--gic",    "--cpu",   "--vm",       "-d"};
+                                        "--mmu",    "--profile", "--gic",    "--cpu",   "--vm",       "-d"};
     return lookup(name, names, ARRAY_LEN(names)) >= 0;
 }
 
@@ -203,6 +205,8 @@ static enum options_command finish_run(const struct options *o) {
         return bad("run: --serial and --console cannot both be stdio");
     if (o->vm == VM_INPROC && o->mmu_given && o->mmu == ABI_MMU_WINDOW)
         return bad("run: --mmu window needs --vm kvm");
+    if (o->vm == VM_INPROC && o->profile)
+        return bad("run: --profile needs --vm kvm");
     return COMMAND_RUN;
 }
 

@@ -133,7 +133,9 @@ void *run_vcpu_thread(void *arg) {
     snprintf(name, sizeof(name), "vcpu%u", v->index);
     prctl(PR_SET_NAME, name);
     prctl(PR_SET_TIMERSLACK, 1);
+    profile_start(v);
     m->vm->run(m, v);
+    profile_stop(v);
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
     v->cpu_ns = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
     /* A vCPU that ends for any other reason than a stop ends the machine. */

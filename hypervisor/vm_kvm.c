@@ -291,12 +291,21 @@ static bool serve_exit(struct machine *m, struct vcpu *v, const struct kvm_run *
     }
 }
 
+static void sample(struct kvm_vm *k, struct vcpu *v) {
+    struct kvm_regs r;
+    if (!ioctl(k->cpu[v->index].fd, KVM_GET_REGS, &r))
+        profile_sample(v, r.rip);
+    errno = EINTR;
+}
+
 static void kvm_run(struct machine *m, struct vcpu *v) {
     struct kvm_vm *k = m->vm_data;
     struct kvm_cpu *c = &k->cpu[v->index];
     while (!m->force) {
         int r = ioctl(c->fd, KVM_RUN, 0);
         v->exits++;
+        if (v->profile && r < 0 && errno == EINTR)
+            sample(k, v);
         if (r < 0 && errno != EINTR && errno != EAGAIN) {
             log_printf("graft: vCPU %u: KVM_RUN: %s\n", v->index, strerror(errno));
             report_broken(m, v, c->run, "KVM_RUN failed");

@@ -211,6 +211,19 @@ class Cli(unittest.TestCase):
         self.assertGreater(s['total']['insns_translated'], 2)
         self.assertEqual(len(s['vcpu']), 1)
 
+    @unittest.skipUnless(VM == 'kvm', 'samples are taken by KVM only')
+    def test_profile(self):
+        profile = self.path('profile')
+        p = self.start(say('p') + SPIN, '--profile', profile, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.assertEqual(p.stdout.read(1), b'p')
+        time.sleep(0.5)
+        p.terminate()
+        self.assertEqual(p.wait(10), 0)
+        with open(profile, encoding='ascii') as f:
+            head, first = f.readline().split(), f.readline().split()
+        self.assertGreater(int(head[1]), 20)
+        self.assertEqual(first[3], 'code')  # the loop
+
     def test_reset(self):
         p = self.start(say('r') + RESET, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         seen = p.stdout.read(2)
