@@ -223,6 +223,7 @@ class Cli(unittest.TestCase):
             head, first = f.readline().split(), f.readline().split()
         self.assertGreater(int(head[1]), 20)
         self.assertEqual(first[3], 'code')  # the loop
+        p.stdout.close()
 
     def test_reset(self):
         p = self.start(say('r') + RESET, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
