@@ -12,6 +12,7 @@
  * stays read-only for some more stores, each of which drops just what it overlaps.
  */
 #include "dbt/engine.h"
+#include "dbt/mmu/mmu_int.h"
 
 #define CACHE_ALIGN 16
 #define CACHE_STEP_BYTES (16 * 1024)   /* at the end of the code area: the step block */
@@ -330,6 +331,7 @@ static bool hits_running(struct cpu *cpu, uint64_t pa, uint64_t len) {
 
 void code_before_write_slow(struct cpu *cpu, uint64_t pa, uint64_t len) {
     struct engine *e = engine_of(cpu);
+    e->mmu->fault_cause = ABI_STAT_host_faults_code;
     uint8_t bits = *code_bits_at(e, pa);
     for (unsigned i = 0; i < cpu->boot->vcpu_count; i++) {
         if (i != cpu->index && bits >> i & 1)

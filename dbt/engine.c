@@ -70,7 +70,7 @@ static void engine_init(const struct abi_boot *boot, struct cpu *cpu, unsigned i
     e->guest = cpu->guest;
     e->shared = (struct engine_shared *)(uintptr_t)boot->heap_va;
     e->ops = mmu_strategies[boot->mmu];
-    e->started = rt_ticks();
+    e->started = cpu->clock = rt_ticks();
     e->mode = ~0u;
     if (e->ops->needs_paging && !rt_has_paging())
         rt_panic(cpu, "strategy %s needs host page tables", e->ops->name);
@@ -191,7 +191,7 @@ static void dispatch(struct cpu *cpu) {
         cache_link(e, site, b);
     if (UNLIKELY(e->mmu->sync_wanted))
         mmu_sync(cpu);
-    if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_EXEC))
+    if (UNLIKELY(translate_shown(cpu, b, ABI_LOG_EXEC)))
         rt_log(cpu, ABI_LOG_EXEC, "exec %016llx pa %llx mode %x\n", (unsigned long long)pc, (unsigned long long)pa.v,
                mode);
     run(cpu, e->cache.code + b->entry);
@@ -215,6 +215,8 @@ void engine_main(const struct abi_boot *boot, unsigned vcpu) {
 _Noreturn void engine_unwind(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
     cpu->exit_site = 0;
+    if (UNLIKELY(cpu->fault_ticks))
+        mmu_fault_done(cpu);
     if (e->in_code)
         codegen_unwind(e->cg, cpu);
     __builtin_longjmp(e->unwind, 1);

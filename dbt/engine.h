@@ -150,6 +150,8 @@ static inline void code_before_write(struct cpu *cpu, uint64_t pa, uint64_t len)
 /* --- translate.c ------------------------------------------------------------------------------------------------- */
 /* translate_block(): a new block for the code at pc (host pointer, guest-physical address); NULL: the cache is full. */
 struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words);
+/* translate_shown(): does the user want to see that block under that topic? */
+bool translate_shown(const struct cpu *cpu, const struct block *b, uint32_t topic);
 /* translate_step(): a block of one instruction that is in no table; valid until the next one. */
 struct block *translate_step(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words);
 

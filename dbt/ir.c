@@ -28,6 +28,7 @@ void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode) {
     b->flags = 0;
     b->insns = 0;
     b->guest_bytes = 0;
+    b->insn_counter = 0;
     b->count = 1;
     b->vconsts = 0;
     b->overflow = false;
@@ -257,9 +258,20 @@ irv ir_vop2(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, uns
 }
 
 /* --- instructions and exits ------------------------------------------------------------------ */
-void ir_insn(struct ir_block *b, uint64_t pc, uint32_t encoding) {
+void ir_insn_pc(struct ir_block *b, uint64_t pc, uint32_t encoding) {
     struct ir_inst i = {.op = IR_INSN, .imm = pc, .aux = encoding};
     ir_append(b, &i);
+}
+
+void ir_count(struct ir_block *b, size_t offset) {
+    ir_put(b, offset, ir_op2i(b, IR_ADD, ir_get(b, IR_I64, offset), 1));
+}
+
+void ir_insn(struct ir_block *b, uint64_t pc, uint32_t encoding) {
+    ir_insn_pc(b, pc, encoding);
+    if (UNLIKELY(b->insn_counter)) {
+        ir_count(b, b->insn_counter);
+    }
 }
 
 void ir_exit_if(struct ir_block *b, irv cond, uint64_t pc) {

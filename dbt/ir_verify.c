@@ -102,7 +102,8 @@ static int check_operands(struct verify *s, const struct ir_inst *i, const struc
 /* --- fields --------------------------------------------------------------------------------------------- */
 static int check_state_offset(struct verify *s, const struct ir_inst *i) {
     unsigned bytes = ir_type_bytes(i->op == IR_GET ? i->type : s->b->inst[i->a].type);
-    if (i->imm < sizeof(struct abi_vcpu) || i->imm + bytes > ABI_CPU_BYTES) {
+    bool counter = i->imm - offsetof(struct abi_vcpu, stats) < sizeof(((struct abi_vcpu *)0)->stats);
+    if ((i->imm < sizeof(struct abi_vcpu) && !counter) || i->imm + bytes > ABI_CPU_BYTES) {
         return bad(s, "offset 0x%llx is outside the guest's state", (unsigned long long)i->imm);
     }
     if (i->imm % bytes) {

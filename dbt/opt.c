@@ -3,8 +3,10 @@
 /* opt.c: the optimiser: three passes over the block, each linear. */
 #include "ir_priv.h"
 
+const struct ir_pass ir_passes[] = {{"forward", opt_forward}, {"dead", opt_dead}, {"compact", opt_compact}, {0}};
+
 void ir_optimise(struct ir_block *b) {
-    opt_forward(b);
-    opt_dead(b);
-    opt_compact(b);
+    for (const struct ir_pass *p = ir_passes; p->run; p++) {
+        p->run(b);
+    }
 }

@@ -13,10 +13,20 @@
 #define VERIFY_ALWAYS false
 #endif
 
+/* Is the block one of those that the user wants to see? */
+static bool shown(const struct cpu *cpu, uint64_t pc, uint64_t bytes, uint32_t topic) {
+    const struct abi_boot *boot = cpu->boot;
+    return boot->log_topics & topic && pc <= boot->dump_last && pc + (bytes ? bytes - 1 : 0) >= boot->dump_first;
+}
+
+bool translate_shown(const struct cpu *cpu, const struct block *b, uint32_t topic) {
+    return shown(cpu, b->pc, b->guest_bytes, topic);
+}
+
 static void print_line(void *ctx, const char *line) { rt_log(ctx, ABI_LOG_IR, "%s\n", line); }
 
 static void show_ir(struct cpu *cpu, const struct ir_block *b, const char *pass) {
-    if (!(cpu->boot->log_topics & ABI_LOG_IR))
+    if (!shown(cpu, b->pc, b->guest_bytes, ABI_LOG_IR))
         return;
     rt_log(cpu, ABI_LOG_IR, "IR %s, pc %016llx mode %x\n", pass, (unsigned long long)b->pc, b->mode);
     ir_print(b, print_line, cpu);
@@ -30,13 +40,14 @@ static void verify(struct cpu *cpu, const struct ir_block *b, const char *pass) 
         rt_panic(cpu, "IR of %llx is wrong after %s: %s", (unsigned long long)b->pc, pass, err);
 }
 
-static void dump_code(struct cpu *cpu, uint32_t topic, const void *p, uint64_t bytes, unsigned kind, uint64_t at) {
-    if (!(cpu->boot->log_topics & topic) || !bytes)
+static void dump_code(struct cpu *cpu, const struct ir_block *b, uint32_t topic, const void *p, uint64_t bytes,
+                      unsigned kind) {
+    if (!shown(cpu, b->pc, b->guest_bytes, topic) || !bytes)
         return;
     cpu->abi.arg[0] = (uintptr_t)p;
     cpu->abi.arg[1] = bytes;
     cpu->abi.arg[2] = kind;
-    cpu->abi.arg[3] = at;
+    cpu->abi.arg[3] = b->pc;
     rt_call(cpu, ABI_CALL_DUMP);
 }
 
@@ -47,16 +58,22 @@ static int compile(struct cpu *cpu, uint64_t pc, const void *words, unsigned max
     /* A misaligned pc is the guest's business: it emits the exception without looking at the code. */
     unsigned count = (unsigned)(PAGE_SIZE - (pc & PAGE_MASK)) / 4;
     ir_block_reset(b, pc, e->mode);
+    if (cpu->boot->count) {
+        b->insn_counter = offsetof(struct abi_vcpu, stats[ABI_STAT_insns_executed]);
+        ir_count(b, offsetof(struct abi_vcpu, stats[ABI_STAT_blocks_executed]));
+    }
     cpu->guest->translate(b, cpu, words, count ? count : 1, max);
-    dump_code(cpu, ABI_LOG_IN, words, b->guest_bytes, 1, pc);
+    dump_code(cpu, b, ABI_LOG_IN, words, b->guest_bytes, 1);
     show_ir(cpu, b, "translate");
     verify(cpu, b, "translate");
-    ir_optimise(b);
-    show_ir(cpu, b, "optimise");
-    verify(cpu, b, "optimise");
+    for (const struct ir_pass *p = ir_passes; p->run; p++) {
+        p->run(b);
+        show_ir(cpu, b, p->name);
+        verify(cpu, b, p->name);
+    }
     if (codegen_compile(e->cg, cpu, b, where, room, e->out))
         return -1;
-    dump_code(cpu, ABI_LOG_OUT, e->out->start, (uint64_t)(e->out->end - e->out->start), 0, pc);
+    dump_code(cpu, b, ABI_LOG_OUT, e->out->start, (uint64_t)(e->out->end - e->out->start), 0);
     return 0;
 }
 

@@ -63,6 +63,9 @@ void layout_boot(struct machine *m, uint64_t ram_va) {
     b->cpu_model = o->cpu;
     b->gic_version = o->gic;
     b->log_topics = o->log_topics;
+    b->count = o->count;
+    b->dump_first = o->dump_first;
+    b->dump_last = o->dump_last;
     b->ram_gpa = BOARD_RAM;
     b->ram_size = m->ram_size;
     b->ram_va = ram_va;

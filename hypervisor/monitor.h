@@ -49,7 +49,8 @@ struct vcpu {
     _Atomic bool done;
     uint64_t cpu_ns;   /* processor time of its thread, known when done */
     uint64_t calls[16]; /* by enum abi_call */
-    uint64_t exits;    /* returns from KVM_RUN */
+    uint64_t exits;    /* returns from KVM_RUN; those that a signal caused; doorbells that no ioeventfd took */
+    uint64_t exits_signal, exits_doorbell;
 };
 
 /* Where everything lies in the arena, as offsets (layout.c). The arena is one piece of memory that holds all that the

@@ -47,10 +47,13 @@ static const char help_run[] =
     "  --cpu MODEL          max (default) or cortex-a72\n"
     "  --vm kvm|inproc      where translated code runs; default kvm if it can be used,\n"
     "                       else inproc: this process, with --mmu soft\n"
-    "  --stats FILE         write counters as JSON at the end\n"
+    "  --stats FILE[,count] write counters and times as JSON at the end; count: also those\n"
+    "                       that translated code has to keep, which makes it slower\n"
     "  --profile FILE       sample what the processors execute, write it at the end\n"
     "  -d TOPIC[,TOPIC]...  log unimp, guest, in, ir, out, int, mmu, exec, perf\n"
     "                       (perf: write /tmp/perf-PID.map)\n"
+    "  --dump-filter ADDR[..ADDR]\n"
+    "                       in, ir, out, exec: only blocks with code at these addresses\n"
     "  -D FILE              the log goes to FILE instead of standard error\n"
     "  --help\n"
     "\n"
@@ -126,6 +129,31 @@ static bool parse_topics(const char *s, uint32_t *topics) {
     return true;
 }
 
+static bool parse_address(const char *s, const char **end, uint64_t *address) {
+    char *after;
+    errno = 0;
+    *address = strtoull(s, &after, 16);
+    *end = after;
+    return !errno && after != s && *s != '-' && *s != '+';
+}
+
+static bool parse_range(const char *s, uint64_t *first, uint64_t *last) {
+    if (!parse_address(s, &s, first))
+        return false;
+    *last = *first;
+    if (*s && (strncmp(s, "..", 2) || !parse_address(s + 2, &s, last)))
+        return false;
+    return !*s && *first <= *last;
+}
+
+static const char *take_stats(struct options *o, const char *v) {
+    size_t len = strlen(v);
+    free(o->stats);
+    o->count = len >= 6 && !strcmp(v + len - 6, ",count");
+    o->stats = strndup(v, o->count ? len - 6 : len);
+    return o->stats && *o->stats ? NULL : "FILE or FILE,count";
+}
+
 static bool add_drive(struct options *o, const char *s) {
     size_t len = strlen(s);
     bool ro = len > 3 && !strcmp(s + len - 3, ",ro");
@@ -143,7 +171,7 @@ static const char *take_value(struct options *o, const char *name, const char *v
     else if (!strcmp(name, "--append")) o->append = v;
     else if (!strcmp(name, "--dtb")) o->dtb = v;
     else if (!strcmp(name, "--dump-dtb")) o->dump_dtb = v;
-    else if (!strcmp(name, "--stats")) o->stats = v;
+    else if (!strcmp(name, "--stats")) return take_stats(o, v);
     else if (!strcmp(name, "--profile")) o->profile = v;
     else if (!strcmp(name, "-D")) o->log_file = v;
     else if (!strcmp(name, "--memory")) {
@@ -170,6 +198,9 @@ static const char *take_value(struct options *o, const char *name, const char *v
             return "window or soft";
         o->mmu = (enum abi_mmu)n;
         o->mmu_given = true;
+    } else if (!strcmp(name, "--dump-filter")) {
+        if (!parse_range(v, &o->dump_first, &o->dump_last))
+            return "a hexadecimal address, or two with .. between them";
     } else if (!strcmp(name, "--gic")) {
         if ((v[0] != '2' && v[0] != '3') || v[1])
             return "2 or 3";
@@ -192,7 +223,8 @@ static const char *take_value(struct options *o, const char *name, const char *v
 static bool has_value(const char *name) {
     static const char *const names[] = {"--initrd", "--append", "--dtb",   "--dump-dtb", "--stats",  "-D",
                                         "--memory", "--smp",    "--drive", "--net",      "--serial", "--console",
-                                        "--mmu",    "--profile", "--gic",    "--cpu",   "--vm",       "-d"};
+                                        "--mmu",    "--profile", "--gic",  "--cpu",      "--vm",     "-d",
+                                        "--dump-filter"};
     return lookup(name, names, ARRAY_LEN(names)) >= 0;
 }
 
@@ -261,7 +293,8 @@ static enum options_command parse_info(struct options *o, int argc, char **argv)
 }
 
 enum options_command options_parse(struct options *o, int argc, char **argv) {
-    *o = (struct options){.memory = UINT64_C(1) << 30, .smp = 1, .gic = 3, .cpu = ABI_CPU_MAX, .serial = "stdio"};
+    *o = (struct options){.memory = UINT64_C(1) << 30, .smp = 1, .gic = 3, .cpu = ABI_CPU_MAX, .serial = "stdio",
+                          .dump_last = UINT64_MAX};
     if (argc < 2)
         return bad("no command given: run or info");
     const char *command = argv[1];
@@ -288,4 +321,5 @@ enum options_command options_parse(struct options *o, int argc, char **argv) {
 void options_free(struct options *o) {
     for (unsigned i = 0; i < o->drives; i++)
         free(o->drive[i].path);
+    free(o->stats);
 }

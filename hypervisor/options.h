@@ -11,7 +11,10 @@ enum options_command { COMMAND_RUN, COMMAND_INFO, COMMAND_DONE /* help or versio
 enum options_vm { VM_AUTO, VM_KVM, VM_INPROC };
 
 struct options {
-    const char *kernel, *initrd, *append, *dtb, *dump_dtb, *stats, *profile, *log_file, *serial, *console;
+    const char *kernel, *initrd, *append, *dtb, *dump_dtb, *profile, *log_file, *serial, *console;
+    char *stats;
+    bool count; /* translated code counts, too */
+    uint64_t dump_first, dump_last;
     uint64_t memory;
     unsigned smp, gic;
     struct {

@@ -13,39 +13,63 @@ static const char *const names[] = {
 #include "graft/abi_stats.def"
 };
 #undef ABI_STAT
+#define ABI_STAT(name, text) false,
+#define ABI_STAT_COUNTED(name, text) true,
+static const bool counted[] = { /* kept only if translated code counts */
+#include "graft/abi_stats.def"
+};
+#undef ABI_STAT
 
 static void put(cJSON *o, const char *name, double v) {
     cJSON_AddNumberToObject(o, name, v);
 }
 
+static double seconds(const struct machine *m, const uint64_t *stats, enum abi_stat stat) {
+    return (double)stats[stat] / (double)m->tsc_hz;
+}
+
+/* Where the time went: idle, monitor and translation are measured always, translated code only if it counts. */
 static void put_seconds(cJSON *o, const struct machine *m, const uint64_t *stats) {
-    double hz = (double)m->tsc_hz;
-    double total = (double)stats[ABI_STAT_ticks_total] / hz, wait = (double)stats[ABI_STAT_ticks_wait] / hz;
-    double translate = (double)stats[ABI_STAT_ticks_translate] / hz,
-           monitor = (double)stats[ABI_STAT_ticks_monitor] / hz;
+    double total = seconds(m, stats, ABI_STAT_ticks_total), wait = seconds(m, stats, ABI_STAT_ticks_wait);
+    double translate = seconds(m, stats, ABI_STAT_ticks_translate),
+           monitor = seconds(m, stats, ABI_STAT_ticks_monitor);
     put(o, "seconds_total", total);
     put(o, "seconds_wait", wait);
     put(o, "seconds_translate", translate);
     put(o, "seconds_monitor", monitor);
+    put(o, "seconds_host_faults", seconds(m, stats, ABI_STAT_ticks_host_faults));
     put(o, "seconds_guest", total - wait - translate - monitor);
+    if (m->boot->count) {
+        put(o, "seconds_code", seconds(m, stats, ABI_STAT_ticks_code));
+        put(o, "seconds_engine", seconds(m, stats, ABI_STAT_ticks_engine) - wait - translate - monitor);
+    }
 }
 
 static cJSON *counters(const struct machine *m, const uint64_t *stats) {
     cJSON *o = cJSON_CreateObject();
-    for (unsigned i = 0; o && i < ABI_STAT_COUNT; i++)
-        put(o, names[i], (double)stats[i]);
+    for (unsigned i = 0; o && i < ABI_STAT_COUNT; i++) {
+        if (m->boot->count || !counted[i])
+            put(o, names[i], (double)stats[i]);
+    }
     put_seconds(o, m, stats);
     return o;
 }
 
-static void put_calls(cJSON *o, const struct vcpu *v) {
+/* Exits to the monitor by reason: the engine's calls, and what ends KVM_RUN otherwise. */
+static void put_exits(cJSON *o, const struct vcpu *v) {
     static const char *const calls[] = {[ABI_CALL_MMIO_READ] = "mmio_read", [ABI_CALL_MMIO_WRITE] = "mmio_write",
-                                        [ABI_CALL_WAIT] = "wait", [ABI_CALL_KICK] = "kick", [ABI_CALL_LOG] = "log"};
-    cJSON *c = cJSON_AddObjectToObject(o, "calls");
+                                        [ABI_CALL_WAIT] = "wait",           [ABI_CALL_KICK] = "kick",
+                                        [ABI_CALL_POWEROFF] = "poweroff",   [ABI_CALL_RESET] = "reset",
+                                        [ABI_CALL_STOPPED] = "stopped",     [ABI_CALL_LOG] = "log",
+                                        [ABI_CALL_PANIC] = "panic",         [ABI_CALL_DUMP] = "dump",
+                                        [ABI_CALL_PERFMAP] = "perfmap"};
+    cJSON *c = cJSON_AddObjectToObject(o, "exits");
     for (unsigned i = 0; c && i < ARRAY_LEN(calls); i++) {
         if (calls[i])
             put(c, calls[i], (double)v->calls[i]);
     }
+    put(c, "signal", (double)v->exits_signal);
+    put(c, "doorbell", (double)v->exits_doorbell);
 }
 
 static void put_machine(cJSON *o, const struct machine *m) {
@@ -54,6 +78,7 @@ static void put_machine(cJSON *o, const struct machine *m) {
     cJSON_AddStringToObject(o, "host", m->vm->in_vm ? kvm_flavour() : "none");
     cJSON_AddStringToObject(o, "mmu", options_mmu_names[m->boot->mmu]);
     cJSON_AddStringToObject(o, "cpu", options_cpu_names[m->boot->cpu_model]);
+    cJSON_AddBoolToObject(o, "count", m->boot->count);
     put(o, "gic", m->boot->gic_version);
     put(o, "vcpus", m->vcpu_count);
     put(o, "memory", (double)m->ram_size);
@@ -71,7 +96,7 @@ static cJSON *document(struct machine *m) {
         cJSON *c = counters(m, v->abi->stats);
         put(c, "seconds_cpu", (double)v->cpu_ns * 1e-9);
         put(c, "vm_exits", (double)v->exits);
-        put_calls(c, v);
+        put_exits(c, v);
         cJSON_AddItemToArray(list, c);
         for (unsigned s = 0; s < ABI_STAT_COUNT; s++)
             total[s] += v->abi->stats[s];

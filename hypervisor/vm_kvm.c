@@ -273,10 +273,12 @@ static bool serve_exit(struct machine *m, struct vcpu *v, const struct kvm_run *
         report_broken(m, v, run, "unexpected port");
         return false;
     case KVM_EXIT_INTR:
+        v->exits_signal++;
         return true;
     case KVM_EXIT_MMIO:
         /* A doorbell that KVM's ioeventfd did not take. */
         if (run->mmio.is_write && run->mmio.phys_addr - VM_DOORBELL_PA < 8 * ABI_DB_COUNT) {
+            v->exits_doorbell++;
             events_doorbell(m, (unsigned)(run->mmio.phys_addr - VM_DOORBELL_PA) / 8);
             return true;
         }
@@ -311,6 +313,8 @@ static void kvm_run(struct machine *m, struct vcpu *v) {
             report_broken(m, v, c->run, "KVM_RUN failed");
             return;
         }
+        if (r < 0)
+            v->exits_signal++;
         if (r == 0 && !serve_exit(m, v, c->run))
             return;
     }

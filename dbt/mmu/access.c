@@ -59,12 +59,21 @@ static struct walk_entry *walk_to(struct cpu *cpu, uint64_t va, enum mmu_access 
     return e;
 }
 
+/* --- what host faults are for --------------------------------------------------------------------------------- */
+void mmu_fault_done(struct cpu *cpu) {
+    STAT(cpu, ticks_host_faults) += rt_ticks() - cpu->fault_ticks;
+    cpu->fault_ticks = 0;
+    cpu->abi.stats[mmu_of(cpu)->fault_cause]++;
+}
+
 /* resolve(): the translation of an access; raises the guest's abort if there is none. */
 static struct walk_entry *resolve(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, unsigned flags) {
     struct walk w;
     struct walk_entry *e = walk_to(cpu, va, access, regime, &w);
-    if (UNLIKELY(!e))
+    if (UNLIKELY(!e)) {
+        mmu_of(cpu)->fault_cause = ABI_STAT_host_faults_abort;
         cpu->guest->mem_abort(cpu, va, access, &w, flags);
+    }
     return e;
 }
 
@@ -150,6 +159,7 @@ static void io_read(struct cpu *cpu, uint64_t va, const struct walk_entry *e, ui
     unsigned each = bytes > 8 ? 8 : bytes;
     if (pa.v & (bytes - 1))
         each = 1; /* of Normal memory with nothing but a device behind it */
+    mmu_of(cpu)->fault_cause = ABI_STAT_host_faults_device;
     for (unsigned i = 0; i < bytes; i += each) {
         uint64_t value = 0;
         if (!bus_read(cpu, GPA(pa.v + i), each, &value))
@@ -163,6 +173,7 @@ static void io_write(struct cpu *cpu, uint64_t va, const struct walk_entry *e, c
     unsigned each = bytes > 8 ? 8 : bytes;
     if (pa.v & (bytes - 1))
         each = 1;
+    mmu_of(cpu)->fault_cause = ABI_STAT_host_faults_device;
     for (unsigned i = 0; i < bytes; i += each) {
         uint64_t value = 0;
         memcpy(&value, in + i, each);
@@ -304,15 +315,22 @@ static void slow_begin(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) 
     STAT(cpu, slow_accesses)++;
     if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_MMU))
         rt_log(cpu, ABI_LOG_MMU, "slow access to %llx desc %x site %p\n", (unsigned long long)va, desc, site);
+    mmu_of(cpu)->fault_cause = ABI_STAT_host_faults_fill;
     mmu_of(cpu)->fill_now = (desc & (MMU_DESC_HOISTED | MMU_DESC_NEARBY)) != 0;
     if (site && !(desc & MMU_DESC_HOISTED))
         engine_of(cpu)->ops->miss(cpu, va, MMU_DESC_REGIME(desc), site);
+}
+
+static void slow_end(struct cpu *cpu) {
+    if (UNLIKELY(cpu->fault_ticks))
+        mmu_fault_done(cpu);
 }
 
 uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
     slow_begin(cpu, va, desc, site);
     v128 value = {.u64 = {0, 0}};
     read_any(cpu, va, value.u8, MMU_DESC_SIZE(desc), MMU_DESC_REGIME(desc), MMU_DESC_FLAGS(desc), true);
+    slow_end(cpu);
     if (MMU_DESC_SIZE(desc) == 4)
         cpu->vscratch[0] = value;
     return value.u64[0];
@@ -322,6 +340,7 @@ void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, vo
     slow_begin(cpu, va, desc, site);
     const uint8_t *in = MMU_DESC_SIZE(desc) == 4 ? cpu->vscratch[0].u8 : (const uint8_t *)&value;
     write_any(cpu, va, in, MMU_DESC_SIZE(desc), MMU_DESC_REGIME(desc), MMU_DESC_FLAGS(desc), true);
+    slow_end(cpu);
 }
 
 static void *slow_host(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
@@ -330,6 +349,7 @@ static void *slow_host(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) 
     void *p = mem_host_rmw(cpu, va, size, regime);
     struct walk_entry *e = resolve(cpu, va, MMU_WRITE, regime, 0);
     engine_of(cpu)->ops->fill(cpu, va, regime, MMU_WRITE, &e->w);
+    slow_end(cpu);
     return p;
 }
 

@@ -57,6 +57,7 @@ struct mmu_state {
     uint64_t clock;
     size_t view_bytes;
     bool sync_wanted;           /* a downgrade must take effect before translated code runs again */
+    uint8_t fault_cause;        /* enum abi_stat: what the host fault in progress, if there is one, turned out to be for */
     bool fill_now;              /* the slow access in progress wants its page mapped, however rarely it is touched */
     uint32_t walks_big;         /* remembered walks of mappings larger than a page, an upper bound */
     struct walk_entry walk[WALK_ENTRIES];
@@ -83,6 +84,19 @@ static inline bool space_equal(struct mmu_space a, struct mmu_space b) { return 
 static inline struct asm_mem mmu_views_mem(unsigned regime) {
     return asm_mem(ASM_RBP, (int32_t)(offsetof(struct cpu, views) + 8 * regime) - CODEGEN_BIAS);
 }
+
+/* mmu_emit_count(): adds 1 to a counter of abi_stats.def, if translated code counts. Changes the flags. mmu_stat_disp():
+ * the counter's displacement in that instruction, its last four bytes. */
+static inline int32_t mmu_stat_disp(enum abi_stat stat) {
+    return (int32_t)(offsetof(struct abi_vcpu, stats) + 8 * (size_t)stat) - CODEGEN_BIAS;
+}
+static inline void mmu_emit_count(struct asm_buf *a, const struct cpu *cpu, enum abi_stat stat) {
+    if (UNLIKELY(cpu->boot && cpu->boot->count))
+        asm_inc_m(a, asm_mem(ASM_RBP, mmu_stat_disp(stat)));
+}
+
+/* mmu_fault_done(): the access that a host fault began has ended, or has raised the guest's exception. */
+void mmu_fault_done(struct cpu *cpu);
 
 extern const struct mmu_ops mmu_window_ops, mmu_soft_ops;
 

@@ -257,6 +257,7 @@ static void soft_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu
     asm_alu_rm(a, ASM_CMP, true, p->tmp1, asm_mem(p->tmp0, (int32_t)tag));
     p->site = asm_pos(a);
     asm_jcc(a, ASM_NE, p->slow);
+    mmu_emit_count(a, cpu, ABI_STAT_tlb_hits);
     asm_mov_rm(a, true, p->tmp0, asm_mem(p->tmp0, (int32_t)offsetof(struct soft_entry, addend)));
     p->index = p->tmp0;
     p->covers_nearby = false;

@@ -85,6 +85,7 @@ struct window_state {
     uint64_t flush[FLUSH_LIST];
     unsigned flushes;
     bool flush_all, dead;
+    bool counts;          /* abi_boot.count */
     /* What is known of probes and of pages, by hash. Those that share an entry share its counters: the worst of that is a
      * decision that comes early or late, while taking turns with an entry could put it off for ever. */
     struct site {
@@ -430,6 +431,7 @@ static void split(struct cpu *cpu, uint64_t *pde, uint64_t host) {
 #define SITE_MOV_REX 11
 #define SITE_MOV_SIB 14
 #define SITE_MOV_DISP 15
+#define SITE_COUNT_DISP 22 /* of the counter, if translated code counts */
 #define MODRM_CMP 0xf8
 #define MODRM_AND 0xe0
 #define JCC_JNE 0x85
@@ -450,6 +452,12 @@ static uint32_t site_region(const uint8_t *site) {
     return region;
 }
 
+static void patch_counter(const struct window_state *st, uint8_t *site, enum abi_stat stat) {
+    int32_t disp = mmu_stat_disp(stat);
+    if (UNLIKELY(st->counts))
+        memcpy(site + SITE_COUNT_DISP, &disp, 4);
+}
+
 static void patch_region(uint8_t *site, uint32_t region) {
     int32_t disp = DELTA_DISP + 8 * (int32_t)(region % REGION_HASH);
     site[SITE_CMP_MODRM] = (uint8_t)(MODRM_CMP | (site[SITE_CMP_MODRM] & 7));
@@ -460,7 +468,7 @@ static void patch_region(uint8_t *site, uint32_t region) {
     memcpy(site + SITE_MOV_DISP, &disp, 4);
 }
 
-static void patch_table(uint8_t *site) {
+static void patch_table(const struct window_state *st, uint8_t *site) {
     uint32_t mask = REGION_HASH - 1;
     int32_t disp = DELTA_DISP;
     unsigned reg = (site[SITE_CMP_MODRM] & 7) | (site[SITE_CMP_OPCODE - 1] == 0x41 ? 8 : 0);
@@ -470,6 +478,7 @@ static void patch_table(uint8_t *site) {
     site[SITE_MOV_REX] |= reg & 8 ? REX_X : 0;
     site[SITE_MOV_SIB] = (uint8_t)(3 << 6 | (reg & 7) << 3 | 5);
     memcpy(site + SITE_MOV_DISP, &disp, 4);
+    patch_counter(st, site, ABI_STAT_checks_table);
 }
 
 static struct site *site_entry(struct window_state *st, const uint8_t *at) {
@@ -853,6 +862,7 @@ static void window_init(struct cpu *cpu) {
     st->rmap_max = (uint32_t)entries;
     st->rmap_used = 1;
     st->pml4 = rt_pml4(cpu);
+    st->counts = cpu->boot->count;
     mmu_of(cpu)->strategy = st;
 }
 
@@ -878,11 +888,13 @@ static void window_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct m
         p->site = asm_cmp_ri32(a, false, p->tmp0, (int32_t)NO_REGION);
         asm_jcc(a, ASM_NE, p->slow);
         asm_mov_rm(a, true, p->tmp1, asm_mem_gs(DELTA_DISP + 8 * (int32_t)(NO_REGION % REGION_HASH)));
+        mmu_emit_count(a, cpu, ABI_STAT_checks_passed); /* or checks_table: patch_counter() knows it */
     } else {
         asm_alu_ri(a, ASM_AND, false, p->tmp0, REGION_HASH - 1);
         p->site = asm_pos(a) - 4;
         asm_mov_rm(a, true, p->tmp1, mmu_views_mem(p->regime));
         asm_mov_rm(a, true, p->tmp1, asm_mem_index(p->tmp1, p->tmp0, 3, DELTA_DISP));
+        mmu_emit_count(a, cpu, ABI_STAT_checks_table);
     }
     p->index = p->tmp1;
     p->covers_nearby = true;
@@ -919,7 +931,7 @@ static void window_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *at)
         patch_region(site, region);
     } else {
         s->misses = 0;
-        patch_table(site);
+        patch_table(st, site);
     }
 }
 

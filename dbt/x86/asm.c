@@ -343,6 +343,9 @@ void asm_alu_mi(struct asm_buf *a, enum asm_alu op, bool w, struct asm_mem m, in
         put32(a, (uint32_t)imm);
     }
 }
+void asm_inc_m(struct asm_buf *a, struct asm_mem m) {
+    asm_op_rm(a, ASM_OP(0, 0, 0xff), true, 0, m, 0);
+}
 uint32_t asm_cmp_ri32(struct asm_buf *a, bool w, unsigned reg, int32_t imm) {
     asm_op_rr(a, ASM_OP(0, 0, 0x81), w, ASM_CMP, reg);
     put32(a, (uint32_t)imm);

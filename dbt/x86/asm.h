@@ -135,6 +135,7 @@ void asm_alu_rm(struct asm_buf *a, enum asm_alu op, bool w, unsigned dst, struct
 void asm_alu_mr(struct asm_buf *a, enum asm_alu op, bool w, struct asm_mem m, unsigned src);
 void asm_alu_ri(struct asm_buf *a, enum asm_alu op, bool w, unsigned dst, int32_t imm); /* imm8 form when it fits */
 void asm_alu_mi(struct asm_buf *a, enum asm_alu op, bool w, struct asm_mem m, int32_t imm);
+void asm_inc_m(struct asm_buf *a, struct asm_mem m); /* inc qword [m] */
 /* asm_cmp_ri32(): cmp r32/r64, imm32 with a four-byte immediate always; returns the position of the immediate. */
 uint32_t asm_cmp_ri32(struct asm_buf *a, bool w, unsigned reg, int32_t imm);
 void asm_test_rr(struct asm_buf *a, bool w, unsigned x, unsigned y);
@@ -148,6 +149,7 @@ void asm_bswap(struct asm_buf *a, bool w, unsigned reg);
 void asm_bt_ri(struct asm_buf *a, bool w, unsigned reg, unsigned bit);
 void asm_op0(struct asm_buf *a, uint8_t opcode); /* a one-byte instruction: */
 #define asm_op_cmc(a) asm_op0((a), 0xf5)
+#define asm_op_rdtsc(a) (asm_op0((a), 0x0f), asm_op0((a), 0x31))
 #define asm_op_lahf(a) asm_op0((a), 0x9f)
 #define asm_op_sahf(a) asm_op0((a), 0x9e)
 void asm_cqo(struct asm_buf *a, bool w); /* sign of RAX (EAX) into RDX (EDX) */

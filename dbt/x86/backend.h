@@ -174,6 +174,7 @@ struct codegen {
     const struct mmu_ops *mmu;
     const struct guest_ops *guest;
     struct codegen_features features;
+    bool count;                /* abi_boot.count */
     int32_t pin_offset[NREGS]; /* where a pinned register lives in struct cpu, -1 if it is none */
     uint32_t pins;             /* mask */
     uint8_t pin_map[256];      /* (offset - sizeof(struct cpu)) / 8 -> register */
@@ -295,6 +296,12 @@ void emit_fp_stub(struct codegen *cg, struct stub *s);
 void emit_slow(struct codegen *cg, struct stub *s);
 void emit_entry(struct codegen *cg);
 void thunks_emit(struct codegen *cg);
+/* emit_count(): adds 1 to a counter of abi_stats.def, if code is to count. Changes the flags, no register. */
+static inline void emit_count(struct codegen *cg, enum abi_stat stat) {
+    if (UNLIKELY(cg->count)) {
+        asm_inc_m(&cg->a, cpu_mem(offsetof(struct abi_vcpu, stats) + 8 * (size_t)stat));
+    }
+}
 /* slow_run(): does what the record in f says; the pins are at home, the temporaries in f. */
 void slow_run(struct codegen *cg, struct cpu *cpu, struct frame *f);
 void call_helper(struct codegen *cg, const uint8_t *thunk, const void *fn);

@@ -22,6 +22,7 @@ static void jump_far(struct codegen *cg, uint64_t pc) {
     asm_mov_ri(a, ASM_RAX, pc);
     asm_alu_rm(a, ASM_CMP, true, ASM_RAX, cache_field(pc, offsetof(struct jump_cache_entry, pc)));
     asm_jcc_to(a, ASM_NE, cg->lookup);
+    emit_count(cg, ABI_STAT_jump_cache_hits);
     asm_jmp_m(a, cache_field(pc, offsetof(struct jump_cache_entry, host)));
 }
 
@@ -77,6 +78,7 @@ void emit_GOTO_REG(struct codegen *cg, const struct ir_inst *in) {
         asm_store(a, 0, CPU_FIELD(ras_top), ASM_RCX);
         asm_alu_rm(a, ASM_CMP, true, ASM_RAX, asm_mem_index(ASM_RBP, ASM_RCX, 0, ras));
         uint32_t wrong = asm_jcc_short(a, ASM_NE);
+        emit_count(cg, ABI_STAT_returns_predicted);
         asm_jmp_m(a, asm_mem_index(ASM_RBP, ASM_RCX, 0, ras + (int32_t)offsetof(struct ras_entry, host)));
         asm_bind_short(a, wrong);
     }
@@ -86,6 +88,7 @@ void emit_GOTO_REG(struct codegen *cg, const struct ir_inst *in) {
     asm_alu_ri(a, ASM_AND, false, ASM_RCX, ((1 << JUMP_CACHE_BITS) - 1) << 2);
     asm_alu_rm(a, ASM_CMP, true, ASM_RAX, asm_mem_gs_index(ASM_RCX, 2, cache));
     asm_jcc_to(a, ASM_NE, cg->lookup);
+    emit_count(cg, ABI_STAT_jump_cache_hits);
     asm_jmp_m(a, asm_mem_gs_index(ASM_RCX, 2, cache + (int32_t)offsetof(struct jump_cache_entry, host)));
 }
 _Static_assert(sizeof(struct jump_cache_entry) == 16 && offsetof(struct jump_cache_entry, pc) == 0,

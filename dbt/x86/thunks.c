@@ -127,6 +127,25 @@ static void mxcsr(struct codegen *cg, bool load, struct asm_mem m) {
     asm_op_rm(&cg->a, ASM_OP(0, 1, 0xae), false, load ? 2 : 3, m, 0);
 }
 
+/* The time since the last such point goes to that counter, if code is to count. Changes the flags, no register. */
+static void emit_clock(struct codegen *cg, enum abi_stat stat) {
+    struct asm_buf *a = &cg->a;
+    if (!cg->count) {
+        return;
+    }
+    asm_push(a, ASM_RAX);
+    asm_push(a, ASM_RDX);
+    asm_op_rdtsc(a);
+    asm_shift_ri(a, ASM_SHL, true, ASM_RDX, 32);
+    asm_alu_rr(a, ASM_OR, true, ASM_RAX, ASM_RDX);
+    asm_mov_rm(a, true, ASM_RDX, CPU_FIELD(clock));
+    asm_mov_mr(a, true, CPU_FIELD(clock), ASM_RAX);
+    asm_alu_rr(a, ASM_SUB, true, ASM_RAX, ASM_RDX);
+    asm_alu_mr(a, ASM_ADD, true, cpu_mem(offsetof(struct abi_vcpu, stats) + 8 * (size_t)stat), ASM_RAX);
+    asm_pop(a, ASM_RDX);
+    asm_pop(a, ASM_RAX);
+}
+
 static void enter_thunk(struct codegen *cg) {
     struct asm_buf *a = &cg->a;
     const uint8_t *enter = start(cg);
@@ -140,6 +159,7 @@ static void enter_thunk(struct codegen *cg) {
     mxcsr(cg, false, FRAME_FIELD(mxcsr));
     mxcsr(cg, true, CPU_FIELD(fp.mxcsr));
     load_pins(cg, ~0u);
+    emit_clock(cg, ABI_STAT_ticks_engine);
     asm_jmp_r(a, ASM_RSI);
 }
 static void exit_thunks(struct codegen *cg) {
@@ -152,6 +172,7 @@ static void exit_thunks(struct codegen *cg) {
     cg->exit = start(cg);
     asm_mov_mi(a, true, CPU_FIELD(exit_site), 0);
     asm_bind(a, &leave);
+    emit_clock(cg, ABI_STAT_ticks_code);
     save_pins(cg, ~0u);
     asm_bind(a, &unwound);
     mxcsr(cg, false, CPU_FIELD(fp.mxcsr));
@@ -171,12 +192,14 @@ static void exit_thunks(struct codegen *cg) {
 static void lookup_thunk(struct codegen *cg) {
     struct asm_buf *a = &cg->a;
     cg->lookup = start(cg);
+    emit_clock(cg, ABI_STAT_ticks_code);
     asm_mov_mr(a, true, cpu_mem(cg->guest->pc_offset), ASM_RAX);
     save_pins(cg, CALLER_SAVED);
     asm_mov_rr(a, true, ASM_RSI, ASM_RAX);
     cpu_arg(cg);
     asm_call(a, (const void *)(uintptr_t)engine_lookup);
     load_pins(cg, CALLER_SAVED);
+    emit_clock(cg, ABI_STAT_ticks_engine);
     asm_test_rr(a, true, ASM_RAX, ASM_RAX);
     asm_jcc_to(a, ASM_E, cg->exit);
     asm_jmp_r(a, ASM_RAX);
@@ -185,11 +208,13 @@ static void lookup_thunk(struct codegen *cg) {
 static void call_and_return(struct codegen *cg, const void *fn, uint32_t reload) {
     struct asm_buf *a = &cg->a;
     asm_alu_ri(a, ASM_SUB, true, ASM_RSP, 8);
+    emit_clock(cg, ABI_STAT_ticks_code);
     if (fn) {
         asm_call(a, fn);
     } else {
         asm_call_r(a, ASM_RAX);
     }
+    emit_clock(cg, ABI_STAT_ticks_engine);
     asm_alu_ri(a, ASM_ADD, true, ASM_RSP, 8);
     load_pins(cg, reload);
     asm_ret(a);
@@ -236,10 +261,12 @@ static void slow_thunk(struct codegen *cg, bool vector) {
         }
         asm_pop(a, ASM_RAX); /* the return address: the record */
         asm_mov_mr(a, true, record, ASM_RAX);
+        emit_clock(cg, ABI_STAT_ticks_code);
         asm_mov_ri(a, ASM_RDI, (uintptr_t)cg);
         asm_lea(a, true, ASM_RSI, asm_mem(ASM_RBP, -CODEGEN_BIAS));
         asm_mov_rr(a, true, ASM_RDX, ASM_RSP);
         asm_call(a, (const void *)(uintptr_t)slow_run);
+        emit_clock(cg, ABI_STAT_ticks_engine);
     }
     asm_jmp_m(a, record);
 }
@@ -292,6 +319,7 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
     cg->cpu = cpu;
     cg->mmu = mmu;
     cg->guest = cpu->guest;
+    cg->count = cpu->boot && cpu->boot->count;
     struct consts *k = (struct consts *)ALIGN_UP((uintptr_t)code, 64);
     consts_init(k);
     cg->k = k;

@@ -65,7 +65,7 @@ bool trans_ERET(struct a64_trans *t, const struct arg_ERET *a) {
 bool trans_HINT(struct a64_trans *t, const struct arg_HINT *a) {
     if (a->CRm == 0 && a->op2 == 3) {
         /* The helper wants the pc of the next instruction in the state: that is what an INSN says. */
-        ir_insn(t->b, t->pc + 4, t->insn);
+        ir_insn_pc(t->b, t->pc + 4, t->insn);
         ir_call(t->b, IR_NONE, &helper_a64_helper_wfi, 0, 0, 0);
         a64_end(t);
     }

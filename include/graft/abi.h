@@ -52,6 +52,9 @@ struct abi_boot {
     uint32_t cpu_model;            /* enum abi_cpu_model */
     uint32_t gic_version;          /* 2 or 3 */
     uint32_t log_topics;           /* ABI_LOG_* */
+    uint32_t count;                /* 1: translated code counts what it does (abi_stats.def says which) */
+    uint32_t reserved;
+    uint64_t dump_first, dump_last; /* ABI_LOG_IN, IR, OUT and EXEC: blocks that have code at these addresses only */
     uint64_t ram_gpa, ram_size;    /* guest RAM: base and size in bytes, page-aligned */
     uint64_t ram_va;               /* where the engine sees that RAM */
     uint64_t heap_va, heap_size;   /* shared heap of the engine, zeroed */

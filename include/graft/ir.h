@@ -95,6 +95,7 @@ struct ir_block {
     uint32_t flags;    /* IR_BLOCK_* */
     uint32_t insns;    /* guest instructions in it */
     uint32_t guest_bytes; /* bytes of guest code it covers, from pc */
+    uint32_t insn_counter; /* offset in struct cpu of a 64-bit counter of INSNs, 0: not counted */
     uint16_t count;    /* instructions used, index 0 included */
     uint16_t vconsts;
     bool overflow;     /* out of room: the translator stops at the last whole instruction */
@@ -168,7 +169,11 @@ irv ir_callv(struct ir_block *b, const struct ir_helper *h, irv a, irv b_, irv c
 irv ir_vop1(struct ir_block *b, enum ir_op op, unsigned lane, irv a, unsigned n);
 irv ir_vop2(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, unsigned n);
 irv ir_vop3(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, irv c, unsigned n);
+/* ir_insn(): a guest instruction starts, and is counted. ir_insn_pc(): the same instruction goes on with that pc. */
 void ir_insn(struct ir_block *b, uint64_t pc, uint32_t encoding);
+void ir_insn_pc(struct ir_block *b, uint64_t pc, uint32_t encoding);
+/* ir_count(): adds 1 to the 64-bit counter at that offset in struct cpu. */
+void ir_count(struct ir_block *b, size_t offset);
 void ir_exit_if(struct ir_block *b, irv cond, uint64_t pc);
 void ir_goto(struct ir_block *b, uint64_t pc);
 void ir_goto_reg(struct ir_block *b, irv target, enum ir_jump kind);
@@ -180,6 +185,12 @@ void ir_exit(struct ir_block *b);
 int ir_verify(const struct ir_block *b, char *err, size_t errlen);
 /* ir_optimise(): GET/PUT forwarding, dead stores, dead code, constant folding, common subexpressions. In place. */
 void ir_optimise(struct ir_block *b);
+/* ir_passes: what ir_optimise() runs, in that order; ends with one that has no run(). */
+struct ir_pass {
+    const char *name;
+    void (*run)(struct ir_block *b);
+};
+extern const struct ir_pass ir_passes[];
 /* ir_print(): the text form (dbt/ir_text.c); out(ctx, line) is called for each line. */
 void ir_print(const struct ir_block *b, void (*out)(void *ctx, const char *line), void *ctx);
 /* ir_parse(): reads the text form (tests only). Returns 0, or -1 with a message in err. A test that reads "fn=NAME"

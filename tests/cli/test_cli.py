@@ -107,7 +107,8 @@ class Cli(unittest.TestCase):
         for option, values in {'--memory': ['', '0', '1', '-1', '1T', '65G', '99999999999999999999', '1G1'],
                                '--smp': ['0', '9', '1x', ''], '--mmu': ['hard'], '--gic': ['1', '4', '33'],
                                '--cpu': ['cortex-z1'], '--serial': ['tcp:1', 'file:'], '--net': ['tap'], '--vm': ['xen'],
-                               '-d': ['everything']}.items():
+                               '-d': ['everything'], '--stats': ['', ',count'],
+                               '--dump-filter': ['', 'x', '1..', '2..1', '..1', '1,2', '-1']}.items():
             cases += [['run', 'a', option, v] for v in values]
         for args in cases:
             self.complains(2, args)
@@ -224,6 +225,65 @@ class Cli(unittest.TestCase):
         self.assertGreater(int(head[1]), 20)
         self.assertEqual(first[3], 'code')  # the loop
         p.stdout.close()
+
+    def stats_of(self, code, *args):
+        path = self.path('stats')
+        r = self.run_guest(code, '--stats', path + ',count', *args)
+        self.assertEqual((r.returncode, r.stderr), (0, b''))
+        with open(path, encoding='ascii') as f:
+            return json.load(f)
+
+    def test_stats_count_instructions(self):
+        n = 50000
+        # mov x0, #n; loop: subs x0, x0, #1; b.ne loop
+        total = self.stats_of(words(0xd2800000 | n << 5, 0xf1000400, 0x54ffffe1) + POWEROFF)['total']
+        self.assertEqual(total['insns_executed'], 1 + 2 * n + 3)
+        self.assertLessEqual(n, total['blocks_executed'])
+        self.assertLess(total['blocks_executed'], n + 8)
+        for name in ('seconds_code', 'seconds_engine', 'seconds_wait', 'seconds_monitor', 'seconds_translate'):
+            self.assertGreaterEqual(total[name], 0, name)
+        # What the engine does before its first dispatch and after its last is in one of the two only.
+        parts = total['ticks_code'] + total['ticks_engine']
+        self.assertLess(abs(parts - total['ticks_total']), 0.5 * total['ticks_total'] + 1e7)
+
+    def test_stats_count_accesses(self):
+        n = 50000
+        # mov x0, #n; movz x1, #0x4010, lsl #16; loop: ldr x2, [x1]; subs x0, x0, #1; b.ne loop
+        code = words(0xd2800000 | n << 5, 0xd2a80201, 0xf9400022, 0xf1000400, 0x54ffffc1) + POWEROFF
+        for mmu in ('window', 'soft') if VM == 'kvm' else ('soft',):
+            total = self.stats_of(code, '--mmu', mmu)['total']
+            fast = total['checks_passed'] + total['checks_table'] if mmu == 'window' else total['tlb_hits']
+            self.assertLessEqual(fast, n, mmu)
+            self.assertGreater(fast, n - 1000, mmu)
+            self.assertLessEqual(n, fast + total['slow_accesses'], mmu)
+            self.assertEqual(total['host_faults'], sum(total['host_faults_' + k]
+                                                       for k in ('fill', 'code', 'device', 'abort')))
+
+    def test_stats_count_jumps(self):
+        n = 30000
+        # mov x0, #n; loop: bl f; subs x0, x0, #1; b.ne loop; poweroff; f: ret
+        code = words(0xd2800000 | n << 5, 0x94000006, 0xf1000400, 0x54ffffc1) + POWEROFF + words(0xd65f03c0)
+        total = self.stats_of(code)['total']
+        self.assertGreater(total['returns_predicted'], n - 100)
+        self.assertLessEqual(total['returns_predicted'], n)
+        self.assertLess(total['jump_cache_hits'], 100)
+
+    def test_dump_filter(self):
+        log = self.path('log')
+
+        def dumped(*args):
+            self.assertEqual(self.run_guest(code, '-d', 'in,ir,out', '-D', log, *args).returncode, 0)
+            with open(log, encoding='utf-8') as f:
+                return f.read()
+        # b to the next page; there: mov x3, #7
+        code = words(0x14000400) + words(*[0xd503201f] * 1023) + words(0xd28000e3) + POWEROFF
+        everything = dumped()
+        for part in ('IR translate', 'IR forward', 'IR dead', 'IR compact', '000040080000', '000040081000'):
+            self.assertIn(part, everything)
+        one = dumped('--dump-filter', '40081000..40081003')
+        self.assertIn('pc 0000000040081000', one)
+        self.assertNotIn('pc 0000000040080000', one)
+        self.assertEqual(dumped('--dump-filter', '0x1234'), '')
 
     def test_reset(self):
         p = self.start(say('r') + RESET, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)

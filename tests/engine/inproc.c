@@ -183,6 +183,7 @@ static void machine_make(int argc, char **argv) {
                              .mmu = ABI_MMU_SOFT,
                              .gic_version = (uint32_t)option(argc, argv, "gic", 2),
                              .log_topics = (uint32_t)option(argc, argv, "log", 0),
+                             .dump_last = UINT64_MAX,
                              .ram_gpa = RAM_GPA,
                              .ram_size = option(argc, argv, "ram", 256) << 20,
                              .heap_size = HEAP_BYTES,

@@ -42,6 +42,7 @@ void trap_handle(struct trap_frame *f, struct cpu *cpu) {
     if (!stub)
         trap_panic(cpu, f);
     STAT(cpu, host_faults)++;
+    cpu->fault_ticks = rt_ticks();
     /* The word below the interrupted RSP is SS or the padding above it: nothing that is still needed. */
     uint64_t *top = (uint64_t *)f->rsp - 1;
     *top = (uint64_t)stub;
