@@ -54,9 +54,7 @@ struct codegen_features {
 
 /* Constants that emitted code reads, at the start of the code area. */
 struct consts {
-    v128 zero;
     v128 abs32, abs64, min32, min64, sign32, sign64;    /* absolute value masks, smallest normal numbers, sign bits */
-    v128 half32;             /* sign bits of the low two 32-bit lanes */
     v128 one32hi;            /* 0 0 1.0f 1.0f */
     v128 low8, low16, low32; /* the low half of each 16-, 32-, 64-bit lane */
     v128 keep8, keep16;      /* the low byte, the low 16 bits of the register */
@@ -152,9 +150,7 @@ struct stub {
     uint32_t start;    /* position of the stub */
     bool vector;       /* XMM temporaries are in use */
     /* STUB_FP */
-    uint8_t filter;    /* enum fp_filter: results that are right after all */
     uint8_t lane, n;   /* of the result */
-    uint8_t tmp[3];    /* XMM numbers that the filter may clobber */
 };
 #define MAX_STUBS 700
 #define MAX_HOMES 64
@@ -292,7 +288,6 @@ static inline unsigned cc_not(unsigned cc) { return cc ^ 1; }
 struct stub *stub_new(struct codegen *cg, enum stub_kind kind);
 void emit_stub(struct codegen *cg, struct stub *s);
 void emit_exit_stub(struct codegen *cg, struct stub *s);
-void emit_fp_stub(struct codegen *cg, struct stub *s);
 void emit_slow(struct codegen *cg, struct stub *s);
 void emit_entry(struct codegen *cg);
 void thunks_emit(struct codegen *cg);

@@ -5,10 +5,12 @@
  *
  * MXCSR holds the guest's rounding mode and collects its status flags. The host
  * differs from Arm in the NaN that an operation returns, and in when a result
- * counts as tiny (after rounding, Arm: before). So the host computes, the result is
- * checked, and a NaN or, where rounding can happen there, a result not above the
- * smallest normal number goes to a stub that calls softfp on the operands. What the
- * host has put into MXCSR by then is a part of what softfp adds to FPSR.
+ * counts as tiny: if it is so after rounding (Arm: before). That matters to the
+ * status alone, and only if the result was rounded up to the smallest normal number:
+ * one below is tiny for both. So the host computes, the result is checked, and a
+ * NaN or, where rounding can happen there, plus or minus the smallest normal
+ * number goes to a stub that calls softfp on the operands. What the host has put
+ * into MXCSR by then is a part of what softfp adds to FPSR.
  *
  * A scalar result leaves the upper part of its register dirty (struct value): most
  * consumers do not look at it.
@@ -20,7 +22,7 @@
 #define VXORPS ASM_OP(0, 1, 0x57)
 #define VANDPS ASM_OP(0, 1, 0x54)
 #define VORPS ASM_OP(0, 1, 0x56)
-enum { PRED_EQ = 0, PRED_UNORD = 3, PRED_GE_OS = 13, PRED_GT_OS = 14, PRED_NGT_UQ = 26 };
+enum { PRED_EQ = 0, PRED_UNORD = 3, PRED_EQ_UQ = 8, PRED_GE_OS = 13, PRED_GT_OS = 14 };
 
 /* Prefix of an operation on n lanes: packed or scalar, single or double. */
 static unsigned prefix(unsigned lane, unsigned n) { return n == 1 ? (lane == 3 ? 3 : 2) : lane == 3; }
@@ -101,73 +103,11 @@ struct stub *fp_stub(struct codegen *cg, const struct ir_inst *in, const void *f
     s->vector = true;
     s->lane = in->op == IR_VFNARROW ? 2 : in->op == IR_VFWIDEN ? 3 : in->lane;
     s->n = in->n;
-    s->filter = FILTER_NONE;
     return s;
 }
 void fp_end(struct codegen *cg, struct stub *s, unsigned dst) {
     s->rec.dst = (uint8_t)dst;
     s->back = asm_pos(&cg->a);
-}
-
-static void jump_back(struct codegen *cg, const struct stub *s, enum asm_cc cc) {
-    struct asm_label back = {.at = s->back + 1};
-    asm_jcc(&cg->a, cc, &back);
-}
-/* Zero results are right if an operand was zero. */
-static unsigned op_reg(const struct stub *s, unsigned k) {
-    return xmm(k == 0 ? s->rec.base : k == 1 ? s->rec.value : s->rec.value2);
-}
-static void filter_scalar(struct codegen *cg, struct stub *s) {
-    struct asm_buf *a = &cg->a;
-    unsigned d = xmm(s->rec.dst), z = s->tmp[0], lane = s->filter == FILTER_NARROW ? 3 : s->lane;
-    rr(cg, VXORPS, z, z, z);
-    rr(cg, fp_ucomis(s->lane), d, 0, z);
-    uint32_t nan = asm_jcc_short(a, ASM_P), other = asm_jcc_short(a, ASM_NE), nonzero = 0;
-    if (s->filter == FILTER_FMA) {
-        rr(cg, fp_ucomis(lane), xmm(s->rec.base), 0, z);
-        nonzero = asm_jcc_short(a, ASM_NE);
-    }
-    for (unsigned k = s->filter == FILTER_FMA; k < (s->filter == FILTER_FMA   ? 3
-                                                    : s->filter == FILTER_MUL ? 2
-                                                                              : 1);
-         k++) {
-        rr(cg, fp_ucomis(lane), op_reg(s, k), 0, z);
-        jump_back(cg, s, ASM_E);
-    }
-    if (nonzero) {
-        asm_bind_short(a, nonzero);
-    }
-    asm_bind_short(a, other);
-    asm_bind_short(a, nan);
-}
-/* tmp[0] has the lanes in question: their results are right if they are zero and an operand is zero. */
-static void filter_packed(struct codegen *cg, struct stub *s) {
-    struct asm_buf *a = &cg->a;
-    unsigned q = s->tmp[0], t = s->tmp[1], u = s->tmp[2], first = s->filter == FILTER_FMA;
-    uint32_t cmp = fp_op(0xc2, s->lane, s->n);
-    asm_vex_rmi(a, cmp, t, op_reg(s, first), K(zero), PRED_EQ);
-    if (s->filter != FILTER_DIV) {
-        asm_vex_rmi(a, cmp, u, op_reg(s, first + 1), K(zero), PRED_EQ);
-        rr(cg, VORPS, t, t, u);
-    }
-    asm_vex_rmi(a, cmp, u, xmm(s->rec.dst), K(zero), PRED_EQ);
-    rr(cg, VANDPS, t, t, u);
-    if (first) {
-        asm_vex_rmi(a, cmp, u, xmm(s->rec.base), K(zero), PRED_EQ);
-        rr(cg, VANDPS, t, t, u);
-    }
-    rr(cg, ASM_OP(1, 2, 0x0e + (s->lane == 3)), t, 0, q); /* vtestps, vtestpd: CF if no lane of q is outside t */
-    jump_back(cg, s, ASM_B);
-}
-void emit_fp_stub(struct codegen *cg, struct stub *s) {
-    if (s->filter != FILTER_NONE) {
-        if (s->n == 1) {
-            filter_scalar(cg, s);
-        } else {
-            filter_packed(cg, s);
-        }
-    }
-    emit_slow(cg, s);
 }
 
 /* --- checks of a result; scratch registers first, so that nothing is spilled behind the operation
@@ -183,19 +123,16 @@ void fp_check_nan(struct codegen *cg, struct stub *s, unsigned d, unsigned t) {
         asm_jcc(a, ASM_NE, &s->slow);
     }
 }
-void fp_check_tiny(struct codegen *cg, struct stub *s, unsigned d, unsigned t) {
+void fp_check_result(struct codegen *cg, struct stub *s, unsigned d, unsigned t) {
     struct asm_buf *a = &cg->a;
     asm_vex_rm(a, VANDPS, t, d, s->lane == 3 ? K(abs64) : K(abs32));
     if (s->n == 1) {
         asm_vex_rm(a, fp_ucomis(s->lane), t, 0, s->lane == 3 ? K(min64) : K(min32));
-        asm_jcc(a, ASM_BE, &s->slow); /* also if unordered */
+        asm_jcc(a, ASM_E, &s->slow); /* equal or unordered */
         return;
     }
-    asm_vex_rmi(a, fp_op(0xc2, s->lane, s->n), t, t, s->lane == 3 ? K(min64) : K(min32), PRED_NGT_UQ);
-    if (s->lane == 2 && s->n == 2) {
-        asm_vex_rm(a, VANDPS, t, t, K(half32));
-    }
-    rr(cg, ASM_OP(1, 2, 0x0e + (s->lane == 3)), t, 0, t);
+    asm_vex_rmi(a, fp_op(0xc2, s->lane, s->n), t, t, s->lane == 3 ? K(min64) : K(min32), PRED_EQ_UQ);
+    rr(cg, ASM_OP(1, 2, 0x0e + (s->lane == 3)), t, 0, t); /* vtestps, vtestpd */
     asm_jcc(a, ASM_NE, &s->slow);
 }
 
@@ -229,24 +166,16 @@ unsigned fp_result(struct codegen *cg, const struct ir_inst *in) {
 
 /* --- arithmetic
  * ------------------------------------------------------------------------------------------------------------ */
-static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode, enum fp_filter filter, fp_fn *fn) {
+static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode, bool tiny, fp_fn *fn) {
     if (!fp_supported(cg, in)) {
         fp_soft_vector(cg, in, fn);
         return;
     }
     flags_clobber(cg);
-    unsigned x = fp_operand(cg, in, in->a), y = fp_operand(cg, in, in->b);
+    unsigned x = fp_operand(cg, in, in->a), y = fp_operand(cg, in, in->b), t = tiny || in->n > 1 ? scratch_x(cg) : 0;
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fn);
     s->rec.base = (uint8_t)XMM(x);
     s->rec.value = (uint8_t)XMM(y);
-    s->filter = (uint8_t)filter;
-    if (filter != FILTER_NONE || in->n > 1) {
-        s->tmp[0] = (uint8_t)scratch_x(cg);
-    }
-    if (filter != FILTER_NONE && in->n > 1) {
-        s->tmp[1] = (uint8_t)scratch_x(cg);
-        s->tmp[2] = (uint8_t)scratch_x(cg);
-    }
     unsigned d = fp_result(cg, in);
     if (opcode == 0x5e && partial(in)) { /* 0 / 1 in the upper half: 0, and no status */
         asm_vex_rm(&cg->a, VORPS, d, y, K(one32hi));
@@ -257,17 +186,13 @@ static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode
     if (opcode == 0x5c && partial(in)) { /* 0 - 0 in the upper half is -0 when rounding down */
         rr(cg, VMOVQ, d, 0, d);
     }
-    if (filter == FILTER_NONE) {
-        fp_check_nan(cg, s, d, s->tmp[0]);
-    } else {
-        fp_check_tiny(cg, s, d, s->tmp[0]);
-    }
+    (tiny ? fp_check_result : fp_check_nan)(cg, s, d, t);
     fp_end(cg, s, XMM(d));
 }
-void emit_VFADD(struct codegen *cg, const struct ir_inst *in) { binary(cg, in, 0x58, FILTER_NONE, fp_add); }
-void emit_VFSUB(struct codegen *cg, const struct ir_inst *in) { binary(cg, in, 0x5c, FILTER_NONE, fp_sub); }
-void emit_VFMUL(struct codegen *cg, const struct ir_inst *in) { binary(cg, in, 0x59, FILTER_MUL, fp_mul); }
-void emit_VFDIV(struct codegen *cg, const struct ir_inst *in) { binary(cg, in, 0x5e, FILTER_DIV, fp_div); }
+void emit_VFADD(struct codegen *cg, const struct ir_inst *in) { binary(cg, in, 0x58, false, fp_add); }
+void emit_VFSUB(struct codegen *cg, const struct ir_inst *in) { binary(cg, in, 0x5c, false, fp_sub); }
+void emit_VFMUL(struct codegen *cg, const struct ir_inst *in) { binary(cg, in, 0x59, true, fp_mul); }
+void emit_VFDIV(struct codegen *cg, const struct ir_inst *in) { binary(cg, in, 0x5e, true, fp_div); }
 
 void emit_VFSQRT(struct codegen *cg, const struct ir_inst *in) {
     if (!fp_supported(cg, in)) {
@@ -290,22 +215,15 @@ void emit_VFMA(struct codegen *cg, const struct ir_inst *in) {
     }
     flags_clobber(cg);
     unsigned x = fp_operand(cg, in, in->a), y = fp_operand(cg, in, in->b), z = fp_operand(cg, in, in->c);
+    unsigned t = scratch_x(cg);
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_fma);
     s->rec.base = (uint8_t)XMM(x);
     s->rec.value = (uint8_t)XMM(y);
     s->rec.value2 = (uint8_t)XMM(z);
-    s->tmp[0] = (uint8_t)scratch_x(cg);
-    if (!partial(in)) {
-        s->filter = FILTER_FMA;
-    }
-    if (in->n > 1 && s->filter) {
-        s->tmp[1] = (uint8_t)scratch_x(cg);
-        s->tmp[2] = (uint8_t)scratch_x(cg);
-    }
     unsigned d = fp_result(cg, in);
     asm_vmov_rr(&cg->a, d, x);
     rr(cg, ASM_OP(1, 2, in->n == 1 ? 0xb9 : 0xb8) | (in->lane == 3 ? ASM_W : 0), d, y, z); /* vfmadd231 */
-    fp_check_tiny(cg, s, d, s->tmp[0]);
+    fp_check_result(cg, s, d, t);
     fp_end(cg, s, XMM(d));
 }
 

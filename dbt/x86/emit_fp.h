@@ -10,9 +10,6 @@
 #define FP_VMOVD ASM_OP(1, 1, 0x6e)    /* xmm <- gpr; ASM_W: 64 bits */
 #define FP_VMOVD_TO ASM_OP(1, 1, 0x7e) /* gpr <- xmm */
 
-/* Results not above the smallest normal number that are right although they look tiny: zeros made from zeros. */
-enum fp_filter { FILTER_NONE, FILTER_MUL, FILTER_DIV, FILTER_FMA, FILTER_NARROW };
-
 /* fp_supported(): can the host do this operation on lanes of this block? Else softfp does, by fp_soft_*(). */
 bool fp_supported(const struct codegen *cg, const struct ir_inst *in);
 void fp_soft_vector(struct codegen *cg, const struct ir_inst *in, fp_fn *fn);
@@ -24,11 +21,12 @@ uint32_t fp_ucomis(unsigned lane);
 unsigned fp_operand(struct codegen *cg, const struct ir_inst *in, irv v);
 /* fp_result(): ends the operands; the result's XMM number, none of theirs. */
 unsigned fp_result(struct codegen *cg, const struct ir_inst *in);
-/* The stub that a failed check goes to; fp_end(): it comes back here. t: scratch register (packed; fp_check_tiny
+/* The stub that a failed check goes to; fp_end(): it comes back here. t: scratch register (packed; fp_check_result
  * always). */
 struct stub *fp_stub(struct codegen *cg, const struct ir_inst *in, const void *fn);
 void fp_end(struct codegen *cg, struct stub *s, unsigned dst);
 void fp_check_nan(struct codegen *cg, struct stub *s, unsigned d, unsigned t);
-void fp_check_tiny(struct codegen *cg, struct stub *s, unsigned d, unsigned t);
+/* A NaN, or plus or minus the smallest normal number. */
+void fp_check_result(struct codegen *cg, struct stub *s, unsigned d, unsigned t);
 
 #endif

@@ -287,12 +287,9 @@ void emit_VFNARROW(struct codegen *cg, const struct ir_inst *in) {
     unsigned x = xmm(use_low(cg, in->a, 8u * in->n));
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_narrow);
     s->rec.base = (uint8_t)XMM(x);
-    s->tmp[0] = (uint8_t)scratch_x(cg);
-    if (in->n == 1) {
-        s->filter = FILTER_NARROW;
-    }
+    unsigned t = scratch_x(cg);
     unsigned d = format_result(cg, in, 4);
     asm_vex_rr(&cg->a, ASM_OP(in->n == 1 ? 3 : 1, 1, 0x5a), d, in->n == 1 ? x : 0, x);
-    fp_check_tiny(cg, s, d, s->tmp[0]);
+    fp_check_result(cg, s, d, t);
     fp_end(cg, s, XMM(d));
 }

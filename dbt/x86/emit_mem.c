@@ -424,9 +424,7 @@ void emit_slow(struct codegen *cg, struct stub *s) {
 void emit_stub(struct codegen *cg, struct stub *s) {
     s->start = asm_pos(&cg->a);
     asm_bind(&cg->a, &s->slow);
-    if (s->rec.kind == STUB_FP) {
-        emit_fp_stub(cg, s);
-    } else if (s->rec.kind <= STUB_STX) {
+    if (s->rec.kind <= STUB_FP) {
         emit_slow(cg, s);
     } else {
         emit_exit_stub(cg, s);

@@ -62,7 +62,6 @@ static void consts_init(struct consts *k) {
     k->min64 = splat(UINT64_C(0x0010000000000000));
     k->sign32 = splat(UINT64_C(0x8000000080000000));
     k->sign64 = splat(UINT64_C(0x8000000000000000));
-    k->half32 = (v128){.u64 = {UINT64_C(0x8000000080000000), 0}};
     k->one32hi = (v128){.u64 = {0, UINT64_C(0x3f8000003f800000)}};
     k->low8 = splat(UINT64_C(0x00ff00ff00ff00ff));
     k->low16 = splat(UINT64_C(0x0000ffff0000ffff));
