@@ -8,6 +8,7 @@ import selectors
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from dataclasses import dataclass, field
 
@@ -16,6 +17,9 @@ BEGIN = re.compile(r"BENCH begin (\S+)")
 END = re.compile(r"BENCH end (\S+) (\d+)")
 FIRST_LINE = "graft-init: userspace reached"
 POWER_DOWN = "reboot: Power down"
+LOGIN_PROMPT = "graft login: "
+SHELL_PROMPT = re.compile(r"root@graft:\S*# ")
+VCPU_THREAD = re.compile(r"vcpu0|CPU 0/")
 
 
 @dataclass
@@ -42,19 +46,45 @@ class Guest:
     read_only: bool = False
 
 
+def pin_vcpu(process, cpus):
+    """The guest's processor gets one of ours to itself, as far as we can say: the emulator's other threads go
+    elsewhere. The threads are found by their names, as soon as they are there."""
+    own = {max(cpus)}
+    rest, folder = cpus - own, f"/proc/{process.pid}/task"
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            for thread in os.listdir(folder):
+                with open(f"{folder}/{thread}/comm", encoding="ascii", errors="replace") as file:
+                    if VCPU_THREAD.match(file.read()):
+                        os.sched_setaffinity(process.pid, rest)
+                        os.sched_setaffinity(int(thread), own)
+                        return
+        except (OSError, ValueError):
+            pass
+        time.sleep(0.005)
+
+
 class Console:
     """Lines of a process's output with the time at which they came; ends it when nothing comes for too long."""
 
     def __init__(self, command, log, quiet_limit, cpus):
         self.log = open(log, "wb")
         self.limit = quiet_limit
-        pin = (lambda: os.sched_setaffinity(0, cpus)) if cpus else None
+        allowed = (lambda: os.sched_setaffinity(0, cpus)) if cpus else None
         self.start = time.monotonic_ns()
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, preexec_fn=pin, start_new_session=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, preexec_fn=allowed, start_new_session=True)
         self.timed_out = False
+        if len(cpus) > 1:
+            threading.Thread(target=pin_vcpu, args=(self.process, cpus), daemon=True).start()
 
-    def lines(self):
+    def type(self, text):
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
+
+    def lines(self, unfinished=False):
+        """unfinished: also what has come so far of a line, again and again: prompts."""
         pending = b""
         selector = selectors.DefaultSelector()
         selector.register(self.process.stdout, selectors.EVENT_READ)
@@ -71,6 +101,8 @@ class Console:
             *whole, pending = (pending + chunk).split(b"\n")
             for line in whole:
                 yield now, line.decode("utf-8", "replace").rstrip("\r")
+            if unfinished and pending:
+                yield now, pending.decode("utf-8", "replace")
         if pending:
             yield time.monotonic_ns(), pending.decode("utf-8", "replace")
         self.finish()
@@ -88,6 +120,7 @@ class Console:
             self.timed_out = True
             self.stop()
             self.process.wait()
+        self.process.stdin.close()
         self.end = time.monotonic_ns()
         self.log.close()
 
@@ -150,8 +183,10 @@ class Contender:
     cpus: frozenset = frozenset()
     quiet_limit: float = 180
 
-    def command(self, guest):
-        return self.graft_command(guest) if self.kind == "graft" else self.qemu_command(guest)
+    def command(self, guest, log):
+        if self.kind == "qemu":
+            return self.qemu_command(guest)
+        return self.graft_command(guest) + ["--stats", os.path.splitext(log)[0] + ".stats.json"]
 
     def graft_command(self, guest):
         command = [self.path, "run", guest.kernel, "--memory", guest.memory, "--cpu", "cortex-a72"]
@@ -164,8 +199,9 @@ class Contender:
         return command
 
     def qemu_command(self, guest):
-        command = [self.path, "-M", "virt,gic-version=3", "-cpu", "cortex-a72", "-smp", "1", "-m", guest.memory,
-                   "-accel", "tcg", "-nodefaults", "-display", "none", "-serial", "mon:stdio", "-no-reboot",
+        command = [self.path, "-name", "guest,debug-threads=on", "-M", "virt,gic-version=3", "-cpu", "cortex-a72",
+                   "-smp", "1", "-m", guest.memory, "-accel", "tcg", "-nodefaults", "-display", "none",
+                   "-serial", "mon:stdio", "-no-reboot",
                    "-global", "virtio-mmio.force-legacy=false", "-device", "virtio-rng-device",
                    "-kernel", guest.kernel]
         if guest.initrd:
@@ -177,7 +213,7 @@ class Contender:
         return command
 
     def console(self, guest, log):
-        command = self.command(guest)
+        command = self.command(guest, log)
         self.commands[os.path.basename(log)] = command
         return Console(command, log, self.quiet_limit, self.cpus)
 
@@ -211,6 +247,24 @@ class Contender:
             reason = "did not boot and power off"
         return {"first-init-line": Sample(first - console.start if first else 0, error=reason if not first else None),
                 "poweroff": Sample(console.end - console.start, error=reason)}, reason
+
+    def run_disk_boot(self, guest, log):
+        """Times from the start of the process to the login prompt of the root disk, and, after root has logged in and
+        said poweroff, to the process's end."""
+        console, login, shell, down = self.console(guest, log), 0, False, False
+        for now, line in console.lines(unfinished=True):
+            if not login and LOGIN_PROMPT in line:
+                login = now
+                console.type("root\n")
+            elif login and not shell and SHELL_PROMPT.search(line):
+                shell = True
+                console.type("poweroff\n")
+            down = down or POWER_DOWN in line
+        reason = console.verdict()
+        if not reason and not (login and shell and down):
+            reason = "did not come to the login prompt, or not to the end"
+        return {"disk-login": Sample(login - console.start if login else 0, error=reason if not login else None),
+                "disk-poweroff": Sample(console.end - console.start, error=reason)}, reason
 
 
 class Native(Contender):

@@ -110,9 +110,9 @@ class Report:
     def markdown(self):
         out = ["# Graft against QEMU TCG", ""]
         out += [f"* {key}: {value}" for key, value in self.about.items() if isinstance(value, str)]
-        out += ["", "Times are medians. A speed-up is the median of the ratios of neighbouring runs, QEMU's time divided by",
-                "Graft's (above 1: Graft is faster), with the smallest and the largest; where several QEMUs ran, the one",
-                "that was better on that benchmark.", ""]
+        out += ["", "Times are medians. A speed-up is the median of the ratios of neighbouring runs, QEMU's time",
+                "divided by Graft's (above 1: Graft is faster), with the smallest and the largest; where several",
+                "QEMUs ran, the one that was better on that benchmark.", ""]
         if self.failures():
             out += ["**FAILED:**", "", *[f"* {f}" for f in self.failures()], ""]
         out += self.summary_table()

@@ -93,22 +93,22 @@ def build(suites, out):
                 subprocess.run(command, check=True)
 
 
+def build_payload(source, target, flags=()):
+    """target.bin, a flat binary from one source and the payloads' library; returns its name."""
+    library, elf, image = os.path.join(PAYLOADS, "lib"), target + ".elf", target + ".bin"
+    shared = [os.path.join(library, f) for f in sorted(os.listdir(library)) if f.endswith((".c", ".S"))]
+    subprocess.run([COMPILERS["guest"], *PAYLOAD_FLAGS, *flags, "-I", library, *shared, source,
+                    f"-Wl,-T,{library}/payload.lds", "-o", elf], check=True)
+    subprocess.run(["aarch64-linux-gnu-objcopy", "-O", "binary", elf, image], check=True)
+    return image
+
+
 def build_payloads(out):
     """The flat binaries of the micro suite, by name."""
-    folder, library = os.path.join(out, "micro"), os.path.join(PAYLOADS, "lib")
+    folder, sources = os.path.join(out, "micro"), os.path.join(PAYLOADS, "bench")
     os.makedirs(folder, exist_ok=True)
-    shared = [os.path.join(library, f) for f in sorted(os.listdir(library)) if f.endswith((".c", ".S"))]
-    images = {}
-    for name in sorted(os.listdir(os.path.join(PAYLOADS, "bench"))):
-        if not name.endswith(".c"):
-            continue
-        elf = os.path.join(folder, name[:-2] + ".elf")
-        command = [COMPILERS["guest"], *PAYLOAD_FLAGS, "-I", library, *shared, os.path.join(PAYLOADS, "bench", name),
-                   f"-Wl,-T,{library}/payload.lds", "-o", elf]
-        subprocess.run(command, check=True)
-        images[name[:-2]] = elf[:-4] + ".bin"
-        subprocess.run(["aarch64-linux-gnu-objcopy", "-O", "binary", elf, images[name[:-2]]], check=True)
-    return images
+    return {name[:-2]: build_payload(os.path.join(sources, name), os.path.join(folder, name[:-2]))
+            for name in sorted(os.listdir(sources)) if name.endswith(".c")}
 
 
 # --- input of Debian's programs ---------------------------------------------
