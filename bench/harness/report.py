@@ -56,6 +56,7 @@ class Report:
         self.qemus = [c.name for c in contenders if c.kind == "qemu"]
         self.grafts = [c.name for c in contenders if c.kind == "graft"]
         self.native = next((c.name for c in contenders if c.kind == "native"), None)
+        self.charts = True
         self.groups = list(dict.fromkeys(r.group for r in rows))
 
     def in_group(self, group):
@@ -142,7 +143,7 @@ class Report:
                 cells += [self.time_cell(row, g), self.speedup_cell(row, g)]
                 cells += [ratio(median(row.ratios(g, self.native)))] if self.native else []
             out.append(line(cells))
-        out += ["", f"![{group}]({group}.svg)", ""] if self.bars(group) else [""]
+        out += ["", f"![{group}]({group}.svg)", ""] if self.charts and self.bars(group) else [""]
         return out
 
     @staticmethod
@@ -208,13 +209,14 @@ set arrow from graph 0, first 1 to graph 1, first 1 nohead dashtype 2
             commands = f"set terminal {terminal}\nset output {quoted(os.path.join(out, f'{group}.{suffix}'))}\n"
             subprocess.run(["gnuplot"], input=commands + script + f"plot {plots}\n", text=True, check=True)
 
-    def write(self, out):
+    def write(self, out, charts=True):
+        self.charts = charts
         with open(os.path.join(out, "results.json"), "w", encoding="utf-8") as file:
             json.dump(self.as_json(), file, indent=1)
             file.write("\n")
         with open(os.path.join(out, "results.md"), "w", encoding="utf-8") as file:
             file.write(self.markdown())
-        for group in ["means", *self.groups]:
+        for group in ["means", *self.groups] if self.charts else []:
             self.chart(group, out)
 
 

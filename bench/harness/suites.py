@@ -54,7 +54,8 @@ class Benchmark:
         return result
 
 
-def load(path=os.path.join(BENCH, "suites.txt")):
+def load(only=None, path=os.path.join(BENCH, "suites.txt")):
+    """{suite: [Benchmark]}; only: just the benchmarks of that name."""
     table = {suite: [] for suite in PROGRAM_SUITES + ("micro",)}
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
@@ -63,7 +64,8 @@ def load(path=os.path.join(BENCH, "suites.txt")):
                 continue
             if len(words) < 4 or words[0] not in table:
                 raise ValueError(f"{path}:{number}: not a benchmark")
-            table[words[0]].append(Benchmark(words[0], words[1], words[2], words[3], words[4:]))
+            if only in (None, words[1]):
+                table[words[0]].append(Benchmark(words[0], words[1], words[2], words[3], words[4:]))
     return table
 
 
@@ -304,7 +306,8 @@ def make_initrd(base, table, out):
     names = b"\0".join(sorted(names.split(b"\0")[:-1])) + b"\0"
     archive = subprocess.run(["cpio", "--quiet", "-0", "-o", "-H", "newc", "-R", "0:0"], cwd=root, input=names,
                              stdout=subprocess.PIPE, check=True).stdout
-    initrd = os.path.join(out, "initrd.gz")
+    some = "" if set(table) == set(PROGRAM_SUITES) else "-" + "-".join(table)
+    initrd = os.path.join(out, f"initrd{some}.gz")
     with open(initrd, "wb") as file, open(base, "rb") as first:
         shutil.copyfileobj(first, file)
         file.write(gzip.compress(archive, 6, mtime=0))
