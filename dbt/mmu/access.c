@@ -20,9 +20,15 @@ static bool allows(const struct walk *w, enum mmu_access access) {
     return access == MMU_READ ? w->read : access == MMU_WRITE ? w->write : w->exec;
 }
 
+/* Which bit of walks_big stands for a mapping of that size at va? */
+static uint64_t big_bit(uint64_t va, unsigned shift) {
+    uint64_t block = va << 8 >> 8 >> (shift < 30 ? 21 : 30);
+    return shift > 30 ? ~UINT64_C(0) : BIT(block * UINT64_C(0x9e3779b97f4a7c15) >> 58);
+}
+
 void walks_forget(struct mmu_state *m, const struct mmu_inval *inv) {
     bool one = inv->kind == MMU_INVAL_VA || inv->kind == MMU_INVAL_VA_ASID;
-    if (one && !m->walks_big) {
+    if (one && !(m->walks_big & (big_bit(inv->va, 21) | big_bit(inv->va, 30)))) {
         m->walk[(inv->va >> PAGE_SHIFT) % WALK_ENTRIES].tag = 0;
         return;
     }
@@ -33,7 +39,7 @@ void walks_forget(struct mmu_state *m, const struct mmu_inval *inv) {
         if (!one || (e->tag ^ inv->va) << 8 >> 8 >> shift == 0)
             e->tag = 0;
         else if (e->tag && shift > PAGE_SHIFT)
-            m->walks_big++;
+            m->walks_big |= big_bit(e->tag, shift);
     }
 }
 
@@ -50,7 +56,7 @@ static struct walk_entry *walk_to(struct cpu *cpu, uint64_t va, enum mmu_access 
     if (w->fault)
         return NULL;
     if (w->page_shift > PAGE_SHIFT)
-        m->walks_big++;
+        m->walks_big |= big_bit(va, w->page_shift);
     e->tag = tag;
     e->context = m->current->id;
     e->w = *w;

@@ -15,7 +15,7 @@ const struct mmu_ops *const mmu_strategies[] = {
 /* Three keys for the page of a pc: itself, and the 2 MiB and 1 GiB blocks for code in large mappings. */
 static unsigned bloom_bit(uint64_t va, unsigned shift) {
     uint64_t key = ((va << 8 >> 8) >> shift) * 4 + (shift == 12 ? 1 : shift == 21 ? 2 : 3);
-    return (unsigned)(key * UINT64_C(0x9e3779b97f4a7c15) >> 52);
+    return (unsigned)(key * UINT64_C(0x9e3779b97f4a7c15) >> 32) % BLOOM_BITS;
 }
 static void bloom_add(struct mmu_state *m, struct view_slot *s, unsigned bit) {
     uint64_t *word = &m->bloom[bit / 64], mask = BIT(bit % 64);
@@ -51,7 +51,7 @@ void mmu_jump_cache_clear(struct cpu *cpu) {
 
 void mmu_jump_cache_set(struct cpu *cpu, uint64_t pc, const uint8_t *host) {
     struct mmu_state *m = mmu_of(cpu);
-    if (m->bloom_count > BLOOM_BITS / 2)
+    if (m->bloom_count > BLOOM_BITS / 8) /* a hit costs a search, so it should mean something */
         mmu_jump_cache_clear(cpu);
     const struct walk_entry *e = &m->walk[(pc >> PAGE_SHIFT) % WALK_ENTRIES];
     unsigned shift = e->w.page_shift; /* the look-up that led here has just remembered it */
@@ -73,11 +73,15 @@ void mmu_jump_cache_drop(struct cpu *cpu, uint64_t pc) {
         view_each(cpu, drop_pc, &pc);
 }
 
+#define PAGE_INSNS ((unsigned)PAGE_SIZE / 4)
+_Static_assert(PAGE_INSNS <= 1u << JUMP_CACHE_BITS && JUMP_CACHE_FOLD < PAGE_SHIFT, "see drop_page()");
 static void drop_page(struct cpu *cpu, struct view *v, void *arg) {
     uint64_t va = *(const uint64_t *)arg;
     if (!v->has_code || !bloom_view_has(view_slot(v), bloom_bit(va, 12)))
         return;
-    for (unsigned i = 0; i < ARRAY_LEN(v->jump_cache); i++) {
+    /* The bits of a pc above its place in the page decide about the index's upper bits, and permute the others. */
+    unsigned first = jump_cache_index(va) & ~(PAGE_INSNS - 1);
+    for (unsigned i = first; i < first + PAGE_INSNS; i++) {
         if (MMU_VA_BITS(v->jump_cache[i].pc) == MMU_VA_BITS(va))
             v->jump_cache[i].pc = JUMP_CACHE_EMPTY(i);
     }

@@ -10,7 +10,7 @@
 #include "dbt/engine.h"
 #include "dbt/x86/asm.h"
 
-#define VIEW_BLOOM_WORDS 8
+#define VIEW_BLOOM_WORDS 64
 /* What the engine keeps with each view; translated code knows only the view. */
 struct view_slot {
     uint64_t bloom[VIEW_BLOOM_WORDS]; /* pages whose code is in the jump cache */
@@ -45,7 +45,7 @@ struct walk_entry {
 #define WALK_VALID 0x800
 #define WALK_ENTRIES 256
 
-#define BLOOM_BITS 4096
+#define BLOOM_BITS 32768
 struct mmu_state {
     struct context context[CONTEXTS];
     unsigned contexts;          /* that fit in the heap */
@@ -59,7 +59,7 @@ struct mmu_state {
     bool sync_wanted;           /* a downgrade must take effect before translated code runs again */
     uint8_t fault_cause;        /* enum abi_stat: what the host fault in progress, if there is one, turned out to be for */
     bool fill_now;              /* the slow access in progress wants its page mapped, however rarely it is touched */
-    uint32_t walks_big;         /* remembered walks of mappings larger than a page, an upper bound */
+    uint64_t walks_big;         /* by hash of their 2 MiB and 1 GiB: remembered walks of mappings larger than a page */
     struct walk_entry walk[WALK_ENTRIES];
     uint64_t bloom[BLOOM_BITS / 64]; /* union over all views */
     uint32_t bloom_count;

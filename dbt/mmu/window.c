@@ -607,7 +607,8 @@ static bool map(struct cpu *cpu, struct window *win, uint64_t va, enum mmu_acces
     uint64_t *table = table_below(cpu, pde);
     if (!table)
         return false;
-    *pde |= block;
+    if (block & ~*pde) /* the host may watch its directories: no write without need */
+        *pde |= block;
     map_run(cpu, win, table, va, &r, w->write, access == MMU_WRITE);
     if (r.count < AROUND_PAGES && !r.block)
         map_around(cpu, win, table, va, w);
@@ -672,16 +673,13 @@ static void clear_table(struct window_state *st, uint64_t *table, uint64_t host)
 }
 
 /* One TLBI by address covers the whole guest mapping there: more than a page if that is a block. */
-static void clear_va(struct cpu *cpu, struct window *w, uint64_t va) {
+static void clear_va(struct cpu *cpu, struct window *w, uint64_t *pde, uint64_t va) {
     struct window_state *st = state_of(cpu);
+    uint64_t host = host_of(st, w, va);
     if (w->giant) {
         drop(cpu, w);
         return;
     }
-    uint64_t *pde = pde_find(cpu, w, va), host = host_of(st, w, va);
-    *heat_of(st, va) = 0;
-    if (!pde)
-        return;
     if (*pde & PTE_PS) {
         entry_set(st, pde, 0, host);
         return;
@@ -783,15 +781,19 @@ static void invalidate_space(struct cpu *cpu, struct window *w) {
 static void window_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
     struct window_state *st = state_of(cpu);
     bool by_va = inv->kind == MMU_INVAL_VA || inv->kind == MMU_INVAL_VA_ASID;
+    if (by_va)
+        *heat_of(st, inv->va) = 0;
     for (unsigned i = 0; i < WINDOWS; i++) {
         struct window *w = &st->win[i];
         if (w->state != WINDOW_LIVE && w->state != WINDOW_STALE)
             continue;
         if (by_va) {
             /* Tags are ignored: bits 55..39. What no view of the ASID uses is looked at again before one does. */
-            bool region = !((w->region ^ region_of(inv->va)) & MASK(17));
-            if (region && (inv->kind == MMU_INVAL_VA || w->hi || w->has_global || asid_attached(cpu, w, inv->asid)))
-                clear_va(cpu, w, inv->va);
+            if ((w->region ^ region_of(inv->va)) & MASK(17))
+                continue;
+            uint64_t *pde = pde_find(cpu, w, inv->va);
+            if ((pde || w->giant) && (inv->kind == MMU_INVAL_VA || w->hi || w->has_global || asid_attached(cpu, w, inv->asid)))
+                clear_va(cpu, w, pde, inv->va);
         } else if (inv->kind == MMU_INVAL_ALL || (belongs_to_asids(w) && asid_attached(cpu, w, inv->asid))) {
             invalidate_space(cpu, w);
         }
