@@ -40,6 +40,7 @@ void probe_print(void) {
     } rows[] = {
         {VM_PROBE_FAULT, "page fault to the ring 3 handler and on"},
         {VM_PROBE_FLUSH_PAGE, "flush of one page: #BP, INVLPG, IRETQ"},
+        {VM_PROBE_FLUSH_8, "the same with eight pages"},
         {VM_PROBE_FLUSH_ALL, "flush of everything: #BP, CR3 reload, IRETQ"},
         {VM_PROBE_FLUSH_100, "the same after 100 leaf tables were written to"},
         {VM_PROBE_CALL, "exit to the monitor and back"},

@@ -143,9 +143,8 @@ static void window_sync(struct cpu *cpu) {
     struct window_state *st = state_of(cpu);
     if (st->flush_all || st->dead) {
         rt_flush_all(cpu);
-    } else {
-        for (unsigned i = 0; i < st->flushes; i++)
-            rt_flush_page(cpu, st->flush[i]);
+    } else if (st->flushes) {
+        rt_flush_pages(cpu, st->flush, st->flushes);
     }
     st->flushes = 0;
     st->flush_all = false;

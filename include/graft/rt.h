@@ -35,7 +35,8 @@ uint64_t *rt_pt_alloc(struct cpu *cpu, uint64_t *pa);
 void rt_pt_free(struct cpu *cpu, uint64_t *page);
 uint64_t *rt_pt_at(struct cpu *cpu, uint64_t pa); /* the page-table page at that VM-physical address */
 uint64_t *rt_pml4(struct cpu *cpu);               /* this vCPU's root: 512 entries, slot 0 is the engine's */
-void rt_flush_page(struct cpu *cpu, uint64_t host_va); /* INVLPG in the ring 0 stub */
+/* rt_flush_pages(): INVLPG in the ring 0 stub. Several pages at once cost little more than one. */
+void rt_flush_pages(struct cpu *cpu, const uint64_t *host_va, unsigned count);
 void rt_flush_all(struct cpu *cpu);                    /* CR3 reload in the ring 0 stub */
 
 /* rt_log(): printf subset (%s %d %u %x %llx %lx %p %c, width and 0) to the monitor's log; topic: ABI_LOG_* or 0. */

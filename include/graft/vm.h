@@ -47,6 +47,7 @@ enum vm_probe {
     VM_PROBE_UPPER_HALF, /* 1: ring 3 reaches the upper canonical half */
     VM_PROBE_FAULT,      /* #PF to the ring 3 handler and on to the stub */
     VM_PROBE_FLUSH_PAGE, /* #BP, INVLPG, IRETQ */
+    VM_PROBE_FLUSH_8,    /* the same with eight pages */
     VM_PROBE_FLUSH_ALL,  /* #BP, CR3 reload, IRETQ */
     VM_PROBE_FLUSH_100,  /* the same after 100 leaf tables were written to */
     VM_PROBE_CALL,       /* exit to the monitor and back */

@@ -132,19 +132,24 @@ static void tlb_rebuild(void) {
     }
 }
 
-void rt_flush_page(struct cpu *c, uint64_t host) {
+static void flush_page(uint64_t host) {
     /* A host that has a 2 MiB entry drops all of it; one that split it may drop 4 KiB only: the weaker is modelled when
      * the tables hold 4 KiB pages now. */
     uint64_t slot = host >> 39, e = pml4[slot];
     bool huge = true;
-    if (e & 1 && (e = rt_pt_at(c, E_PA(e))[host >> 30 & 511]) & 1) {
-        e = rt_pt_at(c, E_PA(e))[host >> 21 & 511];
+    if (e & 1 && (e = rt_pt_at(cpu, E_PA(e))[host >> 30 & 511]) & 1) {
+        e = rt_pt_at(cpu, E_PA(e))[host >> 21 & 511];
         huge = !(e & 1) || e & 0x80;
     }
     for (unsigned i = 0; i < tlb_count; i++) {
         if (tlb[i].host >> 12 == host >> 12 || (huge && tlb[i].host >> 21 == host >> 21))
             tlb[i].host = 0;
     }
+}
+
+void rt_flush_pages(struct cpu *c, const uint64_t *host, unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        flush_page(host[i]);
     tlb_rebuild();
 }
 

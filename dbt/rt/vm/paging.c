@@ -65,17 +65,38 @@ uint64_t *rt_pml4(struct cpu *cpu) {
     return (uint64_t *)cpu->boot->pml4_va[cpu->index];
 }
 
-/* Ring 0 flushes for us: RAX is the page, or 0 for everything (trap.S). */
-static void flush(uint64_t page_or_all) {
-    __asm__ volatile("int3" : "+a"(page_or_all) : : "memory");
+/* Ring 0 flushes for us (trap.S): one page, four, eight or everything. It tells them apart by the flags of a comparison
+ * with 2: carry, none, parity (of 3), zero. */
+enum flush { FLUSH_ONE = 1, FLUSH_ALL = 2, FLUSH_FOUR = 3, FLUSH_EIGHT = 5 };
+#define FLUSH_AT_ONCE 8
+
+static void flush(enum flush kind, const uint64_t page[FLUSH_AT_ONCE]) {
+    register uint64_t r8 __asm__("r8") = page[5];
+    register uint64_t r9 __asm__("r9") = page[6];
+    register uint64_t r10 __asm__("r10") = page[7];
+    uint64_t rax = page[0];
+    __asm__ volatile("cmpl $2, %[kind]\n\tint3"
+                     : "+a"(rax)
+                     : "c"(page[1]), "d"(page[2]), "S"(page[3]), "D"(page[4]), "r"(r8), "r"(r9), "r"(r10),
+                       [kind] "r"(kind)
+                     : "memory", "cc");
 }
 
-void rt_flush_page(struct cpu *cpu, uint64_t host_va) {
-    STAT(cpu, flush_host_page)++;
-    flush(host_va);
+void rt_flush_pages(struct cpu *cpu, const uint64_t *host_va, unsigned count) {
+    STAT(cpu, flush_host_page) += count;
+    while (count) {
+        uint64_t page[FLUSH_AT_ONCE];
+        unsigned n = count < FLUSH_AT_ONCE ? count : FLUSH_AT_ONCE;
+        for (unsigned i = 0; i < FLUSH_AT_ONCE; i++)
+            page[i] = host_va[i < n ? i : 0];
+        flush(n == 1 ? FLUSH_ONE : n <= 4 ? FLUSH_FOUR : FLUSH_EIGHT, page);
+        host_va += n;
+        count -= n;
+    }
 }
 
 void rt_flush_all(struct cpu *cpu) {
+    static const uint64_t none[FLUSH_AT_ONCE];
     STAT(cpu, flush_host_all)++;
-    flush(0);
+    flush(FLUSH_ALL, none);
 }

@@ -62,9 +62,14 @@ static void probe_faults(struct cpu *cpu) {
 
 static void probe_flushes(struct cpu *cpu) {
     uint64_t from = rt_ticks();
+    const uint64_t page[8] = {[0 ... 7] = SLOT_VA(SLOT_4K)};
     for (unsigned i = 0; i < 200; i++)
-        rt_flush_page(cpu, SLOT_VA(SLOT_4K));
+        rt_flush_pages(cpu, page, 1);
     result(cpu, VM_PROBE_FLUSH_PAGE, from, 200);
+    from = rt_ticks();
+    for (unsigned i = 0; i < 200; i++)
+        rt_flush_pages(cpu, page, 8);
+    result(cpu, VM_PROBE_FLUSH_8, from, 200);
     from = rt_ticks();
     for (unsigned i = 0; i < 200; i++)
         rt_flush_all(cpu);

@@ -31,13 +31,21 @@ vm_vectors:
     .set n, n + 1
     .endr
 
-/* Ring 0: RAX = address for INVLPG, or 0 for a CR3 reload. Few and plain instructions: some hosts interpret them. */
+/* Ring 0, by the flags of the interrupted code (paging.c): C: INVLPG of the page in RAX; Z: a CR3 reload; else INVLPG of
+ * four pages or, with P, of eight. Few and plain instructions: some hosts interpret them, at a microsecond each. */
 vm_ring0:
-    testq %rax, %rax
-    jz 1f
-    invlpg (%rax)
+    jc 1f
+    jz 2f
+    .irp reg, rcx, rdx, rsi
+    invlpg (%\reg)
+    .endr
+    jnp 1f
+    .irp reg, rdi, r8, r9, r10
+    invlpg (%\reg)
+    .endr
+1:  invlpg (%rax)
     iretq
-1:  movq %cr3, %rax
+2:  movq %cr3, %rax
     movq %rax, %cr3
     iretq
 
