@@ -36,6 +36,7 @@ static void jump_cache_empty(struct view *v) {
     for (unsigned i = 0; i < ARRAY_LEN(v->jump_cache); i++)
         v->jump_cache[i].pc = JUMP_CACHE_EMPTY(i);
     v->has_code = 0;
+    view_slot(v)->tagged = false;
     memset(view_slot(v)->bloom, 0, sizeof(view_slot(v)->bloom));
 }
 static void clear_one(struct cpu *cpu, struct view *v, void *arg) { jump_cache_empty(v); }
@@ -58,6 +59,7 @@ void mmu_jump_cache_set(struct cpu *cpu, uint64_t pc, const uint8_t *host) {
     bloom_add(m, view_slot(m->view), bloom_bit(pc, 12));
     if (shift > 12)
         bloom_add(m, view_slot(m->view), bloom_bit(pc, shift <= 21 ? 21 : 30));
+    view_slot(m->view)->tagged |= !e->w.global || !cpu->guest->is_hi(pc);
     m->view->jump_cache[jump_cache_index(pc)] = (struct jump_cache_entry){pc, (void *)(uintptr_t)host};
     m->view->has_code = 1;
 }
@@ -88,7 +90,7 @@ static void drop_page(struct cpu *cpu, struct view *v, void *arg) {
 }
 static void drop_asid(struct cpu *cpu, struct view *v, void *arg) {
     uint32_t asid = *(const uint32_t *)arg;
-    if (v->lo.asid == asid || v->hi.asid == asid)
+    if (view_slot(v)->tagged && (v->lo.asid == asid || v->hi.asid == asid))
         jump_cache_empty(v);
 }
 

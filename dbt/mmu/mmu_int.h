@@ -15,7 +15,7 @@
 struct view_slot {
     uint64_t bloom[VIEW_BLOOM_WORDS]; /* pages whose code is in the jump cache */
     uint32_t mode;                    /* all of the jump cache is of this mode */
-    uint32_t pad;
+    bool tagged;                      /* some of that code is in the lower half, or its translation belongs to an ASID */
     struct context *context;
     uint8_t align[64 - 16];
     struct view view;
@@ -51,6 +51,7 @@ struct mmu_state {
     unsigned contexts;          /* that fit in the heap */
     struct context *current;
     struct view *view;          /* that GS points to */
+    struct view *last[REGIMES]; /* the one with code before it, by regime */
     struct view_slot *null;     /* the view of regimes that the current context has not used */
     uint8_t hash[CONTEXT_HASH]; /* context number + 1, a hint */
     uint32_t next_id;

@@ -9,17 +9,37 @@
  */
 #include "dbt/mmu/mmu_int.h"
 
+/* A kernel is the same in every process: a new view takes over the jump cache of the view of its regime that was used last,
+ * if nothing in there depends on the lower half. */
+static bool inherit(struct mmu_state *m, struct view *v) {
+    struct view *from = m->last[v->regime];
+    const struct view_slot *s = from ? view_slot(from) : NULL;
+    const struct context *c = s ? s->context : NULL;
+    bool live = c && c->made >> v->regime & 1 && c->view[v->regime] == from;
+    if (!live || from == v || !from->has_code || s->tagged || !space_equal(from->hi, v->hi))
+        return false;
+    memcpy(v->jump_cache, from->jump_cache, sizeof(v->jump_cache));
+    memcpy(view_slot(v)->bloom, s->bloom, sizeof(s->bloom));
+    view_slot(v)->mode = s->mode;
+    view_slot(v)->tagged = false;
+    v->has_code = 1;
+    return true;
+}
+
 static void view_clear(struct cpu *cpu, struct view *v, struct context *c, unsigned regime) {
     struct view_slot *s = view_slot(v);
-    memset(s->bloom, 0, sizeof(s->bloom));
-    s->mode = ~0u;
     s->context = c;
-    for (unsigned i = 0; i < ARRAY_LEN(v->jump_cache); i++)
-        v->jump_cache[i].pc = JUMP_CACHE_EMPTY(i);
-    v->has_code = 0;
     v->regime = regime;
     v->lo = c ? c->lo : (struct mmu_space){0, 0};
     v->hi = c ? c->hi : (struct mmu_space){0, 0};
+    if (inherit(mmu_of(cpu), v))
+        return;
+    memset(s->bloom, 0, sizeof(s->bloom));
+    s->mode = ~0u;
+    s->tagged = false;
+    for (unsigned i = 0; i < ARRAY_LEN(v->jump_cache); i++)
+        v->jump_cache[i].pc = JUMP_CACHE_EMPTY(i);
+    v->has_code = 0;
 }
 
 void mmu_init(struct cpu *cpu) {
@@ -160,6 +180,8 @@ void mmu_context_changed(struct cpu *cpu) {
         rt_panic(cpu, "no memory for a view");
     if (v == m->view)
         return;
+    if (m->view->has_code)
+        m->last[m->view->regime] = m->view;
     m->view = v;
     rt_set_view(v);
     cache_forget_returns(cpu);
