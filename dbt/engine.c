@@ -119,12 +119,6 @@ static void serve_pending(struct cpu *cpu) {
     cpu->guest->service(cpu, bits);
 }
 
-static uint64_t guest_pc(const struct cpu *cpu) {
-    uint64_t pc;
-    memcpy(&pc, (const char *)cpu + cpu->guest->pc_offset, sizeof(pc));
-    return pc;
-}
-
 static struct block *translated(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words) {
     struct engine *e = engine_of(cpu);
     struct block *b = cache_find(e, pa, pc, e->mode);

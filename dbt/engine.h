@@ -116,6 +116,13 @@ void engine_serve_requests(struct cpu *cpu);
 /* engine_request_post(): one request to one vCPU. */
 void engine_request_post(struct cpu *from, unsigned to, const struct engine_request *req);
 
+/* guest_pc(): the guest's program counter. */
+static inline uint64_t guest_pc(const struct cpu *cpu) {
+    uint64_t pc;
+    memcpy(&pc, (const char *)cpu + cpu->guest->pc_offset, sizeof(pc));
+    return pc;
+}
+
 /* --- cache.c --------------------------------------------------------------------------------------------------- */
 void cache_init(struct cpu *cpu);
 /* cache_find(): the block for that code, NULL if there is none. */

@@ -77,10 +77,29 @@ static struct walk_entry *resolve(struct cpu *cpu, uint64_t va, enum mmu_access 
     struct walk w;
     struct walk_entry *e = walk_to(cpu, va, access, regime, &w);
     if (UNLIKELY(!e)) {
-        mmu_of(cpu)->fault_cause = ABI_STAT_host_faults_abort;
+        struct mmu_state *m = mmu_of(cpu);
+        m->fault_cause = ABI_STAT_host_faults_abort;
+        m->retry.pc = m->in_c ? ~UINT64_C(0) : guest_pc(cpu);
+        m->retry.va = va;
+        m->retry.access = access;
+        m->retry.regime = (uint8_t)regime;
         cpu->guest->mem_abort(cpu, va, access, &w, flags);
     }
     return e;
+}
+
+void mmu_retry(struct cpu *cpu, uint64_t pc) {
+    struct mmu_state *m = mmu_of(cpu);
+    struct walk w;
+    if (LIKELY(m->retry.pc != pc))
+        return;
+    m->retry.pc = ~UINT64_C(0);
+    if (m->retry.regime != cpu->regime || m->retry.access == MMU_FETCH)
+        return;
+    struct walk_entry *e = walk_to(cpu, m->retry.va, m->retry.access, cpu->regime, &w);
+    m->in_c = NULL;
+    if (e && e->host)
+        engine_of(cpu)->ops->fill(cpu, m->retry.va, cpu->regime, m->retry.access, &e->w);
 }
 
 bool mem_probe(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w) {
@@ -322,6 +341,7 @@ static void slow_begin(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) 
     if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_MMU))
         rt_log(cpu, ABI_LOG_MMU, "slow access to %llx desc %x site %p\n", (unsigned long long)va, desc, site);
     mmu_of(cpu)->fault_cause = ABI_STAT_host_faults_fill;
+    mmu_of(cpu)->in_c = NULL;
     mmu_of(cpu)->fill_now = (desc & (MMU_DESC_HOISTED | MMU_DESC_NEARBY)) != 0;
     if (site && !(desc & MMU_DESC_HOISTED))
         engine_of(cpu)->ops->miss(cpu, va, MMU_DESC_REGIME(desc), site);

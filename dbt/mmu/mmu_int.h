@@ -59,7 +59,14 @@ struct mmu_state {
     size_t view_bytes;
     bool sync_wanted;           /* a downgrade must take effect before translated code runs again */
     uint8_t fault_cause;        /* enum abi_stat: what the host fault in progress, if there is one, turned out to be for */
+    uint8_t hidden;             /* bit per regime: cpu->views[] leads to no pages of it until the next flush */
     bool fill_now;              /* the slow access in progress wants its page mapped, however rarely it is touched */
+    uint8_t *in_c;              /* the probe of the slow access in progress, if it has no prediction */
+    struct {                    /* the last access that the host's tables were asked for, and that aborted */
+        uint64_t pc, va;
+        enum mmu_access access;
+        uint8_t regime;
+    } retry;
     uint64_t walks_big;         /* by hash of their 2 MiB and 1 GiB: remembered walks of mappings larger than a page */
     struct walk_entry walk[WALK_ENTRIES];
     uint64_t bloom[BLOOM_BITS / 64]; /* union over all views */
@@ -72,6 +79,8 @@ static inline struct mmu_state *mmu_of(const struct cpu *cpu) { return cpu->engi
 
 /* view_for(): the current context's view of that regime, set up if need be; NULL if the heap is full. */
 struct view *view_for(struct cpu *cpu, unsigned regime);
+/* view_show(): sets cpu->views[regime]: that view if it is set up and not hidden. */
+void view_show(struct cpu *cpu, unsigned regime);
 /* view_each(): calls fn for every view that is set up. */
 void view_each(struct cpu *cpu, void (*fn)(struct cpu *cpu, struct view *v, void *arg), void *arg);
 /* context_forget(): drops all contexts but the current one, or only those of an ASID (any = false). */

@@ -92,6 +92,12 @@ static struct view *view_memory(struct cpu *cpu, struct context *c) {
     return v;
 }
 
+void view_show(struct cpu *cpu, unsigned regime) {
+    const struct mmu_state *m = mmu_of(cpu);
+    bool visible = m->current->made >> regime & 1 && !(m->hidden >> regime & 1);
+    cpu->views[regime] = visible ? m->current->view[regime] : &m->null->view;
+}
+
 struct view *view_for(struct cpu *cpu, unsigned regime) {
     struct mmu_state *m = mmu_of(cpu);
     struct context *c = m->current;
@@ -105,7 +111,7 @@ struct view *view_for(struct cpu *cpu, unsigned regime) {
     view_clear(cpu, v, c, regime);
     engine_of(cpu)->ops->view_init(cpu, v);
     c->made |= (uint8_t)(1u << regime);
-    cpu->views[regime] = v;
+    view_show(cpu, regime);
     return v;
 }
 
@@ -172,7 +178,7 @@ void mmu_context_changed(struct cpu *cpu) {
         m->current->stamp = ++m->clock;
         c = m->current;
         for (unsigned r = 0; r < REGIMES; r++)
-            cpu->views[r] = c->made >> r & 1 ? c->view[r] : &m->null->view;
+            view_show(cpu, r);
     }
     cpu->regime = regime;
     struct view *v = view_for(cpu, regime);
@@ -182,6 +188,7 @@ void mmu_context_changed(struct cpu *cpu) {
         return;
     if (m->view->has_code)
         m->last[m->view->regime] = m->view;
+    m->sync_wanted |= m->hidden >> regime & 1;
     m->view = v;
     rt_set_view(v);
     cache_forget_returns(cpu);

@@ -44,7 +44,10 @@
 #define AROUND_PAGES 16u      /* neighbours that one fault fills, where the guest's table is not linear */
 #define LINEAR_PAGES 16u      /* a run that long is recorded by its 2 MiB chunk */
 #define RESYNC_TABLES 1024u   /* a window with more is dropped instead */
-#define FLUSH_LIST 8
+#define FLUSH_LIST 16
+#define FLUSH_READ_ONLY UINT64_C(1) /* bits of an address in it: all that the host may know of the page is read-only */
+#define FLUSH_HUGE UINT64_C(2)      /* it may know a 2 MiB page there */
+#define EVICT_AT_ONCE 8       /* windows: their tables are free only after a flush */
 #define SITE_MISSES 3         /* wrong predictions before a probe becomes a table look-up */
 #define SITE_FAULTS 2         /* faults before a probe loses its prediction */
 #define SITE_CREDIT 16        /* accesses in C before it gets one, doubled each time that it lost one ... */
@@ -92,7 +95,6 @@ struct window_state {
         uint16_t used;    /* accesses in C since a probe last got a prediction */
         uint8_t misses, faults, lost;
     } site[SITES];
-    uint8_t *in_c;        /* the probe of the slow access in progress, if it has no prediction */
     uint8_t heat[HEAT_PAGES]; /* accesses in C since a page was mapped or unmapped */
     struct rmap *rmap;
     uint32_t rmap_used, rmap_max, rmap_free;
@@ -123,13 +125,98 @@ static unsigned index_at(uint64_t va, unsigned shift) { return (unsigned)(va >> 
 static uint64_t ram_offset(const struct cpu *cpu, uint64_t pa) { return pa - cpu->boot->ram_gpa; }
 static uint64_t ram_host_pa(const struct cpu *cpu, uint64_t pa) { return cpu->boot->ram_pa + ram_offset(cpu, pa); }
 
+/* --- finding entries ------------------------------------------------------------------------------------------- */
+static uint64_t *pde_find(struct cpu *cpu, const struct window *w, uint64_t va) {
+    if (!w->pdpt || !(w->pdpt[index_at(va, 30)] & PTE_P))
+        return NULL;
+    uint64_t *pd = rt_pt_at(cpu, w->pdpt[index_at(va, 30)] & PTE_ADDR);
+    return pd[index_at(va, 21)] & PTE_P ? &pd[index_at(va, 21)] : NULL;
+}
+
+static struct window *window_at(struct window_state *st, uint64_t host) {
+    uint64_t slot = host >> REGION_SHIFT;
+    struct window *w = &st->win[(slot - 2) / 2];
+    return w->state == WINDOW_LIVE || w->state == WINDOW_STALE ? w : NULL;
+}
+
 /* --- flushes --------------------------------------------------------------------------------------------------- */
-static void flush_later(struct window_state *st, uint64_t host) {
+/* known: FLUSH_READ_ONLY, FLUSH_HUGE or 0 */
+static void flush_later(struct window_state *st, uint64_t host, uint64_t known) {
+    uint64_t entry = ALIGN_DOWN(host, PAGE_SIZE) | known;
+    for (unsigned i = 0; i < st->flushes; i++) {
+        if ((st->flush[i] ^ entry) < PAGE_SIZE) {
+            st->flush[i] = (st->flush[i] & (entry | FLUSH_HUGE)) | (known & FLUSH_HUGE);
+            return;
+        }
+    }
     if (st->flushes < FLUSH_LIST)
-        st->flush[st->flushes++] = host;
+        st->flush[st->flushes++] = entry;
     else
         st->flush_all = true;
 }
+
+/* A host that shadows our tables looks at them again when it must not write to a page that it knows as read-only. That is
+ * cheaper than a flush, and the page is about to be written to: it was copied on write. */
+static bool is_touched(struct cpu *cpu, const struct window *w, uint64_t host) {
+    struct window_state *st = state_of(cpu);
+    const uint64_t *pde = host & FLUSH_READ_ONLY ? pde_find(cpu, w, host) : NULL;
+    if (!pde || *pde & PTE_PS)
+        return false;
+    for (unsigned i = 0; i < st->flushes; i++) {
+        if (st->flush[i] & FLUSH_HUGE && (st->flush[i] ^ host) < HUGE_SIZE)
+            return false;
+    }
+    uint64_t pte = rt_pt_at(cpu, *pde & PTE_ADDR)[index_at(host, PAGE_SHIFT)];
+    if (!(pte & PTE_W) || !rt_touch(cpu, ALIGN_DOWN(host, PAGE_SIZE)))
+        return false;
+    STAT(cpu, flush_touches)++;
+    return true;
+}
+
+/* What is left waits until the vCPU enters that regime. */
+static void hide(struct cpu *cpu, uint8_t regimes) {
+    struct mmu_state *m = mmu_of(cpu);
+    uint8_t changed = m->hidden ^ regimes;
+    m->hidden = regimes;
+    for (unsigned r = 0; changed >> r; r++) {
+        if (changed >> r & 1)
+            view_show(cpu, r);
+    }
+}
+
+/* Flushes what is pending of the pages of some regimes, a bit each. */
+static void flush_regimes(struct cpu *cpu, uint8_t regimes) {
+    struct window_state *st = state_of(cpu);
+    uint64_t now[FLUSH_LIST], later[FLUSH_LIST];
+    unsigned count = 0, left = 0;
+    uint8_t hidden = 0;
+    if (st->flush_all) {
+        rt_flush_all(cpu);
+        st->flushes = 0;
+        st->flush_all = false;
+    }
+    for (unsigned i = 0; i < st->flushes; i++) {
+        uint64_t host = st->flush[i];
+        const struct window *w = window_at(st, host);
+        if (!w) /* dropped: bury() flushes everything before its place is used again */
+            continue;
+        if (!(regimes >> w->regime & 1)) {
+            hidden |= (uint8_t)(1u << w->regime);
+            later[left++] = host;
+        } else if (!is_touched(cpu, w, host)) {
+            now[count++] = ALIGN_DOWN(host, PAGE_SIZE);
+        }
+    }
+    if (count)
+        rt_flush_pages(cpu, now, count);
+    memcpy(st->flush, later, left * sizeof(later[0]));
+    st->flushes = left;
+    hide(cpu, hidden);
+}
+
+/* Pages of other regimes than the current one can be reached by unprivileged accesses alone, which go through cpu->views[]:
+ * those views are hidden until the vCPU enters the regime. So an exception costs one flush at most, when it returns. */
+static void window_sync(struct cpu *cpu) { flush_regimes(cpu, (uint8_t)(1u << cpu->regime)); }
 
 static void free_tables(struct cpu *cpu, uint64_t *table, unsigned level) {
     for (unsigned i = 0; level > 1 && i < TABLE_ENTRIES; i++) {
@@ -139,17 +226,11 @@ static void free_tables(struct cpu *cpu, uint64_t *table, unsigned level) {
     rt_pt_free(cpu, table);
 }
 
-static void window_sync(struct cpu *cpu) {
+/* Makes dead windows and their tables free. */
+static void bury(struct cpu *cpu) {
     struct window_state *st = state_of(cpu);
-    if (st->flush_all || st->dead) {
-        rt_flush_all(cpu);
-    } else if (st->flushes) {
-        rt_flush_pages(cpu, st->flush, st->flushes);
-    }
-    st->flushes = 0;
-    st->flush_all = false;
-    if (!st->dead)
-        return;
+    st->flush_all = true;
+    window_sync(cpu);
     st->dead = false;
     for (unsigned i = 0; i < WINDOWS; i++) {
         struct window *w = &st->win[i];
@@ -222,7 +303,7 @@ static void drop_all(struct cpu *cpu) {
         if (st->win[i].state == WINDOW_LIVE || st->win[i].state == WINDOW_STALE)
             drop(cpu, &st->win[i]);
     }
-    window_sync(cpu);
+    bury(cpu);
     memset(st->rmap_head, 0, sizeof(st->rmap_head));
     st->rmap_used = 1;
     st->rmap_free = 0;
@@ -244,26 +325,38 @@ static uint64_t last_use(struct cpu *cpu, const struct window *w) {
     return last;
 }
 
-/* Drops the window that was used longest ago and flushes. False if there is none but keep. */
-static bool evict(struct cpu *cpu, const struct window *keep) {
+/* The window that was used longest ago, NULL if there is none but keep. */
+static struct window *oldest(struct cpu *cpu, const struct window *keep) {
     struct window_state *st = state_of(cpu);
     struct window *victim = NULL;
-    uint64_t oldest = 0;
+    uint64_t least = 0;
     for (unsigned i = 0; i < WINDOWS; i++) {
         struct window *w = &st->win[i];
         if (w == keep || (w->state != WINDOW_LIVE && w->state != WINDOW_STALE))
             continue;
         uint64_t last = last_use(cpu, w);
-        if (!victim || last < oldest) {
+        if (!victim || last < least) {
             victim = w;
-            oldest = last;
+            least = last;
         }
     }
-    if (victim)
+    return victim;
+}
+
+/* Drops some windows and flushes. False if there are none but keep. The current space's go only if there are no others. */
+static bool evict(struct cpu *cpu, const struct window *keep) {
+    struct window_state *st = state_of(cpu);
+    struct window *victim = oldest(cpu, keep);
+    for (unsigned i = 0; victim && i < EVICT_AT_ONCE; i++) {
         drop(cpu, victim);
-    if (st->dead)
-        window_sync(cpu);
-    return victim != NULL;
+        victim = oldest(cpu, keep);
+        if (victim && has_root(mmu_of(cpu)->current, victim))
+            break;
+    }
+    bool any = st->dead;
+    if (any)
+        bury(cpu);
+    return any;
 }
 
 static void resync(struct cpu *cpu, struct window *w);
@@ -293,7 +386,7 @@ static struct window *window_new(struct cpu *cpu, uint64_t root, unsigned regime
             return w;
         }
         if (st->dead)
-            window_sync(cpu);
+            bury(cpu);
         else if (!evict(cpu, NULL))
             break;
     }
@@ -358,19 +451,6 @@ static uint64_t *pde_make(struct cpu *cpu, struct window *w, uint64_t va) {
     return pd ? &pd[index_at(va, 21)] : NULL;
 }
 
-static uint64_t *pde_find(struct cpu *cpu, const struct window *w, uint64_t va) {
-    if (!w->pdpt || !(w->pdpt[index_at(va, 30)] & PTE_P))
-        return NULL;
-    uint64_t *pd = rt_pt_at(cpu, w->pdpt[index_at(va, 30)] & PTE_ADDR);
-    return pd[index_at(va, 21)] & PTE_P ? &pd[index_at(va, 21)] : NULL;
-}
-
-static struct window *window_at(struct window_state *st, uint64_t host) {
-    uint64_t slot = host >> REGION_SHIFT;
-    struct window *w = &st->win[(slot - 2) / 2];
-    return w->state == WINDOW_LIVE || w->state == WINDOW_STALE ? w : NULL;
-}
-
 /* Writes a leaf entry; a downgrade is flushed later. */
 static void entry_set(struct window_state *st, uint64_t *entry, uint64_t value, uint64_t host) {
     uint64_t old = *entry;
@@ -378,7 +458,7 @@ static void entry_set(struct window_state *st, uint64_t *entry, uint64_t value, 
         return;
     *entry = value;
     if (old & PTE_P && ((old ^ value) & ~(uint64_t)(PTE_W | PTE_BLOCK) || (old & PTE_W && !(value & PTE_W))))
-        flush_later(st, host);
+        flush_later(st, host, old & PTE_PS ? FLUSH_HUGE : old & PTE_W ? 0 : FLUSH_READ_ONLY);
 }
 
 /* May the page at pa be mapped writable when a write to it was just done (wrote), or on occasion of something else? */
@@ -414,7 +494,7 @@ static void split(struct cpu *cpu, uint64_t *pde, uint64_t host) {
         table[i] = (base + offset) | PTE_LEAF | w;
     }
     *pde = table_pa | PTE_TABLE | (old & PTE_BLOCK);
-    flush_later(st, host);
+    flush_later(st, host, FLUSH_HUGE);
 }
 
 /* --- sites: probes in translated code, rewritten in place ------------------------------------------------------- */
@@ -485,14 +565,13 @@ static struct site *site_entry(struct window_state *st, const uint8_t *at) {
 }
 
 /* The access in progress found its page mapped: a probe without a prediction comes closer to one. */
-static void site_credit(struct window_state *st, uint64_t va) {
-    if (!st->in_c)
-        return;
-    struct site *s = site_entry(st, st->in_c);
-    if (++s->used < SITE_CREDIT << s->lost)
+static void site_credit(struct cpu *cpu, uint64_t va) {
+    uint8_t *site = mmu_of(cpu)->in_c;
+    struct site *s = site ? site_entry(state_of(cpu), site) : NULL;
+    if (!s || ++s->used < SITE_CREDIT << s->lost)
         return;
     s->used = 0;
-    patch_region(st->in_c, region_of(va));
+    patch_region(site, region_of(va));
 }
 
 static uint8_t *heat_of(struct window_state *st, uint64_t va) {
@@ -540,14 +619,16 @@ static void map_run(struct cpu *cpu, struct window *win, uint64_t *table, uint64
     for (unsigned i = 0; i < r->count; i++) {
         uint64_t offset = (uint64_t)(r->first + i) << PAGE_SHIFT, pa = r->pa + ((uint64_t)i << PAGE_SHIFT);
         bool w = write && writable(cpu, pa, wrote && chunk + offset == ALIGN_DOWN(va, PAGE_SIZE));
+        any |= w;
+        if (table[r->first + i] == (ram_host_pa(cpu, pa) | PTE_LEAF | (w ? PTE_W : 0)))
+            continue;
         entry_set(st, &table[r->first + i], ram_host_pa(cpu, pa) | PTE_LEAF | (w ? PTE_W : 0), host + offset);
         if (w && !linear)
             rmap_add(st, page_key(cpu, pa), host + offset);
-        any |= w;
+        STAT(cpu, fills_around) += chunk + offset != ALIGN_DOWN(va, PAGE_SIZE);
     }
     if (any && linear)
         rmap_add(st, chunk_key(cpu, r->pa), host);
-    STAT(cpu, fills_around) += r->count - 1;
 }
 
 /* Neighbours in the same 64 KiB that are not mapped yet, by a walk each. */
@@ -618,7 +699,7 @@ static bool map(struct cpu *cpu, struct window *win, uint64_t va, enum mmu_acces
 static bool page_is_hot(struct cpu *cpu, uint64_t va) {
     struct window_state *st = state_of(cpu);
     uint8_t *heat = heat_of(st, va);
-    if (st->in_c && !mmu_of(cpu)->fill_now && ++*heat < HEAT_MAP)
+    if (mmu_of(cpu)->in_c && !mmu_of(cpu)->fill_now && ++*heat < HEAT_MAP)
         return false;
     *heat = 0;
     return true;
@@ -636,12 +717,14 @@ static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_
         return;
     if (st->rmap_max - st->rmap_used < 2 * TABLE_ENTRIES)
         drop_all(cpu);
+    if (regime != cpu->regime && mmu_of(cpu)->hidden >> regime & 1) /* or the next access would come here, too */
+        flush_regimes(cpu, (uint8_t)(1u << cpu->regime | 1u << regime));
     for (unsigned tries = 0; tries < 2; tries++) {
         struct window *win = window_for(cpu, v, va);
         if (!win)
             break;
         if (mapped(cpu, win, va, pa, write)) {
-            site_credit(st, va);
+            site_credit(cpu, va);
             break;
         }
         if (!page_is_hot(cpu, va))
@@ -660,7 +743,7 @@ static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_
         if (!evict(cpu, win))
             break;
     }
-    st->in_c = NULL;
+    mmu_of(cpu)->in_c = NULL;
     if (st->flush_all || st->flushes)
         window_sync(cpu);
 }
@@ -908,11 +991,11 @@ static void window_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *at)
     uint8_t *site = at;
     bool predicted = site_is_predicted(site);
     uint32_t was = predicted ? site_region(site) : region;
-    st->in_c = NULL;
+    mmu_of(cpu)->in_c = NULL;
     if (!predicted && !site_is_table(site))
         return;
     if (was == NO_REGION) {
-        st->in_c = site;
+        mmu_of(cpu)->in_c = site;
         return;
     }
     struct site *s = site_entry(st, site);

@@ -49,7 +49,6 @@ struct a64_cpu {
     uint32_t powered; /* PSCI: _Atomic by convention (__atomic builtins): 0 off, 1 on, 2 on pending */
     uint64_t boot_pc, boot_arg; /* PSCI CPU_ON */
     struct a64_cpuif *cpuif; /* GIC CPU interface / redistributor state of this PE (gic.c) */
-    uint64_t fault_pc, fault_va; /* last data abort, for refilling after ERET */
     uint64_t space_lo, space_hi; /* what space() mixes into root: every translation control but TTBR and ASID (walk.c) */
     uint64_t timer_mult;         /* guest counter = TSC delta * timer_mult >> 64 (timer.c) */
     uint64_t timer_ticks, timer_ticks_frac; /* the inverse, TSC ticks of a count: integer part, fraction / 2^64 */

@@ -157,6 +157,7 @@ uint64_t a64_helper_eret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t unuse
     cpu->excl_addr = ~UINT64_C(0);
     regime_changed(cpu);
     a64_set_pc(cpu, pc);
+    mmu_retry(cpu, pc);
     a64_check_interrupts(c);
     return 0;
 }

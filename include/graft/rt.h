@@ -37,6 +37,9 @@ uint64_t *rt_pt_at(struct cpu *cpu, uint64_t pa); /* the page-table page at that
 uint64_t *rt_pml4(struct cpu *cpu);               /* this vCPU's root: 512 entries, slot 0 is the engine's */
 /* rt_flush_pages(): INVLPG in the ring 0 stub. Several pages at once cost little more than one. */
 void rt_flush_pages(struct cpu *cpu, const uint64_t *host_va, unsigned count);
+/* rt_touch(): a write to a page that changes nothing in it. False if it faulted or if this host does not go by what its page
+ * tables say then, but has a TLB of its own: then only a flush helps against what it remembers. */
+bool rt_touch(struct cpu *cpu, uint64_t host_va);
 void rt_flush_all(struct cpu *cpu);                    /* CR3 reload in the ring 0 stub */
 
 /* rt_log(): printf subset (%s %d %u %x %llx %lx %p %c, width and 0) to the monitor's log; topic: ABI_LOG_* or 0. */

@@ -76,6 +76,9 @@ void *ram_ptr(const struct cpu *cpu, struct gpa pa, uint64_t len) {
     return offset < WORLD_RAM_BYTES && len <= WORLD_RAM_BYTES - offset ? world.ram + offset : NULL;
 }
 
+void mmu_retry(struct cpu *cpu, uint64_t pc) {
+}
+
 void mmu_context_changed(struct cpu *cpu) {
     world.context_changes++;
     cpu->regime = A64_MODE_REGIME(a64_guest.mode(cpu));

@@ -153,6 +153,32 @@ void rt_flush_pages(struct cpu *c, const uint64_t *host, unsigned count) {
     tlb_rebuild();
 }
 
+static uint64_t leaf(uint64_t host) {
+    uint64_t e = pml4[host >> 39];
+    for (int shift = 30; e & 1 && shift >= 12 && !(e & 0x80); shift -= 9)
+        e = rt_pt_at(cpu, E_PA(e))[host >> shift & 511];
+    return e;
+}
+
+/* A host that shadows the tables: it looks again at a page that it knows as read-only. */
+bool rt_touch(struct cpu *c, uint64_t host) {
+    uint64_t e = leaf(host);
+    if ((e & 0x83) != 3)
+        fail("a page is touched that is not writable", host);
+    for (unsigned i = 0; i < tlb_count; i++) {
+        if (tlb[i].host >> 12 == host >> 12 && tlb[i].write && tlb[i].pa != E_PA(e & 0xfffffffffffff))
+            fail("a page is touched that the host knows as writable", host);
+    }
+    if (rnd(4) == 0)
+        return false;
+    for (unsigned i = 0; i < tlb_count; i++) {
+        if (tlb[i].host >> 12 == host >> 12)
+            tlb[i].host = 0;
+    }
+    tlb_rebuild();
+    return true;
+}
+
 static void tlb_load(void) {
     for (unsigned s = 1; s < 256; s++) {
         if (!(pml4[s] & 1))
@@ -276,6 +302,18 @@ static void check_all(void) {
     }
 }
 
+/* As an exception return and the dispatcher do: goes on where an access aborted, and flushes what the regime has to see. */
+static void enter(unsigned new_regime) {
+    regime = new_regime;
+    mmu_context_changed(cpu);
+    if (rnd(2))
+        mmu_retry(cpu, 0);
+    if (mmu_of(cpu)->sync_wanted)
+        mmu_sync(cpu);
+    if (cpu->views[regime] != mmu_of(cpu)->view)
+        fail("the current view is hidden", 0);
+}
+
 static void barrier(void) {
     mmu_sync(cpu);
     if (rnd(8) == 0)
@@ -357,25 +395,49 @@ static void fresh_asids(unsigned s, unsigned r, unsigned c) {
         ch->block &= ~(uint64_t)E_WRITE;
     for (unsigned i = 0; i < SPACES - 1; i++)
         asid_of[i] = ++next_asid;
-    mmu_context_changed(cpu);
+    enter(regime);
+}
+
+/* A kernel that copies a page on a write, or maps one on demand. */
+static void repair(unsigned s, unsigned r, unsigned c, unsigned page) {
+    unsigned before = regime;
+    struct chunk *ch = &space[s][r][c];
+    if (ch->block || s == SPACES - 1)
+        return;
+    enter(REGIME_KERNEL);
+    if (ch->table[page] & E_VALID) {
+        uint64_t flags = ch->table[page] & (E_VALID | E_GLOBAL);
+        ch->table[page] = 0;
+        invalidate(flags & E_GLOBAL || rnd(2) ? MMU_INVAL_VA : MMU_INVAL_VA_ASID, va_of(s, r, c, page), s);
+        barrier();
+        ch->table[page] = data_page() | flags | E_WRITE;
+    } else {
+        ch->table[page] = data_page() | E_VALID | E_WRITE;
+    }
+    enter(before);
+    check_all();
 }
 
 static void access_page(void) {
     bool hi = !rnd(3), write = rnd(2), tag = !rnd(10);
+    const unsigned reg = rnd(6) ? regime : 0; /* or an unprivileged access */
     unsigned s = hi ? SPACES - 1 : current_space, r = (unsigned)rnd(REGIONS), c = (unsigned)rnd(CHUNKS);
-    const uint64_t va = (va_of(s, r, c, (unsigned)rnd(512)) + rnd(512) * 8) ^ (tag ? UINT64_C(0x5a) << 56 : 0);
+    const unsigned page = (unsigned)rnd(512);
+    const uint64_t va = (va_of(s, r, c, page) + rnd(512) * 8) ^ (tag ? UINT64_C(0x5a) << 56 : 0);
     struct walk w = {.fault = 0};
-    fake_walk(cpu, va, write ? MMU_WRITE : MMU_READ, regime, &w);
+    fake_walk(cpu, va, write ? MMU_WRITE : MMU_READ, reg, &w);
     if (setjmp(aborted)) {
         if (!w.fault && pa_is_ram(cpu, w.pa.v))
             fail("an abort for nothing", va);
+        if (!rnd(4))
+            repair(s, r, c, page);
         return;
     }
     uint64_t value = rng;
     if (write) {
-        mmu_slow_st(cpu, va, value, MMU_DESC(3, regime, 0), NULL);
+        mmu_slow_st(cpu, va, value, MMU_DESC(3, reg, 0), NULL);
     } else {
-        value = mmu_slow_ld(cpu, va, MMU_DESC(3, regime, 0), NULL);
+        value = mmu_slow_ld(cpu, va, MMU_DESC(3, reg, 0), NULL);
     }
     if (w.fault)
         fail("no abort", va);
@@ -412,11 +474,10 @@ static void one_step(void) {
     case 6: case 7:
         current_space = (unsigned)rnd(SPACES - 1);
         asid_alias = (unsigned)rnd(2);
-        mmu_context_changed(cpu);
+        enter(regime);
         break;
     case 8:
-        regime = (unsigned)rnd(2);
-        mmu_context_changed(cpu);
+        enter((unsigned)rnd(2));
         break;
     case 9: case 10:
         pa = data_page();

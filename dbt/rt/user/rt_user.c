@@ -72,4 +72,5 @@ void rt_pt_free(struct cpu *cpu, uint64_t *page) { abort(); }
 uint64_t *rt_pt_at(struct cpu *cpu, uint64_t pa) { abort(); }
 uint64_t *rt_pml4(struct cpu *cpu) { abort(); }
 void rt_flush_pages(struct cpu *cpu, const uint64_t *host_va, unsigned count) { abort(); }
+bool rt_touch(struct cpu *cpu, uint64_t host_va) { abort(); }
 void rt_flush_all(struct cpu *cpu) { abort(); }

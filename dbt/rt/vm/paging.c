@@ -9,11 +9,15 @@
  */
 #include "graft/rt.h"
 
+#define PML4_UPPER 256
+enum { SHADOWED_YES = 1, SHADOWED_NO };
+
 struct pt_slice {
     uint64_t init;  /* the fields below are valid */
     uint64_t first; /* number of the first page that may be handed out */
     uint64_t next, end;
     uint64_t free_count;
+    uint64_t shadowed; /* 0: not known so far */
     uint32_t free[];
 };
 
@@ -93,6 +97,25 @@ void rt_flush_pages(struct cpu *cpu, const uint64_t *host_va, unsigned count) {
         host_va += n;
         count -= n;
     }
+}
+
+/* Does the host go by these page tables at each fault? Those that shadow them do; they have no upper half for ring 3 either. */
+bool vm_touch(uint64_t va);
+static bool is_shadowed(struct cpu *cpu) {
+    struct pt_slice *s = slice_of(cpu);
+    if (UNLIKELY(!s->shadowed)) {
+        const uint64_t upper = UINT64_C(0xffff800000000000);
+        uint64_t *slot = &rt_pml4(cpu)[PML4_UPPER];
+        *slot = rt_pml4(cpu)[0];
+        s->shadowed = vm_touch(upper + (uint64_t)cpu) ? SHADOWED_NO : SHADOWED_YES;
+        *slot = 0;
+        rt_flush_all(cpu);
+    }
+    return s->shadowed == SHADOWED_YES;
+}
+
+bool rt_touch(struct cpu *cpu, uint64_t host_va) {
+    return is_shadowed(cpu) && vm_touch(host_va);
 }
 
 void rt_flush_all(struct cpu *cpu) {

@@ -98,4 +98,15 @@ trap_common:
     movq 40(%rsp), %rsp /* past vector, error code, RIP, CS, RFLAGS: the RSP that trap_handle() made */
     ret
 
+/* bool vm_touch(uint64_t va): writes back a byte; false if that faulted (trap.c). */
+    .globl vm_touch, vm_touch_access, vm_touch_failed
+vm_touch:
+    movl $1, %eax
+vm_touch_access:
+    lock orb $0, (%rdi)
+    ret
+vm_touch_failed:
+    xorl %eax, %eax
+    ret
+
     .section .note.GNU-stack, "", @progbits

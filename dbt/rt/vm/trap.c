@@ -7,6 +7,8 @@
 /* Some hosts look at the instruction behind a #GP with an emulator that does not know AVX: that makes it a #UD. */
 enum vector { VECTOR_UD = 6, VECTOR_SS = 12, VECTOR_GP = 13, VECTOR_PF = 14 };
 
+extern const uint8_t vm_touch_access[], vm_touch_failed[]; /* trap.S */
+
 struct trap_frame {
     uint8_t xmm[16][16];
     uint64_t rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15;
@@ -35,7 +37,9 @@ static _Noreturn void trap_panic(struct cpu *cpu, const struct trap_frame *f) {
 void trap_handle(struct trap_frame *f, struct cpu *cpu) {
     const uint8_t *stub = NULL;
     bool access = f->vector == VECTOR_PF || f->vector == VECTOR_GP || f->vector == VECTOR_SS || f->vector == VECTOR_UD;
-    if (access && cpu->engine)
+    if (access && f->rip == (uint64_t)vm_touch_access)
+        stub = vm_touch_failed;
+    else if (access && cpu->engine)
         stub = engine_fault_stub(cpu, (const uint8_t *)f->rip);
     else if (!cpu->engine)
         stub = (const uint8_t *)cpu->exit_site; /* the host probe says where to go on; else 0 */
