@@ -14,10 +14,11 @@
  * it into the table form, which indexes the table with the region and compares nothing.
  *
  * A host fault costs as much as a hundred accesses in C. A probe therefore starts with a
- * prediction that never holds, so that it goes to C each time; when it has done that often
- * enough on pages that are mapped, it gets its real prediction, and it loses it again, for
- * longer each time, when it faults repeatedly. C maps a page once it is touched often.
- * So code that touches each page a few times (clearing, copying, fixmaps) never faults.
+ * prediction that never holds, so that it looks its page up among those used last (recent.h),
+ * and goes to C for the others. When C has seen it often enough on pages that are mapped, it
+ * gets its real prediction, and it loses it again, for longer each time, when it faults
+ * repeatedly. C maps a page once it is touched often. So code that touches each page a few
+ * times (clearing, copying, fixmaps) never faults.
  *
  * Even slots 2 .. 252 are windows, odd ones are guards. Slot 255 is never mapped: that
  * is where a delta points to while its region has no window. The sum of an address and
@@ -32,7 +33,7 @@
  * no view attached to the window may expect to see newer tables, so attaching the
  * first one is another occasion for resync().
  */
-#include "dbt/mmu/mmu_int.h"
+#include "dbt/mmu/recent.h"
 
 #define REGION_SHIFT 39
 #define REGION_HASH 512
@@ -50,7 +51,7 @@
 #define EVICT_AT_ONCE 8       /* windows: their tables are free only after a flush */
 #define SITE_MISSES 3         /* wrong predictions before a probe becomes a table look-up */
 #define SITE_FAULTS 2         /* faults before a probe loses its prediction */
-#define SITE_CREDIT 16        /* accesses in C before it gets one, doubled each time that it lost one ... */
+#define SITE_CREDIT 2         /* accesses in C before it gets one, doubled each time that it lost one ... */
 #define SITE_CREDIT_SHIFTS 8  /* ... up to this often */
 #define SITES 8192
 #define NO_REGION 0x7fffffffu /* is no region: the prediction of a probe that goes to C */
@@ -96,6 +97,7 @@ struct window_state {
         uint8_t misses, faults, lost;
     } site[SITES];
     uint8_t heat[HEAT_PAGES]; /* accesses in C since a page was mapped or unmapped */
+    struct recent recent;
     struct rmap *rmap;
     uint32_t rmap_used, rmap_max, rmap_free;
     uint32_t rmap_head[1 << RMAP_HASH_BITS];
@@ -104,10 +106,12 @@ struct window_state {
 /* Behind struct view. */
 struct window_view {
     uint64_t delta[REGION_HASH];
+    struct recent_view recent;
 };
 
 static struct window_state *state_of(struct cpu *cpu) { return mmu_of(cpu)->strategy; }
 static struct window_view *deltas(struct view *v) { return (struct window_view *)(v + 1); }
+static const struct recent_view *recent_of(const struct view *v) { return &((const struct window_view *)(v + 1))->recent; }
 static uint32_t region_of(uint64_t va) { return (uint32_t)(va >> REGION_SHIFT); }
 static uint64_t slot_of(const struct window_state *st, const struct window *w) { return 2 + 2 * (uint64_t)(w - st->win); }
 /* Canonical addresses land in the null slot: a #PF. (The #GP that others give is dearer on hosts that emulate it.) */
@@ -287,7 +291,10 @@ static void detach_from(struct cpu *cpu, struct view *v, void *arg) {
 }
 
 /* No view leads to the window any more; its contents stay. */
-static void detach(struct cpu *cpu, struct window *w) { view_each(cpu, detach_from, w); }
+static void detach(struct cpu *cpu, struct window *w) {
+    view_each(cpu, detach_from, w);
+    recent_clear(&state_of(cpu)->recent);
+}
 
 static void drop(struct cpu *cpu, struct window *w) {
     struct window_state *st = state_of(cpu);
@@ -406,6 +413,14 @@ static bool asid_attached(struct cpu *cpu, const struct window *w, uint32_t asid
     return false;
 }
 
+/* Makes the view lead to the window. Another one that it led to is not kept up to date for it any more. */
+static void attach(struct window_state *st, struct view *v, const struct window *w) {
+    uint64_t *delta = &deltas(v)->delta[w->region % REGION_HASH];
+    if (*delta != live_delta(st, w) && *delta != null_delta(w->region))
+        recent_clear(&st->recent);
+    *delta = live_delta(st, w);
+}
+
 /* The live window for va in that view; sets the view's delta. NULL: none to be had. */
 static struct window *window_for(struct cpu *cpu, struct view *v, uint64_t va) {
     struct window_state *st = state_of(cpu);
@@ -422,7 +437,7 @@ static struct window *window_for(struct cpu *cpu, struct view *v, uint64_t va) {
     if (!w)
         w = window_new(cpu, root, v->regime, region, hi);
     if (w)
-        deltas(v)->delta[region % REGION_HASH] = live_delta(st, w);
+        attach(st, v, w);
     return w;
 }
 
@@ -696,13 +711,22 @@ static bool map(struct cpu *cpu, struct window *win, uint64_t va, enum mmu_acces
 }
 
 /* Is the page touched often enough to be mapped, rather than served in C? A probe that had to fault has decided that. */
-static bool page_is_hot(struct cpu *cpu, uint64_t va) {
+static bool page_is_hot(struct cpu *cpu, const struct view *v, uint64_t va) {
     struct window_state *st = state_of(cpu);
     uint8_t *heat = heat_of(st, va);
-    if (mmu_of(cpu)->in_c && !mmu_of(cpu)->fill_now && ++*heat < HEAT_MAP)
+    if (mmu_of(cpu)->in_c && !mmu_of(cpu)->fill_now && !recent_used_up(&st->recent, recent_of(v), va) && ++*heat < HEAT_MAP)
         return false;
     *heat = 0;
     return true;
+}
+
+/* Remembers the page for probes without a prediction; win: NULL if it is not mapped there. */
+static void note(struct cpu *cpu, struct view *v, const struct window *win, uint64_t va, const struct walk *w, bool write) {
+    struct window_state *st = state_of(cpu);
+    uint64_t pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
+    uint64_t delta = win ? live_delta(st, win) : cpu->boot->ram_va + ram_offset(cpu, pa) - ALIGN_DOWN(va, PAGE_SIZE);
+    recent_note(&st->recent, recent_of(v), va, w, page_key(cpu, pa), delta, win != NULL,
+                write && !*code_bits_at(engine_of(cpu), pa));
 }
 
 static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_access access, const struct walk *w) {
@@ -725,10 +749,13 @@ static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_
             break;
         if (mapped(cpu, win, va, pa, write)) {
             site_credit(cpu, va);
+            note(cpu, v, win, va, w, write);
             break;
         }
-        if (!page_is_hot(cpu, va))
+        if (!page_is_hot(cpu, v, va)) {
+            note(cpu, v, NULL, va, w, write);
             break;
+        }
         win->has_global |= !win->hi && w->global;
         if (win->hi && !w->global && !win->has_nonglobal) {
             win->has_nonglobal = true; /* from now on each ASID has to ask */
@@ -738,6 +765,7 @@ static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_
         win->giant |= w->page_shift > HUGE_SHIFT;
         if (map(cpu, win, va, access, w)) {
             STAT(cpu, fills)++;
+            note(cpu, v, win, va, w, write);
             break;
         }
         if (!evict(cpu, win))
@@ -863,8 +891,12 @@ static void invalidate_space(struct cpu *cpu, struct window *w) {
 static void window_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
     struct window_state *st = state_of(cpu);
     bool by_va = inv->kind == MMU_INVAL_VA || inv->kind == MMU_INVAL_VA_ASID;
-    if (by_va)
+    if (by_va) {
         *heat_of(st, inv->va) = 0;
+        recent_forget(&st->recent, inv->va);
+    } else {
+        recent_clear(&st->recent);
+    }
     for (unsigned i = 0; i < WINDOWS; i++) {
         struct window *w = &st->win[i];
         if (w->state != WINDOW_LIVE && w->state != WINDOW_STALE)
@@ -901,6 +933,7 @@ static void protect_at(struct cpu *cpu, uint64_t host, uint64_t pa) {
 static void window_protect(struct cpu *cpu, struct gpa page) {
     struct window_state *st = state_of(cpu);
     uint32_t key = page_key(cpu, page.v);
+    recent_protect(&st->recent, key);
     for (uint32_t *at = rmap_bucket(st, key); *at;) {
         struct rmap *r = &st->rmap[*at];
         if (r->key != key) {
@@ -926,6 +959,7 @@ static void window_view_init(struct cpu *cpu, struct view *v) {
     struct window_state *st = state_of(cpu);
     for (unsigned i = 0; i < REGION_HASH; i++)
         deltas(v)->delta[i] = null_delta(i);
+    recent_view_init(&st->recent, &deltas(v)->recent);
     for (unsigned i = 0; i < WINDOWS && view_slot(v)->context; i++) {
         const struct window *w = &st->win[i];
         if (w->state == WINDOW_LIVE && w->regime == v->regime && has_root(view_slot(v)->context, w) &&
@@ -984,6 +1018,9 @@ static void window_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct m
     p->covers_nearby = true;
 }
 
+#define RECENT_DISP (DELTA_DISP + (int32_t)offsetof(struct window_view, recent))
+static void window_emit_thunks(struct asm_buf *a, const uint8_t **thunk) { recent_emit_thunks(a, thunk, RECENT_DISP); }
+
 /* The probe at site failed, or the access behind it faulted. */
 static void window_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *at) {
     struct window_state *st = state_of(cpu);
@@ -1036,5 +1073,7 @@ const struct mmu_ops mmu_window_ops = {
     .sync = window_sync,
     .protect = window_protect,
     .emit_probe = window_emit_probe,
+    .emit_retry = recent_emit,
+    .emit_thunks = window_emit_thunks,
     .nearby = window_nearby,
 };

@@ -147,8 +147,11 @@ struct stub {
     struct asm_label slow;
     uint32_t back;
     uint32_t site;     /* mmu_probe.site; link: position of the jump */
-    uint32_t start;    /* position of the stub */
+    uint32_t start;    /* position of what a fault goes to */
     bool vector;       /* XMM temporaries are in use */
+    bool retry;        /* a load or store with a probe that the strategy may try otherwise */
+    uint8_t tmp0, tmp1; /* of that probe */
+    uint32_t access;   /* position behind the probe */
     /* STUB_FP */
     uint8_t lane, n;   /* of the result */
 };
@@ -183,6 +186,7 @@ struct codegen {
     const uint8_t *call_state; /* thunk: RAX = fn, RDI = pc, RSI RDX RCX arguments */
     const uint8_t *call_pure;  /* thunk: RAX = fn, RSI RDX RCX arguments */
     const uint8_t *callv;      /* thunk: RAX = fn, ESI = aux; operands in vscratch[1..3], result in vscratch[0] */
+    const uint8_t *mmu_thunk[MMU_THUNKS]; /* mmu_ops.emit_thunks */
     const uint8_t *slow[2];    /* thunks, called by stubs: a struct slow_record follows; [1]: with XMM temporaries */
 
     /* The block being compiled. */

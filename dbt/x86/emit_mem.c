@@ -134,6 +134,10 @@ static void probe(struct codegen *cg, const struct ir_inst *in, bool write, stru
     p.tmp1 = (uint8_t)scratch(cg, GPR_CLASS);
     cg->mmu->emit_probe(&cg->a, cg->cpu, &p);
     acc->stub->site = p.site;
+    acc->stub->retry = cg->mmu->emit_retry && p.current && !p.align && p.index == p.tmp1;
+    acc->stub->tmp0 = p.tmp0;
+    acc->stub->tmp1 = p.tmp1;
+    acc->stub->access = asm_pos(&cg->a);
     acc->m = asm_mem_index(p.base, p.index == MMU_NO_INDEX ? ASM_NOREG : p.index, 0, p.disp);
     acc->free = p.index == p.tmp0 ? p.tmp1 : p.tmp0;
     if (p.covers_nearby) {
@@ -421,9 +425,25 @@ void emit_slow(struct codegen *cg, struct stub *s) {
     s->rec.back = (int32_t)s->back - here;
     asm_data(a, &s->rec, s->rec.hoists ? sizeof(s->rec) : offsetof(struct slow_record, hoist));
 }
+/* Where a failed probe goes first, if the strategy knows another way; a fault goes to the slow path at once. */
+static void emit_retry(struct codegen *cg, const struct stub *s) {
+    struct asm_label access = {.at = s->access + 1};
+    struct mmu_probe p = {
+        .base = s->rec.base,
+        .tmp0 = s->tmp0,
+        .tmp1 = s->tmp1,
+        .disp = s->rec.disp,
+        .size = MMU_DESC_SIZE(s->rec.desc),
+        .write = s->rec.kind == STUB_ST,
+    };
+    cg->mmu->emit_retry(&cg->a, cg->mmu_thunk, &p, (s->rec.desc & MMU_DESC_NEARBY) != 0, &access);
+}
 void emit_stub(struct codegen *cg, struct stub *s) {
-    s->start = asm_pos(&cg->a);
     asm_bind(&cg->a, &s->slow);
+    if (s->retry) {
+        emit_retry(cg, s);
+    }
+    s->start = asm_pos(&cg->a);
     if (s->rec.kind <= STUB_FP) {
         emit_slow(cg, s);
     } else {

@@ -277,6 +277,9 @@ void thunks_emit(struct codegen *cg) {
     call_thunks(cg);
     slow_thunk(cg, false);
     slow_thunk(cg, true);
+    if (cg->mmu->emit_thunks) {
+        cg->mmu->emit_thunks(&cg->a, cg->mmu_thunk);
+    }
 }
 
 /* --- the interface ------------------------------------------------------------------------------------------- */

@@ -137,6 +137,7 @@ struct mmu_probe {
     uint32_t site;       /* code offset that the stub passes back to mmu_slow_*() as site */
     bool covers_nearby;  /* true: another access of the same base, |disp| < 32 KiB, may use the same operand base */
 };
+#define MMU_THUNKS 256
 struct mmu_ops {
     const char *name;
     const char *about;     /* one line for --help */
@@ -152,6 +153,13 @@ struct mmu_ops {
     void (*sync)(struct cpu *cpu);
     void (*protect)(struct cpu *cpu, struct gpa page);   /* revoke write access to that page everywhere on this vCPU */
     void (*emit_probe)(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
+    /* emit_retry(): out of line, where the probe p of a load or store failed (one that is current and need not be aligned):
+     * jumps to access with the index register as the probe leaves it, or goes on to the slow path. near: others are hoisted
+     * to the probe. emit_thunks(): code for that, emitted once; its addresses are in thunk, which emit_retry() gets, too.
+     * NULL: nothing but the slow path. */
+    void (*emit_retry)(struct asm_buf *a, const uint8_t *const *thunk, const struct mmu_probe *p, bool near,
+                       struct asm_label *access);
+    void (*emit_thunks)(struct asm_buf *a, const uint8_t **thunk);
     /* nearby(): the value for the index register of a hoisted probe (covers_nearby) that makes accesses near va right, or
      * fault if there is no mapping now. The backend renews hoisted index registers with it after every slow access. NULL:
      * it uses one that makes base + index non-canonical, so that later accesses of the block fault and go slow. */

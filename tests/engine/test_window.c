@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "dbt/mmu/mmu_int.h"
+#include "dbt/mmu/recent.h"
 
 #define RAM_GPA UINT64_C(0x40000000)
 #define RAM_BYTES (32ull << 20)
@@ -48,6 +48,12 @@ static uint64_t pml4[512] __attribute__((aligned(4096)));
 static uint64_t pt_pool[PT_PAGES][512] __attribute__((aligned(4096)));
 static bool pt_used[PT_PAGES];
 static jmp_buf aborted;
+static unsigned long recent_seen;
+/* What was accessed last: changes of just that are the interesting ones. */
+static struct {
+    unsigned s, r, c, page;
+    uint64_t pa;
+} last[16];
 static uint64_t rng = 1;
 static unsigned long step;
 
@@ -276,6 +282,32 @@ static void check_entry(struct view *v, unsigned h, uint64_t host, uint64_t pa, 
         fail("code is writable", va);
 }
 
+/* What a probe without a prediction would find, in the regime's view. */
+static void check_recent(struct view *v) {
+    const uint64_t *delta = (const uint64_t *)(v + 1);
+    const struct recent_view *recent = (const struct recent_view *)(delta + 512);
+    for (unsigned i = 0; i < RECENT_PAGES; i++) {
+        const struct recent_page *e = &recent->table[i];
+        for (unsigned use = 0; use < RECENT_USES; use++) {
+            uint64_t va = e->tag[use] & ~UINT64_C(0xfff);
+            bool write = use & 1;
+            struct walk w = {.fault = 0};
+            if (!e->tag[use] || (e->tag[use] & 0xfff) != recent->id)
+                continue;
+            if (va + e->delta == delta[(va >> 39) % 512] + va)
+                continue; /* the host's tables decide */
+            fake_walk(cpu, va, write ? MMU_WRITE : MMU_READ, v->regime, &w);
+            if (use >= RECENT_NEAR_READ)
+                fail("a recent page leads out of its window", va);
+            if (w.fault || w.device || va + e->delta != (uintptr_t)ram + w.pa.v - RAM_GPA)
+                fail("a recent page is not what the guest maps", va);
+            if (write && has_code(w.pa.v))
+                fail("code is writable as a recent page", va);
+            recent_seen++;
+        }
+    }
+}
+
 /* Whatever the host may use now, and a current view can reach, is right. */
 static void check_all(void) {
     tlb_load();
@@ -284,6 +316,7 @@ static void check_all(void) {
         const uint64_t *delta = (const uint64_t *)(v + 1);
         if (v == &mmu_of(cpu)->null->view)
             continue;
+        check_recent(v);
         for (unsigned h = 0; h < 512; h++) {
             /* The slot that this delta leads the hash's region to: any region of the guest's that hashes here. */
             for (unsigned g = 0; g < 2 * REGIONS; g++) {
@@ -337,8 +370,12 @@ static uint64_t random_flags(unsigned s) {
 }
 
 static void change_page(unsigned s, unsigned r, unsigned c) {
-    struct chunk *ch = &space[s][r][c];
     unsigned page = (unsigned)rnd(512);
+    if (rnd(2)) {
+        unsigned i = (unsigned)rnd(ARRAY_LEN(last));
+        s = last[i].s, r = last[i].r, c = last[i].c, page = last[i].page;
+    }
+    struct chunk *ch = &space[s][r][c];
     if (ch->block)
         return;
     uint64_t old = ch->table[page];
@@ -418,14 +455,27 @@ static void repair(unsigned s, unsigned r, unsigned c, unsigned page) {
     check_all();
 }
 
+/* A probe that has no prediction yet; NULL half of the time: an access that has faulted. */
+static void *cold_site(void) {
+    static uint8_t code[256];
+    struct asm_buf a;
+    struct asm_label slow = {0};
+    struct mmu_probe p = {.base = ASM_RBX, .tmp0 = ASM_RSI, .tmp1 = ASM_RDI, .size = 3, .current = true, .slow = &slow};
+    asm_init(&a, code, sizeof(code));
+    engine_of(cpu)->ops->emit_probe(&a, cpu, &p);
+    return rnd(2) ? code + p.site : NULL;
+}
+
 static void access_page(void) {
     bool hi = !rnd(3), write = rnd(2), tag = !rnd(10);
     const unsigned reg = rnd(6) ? regime : 0; /* or an unprivileged access */
     unsigned s = hi ? SPACES - 1 : current_space, r = (unsigned)rnd(REGIONS), c = (unsigned)rnd(CHUNKS);
-    const unsigned page = (unsigned)rnd(512);
+    const unsigned page = (unsigned)rnd(512), slot = (unsigned)rnd(ARRAY_LEN(last));
     const uint64_t va = (va_of(s, r, c, page) + rnd(512) * 8) ^ (tag ? UINT64_C(0x5a) << 56 : 0);
     struct walk w = {.fault = 0};
     fake_walk(cpu, va, write ? MMU_WRITE : MMU_READ, reg, &w);
+    last[slot].s = s, last[slot].r = r, last[slot].c = c, last[slot].page = page;
+    last[slot].pa = !w.fault && pa_is_ram(cpu, w.pa.v) ? ALIGN_DOWN(w.pa.v, PAGE_SIZE) : data_page();
     if (setjmp(aborted)) {
         if (!w.fault && pa_is_ram(cpu, w.pa.v))
             fail("an abort for nothing", va);
@@ -435,9 +485,9 @@ static void access_page(void) {
     }
     uint64_t value = rng;
     if (write) {
-        mmu_slow_st(cpu, va, value, MMU_DESC(3, reg, 0), NULL);
+        mmu_slow_st(cpu, va, value, MMU_DESC(3, reg, 0), cold_site());
     } else {
-        value = mmu_slow_ld(cpu, va, MMU_DESC(3, reg, 0), NULL);
+        value = mmu_slow_ld(cpu, va, MMU_DESC(3, reg, 0), cold_site());
     }
     if (w.fault)
         fail("no abort", va);
@@ -480,7 +530,8 @@ static void one_step(void) {
         enter((unsigned)rnd(2));
         break;
     case 9: case 10:
-        pa = data_page();
+        pa = rnd(2) ? data_page() : last[rnd(ARRAY_LEN(last))].pa;
+        pa = pa ? pa : data_page();
         mmu_protect_code(cpu, GPA(pa));
         if (mmu_of(cpu)->sync_wanted)
             mmu_sync(cpu);
@@ -546,6 +597,8 @@ int main(int argc, char **argv) {
         change_chunk(i % SPACES, i / SPACES % REGIONS, i / SPACES / REGIONS % CHUNKS);
     for (step = 0; step < steps; step++)
         one_step();
+    if (!recent_seen)
+        fail("no recent page was ever looked at", 0);
     printf("ok: %llu fills, %llu huge, %llu page flushes wanted by %lu steps\n", (unsigned long long)STAT(cpu, fills),
            (unsigned long long)STAT(cpu, fills_huge), (unsigned long long)STAT(cpu, tlbi_va), step);
     return 0;

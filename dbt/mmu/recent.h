@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * recent.h: the pages that were used last, for probes without a prediction: a small table that maps a page of a view to
+ * what has to be added to an address in it. Such a probe costs some nanoseconds, an access in C a hundred, a host fault
+ * thousands; so code that runs a few times, on pages that are touched a few times, needs neither of the latter two.
+ *
+ * An entry is near if what it adds is right for the neighbourhood, too (the page is mapped in a window): a probe that
+ * others are hoisted to asks for that. Else it leads to the page in the engine's own mapping of RAM.
+ */
+#ifndef DBT_MMU_RECENT_H
+#define DBT_MMU_RECENT_H
+
+#include "dbt/mmu/mmu_int.h"
+
+#define RECENT_PAGES 128
+#define RECENT_SAMPLE 64 /* a near entry sends one in so many look-ups to C, which may give the probe a prediction */
+#define RECENT_HEAT 512  /* another one after that many: the page is worth mapping */
+#define RECENT_IDS 4096u /* of views: they take the place of an address's low bits */
+
+enum recent_use { RECENT_READ, RECENT_WRITE, RECENT_NEAR_READ, RECENT_NEAR_WRITE, RECENT_USES };
+
+struct recent_page {
+    uint64_t tag[RECENT_USES]; /* page address + view id, 0: not for that use */
+    uint64_t delta;
+    uint32_t left;             /* look-ups until the next one goes to C */
+    uint32_t ram_page;         /* number of the page in RAM */
+    uint8_t shift;             /* log2 bytes of the guest's mapping */
+    uint8_t pad[15];
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct recent_page) == 64, "shifts of a page number make an offset");
+
+struct recent {
+    struct recent_page page[RECENT_PAGES];
+    uint32_t next_id;
+    uint32_t big; /* entries of mappings larger than a page, an upper bound */
+};
+
+/* In each view: what emitted code reads. */
+struct recent_view {
+    struct recent_page *table;
+    uint64_t id;
+};
+
+void recent_view_init(struct recent *r, struct recent_view *v);
+/* recent_note(): an access of C's to va was allowed by w and has been done. near: delta is of a window. */
+void recent_note(struct recent *r, const struct recent_view *v, uint64_t va, const struct walk *w, uint32_t ram_page,
+                 uint64_t delta, bool near, bool writable);
+/* recent_used_up(): has va's page been looked up so often that it is worth mapping? */
+bool recent_used_up(struct recent *r, const struct recent_view *v, uint64_t va);
+void recent_clear(struct recent *r);
+/* recent_forget(): the entries for va in any view. */
+void recent_forget(struct recent *r, uint64_t va);
+/* recent_protect(): no entry leads to a write to that page any more, except through a window. */
+void recent_protect(struct recent *r, uint32_t ram_page);
+
+/* recent_emit_thunks(): view_disp: of the struct recent_view from the GS base. */
+void recent_emit_thunks(struct asm_buf *a, const uint8_t **thunk, int32_t view_disp);
+/* recent_emit(): behind a failed probe: goes to access with the index register set, or on. */
+void recent_emit(struct asm_buf *a, const uint8_t *const *thunk, const struct mmu_probe *p, bool near,
+                 struct asm_label *access);
+
+#endif
