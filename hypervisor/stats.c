@@ -56,7 +56,7 @@ static cJSON *counters(const struct machine *m, const uint64_t *stats) {
 }
 
 /* Exits to the monitor by reason: the engine's calls, and what ends KVM_RUN otherwise. */
-static void put_exits(cJSON *o, const struct vcpu *v) {
+static void put_exits(cJSON *o, const struct vcpu *v, unsigned count) {
     static const char *const calls[] = {[ABI_CALL_MMIO_READ] = "mmio_read", [ABI_CALL_MMIO_WRITE] = "mmio_write",
                                         [ABI_CALL_WAIT] = "wait",           [ABI_CALL_KICK] = "kick",
                                         [ABI_CALL_POWEROFF] = "poweroff",   [ABI_CALL_RESET] = "reset",
@@ -64,12 +64,21 @@ static void put_exits(cJSON *o, const struct vcpu *v) {
                                         [ABI_CALL_PANIC] = "panic",         [ABI_CALL_DUMP] = "dump",
                                         [ABI_CALL_PERFMAP] = "perfmap"};
     cJSON *c = cJSON_AddObjectToObject(o, "exits");
+    uint64_t sum[ARRAY_LEN(calls)] = {0}, all = 0, signal = 0, doorbell = 0;
+    for (; count; count--, v++) {
+        for (unsigned i = 0; i < ARRAY_LEN(calls); i++)
+            sum[i] += v->calls[i];
+        all += v->exits;
+        signal += v->exits_signal;
+        doorbell += v->exits_doorbell;
+    }
     for (unsigned i = 0; c && i < ARRAY_LEN(calls); i++) {
         if (calls[i])
-            put(c, calls[i], (double)v->calls[i]);
+            put(c, calls[i], (double)sum[i]);
     }
-    put(c, "signal", (double)v->exits_signal);
-    put(c, "doorbell", (double)v->exits_doorbell);
+    put(c, "signal", (double)signal);
+    put(c, "doorbell", (double)doorbell);
+    put(o, "vm_exits", (double)all);
 }
 
 static void put_machine(cJSON *o, const struct machine *m) {
@@ -95,13 +104,14 @@ static cJSON *document(struct machine *m) {
         struct vcpu *v = &m->vcpu[i];
         cJSON *c = counters(m, v->abi->stats);
         put(c, "seconds_cpu", (double)v->cpu_ns * 1e-9);
-        put(c, "vm_exits", (double)v->exits);
-        put_exits(c, v);
+        put_exits(c, v, 1);
         cJSON_AddItemToArray(list, c);
         for (unsigned s = 0; s < ABI_STAT_COUNT; s++)
             total[s] += v->abi->stats[s];
     }
-    cJSON_AddItemToObject(o, "total", counters(m, total));
+    cJSON *all = counters(m, total);
+    put_exits(all, m->vcpu, m->vcpu_count);
+    cJSON_AddItemToObject(o, "total", all);
     return o;
 }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from . import contenders, report, suites
 
 STAYING = " staying"
+COLOURS = ("#c44e52", "#1f77b4", "#2ca02c", "#444444", "#9467bd", "#8c564b")
 SWITCHES = re.compile(r"switches=(\d+)")
 
 
@@ -34,7 +35,7 @@ class Axes:
 class AsidSwitch:
     """Cost of an address-space switch against the pages that each space uses: a bare-metal guest for each point."""
     name = "asid-switch"
-    axes = Axes("Touching N pages, each time in another address space (solid) and in the same one (dashed)",
+    axes = Axes("Pages touched in another address space each time (solid), in the same (dashed)",
                 "pages used in each address space", "nanoseconds to touch all pages once")
     points = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
     native = False
@@ -60,8 +61,7 @@ class MemoryLatency:
     """Time of a dependent load against the memory that is used: bench/mem/chase.c, each point in a boot of its own."""
     name = "memory-latency"
     axes = Axes("Latency of dependent loads", "working set", "nanoseconds for each load", x_bytes=True)
-    points = tuple(k << 10 for k in (4, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072,
-                                     262144, 524288))
+    points = tuple(k << 10 for k in (4, 16, 32, 128, 512, 1024, 2048, 4096, 8192, 16384, 65536, 262144, 524288))
     native = True
 
     @staticmethod
@@ -124,7 +124,8 @@ def plot(experiment, values, target):
                          for p, v in values.items())
         blocks.append(f"$data{i} << EOD\n{rows}\nEOD")
         base = name.removesuffix(STAYING)
-        style = f"pointtype {names.index(base) + 5} linewidth 2 linecolor {names.index(base) + 1}"
+        series = [n for n in names if not n.endswith(STAYING)].index(base)
+        style = f"pointtype {series + 5} linewidth 2 linecolor rgb '{COLOURS[series % len(COLOURS)]}'"
         style += " dashtype 2" if base != name else ""
         plots.append(f"$data{i} using 1:2:3:4 with yerrorlines {style} title {report.quoted(name)}")
     labels = ""
