@@ -6,6 +6,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -175,6 +176,16 @@ class Experiments(unittest.TestCase):
         values = experiments.measure(fake, TEAM[:2], 2, "", lambda *a: None)
         self.assertEqual(fake.seen[:4], [(1, "qemu-10"), (1, "qemu-7"), (2, "qemu-10"), (2, "qemu-7")])
         self.assertEqual(values[2]["qemu-7"], [1.0, 1.0])
+
+
+class Documentation(unittest.TestCase):
+    def test_every_statistic_is_explained(self):
+        with open(os.path.join(ROOT, "include", "graft", "abi_stats.def"), encoding="ascii") as file:
+            names = re.findall(r"^ABI_STAT(?:_COUNTED)?\((\w+),", file.read(), re.M)
+        with open(os.path.join(ROOT, "docs", "experiments.md"), encoding="utf-8") as file:
+            text = file.read()
+        self.assertGreater(len(names), 40)
+        self.assertEqual([n for n in names if f"`{n}`" not in text], [])
 
 
 class Manners(unittest.TestCase):
