@@ -337,9 +337,12 @@ struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES
 }
 
 void machine_stop(struct machine *m, enum machine_state state) {
-    int running = MACHINE_RUNNING;
-    if (!atomic_compare_exchange_strong(&m->state, &running, (int)state))
+    int was = MACHINE_RUNNING;
+    if (!atomic_compare_exchange_strong(&m->state, &was, (int)state)) {
+        if (state == MACHINE_STOPPED && was == MACHINE_RESET)
+            atomic_compare_exchange_strong(&m->state, &was, MACHINE_STOPPED);
         return;
+    }
     for (unsigned i = 0; i < m->vcpu_count; i++)
         machine_pend(m, i, ABI_PEND_STOP);
     events_wake(m);

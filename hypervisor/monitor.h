@@ -124,7 +124,7 @@ enum machine_state machine_run(struct machine *m);
 void machine_destroy(struct machine *m);
 void machine_lock(struct machine *m);
 void machine_unlock(struct machine *m); /* also starts the output that was queued meanwhile */
-/* machine_stop(): from any thread; the first state wins. */
+/* machine_stop(): from any thread; the first state wins, but the user's stop wins over the guest's reset. */
 void machine_stop(struct machine *m, enum machine_state state);
 /* machine_pend(): sets pending bits of a vCPU and wakes it. */
 void machine_pend(struct machine *m, unsigned vcpu, uint32_t bits);
