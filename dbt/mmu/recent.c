@@ -81,7 +81,7 @@ void recent_protect(struct recent *r, uint32_t ram_page) {
 static unsigned thunk_index(unsigned use, unsigned t0, unsigned t1) { return use << 6 | t0 << 3 | t1; }
 
 /* t0: the address, t1: that of the access's last byte. Returns with ZF set and delta in t1, or with ZF clear. */
-static void emit_thunk(struct asm_buf *a, unsigned use, unsigned t0, unsigned t1, int32_t view_disp) {
+static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, unsigned use, unsigned t0, unsigned t1, int32_t view_disp) {
     asm_alu_rr(a, ASM_XOR, true, t1, t0);
     asm_alu_ri(a, ASM_CMP, true, t1, PAGE_MASK);
     uint32_t crosses = asm_jcc_short(a, ASM_A);
@@ -95,6 +95,7 @@ static void emit_thunk(struct asm_buf *a, unsigned use, unsigned t0, unsigned t1
     uint32_t other = asm_jcc_short(a, ASM_NE);
     asm_alu_mi(a, ASM_SUB, false, asm_mem(t1, (int32_t)offsetof(struct recent_page, left)), 1);
     uint32_t used_up = asm_jcc_short(a, ASM_E);
+    mmu_emit_count(a, cpu, ABI_STAT_checks_recent);
     asm_mov_rm(a, true, t1, asm_mem(t1, (int32_t)offsetof(struct recent_page, delta)));
     asm_alu_rr(a, ASM_CMP, true, t0, t0);
     asm_ret(a);
@@ -105,7 +106,7 @@ static void emit_thunk(struct asm_buf *a, unsigned use, unsigned t0, unsigned t1
     asm_ret(a);
 }
 
-void recent_emit_thunks(struct asm_buf *a, const uint8_t **thunk, int32_t view_disp) {
+void recent_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk, int32_t view_disp) {
     static const uint8_t temps[] = {ASM_RAX, ASM_RCX, ASM_RDX, ASM_RSI, ASM_RDI};
     for (unsigned use = 0; use < RECENT_USES; use++) {
         for (unsigned i = 0; i < ARRAY_LEN(temps); i++) {
@@ -113,7 +114,7 @@ void recent_emit_thunks(struct asm_buf *a, const uint8_t **thunk, int32_t view_d
                 if (i == k)
                     continue;
                 thunk[thunk_index(use, temps[i], temps[k])] = a->p;
-                emit_thunk(a, use, temps[i], temps[k], view_disp);
+                emit_thunk(a, cpu, use, temps[i], temps[k], view_disp);
             }
         }
     }

@@ -55,7 +55,7 @@ void recent_forget(struct recent *r, uint64_t va);
 void recent_protect(struct recent *r, uint32_t ram_page);
 
 /* recent_emit_thunks(): view_disp: of the struct recent_view from the GS base. */
-void recent_emit_thunks(struct asm_buf *a, const uint8_t **thunk, int32_t view_disp);
+void recent_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk, int32_t view_disp);
 /* recent_emit(): behind a failed probe: goes to access with the index register set, or on. */
 void recent_emit(struct asm_buf *a, const uint8_t *const *thunk, const struct mmu_probe *p, bool near,
                  struct asm_label *access);

@@ -1019,7 +1019,9 @@ static void window_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct m
 }
 
 #define RECENT_DISP (DELTA_DISP + (int32_t)offsetof(struct window_view, recent))
-static void window_emit_thunks(struct asm_buf *a, const uint8_t **thunk) { recent_emit_thunks(a, thunk, RECENT_DISP); }
+static void window_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk) {
+    recent_emit_thunks(a, cpu, thunk, RECENT_DISP);
+}
 
 /* The probe at site failed, or the access behind it faulted. */
 static void window_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *at) {

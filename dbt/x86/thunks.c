@@ -278,7 +278,7 @@ void thunks_emit(struct codegen *cg) {
     slow_thunk(cg, false);
     slow_thunk(cg, true);
     if (cg->mmu->emit_thunks) {
-        cg->mmu->emit_thunks(&cg->a, cg->mmu_thunk);
+        cg->mmu->emit_thunks(&cg->a, cg->cpu, cg->mmu_thunk);
     }
 }
 

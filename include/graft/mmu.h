@@ -159,7 +159,7 @@ struct mmu_ops {
      * NULL: nothing but the slow path. */
     void (*emit_retry)(struct asm_buf *a, const uint8_t *const *thunk, const struct mmu_probe *p, bool near,
                        struct asm_label *access);
-    void (*emit_thunks)(struct asm_buf *a, const uint8_t **thunk);
+    void (*emit_thunks)(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk);
     /* nearby(): the value for the index register of a hoisted probe (covers_nearby) that makes accesses near va right, or
      * fault if there is no mapping now. The backend renews hoisted index registers with it after every slow access. NULL:
      * it uses one that makes base + index non-canonical, so that later accesses of the block fault and go slow. */
