@@ -10,7 +10,7 @@
 struct analysis {
     struct codegen *cg;
     irv pending[NREGS]; /* the value that a later PUT moves to the pin, while its definition may do it */
-    uint32_t some;      /* pins that have one */
+    regset some;        /* pins that have one */
 };
 
 static bool removable(const struct ir_inst *in) {
@@ -106,12 +106,12 @@ static irv fusible(const struct codegen *cg, const struct ir_inst *in) {
 static void forget(struct analysis *an, unsigned pin) {
     if (an->some >> pin & 1) {
         an->cg->v[an->pending[pin]].target = NO_REG;
-        an->some &= ~(1u << pin);
+        an->some &= ~BIT(pin);
     }
 }
 static void forget_all(struct analysis *an) {
-    for (uint32_t m = an->some; m; m &= m - 1) {
-        forget(an, (unsigned)__builtin_ctz(m));
+    for (regset m = an->some; m; m &= m - 1) {
+        forget(an, (unsigned)__builtin_ctzll(m));
     }
 }
 
@@ -127,7 +127,7 @@ static void see_put(struct analysis *an, const struct ir_inst *in) {
     }
     if ((int32_t)in->imm == cg->pin_offset[pin] && inst_of(cg, in->a)->type == (pin < 16 ? IR_I64 : IR_V128)) {
         an->pending[pin] = in->a;
-        an->some |= 1u << pin;
+        an->some |= BIT(pin);
         cg->v[in->a].target = (uint8_t)pin;
     }
 }
@@ -140,10 +140,10 @@ static void see_definition(struct analysis *an, unsigned i) {
     if (pin == NO_REG) {
         return;
     }
-    an->some &= ~(1u << pin);
+    an->some &= ~BIT(pin);
     if (in->op == IR_ZEXT32 && cg->v[in->a].uses == 1) {
         an->pending[pin] = in->a;
-        an->some |= 1u << pin;
+        an->some |= BIT(pin);
         cg->v[in->a].target = (uint8_t)pin;
     }
 }

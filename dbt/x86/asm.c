@@ -156,8 +156,8 @@ static inline void put_opcode(struct asm_buf *a, uint32_t op, unsigned rex) {
     put8(a, op);
 }
 
-/* ModRM, SIB and displacement. imm_bytes: what follows, for RIP-relative operands. evex: no compressed disp8. */
-static void put_mem(struct asm_buf *a, unsigned reg, struct asm_mem m, unsigned imm_bytes) {
+/* ModRM, SIB and displacement. imm_bytes: what follows, for RIP-relative operands. evex: no disp8. */
+static void put_mem(struct asm_buf *a, unsigned reg, struct asm_mem m, unsigned imm_bytes, bool evex) {
     unsigned r = (reg & 7) << 3;
     if (m.base == ASM_RIP) {
         put8(a, r | 5);
@@ -171,7 +171,7 @@ static void put_mem(struct asm_buf *a, unsigned reg, struct asm_mem m, unsigned 
         put32(a, (uint32_t)m.disp);
         return;
     }
-    unsigned base = m.base & 7, mod = m.disp == 0 && base != 5 ? 0u : m.disp == (int8_t)m.disp ? 0x40u : 0x80u;
+    unsigned base = m.base & 7, mod = m.disp == 0 && base != 5 ? 0u : m.disp == (int8_t)m.disp && !evex ? 0x40u : 0x80u;
     if (m.index != ASM_NOREG || base == 4) {
         put8(a, mod | r | 4);
         put8(a, (unsigned)m.scale << 6 | index << 3 | base);
@@ -200,7 +200,7 @@ void asm_op_rm(struct asm_buf *a, uint32_t op, bool w, unsigned reg, struct asm_
         put8(a, 0x65);
     }
     put_opcode(a, op, (w ? 8u : 0) | (reg & 8) >> 1 | mem_rex(m));
-    put_mem(a, reg, m, imm_bytes);
+    put_mem(a, reg, m, imm_bytes, false);
 }
 /* Byte registers: a REX prefix makes 4..7 SPL BPL SIL DIL instead of AH CH DH BH. */
 void asm_op_rr8(struct asm_buf *a, uint32_t op, unsigned reg, unsigned rm) {
@@ -216,7 +216,7 @@ void asm_op_m8(struct asm_buf *a, uint32_t op, unsigned reg, struct asm_mem m) {
         put8(a, 0x65);
     }
     put_opcode(a, op, rex || reg > 3 ? 0x40 | rex : 0);
-    put_mem(a, reg, m, 0);
+    put_mem(a, reg, m, 0, false);
 }
 void asm_lock(struct asm_buf *a) {
     room(a);
@@ -417,7 +417,58 @@ static void put_vex(struct asm_buf *a, uint32_t op, unsigned v, unsigned rxb) {
     }
     put8(a, op);
 }
+/* EVEX has no W that is ignored: the bit that the instruction with this VEX encoding needs. */
+static uint32_t evex_w(uint32_t op) {
+    static const uint8_t w1_66[] = {0x10, 0x11, 0x14, 0x15, 0x28, 0x29, 0x2e, 0x2f, 0x51, 0x54, 0x55, 0x56,
+                                    0x57, 0x58, 0x59, 0x5a, 0x5c, 0x5d, 0x5e, 0x5f, 0x6c, 0x6d, 0x73, 0xc6,
+                                    0xd3, 0xd4, 0xd6, 0xe6, 0xf3, 0xf4, 0xfb};
+    unsigned pp = op >> 10 & 3, map = op >> 8 & 3, code = op & 0xff;
+    if (map == 2) {
+        return code == 0x28 || code == 0x59 ? ASM_W : 0;
+    }
+    if (map == 3) {
+        return code == 0x09 || code == 0x0b ? ASM_W : 0;
+    }
+    if (pp == 2) {
+        return code == 0x7e ? ASM_W : 0;
+    }
+    if (pp == 3) { /* conversions between integers and floating point say it themselves */
+        return code == 0x2a || code == 0x2c || code == 0x2d ? 0 : ASM_W;
+    }
+    for (unsigned i = 0; pp == 1 && i < sizeof(w1_66); i++) {
+        if (w1_66[i] == code) {
+            return ASM_W;
+        }
+    }
+    return 0;
+}
+/* xb: the bits of REX.X and REX.B in bits 1 and 0 (not inverted). */
+static void put_evex(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned xb) {
+    put8(a, 0x62);
+    put8(a, (reg & 8 ? 0 : 0x80u) | (~xb & 3) << 5 | (reg & 16 ? 0 : 0x10u) | (op >> 8 & 3));
+    put8(a, (op & ASM_W ? 0x80u : 0) | (~v & 15) << 3 | 4 | (op >> 10 & 3));
+    put8(a, v & 16 ? 0 : 0x08); /* 128 bits, no mask */
+    put8(a, op);
+}
+void asm_evex_rr(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm) {
+    room(a);
+    put_evex(a, op, reg, v, rm >> 3 & 3);
+    put8(a, 0xc0 | (reg & 7) << 3 | (rm & 7));
+}
+void asm_evex_rri(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm, unsigned imm) {
+    asm_evex_rr(a, op, reg, v, rm);
+    put8(a, imm);
+}
+/* A short displacement would be scaled by the size of the operand: it is never used. */
+static void evex_mem(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m, unsigned imm_bytes) {
+    put_evex(a, op, reg, v, mem_rex(m));
+    put_mem(a, reg, m, imm_bytes, true);
+}
 void asm_vex_rr(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm) {
+    if ((reg | v | rm) & 16) {
+        asm_evex_rr(a, op | evex_w(op), reg, v, rm);
+        return;
+    }
     room(a);
     put_vex(a, op, v, (reg & 8) >> 1 | (rm & 8) >> 3);
     put8(a, 0xc0 | (reg & 7) << 3 | (rm & 7));
@@ -427,8 +478,12 @@ static void vex_mem(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, st
     if (m.gs) {
         put8(a, 0x65);
     }
+    if ((reg | v) & 16) {
+        evex_mem(a, op | evex_w(op), reg, v, m, imm_bytes);
+        return;
+    }
     put_vex(a, op, v, (reg & 8) >> 1 | mem_rex(m));
-    put_mem(a, reg, m, imm_bytes);
+    put_mem(a, reg, m, imm_bytes, false);
 }
 void asm_vex_rm(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m) {
     vex_mem(a, op, reg, v, m, 0);
@@ -441,22 +496,8 @@ void asm_vex_rmi(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struc
     vex_mem(a, op, reg, v, m, 1);
     put8(a, imm);
 }
-void asm_evex_rr(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm) {
-    unsigned pp = op >> 10 & 3, map = op >> 8 & 3;
-    room(a);
-    put8(a, 0x62);
-    put8(a, (reg & 8 ? 0 : 0x80u) | 0x40 | (rm & 8 ? 0 : 0x20u) | 0x10 | map);
-    put8(a, (op & ASM_W ? 0x80u : 0) | (~v & 15) << 3 | 4 | pp);
-    put8(a, 0x08); /* 128 bits, no mask, V' = 1 */
-    put8(a, op);
-    put8(a, 0xc0 | (reg & 7) << 3 | (rm & 7));
-}
-void asm_evex_rri(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm, unsigned imm) {
-    asm_evex_rr(a, op, reg, v, rm);
-    put8(a, imm);
-}
 void asm_vmov_rr(struct asm_buf *a, unsigned dst, unsigned src) {
-    if (src & 8 && !(dst & 8)) { /* the store form needs no third prefix byte */
+    if (src & 8 && dst < 8) { /* the store form needs no third prefix byte */
         asm_vex_rr(a, ASM_OP(0, 1, 0x29), src, 0, dst);
     } else {
         asm_vex_rr(a, ASM_OP(0, 1, 0x28), dst, 0, src);

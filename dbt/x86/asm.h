@@ -5,7 +5,8 @@
  * full, `overflow` is set and emission goes on harmlessly from its start, so that
  * callers test for it once, at the end.
  *
- * Registers are numbers 0..15 as x86 encodes them, for both files. `w` is true for
+ * Registers are numbers 0..15 as x86 encodes them, for both files; vector registers
+ * 16..31 select the EVEX encoding of what is a VEX instruction otherwise. `w` is true for
  * 64-bit operands, false for 32-bit ones (which clear the upper half). Positions
  * are byte offsets from the start of the buffer; code runs where it is emitted.
  */
@@ -168,12 +169,13 @@ void asm_byte(struct asm_buf *a, unsigned byte); /* an immediate after the above
 void asm_imm32(struct asm_buf *a, uint32_t imm);
 void asm_room(struct asm_buf *a); /* room for 32 bytes put by these two */
 void asm_data(struct asm_buf *a, const void *data, unsigned bytes); /* at most 64 */
-/* VEX.128 (or LZ, scalar) encodings, three operands; pass v = 0 for two-operand ones. The _i forms end with an imm8. */
+/* VEX.128 (or LZ, scalar) encodings, three operands; pass v = 0 for two-operand ones. The _i forms end with an imm8.
+ * Registers above 15 only if the instruction has an EVEX encoding: compares to a register, blends, VPTEST have none. */
 void asm_vex_rr(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm);
 void asm_vex_rm(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m);
 void asm_vex_rri(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm, unsigned imm);
 void asm_vex_rmi(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m, unsigned imm);
-/* EVEX.128 without masking: AVX-512VL forms, registers 0..15. */
+/* EVEX.128 without masking: AVX-512VL forms. */
 void asm_evex_rr(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm);
 void asm_evex_rri(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm, unsigned imm);
 /* 128-bit moves: between registers, from and to memory (no alignment needed). */

@@ -10,7 +10,9 @@
  *   emit_*.c    one emitter for each IR operation
  *   thunks.c    the code that all blocks share; entering and leaving
  *
- * Register numbers: 0..15 general registers, 16..31 XMM0..15.
+ * Register numbers: 0..15 general registers, 16..47 XMM0..31. XMM16 and up are
+ * there with AVX-512 only, and only as pins: the operations that have no EVEX
+ * encoding use copies of them in temporaries (use_x(), def_x()).
  */
 #ifndef GRAFT_X86_BACKEND_H
 #define GRAFT_X86_BACKEND_H
@@ -18,17 +20,18 @@
 #include "dbt/x86/asm.h"
 #include "graft/codegen.h"
 
-#define NREGS 32
+#define NREGS 48
 #define XMM(n) (16 + (n))
 #define NO_REG 0xff
 #define GPR_PINS 9
-#define VEC_PINS 8
-#define GPR_TEMPS (1u << ASM_RAX | 1u << ASM_RCX | 1u << ASM_RDX | 1u << ASM_RSI | 1u << ASM_RDI)
-#define XMM_TEMPS (0xffu << 16)
-#define GPR_CLASS 0x0000ffffu
-#define XMM_CLASS 0xffff0000u
+#define VEC_PINS 24 /* 8 without AVX-512 */
+typedef uint64_t regset;
+#define GPR_TEMPS (BIT(ASM_RAX) | BIT(ASM_RCX) | BIT(ASM_RDX) | BIT(ASM_RSI) | BIT(ASM_RDI))
+#define XMM_TEMPS ((regset)0xff << 16)
+#define GPR_CLASS ((regset)0xffff)
+#define XMM_CLASS ((regset)0xffffffff << 16)
 /* Pinned registers that C functions clobber. */
-#define CALLER_SAVED (1u << ASM_R8 | 1u << ASM_R9 | 1u << ASM_R10 | 1u << ASM_R11 | XMM_CLASS)
+#define CALLER_SAVED (BIT(ASM_R8) | BIT(ASM_R9) | BIT(ASM_R10) | BIT(ASM_R11) | XMM_CLASS)
 
 /* RBP points CODEGEN_BIAS behind the start of struct cpu: the guest's first 256 bytes are within a disp8. */
 #define CODEGEN_BIAS ((int32_t)sizeof(struct cpu) + 128)
@@ -154,6 +157,7 @@ struct stub {
     uint32_t access;   /* position behind the probe */
     /* STUB_FP */
     uint8_t lane, n;   /* of the result */
+    uint8_t mask;      /* a general register for the mask of the lanes that failed, if n > 1 */
 };
 #define MAX_STUBS 700
 #define MAX_HOMES 64
@@ -175,7 +179,7 @@ struct codegen {
     struct codegen_features features;
     bool count;                /* abi_boot.count */
     int32_t pin_offset[NREGS]; /* where a pinned register lives in struct cpu, -1 if it is none */
-    uint32_t pins;             /* mask */
+    regset pins;
     uint8_t pin_map[256];      /* (offset - sizeof(struct cpu)) / 8 -> register */
     const struct consts *k;
     void (*enter)(struct cpu *cpu, const uint8_t *entry);
@@ -196,8 +200,8 @@ struct codegen {
     bool failed;
     unsigned at;               /* current instruction */
     uint64_t pc;               /* of the last INSN */
-    uint32_t locked;           /* registers that the current instruction uses */
-    uint32_t busy;             /* registers with values in them */
+    regset locked;             /* registers that the current instruction uses */
+    regset busy;               /* registers with values in them */
     irv reg_head[NREGS];
     uint64_t slots_gpr, slots_xmm; /* in use */
     struct eflags fl;
@@ -221,20 +225,23 @@ static inline bool is_const(const struct codegen *cg, irv v) { return cg->b->ins
 static inline bool is_wide(const struct ir_inst *in) { return in->type == IR_I64; }
 uint64_t const_value(const struct codegen *cg, irv v); /* of a CONST, cut to its type */
 bool const_imm32(const struct codegen *cg, irv v, bool w, int32_t *imm); /* is it a CONST that fits an x86 immediate? */
-static inline uint32_t class_of_type(unsigned type) { return type == IR_V128 ? XMM_CLASS : GPR_CLASS; }
+static inline regset class_of_type(unsigned type) { return type == IR_V128 ? XMM_CLASS : GPR_CLASS; }
 static inline unsigned xmm(unsigned reg) { return reg - 16; }
 
 /* use(): the register that holds v, locked for this instruction. V128: all of it exact; use_low(): the low bytes exact.
  */
 unsigned use(struct codegen *cg, irv v);
 unsigned use_low(struct codegen *cg, irv v, unsigned bytes);
-unsigned use_x(struct codegen *cg, irv v); /* a V128, as an XMM number */
+unsigned use_v(struct codegen *cg, irv v); /* a V128, as an XMM number */
+unsigned use_x(struct codegen *cg, irv v); /* the same, below 16: for instructions without an EVEX encoding */
+/* low_x(): that XMM register, or a copy below 16. */
+unsigned low_x(struct codegen *cg, unsigned x);
 /* use_as(): a copy of v in that temporary, which the instruction may destroy. */
 void use_as(struct codegen *cg, irv v, unsigned reg);
 /* use_mem(): true if v is best read from memory by this instruction, with its operand. */
 bool use_mem(struct codegen *cg, irv v, struct asm_mem *m);
 /* scratch(): a temporary register for this instruction. take(): that one. */
-unsigned scratch(struct codegen *cg, uint32_t class);
+unsigned scratch(struct codegen *cg, regset class);
 void take(struct codegen *cg, unsigned reg);
 unsigned scratch_x(struct codegen *cg); /* an XMM number */
 /* dies_here(): is the current instruction v's last user? */
@@ -247,7 +254,9 @@ void done(struct codegen *cg);
 unsigned def(struct codegen *cg, unsigned hint);
 unsigned def_value(struct codegen *cg, irv v, unsigned hint);
 unsigned def_fresh(struct codegen *cg);
-unsigned def_x(struct codegen *cg, unsigned hint); /* XMM numbers */
+unsigned def_v(struct codegen *cg, unsigned hint); /* XMM numbers */
+unsigned def_fresh_v(struct codegen *cg);
+unsigned def_x(struct codegen *cg, unsigned hint); /* the same, below 16 */
 unsigned def_fresh_x(struct codegen *cg);
 /* def_in(): the result is in that temporary. */
 void def_in(struct codegen *cg, irv v, unsigned reg);
@@ -259,7 +268,7 @@ void evict(struct codegen *cg, unsigned reg);
 void spill_temps(struct codegen *cg);
 /* spill_state(): the values of guest state read so far survive its being changed by a helper. */
 void spill_state(struct codegen *cg);
-uint32_t live_temps(struct codegen *cg); /* temporaries that hold values needed after this instruction */
+regset live_temps(struct codegen *cg); /* temporaries that hold values needed after this instruction */
 void drop_hoists(struct codegen *cg);
 void store_slot(struct codegen *cg, irv v, unsigned reg);
 struct asm_mem slot_mem(struct codegen *cg, irv v);

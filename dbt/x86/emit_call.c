@@ -98,8 +98,8 @@ void emit_CALL(struct codegen *cg, const struct ir_inst *in) {
         spill_state(cg);
     }
     /* Values that live on go to memory, but those in registers stay there until the arguments are loaded. */
-    for (uint32_t m = live_temps(cg); m; m &= m - 1) {
-        unsigned r = (unsigned)__builtin_ctz(m);
+    for (regset m = live_temps(cg); m; m &= m - 1) {
+        unsigned r = (unsigned)__builtin_ctzll(m);
         for (irv v = cg->reg_head[r]; v; v = cg->v[v].reg_next) {
             if (cg->v[v].slot < 0 && cg->v[v].home < 0 && inst_of(cg, v)->op != IR_CONST &&
                 inst_of(cg, v)->op != IR_VCONST && !dies_here(cg, v)) {
@@ -117,7 +117,7 @@ void emit_CALL(struct codegen *cg, const struct ir_inst *in) {
     if (in->type == IR_NONE) {
         return;
     }
-    cg->locked |= 1u << ASM_RAX;
+    cg->locked |= BIT(ASM_RAX);
     unsigned d = def(cg, ASM_RAX);
     if (d >= 16) {
         asm_vex_rr(&cg->a, ASM_OP(1, 1, 0x6e) | ASM_W, xmm(d), 0, ASM_RAX);

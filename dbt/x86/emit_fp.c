@@ -12,8 +12,9 @@
  * number goes to a stub that calls softfp on the operands. What the host has put
  * into MXCSR by then is a part of what softfp adds to FPSR.
  *
- * A scalar result leaves the upper part of its register dirty (struct value): most
- * consumers do not look at it.
+ * A scalar result has above it what the first operand has: zeros, as it is to be, if
+ * that is a scalar, too. Else the upper part of its register is left dirty (struct
+ * value): most consumers do not look at it.
  */
 #include "dbt/x86/emit_fp.h"
 
@@ -58,7 +59,7 @@ void fp_soft_vector(struct codegen *cg, const struct ir_inst *in, fp_fn *fn) {
     flags_clobber(cg);
     for (unsigned k = 0; k < 3; k++) {
         if (arg[k]) {
-            asm_vmov_mr(&cg->a, vscratch(k + 1), use_x(cg, arg[k]));
+            asm_vmov_mr(&cg->a, vscratch(k + 1), use_v(cg, arg[k]));
             cg->locked = 0;
         }
     }
@@ -70,14 +71,14 @@ void fp_soft_vector(struct codegen *cg, const struct ir_inst *in, fp_fn *fn) {
 }
 void fp_soft_to_int(struct codegen *cg, const struct ir_inst *in, const void *fn) {
     flags_clobber(cg);
-    asm_vmov_mr(&cg->a, vscratch(1), use_x(cg, in->a));
+    asm_vmov_mr(&cg->a, vscratch(1), use_v(cg, in->a));
     cg->locked = 0;
     done(cg);
     spill_temps(cg);
     vscratch_arg(cg, ASM_RSI, 1);
     asm_mov_ri(&cg->a, ASM_RDX, desc_of(cg, in));
     call_helper(cg, cg->call_pure, fn);
-    cg->locked |= 1u << ASM_RAX;
+    cg->locked |= BIT(ASM_RAX);
     unsigned d = def(cg, ASM_RAX);
     asm_mov_rr(&cg->a, in->type == IR_I64, d, ASM_RAX);
 }
@@ -103,6 +104,9 @@ struct stub *fp_stub(struct codegen *cg, const struct ir_inst *in, const void *f
     s->vector = true;
     s->lane = in->op == IR_VFNARROW ? 2 : in->op == IR_VFWIDEN ? 3 : in->lane;
     s->n = in->n;
+    if (in->n > 1) {
+        s->mask = (uint8_t)scratch(cg, GPR_CLASS);
+    }
     return s;
 }
 void fp_end(struct codegen *cg, struct stub *s, unsigned dst) {
@@ -112,15 +116,23 @@ void fp_end(struct codegen *cg, struct stub *s, unsigned dst) {
 
 /* --- checks of a result; scratch registers first, so that nothing is spilled behind the operation
  * ------------------------ */
+static void fail_if_any(struct codegen *cg, struct stub *s, unsigned t) {
+    rr(cg, ASM_OP(s->lane == 3, 1, 0x50), s->mask, 0, t); /* vmovmskps, vmovmskpd */
+    asm_test_rr(&cg->a, false, s->mask, s->mask);
+    asm_jcc(&cg->a, ASM_NE, &s->slow);
+}
 void fp_check_nan(struct codegen *cg, struct stub *s, unsigned d, unsigned t) {
     struct asm_buf *a = &cg->a;
     if (s->n == 1) {
         rr(cg, fp_ucomis(s->lane), d, 0, d);
         asm_jcc(a, ASM_P, &s->slow);
     } else {
+        if (d > 15) {
+            asm_vmov_rr(a, t, d);
+            d = t;
+        }
         asm_vex_rri(a, fp_op(0xc2, s->lane, s->n), t, d, d, PRED_UNORD);
-        rr(cg, ASM_OP(1, 2, 0x0e + (s->lane == 3)), t, 0, t);
-        asm_jcc(a, ASM_NE, &s->slow);
+        fail_if_any(cg, s, t);
     }
 }
 void fp_check_result(struct codegen *cg, struct stub *s, unsigned d, unsigned t) {
@@ -132,8 +144,7 @@ void fp_check_result(struct codegen *cg, struct stub *s, unsigned d, unsigned t)
         return;
     }
     asm_vex_rmi(a, fp_op(0xc2, s->lane, s->n), t, t, s->lane == 3 ? K(min64) : K(min32), PRED_EQ_UQ);
-    rr(cg, ASM_OP(1, 2, 0x0e + (s->lane == 3)), t, 0, t); /* vtestps, vtestpd */
-    asm_jcc(a, ASM_NE, &s->slow);
+    fail_if_any(cg, s, t);
 }
 
 /* --- operands
@@ -145,23 +156,40 @@ unsigned fp_operand(struct codegen *cg, const struct ir_inst *in, irv v) {
         return xmm(use_low(cg, v, fp_bytes(in)));
     }
     if (!partial(in)) {
-        return use_x(cg, v);
+        return use_v(cg, v);
     }
     unsigned x = xmm(use_low(cg, v, 8)), t = scratch_x(cg);
     rr(cg, VMOVQ, t, 0, x);
     return t;
 }
-static void mark_dirty(struct codegen *cg, const struct ir_inst *in) {
-    if (in->n == 1) {
+/* Is v zero from that byte up, in its register, too? The host copies what is above a scalar from the first operand. */
+static bool zero_from(const struct codegen *cg, irv v, unsigned bytes) {
+    const struct ir_inst *in = inst_of(cg, v);
+    if (cg->v[v].dirty) {
+        return false;
+    }
+    if (in->op == IR_VCONST) {
+        const v128 *c = &cg->b->vconst[in->aux];
+        return !c->u64[1] && (bytes == 8 || !(c->u64[0] >> 32));
+    }
+    if (in->op == IR_LD || in->op == IR_VFROM || in->op == IR_VLOW) {
+        return 1u << in->lane <= bytes;
+    }
+    return (in->op >= IR_VFADD && in->op <= IR_VUTOF && (unsigned)in->n << in->lane <= bytes) ||
+           ((in->op == IR_STOF || in->op == IR_UTOF) && 1u << in->lane <= bytes) ||
+           (in->op == IR_VFWIDEN && in->n == 1 && bytes == 8) || (in->op == IR_VFNARROW && 4u * in->n <= bytes);
+}
+bool fp_clean(const struct codegen *cg, const struct ir_inst *in, irv v) {
+    return in->n > 1 || zero_from(cg, v, fp_bytes(in));
+}
+/* The result's register: not an operand's. A dirty one is not computed in a pin: the PUT's copy cleans it. */
+unsigned fp_result(struct codegen *cg, const struct ir_inst *in, bool clean) {
+    done(cg);
+    if (!clean) {
         cg->v[cg->at].dirty = (uint8_t)fp_bytes(in);
         cg->v[cg->at].target = NO_REG;
     }
-}
-/* The result's register: not an operand's. A scalar is not computed in a pin: the PUT's copy cleans it. */
-unsigned fp_result(struct codegen *cg, const struct ir_inst *in) {
-    done(cg);
-    mark_dirty(cg, in);
-    return def_fresh_x(cg);
+    return def_fresh_v(cg);
 }
 
 /* --- arithmetic
@@ -176,7 +204,14 @@ static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fn);
     s->rec.base = (uint8_t)XMM(x);
     s->rec.value = (uint8_t)XMM(y);
-    unsigned d = fp_result(cg, in);
+    bool clean = fp_clean(cg, in, in->a);
+    if (!clean && opcode <= 0x59 && fp_clean(cg, in, in->b)) { /* add and multiply: NaNs are checked, the rest commutes */
+        unsigned swap = x;
+        x = y;
+        y = swap;
+        clean = true;
+    }
+    unsigned d = fp_result(cg, in, clean);
     if (opcode == 0x5e && partial(in)) { /* 0 / 1 in the upper half: 0, and no status */
         asm_vex_rm(&cg->a, VORPS, d, y, K(one32hi));
         rr(cg, fp_op(opcode, in->lane, in->n), d, x, d);
@@ -203,7 +238,7 @@ void emit_VFSQRT(struct codegen *cg, const struct ir_inst *in) {
     unsigned x = fp_operand(cg, in, in->a), t = in->n > 1 ? scratch_x(cg) : 0;
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_sqrt);
     s->rec.base = (uint8_t)XMM(x);
-    unsigned d = fp_result(cg, in);
+    unsigned d = fp_result(cg, in, fp_clean(cg, in, in->a));
     rr(cg, fp_op(0x51, in->lane, in->n), d, in->n == 1 ? x : 0, x);
     fp_check_nan(cg, s, d, t);
     fp_end(cg, s, XMM(d));
@@ -220,9 +255,11 @@ void emit_VFMA(struct codegen *cg, const struct ir_inst *in) {
     s->rec.base = (uint8_t)XMM(x);
     s->rec.value = (uint8_t)XMM(y);
     s->rec.value2 = (uint8_t)XMM(z);
-    unsigned d = fp_result(cg, in);
-    asm_vmov_rr(&cg->a, d, x);
-    rr(cg, ASM_OP(1, 2, in->n == 1 ? 0xb9 : 0xb8) | (in->lane == 3 ? ASM_W : 0), d, y, z); /* vfmadd231 */
+    uint32_t op = ASM_OP(1, 2, in->n == 1 ? 0xb9 : 0xb8) | (in->lane == 3 ? ASM_W : 0); /* vfmadd231: d + y * z */
+    bool clean = fp_clean(cg, in, in->a), factor = !clean && fp_clean(cg, in, in->b);
+    unsigned d = fp_result(cg, in, clean || factor);
+    asm_vmov_rr(&cg->a, d, factor ? y : x);
+    rr(cg, factor ? op - 0x10 : op, d, factor ? z : y, factor ? x : z); /* vfmadd213: z * d + x */
     fp_check_result(cg, s, d, t);
     fp_end(cg, s, XMM(d));
 }
@@ -235,17 +272,20 @@ static void min_max(struct codegen *cg, const struct ir_inst *in, unsigned opcod
     }
     flags_clobber(cg);
     unsigned x = fp_operand(cg, in, in->a), y = fp_operand(cg, in, in->b), t = scratch_x(cg);
+    if (in->n > 1) {
+        x = low_x(cg, x);
+        y = low_x(cg, y);
+    }
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fn);
     s->rec.base = (uint8_t)XMM(x);
     s->rec.value = (uint8_t)XMM(y);
-    unsigned d = fp_result(cg, in);
+    unsigned d = fp_result(cg, in, fp_clean(cg, in, in->a) && fp_clean(cg, in, in->b));
     if (in->n == 1) { /* before the operation, which would signal quiet NaNs */
         rr(cg, fp_ucomis(in->lane), x, 0, y);
         asm_jcc(&cg->a, ASM_P, &s->slow);
     } else {
         asm_vex_rri(&cg->a, fp_op(0xc2, in->lane, in->n), t, x, y, PRED_UNORD);
-        rr(cg, ASM_OP(1, 2, 0x0e + (in->lane == 3)), t, 0, t);
-        asm_jcc(&cg->a, ASM_NE, &s->slow);
+        fail_if_any(cg, s, t);
     }
     rr(cg, fp_op(opcode, in->lane, in->n), d, x, y);
     rr(cg, fp_op(opcode, in->lane, in->n), t, y, x);
@@ -264,8 +304,12 @@ static void compare(struct codegen *cg, const struct ir_inst *in, unsigned pred,
         fp_soft_vector(cg, in, fn);
         return;
     }
-    unsigned x = fp_operand(cg, in, in->a), y = fp_operand(cg, in, in->b);
-    unsigned d = fp_result(cg, in);
+    unsigned x = low_x(cg, fp_operand(cg, in, in->a)), y = low_x(cg, fp_operand(cg, in, in->b));
+    bool clean = fp_clean(cg, in, in->a);
+    if (cg->v[cg->at].target >= XMM(16)) {
+        cg->v[cg->at].target = NO_REG;
+    }
+    unsigned d = fp_result(cg, in, clean);
     asm_vex_rri(&cg->a, fp_op(0xc2, in->lane, in->n), d, x, y, pred);
     if (partial(in)) { /* 0 == 0 and 0 >= 0 in the upper half */
         rr(cg, VMOVQ, d, 0, d);
@@ -290,8 +334,8 @@ void emit_FCMP_FLAGS(struct codegen *cg, const struct ir_inst *in) {
     struct asm_buf *a = &cg->a;
     flags_clobber(cg);
     if (cg->b->flags & IR_BLOCK_SOFTFP || in->lane < 2) {
-        asm_vmov_mr(a, vscratch(1), use_x(cg, in->a));
-        asm_vmov_mr(a, vscratch(2), use_x(cg, in->b));
+        asm_vmov_mr(a, vscratch(1), use_v(cg, in->a));
+        asm_vmov_mr(a, vscratch(2), use_v(cg, in->b));
         cg->locked = 0;
         done(cg);
         spill_temps(cg);

@@ -27,7 +27,7 @@ void emit_VFRINT(struct codegen *cg, const struct ir_inst *in) {
     unsigned x = fp_operand(cg, in, in->a), t = in->n > 1 ? scratch_x(cg) : 0;
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_rint);
     s->rec.base = (uint8_t)XMM(x);
-    unsigned d = fp_result(cg, in);
+    unsigned d = fp_result(cg, in, fp_clean(cg, in, in->a));
     vround(cg, in->lane, in->n, d, x, imm | (in->flags & IR_FP_EXACT ? 0 : ROUND_QUIET));
     fp_check_nan(cg, s, d, t);
     fp_end(cg, s, XMM(d));
@@ -108,7 +108,7 @@ static void lane_to_int(struct codegen *cg, const struct ir_inst *in, bool is_si
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fn);
     s->rec.base = (uint8_t)XMM(x);
     done(cg);
-    unsigned d = def_fresh_x(cg);
+    unsigned d = def_fresh_v(cg);
     (is_signed ? to_signed : to_unsigned)(cg, s, in, w, g, x, t);
     asm_vex_rr(&cg->a, FP_VMOVD | (w ? ASM_W : 0), d, 0, g);
     fp_end(cg, s, XMM(d));
@@ -124,7 +124,10 @@ static void lanes_to_int(struct codegen *cg, const struct ir_inst *in, bool is_s
     unsigned x = fp_operand(cg, in, in->a), t = scratch_x(cg), m = scratch_x(cg);
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fn);
     s->rec.base = (uint8_t)XMM(x);
-    unsigned d = fp_result(cg, in), from = x;
+    if (cg->v[cg->at].target >= XMM(16)) {
+        cg->v[cg->at].target = NO_REG; /* it is compared */
+    }
+    unsigned d = fp_result(cg, in, true), from = x;
     if (in->cc != IR_RN_ZERO) { /* values that have a fraction are in range of integers this wide, or negative */
         vround(cg, in->lane, in->n, t, x, host_round(in->cc) | ROUND_QUIET);
         from = t;
@@ -175,7 +178,7 @@ void emit_STOF(struct codegen *cg, const struct ir_inst *in) {
     unsigned x = use(cg, in->a);
     bool w = inst_of(cg, in->a)->type == IR_I64;
     done(cg);
-    unsigned d = def_x(cg, NO_REG);
+    unsigned d = def_v(cg, NO_REG);
     vxor_self(cg, d);
     asm_vex_rr(&cg->a, cvt(0x2a, in->lane, w), d, d, x);
 }
@@ -191,7 +194,7 @@ void emit_UTOF(struct codegen *cg, const struct ir_inst *in) {
         unsigned t = scratch(cg, GPR_CLASS);
         asm_mov_rr(a, false, t, x);
         done(cg);
-        unsigned d = def_x(cg, NO_REG);
+        unsigned d = def_v(cg, NO_REG);
         vxor_self(cg, d);
         asm_vex_rr(a, cvt(0x2a, in->lane, true), d, d, t);
         return;
@@ -199,7 +202,7 @@ void emit_UTOF(struct codegen *cg, const struct ir_inst *in) {
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_scalar_from_u);
     s->rec.base = (uint8_t)x;
     done(cg);
-    unsigned d = def_x(cg, NO_REG);
+    unsigned d = def_v(cg, NO_REG);
     vxor_self(cg, d);
     asm_test_rr(a, true, x, x);
     asm_jcc(a, ASM_S, &s->slow);
@@ -215,7 +218,7 @@ static void lane_from_int(struct codegen *cg, const struct ir_inst *in, bool is_
     unsigned x = xmm(use_low(cg, in->a, 1u << in->lane)), g = scratch(cg, GPR_CLASS);
     struct stub *s = w && !is_signed ? fp_stub(cg, in, (const void *)(uintptr_t)fn) : NULL;
     done(cg);
-    unsigned d = def_fresh_x(cg);
+    unsigned d = def_fresh_v(cg);
     asm_vex_rr(a, FP_VMOVD_TO | (w ? ASM_W : 0), x, 0, g);
     vxor_self(cg, d);
     if (s) {
@@ -238,7 +241,7 @@ static void vector_from_int(struct codegen *cg, const struct ir_inst *in, bool i
         lane_from_int(cg, in, is_signed, fn);
         return;
     }
-    unsigned x = fp_operand(cg, in, in->a), d = fp_result(cg, in);
+    unsigned x = fp_operand(cg, in, in->a), d = fp_result(cg, in, true);
     if (!avx512) {
         asm_vex_rr(&cg->a, ASM_OP(0, 1, 0x5b), d, 0, x);
     } else {
@@ -257,12 +260,13 @@ static bool format_supported(const struct codegen *cg, const struct ir_inst *in)
     return !(cg->b->flags & IR_BLOCK_SOFTFP) && (in->n == 1 || in->n == 2);
 }
 static unsigned format_result(struct codegen *cg, const struct ir_inst *in, unsigned bytes) {
+    bool clean = in->op == IR_VFWIDEN && fp_clean(cg, in, in->a);
     done(cg);
-    if (in->n == 1) {
+    if (in->n == 1 && !clean) {
         cg->v[cg->at].dirty = (uint8_t)bytes;
         cg->v[cg->at].target = NO_REG;
     }
-    return def_fresh_x(cg);
+    return def_fresh_v(cg);
 }
 void emit_VFWIDEN(struct codegen *cg, const struct ir_inst *in) {
     if (!format_supported(cg, in)) {

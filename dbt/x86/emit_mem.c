@@ -165,7 +165,7 @@ static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind k
         cg->stub[h->stub].rec.desc |= MMU_DESC_NEARBY;
         acc->m = asm_mem_index(s->rec.base, h->index == MMU_NO_INDEX ? ASM_NOREG : h->index, 0, s->rec.disp);
         if (h->index != MMU_NO_INDEX) {
-            cg->locked |= 1u << h->index;
+            cg->locked |= BIT(h->index);
         }
     } else {
         probe(cg, in, write, acc);
@@ -377,7 +377,7 @@ void emit_STX(struct codegen *cg, const struct ir_inst *in) {
     unsigned value = use(cg, in->b), base = use(cg, in->a);
     drop_hoists(cg); /* the probe below is not always executed */
     unsigned t0 = scratch(cg, GPR_CLASS), t1 = scratch(cg, GPR_CLASS);
-    cg->locked &= ~(1u << t0 | 1u << t1); /* it will find these two free and spill nothing */
+    cg->locked &= ~(BIT(t0) | BIT(t1)); /* it will find these two free and spill nothing */
     asm_mov_ri32(a, ASM_RAX, 1);
     asm_alu_rm(a, ASM_CMP, true, base, CPU_FIELD(excl_addr));
     asm_jcc(a, ASM_NE, &out);

@@ -34,21 +34,27 @@ static void shift_imm(struct codegen *cg, unsigned lane, unsigned digit, unsigne
 #define SHR 2
 #define SAR 4
 
-/* One instruction of one, two operands. */
+/* One instruction of one, two operands, which has an EVEX encoding. */
 static void one(struct codegen *cg, const struct ir_inst *in, uint32_t op) {
-    unsigned x = use_x(cg, in->a);
+    unsigned x = use_v(cg, in->a);
     done(cg);
-    rr(cg, op, def_x(cg, x), 0, x);
+    rr(cg, op, def_v(cg, x), 0, x);
 }
 static void two(struct codegen *cg, const struct ir_inst *in, uint32_t op) {
     struct asm_mem m;
-    unsigned x = use_x(cg, in->a);
+    unsigned x = use_v(cg, in->a);
     if (use_mem(cg, in->b, &m)) {
         done(cg);
-        rm(cg, op, def_x(cg, x), x, m);
+        rm(cg, op, def_v(cg, x), x, m);
         return;
     }
-    unsigned y = use_x(cg, in->b);
+    unsigned y = use_v(cg, in->b);
+    done(cg);
+    rr(cg, op, def_v(cg, x), x, y);
+}
+/* One that has only the VEX one. */
+static void two_x(struct codegen *cg, const struct ir_inst *in, uint32_t op) {
+    unsigned x = use_x(cg, in->a), y = use_x(cg, in->b);
     done(cg);
     rr(cg, op, def_x(cg, x), x, y);
 }
@@ -63,24 +69,32 @@ static struct seq seq2(struct codegen *cg, const struct ir_inst *in) {
     return s;
 }
 
+/* The same for sequences of instructions with EVEX encodings alone. */
+static struct seq seq2_v(struct codegen *cg, const struct ir_inst *in) {
+    struct seq s = {.x = use_v(cg, in->a), .y = in->b ? use_v(cg, in->b) : 0, .t = scratch_x(cg)};
+    done(cg);
+    s.d = def_fresh_v(cg);
+    return s;
+}
+
 /* --- logic ----------------------------------------------------------------------------------------------------- */
 void emit_VAND(struct codegen *cg, const struct ir_inst *in) { two(cg, in, VPAND); }
 void emit_VOR(struct codegen *cg, const struct ir_inst *in) { two(cg, in, VPOR); }
 void emit_VXOR(struct codegen *cg, const struct ir_inst *in) { two(cg, in, VPXOR); }
 void emit_VANDN(struct codegen *cg, const struct ir_inst *in) {
-    unsigned x = use_x(cg, in->a), y = use_x(cg, in->b);
+    unsigned x = use_v(cg, in->a), y = use_v(cg, in->b);
     done(cg);
-    rr(cg, VPANDN, def_x(cg, x), y, x);
+    rr(cg, VPANDN, def_v(cg, x), y, x);
 }
 void emit_VNOT(struct codegen *cg, const struct ir_inst *in) {
-    struct seq s = seq2(cg, in);
+    struct seq s = seq2_v(cg, in);
     ones(cg, s.t);
     rr(cg, VPXOR, s.d, s.x, s.t);
 }
 void emit_VBSL(struct codegen *cg, const struct ir_inst *in) {
-    unsigned x = use_x(cg, in->a), y = use_x(cg, in->b), z = use_x(cg, in->c), t = scratch_x(cg);
+    unsigned x = use_v(cg, in->a), y = use_v(cg, in->b), z = use_v(cg, in->c), t = scratch_x(cg);
     done(cg);
-    unsigned d = def_fresh_x(cg);
+    unsigned d = def_fresh_v(cg);
     rr(cg, VPAND, t, x, y);
     rr(cg, VPANDN, d, x, z);
     rr(cg, VPOR, d, d, t);
@@ -103,7 +117,7 @@ void emit_VMUL(struct codegen *cg, const struct ir_inst *in) {
         two(cg, in, in->lane == 1 ? OP66(0xd5) : OP38(0x40));
         return;
     }
-    struct seq s = seq2(cg, in);
+    struct seq s = seq2_v(cg, in);
     shift_imm(cg, 1, SHR, s.t, s.x, 8); /* odd bytes */
     shift_imm(cg, 1, SHR, s.d, s.y, 8);
     rr(cg, OP66(0xd5), s.t, s.t, s.d);
@@ -113,7 +127,7 @@ void emit_VMUL(struct codegen *cg, const struct ir_inst *in) {
     rr(cg, VPOR, s.d, s.d, s.t);
 }
 void emit_VNEG(struct codegen *cg, const struct ir_inst *in) {
-    struct seq s = seq2(cg, in);
+    struct seq s = seq2_v(cg, in);
     zero(cg, s.t);
     rr(cg, op_sub[in->lane], s.d, s.t, s.x);
 }
@@ -130,8 +144,8 @@ void emit_VABS(struct codegen *cg, const struct ir_inst *in) {
 }
 
 /* --- comparison ------------------------------------------------------------------------------------------------- */
-void emit_VCMPEQ(struct codegen *cg, const struct ir_inst *in) { two(cg, in, op_eq[in->lane]); }
-void emit_VCMPGT(struct codegen *cg, const struct ir_inst *in) { two(cg, in, op_gt[in->lane]); }
+void emit_VCMPEQ(struct codegen *cg, const struct ir_inst *in) { two_x(cg, in, op_eq[in->lane]); }
+void emit_VCMPGT(struct codegen *cg, const struct ir_inst *in) { two_x(cg, in, op_gt[in->lane]); }
 void emit_VCMPGE(struct codegen *cg, const struct ir_inst *in) {
     struct seq s = seq2(cg, in);
     ones(cg, s.t);
@@ -267,18 +281,18 @@ void emit_VAVGU(struct codegen *cg, const struct ir_inst *in) { two(cg, in, OP66
 /* --- shifts --------------------------------------------------------------------------------------------------------
  */
 void emit_VSHLI(struct codegen *cg, const struct ir_inst *in) {
-    unsigned x = use_x(cg, in->a);
+    unsigned x = use_v(cg, in->a);
     done(cg);
-    unsigned d = def_x(cg, x);
+    unsigned d = def_v(cg, x);
     shift_imm(cg, in->lane ? in->lane : 1, SHL, d, x, in->n);
     if (in->lane == 0) {
         rm(cg, VPAND, d, d, K(shl8[in->n & 7]));
     }
 }
 void emit_VSHRI(struct codegen *cg, const struct ir_inst *in) {
-    unsigned x = use_x(cg, in->a);
+    unsigned x = use_v(cg, in->a);
     done(cg);
-    unsigned d = def_x(cg, x);
+    unsigned d = def_v(cg, x);
     if (in->n >= 8u << in->lane) {
         zero(cg, d);
         return;
@@ -291,21 +305,21 @@ void emit_VSHRI(struct codegen *cg, const struct ir_inst *in) {
 void emit_VSARI(struct codegen *cg, const struct ir_inst *in) {
     unsigned width = 8u << in->lane, n = in->n < width ? in->n : width - 1;
     if (in->lane == 0) { /* a logical shift, then the sign extended from where it is now */
-        unsigned x = use_x(cg, in->a);
+        unsigned x = use_v(cg, in->a);
         done(cg);
-        unsigned d = def_x(cg, x);
+        unsigned d = def_v(cg, x);
         shift_imm(cg, 1, SHR, d, x, n);
         rm(cg, VPAND, d, d, K(shr8[n]));
         rm(cg, VPXOR, d, d, K(sar8[n]));
         rm(cg, op_sub[0], d, d, K(sar8[n]));
     } else if (in->lane < 3) {
-        unsigned x = use_x(cg, in->a);
+        unsigned x = use_v(cg, in->a);
         done(cg);
-        shift_imm(cg, in->lane, SAR, def_x(cg, x), x, n);
+        shift_imm(cg, in->lane, SAR, def_v(cg, x), x, n);
     } else if (cg->features.avx512) {
-        unsigned x = use_x(cg, in->a);
+        unsigned x = use_v(cg, in->a);
         done(cg);
-        asm_evex_rri(&cg->a, OP66(0x72) | ASM_W, SAR, def_x(cg, x), x, n);
+        asm_evex_rri(&cg->a, OP66(0x72) | ASM_W, SAR, def_v(cg, x), x, n);
     } else {
         struct seq s = seq2(cg, in);
         zero(cg, s.t);
@@ -319,9 +333,9 @@ void emit_VSARI(struct codegen *cg, const struct ir_inst *in) {
 /* --- permutation
  * ------------------------------------------------------------------------------------------------------ */
 void emit_VEXT(struct codegen *cg, const struct ir_inst *in) {
-    unsigned x = use_x(cg, in->a), y = use_x(cg, in->b);
+    unsigned x = use_v(cg, in->a), y = use_v(cg, in->b);
     done(cg);
-    asm_vex_rri(&cg->a, OP3A(0x0f), def_x(cg, x), y, x, in->n); /* vpalignr */
+    asm_vex_rri(&cg->a, OP3A(0x0f), def_v(cg, x), y, x, in->n); /* vpalignr */
 }
 void emit_VZIP1(struct codegen *cg, const struct ir_inst *in) {
     two(cg, in, in->lane == 3 ? OP66(0x6c) : OP66(0x60 + in->lane));
@@ -337,12 +351,12 @@ static void unzip(struct codegen *cg, const struct ir_inst *in, bool odd) {
         return;
     }
     if (in->lane == 2) {
-        unsigned x = use_x(cg, in->a), y = use_x(cg, in->b);
+        unsigned x = use_v(cg, in->a), y = use_v(cg, in->b);
         done(cg);
-        asm_vex_rri(&cg->a, ASM_OP(0, 1, 0xc6), def_x(cg, x), x, y, odd ? 0xdd : 0x88); /* vshufps */
+        asm_vex_rri(&cg->a, ASM_OP(0, 1, 0xc6), def_v(cg, x), x, y, odd ? 0xdd : 0x88); /* vshufps */
         return;
     }
-    struct seq s = seq2(cg, in);
+    struct seq s = seq2_v(cg, in);
     if (odd) {
         shift_imm(cg, in->lane + 1u, SHR, s.d, s.x, 8u << in->lane);
         shift_imm(cg, in->lane + 1u, SHR, s.t, s.y, 8u << in->lane);
@@ -386,12 +400,12 @@ void emit_VTRN2(struct codegen *cg, const struct ir_inst *in) {
     }
 }
 void emit_VREV(struct codegen *cg, const struct ir_inst *in) {
-    unsigned x = use_x(cg, in->a), n = in->n < 5 ? in->n : 4, lane = in->lane < n ? in->lane : 0;
+    unsigned x = use_v(cg, in->a), n = in->n < 5 ? in->n : 4, lane = in->lane < n ? in->lane : 0;
     done(cg);
-    rm(cg, VPSHUFB, def_x(cg, x), x, K(rev[n][lane]));
+    rm(cg, VPSHUFB, def_v(cg, x), x, K(rev[n][lane]));
 }
 void emit_VTBL(struct codegen *cg, const struct ir_inst *in) {
-    struct seq s = seq2(cg, in);
+    struct seq s = seq2_v(cg, in);
     rm(cg, OP66(0xdc), s.t, s.y, K(tbl)); /* vpaddusb: indices above 15 get their top bit set */
     rr(cg, VPSHUFB, s.d, s.x, s.t);
 }
@@ -406,14 +420,14 @@ static const uint32_t op_broadcast[4] = {OP38(0x78), OP38(0x79), OP38(0x58), OP3
 void emit_VDUP(struct codegen *cg, const struct ir_inst *in) {
     unsigned x = use(cg, in->a);
     done(cg);
-    unsigned d = def_x(cg, NO_REG);
+    unsigned d = def_v(cg, NO_REG);
     rr(cg, VMOVD | (in->lane == 3 ? ASM_W : 0), d, 0, x);
     rr(cg, op_broadcast[in->lane], d, 0, d);
 }
 void emit_VDUPLANE(struct codegen *cg, const struct ir_inst *in) {
-    unsigned x = use_x(cg, in->a);
+    unsigned x = use_v(cg, in->a);
     done(cg);
-    unsigned d = def_x(cg, x);
+    unsigned d = def_v(cg, x);
     if (in->n == 0) {
         rr(cg, op_broadcast[in->lane], d, 0, x);
     } else if (in->lane >= 2) {
@@ -431,13 +445,13 @@ void emit_VFROM(struct codegen *cg, const struct ir_inst *in) {
         x = t;
     }
     done(cg);
-    rr(cg, VMOVD | (in->lane == 3 ? ASM_W : 0), def_x(cg, NO_REG), 0, x);
+    rr(cg, VMOVD | (in->lane == 3 ? ASM_W : 0), def_v(cg, NO_REG), 0, x);
 }
 void emit_VINS(struct codegen *cg, const struct ir_inst *in) {
     static const uint32_t op[4] = {OP3A(0x20), OP66(0xc4), OP3A(0x22), OP3A(0x22) | ASM_W};
-    unsigned x = use_x(cg, in->a), y = use(cg, in->b);
+    unsigned x = use_v(cg, in->a), y = use(cg, in->b);
     done(cg);
-    asm_vex_rri(&cg->a, op[in->lane], def_x(cg, x), x, y, in->n);
+    asm_vex_rri(&cg->a, op[in->lane], def_v(cg, x), x, y, in->n);
 }
 void emit_VGET(struct codegen *cg, const struct ir_inst *in) {
     unsigned bytes = 1u << in->lane, x = xmm(use_low(cg, in->a, (in->n + 1u) * bytes));
@@ -458,7 +472,7 @@ void emit_VGET(struct codegen *cg, const struct ir_inst *in) {
 void emit_VLOW(struct codegen *cg, const struct ir_inst *in) {
     unsigned x = xmm(use_low(cg, in->a, 1u << in->lane));
     done(cg);
-    unsigned d = def_x(cg, x);
+    unsigned d = def_v(cg, x);
     switch (in->lane) {
     case 0: rm(cg, VPAND, d, x, K(keep8)); break;
     case 1: rm(cg, VPAND, d, x, K(keep16)); break;
@@ -471,9 +485,9 @@ void emit_VLOW(struct codegen *cg, const struct ir_inst *in) {
 /* --- widening and narrowing
  * ------------------------------------------------------------------------------------------------- */
 void emit_VNARROW(struct codegen *cg, const struct ir_inst *in) {
-    unsigned x = use_x(cg, in->a);
+    unsigned x = use_v(cg, in->a);
     done(cg);
-    rm(cg, VPSHUFB, def_x(cg, x), x, K(narrow[in->lane & 3]));
+    rm(cg, VPSHUFB, def_v(cg, x), x, K(narrow[in->lane & 3]));
 }
 static const uint8_t extend_op[3] = {0x20, 0x23, 0x25}; /* vpmovsxbw, wd, dq; + 0x10: zero-extending */
 void emit_VSXTL(struct codegen *cg, const struct ir_inst *in) { one(cg, in, OP38(extend_op[in->lane])); }
@@ -501,4 +515,8 @@ void emit_VAESD(struct codegen *cg, const struct ir_inst *in) { aes(cg, in, OP38
 void emit_VAESMC(struct codegen *cg, const struct ir_inst *in) {
     aes(cg, in, OP38(0xdf), OP38(0xdc));
 } /* undone by aesenc */
-void emit_VAESIMC(struct codegen *cg, const struct ir_inst *in) { one(cg, in, OP38(0xdb)); }
+void emit_VAESIMC(struct codegen *cg, const struct ir_inst *in) {
+    unsigned x = use_x(cg, in->a);
+    done(cg);
+    rr(cg, OP38(0xdb), def_x(cg, x), 0, x);
+}

@@ -31,7 +31,7 @@ static void save_bool(struct codegen *cg, unsigned i) {
         unsigned reg = scratch(cg, GPR_CLASS);
         setcc_reg(cg, cg->fl.boolean[i].cc, reg);
         def_in(cg, v, reg);
-        cg->locked &= ~(1u << reg);
+        cg->locked &= ~BIT(reg);
     }
 }
 static void save_bools(struct codegen *cg) {
@@ -45,7 +45,7 @@ void flags_clobber(struct codegen *cg) {
     save_bools(cg);
     if (needed(cg, cg->fl.value)) {
         unsigned reg = flags_stored(cg, cg->fl.value);
-        cg->locked &= ~(1u << reg);
+        cg->locked &= ~BIT(reg);
     }
     cg->fl.value = 0;
     cg->fl.kind = FLAGS_NONE;
@@ -110,7 +110,7 @@ void setcc_reg(struct codegen *cg, unsigned cc, unsigned reg) {
         asm_mov_ri(a, t, cc == CC_NE_UNORDERED);
         asm_setcc(a, cc == CC_EQ_ORDERED ? ASM_E : ASM_NE, reg);
         asm_cmov(a, ASM_P, false, reg, t);
-        cg->locked &= ~(1u << t);
+        cg->locked &= ~BIT(t);
     } else {
         asm_setcc(a, cc, reg);
         asm_ext_rr(a, 0, false, false, reg, reg);

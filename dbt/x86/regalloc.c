@@ -13,11 +13,11 @@
 static const uint8_t gpr_order[] = {ASM_RSI, ASM_RDI, ASM_RDX, ASM_RCX, ASM_RAX};
 
 static bool is_xmm(unsigned reg) { return reg >= 16; }
-static uint32_t hoist_regs(const struct codegen *cg) {
-    uint32_t m = 0;
+static regset hoist_regs(const struct codegen *cg) {
+    regset m = 0;
     for (unsigned i = 0; i < MAX_HOISTS; i++) {
         if (cg->hoist[i].root && cg->hoist[i].index != MMU_NO_INDEX) {
-            m |= 1u << cg->hoist[i].index;
+            m |= BIT(cg->hoist[i].index);
         }
     }
     return m;
@@ -41,7 +41,7 @@ static void attach(struct codegen *cg, irv v, unsigned reg) {
     cg->v[v].reg = (uint8_t)reg;
     cg->v[v].reg_next = cg->reg_head[reg];
     cg->reg_head[reg] = v;
-    cg->busy |= 1u << reg;
+    cg->busy |= BIT(reg);
 }
 static void detach(struct codegen *cg, irv v) {
     unsigned reg = cg->v[v].reg;
@@ -54,7 +54,7 @@ static void detach(struct codegen *cg, irv v) {
     }
     *p = cg->v[v].reg_next;
     if (!cg->reg_head[reg]) {
-        cg->busy &= ~(1u << reg);
+        cg->busy &= ~BIT(reg);
     }
     cg->v[v].reg = NO_REG;
 }
@@ -107,9 +107,9 @@ static void copy_reg(struct codegen *cg, unsigned dst, unsigned src) {
         asm_mov_rr(&cg->a, true, dst, src);
     }
 }
-static uint32_t temps_like(unsigned reg) { return is_xmm(reg) ? XMM_TEMPS : GPR_TEMPS; }
+static regset temps_like(unsigned reg) { return is_xmm(reg) ? XMM_TEMPS : GPR_TEMPS; }
 
-static unsigned pick(uint32_t free) {
+static unsigned pick(regset free) {
     if (free & GPR_CLASS) {
         for (unsigned i = 0; i < ARRAY_LEN(gpr_order); i++) {
             if (free >> gpr_order[i] & 1) {
@@ -117,7 +117,7 @@ static unsigned pick(uint32_t free) {
             }
         }
     }
-    return (unsigned)__builtin_ctz(free);
+    return (unsigned)__builtin_ctzll(free);
 }
 
 /* Moves what is in reg to `to`, or to memory if that is NO_REG. */
@@ -144,7 +144,7 @@ void evict(struct codegen *cg, unsigned reg) {
     if (!cg->reg_head[reg]) {
         return;
     }
-    uint32_t free = temps_like(reg) & ~cg->locked & ~cg->busy & ~hoist_regs(cg) & ~(1u << reg);
+    regset free = temps_like(reg) & ~cg->locked & ~cg->busy & ~hoist_regs(cg) & ~BIT(reg);
     move_values(cg, reg, free ? pick(free) : NO_REG);
 }
 
@@ -170,8 +170,8 @@ void drop_hoists(struct codegen *cg) {
     }
 }
 
-unsigned scratch(struct codegen *cg, uint32_t class) {
-    uint32_t avail = (GPR_TEMPS | XMM_TEMPS) & class & ~cg->locked, hoists = hoist_regs(cg);
+unsigned scratch(struct codegen *cg, regset class) {
+    regset avail = (GPR_TEMPS | XMM_TEMPS) & class & ~cg->locked, hoists = hoist_regs(cg);
     unsigned reg;
     if (!avail) {
         cg->failed = true;
@@ -185,8 +185,8 @@ unsigned scratch(struct codegen *cg, uint32_t class) {
     } else {
         unsigned best = 0;
         reg = NO_REG;
-        for (uint32_t m = avail; m; m &= m - 1) {
-            unsigned r = (unsigned)__builtin_ctz(m), n = first_use(cg, r);
+        for (regset m = avail; m; m &= m - 1) {
+            unsigned r = (unsigned)__builtin_ctzll(m), n = first_use(cg, r);
             if (reg == NO_REG || n > best) {
                 reg = r;
                 best = n;
@@ -194,7 +194,7 @@ unsigned scratch(struct codegen *cg, uint32_t class) {
         }
         move_values(cg, reg, NO_REG);
     }
-    cg->locked |= 1u << reg;
+    cg->locked |= BIT(reg);
     return reg;
 }
 unsigned scratch_x(struct codegen *cg) { return xmm(scratch(cg, XMM_CLASS)); }
@@ -202,7 +202,7 @@ unsigned scratch_x(struct codegen *cg) { return xmm(scratch(cg, XMM_CLASS)); }
 void take(struct codegen *cg, unsigned reg) {
     drop_hoist_reg(cg, reg);
     evict(cg, reg);
-    cg->locked |= 1u << reg;
+    cg->locked |= BIT(reg);
 }
 
 /* --- reading values --------------------------------------------------------------------------------------- */
@@ -211,7 +211,7 @@ static void load_vconst(struct codegen *cg, irv v, unsigned x) {
     const v128 *c = &cg->b->vconst[in->aux];
     if (!c->u64[0] && !c->u64[1]) {
         asm_vex_rr(&cg->a, ASM_OP(0, 1, 0x57), x, x, x); /* vxorps */
-    } else if (!~c->u64[0] && !~c->u64[1]) {
+    } else if (!~c->u64[0] && !~c->u64[1] && x < 16) {
         asm_vex_rr(&cg->a, ASM_OP(1, 1, 0x76), x, x, x); /* vpcmpeqd */
     } else {
         asm_vmov_rm(&cg->a, x, asm_mem_rip(cg->a.p));
@@ -272,7 +272,7 @@ static unsigned use_any(struct codegen *cg, irv v) {
         load_value(cg, v, reg);
         attach(cg, v, reg);
     }
-    cg->locked |= 1u << val->reg;
+    cg->locked |= BIT(val->reg);
     return val->reg;
 }
 unsigned use(struct codegen *cg, irv v) {
@@ -289,7 +289,16 @@ unsigned use_low(struct codegen *cg, irv v, unsigned bytes) {
     }
     return reg;
 }
-unsigned use_x(struct codegen *cg, irv v) { return xmm(use(cg, v)); }
+unsigned use_v(struct codegen *cg, irv v) { return xmm(use(cg, v)); }
+unsigned low_x(struct codegen *cg, unsigned x) {
+    if (x < 16) {
+        return x;
+    }
+    unsigned t = scratch_x(cg);
+    asm_vmov_rr(&cg->a, t, x);
+    return t;
+}
+unsigned use_x(struct codegen *cg, irv v) { return low_x(cg, use_v(cg, v)); }
 
 bool dies_here(const struct codegen *cg, irv v) {
     const struct ir_inst *in = inst_of(cg, (irv)cg->at);
@@ -308,7 +317,7 @@ bool dies_here(const struct codegen *cg, irv v) {
 void use_as(struct codegen *cg, irv v, unsigned reg) {
     if (cg->v[v].reg == reg && dies_here(cg, v) && cg->reg_head[reg] == v && !cg->v[v].reg_next) {
         drop_hoist_reg(cg, reg);
-        cg->locked |= 1u << reg;
+        cg->locked |= BIT(reg);
         return;
     }
     take(cg, reg);
@@ -356,13 +365,13 @@ void done(struct codegen *cg) {
 unsigned def_value(struct codegen *cg, irv v, unsigned hint) {
     struct value *val = &cg->v[v];
     unsigned type = inst_of(cg, v)->type, reg;
-    uint32_t class = class_of_type(type);
+    regset class = class_of_type(type);
     if (val->target != NO_REG && !cg->reg_head[val->target]) {
         reg = val->target;
-    } else if (hint < NREGS && (GPR_TEMPS | XMM_TEMPS) & class & ~cg->busy & 1u << hint) {
+    } else if (hint < NREGS && (GPR_TEMPS | XMM_TEMPS) & class & ~cg->busy & BIT(hint)) {
         reg = hint;
         drop_hoist_reg(cg, reg);
-        cg->locked |= 1u << reg;
+        cg->locked |= BIT(reg);
     } else {
         reg = scratch(cg, class);
     }
@@ -380,8 +389,22 @@ unsigned def_fresh(struct codegen *cg) {
     }
     return def(cg, NO_REG);
 }
-unsigned def_x(struct codegen *cg, unsigned hint) { return xmm(def(cg, XMM(hint))); }
-unsigned def_fresh_x(struct codegen *cg) { return xmm(def_fresh(cg)); }
+unsigned def_v(struct codegen *cg, unsigned hint) { return xmm(def(cg, XMM(hint))); }
+unsigned def_fresh_v(struct codegen *cg) { return xmm(def_fresh(cg)); }
+/* Not in a pin that has no VEX encoding: the PUT copies. */
+static void target_low(struct codegen *cg) {
+    if (cg->v[cg->at].target >= XMM(16)) {
+        cg->v[cg->at].target = NO_REG;
+    }
+}
+unsigned def_x(struct codegen *cg, unsigned hint) {
+    target_low(cg);
+    return def_v(cg, hint);
+}
+unsigned def_fresh_x(struct codegen *cg) {
+    target_low(cg);
+    return def_fresh_v(cg);
+}
 void def_in(struct codegen *cg, irv v, unsigned reg) {
     if (inst_of(cg, v)->type == IR_I32) {
         cg->v[v].flags |= V_ZEXT;
@@ -428,16 +451,16 @@ void home_forget(struct codegen *cg, int32_t offset, unsigned bytes) {
 }
 
 /* --- calls -------------------------------------------------------------------------------------------------- */
-uint32_t live_temps(struct codegen *cg) { return cg->busy & (GPR_TEMPS | XMM_TEMPS); }
+regset live_temps(struct codegen *cg) { return cg->busy & (GPR_TEMPS | XMM_TEMPS); }
 void spill_temps(struct codegen *cg) {
-    for (uint32_t m = live_temps(cg); m; m &= m - 1) {
-        move_values(cg, (unsigned)__builtin_ctz(m), NO_REG);
+    for (regset m = live_temps(cg); m; m &= m - 1) {
+        move_values(cg, (unsigned)__builtin_ctzll(m), NO_REG);
     }
     drop_hoists(cg);
 }
 void spill_state(struct codegen *cg) {
-    for (uint32_t m = cg->busy & cg->pins; m; m &= m - 1) {
-        unsigned reg = (unsigned)__builtin_ctz(m);
+    for (regset m = cg->busy & cg->pins; m; m &= m - 1) {
+        unsigned reg = (unsigned)__builtin_ctzll(m);
         for (irv v = cg->reg_head[reg], next; v; v = next) {
             next = cg->v[v].reg_next;
             if (dies_here(cg, v)) { /* an argument of the call */
@@ -456,7 +479,7 @@ void spill_state(struct codegen *cg) {
         }
         if (val->home >= 0 && val->next_use && val->reg == NO_REG && val->slot < 0) {
             unsigned reg = use_any(cg, cg->home[i]);
-            cg->locked &= ~(1u << reg);
+            cg->locked &= ~BIT(reg);
         }
         val->home = -1;
     }

@@ -23,6 +23,7 @@ static uint32_t xcr0(void) {
     (BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(23) | BIT(25) | BIT(27) | BIT(28))
 #define NEED_7B (BIT(3) | BIT(5) | BIT(8))           /* BMI1, AVX2, BMI2 */
 #define AVX512_7B (BIT(16) | BIT(17) | BIT(30) | BIT(31)) /* F, DQ, BW, VL */
+bool codegen_minimum;
 static bool host_features(struct codegen_features *f) {
     if (cpuid(0, 0).a < 7 || (cpuid(1, 0).c & NEED_1C) != NEED_1C) {
         return false;
@@ -31,7 +32,7 @@ static bool host_features(struct codegen_features *f) {
     if ((b & NEED_7B) != NEED_7B || !(cpuid(0x80000001, 0).c & BIT(5)) || (x & 6) != 6) { /* LZCNT; XMM and YMM state */
         return false;
     }
-    f->avx512 = (b & AVX512_7B) == AVX512_7B && (x & 0xe6) == 0xe6;
+    f->avx512 = !codegen_minimum && (b & AVX512_7B) == AVX512_7B && (x & 0xe6) == 0xe6;
     return true;
 }
 
@@ -97,10 +98,11 @@ static void consts_init(struct consts *k) {
 #define FRAME_BYTES ((int32_t)sizeof(struct frame) + 8) /* with the return address and six pushes: 16-aligned */
 static const uint8_t saved[] = {ASM_RBX, ASM_RBP, ASM_R12, ASM_R13, ASM_R14, ASM_R15};
 
-static void move_pins(struct codegen *cg, uint32_t which, bool load) {
+#define ALL_PINS (~(regset)0)
+static void move_pins(struct codegen *cg, regset which, bool load) {
     struct asm_buf *a = &cg->a;
-    for (uint32_t m = cg->pins & which; m; m &= m - 1) {
-        unsigned r = (unsigned)__builtin_ctz(m);
+    for (regset m = cg->pins & which; m; m &= m - 1) {
+        unsigned r = (unsigned)__builtin_ctzll(m);
         struct asm_mem home = cpu_mem((size_t)cg->pin_offset[r]);
         if (r < 16 && load) {
             asm_mov_rm(a, true, r, home);
@@ -119,8 +121,8 @@ static const uint8_t *start(struct codegen *cg) {
     }
     return cg->a.p;
 }
-static void save_pins(struct codegen *cg, uint32_t which) { move_pins(cg, which, false); }
-static void load_pins(struct codegen *cg, uint32_t which) { move_pins(cg, which, true); }
+static void save_pins(struct codegen *cg, regset which) { move_pins(cg, which, false); }
+static void load_pins(struct codegen *cg, regset which) { move_pins(cg, which, true); }
 static void cpu_arg(struct codegen *cg) { asm_lea(&cg->a, true, ASM_RDI, asm_mem(ASM_RBP, -CODEGEN_BIAS)); }
 static void mxcsr(struct codegen *cg, bool load, struct asm_mem m) {
     asm_op_rm(&cg->a, ASM_OP(0, 1, 0xae), false, load ? 2 : 3, m, 0);
@@ -157,7 +159,7 @@ static void enter_thunk(struct codegen *cg) {
     asm_mov_mr(a, true, CPU_FIELD(exit_rsp), ASM_RSP);
     mxcsr(cg, false, FRAME_FIELD(mxcsr));
     mxcsr(cg, true, CPU_FIELD(fp.mxcsr));
-    load_pins(cg, ~0u);
+    load_pins(cg, ALL_PINS);
     emit_clock(cg, ABI_STAT_ticks_engine);
     asm_jmp_r(a, ASM_RSI);
 }
@@ -172,7 +174,7 @@ static void exit_thunks(struct codegen *cg) {
     asm_mov_mi(a, true, CPU_FIELD(exit_site), 0);
     asm_bind(a, &leave);
     emit_clock(cg, ABI_STAT_ticks_code);
-    save_pins(cg, ~0u);
+    save_pins(cg, ALL_PINS);
     asm_bind(a, &unwound);
     mxcsr(cg, false, CPU_FIELD(fp.mxcsr));
     mxcsr(cg, true, FRAME_FIELD(mxcsr));
@@ -204,7 +206,7 @@ static void lookup_thunk(struct codegen *cg) {
     asm_jmp_r(a, ASM_RAX);
 }
 /* Calls fn, or what RAX points to, and returns to the block. */
-static void call_and_return(struct codegen *cg, const void *fn, uint32_t reload) {
+static void call_and_return(struct codegen *cg, const void *fn, regset reload) {
     struct asm_buf *a = &cg->a;
     asm_alu_ri(a, ASM_SUB, true, ASM_RSP, 8);
     emit_clock(cg, ABI_STAT_ticks_code);
@@ -223,9 +225,9 @@ static void call_thunks(struct codegen *cg) {
     static const uint8_t pointer[4] = {ASM_RSI, ASM_RDX, ASM_RCX, ASM_R8};
     cg->call_state = start(cg);
     asm_mov_mr(a, true, cpu_mem(cg->guest->pc_offset), ASM_RDI);
-    save_pins(cg, ~0u);
+    save_pins(cg, ALL_PINS);
     cpu_arg(cg);
-    call_and_return(cg, NULL, ~0u);
+    call_and_return(cg, NULL, ALL_PINS);
     cg->call_pure = start(cg);
     save_pins(cg, CALLER_SAVED);
     cpu_arg(cg);
@@ -245,8 +247,8 @@ static void slow_thunk(struct codegen *cg, bool vector) {
     struct asm_mem record = FRAME_FIELD(record);
     cg->slow[vector] = start(cg);
     for (int load = 0; load < 2; load++) {
-        for (uint32_t m = GPR_TEMPS; m; m &= m - 1) {
-            unsigned r = (unsigned)__builtin_ctz(m);
+        for (regset m = GPR_TEMPS; m; m &= m - 1) {
+            unsigned r = (unsigned)__builtin_ctzll(m);
             struct asm_mem t = asm_mem(ASM_RSP, (int32_t)(offsetof(struct frame, temp) + 8 * r) + (load ? 0 : 8));
             load ? asm_mov_rm(a, true, r, t) : asm_mov_mr(a, true, t, r);
         }
@@ -254,7 +256,7 @@ static void slow_thunk(struct codegen *cg, bool vector) {
             struct asm_mem t = asm_mem(ASM_RSP, (int32_t)(offsetof(struct frame, temp_xmm) + 16 * x) + (load ? 0 : 8));
             load ? asm_vmov_rm(a, x, t) : asm_vmov_mr(a, t, x);
         }
-        move_pins(cg, ~0u, load);
+        move_pins(cg, ALL_PINS, load);
         if (load) {
             break;
         }
@@ -294,7 +296,7 @@ static void choose_pins(struct codegen *cg) {
     for (unsigned i = 0; i < GPR_PINS + VEC_PINS; i++) {
         bool vec = i >= GPR_PINS;
         unsigned n = vec ? i - GPR_PINS : i, reg = vec ? XMM(8 + n) : gpr[n];
-        if (n >= (vec ? g->vec_pin_count : g->gpr_pin_count)) {
+        if (n >= (vec ? g->vec_pin_count : g->gpr_pin_count) || (reg >= XMM(16) && !cg->features.avx512)) {
             continue;
         }
         uint32_t offset = (vec ? g->vec_pins : g->gpr_pins)[n].offset;
@@ -303,7 +305,7 @@ static void choose_pins(struct codegen *cg) {
             continue;
         }
         cg->pin_offset[reg] = (int32_t)offset;
-        cg->pins |= 1u << reg;
+        cg->pins |= BIT(reg);
         cg->pin_map[at] = (uint8_t)reg;
         if (vec) {
             cg->pin_map[at + 1] = (uint8_t)reg;

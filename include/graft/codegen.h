@@ -45,6 +45,8 @@ struct codegen;
 /* codegen_init(): emits the thunks at the start of the code area. Returns bytes of code used, or 0 if the host's CPU lacks
  * what the backend needs (x86-64: AVX2, FMA, BMI1, BMI2, LZCNT, AES, PCLMULQDQ: Haswell). */
 size_t codegen_size(void);
+/* For tests: an init that follows uses nothing of the host beyond that. */
+extern bool codegen_minimum;
 size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *mmu, uint8_t *code, size_t code_size);
 /* codegen_compile(): host code for b at where (room bytes). Returns 0, or -1 if it does not fit (or has too many exits). */
 int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room, struct code_out *out);

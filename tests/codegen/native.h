@@ -8,7 +8,7 @@
 #include "graft/codegen.h"
 
 /* Which registers the guest wants pinned. */
-enum native_pins { NATIVE_PINS_NONE, NATIVE_PINS_SOME, NATIVE_PINS_ALL, NATIVE_PINS_COUNT };
+enum native_pins { NATIVE_PINS_NONE, NATIVE_PINS_SOME, NATIVE_PINS_ALL, NATIVE_PINS_HIGH, NATIVE_PINS_COUNT };
 /* What happens when translated code touches the memory: the host page's protection. */
 enum native_memory { NATIVE_RW, NATIVE_READ_ONLY, NATIVE_NONE, NATIVE_MEMORY_COUNT };
 /* The probe: every access for itself, or hoisted for nearby ones with or without mmu_ops.nearby. */

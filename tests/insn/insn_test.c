@@ -3,10 +3,10 @@
 /*
  * insn_test.c: executes cases in our world and compares what came out with the records of the reference.
  *
- *     insn_test interp|opt|jit CASES RECORDS [UNDEFINED]
+ *     insn_test interp|opt|jit|jit-minimum CASES RECORDS [UNDEFINED]
  *
- * interp executes the IR as the translator made it, opt after the optimiser, jit as host code. One line for each
- * difference on stdout; exit status 1 if there was one. With UNDEFINED, cases that are undefined here but not in the
+ * interp executes the IR as the translator made it, opt after the optimiser, jit as host code, jit-minimum as code for
+ * the oldest host that will do. One line for each difference on stdout; exit status 1 if there was one. With UNDEFINED, cases that are undefined here but not in the
  * reference are written there instead of being reported: the caller asks an older core about them.
  */
 #include <stdio.h>
@@ -18,7 +18,7 @@
 #include "graft/softfp.h"
 #include "insn_test.h"
 
-static enum { INTERP, OPT, JIT } backend;
+static enum { INTERP, OPT, JIT, JIT_MINIMUM } backend;
 static FILE *undefined_file;
 static unsigned long differences;
 
@@ -95,7 +95,7 @@ static void run(const struct icase *c, uint64_t slot, struct irecord *out) {
         while (cpu->pc >= first && cpu->pc < end) {
             unsigned skip = (unsigned)(cpu->pc - first) / 4;
             translate(c->insn + skip, c->count - skip, cpu->pc, mode_of(c));
-            if (backend == JIT)
+            if (backend >= JIT)
                 jit_run();
             else
                 ir_interpret(world.block, &cpu->c);
@@ -201,13 +201,13 @@ static void write_code(const struct icase *c, unsigned long position) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const names[] = {"interp", "opt", "jit"};
+    static const char *const names[] = {"interp", "opt", "jit", "jit-minimum"};
     if (argc < 4) {
-        fprintf(stderr, "usage: insn_test interp|opt|jit CASES RECORDS [UNDEFINED]\n");
+        fprintf(stderr, "usage: insn_test interp|opt|jit|jit-minimum CASES RECORDS [UNDEFINED]\n");
         return 2;
     }
     while (strcmp(argv[1], names[backend]))
-        if (++backend > JIT)
+        if (++backend > JIT_MINIMUM)
             return 2;
     FILE *cases = fopen(argv[2], "rb"), *records = fopen(argv[3], "rb");
     if (!cases || !records)
@@ -220,8 +220,8 @@ int main(int argc, char **argv) {
     memset(world.cpu, 0, ABI_CPU_BYTES);
     world.block = malloc(sizeof *world.block);
     world.cpu->c.guest = &a64_guest;
-    if (backend == JIT)
-        jit_init();
+    if (backend >= JIT)
+        jit_init(backend == JIT_MINIMUM);
     struct icase c;
     struct irecord reference, ours;
     unsigned long count = 0;

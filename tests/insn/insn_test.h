@@ -22,7 +22,7 @@ extern struct world world;
 /* world_raise(): the guest exception ends the case. */
 _Noreturn void world_raise(enum ifault kind);
 /* jit_init(), jit_run(): execute the block by host code instead of the interpreter (jit.c). */
-void jit_init(void);
+void jit_init(bool minimum);
 void jit_run(void);
 
 #endif

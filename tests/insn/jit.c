@@ -100,7 +100,7 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     signal(number, SIG_DFL);
 }
 
-void jit_init(void) {
+void jit_init(bool minimum) {
     struct view *view = aligned_alloc(4096, ALIGN_UP(sizeof *view, 4096));
     memset(view, 0, sizeof *view);
     for (unsigned i = 0; i < ARRAY_LEN(view->jump_cache); i++)
@@ -109,6 +109,7 @@ void jit_init(void) {
         world.cpu->c.views[i] = view;
     code = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     cg = calloc(1, codegen_size());
+    codegen_minimum = minimum;
     code_free = code + codegen_init(cg, &world.cpu->c, &identity, code, CODE_BYTES);
     for (unsigned i = 0; i < RAS_ENTRIES; i++)
         world.cpu->c.ras[i] = (struct ras_entry){~UINT64_C(0), (void *)codegen_lookup_thunk(cg)};
