@@ -109,6 +109,14 @@ bool mem_probe(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned re
     return w->fault == 0;
 }
 
+bool mem_translate(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct gpa *pa) {
+    struct walk w;
+    const struct walk_entry *e = walk_to(cpu, va, access, regime, &w);
+    if (e)
+        *pa = GPA(e->w.pa.v | (va & PAGE_MASK));
+    return e != NULL;
+}
+
 const void *mem_fetch(struct cpu *cpu, uint64_t va, struct gpa *pa) {
     struct walk_entry *e = resolve(cpu, va, MMU_FETCH, cpu->regime, 0);
     *pa = GPA(e->w.pa.v | (va & PAGE_MASK));

@@ -271,7 +271,7 @@ struct sysop {
     uint8_t least_el;
     uint32_t arg;
     enum outcome (*check)(const struct a64_cpu *c, uint32_t key);
-    void (*execute)(struct cpu *cpu, uint64_t value, uint32_t arg);
+    a64_op *execute;
 };
 #define SYSOP(name, op1, crn, crm, op2, el, check, execute, arg) {el, arg, check, a64_##execute},
 static const struct sysop sysops[] = {
@@ -374,8 +374,7 @@ uint64_t a64_helper_sys(struct cpu *cpu, uint64_t key, uint64_t value, uint64_t 
         a64_raise_undefined(cpu, (uint32_t)insn, "system instruction");
     if (sysops[i].check)
         enforce(cpu, sysops[i].check(c, (uint32_t)key), (uint32_t)insn);
-    sysops[i].execute(cpu, value, sysops[i].arg);
-    return 0;
+    return sysops[i].execute(cpu, value, sysops[i].arg);
 }
 
 /* MSR (immediate): op1 << 3 | op2 */

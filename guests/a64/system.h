@@ -96,7 +96,8 @@ enum a64_power { A64_POWER_OFF, A64_POWER_ON, A64_POWER_PENDING, A64_POWER_CLAIM
 /* tlbi.c: the system instructions, rows of sysregs.def */
 #define OP_SHARED 0x100u /* the Inner Shareable form, in the argument of a row */
 #define OP_AT(regime, access) ((unsigned)(regime) << 4 | (unsigned)(access))
-typedef void a64_op(struct cpu *cpu, uint64_t value, uint32_t arg);
+/* Returns 1 if the block that runs may have lost its code and has to be left, else 0. */
+typedef uint64_t a64_op(struct cpu *cpu, uint64_t value, uint32_t arg);
 a64_op a64_op_tlbi, a64_op_at, a64_op_dc_va, a64_op_dc_zva, a64_op_ic_va, a64_op_ic_all, a64_op_nothing;
 /* sysregs.c: EC 0x18 for this MSR, MRS or SYS encoding. */
 _Noreturn void a64_raise_sysreg_trap(struct cpu *cpu, uint32_t insn);

@@ -7,12 +7,13 @@
 #define PAR_RES1 BIT(11)
 #define PAR_NS BIT(9)
 
-void a64_op_nothing(struct cpu *cpu, uint64_t value, uint32_t arg) {
+uint64_t a64_op_nothing(struct cpu *cpu, uint64_t value, uint32_t arg) {
+    return 0;
 }
 
 /* --- TLBI --------------------------------------------------------------------------------------------------------- */
 
-void a64_op_tlbi(struct cpu *cpu, uint64_t value, uint32_t arg) {
+uint64_t a64_op_tlbi(struct cpu *cpu, uint64_t value, uint32_t arg) {
     bool as16 = a64(cpu)->sys.tcr_el1 >> 36 & 1;
     struct engine_request req = {.kind = ENGINE_REQ_INVAL};
     struct mmu_inval *inval = &req.inval;
@@ -23,6 +24,7 @@ void a64_op_tlbi(struct cpu *cpu, uint64_t value, uint32_t arg) {
     if (arg & OP_SHARED)
         engine_broadcast(cpu, &req);
     cpu->tlbi_pending |= 1;
+    return 0;
 }
 
 uint64_t a64_helper_barrier(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) {
@@ -34,22 +36,26 @@ uint64_t a64_helper_barrier(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
 
 /* --- caches -------------------------------------------------------------------------------------------------- */
 
-/* The walk of a maintenance instruction: at EL1 PAN does not apply to it. Faults are reported with CM and WnR set. */
-static void maintenance_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, struct walk *w) {
-    a64_walk(cpu, va, access, a64(cpu)->el == 0 ? A64_EL0 : A64_EL1, w);
-    if (w->fault)
-        a64_raise_data_abort(cpu, va, (uint32_t)(ISS_CM | ISS_WNR) | A64_WALK_FSC(w->fault));
+/* Where a maintenance instruction works: at EL1 PAN does not apply to it. Faults are reported with CM and WnR set. */
+static struct gpa maintained(struct cpu *cpu, uint64_t va, enum mmu_access access) {
+    unsigned regime = a64(cpu)->el == 0 ? A64_EL0 : A64_EL1;
+    struct gpa pa;
+    struct walk w = {.fault = 0};
+    if (mem_translate(cpu, va, access, regime, &pa))
+        return pa;
+    a64_walk(cpu, va, access, regime, &w);
+    a64_raise_data_abort(cpu, va, (uint32_t)(ISS_CM | ISS_WNR) | A64_WALK_FSC(w.fault));
 }
 
 /* Data caches are invisible: only the faults remain. */
-void a64_op_dc_va(struct cpu *cpu, uint64_t value, uint32_t access) {
-    struct walk w;
-    maintenance_walk(cpu, value, (enum mmu_access)access, &w);
+uint64_t a64_op_dc_va(struct cpu *cpu, uint64_t value, uint32_t access) {
+    maintained(cpu, value, (enum mmu_access)access);
+    return 0;
 }
 
 /* DC ZVA, when the translator left it to us: an alignment fault on Device memory. With the MMU off RAM is Device
  * memory, too, by the book, but zeroing it works here as it does on QEMU's virt. */
-void a64_op_dc_zva(struct cpu *cpu, uint64_t value, uint32_t arg) {
+uint64_t a64_op_dc_zva(struct cpu *cpu, uint64_t value, uint32_t arg) {
     struct a64_cpu *c = a64(cpu);
     unsigned regime = c->el == 0 ? A64_EL0 : c->pan ? A64_EL1_PAN : A64_EL1;
     struct walk w;
@@ -60,30 +66,30 @@ void a64_op_dc_zva(struct cpu *cpu, uint64_t value, uint32_t arg) {
         a64_raise_data_abort(cpu, value, (uint32_t)ISS_WNR | FSC_ALIGNMENT);
     for (unsigned i = 0; i < 64; i += 8)
         mem_write(cpu, (value & ~UINT64_C(63)) + i, 0, 3, regime, 0);
+    return 0;
 }
 
-void a64_op_ic_va(struct cpu *cpu, uint64_t value, uint32_t arg) {
-    struct walk w;
-    maintenance_walk(cpu, value, MMU_READ, &w);
-    struct gpa page = GPA(w.pa.v & ~PAGE_MASK);
+uint64_t a64_op_ic_va(struct cpu *cpu, uint64_t value, uint32_t arg) {
+    struct gpa pa = maintained(cpu, value, MMU_READ), page = GPA(ALIGN_DOWN(pa.v, PAGE_SIZE));
     if (!ram_ptr(cpu, page, PAGE_SIZE) || !engine_code_has(cpu, page))
-        return;
+        return 0;
     struct engine_request req = {.kind = ENGINE_REQ_CODE, .pa = page};
-    engine_code_written(cpu, GPA(ALIGN_DOWN(w.pa.v, CODE_LINE)), CODE_LINE);
+    engine_code_written(cpu, GPA(ALIGN_DOWN(pa.v, CODE_LINE)), CODE_LINE);
     engine_broadcast(cpu, &req); /* says in tlbi_pending if a barrier has to wait for anyone */
+    return 1;
 }
 
-void a64_op_ic_all(struct cpu *cpu, uint64_t value, uint32_t arg) {
-    engine_code_flush(cpu);
-    if (!(arg & OP_SHARED))
-        return;
+uint64_t a64_op_ic_all(struct cpu *cpu, uint64_t value, uint32_t arg) {
     struct engine_request req = {.kind = ENGINE_REQ_CODE_ALL};
-    engine_broadcast(cpu, &req);
+    engine_code_flush(cpu);
+    if (arg & OP_SHARED)
+        engine_broadcast(cpu, &req);
+    return 1;
 }
 
 /* --- address translation ------------------------------------------------------------------------------------- */
 
-void a64_op_at(struct cpu *cpu, uint64_t value, uint32_t arg) {
+uint64_t a64_op_at(struct cpu *cpu, uint64_t value, uint32_t arg) {
     struct a64_cpu *c = a64(cpu);
     struct walk w;
     struct a64_attrs attrs;
@@ -93,10 +99,11 @@ void a64_op_at(struct cpu *cpu, uint64_t value, uint32_t arg) {
         a64_raise_data_abort(cpu, value, (uint32_t)(ISS_CM | ISS_WNR) | fsc);
     if (w.fault) {
         c->sys.par_el1 = PAR_RES1 | fsc << 1 | 1;
-        return;
+        return 0;
     }
     /* Device and Non-cacheable memory is Outer Shareable whatever the descriptor says. */
     bool uncached = (attrs.mair & 0xf0) == 0 || attrs.mair == 0x44;
     uint64_t sh = uncached ? 2 : attrs.shareability;
     c->sys.par_el1 = (uint64_t)attrs.mair << 56 | (w.pa.v & ~PAGE_MASK) | PAR_RES1 | PAR_NS | sh << 7;
+    return 0;
 }

@@ -216,9 +216,13 @@ bool trans_SYS(struct a64_trans *t, const struct arg_SYS *a) {
         zero_line(t, a64_get_x(t, a->rt, true));
         return true;
     }
-    ir_call(t->b, IR_NONE, &helper_a64_helper_sys, imm64(t, key), a64_get_x(t, a->rt, true), imm64(t, t->insn));
-    /* Instruction cache maintenance may throw this very block away. */
-    if (a->CRn == 7 && (a->CRm == 1 || a->CRm == 5))
+    /* Instruction cache maintenance may throw this very block away: by address that is rare, and the helper knows. */
+    bool code = a->CRn == 7 && (a->CRm == 1 || a->CRm == 5), one_line = code && a->op2 == 1;
+    irv value = a64_get_x(t, a->rt, true), insn = imm64(t, t->insn);
+    irv leave = ir_call(t->b, one_line ? IR_I64 : IR_NONE, &helper_a64_helper_sys, imm64(t, key), value, insn);
+    if (one_line)
+        ir_exit_if(t->b, ir_cmp(t->b, IR_CMP_NE, leave, imm64(t, 0)), t->pc + 4);
+    else if (code)
         a64_end(t);
     return true;
 }

@@ -58,6 +58,8 @@ void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime)
 const void *mem_fetch(struct cpu *cpu, uint64_t va, struct gpa *pa);
 /* mem_probe(): walks for an access without raising; false if it would abort. */
 bool mem_probe(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w);
+/* mem_translate(): where an access goes, if it is allowed. Remembers that, unlike mem_probe(). */
+bool mem_translate(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct gpa *pa);
 /* ram_ptr(): RAM at a guest-physical address, NULL if [pa, pa+len) is not all RAM. */
 void *ram_ptr(const struct cpu *cpu, struct gpa pa, uint64_t len);
 

@@ -86,6 +86,12 @@ void mmu_context_changed(struct cpu *cpu) {
 
 void mmu_invalidate(struct cpu *cpu, const struct mmu_inval *inv) { world.inval = *inv; }
 void mmu_sync(struct cpu *cpu) {}
+bool mem_translate(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct gpa *pa) {
+    struct walk w = {.fault = 0};
+    a64_walk(cpu, va, access, regime, &w);
+    *pa = w.pa;
+    return !w.fault;
+}
 void mem_write(struct cpu *cpu, uint64_t va, uint64_t value, unsigned size, unsigned regime, unsigned flags) {}
 void engine_code_written(struct cpu *cpu, struct gpa pa, uint64_t len) { world.code_writes++; }
 void engine_code_flush(struct cpu *cpu) {}
