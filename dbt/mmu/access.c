@@ -20,15 +20,9 @@ static bool allows(const struct walk *w, enum mmu_access access) {
     return access == MMU_READ ? w->read : access == MMU_WRITE ? w->write : w->exec;
 }
 
-/* Which bit of walks_big stands for a mapping of that size at va? */
-static uint64_t big_bit(uint64_t va, unsigned shift) {
-    uint64_t block = va << 8 >> 8 >> (shift < 30 ? 21 : 30);
-    return shift > 30 ? ~UINT64_C(0) : BIT(block * UINT64_C(0x9e3779b97f4a7c15) >> 58);
-}
-
 void walks_forget(struct mmu_state *m, const struct mmu_inval *inv) {
     bool one = inv->kind == MMU_INVAL_VA || inv->kind == MMU_INVAL_VA_ASID;
-    if (one && !(m->walks_big & (big_bit(inv->va, 21) | big_bit(inv->va, 30)))) {
+    if (one && !big_has(m->walks_big, inv->va)) {
         m->walk[(inv->va >> PAGE_SHIFT) % WALK_ENTRIES].tag = 0;
         return;
     }
@@ -38,7 +32,7 @@ void walks_forget(struct mmu_state *m, const struct mmu_inval *inv) {
         unsigned shift = e->w.page_shift;
         if (!one || (e->tag ^ inv->va) << 8 >> 8 >> shift == 0)
             e->tag = 0;
-        else if (e->tag && shift > PAGE_SHIFT)
+        else if (e->tag)
             m->walks_big |= big_bit(e->tag, shift);
     }
 }
@@ -55,8 +49,7 @@ static struct walk_entry *walk_to(struct cpu *cpu, uint64_t va, enum mmu_access 
     cpu->guest->walk(cpu, va, access, regime, w);
     if (w->fault)
         return NULL;
-    if (w->page_shift > PAGE_SHIFT)
-        m->walks_big |= big_bit(va, w->page_shift);
+    m->walks_big |= big_bit(va, w->page_shift);
     e->tag = tag;
     e->context = m->current->id;
     e->w = *w;
@@ -350,6 +343,7 @@ static void slow_begin(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) 
         rt_log(cpu, ABI_LOG_MMU, "slow access to %llx desc %x site %p\n", (unsigned long long)va, desc, site);
     mmu_of(cpu)->fault_cause = ABI_STAT_host_faults_fill;
     mmu_of(cpu)->in_c = NULL;
+    mmu_of(cpu)->lent.index = 0;
     mmu_of(cpu)->fill_now = (desc & (MMU_DESC_HOISTED | MMU_DESC_NEARBY)) != 0;
     if (site && !(desc & MMU_DESC_HOISTED))
         engine_of(cpu)->ops->miss(cpu, va, MMU_DESC_REGIME(desc), site);

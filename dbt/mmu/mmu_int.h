@@ -67,6 +67,10 @@ struct mmu_state {
         enum mmu_access access;
         uint8_t regime;
     } retry;
+    struct {                    /* the slow access in progress may go on through this page alone: see nearby() */
+        uint64_t va, index;     /* index 0: no */
+        uint8_t regime;
+    } lent;
     uint64_t walks_big;         /* by hash of their 2 MiB and 1 GiB: remembered walks of mappings larger than a page */
     struct walk_entry walk[WALK_ENTRIES];
     uint64_t bloom[BLOOM_BITS / 64]; /* union over all views */
@@ -74,6 +78,13 @@ struct mmu_state {
     void *strategy;             /* the strategy's own state */
 };
 static inline struct mmu_state *mmu_of(const struct cpu *cpu) { return cpu->engine->mmu; }
+
+/* Mappings larger than a page, as a set of 64 bits by hash: is one at va among them? False is certain. */
+static inline uint64_t big_bit(uint64_t va, unsigned shift) {
+    uint64_t block = va << 8 >> 8 >> (shift < 30 ? 21 : 30);
+    return shift <= PAGE_SHIFT ? 0 : shift > 30 ? ~UINT64_C(0) : BIT(block * UINT64_C(0x9e3779b97f4a7c15) >> 58);
+}
+static inline bool big_has(uint64_t set, uint64_t va) { return set & (big_bit(va, 21) | big_bit(va, 30)); }
 
 #define MMU_VA_BITS(va) ((va) << 8 >> 20) /* bits 55..12, the part of an address that TLBI compares */
 

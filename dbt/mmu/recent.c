@@ -34,17 +34,16 @@ bool recent_used_up(struct recent *r, const struct recent_view *v, uint64_t va) 
 }
 
 void recent_note(struct recent *r, const struct recent_view *v, uint64_t va, const struct walk *w, uint32_t ram_page,
-                 uint64_t delta, bool near, bool writable) {
+                 uint64_t delta, bool near, uint32_t left, bool writable) {
     struct recent_page *e = page_of(r, va);
     uint64_t tag = tag_of(v, va);
-    uint32_t left = near ? RECENT_SAMPLE : RECENT_HEAT;
     if (e->tag[RECENT_READ] != tag || e->delta != delta || e->ram_page != ram_page)
         *e = (struct recent_page){.tag = {[RECENT_READ] = tag, [RECENT_NEAR_READ] = near ? tag : 0},
                                   .delta = delta, .left = left, .ram_page = ram_page};
     if (!e->left)
         e->left = left;
     e->shift = w->page_shift;
-    r->big += w->page_shift > PAGE_SHIFT;
+    r->big |= big_bit(va, w->page_shift);
     if (writable) {
         e->tag[RECENT_WRITE] = tag;
         e->tag[RECENT_NEAR_WRITE] = near ? tag : 0;
@@ -59,14 +58,15 @@ static void forget(struct recent_page *e, uint64_t va) {
         e->tag[use] = 0;
 }
 void recent_forget(struct recent *r, uint64_t va) {
-    if (!r->big) {
+    if (!big_has(r->big, va)) {
         forget(page_of(r, va), va);
         return;
     }
     r->big = 0;
     for (unsigned i = 0; i < RECENT_PAGES; i++) {
         forget(&r->page[i], va);
-        r->big += r->page[i].tag[RECENT_READ] && r->page[i].shift > PAGE_SHIFT;
+        if (r->page[i].tag[RECENT_READ])
+            r->big |= big_bit(r->page[i].tag[RECENT_READ], r->page[i].shift);
     }
 }
 

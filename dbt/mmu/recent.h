@@ -5,8 +5,8 @@
  * what has to be added to an address in it. Such a probe costs some nanoseconds, an access in C a hundred, a host fault
  * thousands; so code that runs a few times, on pages that are touched a few times, needs neither of the latter two.
  *
- * An entry is near if what it adds is right for the neighbourhood, too (the page is mapped in a window): a probe that
- * others are hoisted to asks for that. Else it leads to the page in the engine's own mapping of RAM.
+ * An entry is near if what it adds is right for the neighbourhood, too, or faults there (the page is mapped in a window, or
+ * lent): a probe that others are hoisted to asks for that. Else it leads to the page in the engine's own mapping of RAM.
  */
 #ifndef DBT_MMU_RECENT_H
 #define DBT_MMU_RECENT_H
@@ -33,7 +33,7 @@ _Static_assert(sizeof(struct recent_page) == 64, "shifts of a page number make a
 struct recent {
     struct recent_page page[RECENT_PAGES];
     uint32_t next_id;
-    uint32_t big; /* entries of mappings larger than a page, an upper bound */
+    uint64_t big; /* mappings larger than a page: see big_has() */
 };
 
 /* In each view: what emitted code reads. */
@@ -43,9 +43,10 @@ struct recent_view {
 };
 
 void recent_view_init(struct recent *r, struct recent_view *v);
-/* recent_note(): an access of C's to va was allowed by w and has been done. near: delta is of a window. */
+/* recent_note(): an access of C's to va was allowed by w and has been done. near: delta is of a window, or a loan. left: the
+ * next look-up but so many goes to C. */
 void recent_note(struct recent *r, const struct recent_view *v, uint64_t va, const struct walk *w, uint32_t ram_page,
-                 uint64_t delta, bool near, bool writable);
+                 uint64_t delta, bool near, uint32_t left, bool writable);
 /* recent_used_up(): has va's page been looked up so often that it is worth mapping? */
 bool recent_used_up(struct recent *r, const struct recent_view *v, uint64_t va);
 void recent_clear(struct recent *r);

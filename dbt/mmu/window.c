@@ -57,6 +57,12 @@
 #define NO_REGION 0x7fffffffu /* is no region: the prediction of a probe that goes to C */
 #define HEAT_PAGES 1024
 #define HEAT_MAP 96           /* accesses in C after which a page is mapped */
+#define FICKLE 4              /* times that a page was unmapped after which it is lent rather than mapped */
+#define LOANS 128
+#define LOAN_SLOT UINT64_C(254)
+#define LOAN_SHIFT 19         /* from one page to the next, so that what is near one does not reach another */
+#define LOANS_IN_TABLE (HUGE_SIZE >> LOAN_SHIFT)
+#define LOAN_REACH 0x10000    /* twice what emitted code takes for near */
 
 enum pte { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80, PTE_BLOCK = 0x200 /* ours: see clear_va() */ };
 #define PTE_ADDR UINT64_C(0x000ffffffffff000)
@@ -98,6 +104,12 @@ struct window_state {
     } site[SITES];
     uint8_t heat[HEAT_PAGES]; /* accesses in C since a page was mapped or unmapped */
     struct recent recent;
+    uint8_t unmapped[HEAT_PAGES]; /* how often a page was unmapped that had been mapped for less than that */
+    /* Loans: pages at places of their own, known only to the rest of a block and to the recent pages. They need no flush
+     * when the guest unmaps them: nobody knows the place any more. */
+    uint64_t *loan_table[LOANS / LOANS_IN_TABLE], *loan_pd;
+    uint64_t loan_pte[LOANS];
+    unsigned loans;
     struct rmap *rmap;
     uint32_t rmap_used, rmap_max, rmap_free;
     uint32_t rmap_head[1 << RMAP_HASH_BITS];
@@ -710,12 +722,80 @@ static bool map(struct cpu *cpu, struct window *win, uint64_t va, enum mmu_acces
     return true;
 }
 
+/* --- loans ----------------------------------------------------------------------------------------------------------- */
+static void loans_end(struct cpu *cpu) {
+    struct window_state *st = state_of(cpu);
+    for (unsigned i = 0; i < st->loans; i++)
+        st->loan_table[i / LOANS_IN_TABLE][index_at((uint64_t)i << LOAN_SHIFT, PAGE_SHIFT)] = 0;
+    st->loans = 0;
+    st->flush_all = true;
+    mmu_of(cpu)->lent.index = 0;
+    recent_clear(&st->recent);
+}
+
+static uint64_t *loan_entry(struct cpu *cpu, unsigned n) {
+    struct window_state *st = state_of(cpu);
+    uint64_t **table = &st->loan_table[n / LOANS_IN_TABLE], pa;
+    if (!st->loan_pd) {
+        uint64_t *pdpt = table_below(cpu, &st->pml4[LOAN_SLOT]);
+        st->loan_pd = pdpt ? table_below(cpu, pdpt) : NULL;
+        if (!st->loan_pd)
+            return NULL;
+    }
+    if (!*table) {
+        *table = rt_pt_alloc(cpu, &pa);
+        if (!*table)
+            return NULL;
+        st->loan_pd[n / LOANS_IN_TABLE] = pa | PTE_TABLE;
+    }
+    return &(*table)[index_at((uint64_t)n << LOAN_SHIFT, PAGE_SHIFT)];
+}
+
+/* Lets the emitted code behind the access in progress use the page without mapping it in a window. */
+static void lend(struct cpu *cpu, uint64_t va, unsigned regime, uint64_t pa, bool write) {
+    struct window_state *st = state_of(cpu);
+    struct mmu_state *m = mmu_of(cpu);
+    uint64_t pte = ram_host_pa(cpu, pa) | PTE_LEAF | (write ? PTE_W : 0);
+    unsigned n = st->loans;
+    while (n > 0 && st->loans - n < 8 && st->loan_pte[n - 1] != pte)
+        n--;
+    if (n > 0 && st->loan_pte[n - 1] == pte) {
+        n--;
+    } else {
+        if (st->loans == LOANS)
+            loans_end(cpu); /* window_fill() flushes */
+        n = st->loans;
+        uint64_t *entry = loan_entry(cpu, n);
+        if (!entry)
+            return;
+        *entry = st->loan_pte[n] = pte;
+        st->loans++;
+    }
+    m->lent.va = ALIGN_DOWN(va, PAGE_SIZE);
+    m->lent.index = (LOAN_SLOT << REGION_SHIFT | (uint64_t)n << LOAN_SHIFT) - m->lent.va;
+    m->lent.regime = (uint8_t)regime;
+}
+
+static void loans_protect(struct cpu *cpu, uint64_t pa) {
+    struct window_state *st = state_of(cpu);
+    for (unsigned i = 0; i < st->loans; i++) {
+        if ((st->loan_pte[i] & PTE_ADDR) == ram_host_pa(cpu, pa) && st->loan_pte[i] & PTE_W) {
+            loans_end(cpu);
+            return;
+        }
+    }
+}
+
 /* Is the page touched often enough to be mapped, rather than served in C? A probe that had to fault has decided that. */
 static bool page_is_hot(struct cpu *cpu, const struct view *v, uint64_t va) {
     struct window_state *st = state_of(cpu);
+    uint8_t *unmapped = &st->unmapped[heat_of(st, va) - st->heat];
     uint8_t *heat = heat_of(st, va);
-    if (mmu_of(cpu)->in_c && !mmu_of(cpu)->fill_now && !recent_used_up(&st->recent, recent_of(v), va) && ++*heat < HEAT_MAP)
+    if (mmu_of(cpu)->in_c && (!mmu_of(cpu)->fill_now || *unmapped >= FICKLE) && !recent_used_up(&st->recent, recent_of(v), va) &&
+        ++*heat < HEAT_MAP)
         return false;
+    if (mmu_of(cpu)->in_c && *unmapped >= FICKLE)
+        *unmapped = 0; /* it stays longer now */
     *heat = 0;
     return true;
 }
@@ -724,8 +804,9 @@ static bool page_is_hot(struct cpu *cpu, const struct view *v, uint64_t va) {
 static void note(struct cpu *cpu, struct view *v, const struct window *win, uint64_t va, const struct walk *w, bool write) {
     struct window_state *st = state_of(cpu);
     uint64_t pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
-    uint64_t delta = win ? live_delta(st, win) : cpu->boot->ram_va + ram_offset(cpu, pa) - ALIGN_DOWN(va, PAGE_SIZE);
-    recent_note(&st->recent, recent_of(v), va, w, page_key(cpu, pa), delta, win != NULL,
+    uint64_t lent = mmu_of(cpu)->lent.index;
+    uint64_t delta = win ? live_delta(st, win) : lent ? lent : cpu->boot->ram_va + ram_offset(cpu, pa) - ALIGN_DOWN(va, PAGE_SIZE);
+    recent_note(&st->recent, recent_of(v), va, w, page_key(cpu, pa), delta, win || lent, win ? RECENT_SAMPLE : RECENT_HEAT,
                 write && !*code_bits_at(engine_of(cpu), pa));
 }
 
@@ -753,6 +834,8 @@ static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_
             break;
         }
         if (!page_is_hot(cpu, v, va)) {
+            if (mmu_of(cpu)->fill_now)
+                lend(cpu, va, regime, pa, w->write && writable(cpu, pa, write));
             note(cpu, v, NULL, va, w, write);
             break;
         }
@@ -798,7 +881,9 @@ static void clear_va(struct cpu *cpu, struct window *w, uint64_t *pde, uint64_t 
     if (*pde & PTE_BLOCK) {
         clear_table(st, table, ALIGN_DOWN(host, HUGE_SIZE));
         *pde &= ~(uint64_t)PTE_BLOCK;
-    } else {
+    } else if (table[index_at(va, PAGE_SHIFT)]) {
+        uint8_t *unmapped = &st->unmapped[heat_of(st, va) - st->heat];
+        *unmapped += *unmapped < FICKLE;
         entry_set(st, &table[index_at(va, PAGE_SHIFT)], 0, ALIGN_DOWN(host, PAGE_SIZE));
     }
 }
@@ -948,6 +1033,7 @@ static void window_protect(struct cpu *cpu, struct gpa page) {
         if (st->rmap[i].key == key)
             protect_at(cpu, st->rmap[i].host | (page.v & (HUGE_SIZE - 1)), page.v);
     }
+    loans_protect(cpu, page.v);
     if (st->flushes || st->flush_all)
         mmu_of(cpu)->sync_wanted = true;
 }
@@ -1059,6 +1145,9 @@ static void window_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *at)
 }
 
 static uint64_t window_nearby(struct cpu *cpu, uint64_t va, unsigned regime) {
+    const struct mmu_state *m = mmu_of(cpu);
+    if (UNLIKELY(m->lent.index) && m->lent.regime == regime && va - m->lent.va + LOAN_REACH < 2 * LOAN_REACH)
+        return m->lent.index;
     return deltas(cpu->views[regime])->delta[region_of(va) % REGION_HASH];
 }
 

@@ -12,6 +12,7 @@
 #include "dbt/x86/backend.h"
 
 #define NEARBY 32768
+#define MAX_DISP (1 << 17) /* from its base, of an access that reuses an index register: see mmu_ops.nearby() */
 #define OP_VMOVD ASM_OP(1, 1, 0x6e) /* xmm <- gpr; ASM_W: 64 bits */
 
 struct access {
@@ -75,6 +76,9 @@ void add_fault(struct codegen *cg, const struct stub *s) {
 static struct hoist *find_hoist(struct codegen *cg, const struct ir_inst *in) {
     int64_t offset;
     irv root = root_of(cg, in->a, &offset);
+    if (disp_of(in) > MAX_DISP || disp_of(in) < -MAX_DISP) {
+        return NULL;
+    }
     offset += disp_of(in);
     for (unsigned i = 0; i < MAX_HOISTS; i++) {
         struct hoist *h = &cg->hoist[i];

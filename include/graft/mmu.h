@@ -163,8 +163,9 @@ struct mmu_ops {
                        struct asm_label *access);
     void (*emit_thunks)(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk);
     /* nearby(): the value for the index register of a hoisted probe (covers_nearby) that makes accesses near va right, or
-     * fault if there is no mapping now. The backend renews hoisted index registers with it after every slow access. NULL:
-     * it uses one that makes base + index non-canonical, so that later accesses of the block fault and go slow. */
+     * fault if there is no mapping now. va is their base; they are less than 128 KiB away from it. The backend renews
+     * hoisted index registers with it after every slow access, and uses none of them beyond its block. NULL: it uses one
+     * that makes base + index non-canonical, so that later accesses of the block fault and go slow. */
     uint64_t (*nearby)(struct cpu *cpu, uint64_t va, unsigned regime);
 };
 extern const struct mmu_ops *const mmu_strategies[]; /* indexed by enum abi_mmu */

@@ -48,7 +48,7 @@ static uint64_t pml4[512] __attribute__((aligned(4096)));
 static uint64_t pt_pool[PT_PAGES][512] __attribute__((aligned(4096)));
 static bool pt_used[PT_PAGES];
 static jmp_buf aborted;
-static unsigned long recent_seen;
+static unsigned long recent_seen, loans_seen;
 /* What was accessed last: changes of just that are the interesting ones. */
 static struct {
     unsigned s, r, c, page;
@@ -282,6 +282,21 @@ static void check_entry(struct view *v, unsigned h, uint64_t host, uint64_t pa, 
         fail("code is writable", va);
 }
 
+#define LOAN_SLOT 254
+/* A page that is lent, and what the host may still know of its place. */
+static void check_loan(uint64_t va, uint64_t host, const struct walk *w) {
+    uint64_t e = leaf(host), pa = E_PA(w->pa.v) - RAM_GPA + RAM_HOST_PA;
+    if (w->fault || w->device || !(e & 1) || E_PA(e & 0xfffffffffffff) != pa)
+        fail("a loan is not what the guest maps", va);
+    if (e & 2 && (!w->write || has_code(E_PA(w->pa.v))))
+        fail("a loan is writable", va);
+    for (unsigned i = 0; i < tlb_count; i++) {
+        if (tlb[i].host >> 12 == host >> 12 && (tlb[i].pa != pa || (tlb[i].write && !(e & 2))))
+            fail("a loan's place was not flushed", va);
+    }
+    loans_seen++;
+}
+
 /* What a probe without a prediction would find, in the regime's view. */
 static void check_recent(struct view *v) {
     const uint64_t *delta = (const uint64_t *)(v + 1);
@@ -297,6 +312,10 @@ static void check_recent(struct view *v) {
             if (va + e->delta == delta[(va >> 39) % 512] + va)
                 continue; /* the host's tables decide */
             fake_walk(cpu, va, write ? MMU_WRITE : MMU_READ, v->regime, &w);
+            if ((va + e->delta) >> 39 == LOAN_SLOT && va + e->delta - (uintptr_t)ram >= RAM_BYTES) {
+                check_loan(va, va + e->delta, &w);
+                continue;
+            }
             if (use >= RECENT_NEAR_READ)
                 fail("a recent page leads out of its window", va);
             if (w.fault || w.device || va + e->delta != (uintptr_t)ram + w.pa.v - RAM_GPA)
@@ -365,12 +384,15 @@ static void invalidate(enum mmu_inval_kind kind, uint64_t va, unsigned s) {
         mmu_invalidate(cpu, &(struct mmu_inval){.kind = kind, .va = va, .asid = asid | ASID_ALIAS});
 }
 
+/* Some pages are used more than others. */
+static unsigned some_page(void) { return (unsigned)(rnd(2) ? rnd(512) : 80 * rnd(3)); }
+
 static uint64_t random_flags(unsigned s) {
     return E_VALID | (rnd(3) ? E_WRITE : 0) | (rnd(16) ? 0 : E_GLOBAL) | (rnd(3) ? 0 : E_KERNEL) | (rnd(40) ? 0 : E_DEVICE);
 }
 
 static void change_page(unsigned s, unsigned r, unsigned c) {
-    unsigned page = (unsigned)rnd(512);
+    unsigned page = some_page();
     if (rnd(2)) {
         unsigned i = (unsigned)rnd(ARRAY_LEN(last));
         s = last[i].s, r = last[i].r, c = last[i].c, page = last[i].page;
@@ -466,11 +488,18 @@ static void *cold_site(void) {
     return rnd(2) ? code + p.site : NULL;
 }
 
+/* A later access of the block, which goes through what nearby() says. */
+static void check_nearby(uint64_t va, unsigned reg, const struct walk *w) {
+    uint64_t host = va + engine_of(cpu)->ops->nearby(cpu, va, reg);
+    if (host >> 39 == LOAN_SLOT)
+        check_loan(va, host, w);
+}
+
 static void access_page(void) {
     bool hi = !rnd(3), write = rnd(2), tag = !rnd(10);
     const unsigned reg = rnd(6) ? regime : 0; /* or an unprivileged access */
     unsigned s = hi ? SPACES - 1 : current_space, r = (unsigned)rnd(REGIONS), c = (unsigned)rnd(CHUNKS);
-    const unsigned page = (unsigned)rnd(512), slot = (unsigned)rnd(ARRAY_LEN(last));
+    const unsigned page = some_page(), slot = (unsigned)rnd(ARRAY_LEN(last));
     const uint64_t va = (va_of(s, r, c, page) + rnd(512) * 8) ^ (tag ? UINT64_C(0x5a) << 56 : 0);
     struct walk w = {.fault = 0};
     fake_walk(cpu, va, write ? MMU_WRITE : MMU_READ, reg, &w);
@@ -484,10 +513,12 @@ static void access_page(void) {
         return;
     }
     uint64_t value = rng;
+    const bool near = rnd(2);
+    const uint32_t desc = MMU_DESC(3, reg, 0) | (near ? MMU_DESC_NEARBY : 0);
     if (write) {
-        mmu_slow_st(cpu, va, value, MMU_DESC(3, reg, 0), cold_site());
+        mmu_slow_st(cpu, va, value, desc, cold_site());
     } else {
-        value = mmu_slow_ld(cpu, va, MMU_DESC(3, reg, 0), cold_site());
+        value = mmu_slow_ld(cpu, va, desc, cold_site());
     }
     if (w.fault)
         fail("no abort", va);
@@ -495,6 +526,8 @@ static void access_page(void) {
     memcpy(&there, ram + (w.pa.v - RAM_GPA), 8);
     if (there != value)
         fail("wrong data", va);
+    if (near && !w.device)
+        check_nearby(va, reg, &w);
 }
 
 static void access_some(void) {
@@ -599,6 +632,8 @@ int main(int argc, char **argv) {
         one_step();
     if (!recent_seen)
         fail("no recent page was ever looked at", 0);
+    if (!loans_seen)
+        fail("no page was ever lent", 0);
     printf("ok: %llu fills, %llu huge, %llu page flushes wanted by %lu steps\n", (unsigned long long)STAT(cpu, fills),
            (unsigned long long)STAT(cpu, fills_huge), (unsigned long long)STAT(cpu, tlbi_va), step);
     return 0;
