@@ -135,6 +135,8 @@ class Report:
         head = ["benchmark"] + ([self.native] if self.native else []) + self.qemus
         for g in self.grafts:
             head += [g, f"{g} / QEMU"] + ([f"{g} / native"] if self.native else [])
+        fresh = {r.name: r for r in self.in_group(group + "_fresh")}
+        head += [f"{g} / QEMU, fresh boot" for g in self.grafts if fresh]
         out = [f"## {group}", "", line(head), line(["---"] + ["---:"] * (len(head) - 1))]
         for row in self.in_group(group):
             cells = [row.name] + ([self.time_cell(row, self.native)] if self.native else [])
@@ -142,6 +144,7 @@ class Report:
             for g in self.grafts:
                 cells += [self.time_cell(row, g), self.speedup_cell(row, g)]
                 cells += [ratio(median(row.ratios(g, self.native)))] if self.native else []
+            cells += [self.speedup_cell(fresh[row.name], g) if row.name in fresh else "-" for g in self.grafts if fresh]
             out.append(line(cells))
         out += ["", f"![{group}]({group}.svg)", ""] if self.charts and self.bars(group) else [""]
         return out

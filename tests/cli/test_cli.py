@@ -268,6 +268,20 @@ class Cli(unittest.TestCase):
         self.assertLessEqual(total['returns_predicted'], n)
         self.assertLess(total['jump_cache_hits'], 100)
 
+    def test_perf_map(self):
+        p = self.start(say('p') + SPIN, '-d', 'perf', stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        path = f'/tmp/perf-{p.pid}.map'
+        self.assertEqual(p.stdout.read(1), b'p')
+        p.terminate()
+        self.assertEqual(p.wait(10), 0)
+        p.stdout.close()
+        with open(path, encoding='ascii') as f:
+            rows = [line.split() for line in f]
+        os.unlink(path)
+        self.assertEqual(rows[0][2], 'guest-40080000')
+        spans = sorted((int(start, 16), int(start, 16) + int(size, 16)) for start, size, _ in rows)
+        self.assertTrue(all(a[0] < a[1] <= b[0] for a, b in zip(spans, spans[1:])))
+
     def test_dump_filter(self):
         log = self.path('log')
 

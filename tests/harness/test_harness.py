@@ -59,6 +59,13 @@ class Figures(unittest.TestCase):
                      "| even | ", "**4.00x** (2.00-4.00)", "| 2.20x |", "how"):
             self.assertIn(part, text)
 
+    def test_fresh_boots_are_a_column(self):
+        rows = [row("mem", "chase", qemu10=[100], qemu7=[100], graft=[50], native=[10]),
+                row("mem_fresh", "chase", qemu10=[500], qemu7=[600], graft=[50], native=[10])]
+        text = report.Report(TEAM, rows, {"commands": []}).markdown()
+        self.assertIn("| graft-window / QEMU | graft-window / native | graft-window / QEMU, fresh boot |", text)
+        self.assertIn("| **2.00x** (2.00-2.00) | 5.00x | **10.00x** (10.00-10.00) |", text)
+
     def test_failure_is_shown_and_not_averaged(self):
         rows = [ROWS[0], row("int", "bad", qemu10=[100], qemu7=[100], graft=["checksum 1, not 2"], native=[10])]
         made = report.Report(TEAM, rows, {"commands": []})
