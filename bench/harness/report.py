@@ -132,22 +132,26 @@ class Report:
         return out + [""]
 
     def group_table(self, group):
-        head = ["benchmark"] + ([self.native] if self.native else []) + self.qemus
-        for g in self.grafts:
-            head += [g, f"{g} / QEMU"] + ([f"{g} / native"] if self.native else [])
+        rows = self.in_group(group)
         fresh = {r.name: r for r in self.in_group(group + "_fresh")}
+        native = self.native if any(r.samples.get(self.native) for r in rows) else None
+        head = ["benchmark"] + ([native] if native else []) + self.qemus
+        for g in self.grafts:
+            head += [g, f"{g} / QEMU"] + ([f"{g} / native"] if native else [])
         head += [f"{g} / QEMU, fresh boot" for g in self.grafts if fresh]
         out = [f"## {group}", "", line(head), line(["---"] + ["---:"] * (len(head) - 1))]
-        for row in self.in_group(group):
-            cells = [row.name] + ([self.time_cell(row, self.native)] if self.native else [])
-            cells += [self.time_cell(row, q) for q in self.qemus]
-            for g in self.grafts:
-                cells += [self.time_cell(row, g), self.speedup_cell(row, g)]
-                cells += [ratio(median(row.ratios(g, self.native)))] if self.native else []
-            cells += [self.speedup_cell(fresh[row.name], g) if row.name in fresh else "-" for g in self.grafts if fresh]
-            out.append(line(cells))
+        for row in rows:
+            out.append(line(self.row_cells(row, native) + [self.speedup_cell(fresh[row.name], g) if row.name in fresh
+                                                           else "-" for g in self.grafts if fresh]))
         out += ["", f"![{group}]({group}.svg)", ""] if self.charts and self.bars(group) else [""]
         return out
+
+    def row_cells(self, row, native):
+        cells = [row.name] + [self.time_cell(row, n) for n in ([native] if native else []) + self.qemus]
+        for g in self.grafts:
+            cells += [self.time_cell(row, g), self.speedup_cell(row, g)]
+            cells += [ratio(median(row.ratios(g, native)))] if native else []
+        return cells
 
     @staticmethod
     def time_cell(row, name):

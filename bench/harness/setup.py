@@ -146,11 +146,13 @@ def describe(options, found, build):
     return about
 
 
-def commands(found):
-    """One command line of each contender."""
+def commands(found, groups=True):
+    """The first command line of each contender, in each group: the part of a log's name before the first dash."""
     shown = []
     for c in found:
-        for command in list(c.commands.values())[:1]:
-            shown.append(f"{c.name}: " + " ".join(suites.quote(w) if set(w) & set(" '?*;&|<>$") else w
-                                                  for w in command))
+        firsts = {}
+        for log, command in c.commands.items():
+            firsts.setdefault(", " + log.partition("-")[0] if groups else "", command)
+        shown += [f"{c.name}{group}: " + " ".join(suites.quote(w) if set(w) & set(" '?*;&|<>$") else w for w in command)
+                  for group, command in firsts.items()]
     return shown
