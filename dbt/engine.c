@@ -129,6 +129,7 @@ static struct block *translated(struct cpu *cpu, uint64_t pc, uint64_t pa, const
     b = translate_block(cpu, pc, pa, words);
     if (!b) {
         cache_flush(e);
+        STAT(cpu, code_flushes_full)++;
         cpu->exit_site = 0;
         b = translate_block(cpu, pc, pa, words);
         if (!b)

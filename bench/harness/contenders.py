@@ -46,22 +46,28 @@ class Guest:
     read_only: bool = False
 
 
+def thread_names(pid):
+    names, folder = {}, f"/proc/{pid}/task"
+    for thread in os.listdir(folder):
+        with open(f"{folder}/{thread}/comm", encoding="ascii", errors="replace") as file:
+            names[int(thread)] = file.read()
+    return names
+
+
 def pin_vcpu(process, cpus):
     """The guest's processor gets one of ours to itself, as far as we can say: the emulator's other threads go
     elsewhere. The threads are found by their names, as soon as they are there."""
     own = {max(cpus)}
-    rest, folder = cpus - own, f"/proc/{process.pid}/task"
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            for thread in os.listdir(folder):
-                with open(f"{folder}/{thread}/comm", encoding="ascii", errors="replace") as file:
-                    if VCPU_THREAD.match(file.read()):
-                        os.sched_setaffinity(process.pid, rest)
-                        os.sched_setaffinity(int(thread), own)
-                        return
-        except (OSError, ValueError):
-            pass
+            names = thread_names(process.pid)
+            if any(map(VCPU_THREAD.match, names.values())):
+                for thread, name in names.items():
+                    os.sched_setaffinity(thread, own if VCPU_THREAD.match(name) else cpus - own)
+                return
+        except OSError:
+            pass  # a thread or the process has just ended
         time.sleep(0.005)
 
 
