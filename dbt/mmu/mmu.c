@@ -33,11 +33,15 @@ static bool bloom_view_has(struct view_slot *s, unsigned bit) {
 static void jump_cache_empty(struct view *v) {
     if (!v->has_code)
         return;
-    for (unsigned i = 0; i < ARRAY_LEN(v->jump_cache); i++)
+    struct view_slot *s = view_slot(v);
+    for (unsigned i = 0; s->uses <= VIEW_USED && i < s->uses; i++)
+        v->jump_cache[s->used[i]].pc = JUMP_CACHE_EMPTY(s->used[i]);
+    for (unsigned i = 0; s->uses > VIEW_USED && i < ARRAY_LEN(v->jump_cache); i++)
         v->jump_cache[i].pc = JUMP_CACHE_EMPTY(i);
     v->has_code = 0;
-    view_slot(v)->tagged = false;
-    memset(view_slot(v)->bloom, 0, sizeof(view_slot(v)->bloom));
+    s->tagged = false;
+    s->uses = 0;
+    memset(s->bloom, 0, sizeof(s->bloom));
 }
 static void clear_one(struct cpu *cpu, struct view *v, void *arg) { jump_cache_empty(v); }
 
@@ -52,15 +56,19 @@ void mmu_jump_cache_clear(struct cpu *cpu) {
 
 void mmu_jump_cache_set(struct cpu *cpu, uint64_t pc, const uint8_t *host) {
     struct mmu_state *m = mmu_of(cpu);
+    struct view_slot *s = view_slot(m->view);
     if (m->bloom_count > BLOOM_BITS / 8) /* a hit costs a search, so it should mean something */
         mmu_jump_cache_clear(cpu);
     const struct walk_entry *e = &m->walk[(pc >> PAGE_SHIFT) % WALK_ENTRIES];
-    unsigned shift = e->w.page_shift; /* the look-up that led here has just remembered it */
-    bloom_add(m, view_slot(m->view), bloom_bit(pc, 12));
+    unsigned shift = e->w.page_shift, at = jump_cache_index(pc); /* the look-up that led here has just remembered it */
+    bloom_add(m, s, bloom_bit(pc, 12));
     if (shift > 12)
-        bloom_add(m, view_slot(m->view), bloom_bit(pc, shift <= 21 ? 21 : 30));
-    view_slot(m->view)->tagged |= !e->w.global || !cpu->guest->is_hi(pc);
-    m->view->jump_cache[jump_cache_index(pc)] = (struct jump_cache_entry){pc, (void *)(uintptr_t)host};
+        bloom_add(m, s, bloom_bit(pc, shift <= 21 ? 21 : 30));
+    s->tagged |= !e->w.global || !cpu->guest->is_hi(pc);
+    if (s->uses < VIEW_USED)
+        s->used[s->uses] = (uint16_t)at;
+    s->uses++;
+    m->view->jump_cache[at] = (struct jump_cache_entry){pc, (void *)(uintptr_t)host};
     m->view->has_code = 1;
 }
 

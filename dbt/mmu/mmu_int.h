@@ -11,13 +11,15 @@
 #include "dbt/x86/asm.h"
 
 #define VIEW_BLOOM_WORDS 64
+#define VIEW_USED 54
 /* What the engine keeps with each view; translated code knows only the view. */
 struct view_slot {
     uint64_t bloom[VIEW_BLOOM_WORDS]; /* pages whose code is in the jump cache */
     uint32_t mode;                    /* all of the jump cache is of this mode */
     bool tagged;                      /* some of that code is in the lower half, or its translation belongs to an ASID */
     struct context *context;
-    uint8_t align[64 - 16];
+    uint32_t uses;                    /* entries set since the jump cache was empty */
+    uint16_t used[VIEW_USED];         /* the first of them */
     struct view view;
 };
 _Static_assert(offsetof(struct view_slot, view) % 64 == 0, "views start cache lines");

@@ -11,17 +11,20 @@
 
 /* A kernel is the same in every process: a new view takes over the jump cache of the view of its regime that was used last,
  * if nothing in there depends on the lower half. */
+static bool is_live(struct view *v) {
+    const struct context *c = v ? view_slot(v)->context : NULL;
+    return c && c->made >> v->regime & 1 && c->view[v->regime] == v;
+}
 static bool inherit(struct mmu_state *m, struct view *v) {
     struct view *from = m->last[v->regime];
     const struct view_slot *s = from ? view_slot(from) : NULL;
-    const struct context *c = s ? s->context : NULL;
-    bool live = c && c->made >> v->regime & 1 && c->view[v->regime] == from;
-    if (!live || from == v || !from->has_code || s->tagged || !space_equal(from->hi, v->hi))
+    if (!is_live(from) || from == v || !from->has_code || s->tagged || !space_equal(from->hi, v->hi))
         return false;
     memcpy(v->jump_cache, from->jump_cache, sizeof(v->jump_cache));
     memcpy(view_slot(v)->bloom, s->bloom, sizeof(s->bloom));
     view_slot(v)->mode = s->mode;
     view_slot(v)->tagged = false;
+    view_slot(v)->uses = VIEW_USED + 1;
     v->has_code = 1;
     return true;
 }
@@ -37,6 +40,7 @@ static void view_clear(struct cpu *cpu, struct view *v, struct context *c, unsig
     memset(s->bloom, 0, sizeof(s->bloom));
     s->mode = ~0u;
     s->tagged = false;
+    s->uses = 0;
     for (unsigned i = 0; i < ARRAY_LEN(v->jump_cache); i++)
         v->jump_cache[i].pc = JUMP_CACHE_EMPTY(i);
     v->has_code = 0;
@@ -166,6 +170,15 @@ static struct context *context_find(struct mmu_state *m, struct mmu_space lo, st
     return victim;
 }
 
+/* The current view is about to be left. Some views are only passed through: they have not much that is worth taking over. */
+static void remember_last(struct mmu_state *m) {
+    struct view **last = &m->last[m->view->regime];
+    bool better = !is_live(*last) || view_slot(*last)->tagged || !space_equal((*last)->hi, m->view->hi) ||
+                  view_slot(m->view)->uses >= view_slot(*last)->uses;
+    if (m->view->has_code && !view_slot(m->view)->tagged && better)
+        *last = m->view;
+}
+
 void mmu_context_changed(struct cpu *cpu) {
     struct mmu_state *m = mmu_of(cpu);
     struct context *c = m->current;
@@ -186,8 +199,7 @@ void mmu_context_changed(struct cpu *cpu) {
         rt_panic(cpu, "no memory for a view");
     if (v == m->view)
         return;
-    if (m->view->has_code)
-        m->last[m->view->regime] = m->view;
+    remember_last(m);
     m->sync_wanted |= m->hidden >> regime & 1;
     m->view = v;
     rt_set_view(v);

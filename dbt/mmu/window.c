@@ -412,6 +412,20 @@ static struct window *window_new(struct cpu *cpu, uint64_t root, unsigned regime
     return NULL;
 }
 
+/* A window of a space that was invalidated while it was not current, and has not been since: most likely its process is
+ * gone. A new one has tables in the same places, and often the same pages there: resync() finds out. */
+static struct window *window_heir(struct cpu *cpu, uint64_t root, unsigned regime, uint32_t region) {
+    struct window_state *st = state_of(cpu);
+    for (unsigned i = 0; i < WINDOWS; i++) {
+        struct window *w = &st->win[i];
+        if (w->state == WINDOW_STALE && w->region == region && w->regime == regime && !w->hi && !w->giant) {
+            w->root = root;
+            return w;
+        }
+    }
+    return NULL;
+}
+
 /* Does a view of that ASID use the window? Then its contents are what that ASID may see. */
 static bool asid_attached(struct cpu *cpu, const struct window *w, uint32_t asid) {
     struct mmu_state *m = mmu_of(cpu);
@@ -440,6 +454,8 @@ static struct window *window_for(struct cpu *cpu, struct view *v, uint64_t va) {
     bool hi = cpu->guest->is_hi(va);
     uint64_t root = hi ? v->hi.root : v->lo.root;
     struct window *w = window_find(cpu, root, v->regime, region);
+    if (!w && !hi)
+        w = window_heir(cpu, root, v->regime, region);
     if (w && (w->state == WINDOW_STALE || (belongs_to_asids(w) && !asid_attached(cpu, w, v->lo.asid)))) {
         resync(cpu, w);
         if (w->state != WINDOW_LIVE)
@@ -605,6 +621,36 @@ static uint8_t *heat_of(struct window_state *st, uint64_t va) {
     return &st->heat[(uint32_t)(va >> PAGE_SHIFT) * 0x9e3779b1u >> 22];
 }
 
+/* How many of the n entries at p map one page after the other, the first being as said? */
+__attribute__((target("avx2"))) static unsigned linear(const uint64_t *p, unsigned n, uint64_t first) {
+    typedef uint64_t four __attribute__((vector_size(32), aligned(8), may_alias));
+    four want = {first, first + PAGE_SIZE, first + 2 * PAGE_SIZE, first + 3 * PAGE_SIZE};
+    unsigned i = 0;
+    for (; i + 16 <= n; i += 16, want += 16 * PAGE_SIZE) {
+        const volatile four *at = (const volatile four *)&p[i];
+        four differ = (at[0] ^ want) | (at[1] ^ (want + 4 * PAGE_SIZE)) | (at[2] ^ (want + 8 * PAGE_SIZE)) |
+                      (at[3] ^ (want + 12 * PAGE_SIZE));
+        if (differ[0] | differ[1] | differ[2] | differ[3])
+            break;
+    }
+    while (i < n && p[i] == first + ((uint64_t)i << PAGE_SHIFT))
+        i++;
+    return i;
+}
+
+/* The first entry from i on that is not 0. */
+static unsigned next_entry(const uint64_t *table, unsigned i) {
+    while (i < TABLE_ENTRIES && i % 8 && !table[i])
+        i++;
+    for (const uint64_t *p = &table[i]; i < TABLE_ENTRIES && !(i % 8); i += 8, p += 8) {
+        if (p[0] | p[1] | p[2] | p[3] | p[4] | p[5] | p[6] | p[7])
+            break;
+    }
+    while (i < TABLE_ENTRIES && !table[i])
+        i++;
+    return i;
+}
+
 /* --- filling ----------------------------------------------------------------------------------------------------------- */
 /* Pages around an access that the guest maps linearly, with the same attributes: [first, first + count) of its 2 MiB. */
 struct run {
@@ -622,10 +668,11 @@ static struct run run_of(const struct cpu *cpu, uint64_t va, const struct walk *
         hi = TABLE_ENTRIES;
     } else if (w->table && w->index == at) {
         uint64_t e = w->entry;
+        if (linear(w->table, at, e - ((uint64_t)at << PAGE_SHIFT)) == at)
+            lo = 0;
         while (lo > 0 && __atomic_load_n(&w->table[lo - 1], __ATOMIC_RELAXED) == e - ((uint64_t)(at - lo + 1) << PAGE_SHIFT))
             lo--;
-        while (hi < TABLE_ENTRIES && __atomic_load_n(&w->table[hi], __ATOMIC_RELAXED) == e + ((uint64_t)(hi - at) << PAGE_SHIFT))
-            hi++;
+        hi += linear(&w->table[hi], TABLE_ENTRIES - hi, e + PAGE_SIZE);
     }
     uint64_t first = page - ((uint64_t)(at - lo) << PAGE_SHIFT);
     if (!ram_ptr(cpu, GPA(first), (uint64_t)(hi - lo) << PAGE_SHIFT)) /* reaches over the end of RAM */
@@ -902,27 +949,44 @@ static bool kind_is_new(const struct window *win, const struct walk *w, bool blo
            (win->hi ? !w->global && !win->has_nonglobal : w->global && !win->has_global);
 }
 
+/* Where entry i of the guest's table leads, if it differs from the one that was walked in its address alone. */
+static bool walked_alike(const struct walk *w, unsigned i, uint64_t *pa) {
+    const uint64_t address = MASK(48) & ~PAGE_MASK;
+    uint64_t differ = w->table ? __atomic_load_n(&w->table[i], __ATOMIC_RELAXED) ^ w->entry : ~UINT64_C(0);
+    *pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE) ^ differ;
+    return !(differ & ~address);
+}
+
+static void resync_entry(struct cpu *cpu, uint64_t *pte, uint64_t pa, uint64_t host, const struct walk *w, bool ok) {
+    struct window_state *st = state_of(cpu);
+    uint64_t value = 0, old = *pte;
+    if (ok && !w->fault && !w->device && w->read && pa_is_ram(cpu, pa)) {
+        bool same = (old & PTE_ADDR) == ram_host_pa(cpu, pa), had = same && old & PTE_W;
+        bool write = w->write && (had || (st->rmap_max - st->rmap_used > TABLE_ENTRIES && writable(cpu, pa, false)));
+        value = ram_host_pa(cpu, pa) | PTE_LEAF | (write ? PTE_W : 0);
+        if (write && !had)
+            rmap_add(st, page_key(cpu, pa), host);
+    }
+    entry_set(st, pte, value, host);
+}
+
 static void resync_table(struct cpu *cpu, struct window *win, uint64_t pde, uint64_t va) {
     struct window_state *st = state_of(cpu);
-    uint64_t *table = rt_pt_at(cpu, pde & PTE_ADDR);
-    for (unsigned i = 0; i < TABLE_ENTRIES;) {
-        if (!(table[i] & PTE_P)) {
-            i++;
-            continue;
+    uint64_t *table = rt_pt_at(cpu, pde & PTE_ADDR), pa;
+    struct walk w = {.fault = 0};
+    for (unsigned i = next_entry(table, 0), skip; i < TABLE_ENTRIES; i = next_entry(table, i + skip)) {
+        skip = 1;
+        if (!walked_alike(&w, i, &pa)) {
+            w = (struct walk){.fault = 0};
+            cpu->guest->walk(cpu, va + ((uint64_t)i << PAGE_SHIFT), MMU_READ, win->regime, &w);
+            w.table = w.fault || w.index != i ? NULL : w.table;
+            pa = ALIGN_DOWN(w.pa.v, PAGE_SIZE);
         }
-        uint64_t at = va + ((uint64_t)i << PAGE_SHIFT);
-        struct walk w = {.fault = 0};
-        cpu->guest->walk(cpu, at, MMU_READ, win->regime, &w);
-        struct run r = {i, 1, ALIGN_DOWN(w.pa.v, PAGE_SIZE), false};
-        if (!w.fault && pa_is_ram(cpu, r.pa))
-            r = run_of(cpu, at, &w);
-        bool new = kind_is_new(win, &w, pde & PTE_BLOCK);
-        for (; i < r.first + r.count; i++) {
-            uint64_t pa = r.pa + ((uint64_t)(i - r.first) << PAGE_SHIFT);
-            uint64_t value = new ? 0 : entry_now(cpu, &w, pa, table[i]);
-            if (table[i] & PTE_P)
-                entry_set(st, &table[i], value, host_of(st, win, va) + ((uint64_t)i << PAGE_SHIFT));
-        }
+        resync_entry(cpu, &table[i], pa, host_of(st, win, va) + ((uint64_t)i << PAGE_SHIFT), &w,
+                     !kind_is_new(win, &w, pde & PTE_BLOCK));
+        unsigned alike = w.table ? linear(&w.table[i], TABLE_ENTRIES - i, w.table[i]) : w.page_shift >= HUGE_SHIFT ? TABLE_ENTRIES - i : 1;
+        if (table[i] && alike > 1)
+            skip = linear(&table[i], alike, table[i]);
     }
 }
 
@@ -941,14 +1005,10 @@ static void resync(struct cpu *cpu, struct window *w) {
     uint64_t base = (uint64_t)w->region << REGION_SHIFT;
     unsigned tables = 0;
     w->state = WINDOW_LIVE;
-    for (unsigned i = 0; w->pdpt && i < TABLE_ENTRIES; i++) {
-        if (!(w->pdpt[i] & PTE_P))
-            continue;
+    for (unsigned i = w->pdpt ? next_entry(w->pdpt, 0) : TABLE_ENTRIES; i < TABLE_ENTRIES; i = next_entry(w->pdpt, i + 1)) {
         uint64_t *pd = rt_pt_at(cpu, w->pdpt[i] & PTE_ADDR);
-        for (unsigned j = 0; j < TABLE_ENTRIES; j++) {
+        for (unsigned j = next_entry(pd, 0); j < TABLE_ENTRIES; j = next_entry(pd, j + 1)) {
             uint64_t va = base + ((uint64_t)i << 30) + ((uint64_t)j << HUGE_SHIFT);
-            if (!(pd[j] & PTE_P))
-                continue;
             if (pd[j] & PTE_PS)
                 resync_huge(cpu, w, &pd[j], va);
             else

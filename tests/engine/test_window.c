@@ -236,6 +236,7 @@ static void fake_walk(struct cpu *c, uint64_t va, enum mmu_access access, unsign
         w->page_shift = ch->block ? 21 : 12;
         w->table = ch->block ? NULL : ch->table;
         w->index = (uint16_t)index;
+        w->entry = e;
         if (access != MMU_WRITE || w->write)
             w->fault = 0;
         return;
