@@ -13,8 +13,12 @@
 #define MIB (UINT64_C(1) << 20)
 #define HUGE (2 * MIB)
 #define SHARED_HEAP_BYTES (4 * MIB)
-#define VCPU_HEAP_BYTES (64 * MIB)
-#define CODE_BYTES (96 * MIB)
+/* Private heaps and code caches: so much for one vCPU, if that leaves as much for each of the others. Pages that are not
+ * touched cost nothing; a system that boots to a login prompt touches some 200 MiB of the cache. */
+#define VCPU_HEAP_BYTES (256 * MIB)
+#define VCPU_HEAP_BYTES_ALL (512 * MIB)
+#define CODE_BYTES (384 * MIB)
+#define CODE_BYTES_ALL (768 * MIB)
 #define PT_SLICE_BYTES (32 * MIB) /* for each vCPU */
 
 static uint64_t take(struct layout *l, uint64_t bytes, uint64_t align) {
@@ -23,8 +27,14 @@ static uint64_t take(struct layout *l, uint64_t bytes, uint64_t align) {
     return at;
 }
 
+static uint64_t share(uint64_t most, uint64_t all, unsigned vcpus) {
+    return all / vcpus < most ? ALIGN_DOWN(all / vcpus, HUGE) : most;
+}
+
 void layout_make(struct layout *l, bool in_vm, uint64_t image_size, unsigned vcpus, uint64_t ram_size) {
-    *l = (struct layout){.heap_size = SHARED_HEAP_BYTES, .vcpu_heap_size = VCPU_HEAP_BYTES, .code_size = CODE_BYTES};
+    *l = (struct layout){.heap_size = SHARED_HEAP_BYTES,
+                         .vcpu_heap_size = share(VCPU_HEAP_BYTES, VCPU_HEAP_BYTES_ALL, vcpus),
+                         .code_size = share(CODE_BYTES, CODE_BYTES_ALL, vcpus)};
     if (in_vm) {
         l->image = take(l, image_size, PAGE_SIZE);
         l->image_size = image_size;
