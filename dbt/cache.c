@@ -64,6 +64,7 @@ void cache_init(struct cpu *cpu) {
     while (c->hash_mask < n / 2)
         c->hash_mask = c->hash_mask * 2 + 1;
     c->hash = take(cpu, ((size_t)c->hash_mask + 1) * sizeof(*c->hash));
+    c->code_page = take(cpu, CODE_PAGES * sizeof(*c->code_page));
     c->blocks = c->links = 1;
 }
 
@@ -140,54 +141,101 @@ static struct code_link code_link_of(const struct cache *c, const struct block_l
     return (struct code_link){.target_pc = l->target_pc, .site = c->code + l->site, .stub = c->code + l->stub};
 }
 
+/* The number of the pair of pages that pc and pa are in; CODE_PAGE_NONE if there are too many. */
+static uint32_t code_page_number(struct cache *c, uint64_t pc, uint64_t pa) {
+    uint64_t va = ALIGN_DOWN(pc, PAGE_SIZE), page = ALIGN_DOWN(pa, PAGE_SIZE) | CODE_PAGE_USED;
+    uint32_t n = (uint32_t)((va ^ page << 7) * UINT64_C(0x9e3779b97f4a7c15) >> 40) % CODE_PAGES;
+    for (;; n = (n + 1) % CODE_PAGES) {
+        struct code_page *p = &c->code_page[n];
+        if (p->va == va && p->pa == page)
+            return n;
+        if (p->pa || n == CODE_PAGE_NONE)
+            continue;
+        if (c->code_pages == CODE_PAGES / 4 * 3)
+            return CODE_PAGE_NONE;
+        c->code_pages++;
+        *p = (struct code_page){va, page};
+        return n;
+    }
+}
+
+static void unlink_one(struct cache *c, uint32_t i) {
+    struct block_link *l = &c->link[i];
+    uint32_t *at = &c->block[l->target].incoming;
+    while (*at != i)
+        at = &c->link[*at].next;
+    *at = l->next;
+    struct code_link code = code_link_of(c, l);
+    codegen_unlink(&code);
+    l->target = l->next = 0;
+}
+
+static void link_to(struct engine *e, uint32_t i, struct block *target) {
+    struct cache *c = &e->cache;
+    struct block_link *l = &c->link[i];
+    l->target = (uint32_t)(target - c->block);
+    l->next = target->incoming;
+    target->incoming = i;
+    STAT(e->cpu, links)++;
+}
+
+/* A chain of forward links ends inside its page: it needs no check for pending work. What follows the block does, since
+ * a predicted return comes that way too. */
+static void link_near(struct engine *e, const struct block *b, uint32_t i, struct block *target) {
+    struct cache *c = &e->cache;
+    bool forward = target->pc > b->pc + b->guest_bytes;
+    struct code_link code = code_link_of(c, &c->link[i]);
+    if (c->link[i].target || (b->pa ^ target->pa) >> PAGE_SHIFT)
+        return;
+    codegen_link(&code, c->code + (forward ? target->nocheck : target->entry));
+    link_to(e, i, target);
+}
+
+/* The view in which this happened maps the target's page. The link may lead to what another view has at that address. */
+static void link_far(struct engine *e, uint32_t i, struct block *target) {
+    struct cache *c = &e->cache;
+    struct code_link code = code_link_of(c, &c->link[i]);
+    uint32_t number = code_page_number(c, target->pc, target->pa);
+    if (number == CODE_PAGE_NONE) {
+        engine_code_flush(e->cpu);
+        return;
+    }
+    mmu_code_page_set(e->cpu, target->pc, number);
+    if (c->link[i].target == (uint32_t)(target - c->block))
+        return;
+    if (c->link[i].target)
+        unlink_one(c, i);
+    codegen_link_far(&code, c->code + target->entry, number);
+    link_to(e, i, target);
+}
+
 void cache_link(struct engine *e, uint64_t site, struct block *target) {
     struct cache *c = &e->cache;
     uint64_t offset = site - (uintptr_t)c->code;
     struct block *b = offset < c->code_used ? block_at(c, (uint32_t)offset) : NULL;
-    if (!b || !b->valid || b->mode != target->mode || (b->pc ^ target->pc) >> PAGE_SHIFT ||
-        (b->pa ^ target->pa) >> PAGE_SHIFT || e->cpu->boot->log_topics & ABI_LOG_EXEC)
+    if (!b || !b->valid || b->mode != target->mode || e->cpu->boot->log_topics & ABI_LOG_EXEC)
         return;
     for (uint32_t i = b->first_link; i < b->first_link + b->links; i++) {
-        struct block_link *l = &c->link[i];
-        if (l->site != offset || l->target || l->target_pc != target->pc)
+        if (c->link[i].site != offset || c->link[i].target_pc != target->pc)
             continue;
-        /* A chain of forward links ends inside its page: it needs no check for pending work. What follows the block
-         * does, since a predicted return comes that way too. */
-        bool forward = target->pc > b->pc + b->guest_bytes;
-        struct code_link code = code_link_of(c, l);
-        codegen_link(&code, c->code + (forward ? target->nocheck : target->entry));
-        l->target = (uint32_t)(target - c->block);
-        l->next = target->incoming;
-        target->incoming = i;
-        STAT(e->cpu, links)++;
+        if ((b->pc ^ target->pc) >> PAGE_SHIFT)
+            link_far(e, i, target);
+        else
+            link_near(e, b, i, target);
         return;
     }
 }
 
 static void unlink_incoming(struct cache *c, struct block *b) {
-    for (uint32_t i = b->incoming; i;) {
-        struct block_link *l = &c->link[i];
-        struct code_link code = code_link_of(c, l);
-        codegen_unlink(&code);
-        i = l->next;
-        l->target = l->next = 0;
-    }
-    b->incoming = 0;
+    while (b->incoming)
+        unlink_one(c, b->incoming);
 }
 
-static void unlink_outgoing(struct cache *c, struct block *b) {
+/* The code of this block may still be running: it must not go on into its neighbours. */
+static void unlink_outgoing(struct cache *c, const struct block *b) {
     for (uint32_t i = b->first_link; i < b->first_link + b->links; i++) {
-        struct block_link *l = &c->link[i];
-        if (!l->target)
-            continue;
-        uint32_t *at = &c->block[l->target].incoming;
-        while (*at != i)
-            at = &c->link[*at].next;
-        *at = l->next;
-        /* The code of this block may still be running: it must not go on into its neighbours. */
-        struct code_link code = code_link_of(c, l);
-        codegen_unlink(&code);
-        l->target = l->next = 0;
+        if (c->link[i].target)
+            unlink_one(c, i);
     }
 }
 
@@ -254,6 +302,8 @@ void cache_flush(struct engine *e) {
     }
     memset(c->hash, 0, ((size_t)c->hash_mask + 1) * sizeof(*c->hash));
     memset(c->page, 0, sizeof(c->page));
+    memset(c->code_page, 0, CODE_PAGES * sizeof(*c->code_page));
+    c->code_pages = 0;
     c->blocks = c->links = 1;
     c->faults = 0;
     c->code_used = c->code_first;

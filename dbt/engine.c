@@ -232,6 +232,19 @@ const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) {
     return host;
 }
 
+const uint8_t *engine_jump(struct cpu *cpu, uint64_t pc, uint64_t site) {
+    struct engine *e = engine_of(cpu);
+    struct gpa pa;
+    STAT(cpu, far_misses)++;
+    if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_EXEC) || !mmu_fetch_quiet(cpu, pc, &pa))
+        return NULL;
+    struct block *b = cache_find(e, pa.v, pc, e->mode);
+    if (!b)
+        return NULL;
+    cache_link(e, site, b);
+    return e->cache.code + b->entry;
+}
+
 /* --- monitor calls and other vCPUs ------------------------------------------------------------------------- */
 void engine_call(struct cpu *cpu, enum abi_call call) {
     uint64_t from = rt_ticks();

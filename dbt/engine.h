@@ -65,6 +65,13 @@ struct block_link {
     uint32_t next;       /* in target's incoming list */
 };
 
+/* A pair of a virtual and a physical page that links from other pages lead to; its number is its index. */
+struct code_page {
+    uint64_t va, pa; /* pa with CODE_PAGE_USED; 0 in an empty entry */
+};
+#define CODE_PAGE_USED 1u
+#define CODE_PAGES (1u << 14)
+
 #define CACHE_PAGE_BITS 13
 #define CACHE_ROUNDS 1024
 struct cache {
@@ -80,6 +87,8 @@ struct cache {
         uint32_t page;
         uint16_t drops, stores;
     } rounds[CACHE_ROUNDS];   /* how often was all code of a page lost to a write; single stores since */
+    struct code_page *code_page; /* CODE_PAGES, by hash; [CODE_PAGE_NONE] is unused */
+    unsigned code_pages;
     struct block step;        /* the single-instruction block of step mode, at code_limit */
     struct code_fault step_fault[8];
 };
@@ -168,6 +177,8 @@ void mmu_init(struct cpu *cpu);
 const void *mmu_fetch_quiet(struct cpu *cpu, uint64_t va, struct gpa *pa);
 /* mmu_jump_cache_set(): pc's block in the current view. */
 void mmu_jump_cache_set(struct cpu *cpu, uint64_t pc, const uint8_t *host);
+/* mmu_code_page_set(): the current view maps pc's page, which has that number. */
+void mmu_code_page_set(struct cpu *cpu, uint64_t pc, uint32_t number);
 /* mmu_jump_cache_drop(): no view's jump cache leads to pc's block any more. mmu_jump_cache_clear(): nor to any. */
 void mmu_jump_cache_drop(struct cpu *cpu, uint64_t pc);
 void mmu_jump_cache_clear(struct cpu *cpu);

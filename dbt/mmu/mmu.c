@@ -38,6 +38,7 @@ static void jump_cache_empty(struct view *v) {
         v->jump_cache[s->used[i]].pc = JUMP_CACHE_EMPTY(s->used[i]);
     for (unsigned i = 0; s->uses > VIEW_USED && i < ARRAY_LEN(v->jump_cache); i++)
         v->jump_cache[i].pc = JUMP_CACHE_EMPTY(i);
+    memset(v->code_page, 0, sizeof(v->code_page));
     v->has_code = 0;
     s->tagged = false;
     s->uses = 0;
@@ -54,22 +55,35 @@ void mmu_jump_cache_clear(struct cpu *cpu) {
     m->bloom_count = 0;
 }
 
-void mmu_jump_cache_set(struct cpu *cpu, uint64_t pc, const uint8_t *host) {
+/* Notes that the current view leads to code at pc, which was looked up just now. */
+static void note_code(struct cpu *cpu, uint64_t pc) {
     struct mmu_state *m = mmu_of(cpu);
     struct view_slot *s = view_slot(m->view);
     if (m->bloom_count > BLOOM_BITS / 8) /* a hit costs a search, so it should mean something */
         mmu_jump_cache_clear(cpu);
     const struct walk_entry *e = &m->walk[(pc >> PAGE_SHIFT) % WALK_ENTRIES];
-    unsigned shift = e->w.page_shift, at = jump_cache_index(pc); /* the look-up that led here has just remembered it */
+    unsigned shift = e->w.page_shift; /* the look-up that led here has just remembered it */
     bloom_add(m, s, bloom_bit(pc, 12));
     if (shift > 12)
         bloom_add(m, s, bloom_bit(pc, shift <= 21 ? 21 : 30));
     s->tagged |= !e->w.global || !cpu->guest->is_hi(pc);
+    m->view->has_code = 1;
+}
+
+void mmu_jump_cache_set(struct cpu *cpu, uint64_t pc, const uint8_t *host) {
+    note_code(cpu, pc);
+    struct view *v = mmu_of(cpu)->view;
+    struct view_slot *s = view_slot(v);
+    unsigned at = jump_cache_index(pc);
     if (s->uses < VIEW_USED)
         s->used[s->uses] = (uint16_t)at;
     s->uses++;
-    m->view->jump_cache[at] = (struct jump_cache_entry){pc, (void *)(uintptr_t)host};
-    m->view->has_code = 1;
+    v->jump_cache[at] = (struct jump_cache_entry){pc, (void *)(uintptr_t)host};
+}
+
+void mmu_code_page_set(struct cpu *cpu, uint64_t pc, uint32_t number) {
+    note_code(cpu, pc);
+    mmu_of(cpu)->view->code_page[code_page_index(pc)] = number;
 }
 
 static void drop_pc(struct cpu *cpu, struct view *v, void *arg) {
@@ -95,6 +109,7 @@ static void drop_page(struct cpu *cpu, struct view *v, void *arg) {
         if (MMU_VA_BITS(v->jump_cache[i].pc) == MMU_VA_BITS(va))
             v->jump_cache[i].pc = JUMP_CACHE_EMPTY(i);
     }
+    v->code_page[code_page_index(va)] = CODE_PAGE_NONE;
 }
 static void drop_asid(struct cpu *cpu, struct view *v, void *arg) {
     uint32_t asid = *(const uint32_t *)arg;
@@ -102,7 +117,7 @@ static void drop_asid(struct cpu *cpu, struct view *v, void *arg) {
         jump_cache_empty(v);
 }
 
-/* Links stay inside a page, so they survive; jump caches and the return stack cross pages. */
+/* Links inside a page survive; what leads out of it is the jump cache, links that check code_page, and the return stack. */
 static void forget_jumps(struct cpu *cpu, const struct mmu_inval *inv) {
     struct mmu_state *m = mmu_of(cpu);
     uint64_t va = inv->va;

@@ -123,7 +123,8 @@ enum stub_kind {
     STUB_STX,
     STUB_FP,
     STUB_LINK,
-    STUB_FAR,
+    STUB_FAR,    /* link to another page; its check is in the block */
+    STUB_FAR_IF, /* the same, and its check is in the stub */
     STUB_RETURN,
     STUB_PENDING
 };
@@ -186,7 +187,9 @@ struct codegen {
     void (*unwind)(struct cpu *cpu) __attribute__((noreturn));
     const uint8_t *exit_pc;    /* thunk: RAX = pc, RCX = site */
     const uint8_t *exit;       /* thunk: pc is in the state already */
+    const uint8_t *exit_kept;  /* thunk: pc and exit_site are in the state already */
     const uint8_t *lookup;     /* thunk: RAX = pc */
+    const uint8_t *jump;       /* thunk: RAX = pc, RCX = site of an exit to another page */
     const uint8_t *call_state; /* thunk: RAX = fn, RDI = pc, RSI RDX RCX arguments */
     const uint8_t *call_pure;  /* thunk: RAX = fn, RSI RDX RCX arguments */
     const uint8_t *callv;      /* thunk: RAX = fn, ESI = aux; operands in vscratch[1..3], result in vscratch[0] */

@@ -3,42 +3,43 @@
 /*
  * emit_exit.c: ways into and out of a block.
  *
- * A direct exit inside the guest page is a jump that the engine links to its
- * target; until then it goes to a stub that leaves with the target pc and the
- * jump's address. Everything else goes through the jump cache of the view. RAX
- * holds the guest pc whenever control may reach the look-up thunk.
+ * A direct exit is a jump that the engine links to its target; until then it goes to
+ * a stub that leaves with the target pc and the jump's address. One that leaves the
+ * guest page is behind a check that the view still maps the target's page (mmu.h,
+ * code_page). Everything else goes through the jump cache of the view. RAX holds the
+ * guest pc whenever control may reach a thunk.
  */
 #include "dbt/x86/backend.h"
 
 static bool same_page(const struct codegen *cg, uint64_t pc) { return (cg->b->pc ^ pc) >> PAGE_SHIFT == 0; }
 
-static struct asm_mem cache_field(uint64_t pc, size_t field) {
-    return asm_mem_gs(
-        (int32_t)(offsetof(struct view, jump_cache) + jump_cache_index(pc) * sizeof(struct jump_cache_entry) + field));
-}
-/* Goes on at a constant pc outside the page. */
-static void jump_far(struct codegen *cg, uint64_t pc) {
+#define NO_PAGE 0x7fffffff /* the number of no page; not short as an immediate */
+#define FAR_PAGE (-10)     /* where that immediate is from the jump behind it */
+/* Goes on at a constant pc outside the page, or at miss. Returns the position of the jump that is linked. */
+static uint32_t jump_far(struct codegen *cg, uint64_t pc, struct asm_label *miss) {
     struct asm_buf *a = &cg->a;
-    asm_mov_ri(a, ASM_RAX, pc);
-    asm_alu_rm(a, ASM_CMP, true, ASM_RAX, cache_field(pc, offsetof(struct jump_cache_entry, pc)));
-    asm_jcc_to(a, ASM_NE, cg->lookup);
-    emit_count(cg, ABI_STAT_jump_cache_hits);
-    asm_jmp_m(a, cache_field(pc, offsetof(struct jump_cache_entry, host)));
+    int32_t page = (int32_t)(offsetof(struct view, code_page) + code_page_index(pc) * sizeof(uint32_t));
+    asm_alu_mi(a, ASM_CMP, false, asm_mem_gs(page), NO_PAGE);
+    asm_jcc(a, ASM_NE, miss);
+    uint32_t site = asm_pos(a);
+    asm_jmp(a, miss);
+    return site;
 }
 
 static void exit_if(struct codegen *cg, unsigned cc, uint64_t pc) {
-    struct stub *s = stub_new(cg, same_page(cg, pc) ? STUB_LINK : STUB_FAR);
+    struct stub *s = stub_new(cg, same_page(cg, pc) ? STUB_LINK : STUB_FAR_IF);
     s->rec.pc = pc;
     s->site = asm_pos(&cg->a);
     asm_jcc(&cg->a, (enum asm_cc)cc, &s->slow);
 }
 void emit_GOTO(struct codegen *cg, const struct ir_inst *in) {
-    if (!same_page(cg, in->imm)) {
-        jump_far(cg, in->imm);
+    bool near = same_page(cg, in->imm);
+    struct stub *s = stub_new(cg, near ? STUB_LINK : STUB_FAR);
+    s->rec.pc = in->imm;
+    if (!near) {
+        s->site = jump_far(cg, in->imm, &s->slow);
         return;
     }
-    struct stub *s = stub_new(cg, STUB_LINK);
-    s->rec.pc = in->imm;
     s->site = asm_pos(&cg->a);
     asm_jmp(&cg->a, &s->slow);
 }
@@ -129,7 +130,7 @@ void emit_entry(struct codegen *cg) {
 }
 
 /* --- stubs ----------------------------------------------------------------------------------------------------- */
-static void link_stub(struct codegen *cg, struct stub *s) {
+static void link_stub(struct codegen *cg, const struct stub *s, const uint8_t *thunk) {
     struct asm_buf *a = &cg->a;
     struct code_out *out = cg->out;
     if (out->links == CODE_MAX_LINKS) {
@@ -142,22 +143,29 @@ static void link_stub(struct codegen *cg, struct stub *s) {
     l->stub = a->p;
     asm_mov_ri(a, ASM_RAX, s->rec.pc);
     asm_lea(a, true, ASM_RCX, asm_mem_rip(l->site));
-    asm_jmp_to(a, cg->exit_pc);
+    asm_jmp_to(a, thunk);
+}
+static void far_stub(struct codegen *cg, struct stub *s) {
+    struct asm_label miss = {0};
+    s->site = jump_far(cg, s->rec.pc, &miss);
+    asm_bind(&cg->a, &miss);
+    link_stub(cg, s, cg->jump);
 }
 void emit_exit_stub(struct codegen *cg, struct stub *s) {
     struct asm_buf *a = &cg->a;
     switch (s->rec.kind) {
-    case STUB_LINK: link_stub(cg, s); break;
-    case STUB_FAR: jump_far(cg, s->rec.pc); break;
+    case STUB_LINK: link_stub(cg, s, cg->exit_pc); break;
+    case STUB_FAR: link_stub(cg, s, cg->jump); break;
+    case STUB_FAR_IF: far_stub(cg, s); break;
     case STUB_RETURN: /* where a RET that the return stack predicted comes back to */
         if (same_page(cg, s->rec.pc)) {
             struct asm_label next = {0};
             s->site = asm_pos(a);
             asm_jmp(a, &next);
             asm_bind(a, &next);
-            link_stub(cg, s);
+            link_stub(cg, s, cg->exit_pc);
         } else {
-            jump_far(cg, s->rec.pc);
+            far_stub(cg, s);
         }
         break;
     default: /* STUB_PENDING */
@@ -175,4 +183,8 @@ static void patch(uint8_t *site, const uint8_t *target) {
     __builtin_memcpy(rel, &d, 4);
 }
 void codegen_link(const struct code_link *l, const uint8_t *target) { patch(l->site, target); }
+void codegen_link_far(const struct code_link *l, const uint8_t *target, uint32_t page) {
+    __builtin_memcpy(l->site + FAR_PAGE, &page, sizeof(page));
+    patch(l->site, target);
+}
 void codegen_unlink(const struct code_link *l) { patch(l->site, l->stub); }

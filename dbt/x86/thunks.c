@@ -173,6 +173,7 @@ static void exit_thunks(struct codegen *cg) {
     cg->exit = start(cg);
     asm_mov_mi(a, true, CPU_FIELD(exit_site), 0);
     asm_bind(a, &leave);
+    cg->exit_kept = a->p;
     emit_clock(cg, ABI_STAT_ticks_code);
     save_pins(cg, ALL_PINS);
     asm_bind(a, &unwound);
@@ -190,20 +191,28 @@ static void exit_thunks(struct codegen *cg) {
     asm_mov_mi(a, true, CPU_FIELD(exit_site), 0);
     asm_jmp(a, &unwound);
 }
-static void lookup_thunk(struct codegen *cg) {
+/* RAX = pc, RCX = the site of a jump, if there is one: goes on where fn says, or leaves. */
+static const uint8_t *find_thunk(struct codegen *cg, const void *fn, bool site) {
     struct asm_buf *a = &cg->a;
-    cg->lookup = start(cg);
-    emit_clock(cg, ABI_STAT_ticks_code);
+    const uint8_t *thunk = start(cg);
     asm_mov_mr(a, true, cpu_mem(cg->guest->pc_offset), ASM_RAX);
+    if (site) {
+        asm_mov_mr(a, true, CPU_FIELD(exit_site), ASM_RCX);
+    }
+    emit_clock(cg, ABI_STAT_ticks_code);
     save_pins(cg, CALLER_SAVED);
-    asm_mov_rr(a, true, ASM_RSI, ASM_RAX);
+    asm_mov_rm(a, true, ASM_RSI, cpu_mem(cg->guest->pc_offset));
+    if (site) {
+        asm_mov_rm(a, true, ASM_RDX, CPU_FIELD(exit_site));
+    }
     cpu_arg(cg);
-    asm_call(a, (const void *)(uintptr_t)engine_lookup);
+    asm_call(a, fn);
     load_pins(cg, CALLER_SAVED);
     emit_clock(cg, ABI_STAT_ticks_engine);
     asm_test_rr(a, true, ASM_RAX, ASM_RAX);
-    asm_jcc_to(a, ASM_E, cg->exit);
+    asm_jcc_to(a, ASM_E, site ? cg->exit_kept : cg->exit);
     asm_jmp_r(a, ASM_RAX);
+    return thunk;
 }
 /* Calls fn, or what RAX points to, and returns to the block. */
 static void call_and_return(struct codegen *cg, const void *fn, regset reload) {
@@ -275,7 +284,8 @@ static void slow_thunk(struct codegen *cg, bool vector) {
 void thunks_emit(struct codegen *cg) {
     enter_thunk(cg);
     exit_thunks(cg);
-    lookup_thunk(cg);
+    cg->lookup = find_thunk(cg, (const void *)(uintptr_t)engine_lookup, false);
+    cg->jump = find_thunk(cg, (const void *)(uintptr_t)engine_jump, true);
     call_thunks(cg);
     slow_thunk(cg, false);
     slow_thunk(cg, true);

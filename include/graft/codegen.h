@@ -50,8 +50,9 @@ extern bool codegen_minimum;
 size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *mmu, uint8_t *code, size_t code_size);
 /* codegen_compile(): host code for b at where (room bytes). Returns 0, or -1 if it does not fit (or has too many exits). */
 int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room, struct code_out *out);
-/* codegen_link(), codegen_unlink(): patch a direct exit. */
+/* codegen_link(), codegen_unlink(): patch a direct exit. codegen_link_far(): one to another page, with its number there. */
 void codegen_link(const struct code_link *l, const uint8_t *target);
+void codegen_link_far(const struct code_link *l, const uint8_t *target, uint32_t page);
 void codegen_unlink(const struct code_link *l);
 /* codegen_enter(): runs translated code from entry until it exits to the dispatcher; the state in memory is exact then.
  * cpu->exit_site is the address of the code_link site that left, or 0. Sets GS, MXCSR, pinned registers. */
@@ -65,6 +66,8 @@ const uint8_t *codegen_lookup_thunk(struct codegen *cg);
 /* engine_lookup(): the block for guest pc in the current mode, from the block table only (no translation): its entry, or
  * NULL. Fills the jump cache. Called by the thunk when the inline look-up missed; must not unwind. */
 const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc);
+/* engine_jump(): the same for the direct exit at site, to another page; links it. */
+const uint8_t *engine_jump(struct cpu *cpu, uint64_t pc, uint64_t site);
 /* engine_fault_stub(): host pc of a faulting access in translated code -> its stub, NULL if it is none. For trap.c. */
 const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc);
 

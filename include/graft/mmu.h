@@ -103,16 +103,25 @@ struct jump_cache_entry {
     uint64_t pc;  /* guest pc; JUMP_CACHE_EMPTY(index) in an empty entry */
     void *host;   /* its block's entry */
 };
+/* Branches to a constant pc in another page are linked to their block, behind a check that the view still maps the page:
+ * the number that the engine gave to that pair of a virtual and a physical page is in the view. */
+#define CODE_PAGE_BITS 12
+#define CODE_PAGE_NONE 0
 struct view {
     struct jump_cache_entry jump_cache[1 << JUMP_CACHE_BITS]; /* index: jump_cache_index(pc) */
+    uint32_t code_page[1 << CODE_PAGE_BITS];                  /* index: code_page_index(pc) */
     struct mmu_space lo, hi;
     uint32_t regime;
-    uint32_t has_code;  /* the jump cache is not empty */
+    uint32_t has_code;  /* the jump cache or code_page is not empty */
     uint64_t stamp;     /* for replacement */
     /* strategy's part follows */
 };
 static inline unsigned jump_cache_index(uint64_t pc) {
     return (unsigned)((pc ^ pc >> JUMP_CACHE_FOLD) >> 2) & ((1u << JUMP_CACHE_BITS) - 1);
+}
+
+static inline unsigned code_page_index(uint64_t pc) {
+    return (unsigned)(pc >> PAGE_SHIFT ^ pc >> (PAGE_SHIFT + CODE_PAGE_BITS)) & ((1u << CODE_PAGE_BITS) - 1);
 }
 
 /* A pc that cannot be looked for in that entry: it has another index. */

@@ -63,6 +63,7 @@ const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) {
     native_lookup_result = NULL;
     return found;
 }
+const uint8_t *engine_jump(struct cpu *cpu, uint64_t pc, uint64_t site) { return engine_lookup(cpu, pc); }
 void rt_set_view(struct view *v) { syscall(SYS_arch_prctl, ARCH_SET_GS, v); }
 
 static void *slow(struct cpu *cpu, uint64_t va, unsigned size, bool align) {

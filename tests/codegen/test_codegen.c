@@ -348,8 +348,13 @@ START_TEST(calls_and_returns) {
     call_blocks();
     native_lookups = 0;
     enter_with(~UINT64_C(0), out_a.entry);
-    ck_assert(machine.pc == 0x5008 && machine.x[1] == 1 && native_lookups == 1 && machine.c.exit_site == 0);
-    native_view()->jump_cache[jump_cache_index(0x5008)] = (struct jump_cache_entry){0x5008, out_b.entry};
+    const struct code_link *far = link_to(&out_a, 0x5008);
+    ck_assert(machine.pc == 0x5008 && machine.x[1] == 1 && native_lookups == 1 &&
+              machine.c.exit_site == (uintptr_t)far->site);
+    codegen_link_far(far, out_b.entry, 77);
+    enter_with(~UINT64_C(0), out_a.entry); /* another page is there, or none */
+    ck_assert(machine.pc == 0x5008 && machine.x[2] == 0 && native_lookups == 2);
+    native_view()->code_page[code_page_index(0x5008)] = 77;
     enter_with(~UINT64_C(0), out_a.entry);
     const struct code_link *back = link_to(&out_a, 0x1004);
     ck_assert(machine.pc == 0x1004 && machine.x[2] == 1 && machine.c.exit_site == (uintptr_t)back->site);
@@ -358,10 +363,46 @@ START_TEST(calls_and_returns) {
     ck_assert(machine.pc == ~UINT64_C(0) && machine.x[3] == 1 && machine.c.exit_site == 0);
     enter_with(0x5008, out_b.entry); /* a return without a call: x9 is 0 */
     ck_assert(machine.pc == 0 && machine.c.exit_site == 0);
-    native_view()->jump_cache[jump_cache_index(0x5008)].pc = JUMP_CACHE_EMPTY(jump_cache_index(0x5008));
+    codegen_unlink(far);
     native_lookup_result = out_b.entry;
     enter_with(0x3000, out_a.entry);
-    ck_assert(machine.pc == 0x3000 && machine.x[2] == 1 && machine.x[3] == 1 && native_lookups == 5);
+    ck_assert(machine.pc == 0x3000 && machine.x[2] == 1 && machine.x[3] == 1 && native_lookups == 6);
+}
+END_TEST
+
+/* A conditional exit to another page, taken or not, and a return to one. */
+START_TEST(far_exits) {
+    native_setup(NATIVE_PINS_SOME, NATIVE_EACH, true);
+    begin(0x1ff8);
+    irv c = ir_append(&block, &(struct ir_inst){.op = IR_GET, .type = IR_I32, .imm = FAKE_X(1)});
+    ir_append(&block, &(struct ir_inst){.op = IR_EXIT_IF, .a = c, .imm = 0x7000});
+    ir_append(&block, &(struct ir_inst){.op = IR_RAS_PUSH, .imm = 0x2000});
+    ir_append(&block, &(struct ir_inst){.op = IR_GOTO, .imm = 0x1800});
+    out_a = finish(0);
+    begin(0x1800);
+    irv to = ir_append(&block, &(struct ir_inst){.op = IR_CONST, .type = IR_I64, .imm = 0x2000});
+    ir_append(&block, &(struct ir_inst){.op = IR_GOTO_REG, .a = to, .cc = IR_JUMP_RET});
+    out_b = finish(0x1000);
+    begin(0x2000);
+    add_to(3, 1);
+    ir_append(&block, &(struct ir_inst){.op = IR_GOTO, .imm = 0x9000});
+    out_c = finish(0x2000);
+    codegen_link(link_to(&out_a, 0x1800), out_b.entry);
+    codegen_link_far(link_to(&out_a, 0x2000), out_c.entry, 5);
+    codegen_link_far(link_to(&out_a, 0x7000), out_c.entry, 6);
+    for (unsigned mapped = 0; mapped < 2; mapped++) {
+        native_view()->code_page[code_page_index(0x2000)] = mapped ? 5 : 6;
+        native_view()->code_page[code_page_index(0x7000)] = mapped ? 6 : 5;
+        for (unsigned taken = 0; taken < 2; taken++) {
+            const struct code_link *stuck = link_to(&out_a, taken ? 0x7000 : 0x2000);
+            fake_cpu_init(&machine);
+            machine.x[1] = taken;
+            machine.x[3] = 0;
+            ck_assert(native_run(&machine, out_a.entry, NATIVE_RW));
+            ck_assert(machine.x[3] == mapped);
+            ck_assert(machine.c.exit_site == (uintptr_t)(mapped ? link_to(&out_c, 0x9000) : stuck)->site);
+        }
+    }
 }
 END_TEST
 
@@ -416,6 +457,7 @@ int main(int argc, char **argv) {
     }
     CASE(links)
     CASE(calls_and_returns)
+    CASE(far_exits)
     CASE(small_rooms)
     CASE(integer_operations)
     CASE(random_integer_blocks)

@@ -46,6 +46,7 @@ int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *
 }
 
 void codegen_link(const struct code_link *l, const uint8_t *target) {}
+void codegen_link_far(const struct code_link *l, const uint8_t *target, uint32_t page) {}
 void codegen_unlink(const struct code_link *l) {}
 
 void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry) {

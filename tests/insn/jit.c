@@ -79,6 +79,10 @@ const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) {
     return NULL;
 }
 
+const uint8_t *engine_jump(struct cpu *cpu, uint64_t pc, uint64_t site) {
+    return NULL;
+}
+
 void rt_set_view(struct view *v) {
     syscall(SYS_arch_prctl, ARCH_SET_GS, v);
 }
