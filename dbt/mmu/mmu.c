@@ -13,21 +13,24 @@ const struct mmu_ops *const mmu_strategies[] = {
 
 /* --- jump caches -------------------------------------------------------------------------------------------- */
 /* Three keys for the page of a pc: itself, and the 2 MiB and 1 GiB blocks for code in large mappings. */
-static unsigned bloom_bit(uint64_t va, unsigned shift) {
+static uint32_t bloom_hash(uint64_t va, unsigned shift) {
     uint64_t key = ((va << 8 >> 8) >> shift) * 4 + (shift == 12 ? 1 : shift == 21 ? 2 : 3);
-    return (unsigned)(key * UINT64_C(0x9e3779b97f4a7c15) >> 32) % BLOOM_BITS;
+    return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 32);
 }
-static void bloom_add(struct mmu_state *m, struct view_slot *s, unsigned bit) {
-    uint64_t *word = &m->bloom[bit / 64], mask = BIT(bit % 64);
-    if (!(*word & mask)) {
-        *word |= mask;
-        m->bloom_count++;
-    }
-    s->bloom[bit / 64 % VIEW_BLOOM_WORDS] |= mask;
+/* The filter of all views and that of one use different bits of the hash. */
+static unsigned bloom_all(uint32_t hash) { return hash % BLOOM_BITS; }
+static unsigned bloom_one(uint32_t hash) { return hash / BLOOM_BITS % (VIEW_BLOOM_WORDS * 64); }
+static void bloom_add(struct mmu_state *m, struct view_slot *s, uint32_t hash) {
+    unsigned all = bloom_all(hash), one = bloom_one(hash);
+    m->bloom_count += !(m->bloom[all / 64] & BIT(all % 64));
+    m->bloom[all / 64] |= BIT(all % 64);
+    s->bloom[one / 64] |= BIT(one % 64);
 }
-static bool bloom_has(const struct mmu_state *m, unsigned bit) { return m->bloom[bit / 64] >> bit % 64 & 1; }
-static bool bloom_view_has(struct view_slot *s, unsigned bit) {
-    return s->bloom[bit / 64 % VIEW_BLOOM_WORDS] >> bit % 64 & 1;
+static bool bloom_has(const struct mmu_state *m, uint32_t hash) {
+    return m->bloom[bloom_all(hash) / 64] >> bloom_all(hash) % 64 & 1;
+}
+static bool bloom_view_has(const struct view_slot *s, uint32_t hash) {
+    return s->bloom[bloom_one(hash) / 64] >> bloom_one(hash) % 64 & 1;
 }
 
 static void jump_cache_empty(struct view *v) {
@@ -63,9 +66,9 @@ static void note_code(struct cpu *cpu, uint64_t pc) {
         mmu_jump_cache_clear(cpu);
     const struct walk_entry *e = &m->walk[(pc >> PAGE_SHIFT) % WALK_ENTRIES];
     unsigned shift = e->w.page_shift; /* the look-up that led here has just remembered it */
-    bloom_add(m, s, bloom_bit(pc, 12));
+    bloom_add(m, s, bloom_hash(pc, 12));
     if (shift > 12)
-        bloom_add(m, s, bloom_bit(pc, shift <= 21 ? 21 : 30));
+        bloom_add(m, s, bloom_hash(pc, shift <= 21 ? 21 : 30));
     s->tagged |= !e->w.global || !cpu->guest->is_hi(pc);
     m->view->has_code = 1;
 }
@@ -93,7 +96,7 @@ static void drop_pc(struct cpu *cpu, struct view *v, void *arg) {
         e->pc = JUMP_CACHE_EMPTY(jump_cache_index(pc));
 }
 void mmu_jump_cache_drop(struct cpu *cpu, uint64_t pc) {
-    if (bloom_has(mmu_of(cpu), bloom_bit(pc, 12)))
+    if (bloom_has(mmu_of(cpu), bloom_hash(pc, 12)))
         view_each(cpu, drop_pc, &pc);
 }
 
@@ -101,7 +104,8 @@ void mmu_jump_cache_drop(struct cpu *cpu, uint64_t pc) {
 _Static_assert(PAGE_INSNS <= 1u << JUMP_CACHE_BITS && JUMP_CACHE_FOLD < PAGE_SHIFT, "see drop_page()");
 static void drop_page(struct cpu *cpu, struct view *v, void *arg) {
     uint64_t va = *(const uint64_t *)arg;
-    if (!v->has_code || !bloom_view_has(view_slot(v), bloom_bit(va, 12)))
+    const struct view_slot *s = view_slot(v);
+    if (!v->has_code || (!s->tagged && !cpu->guest->is_hi(va)) || !bloom_view_has(s, bloom_hash(va, 12)))
         return;
     /* The bits of a pc above its place in the page decide about the index's upper bits, and permute the others. */
     unsigned first = jump_cache_index(va) & ~(PAGE_INSNS - 1);
@@ -134,10 +138,10 @@ static void forget_jumps(struct cpu *cpu, const struct mmu_inval *inv) {
     }
     case MMU_INVAL_VA:
     case MMU_INVAL_VA_ASID:
-        if (bloom_has(m, bloom_bit(va, 21)) || bloom_has(m, bloom_bit(va, 30))) {
+        if (bloom_has(m, bloom_hash(va, 21)) || bloom_has(m, bloom_hash(va, 30))) {
             mmu_jump_cache_clear(cpu);
             cache_forget_returns(cpu);
-        } else if (bloom_has(m, bloom_bit(va, 12))) {
+        } else if (bloom_has(m, bloom_hash(va, 12))) {
             view_each(cpu, drop_page, &va);
         }
         for (unsigned i = 0; i < RAS_ENTRIES; i++) {
@@ -172,6 +176,8 @@ void mmu_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
     walks_forget(m, inv);
     forget_jumps(cpu, inv);
     engine_of(cpu)->ops->invalidate(cpu, inv);
+    if (inv->kind == MMU_INVAL_ASID)
+        context_unmake(cpu, inv->asid);
     cpu->tlbi_pending |= PENDING_OWN;
 }
 

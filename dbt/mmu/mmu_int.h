@@ -98,6 +98,9 @@ void view_show(struct cpu *cpu, unsigned regime);
 void view_each(struct cpu *cpu, void (*fn)(struct cpu *cpu, struct view *v, void *arg), void *arg);
 /* context_forget(): drops all contexts but the current one, or only those of an ASID (any = false). */
 void context_forget(struct cpu *cpu, bool any, uint32_t asid);
+/* context_unmake(): the views of that ASID's contexts but the current one are set up again when they are next used, if ever:
+ * most likely the process is gone. */
+void context_unmake(struct cpu *cpu, uint32_t asid);
 /* walks_forget(): the remembered walks that inv covers. */
 void walks_forget(struct mmu_state *m, const struct mmu_inval *inv);
 

@@ -143,6 +143,15 @@ void context_forget(struct cpu *cpu, bool any, uint32_t asid) {
     }
 }
 
+void context_unmake(struct cpu *cpu, uint32_t asid) {
+    struct mmu_state *m = mmu_of(cpu);
+    for (unsigned i = 0; i < m->contexts; i++) {
+        struct context *c = &m->context[i];
+        if (c != m->current && (c->lo.asid == asid || c->hi.asid == asid))
+            c->made = 0;
+    }
+}
+
 static struct context *context_find(struct mmu_state *m, struct mmu_space lo, struct mmu_space hi) {
     uint64_t key = (lo.root ^ (uint64_t)lo.asid << 48 ^ hi.root << 7 ^ (uint64_t)hi.asid << 20) * UINT64_C(0x9e3779b97f4a7c15);
     uint8_t *hint = &m->hash[key >> 57];

@@ -39,6 +39,7 @@
 #define REGION_HASH 512
 #define WINDOWS 126
 #define NULL_SLOT UINT64_C(255)
+#define NULL_DELTA 1
 #define HUGE_SHIFT 21
 #define HUGE_SIZE BIT(HUGE_SHIFT)
 #define TABLE_ENTRIES 512u
@@ -127,9 +128,10 @@ static const struct recent_view *recent_of(const struct view *v) { return &((con
 static uint32_t region_of(uint64_t va) { return (uint32_t)(va >> REGION_SHIFT); }
 static uint64_t slot_of(const struct window_state *st, const struct window *w) { return 2 + 2 * (uint64_t)(w - st->win); }
 /* Canonical addresses land in the null slot: a #PF. (The #GP that others give is dearer on hosts that emulate it.) */
+/* Bit 0 is set in these alone: a probe may look at it before it faults for nothing. */
 static uint64_t null_delta(uint32_t region) {
     int32_t canonical = (int32_t)(region % REGION_HASH) - (region % REGION_HASH < REGION_HASH / 2 ? 0 : REGION_HASH);
-    return (NULL_SLOT - (uint64_t)(int64_t)canonical) << REGION_SHIFT;
+    return (NULL_SLOT - (uint64_t)(int64_t)canonical) << REGION_SHIFT | NULL_DELTA;
 }
 static uint64_t live_delta(const struct window_state *st, const struct window *w) {
     return (slot_of(st, w) - w->region) << REGION_SHIFT;
@@ -1158,6 +1160,8 @@ static void window_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct m
         p->site = asm_pos(a) - 4;
         asm_mov_rm(a, true, p->tmp1, mmu_views_mem(p->regime));
         asm_mov_rm(a, true, p->tmp1, asm_mem_index(p->tmp1, p->tmp0, 3, DELTA_DISP));
+        asm_test_ri(a, false, p->tmp1, NULL_DELTA);
+        asm_jcc(a, ASM_NE, p->slow);
         mmu_emit_count(a, cpu, ABI_STAT_checks_table);
     }
     p->index = p->tmp1;
