@@ -44,6 +44,7 @@ struct events {
     int guest_timer_fd;  /* of the engine's deadlines */
     int signal_fd;
     uint64_t guest_armed; /* TSC value that guest_timer_fd is set to, ~0 if it is not */
+    uint64_t passed[ABI_MAX_VCPUS], expected[ABI_MAX_VCPUS]; /* the last deadline that passed, and when the next one may be */
     uint64_t stop_at;     /* monotonic ns, 0 while running */
     struct event_fd *dead;
     struct event_timer *timers;
@@ -158,18 +159,45 @@ static void run_timers(struct events *ev) {
 }
 
 /* --- the engine's timers ------------------------------------------------------------------------------------------ */
-/* Sets ABI_PEND_TIMER where a deadline has passed and the timer to the earliest of the others. The engine rings when
- * its deadline moves to an earlier time, and again after each ABI_PEND_TIMER. */
-static void guest_timers(struct machine *m) {
+/* A guest's deadlines are periodic more often than not: the timer is set to the next one before the guest asks for it,
+ * which saves the doorbell. */
+static void note_passed(struct machine *m, unsigned vcpu, uint64_t deadline) {
     struct events *ev = m->events;
-    uint64_t now = run_tsc(), first = ~UINT64_C(0);
+    uint64_t period = deadline - ev->passed[vcpu];
+    if (deadline == ev->passed[vcpu])
+        return;
+    ev->passed[vcpu] = deadline;
+    ev->expected[vcpu] = period > m->tsc_hz / 10000 && period < m->tsc_hz / 20 ? deadline + period : ~UINT64_C(0);
+}
+
+/* Sets ABI_PEND_TIMER where a deadline has passed. Returns when the next one may pass. */
+static uint64_t look_at_deadlines(struct machine *m, uint64_t now) {
+    uint64_t first = ~UINT64_C(0);
     for (unsigned i = 0; i < m->vcpu_count; i++) {
         struct abi_vcpu *abi = m->vcpu[i].abi;
-        uint64_t deadline = atomic_load(&abi->timer_deadline);
-        if (deadline > now)
-            first = deadline < first ? deadline : first;
-        else if (!(atomic_load(&abi->pending) & ABI_PEND_TIMER))
-            machine_pend(m, i, ABI_PEND_TIMER);
+        uint64_t deadline = atomic_load(&abi->timer_deadline), expected;
+        if (deadline <= now) {
+            note_passed(m, i, deadline);
+            if (!(atomic_load(&abi->pending) & ABI_PEND_TIMER))
+                machine_pend(m, i, ABI_PEND_TIMER);
+        }
+        expected = m->events->expected[i];
+        if (deadline <= now || deadline == ~UINT64_C(0)) /* none so far */
+            deadline = expected > now ? expected : ~UINT64_C(0);
+        first = deadline < first ? deadline : first;
+    }
+    return first;
+}
+
+static void guest_timers(struct machine *m) {
+    struct events *ev = m->events;
+    uint64_t now = run_tsc(), first = look_at_deadlines(m, now), again;
+    /* The engine stores its deadline before it looks at timer_armed. */
+    for (;; first = again) {
+        atomic_store(&m->shared->timer_armed, first == ~UINT64_C(0) ? 0 : first);
+        again = look_at_deadlines(m, now);
+        if (again >= first)
+            break;
     }
     if (first == ev->guest_armed)
         return;
@@ -229,6 +257,7 @@ static void on_guest_timer(void *arg, uint32_t events) {
     struct machine *m = arg;
     drain_fd(m->events->guest_timer_fd);
     m->events->guest_armed = ~UINT64_C(0);
+    atomic_store(&m->shared->timer_armed, 0);
     guest_timers(m);
 }
 

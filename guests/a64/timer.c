@@ -59,14 +59,17 @@ static uint64_t timer_state(const struct a64_cpu *c, uint64_t ctl, uint64_t cval
     return on && count < cval && cval - count < NEVER ? tsc_of(c, cval) : ~UINT64_C(0);
 }
 
-/* The monitor's timer is armed for the earliest deadline that it was told of. It hears of an earlier one by the
- * doorbell, and forgets one that has passed: rearm is set when it has said so by ABI_PEND_TIMER. */
+/* The monitor looks at the deadlines when its timer fires. It has to be told only of one that is due before that (give or
+ * take two microseconds): the doorbell wakes a thread, which takes tens of them. rearm: it has seen this deadline pass. */
 static void publish_deadline(struct cpu *cpu, uint64_t deadline, bool rearm) {
     uint64_t before = __atomic_load_n((uint64_t *)&cpu->abi.timer_deadline, __ATOMIC_RELAXED);
     if (deadline == before && !rearm)
         return;
+    /* It stores timer_armed before it looks at the deadlines for the last time. */
     __atomic_store_n((uint64_t *)&cpu->abi.timer_deadline, deadline, __ATOMIC_SEQ_CST);
-    if (deadline != ~UINT64_C(0) && (deadline < before || rearm))
+    uint64_t armed = __atomic_load_n((uint64_t *)&cpu->shared->timer_armed, __ATOMIC_SEQ_CST);
+    uint64_t slack = cpu->boot->tsc_hz >> 19;
+    if (deadline != ~UINT64_C(0) && (!armed || deadline < armed - slack))
         rt_doorbell(cpu, ABI_DB_TIMER);
 }
 

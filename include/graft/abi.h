@@ -104,7 +104,7 @@ enum abi_call {
 /* Doorbells: no exit to the vCPU's thread, the monitor's event thread hears them. */
 enum abi_doorbell {
     ABI_DB_VIRTIO0 = 0, /* .. +31: virtqueue notification; the queue index is written to virtio_notify[slot] first */
-    ABI_DB_TIMER = 32,  /* some vCPU's timer_deadline moved to an earlier time */
+    ABI_DB_TIMER = 32,  /* some vCPU's timer_deadline is earlier than timer_armed */
     ABI_DB_POSTED = 33, /* the posted ring went from empty to not empty */
     ABI_DB_COUNT = 34,
 };
@@ -162,6 +162,8 @@ struct abi_shared {
     _Atomic uint32_t virtio_isr[ABI_VIRTIO_SLOTS];
     /* Queue indices (bit mask) notified since the monitor last looked. */
     _Atomic uint64_t virtio_notify[ABI_VIRTIO_SLOTS];
+    /* TSC value at which the monitor looks at all timer_deadlines, 0: not before it is told to (monitor writes). */
+    _Atomic uint64_t timer_armed;
     /* Device registers that reads are served from. */
     _Atomic uint32_t shadow[ABI_MAX_REGIONS];
     /* Posted writes: producers (engines) take posted_lock; the monitor consumes from posted_tail. */

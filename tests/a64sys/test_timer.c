@@ -30,8 +30,16 @@ static void test_deadlines(void) {
     CHECK(deadline() < first && world.doorbells == 2);
     world_msr(0, P_CTL, 3); /* masked: later again, no doorbell */
     CHECK(deadline() == first && world.doorbells == 2);
+    world_cpu(0)->shared->timer_armed = 0;
     a64_guest.service(world_cpu(0), ABI_PEND_TIMER); /* it fired early: tell it again */
     CHECK(deadline() == first && world.doorbells == 3);
+    world_msr(0, CTL, 3);
+    CHECK(deadline() == never);
+    world_msr(0, CVAL, now + 10 * SECOND - 50);
+    world_msr(0, CTL, 1); /* the monitor expects it, a microsecond late */
+    CHECK(deadline() < first && world.doorbells == 3);
+    world_msr(0, CVAL, now + 10 * SECOND - 500);
+    CHECK(deadline() < first && world.doorbells == 4);
     world_msr(0, TVAL, (uint32_t)-5);
     CHECK_EQ(world_mrs(0, CTL), 5); /* ISTATUS */
     CHECK(deadline() == never);

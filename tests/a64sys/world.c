@@ -111,7 +111,11 @@ void engine_kick(struct cpu *from, struct cpu *to, uint32_t pending) {
 void engine_wait(struct cpu *cpu) { world.waits++; }
 void *engine_alloc_shared(struct cpu *cpu, size_t bytes) { return calloc(1, bytes); }
 void **engine_guest_shared(struct cpu *cpu) { return &world.guest_shared; }
-void rt_doorbell(struct cpu *cpu, unsigned n) { world.doorbells++; }
+void rt_doorbell(struct cpu *cpu, unsigned n) {
+    world.doorbells++;
+    if (n == ABI_DB_TIMER)
+        cpu->shared->timer_armed = cpu->abi.timer_deadline;
+}
 void rt_call(struct cpu *cpu, enum abi_call call) { world.calls = call; }
 void rt_log(struct cpu *cpu, uint32_t topic, const char *fmt, ...) {}
 void fp_sync(struct cpu *cpu) {}
