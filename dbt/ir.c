@@ -80,7 +80,7 @@ irv ir_const(struct ir_block *b, enum ir_type t, uint64_t imm) {
             return v;
         }
     }
-    struct ir_inst i = {.op = IR_CONST, .type = (uint8_t)t, .imm = imm};
+    struct ir_inst i = ir_make(ir_head(IR_CONST, t, 0, 0, 0, 0, 0), 0, 0, 0, imm);
     v = ir_append(b, &i);
     b->priv.consts[h] = v;
     return v;
@@ -106,17 +106,17 @@ irv ir_vconst(struct ir_block *b, uint64_t lo, uint64_t hi) {
         b->overflow = true;
         return IR_DUMMY_BASE + IR_V128;
     }
-    struct ir_inst i = {.op = IR_VCONST, .type = IR_V128, .aux = (uint32_t)slot};
+    struct ir_inst i = ir_make(ir_head(IR_VCONST, IR_V128, 0, 0, 0, 0, 0), 0, 0, (uint32_t)slot, 0);
     return ir_append(b, &i);
 }
 
 irv ir_get(struct ir_block *b, enum ir_type t, size_t offset) {
-    struct ir_inst i = {.op = IR_GET, .type = (uint8_t)t, .imm = offset};
+    struct ir_inst i = ir_make(ir_head(IR_GET, t, 0, 0, 0, 0, 0), 0, 0, 0, offset);
     return ir_append(b, &i);
 }
 
 void ir_put(struct ir_block *b, size_t offset, irv v) {
-    struct ir_inst i = {.op = IR_PUT, .a = v, .imm = offset};
+    struct ir_inst i = ir_make(ir_head(IR_PUT, IR_NONE, 0, 0, 0, 0, v), 0, 0, 0, offset);
     ir_append(b, &i);
 }
 
@@ -142,7 +142,7 @@ static uint8_t result_type(const struct ir_block *b, unsigned op, irv a, irv c) 
 }
 
 irv ir_op3(struct ir_block *b, enum ir_op op, irv a, irv b_, irv c) {
-    struct ir_inst i = {.op = (uint8_t)op, .type = result_type(b, op, a, b_), .a = a, .b = b_, .c = c};
+    struct ir_inst i = ir_make(ir_head(op, result_type(b, op, a, b_), 0, 0, 0, 0, a), b_, c, 0, 0);
     return ir_add_inst(b, &i);
 }
 
@@ -159,23 +159,19 @@ irv ir_op2i(struct ir_block *b, enum ir_op op, irv a, uint64_t imm) {
 }
 
 irv ir_bitfield(struct ir_block *b, enum ir_op op, irv a, irv b_, unsigned lo, unsigned len) {
-    struct ir_inst i = {.op = (uint8_t)op, .type = b->inst[a].type, .a = a, .b = b_};
-    if (op == IR_EXTR) {
-        i.n = (uint8_t)lo;
-    } else {
-        i.lane = (uint8_t)lo;
-        i.n = (uint8_t)len;
-    }
+    bool pair = op == IR_EXTR;
+    uint64_t head = ir_head(op, b->inst[a].type, pair ? 0 : lo, pair ? lo : len, 0, 0, a);
+    struct ir_inst i = ir_make(head, b_, 0, 0, 0);
     return ir_add_inst(b, &i);
 }
 
 irv ir_cmp(struct ir_block *b, enum ir_cmp cc, irv a, irv c) {
-    struct ir_inst i = {.op = IR_CMP, .type = IR_I32, .cc = (uint8_t)cc, .a = a, .b = c};
+    struct ir_inst i = ir_make(ir_head(IR_CMP, IR_I32, 0, 0, cc, 0, a), c, 0, 0, 0);
     return ir_add_inst(b, &i);
 }
 
 irv ir_cond(struct ir_block *b, enum ir_cond cc, irv flags) {
-    struct ir_inst i = {.op = IR_COND, .type = IR_I32, .cc = (uint8_t)cc, .a = flags};
+    struct ir_inst i = ir_make(ir_head(IR_COND, IR_I32, 0, 0, cc, 0, flags), 0, 0, 0, 0);
     return ir_add_inst(b, &i);
 }
 
@@ -184,68 +180,59 @@ irv ir_select(struct ir_block *b, irv cond, irv yes, irv no) {
 }
 
 irv ir_flags_select(struct ir_block *b, irv cond, irv flags, unsigned nzcv) {
-    struct ir_inst i = {.op = IR_FLAGS_SELECT, .type = IR_FLAGS, .a = cond, .b = flags, .imm = nzcv & 15};
+    struct ir_inst i = ir_make(ir_head(IR_FLAGS_SELECT, IR_FLAGS, 0, 0, 0, 0, cond), flags, 0, 0, nzcv & 15);
     return ir_add_inst(b, &i);
 }
 
 /* --- memory ------------------------------------------------------------------------------- */
-static struct ir_inst mem_inst(enum ir_op op, enum ir_type t, unsigned log2_bytes, irv addr, unsigned regime, unsigned flags) {
-    return (struct ir_inst){.op = (uint8_t)op, .type = (uint8_t)t, .lane = (uint8_t)log2_bytes, .cc = (uint8_t)regime,
-                            .flags = (uint8_t)flags, .a = addr};
+static uint64_t mem_head(enum ir_op op, enum ir_type t, unsigned log2_bytes, irv addr, unsigned regime, unsigned flags) {
+    return ir_head(op, t, log2_bytes, 0, regime, flags, addr);
 }
 
 irv ir_ld(struct ir_block *b, enum ir_type t, unsigned log2_bytes, irv addr, int32_t disp, unsigned regime, unsigned flags) {
-    struct ir_inst i = mem_inst(IR_LD, t, log2_bytes, addr, regime, flags);
-    i.imm = (uint64_t)(int64_t)disp;
+    struct ir_inst i = ir_make(mem_head(IR_LD, t, log2_bytes, addr, regime, flags), 0, 0, 0, (uint64_t)(int64_t)disp);
     return ir_add_inst(b, &i);
 }
 
 void ir_st(struct ir_block *b, unsigned log2_bytes, irv addr, int32_t disp, irv value, unsigned regime, unsigned flags) {
-    struct ir_inst i = mem_inst(IR_ST, IR_NONE, log2_bytes, addr, regime, flags);
-    i.imm = (uint64_t)(int64_t)disp;
-    i.b = value;
+    uint64_t head = mem_head(IR_ST, IR_NONE, log2_bytes, addr, regime, flags);
+    struct ir_inst i = ir_make(head, value, 0, 0, (uint64_t)(int64_t)disp);
     ir_add_inst(b, &i);
 }
 
 irv ir_atomic(struct ir_block *b, enum ir_atomic kind, unsigned log2_bytes, irv addr, irv value, unsigned regime, unsigned flags) {
-    struct ir_inst i = mem_inst(IR_ATOMIC, IR_I64, log2_bytes, addr, regime, flags);
-    i.n = (uint8_t)kind;
-    i.b = value;
+    struct ir_inst i = ir_make(ir_head(IR_ATOMIC, IR_I64, log2_bytes, kind, regime, flags, addr), value, 0, 0, 0);
     return ir_append(b, &i);
 }
 
 irv ir_cas(struct ir_block *b, unsigned log2_bytes, irv addr, irv expected, irv value, unsigned regime, unsigned flags) {
-    struct ir_inst i = mem_inst(IR_CAS, IR_I64, log2_bytes, addr, regime, flags);
-    i.b = expected;
-    i.c = value;
+    struct ir_inst i = ir_make(mem_head(IR_CAS, IR_I64, log2_bytes, addr, regime, flags), expected, value, 0, 0);
     return ir_append(b, &i);
 }
 
 irv ir_stx(struct ir_block *b, unsigned log2_bytes, irv addr, irv value, unsigned regime, unsigned flags) {
-    struct ir_inst i = mem_inst(IR_STX, IR_I32, log2_bytes, addr, regime, flags);
-    i.b = value;
+    struct ir_inst i = ir_make(mem_head(IR_STX, IR_I32, log2_bytes, addr, regime, flags), value, 0, 0, 0);
     return ir_append(b, &i);
 }
 
 void ir_fence(struct ir_block *b, enum ir_fence kind) {
-    struct ir_inst i = {.op = IR_FENCE, .n = (uint8_t)kind};
+    struct ir_inst i = ir_make(ir_head(IR_FENCE, IR_NONE, 0, kind, 0, 0, 0), 0, 0, 0, 0);
     ir_append(b, &i);
 }
 
 /* --- calls and vectors ---------------------------------------------------------------------- */
 irv ir_call(struct ir_block *b, enum ir_type t, const struct ir_helper *h, irv a, irv b_, irv c) {
-    struct ir_inst i = {.op = IR_CALL, .type = (uint8_t)t, .a = a, .b = b_, .c = c, .imm = (uintptr_t)h};
+    struct ir_inst i = ir_make(ir_head(IR_CALL, t, 0, 0, 0, 0, a), b_, c, 0, (uintptr_t)h);
     return ir_append(b, &i);
 }
 
 irv ir_callv(struct ir_block *b, const struct ir_helper *h, irv a, irv b_, irv c, uint32_t aux) {
-    struct ir_inst i = {.op = IR_CALLV, .type = IR_V128, .a = a, .b = b_, .c = c, .aux = aux, .imm = (uintptr_t)h};
+    struct ir_inst i = ir_make(ir_head(IR_CALLV, IR_V128, 0, 0, 0, 0, a), b_, c, aux, (uintptr_t)h);
     return ir_append(b, &i);
 }
 
 irv ir_vop3(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, irv c, unsigned n) {
-    struct ir_inst i = {.op = (uint8_t)op, .type = result_type(b, op, a, b_), .lane = (uint8_t)lane, .n = (uint8_t)n,
-                        .a = a, .b = b_, .c = c};
+    struct ir_inst i = ir_make(ir_head(op, result_type(b, op, a, b_), lane, n, 0, 0, a), b_, c, 0, 0);
     return ir_add_inst(b, &i);
 }
 
@@ -259,7 +246,7 @@ irv ir_vop2(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, uns
 
 /* --- instructions and exits ------------------------------------------------------------------ */
 void ir_insn_pc(struct ir_block *b, uint64_t pc, uint32_t encoding) {
-    struct ir_inst i = {.op = IR_INSN, .imm = pc, .aux = encoding};
+    struct ir_inst i = ir_make(ir_head(IR_INSN, IR_NONE, 0, 0, 0, 0, 0), 0, 0, encoding, pc);
     ir_append(b, &i);
 }
 
@@ -275,7 +262,7 @@ void ir_insn(struct ir_block *b, uint64_t pc, uint32_t encoding) {
 }
 
 void ir_exit_if(struct ir_block *b, irv cond, uint64_t pc) {
-    struct ir_inst i = {.op = IR_EXIT_IF, .a = cond, .imm = pc};
+    struct ir_inst i = ir_make(ir_head(IR_EXIT_IF, IR_NONE, 0, 0, 0, 0, cond), 0, 0, 0, pc);
     if (b->inst[cond].op == IR_CONST && b->inst[cond].imm == 0) {
         return;
     }
@@ -283,12 +270,12 @@ void ir_exit_if(struct ir_block *b, irv cond, uint64_t pc) {
 }
 
 void ir_goto(struct ir_block *b, uint64_t pc) {
-    struct ir_inst i = {.op = IR_GOTO, .imm = pc};
+    struct ir_inst i = ir_make(ir_head(IR_GOTO, IR_NONE, 0, 0, 0, 0, 0), 0, 0, 0, pc);
     ir_append(b, &i);
 }
 
 void ir_goto_reg(struct ir_block *b, irv target, enum ir_jump kind) {
-    struct ir_inst i = {.op = IR_GOTO_REG, .a = target, .cc = (uint8_t)kind};
+    struct ir_inst i = ir_make(ir_head(IR_GOTO_REG, IR_NONE, 0, 0, kind, 0, target), 0, 0, 0, 0);
     ir_append(b, &i);
 }
 

@@ -65,23 +65,17 @@ static bool may_sink(const struct ir_block *b, unsigned v, unsigned count) {
     return false;
 }
 
-static void rename_operands(const irv *map, struct ir_inst *i) {
-    i->a = map[i->a];
-    i->b = map[i->b];
-    i->c = map[i->c];
-}
-
-static void place(struct ir_block *b, unsigned old, struct ir_inst i) {
-    rename_operands(b->priv.map, &i);
+static void place(struct ir_block *b, unsigned old, const struct ir_inst *i) {
+    struct ir_inst renamed = ir_renamed(i, b->priv.map);
     b->priv.map[old] = b->count;
-    b->inst[b->count++] = i;
+    b->inst[b->count++] = renamed;
 }
 
 /* Places the held condition that is operand a of *i. */
 static void release(struct ir_block *b, struct held *h, irv a) {
     for (unsigned k = 0; k < h->count; k++) {
         if (h->old[k] == a) {
-            place(b, a, h->inst[k]);
+            place(b, a, &h->inst[k]);
             h->count--;
             h->old[k] = h->old[h->count];
             h->inst[k] = h->inst[h->count];
@@ -108,6 +102,6 @@ void opt_compact(struct ir_block *b) {
         if (held.count) {
             release(b, &held, i.a);
         }
-        place(b, v, i);
+        place(b, v, &i);
     }
 }

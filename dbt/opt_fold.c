@@ -6,17 +6,17 @@
 
 /* --- rewriting in place ------------------------------------------------------------------------- */
 static irv make_const(struct ir_inst *i, uint64_t imm) {
-    *i = (struct ir_inst){.op = IR_CONST, .type = i->type, .imm = imm & ir_type_mask(i->type)};
+    *i = ir_make(ir_head(IR_CONST, i->type, 0, 0, 0, 0, 0), 0, 0, 0, imm & ir_type_mask(i->type));
     return 0;
 }
 
 static irv make_unary(struct ir_block *b, struct ir_inst *i, enum ir_op op, irv a) {
-    *i = (struct ir_inst){.op = (uint8_t)op, .type = i->type, .a = a};
+    *i = ir_make(ir_head(op, i->type, 0, 0, 0, 0, a), 0, 0, 0, 0);
     return ir_fold(b, i);
 }
 
 static irv make_binary(struct ir_block *b, struct ir_inst *i, enum ir_op op, irv a, irv c) {
-    *i = (struct ir_inst){.op = (uint8_t)op, .type = i->type, .a = a, .b = c};
+    *i = ir_make(ir_head(op, i->type, 0, 0, 0, 0, a), c, 0, 0, 0);
     return ir_fold(b, i);
 }
 
@@ -26,7 +26,7 @@ static irv add_const(struct ir_block *b, unsigned type, uint64_t imm) {
 }
 
 static irv add_unary(struct ir_block *b, enum ir_op op, unsigned type, irv a) {
-    struct ir_inst i = {.op = (uint8_t)op, .type = (uint8_t)type, .a = a};
+    struct ir_inst i = ir_make(ir_head(op, type, 0, 0, 0, 0, a), 0, 0, 0, 0);
     if (b->count >= b->priv.room) {
         return 0;
     }

@@ -81,11 +81,11 @@ static irv forward_get(struct forward *f, struct ir_inst *i) {
             return k->value;
         }
         if (i->type == IR_I32 && k->type == IR_I64 && (i->imm & 7) == 0) {
-            *i = (struct ir_inst){.op = IR_TRUNC, .type = IR_I32, .a = k->value};
+            *i = ir_make(ir_head(IR_TRUNC, IR_I32, 0, 0, 0, 0, k->value), 0, 0, 0, 0);
             return 0;
         }
         if (i->type == IR_I64 && k->type == IR_V128) {
-            *i = (struct ir_inst){.op = IR_VGET, .type = IR_I64, .lane = 3, .n = k->sub, .a = k->value};
+            *i = ir_make(ir_head(IR_VGET, IR_I64, 3, k->sub, 0, 0, k->value), 0, 0, 0, 0);
             return 0;
         }
         if (ir_type_bytes(i->type) < ir_type_bytes(k->type)) {
@@ -122,11 +122,6 @@ static void forward_effects(struct forward *f, const struct ir_inst *i) {
 }
 
 /* --- common subexpressions ------------------------------------------------------------------------ */
-struct inst_words {
-    uint64_t w[3];
-};
-_Static_assert(sizeof(struct ir_inst) == sizeof(struct inst_words), "instructions compare as three words");
-
 /* Conditions are not merged: one next to each consumer costs less than a bool kept in a register. */
 static bool may_merge(const struct ir_inst *i) {
     return i->op != IR_COND && i->op != IR_CMP;
@@ -134,14 +129,13 @@ static bool may_merge(const struct ir_inst *i) {
 
 /* An equal earlier operation, 0 if none; remembers that *i comes next. */
 static irv find_equal(struct forward *f, const struct ir_inst *i) {
-    struct inst_words x, y;
-    memcpy(&x, i, sizeof(x));
+    struct ir_words x = ir_words_of(i), y;
     uint64_t h = (x.w[0] * UINT64_C(0x9e3779b97f4a7c15)) ^ (x.w[1] * UINT64_C(0xc2b2ae3d27d4eb4f)) ^
                  (x.w[2] * UINT64_C(0x165667b19e3779f9));
     irv *slot = &f->b->priv.equal[(h ^ h >> 32) >> 16 & (ARRAY_LEN(f->b->priv.equal) - 1)];
     irv v = *slot;
     if (v < f->b->count) {
-        memcpy(&y, &f->b->inst[v], sizeof(y));
+        y = ir_words_of(&f->b->inst[v]);
         if (x.w[0] == y.w[0] && x.w[1] == y.w[1] && x.w[2] == y.w[2] &&
             (!ir_sets_fp_status(i->op) || v >= f->fp_floor)) {
             return v;
@@ -256,13 +250,10 @@ void opt_forward(struct ir_block *b) {
     map[0] = 0;
     memmove(&b->inst[1 + gap], &b->inst[1], (count - 1u) * sizeof(b->inst[0]));
     for (unsigned v = 1; v < count; v++) {
-        struct ir_inst i = b->inst[v + gap];
-        if (i.op == IR_NOP) {
+        if (b->inst[v + gap].op == IR_NOP) {
             continue;
         }
-        i.a = map[i.a];
-        i.b = map[i.b];
-        i.c = map[i.c];
+        struct ir_inst i = ir_renamed(&b->inst[v + gap], map);
         b->priv.room = (uint16_t)(v + gap);
         map[v] = forward_one(&f, &i);
         if (i.op == IR_GOTO) {

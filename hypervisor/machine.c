@@ -278,8 +278,16 @@ static bool alloc_memory(struct machine *m, char err[ERR_BYTES]) {
     return true;
 }
 
+/* The engine is compiled for x86-64-v3. */
+static bool cpu_is_new(char err[ERR_BYTES]) {
+    bool found = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    if (!found)
+        snprintf(err, ERR_BYTES, "this host's CPU is too old: AVX2, FMA and BMI2 are needed (x86-64-v3)");
+    return found;
+}
+
 static bool build(struct machine *m, char err[ERR_BYTES]) {
-    if (!choose_vm(m, err) || !alloc_memory(m, err))
+    if (!cpu_is_new(err) || !choose_vm(m, err) || !alloc_memory(m, err))
         return false;
     m->boot->mmu = m->vm->in_vm ? m->options->mmu : ABI_MMU_SOFT;
     if (!(m->events = events_create(m))) {

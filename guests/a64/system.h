@@ -54,10 +54,10 @@ void a64_set_pc(struct cpu *cpu, uint64_t pc);
 _Noreturn void a64_raise(struct cpu *cpu, unsigned ec, uint32_t iss); /* synchronous exception, returning to this pc */
 _Noreturn void a64_raise_data_abort(struct cpu *cpu, uint64_t va, uint32_t iss);
 _Noreturn void a64_raise_undefined(struct cpu *cpu, uint32_t insn, const char *what);
-_Noreturn void a64_mem_abort(struct cpu *cpu, uint64_t va, enum mmu_access access, const struct walk *w,
+__attribute__((noreturn)) void a64_mem_abort(struct cpu *cpu, uint64_t va, enum mmu_access access, const struct walk *w,
                              unsigned flags);
-_Noreturn void a64_align_fault(struct cpu *cpu, uint64_t va, enum mmu_access access);
-_Noreturn void a64_external_abort(struct cpu *cpu, uint64_t va, enum mmu_access access, struct gpa pa);
+__attribute__((noreturn)) void a64_align_fault(struct cpu *cpu, uint64_t va, enum mmu_access access);
+__attribute__((noreturn)) void a64_external_abort(struct cpu *cpu, uint64_t va, enum mmu_access access, struct gpa pa);
 
 /* idregs.c */
 void a64_idregs_init(struct a64_cpu *c);
