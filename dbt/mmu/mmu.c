@@ -33,10 +33,18 @@ static bool bloom_view_has(const struct view_slot *s, uint32_t hash) {
     return s->bloom[bloom_one(hash) / 64] >> bloom_one(hash) % 64 & 1;
 }
 
+void view_empty_victims(struct view *v) {
+    for (unsigned i = 0; i < ARRAY_LEN(v->jump_victim); i++)
+        v->jump_victim[i].pc = JUMP_VICTIM_EMPTY(i);
+    view_slot(v)->victims = false;
+}
+
 static void jump_cache_empty(struct view *v) {
     if (!v->has_code)
         return;
     struct view_slot *s = view_slot(v);
+    if (s->victims)
+        view_empty_victims(v);
     for (unsigned i = 0; s->uses <= VIEW_USED && i < s->uses; i++)
         v->jump_cache[s->used[i]].pc = JUMP_CACHE_EMPTY(s->used[i]);
     for (unsigned i = 0; s->uses > VIEW_USED && i < ARRAY_LEN(v->jump_cache); i++)
@@ -81,6 +89,11 @@ void mmu_jump_cache_set(struct cpu *cpu, uint64_t pc, const uint8_t *host) {
     if (s->uses < VIEW_USED)
         s->used[s->uses] = (uint16_t)at;
     s->uses++;
+    struct jump_cache_entry old = v->jump_cache[at];
+    if (old.pc != JUMP_CACHE_EMPTY(at) && old.pc != pc) {
+        v->jump_victim[jump_victim_index(old.pc)] = old;
+        s->victims = true;
+    }
     v->jump_cache[at] = (struct jump_cache_entry){pc, (void *)(uintptr_t)host};
 }
 
@@ -94,6 +107,9 @@ static void drop_pc(struct cpu *cpu, struct view *v, void *arg) {
     struct jump_cache_entry *e = &v->jump_cache[jump_cache_index(pc)];
     if (e->pc == pc)
         e->pc = JUMP_CACHE_EMPTY(jump_cache_index(pc));
+    e = &v->jump_victim[jump_victim_index(pc)];
+    if (e->pc == pc)
+        e->pc = JUMP_VICTIM_EMPTY(jump_victim_index(pc));
 }
 void mmu_jump_cache_drop(struct cpu *cpu, uint64_t pc) {
     if (bloom_has(mmu_of(cpu), bloom_hash(pc, 12)))
@@ -112,6 +128,10 @@ static void drop_page(struct cpu *cpu, struct view *v, void *arg) {
     for (unsigned i = first; i < first + PAGE_INSNS; i++) {
         if (MMU_VA_BITS(v->jump_cache[i].pc) == MMU_VA_BITS(va))
             v->jump_cache[i].pc = JUMP_CACHE_EMPTY(i);
+    }
+    for (unsigned i = 0; s->victims && i < ARRAY_LEN(v->jump_victim); i++) {
+        if (MMU_VA_BITS(v->jump_victim[i].pc) == MMU_VA_BITS(va))
+            v->jump_victim[i].pc = JUMP_VICTIM_EMPTY(i);
     }
     v->code_page[code_page_index(va)] = CODE_PAGE_NONE;
 }

@@ -11,13 +11,14 @@
 #include "dbt/x86/asm.h"
 
 #define VIEW_BLOOM_WORDS 64
-#define VIEW_USED 54
+#define VIEW_USED 52
 /* What the engine keeps with each view; translated code knows only the view. */
 struct view_slot {
     uint64_t bloom[VIEW_BLOOM_WORDS]; /* pages whose code is in the jump cache */
     uint32_t mode;                    /* all of the jump cache is of this mode */
     bool tagged;                      /* some of that code is in the lower half, or its translation belongs to an ASID */
     struct context *context;
+    bool victims;                     /* jump_victim is not empty */
     uint32_t uses;                    /* entries set since the jump cache was empty */
     uint16_t used[VIEW_USED];         /* the first of them */
     struct view view;
@@ -92,6 +93,8 @@ static inline bool big_has(uint64_t set, uint64_t va) { return set & (big_bit(va
 
 /* view_for(): the current context's view of that regime, set up if need be; NULL if the heap is full. */
 struct view *view_for(struct cpu *cpu, unsigned regime);
+/* view_empty_victims(): of the view's jump cache. */
+void view_empty_victims(struct view *v);
 /* view_show(): sets cpu->views[regime]: that view if it is set up and not hidden. */
 void view_show(struct cpu *cpu, unsigned regime);
 /* view_each(): calls fn for every view that is set up. */

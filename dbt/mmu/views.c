@@ -21,7 +21,9 @@ static bool inherit(struct mmu_state *m, struct view *v) {
     if (!is_live(from) || from == v || !from->has_code || s->tagged || !space_equal(from->hi, v->hi))
         return false;
     memcpy(v->jump_cache, from->jump_cache, sizeof(v->jump_cache));
+    memcpy(v->jump_victim, from->jump_victim, sizeof(v->jump_victim));
     memcpy(v->code_page, from->code_page, sizeof(v->code_page));
+    view_slot(v)->victims = s->victims;
     memcpy(view_slot(v)->bloom, s->bloom, sizeof(s->bloom));
     view_slot(v)->mode = s->mode;
     view_slot(v)->tagged = false;
@@ -44,6 +46,7 @@ static void view_clear(struct cpu *cpu, struct view *v, struct context *c, unsig
     s->uses = 0;
     for (unsigned i = 0; i < ARRAY_LEN(v->jump_cache); i++)
         v->jump_cache[i].pc = JUMP_CACHE_EMPTY(i);
+    view_empty_victims(v);
     memset(v->code_page, 0, sizeof(v->code_page));
     v->has_code = 0;
 }

@@ -191,10 +191,28 @@ static void exit_thunks(struct codegen *cg) {
     asm_mov_mi(a, true, CPU_FIELD(exit_site), 0);
     asm_jmp(a, &unwound);
 }
+/* Goes to the block at RAX if it has lost its place in the jump cache to another. */
+static void jump_to_victim(struct codegen *cg) {
+    struct asm_buf *a = &cg->a;
+    const int32_t victims = (int32_t)offsetof(struct view, jump_victim);
+    asm_mov_rr(a, false, ASM_RCX, ASM_RAX); /* jump_victim_index() << 2 */
+    asm_shift_ri(a, ASM_SHR, false, ASM_RCX, JUMP_VICTIM_FOLD);
+    asm_alu_rr(a, ASM_XOR, false, ASM_RCX, ASM_RAX);
+    asm_alu_ri(a, ASM_AND, false, ASM_RCX, ((1 << JUMP_VICTIM_BITS) - 1) << 2);
+    asm_alu_rm(a, ASM_CMP, true, ASM_RAX, asm_mem_gs_index(ASM_RCX, 2, victims));
+    uint32_t other = asm_jcc_short(a, ASM_NE);
+    emit_count(cg, ABI_STAT_jump_cache_hits);
+    asm_jmp_m(a, asm_mem_gs_index(ASM_RCX, 2, victims + (int32_t)offsetof(struct jump_cache_entry, host)));
+    asm_bind_short(a, other);
+}
+
 /* RAX = pc, RCX = the site of a jump, if there is one: goes on where fn says, or leaves. */
 static const uint8_t *find_thunk(struct codegen *cg, const void *fn, bool site) {
     struct asm_buf *a = &cg->a;
     const uint8_t *thunk = start(cg);
+    if (!site) {
+        jump_to_victim(cg);
+    }
     asm_mov_mr(a, true, cpu_mem(cg->guest->pc_offset), ASM_RAX);
     if (site) {
         asm_mov_mr(a, true, CPU_FIELD(exit_site), ASM_RCX);

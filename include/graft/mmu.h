@@ -99,6 +99,8 @@ void mmu_protect_code(struct cpu *cpu, struct gpa page);
 /* --- a view: what translated code reaches through GS ---------------------------------------------------- */
 #define JUMP_CACHE_BITS 12
 #define JUMP_CACHE_FOLD 11 /* higher bits of the pc take part: functions of different pages start at equal offsets */
+#define JUMP_VICTIM_BITS 9 /* of the table of entries that others took the place of */
+#define JUMP_VICTIM_FOLD 9
 struct jump_cache_entry {
     uint64_t pc;  /* guest pc; JUMP_CACHE_EMPTY(index) in an empty entry */
     void *host;   /* its block's entry */
@@ -109,6 +111,7 @@ struct jump_cache_entry {
 #define CODE_PAGE_NONE 0
 struct view {
     struct jump_cache_entry jump_cache[1 << JUMP_CACHE_BITS]; /* index: jump_cache_index(pc) */
+    struct jump_cache_entry jump_victim[1 << JUMP_VICTIM_BITS]; /* index: jump_victim_index(pc) */
     uint32_t code_page[1 << CODE_PAGE_BITS];                  /* index: code_page_index(pc) */
     struct mmu_space lo, hi;
     uint32_t regime;
@@ -120,11 +123,15 @@ static inline unsigned jump_cache_index(uint64_t pc) {
     return (unsigned)((pc ^ pc >> JUMP_CACHE_FOLD) >> 2) & ((1u << JUMP_CACHE_BITS) - 1);
 }
 
+static inline unsigned jump_victim_index(uint64_t pc) {
+    return (unsigned)((pc ^ pc >> JUMP_VICTIM_FOLD) >> 2) & ((1u << JUMP_VICTIM_BITS) - 1);
+}
 static inline unsigned code_page_index(uint64_t pc) {
     return (unsigned)(pc >> PAGE_SHIFT ^ pc >> (PAGE_SHIFT + CODE_PAGE_BITS)) & ((1u << CODE_PAGE_BITS) - 1);
 }
 
 /* A pc that cannot be looked for in that entry: it has another index. */
+#define JUMP_VICTIM_EMPTY(index) ((index) == 0 ? 4 : 0)
 #define JUMP_CACHE_EMPTY(index) ((index) == jump_cache_index(~UINT64_C(0)) ? 4 : ~UINT64_C(0))
 
 /* --- a strategy --------------------------------------------------------------------------------------------- */

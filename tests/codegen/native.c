@@ -216,6 +216,9 @@ void native_setup(enum native_pins pins, enum native_probe probe, bool avx512) {
     for (unsigned i = 0; i < ARRAY_LEN(view->jump_cache); i++) {
         view->jump_cache[i] = (struct jump_cache_entry){JUMP_CACHE_EMPTY(i), NULL};
     }
+    for (unsigned i = 0; i < ARRAY_LEN(view->jump_victim); i++) {
+        view->jump_victim[i] = (struct jump_cache_entry){JUMP_VICTIM_EMPTY(i), NULL};
+    }
 }
 int native_compile(const struct ir_block *b, size_t offset) {
     return native_compile_in(b, offset, native.code_size - native.thunks - offset);

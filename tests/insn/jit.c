@@ -109,6 +109,7 @@ void jit_init(bool minimum) {
     memset(view, 0, sizeof *view);
     for (unsigned i = 0; i < ARRAY_LEN(view->jump_cache); i++)
         view->jump_cache[i].pc = ~UINT64_C(0);
+    view->jump_victim[0].pc = JUMP_VICTIM_EMPTY(0);
     for (unsigned i = 0; i < REGIMES; i++)
         world.cpu->c.views[i] = view;
     code = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
