@@ -122,6 +122,7 @@ enum stub_kind {
     STUB_CAS,
     STUB_STX,
     STUB_FP,
+    STUB_FP_GROUP,
     STUB_LINK,
     STUB_FAR,    /* link to another page; its check is in the block */
     STUB_FAR_IF, /* the same, and its check is in the stub */
@@ -156,11 +157,22 @@ struct stub {
     bool retry;        /* a load or store with a probe that the strategy may try otherwise */
     uint8_t tmp0, tmp1; /* of that probe */
     uint32_t access;   /* position behind the probe */
+    uint16_t call, calls; /* softfp calls that come first: of cg->fp_call */
     /* STUB_FP */
     uint8_t lane, n;   /* of the result */
     uint8_t mask;      /* a general register for the mask of the lanes that failed, if n > 1 */
 };
 #define MAX_STUBS 700
+
+/* A scalar operation of the host whose result has not been checked yet (emit_fp.c). */
+struct fp_op {
+    struct slow_record rec;
+    uint8_t lane;
+    bool tiny;    /* it may be the smallest normal number by rounding, not only a NaN */
+    bool covered; /* if it is a NaN, the result of a later one is, too */
+};
+#define MAX_FP_OPS 8
+#define MAX_FP_CALLS 1000
 #define MAX_HOMES 64
 
 struct hoist {
@@ -206,6 +218,12 @@ struct codegen {
     regset locked;             /* registers that the current instruction uses */
     regset busy;               /* registers with values in them */
     irv reg_head[NREGS];
+    regset held;               /* operands and results of the operations that are not checked yet: not to be written */
+    regset unchecked;          /* their results */
+    unsigned fp_ops;           /* those operations */
+    struct fp_op fp_op[MAX_FP_OPS];
+    unsigned fp_calls;         /* for stubs */
+    struct slow_record fp_call[MAX_FP_CALLS];
     uint64_t slots_gpr, slots_xmm; /* in use */
     struct eflags fl;
     unsigned homes;
@@ -305,6 +323,13 @@ struct stub *stub_new(struct codegen *cg, enum stub_kind kind);
 void emit_stub(struct codegen *cg, struct stub *s);
 void emit_exit_stub(struct codegen *cg, struct stub *s);
 void emit_slow(struct codegen *cg, struct stub *s);
+/* fp_may_wait(): may unchecked results stay so while this instruction is emitted? fp_flush(): checks them now. */
+bool fp_may_wait(const struct codegen *cg, const struct ir_inst *in);
+void fp_flush(struct codegen *cg);
+/* fp_note(): the stub does them first. */
+void fp_note(struct codegen *cg, struct stub *s);
+/* fp_renamed(): what an unchecked operation has in one register is in the other now. */
+void fp_renamed(struct codegen *cg, unsigned from, unsigned to);
 void emit_entry(struct codegen *cg);
 void thunks_emit(struct codegen *cg);
 /* emit_count(): adds 1 to a counter of abi_stats.def, if code is to count. Changes the flags, no register. */

@@ -16,7 +16,8 @@ static void reset(struct codegen *cg, const struct ir_block *b, struct code_out 
     cg->out = out;
     cg->failed = false;
     cg->pc = b->pc;
-    cg->locked = cg->busy = 0;
+    cg->locked = cg->busy = cg->held = cg->unchecked = 0;
+    cg->fp_ops = cg->fp_calls = 0;
     cg->slots_gpr = cg->slots_xmm = 0;
     cg->fl = (struct eflags){.kind = FLAGS_NONE};
     cg->homes = cg->hoist_next = cg->stubs = 0;
@@ -41,6 +42,9 @@ static void emit_insts(struct codegen *cg) {
             continue;
         }
         cg->at = i;
+        if (cg->held && !fp_may_wait(cg, in)) {
+            fp_flush(cg);
+        }
         emitters[in->op](cg, in);
         cg->locked = 0;
         if (in->type != IR_NONE && !val->next_use) {

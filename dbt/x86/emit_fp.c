@@ -192,11 +192,205 @@ unsigned fp_result(struct codegen *cg, const struct ir_inst *in, bool clean) {
     return def_fresh_v(cg);
 }
 
+/* --- scalar operations: checked together ------------------------------------------------------------------------- */
+/* An unchecked result is used by other operations, and put to the guest's registers, as if it were right. The check comes
+ * before anything else looks at it: then softfp does all of them again in their order. */
+void fp_renamed(struct codegen *cg, unsigned from, unsigned to) {
+    for (unsigned i = 0; i < cg->fp_ops; i++) {
+        struct slow_record *r = &cg->fp_op[i].rec;
+        uint8_t *reg[] = {&r->base, &r->value, &r->value2, &r->dst};
+        for (unsigned k = 0; k < ARRAY_LEN(reg); k++) {
+            *reg[k] = *reg[k] == from ? (uint8_t)to : *reg[k];
+        }
+    }
+    if (cg->unchecked >> from & 1) {
+        cg->unchecked |= BIT(to);
+    }
+    cg->held = (cg->held & ~BIT(from)) | BIT(to);
+    cg->unchecked &= ~BIT(from);
+}
+void fp_note(struct codegen *cg, struct stub *s) {
+    s->call = (uint16_t)cg->fp_calls;
+    s->calls = (uint16_t)cg->fp_ops;
+    for (unsigned i = 0; i < cg->fp_ops; i++) {
+        cg->fp_call[cg->fp_calls++] = cg->fp_op[i].rec;
+    }
+}
+static void fp_defer(struct codegen *cg, const struct ir_inst *in, fp_fn *fn, bool tiny, const unsigned op[3], unsigned d) {
+    struct fp_op *f = &cg->fp_op[cg->fp_ops++];
+    *f = (struct fp_op){.rec = {.kind = STUB_FP, .pc = (uintptr_t)fn, .desc = desc_of(cg, in), .dst = (uint8_t)XMM(d)},
+                        .lane = in->lane, .tiny = tiny};
+    uint8_t *reg[3] = {&f->rec.base, &f->rec.value, &f->rec.value2};
+    for (unsigned k = 0; k < 3; k++) {
+        *reg[k] = op[k] == NO_REG ? NO_REG : (uint8_t)XMM(op[k]);
+        if (op[k] != NO_REG) {
+            cg->held |= BIT(XMM(op[k]));
+        }
+    }
+    for (unsigned i = 0; i + 1 < cg->fp_ops; i++) {
+        unsigned r = cg->fp_op[i].rec.dst;
+        cg->fp_op[i].covered |= r == f->rec.base || r == f->rec.value || r == f->rec.value2;
+    }
+    cg->held |= BIT(XMM(d));
+    cg->unchecked |= BIT(XMM(d));
+}
+/* The register for the result; operands in it (in->a, b, c are done) move away. */
+static unsigned fp_scalar_result(struct codegen *cg, const struct ir_inst *in, bool clean, unsigned op[3]) {
+    done(cg);
+    if (!clean) {
+        cg->v[cg->at].dirty = (uint8_t)fp_bytes(in);
+        cg->v[cg->at].target = NO_REG;
+    }
+    unsigned pin = cg->v[cg->at].target;
+    if (pin != NO_REG && !cg->reg_head[pin] && (cg->held | cg->locked) >> pin & 1) {
+        unsigned t = scratch_x(cg);
+        asm_vmov_rr(&cg->a, t, xmm(pin));
+        for (unsigned k = 0; k < 3; k++) {
+            op[k] = op[k] == xmm(pin) ? t : op[k];
+        }
+        if (cg->held >> pin & 1) {
+            fp_renamed(cg, pin, XMM(t));
+        }
+        cg->locked &= ~BIT(pin);
+    }
+    return def_fresh_v(cg);
+}
+
+static bool is_deferred(const struct codegen *cg, const struct ir_inst *in) {
+    return in->n == 1 && cg->fp_ops < MAX_FP_OPS && cg->fp_calls < MAX_FP_CALLS - 2 * MAX_FP_OPS && fp_supported(cg, in);
+}
+static bool unchecked_value(const struct codegen *cg, irv v) {
+    return v && cg->v[v].reg != NO_REG && cg->unchecked >> cg->v[v].reg & 1;
+}
+/* Temporaries that a scalar operation takes, and one for the check. */
+static unsigned temps_needed(const struct codegen *cg, const struct ir_inst *in) {
+    const irv op[3] = {in->a, in->b, in->c};
+    unsigned n = 3;
+    for (unsigned k = 0; k < 3; k++) {
+        unsigned reg = op[k] ? cg->v[op[k]].reg : XMM(8);
+        n += reg == NO_REG || BIT(reg) & XMM_TEMPS & ~cg->held;
+    }
+    return n;
+}
+static bool put_may_wait(const struct codegen *cg, const struct ir_inst *in) {
+    const struct value *val = &cg->v[in->a];
+    unsigned type = inst_of(cg, in->a)->type, pin = pin_at(cg, in->imm);
+    if (type == IR_FLAGS) {
+        return false;
+    }
+    if (type != IR_V128) {
+        return pin == NO_REG || pin < 16;
+    }
+    return !unchecked_value(cg, in->a) || val->reg == pin ||
+           (pin != NO_REG && !val->dirty && BIT(val->reg) & XMM_TEMPS); /* the copy is the only one then */
+}
+bool fp_may_wait(const struct codegen *cg, const struct ir_inst *in) {
+    unsigned free = 0;
+    for (regset m = XMM_TEMPS & ~cg->held; m; m &= m - 1) {
+        free++;
+    }
+    if (free < 3) {
+        return false;
+    }
+    switch (in->op) {
+    case IR_INSN:
+    case IR_CONST:
+    case IR_VCONST: return true;
+    case IR_LD: return cg->fp_calls < MAX_FP_CALLS - 2 * MAX_FP_OPS;
+    case IR_ST: return cg->fp_calls < MAX_FP_CALLS - 2 * MAX_FP_OPS && !unchecked_value(cg, in->b);
+    case IR_GET: {
+        unsigned pin = pin_at(cg, in->imm);
+        return pin == NO_REG || in->type == IR_V128 || !(cg->unchecked >> pin & 1);
+    }
+    case IR_PUT: return put_may_wait(cg, in);
+    case IR_VFADD:
+    case IR_VFSUB:
+    case IR_VFMUL:
+    case IR_VFDIV:
+    case IR_VFSQRT:
+    case IR_VFMA: return is_deferred(cg, in) && free >= temps_needed(cg, in);
+    default: return in->op >= IR_ADD && in->op <= IR_EXTR;
+    }
+}
+
+/* Goes to the stub unless both registers hold results that are right. */
+static void check_pair(struct codegen *cg, struct stub *s, unsigned x, unsigned y, unsigned t, unsigned g) {
+    struct asm_buf *a = &cg->a;
+    bool dbl = s->lane == 3;
+    rr(cg, ASM_OP(dbl, 1, 0x14), t, x, y); /* vunpcklps, vunpcklpd */
+    asm_vex_rm(a, VANDPS, t, t, dbl ? K(abs64) : K(abs32));
+    asm_vex_rmi(a, ASM_OP(dbl, 1, 0xc2), t, t, dbl ? K(min64) : K(min32), PRED_EQ_UQ);
+    rr(cg, ASM_OP(dbl, 1, 0x50), g, 0, t); /* vmovmskps, vmovmskpd */
+    asm_test_ri(a, false, g, 3);
+    asm_jcc(a, ASM_NE, &s->slow);
+}
+static void check_lane(struct codegen *cg, struct stub *s, unsigned lane, unsigned t, unsigned g) {
+    unsigned tiny = NO_REG, nan = NO_REG; /* waiting for a partner */
+    s->lane = (uint8_t)lane;
+    s->n = 1;
+    for (unsigned i = 0; i < cg->fp_ops; i++) {
+        const struct fp_op *f = &cg->fp_op[i];
+        unsigned d = xmm(f->rec.dst);
+        unsigned *other = f->tiny ? &tiny : &nan;
+        if (f->lane != lane || (f->covered && !f->tiny)) {
+            continue;
+        }
+        if (*other == NO_REG) {
+            *other = d;
+            continue;
+        }
+        if (f->tiny) {
+            check_pair(cg, s, *other, d, t, g);
+        } else {
+            rr(cg, fp_ucomis(lane), *other, 0, d);
+            asm_jcc(&cg->a, ASM_P, &s->slow);
+        }
+        *other = NO_REG;
+    }
+    if (tiny != NO_REG && nan != NO_REG) {
+        check_pair(cg, s, tiny, nan, t, g);
+    } else if (tiny != NO_REG) {
+        fp_check_result(cg, s, tiny, t);
+    } else if (nan != NO_REG) {
+        fp_check_nan(cg, s, nan, t);
+    }
+}
+void fp_flush(struct codegen *cg) {
+    regset locked = cg->locked;
+    flags_clobber(cg);
+    struct stub *s = stub_new(cg, STUB_FP_GROUP);
+    unsigned t = scratch_x(cg), g = cg->fp_ops > 1 ? scratch(cg, GPR_CLASS) : 0;
+    fp_note(cg, s);
+    check_lane(cg, s, 2, t, g);
+    check_lane(cg, s, 3, t, g);
+    s->back = asm_pos(&cg->a);
+    cg->locked = locked;
+    cg->held = cg->unchecked = 0;
+    cg->fp_ops = 0;
+}
+
 /* --- arithmetic
  * ------------------------------------------------------------------------------------------------------------ */
+static void binary_scalar(struct codegen *cg, const struct ir_inst *in, unsigned opcode, bool tiny, fp_fn *fn) {
+    if (!cg->held) {
+        flags_clobber(cg);
+    }
+    unsigned op[3] = {fp_operand(cg, in, in->a), fp_operand(cg, in, in->b), NO_REG};
+    bool clean = fp_clean(cg, in, in->a), swap = false;
+    if (!clean && opcode <= 0x59) { /* add and multiply commute, but for NaNs, and these are softfp's */
+        swap = clean = fp_clean(cg, in, in->b);
+    }
+    unsigned d = fp_scalar_result(cg, in, clean, op);
+    rr(cg, fp_op(opcode, in->lane, 1), d, op[swap], op[!swap]);
+    fp_defer(cg, in, fn, tiny, op, d);
+}
 static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode, bool tiny, fp_fn *fn) {
     if (!fp_supported(cg, in)) {
         fp_soft_vector(cg, in, fn);
+        return;
+    }
+    if (is_deferred(cg, in)) {
+        binary_scalar(cg, in, opcode, tiny, fn);
         return;
     }
     flags_clobber(cg);
@@ -204,14 +398,7 @@ static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fn);
     s->rec.base = (uint8_t)XMM(x);
     s->rec.value = (uint8_t)XMM(y);
-    bool clean = fp_clean(cg, in, in->a);
-    if (!clean && opcode <= 0x59 && fp_clean(cg, in, in->b)) { /* add and multiply: NaNs are checked, the rest commutes */
-        unsigned swap = x;
-        x = y;
-        y = swap;
-        clean = true;
-    }
-    unsigned d = fp_result(cg, in, clean);
+    unsigned d = fp_result(cg, in, fp_clean(cg, in, in->a));
     if (opcode == 0x5e && partial(in)) { /* 0 / 1 in the upper half: 0, and no status */
         asm_vex_rm(&cg->a, VORPS, d, y, K(one32hi));
         rr(cg, fp_op(opcode, in->lane, in->n), d, x, d);
@@ -234,7 +421,16 @@ void emit_VFSQRT(struct codegen *cg, const struct ir_inst *in) {
         fp_soft_vector(cg, in, fp_sqrt);
         return;
     }
-    flags_clobber(cg);
+    if (!cg->held) {
+        flags_clobber(cg);
+    }
+    if (is_deferred(cg, in)) {
+        unsigned op[3] = {fp_operand(cg, in, in->a), NO_REG, NO_REG};
+        unsigned d = fp_scalar_result(cg, in, fp_clean(cg, in, in->a), op);
+        rr(cg, fp_op(0x51, in->lane, 1), d, op[0], op[0]);
+        fp_defer(cg, in, fp_sqrt, false, op, d);
+        return;
+    }
     unsigned x = fp_operand(cg, in, in->a), t = in->n > 1 ? scratch_x(cg) : 0;
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_sqrt);
     s->rec.base = (uint8_t)XMM(x);
@@ -243,23 +439,36 @@ void emit_VFSQRT(struct codegen *cg, const struct ir_inst *in) {
     fp_check_nan(cg, s, d, t);
     fp_end(cg, s, XMM(d));
 }
+
+/* d = x + y * z. A factor that is zero above, if the addend is not, is the operand whose upper part the result gets. */
+static void fma_emit(struct codegen *cg, const struct ir_inst *in, unsigned d, const unsigned op[3], bool factor) {
+    uint32_t opcode = ASM_OP(1, 2, in->n == 1 ? 0xb9 : 0xb8) | (in->lane == 3 ? ASM_W : 0); /* vfmadd231: d + y * z */
+    asm_vmov_rr(&cg->a, d, op[factor]);
+    rr(cg, factor ? opcode - 0x10 : opcode, d, op[1 + factor], op[factor ? 0 : 2]); /* vfmadd213: z * d + x */
+}
 void emit_VFMA(struct codegen *cg, const struct ir_inst *in) {
     if (!fp_supported(cg, in)) {
         fp_soft_vector(cg, in, fp_fma);
         return;
     }
-    flags_clobber(cg);
-    unsigned x = fp_operand(cg, in, in->a), y = fp_operand(cg, in, in->b), z = fp_operand(cg, in, in->c);
+    if (!cg->held) {
+        flags_clobber(cg);
+    }
+    unsigned op[3] = {fp_operand(cg, in, in->a), fp_operand(cg, in, in->b), fp_operand(cg, in, in->c)};
+    bool clean = fp_clean(cg, in, in->a), factor = !clean && fp_clean(cg, in, in->b);
+    if (is_deferred(cg, in)) {
+        unsigned d = fp_scalar_result(cg, in, clean || factor, op);
+        fma_emit(cg, in, d, op, factor);
+        fp_defer(cg, in, fp_fma, true, op, d);
+        return;
+    }
     unsigned t = scratch_x(cg);
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_fma);
-    s->rec.base = (uint8_t)XMM(x);
-    s->rec.value = (uint8_t)XMM(y);
-    s->rec.value2 = (uint8_t)XMM(z);
-    uint32_t op = ASM_OP(1, 2, in->n == 1 ? 0xb9 : 0xb8) | (in->lane == 3 ? ASM_W : 0); /* vfmadd231: d + y * z */
-    bool clean = fp_clean(cg, in, in->a), factor = !clean && fp_clean(cg, in, in->b);
+    s->rec.base = (uint8_t)XMM(op[0]);
+    s->rec.value = (uint8_t)XMM(op[1]);
+    s->rec.value2 = (uint8_t)XMM(op[2]);
     unsigned d = fp_result(cg, in, clean || factor);
-    asm_vmov_rr(&cg->a, d, factor ? y : x);
-    rr(cg, factor ? op - 0x10 : op, d, factor ? z : y, factor ? x : z); /* vfmadd213: z * d + x */
+    fma_emit(cg, in, d, op, factor);
     fp_check_result(cg, s, d, t);
     fp_end(cg, s, XMM(d));
 }

@@ -178,8 +178,9 @@ static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind k
 /* Ends it: after done() and def(); dst is the result's register, or NO_REG. */
 static void end(struct codegen *cg, struct access *acc, unsigned dst) {
     acc->stub->rec.dst = (uint8_t)dst;
-    acc->stub->vector = (cg->busy & XMM_TEMPS) || (dst != NO_REG && dst >= 16) || acc->vector;
+    acc->stub->vector = ((cg->busy | cg->held) & XMM_TEMPS) || (dst != NO_REG && dst >= 16) || acc->vector;
     note_hoists(cg, acc->stub);
+    fp_note(cg, acc->stub);
     acc->stub->back = asm_pos(&cg->a);
 }
 
@@ -442,12 +443,29 @@ static void emit_retry(struct codegen *cg, const struct stub *s) {
     };
     cg->mmu->emit_retry(&cg->a, cg->mmu_thunk, &p, (s->rec.desc & MMU_DESC_NEARBY) != 0, &access);
 }
+/* softfp for each operation in turn: the guest state is exact then. The last one goes on at `back`, if that is not 0. */
+static void emit_fp_calls(struct codegen *cg, const struct stub *s, uint32_t back) {
+    struct asm_buf *a = &cg->a;
+    const uint32_t bytes = offsetof(struct slow_record, hoist);
+    for (unsigned i = 0; i < s->calls; i++) {
+        struct slow_record rec = cg->fp_call[s->call + i];
+        asm_call(a, cg->slow[true]);
+        asm_room(a);
+        bool last = back && i + 1u == s->calls;
+        rec.back = (int32_t)(last ? back - asm_pos(a) : bytes);
+        asm_data(a, &rec, bytes);
+    }
+}
 void emit_stub(struct codegen *cg, struct stub *s) {
     asm_bind(&cg->a, &s->slow);
     if (s->retry) {
         emit_retry(cg, s);
     }
     s->start = asm_pos(&cg->a);
+    emit_fp_calls(cg, s, s->rec.kind == STUB_FP_GROUP ? s->back : 0);
+    if (s->rec.kind == STUB_FP_GROUP) {
+        return;
+    }
     if (s->rec.kind <= STUB_FP) {
         emit_slow(cg, s);
     } else {

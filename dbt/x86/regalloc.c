@@ -144,7 +144,7 @@ void evict(struct codegen *cg, unsigned reg) {
     if (!cg->reg_head[reg]) {
         return;
     }
-    regset free = temps_like(reg) & ~cg->locked & ~cg->busy & ~hoist_regs(cg) & ~BIT(reg);
+    regset free = temps_like(reg) & ~cg->locked & ~cg->held & ~cg->busy & ~hoist_regs(cg) & ~BIT(reg);
     move_values(cg, reg, free ? pick(free) : NO_REG);
 }
 
@@ -171,7 +171,7 @@ void drop_hoists(struct codegen *cg) {
 }
 
 unsigned scratch(struct codegen *cg, regset class) {
-    regset avail = (GPR_TEMPS | XMM_TEMPS) & class & ~cg->locked, hoists = hoist_regs(cg);
+    regset avail = (GPR_TEMPS | XMM_TEMPS) & class & ~cg->locked & ~cg->held, hoists = hoist_regs(cg);
     unsigned reg;
     if (!avail) {
         cg->failed = true;
@@ -366,9 +366,9 @@ unsigned def_value(struct codegen *cg, irv v, unsigned hint) {
     struct value *val = &cg->v[v];
     unsigned type = inst_of(cg, v)->type, reg;
     regset class = class_of_type(type);
-    if (val->target != NO_REG && !cg->reg_head[val->target]) {
+    if (val->target != NO_REG && !cg->reg_head[val->target] && !(cg->held >> val->target & 1)) {
         reg = val->target;
-    } else if (hint < NREGS && (GPR_TEMPS | XMM_TEMPS) & class & ~cg->busy & BIT(hint)) {
+    } else if (hint < NREGS && (GPR_TEMPS | XMM_TEMPS) & class & ~cg->busy & ~cg->held & BIT(hint)) {
         reg = hint;
         drop_hoist_reg(cg, reg);
         cg->locked |= BIT(reg);
@@ -502,6 +502,9 @@ void clear_pin(struct codegen *cg, unsigned pin, irv except) {
             if (to == NO_REG) {
                 to = scratch(cg, is_xmm(pin) ? XMM_CLASS : GPR_CLASS);
                 copy_reg(cg, to, pin);
+                if (cg->held >> pin & 1) {
+                    fp_renamed(cg, pin, to);
+                }
             }
             detach(cg, v);
             attach(cg, v, to);
@@ -550,6 +553,11 @@ static void put_pin(struct codegen *cg, irv v, unsigned pin) {
     if (val->reg == pin) {
         return;
     }
+    if (cg->held >> pin & 1) { /* a check needs what is there */
+        unsigned t = scratch(cg, XMM_CLASS);
+        copy_reg(cg, t, pin);
+        fp_renamed(cg, pin, t);
+    }
     if (val->reg == NO_REG) {
         load_value(cg, v, pin);
         attach(cg, v, pin);
@@ -568,6 +576,9 @@ static void put_pin(struct codegen *cg, irv v, unsigned pin) {
         return;
     }
     copy_reg(cg, pin, reg);
+    if (cg->unchecked >> reg & 1) {
+        fp_renamed(cg, reg, pin);
+    }
     if (!(cg->pins >> reg & 1)) { /* later uses read the pin; the temporary is free */
         for (irv x = cg->reg_head[reg], next; x; x = next) {
             next = cg->v[x].reg_next;
