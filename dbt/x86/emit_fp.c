@@ -228,8 +228,9 @@ static void fp_defer(struct codegen *cg, const struct ir_inst *in, fp_fn *fn, bo
         }
     }
     for (unsigned i = 0; i + 1 < cg->fp_ops; i++) {
-        unsigned r = cg->fp_op[i].rec.dst;
-        cg->fp_op[i].covered |= r == f->rec.base || r == f->rec.value || r == f->rec.value2;
+        struct fp_op *e = &cg->fp_op[i];
+        unsigned r = e->rec.dst;
+        e->covered |= r == f->rec.base || r == f->rec.value || r == f->rec.value2;
     }
     cg->held |= BIT(XMM(d));
     cg->unchecked |= BIT(XMM(d));
@@ -308,7 +309,8 @@ bool fp_may_wait(const struct codegen *cg, const struct ir_inst *in) {
     case IR_VFMUL:
     case IR_VFDIV:
     case IR_VFSQRT:
-    case IR_VFMA: return is_deferred(cg, in) && free >= temps_needed(cg, in);
+    case IR_VFMA: /* of one format: half a NaN that is not right yet may be a number to signal something for */
+        return is_deferred(cg, in) && in->lane == cg->fp_op[0].lane && free >= temps_needed(cg, in);
     default: return in->op >= IR_ADD && in->op <= IR_EXTR;
     }
 }
@@ -317,22 +319,26 @@ bool fp_may_wait(const struct codegen *cg, const struct ir_inst *in) {
 static void check_pair(struct codegen *cg, struct stub *s, unsigned x, unsigned y, unsigned t, unsigned g) {
     struct asm_buf *a = &cg->a;
     bool dbl = s->lane == 3;
-    rr(cg, ASM_OP(dbl, 1, 0x14), t, x, y); /* vunpcklps, vunpcklpd */
+    if (dbl) {
+        rr(cg, ASM_OP(1, 1, 0x14), t, x, y); /* vunpcklpd */
+    } else { /* vinsertps: nothing of what is above them, which might signal */
+        asm_vex_rri(a, ASM_OP(1, 3, 0x21), t, x, y, 0x1c);
+    }
     asm_vex_rm(a, VANDPS, t, t, dbl ? K(abs64) : K(abs32));
     asm_vex_rmi(a, ASM_OP(dbl, 1, 0xc2), t, t, dbl ? K(min64) : K(min32), PRED_EQ_UQ);
     rr(cg, ASM_OP(dbl, 1, 0x50), g, 0, t); /* vmovmskps, vmovmskpd */
     asm_test_ri(a, false, g, 3);
     asm_jcc(a, ASM_NE, &s->slow);
 }
-static void check_lane(struct codegen *cg, struct stub *s, unsigned lane, unsigned t, unsigned g) {
+static void check_all(struct codegen *cg, struct stub *s, unsigned t, unsigned g) {
     unsigned tiny = NO_REG, nan = NO_REG; /* waiting for a partner */
-    s->lane = (uint8_t)lane;
+    s->lane = cg->fp_op[0].lane;
     s->n = 1;
     for (unsigned i = 0; i < cg->fp_ops; i++) {
         const struct fp_op *f = &cg->fp_op[i];
         unsigned d = xmm(f->rec.dst);
         unsigned *other = f->tiny ? &tiny : &nan;
-        if (f->lane != lane || (f->covered && !f->tiny)) {
+        if (f->covered && !f->tiny) {
             continue;
         }
         if (*other == NO_REG) {
@@ -342,7 +348,7 @@ static void check_lane(struct codegen *cg, struct stub *s, unsigned lane, unsign
         if (f->tiny) {
             check_pair(cg, s, *other, d, t, g);
         } else {
-            rr(cg, fp_ucomis(lane), *other, 0, d);
+            rr(cg, fp_ucomis(s->lane), *other, 0, d);
             asm_jcc(&cg->a, ASM_P, &s->slow);
         }
         *other = NO_REG;
@@ -361,8 +367,7 @@ void fp_flush(struct codegen *cg) {
     struct stub *s = stub_new(cg, STUB_FP_GROUP);
     unsigned t = scratch_x(cg), g = cg->fp_ops > 1 ? scratch(cg, GPR_CLASS) : 0;
     fp_note(cg, s);
-    check_lane(cg, s, 2, t, g);
-    check_lane(cg, s, 3, t, g);
+    check_all(cg, s, t, g);
     s->back = asm_pos(&cg->a);
     cg->locked = locked;
     cg->held = cg->unchecked = 0;

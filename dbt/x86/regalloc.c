@@ -440,7 +440,8 @@ void home_forget(struct codegen *cg, int32_t offset, unsigned bytes) {
         }
         if (val->home < offset + (int32_t)bytes && offset < val->home + (int32_t)type_bytes(inst_of(cg, v)->type)) {
             if (val->next_use && val->reg == NO_REG && val->slot < 0) {
-                use_any(cg, v);
+                unsigned reg = use_any(cg, v);
+                cg->locked &= ~BIT(reg);
             }
             val->home = -1;
             continue;
@@ -549,10 +550,10 @@ void emit_GET(struct codegen *cg, const struct ir_inst *in) {
 
 static void put_pin(struct codegen *cg, irv v, unsigned pin) {
     struct value *val = &cg->v[v];
-    clear_pin(cg, pin, v);
     if (val->reg == pin) {
         return;
     }
+    clear_pin(cg, pin, v);
     if (cg->held >> pin & 1) { /* a check needs what is there */
         unsigned t = scratch(cg, XMM_CLASS);
         copy_reg(cg, t, pin);
