@@ -11,8 +11,8 @@
  *   thunks.c    the code that all blocks share; entering and leaving
  *
  * Register numbers: 0..15 general registers, 16..47 XMM0..31. XMM16 and up are
- * there with AVX-512 only, and only as pins: the operations that have no EVEX
- * encoding use copies of them in temporaries (use_x(), def_x()).
+ * there with AVX-512 only: the operations that have no EVEX encoding use copies
+ * of them below (use_x(), def_x()).
  */
 #ifndef GRAFT_X86_BACKEND_H
 #define GRAFT_X86_BACKEND_H
@@ -24,12 +24,14 @@
 #define XMM(n) (16 + (n))
 #define NO_REG 0xff
 #define GPR_PINS 9
-#define VEC_PINS 24 /* 8 without AVX-512 */
+#define VEC_PINS 20 /* XMM8..27; 8 without AVX-512 */
 typedef uint64_t regset;
 #define GPR_TEMPS (BIT(ASM_RAX) | BIT(ASM_RCX) | BIT(ASM_RDX) | BIT(ASM_RSI) | BIT(ASM_RDI))
-#define XMM_TEMPS ((regset)0xff << 16)
+#define XMM_LOW_TEMPS ((regset)0xff << XMM(0))
+#define XMM_HIGH_TEMPS ((regset)15 << XMM(28)) /* with AVX-512 */
 #define GPR_CLASS ((regset)0xffff)
-#define XMM_CLASS ((regset)0xffffffff << 16)
+#define XMM_CLASS ((regset)0xffffffff << XMM(0))
+#define XMM_LOW_CLASS ((regset)0xffff << XMM(0))
 /* Pinned registers that C functions clobber. */
 #define CALLER_SAVED (BIT(ASM_R8) | BIT(ASM_R9) | BIT(ASM_R10) | BIT(ASM_R11) | XMM_CLASS)
 
@@ -47,7 +49,7 @@ struct frame {
     uint64_t pad0;
     uint32_t mxcsr, pad;    /* the caller's MXCSR */
     v128 xmm[SLOTS];
-    v128 temp_xmm[8];
+    v128 temp_xmm[12]; /* by temp_index() */
 };
 #define FRAME_FIELD(field) asm_mem(ASM_RSP, (int32_t)offsetof(struct frame, field))
 
@@ -142,7 +144,8 @@ struct slow_record {
     int32_t imm;       /* STUB_ST without value register */
     uint8_t kind, flags;
     uint8_t base, value, value2, dst; /* registers; STUB_FP: the first three are operands */
-    uint8_t hoists, reserved;
+    uint8_t hoists;
+    uint8_t copy;      /* STUB_FP: register that gets the result, too */
     struct {
         uint8_t base, index, regime;
     } hoist[MAX_HOISTS]; /* index registers to renew; absent from the code if there are none */
@@ -192,7 +195,7 @@ struct codegen {
     struct codegen_features features;
     bool count;                /* abi_boot.count */
     int32_t pin_offset[NREGS]; /* where a pinned register lives in struct cpu, -1 if it is none */
-    regset pins;
+    regset pins, xmm_temps;
     uint8_t pin_map[256];      /* (offset - sizeof(struct cpu)) / 8 -> register */
     const struct consts *k;
     void (*enter)(struct cpu *cpu, const uint8_t *entry);
@@ -248,6 +251,7 @@ uint64_t const_value(const struct codegen *cg, irv v); /* of a CONST, cut to its
 bool const_imm32(const struct codegen *cg, irv v, bool w, int32_t *imm); /* is it a CONST that fits an x86 immediate? */
 static inline regset class_of_type(unsigned type) { return type == IR_V128 ? XMM_CLASS : GPR_CLASS; }
 static inline unsigned xmm(unsigned reg) { return reg - 16; }
+static inline unsigned temp_index(unsigned reg) { return reg < XMM(8) ? reg - XMM(0) : reg - XMM(28) + 8; }
 
 /* use(): the register that holds v, locked for this instruction. V128: all of it exact; use_low(): the low bytes exact.
  */
@@ -328,6 +332,10 @@ bool fp_may_wait(const struct codegen *cg, const struct ir_inst *in);
 void fp_flush(struct codegen *cg);
 /* fp_note(): the stub does them first. */
 void fp_note(struct codegen *cg, struct stub *s);
+/* fp_copied(): an unchecked result has been copied to that pin, too. fp_forget(): such a copy is not needed any more;
+ * true if nothing else is in the register that a check needs. */
+void fp_copied(struct codegen *cg, unsigned from, unsigned pin);
+bool fp_forget(struct codegen *cg, unsigned pin);
 /* fp_renamed(): what an unchecked operation has in one register is in the other now. */
 void fp_renamed(struct codegen *cg, unsigned from, unsigned to);
 void emit_entry(struct codegen *cg);

@@ -178,7 +178,7 @@ static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind k
 /* Ends it: after done() and def(); dst is the result's register, or NO_REG. */
 static void end(struct codegen *cg, struct access *acc, unsigned dst) {
     acc->stub->rec.dst = (uint8_t)dst;
-    acc->stub->vector = ((cg->busy | cg->held) & XMM_TEMPS) || (dst != NO_REG && dst >= 16) || acc->vector;
+    acc->stub->vector = ((cg->busy | cg->held) & cg->xmm_temps) || (dst != NO_REG && dst >= 16) || acc->vector;
     note_hoists(cg, acc->stub);
     fp_note(cg, acc->stub);
     acc->stub->back = asm_pos(&cg->a);
@@ -416,7 +416,7 @@ struct stub *stub_new(struct codegen *cg, enum stub_kind kind) {
         cg->stubs = 0;
     }
     struct stub *s = &cg->stub[cg->stubs++];
-    *s = (struct stub){.rec = {.kind = (uint8_t)kind, .value = NO_REG, .value2 = NO_REG, .dst = NO_REG}};
+    *s = (struct stub){.rec = {.kind = (uint8_t)kind, .value = NO_REG, .value2 = NO_REG, .dst = NO_REG, .copy = NO_REG}};
     return s;
 }
 

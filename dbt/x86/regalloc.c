@@ -107,7 +107,8 @@ static void copy_reg(struct codegen *cg, unsigned dst, unsigned src) {
         asm_mov_rr(&cg->a, true, dst, src);
     }
 }
-static regset temps_like(unsigned reg) { return is_xmm(reg) ? XMM_TEMPS : GPR_TEMPS; }
+static regset temps(const struct codegen *cg) { return GPR_TEMPS | cg->xmm_temps; }
+static regset temps_like(const struct codegen *cg, unsigned reg) { return is_xmm(reg) ? cg->xmm_temps : GPR_TEMPS; }
 
 static unsigned pick(regset free) {
     if (free & GPR_CLASS) {
@@ -144,7 +145,7 @@ void evict(struct codegen *cg, unsigned reg) {
     if (!cg->reg_head[reg]) {
         return;
     }
-    regset free = temps_like(reg) & ~cg->locked & ~cg->held & ~cg->busy & ~hoist_regs(cg) & ~BIT(reg);
+    regset free = temps_like(cg, reg) & ~cg->locked & ~cg->held & ~cg->busy & ~hoist_regs(cg) & ~BIT(reg);
     move_values(cg, reg, free ? pick(free) : NO_REG);
 }
 
@@ -171,7 +172,7 @@ void drop_hoists(struct codegen *cg) {
 }
 
 unsigned scratch(struct codegen *cg, regset class) {
-    regset avail = (GPR_TEMPS | XMM_TEMPS) & class & ~cg->locked & ~cg->held, hoists = hoist_regs(cg);
+    regset avail = temps(cg) & class & ~cg->locked & ~cg->held, hoists = hoist_regs(cg);
     unsigned reg;
     if (!avail) {
         cg->failed = true;
@@ -197,7 +198,7 @@ unsigned scratch(struct codegen *cg, regset class) {
     cg->locked |= BIT(reg);
     return reg;
 }
-unsigned scratch_x(struct codegen *cg) { return xmm(scratch(cg, XMM_CLASS)); }
+unsigned scratch_x(struct codegen *cg) { return xmm(scratch(cg, XMM_LOW_CLASS)); }
 
 void take(struct codegen *cg, unsigned reg) {
     drop_hoist_reg(cg, reg);
@@ -362,13 +363,12 @@ void done(struct codegen *cg) {
 }
 
 /* --- results ---------------------------------------------------------------------------------------------- */
-unsigned def_value(struct codegen *cg, irv v, unsigned hint) {
+static unsigned def_class(struct codegen *cg, irv v, unsigned hint, regset class) {
     struct value *val = &cg->v[v];
     unsigned type = inst_of(cg, v)->type, reg;
-    regset class = class_of_type(type);
     if (val->target != NO_REG && !cg->reg_head[val->target] && !(cg->held >> val->target & 1)) {
         reg = val->target;
-    } else if (hint < NREGS && (GPR_TEMPS | XMM_TEMPS) & class & ~cg->busy & ~cg->held & BIT(hint)) {
+    } else if (hint < NREGS && temps(cg) & class & ~cg->busy & ~cg->held & BIT(hint)) {
         reg = hint;
         drop_hoist_reg(cg, reg);
         cg->locked |= BIT(reg);
@@ -380,6 +380,9 @@ unsigned def_value(struct codegen *cg, irv v, unsigned hint) {
     }
     attach(cg, v, reg);
     return reg;
+}
+unsigned def_value(struct codegen *cg, irv v, unsigned hint) {
+    return def_class(cg, v, hint, class_of_type(inst_of(cg, v)->type));
 }
 unsigned def(struct codegen *cg, unsigned hint) { return def_value(cg, (irv)cg->at, hint); }
 unsigned def_fresh(struct codegen *cg) {
@@ -399,11 +402,14 @@ static void target_low(struct codegen *cg) {
 }
 unsigned def_x(struct codegen *cg, unsigned hint) {
     target_low(cg);
-    return def_v(cg, hint);
+    return xmm(def_class(cg, (irv)cg->at, XMM(hint), XMM_LOW_CLASS));
 }
 unsigned def_fresh_x(struct codegen *cg) {
     target_low(cg);
-    return def_fresh_v(cg);
+    if (cg->v[cg->at].target != NO_REG && cg->locked >> cg->v[cg->at].target & 1) {
+        cg->v[cg->at].target = NO_REG;
+    }
+    return xmm(def_class(cg, (irv)cg->at, NO_REG, XMM_LOW_CLASS));
 }
 void def_in(struct codegen *cg, irv v, unsigned reg) {
     if (inst_of(cg, v)->type == IR_I32) {
@@ -452,7 +458,7 @@ void home_forget(struct codegen *cg, int32_t offset, unsigned bytes) {
 }
 
 /* --- calls -------------------------------------------------------------------------------------------------- */
-regset live_temps(struct codegen *cg) { return cg->busy & (GPR_TEMPS | XMM_TEMPS); }
+regset live_temps(struct codegen *cg) { return cg->busy & temps(cg); }
 void spill_temps(struct codegen *cg) {
     for (regset m = live_temps(cg); m; m &= m - 1) {
         move_values(cg, (unsigned)__builtin_ctzll(m), NO_REG);
@@ -548,13 +554,18 @@ void emit_GET(struct codegen *cg, const struct ir_inst *in) {
     }
 }
 
+static void put_unchecked(struct codegen *cg, unsigned reg, unsigned pin) {
+    if (cg->unchecked >> reg & 1) {
+        fp_copied(cg, reg, pin);
+    }
+}
 static void put_pin(struct codegen *cg, irv v, unsigned pin) {
     struct value *val = &cg->v[v];
     if (val->reg == pin) {
         return;
     }
     clear_pin(cg, pin, v);
-    if (cg->held >> pin & 1) { /* a check needs what is there */
+    if (cg->held >> pin & 1 && !fp_forget(cg, pin)) { /* a check needs what is there */
         unsigned t = scratch(cg, XMM_CLASS);
         copy_reg(cg, t, pin);
         fp_renamed(cg, pin, t);
@@ -570,10 +581,12 @@ static void put_pin(struct codegen *cg, irv v, unsigned pin) {
     unsigned reg = val->reg;
     if (val->dirty == 8) { /* the copy cleans; the value stays where it is */
         asm_vex_rr(&cg->a, ASM_OP(2, 1, 0x7e), xmm(pin), 0, xmm(reg));
+        put_unchecked(cg, reg, pin);
         return;
     }
     if (val->dirty) {
         asm_vex_rri(&cg->a, ASM_OP(1, 3, 0x21), xmm(pin), xmm(reg), xmm(reg), 0x0e);
+        put_unchecked(cg, reg, pin);
         return;
     }
     copy_reg(cg, pin, reg);

@@ -22,7 +22,7 @@ static void *place(const struct slow *s, unsigned reg) {
     if (s->cg->pin_offset[reg] >= 0) {
         return (char *)s->cpu + s->cg->pin_offset[reg];
     }
-    return reg < 16 ? (void *)&s->f->temp[reg] : (void *)&s->f->temp_xmm[reg - 16];
+    return reg < 16 ? (void *)&s->f->temp[reg] : (void *)&s->f->temp_xmm[temp_index(reg)];
 }
 static uint64_t get(const struct slow *s, unsigned reg) { return *(const uint64_t *)place(s, reg); }
 static void set(const struct slow *s, unsigned reg, uint64_t value) { *(uint64_t *)place(s, reg) = value; }
@@ -109,6 +109,9 @@ static void floating(const struct slow *s) {
         fn(s->cpu, &result, op[0], op[1], op[2], r->desc);
     }
     *(v128 *)place(s, r->dst) = result;
+    if (r->copy != NO_REG) {
+        *(v128 *)place(s, r->copy) = result;
+    }
 }
 
 void slow_run(struct codegen *cg, struct cpu *cpu, struct frame *f) {

@@ -279,9 +279,10 @@ static void slow_thunk(struct codegen *cg, bool vector) {
             struct asm_mem t = asm_mem(ASM_RSP, (int32_t)(offsetof(struct frame, temp) + 8 * r) + (load ? 0 : 8));
             load ? asm_mov_rm(a, true, r, t) : asm_mov_mr(a, true, t, r);
         }
-        for (unsigned x = 0; vector && x < 8; x++) {
-            struct asm_mem t = asm_mem(ASM_RSP, (int32_t)(offsetof(struct frame, temp_xmm) + 16 * x) + (load ? 0 : 8));
-            load ? asm_vmov_rm(a, x, t) : asm_vmov_mr(a, t, x);
+        for (regset m = vector ? cg->xmm_temps : 0; m; m &= m - 1) {
+            unsigned x = (unsigned)__builtin_ctzll(m), n = temp_index(x);
+            struct asm_mem t = asm_mem(ASM_RSP, (int32_t)(offsetof(struct frame, temp_xmm) + 16 * n) + (load ? 0 : 8));
+            load ? asm_vmov_rm(a, xmm(x), t) : asm_vmov_mr(a, t, xmm(x));
         }
         move_pins(cg, ALL_PINS, load);
         if (load) {
@@ -317,6 +318,7 @@ static void choose_pins(struct codegen *cg) {
     static const uint8_t gpr[GPR_PINS] = {ASM_RBX, ASM_R12, ASM_R13, ASM_R14, ASM_R15,
                                           ASM_R8,  ASM_R9,  ASM_R10, ASM_R11};
     const struct guest_ops *g = cg->guest;
+    cg->xmm_temps = XMM_LOW_TEMPS | (cg->features.avx512 ? XMM_HIGH_TEMPS : 0);
     memset(cg->pin_map, NO_REG, sizeof(cg->pin_map));
     for (unsigned i = 0; i < NREGS; i++) {
         cg->pin_offset[i] = -1;
