@@ -196,6 +196,7 @@ struct codegen {
     bool count;                /* abi_boot.count */
     int32_t pin_offset[NREGS]; /* where a pinned register lives in struct cpu, -1 if it is none */
     regset pins, xmm_temps;
+    regset kept;               /* pins that stay in their registers outside translated code, too */
     uint8_t pin_map[256];      /* (offset - sizeof(struct cpu)) / 8 -> register */
     const struct consts *k;
     void (*enter)(struct cpu *cpu, const uint8_t *entry);

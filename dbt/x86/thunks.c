@@ -121,8 +121,8 @@ static const uint8_t *start(struct codegen *cg) {
     }
     return cg->a.p;
 }
-static void save_pins(struct codegen *cg, regset which) { move_pins(cg, which, false); }
-static void load_pins(struct codegen *cg, regset which) { move_pins(cg, which, true); }
+static void save_pins(struct codegen *cg, regset which) { move_pins(cg, which & ~cg->kept, false); }
+static void load_pins(struct codegen *cg, regset which) { move_pins(cg, which & ~cg->kept, true); }
 static void cpu_arg(struct codegen *cg) { asm_lea(&cg->a, true, ASM_RDI, asm_mem(ASM_RBP, -CODEGEN_BIAS)); }
 static void mxcsr(struct codegen *cg, bool load, struct asm_mem m) {
     asm_op_rm(&cg->a, ASM_OP(0, 1, 0xae), false, load ? 2 : 3, m, 0);
@@ -284,7 +284,7 @@ static void slow_thunk(struct codegen *cg, bool vector) {
             struct asm_mem t = asm_mem(ASM_RSP, (int32_t)(offsetof(struct frame, temp_xmm) + 16 * n) + (load ? 0 : 8));
             load ? asm_vmov_rm(a, xmm(x), t) : asm_vmov_mr(a, t, xmm(x));
         }
-        move_pins(cg, ALL_PINS, load);
+        move_pins(cg, vector ? ALL_PINS : ~cg->kept, load);
         if (load) {
             break;
         }
@@ -298,6 +298,20 @@ static void slow_thunk(struct codegen *cg, bool vector) {
         emit_clock(cg, ABI_STAT_ticks_engine);
     }
     asm_jmp_m(a, record);
+}
+
+/* The kept pins, once. */
+static void keep_pins(struct codegen *cg) {
+    struct asm_buf *a = &cg->a;
+    const uint8_t *load = start(cg);
+    void (*thunk)(struct cpu *);
+    __builtin_memcpy(&thunk, &load, sizeof(load));
+    asm_push(a, ASM_RBP);
+    asm_lea(a, true, ASM_RBP, asm_mem(ASM_RDI, CODEGEN_BIAS));
+    move_pins(cg, cg->kept, true);
+    asm_pop(a, ASM_RBP);
+    asm_ret(a);
+    thunk(cg->cpu);
 }
 
 void thunks_emit(struct codegen *cg) {
@@ -336,6 +350,9 @@ static void choose_pins(struct codegen *cg) {
         }
         cg->pin_offset[reg] = (int32_t)offset;
         cg->pins |= BIT(reg);
+        if (reg >= XMM(16) && rt_has_paging()) { /* in the VM: its C code is compiled without AVX-512 */
+            cg->kept |= BIT(reg);
+        }
         cg->pin_map[at] = (uint8_t)reg;
         if (vec) {
             cg->pin_map[at + 1] = (uint8_t)reg;
@@ -361,6 +378,9 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
     uint8_t *thunks = (uint8_t *)(k + 1);
     asm_init(&cg->a, thunks, code_size - (size_t)(thunks - code));
     thunks_emit(cg);
+    if (cg->kept && !cg->a.overflow) {
+        keep_pins(cg);
+    }
     return ALIGN_UP((size_t)(cg->a.p - code), 64);
 }
 const uint8_t *codegen_lookup_thunk(struct codegen *cg) { return cg->lookup; }
