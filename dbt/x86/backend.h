@@ -144,8 +144,7 @@ struct slow_record {
     int32_t imm;       /* STUB_ST without value register */
     uint8_t kind, flags;
     uint8_t base, value, value2, dst; /* registers; STUB_FP: the first three are operands */
-    uint8_t hoists;
-    uint8_t copy;      /* STUB_FP: register that gets the result, too */
+    uint8_t hoists, reserved;
     struct {
         uint8_t base, index, regime;
     } hoist[MAX_HOISTS]; /* index registers to renew; absent from the code if there are none */
@@ -333,10 +332,6 @@ bool fp_may_wait(const struct codegen *cg, const struct ir_inst *in);
 void fp_flush(struct codegen *cg);
 /* fp_note(): the stub does them first. */
 void fp_note(struct codegen *cg, struct stub *s);
-/* fp_copied(): an unchecked result has been copied to that pin, too. fp_forget(): such a copy is not needed any more;
- * true if nothing else is in the register that a check needs. */
-void fp_copied(struct codegen *cg, unsigned from, unsigned pin);
-bool fp_forget(struct codegen *cg, unsigned pin);
 /* fp_renamed(): what an unchecked operation has in one register is in the other now. */
 void fp_renamed(struct codegen *cg, unsigned from, unsigned to);
 void emit_entry(struct codegen *cg);

@@ -198,7 +198,7 @@ unsigned fp_result(struct codegen *cg, const struct ir_inst *in, bool clean) {
 void fp_renamed(struct codegen *cg, unsigned from, unsigned to) {
     for (unsigned i = 0; i < cg->fp_ops; i++) {
         struct slow_record *r = &cg->fp_op[i].rec;
-        uint8_t *reg[] = {&r->base, &r->value, &r->value2, &r->dst, &r->copy};
+        uint8_t *reg[] = {&r->base, &r->value, &r->value2, &r->dst};
         for (unsigned k = 0; k < ARRAY_LEN(reg); k++) {
             *reg[k] = *reg[k] == from ? (uint8_t)to : *reg[k];
         }
@@ -209,38 +209,6 @@ void fp_renamed(struct codegen *cg, unsigned from, unsigned to) {
     cg->held = (cg->held & ~BIT(from)) | BIT(to);
     cg->unchecked &= ~BIT(from);
 }
-void fp_copied(struct codegen *cg, unsigned from, unsigned pin) {
-    for (unsigned i = 0; i < cg->fp_ops; i++) {
-        if (cg->fp_op[i].rec.dst == from) {
-            cg->fp_op[i].rec.copy = (uint8_t)pin;
-        }
-    }
-    cg->held |= BIT(pin);
-    cg->unchecked |= BIT(pin);
-}
-bool fp_forget(struct codegen *cg, unsigned pin) {
-    for (unsigned i = 0; i < cg->fp_ops; i++) {
-        const struct slow_record *r = &cg->fp_op[i].rec;
-        if (r->base == pin || r->value == pin || r->value2 == pin || r->dst == pin) {
-            return false;
-        }
-    }
-    for (unsigned i = 0; i < cg->fp_ops; i++) {
-        struct slow_record *r = &cg->fp_op[i].rec;
-        r->copy = r->copy == pin ? NO_REG : r->copy;
-    }
-    cg->held &= ~BIT(pin);
-    cg->unchecked &= ~BIT(pin);
-    return true;
-}
-static bool has_copy(const struct codegen *cg, unsigned reg) {
-    for (unsigned i = 0; i < cg->fp_ops; i++) {
-        if (cg->fp_op[i].rec.dst == reg && cg->fp_op[i].rec.copy != NO_REG) {
-            return true;
-        }
-    }
-    return false;
-}
 void fp_note(struct codegen *cg, struct stub *s) {
     s->call = (uint16_t)cg->fp_calls;
     s->calls = (uint16_t)cg->fp_ops;
@@ -250,11 +218,7 @@ void fp_note(struct codegen *cg, struct stub *s) {
 }
 static void fp_defer(struct codegen *cg, const struct ir_inst *in, fp_fn *fn, bool tiny, const unsigned op[3], unsigned d) {
     struct fp_op *f = &cg->fp_op[cg->fp_ops++];
-    *f = (struct fp_op){.rec = {.kind = STUB_FP,
-                                .pc = (uintptr_t)fn,
-                                .desc = desc_of(cg, in),
-                                .dst = (uint8_t)XMM(d),
-                                .copy = NO_REG},
+    *f = (struct fp_op){.rec = {.kind = STUB_FP, .pc = (uintptr_t)fn, .desc = desc_of(cg, in), .dst = (uint8_t)XMM(d)},
                         .lane = in->lane, .tiny = tiny};
     uint8_t *reg[3] = {&f->rec.base, &f->rec.value, &f->rec.value2};
     for (unsigned k = 0; k < 3; k++) {
@@ -266,9 +230,7 @@ static void fp_defer(struct codegen *cg, const struct ir_inst *in, fp_fn *fn, bo
     for (unsigned i = 0; i + 1 < cg->fp_ops; i++) {
         struct fp_op *e = &cg->fp_op[i];
         unsigned r = e->rec.dst;
-        const unsigned copy = e->rec.copy == NO_REG ? r : e->rec.copy;
-        e->covered |= r == f->rec.base || r == f->rec.value || r == f->rec.value2 || copy == f->rec.base ||
-                      copy == f->rec.value || copy == f->rec.value2;
+        e->covered |= r == f->rec.base || r == f->rec.value || r == f->rec.value2;
     }
     cg->held |= BIT(XMM(d));
     cg->unchecked |= BIT(XMM(d));
@@ -286,8 +248,7 @@ static unsigned fp_scalar_result(struct codegen *cg, const struct ir_inst *in, b
         cg->v[cg->at].target = NO_REG;
     }
     unsigned pin = cg->v[cg->at].target;
-    if (pin != NO_REG && !cg->reg_head[pin] && (cg->held | cg->locked) >> pin & 1 &&
-        (cg->locked >> pin & 1 || !fp_forget(cg, pin))) {
+    if (pin != NO_REG && !cg->reg_head[pin] && (cg->held | cg->locked) >> pin & 1) {
         unsigned t = xmm(scratch(cg, high_temp(cg) == NO_REG ? XMM_CLASS : BIT(high_temp(cg))));
         asm_vmov_rr(&cg->a, t, xmm(pin));
         for (unsigned k = 0; k < 3; k++) {
@@ -331,7 +292,7 @@ static bool put_may_wait(const struct codegen *cg, const struct ir_inst *in) {
         return pin == NO_REG || pin < 16;
     }
     return !unchecked_value(cg, in->a) || val->reg == pin ||
-           (pin != NO_REG && BIT(val->reg) & cg->xmm_temps && (!val->dirty || !has_copy(cg, val->reg)));
+           (pin != NO_REG && BIT(val->reg) & cg->xmm_temps); /* the copy is the only one then */
 }
 bool fp_may_wait(const struct codegen *cg, const struct ir_inst *in) {
     unsigned free = 0;

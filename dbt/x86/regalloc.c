@@ -554,18 +554,13 @@ void emit_GET(struct codegen *cg, const struct ir_inst *in) {
     }
 }
 
-static void put_unchecked(struct codegen *cg, unsigned reg, unsigned pin) {
-    if (cg->unchecked >> reg & 1) {
-        fp_copied(cg, reg, pin);
-    }
-}
 static void put_pin(struct codegen *cg, irv v, unsigned pin) {
     struct value *val = &cg->v[v];
     if (val->reg == pin) {
         return;
     }
     clear_pin(cg, pin, v);
-    if (cg->held >> pin & 1 && !fp_forget(cg, pin)) { /* a check needs what is there */
+    if (cg->held >> pin & 1) { /* a check needs what is there */
         unsigned t = scratch(cg, XMM_CLASS);
         copy_reg(cg, t, pin);
         fp_renamed(cg, pin, t);
@@ -579,17 +574,13 @@ static void put_pin(struct codegen *cg, irv v, unsigned pin) {
         return;
     }
     unsigned reg = val->reg;
-    if (val->dirty == 8) { /* the copy cleans; the value stays where it is */
+    if (val->dirty == 8) { /* the copy cleans */
         asm_vex_rr(&cg->a, ASM_OP(2, 1, 0x7e), xmm(pin), 0, xmm(reg));
-        put_unchecked(cg, reg, pin);
-        return;
-    }
-    if (val->dirty) {
+    } else if (val->dirty) {
         asm_vex_rri(&cg->a, ASM_OP(1, 3, 0x21), xmm(pin), xmm(reg), xmm(reg), 0x0e);
-        put_unchecked(cg, reg, pin);
-        return;
+    } else {
+        copy_reg(cg, pin, reg);
     }
-    copy_reg(cg, pin, reg);
     if (cg->unchecked >> reg & 1) {
         fp_renamed(cg, reg, pin);
     }
@@ -598,6 +589,10 @@ static void put_pin(struct codegen *cg, irv v, unsigned pin) {
             next = cg->v[x].reg_next;
             detach(cg, x);
             attach(cg, x, pin);
+            if (cg->v[x].dirty) {
+                cg->v[x].dirty = 0;
+                free_slot(cg, x);
+            }
         }
     }
 }

@@ -109,9 +109,6 @@ static void floating(const struct slow *s) {
         fn(s->cpu, &result, op[0], op[1], op[2], r->desc);
     }
     *(v128 *)place(s, r->dst) = result;
-    if (r->copy != NO_REG) {
-        *(v128 *)place(s, r->copy) = result;
-    }
 }
 
 void slow_run(struct codegen *cg, struct cpu *cpu, struct frame *f) {

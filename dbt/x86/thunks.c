@@ -23,7 +23,7 @@ static uint32_t xcr0(void) {
     (BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(23) | BIT(25) | BIT(27) | BIT(28))
 #define NEED_7B (BIT(3) | BIT(5) | BIT(8))           /* BMI1, AVX2, BMI2 */
 #define AVX512_7B (BIT(16) | BIT(17) | BIT(30) | BIT(31)) /* F, DQ, BW, VL */
-bool codegen_minimum;
+bool codegen_minimum, codegen_spares_high;
 static bool host_features(struct codegen_features *f) {
     if (cpuid(0, 0).a < 7 || (cpuid(1, 0).c & NEED_1C) != NEED_1C) {
         return false;
@@ -350,7 +350,7 @@ static void choose_pins(struct codegen *cg) {
         }
         cg->pin_offset[reg] = (int32_t)offset;
         cg->pins |= BIT(reg);
-        if (reg >= XMM(16) && rt_has_paging()) { /* in the VM: its C code is compiled without AVX-512 */
+        if (reg >= XMM(16) && codegen_spares_high) {
             cg->kept |= BIT(reg);
         }
         cg->pin_map[at] = (uint8_t)reg;

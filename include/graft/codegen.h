@@ -47,6 +47,8 @@ struct codegen;
 size_t codegen_size(void);
 /* For tests: an init that follows uses nothing of the host beyond that. */
 extern bool codegen_minimum;
+/* An init that follows may rely on C code that leaves the vector registers alone that only AVX-512 has. */
+extern bool codegen_spares_high;
 size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *mmu, uint8_t *code, size_t code_size);
 /* codegen_compile(): host code for b at where (room bytes). Returns 0, or -1 if it does not fit (or has too many exits). */
 int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room, struct code_out *out);

@@ -26,6 +26,8 @@ struct copy {
 };
 static struct copy *copies;
 
+bool codegen_spares_high;
+
 size_t codegen_size(void) { return sizeof(struct codegen); }
 
 size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *mmu, uint8_t *code, size_t code_size) { return 64; }
