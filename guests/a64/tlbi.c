@@ -81,7 +81,9 @@ uint64_t a64_op_ic_va(struct cpu *cpu, uint64_t value, uint32_t arg) {
 
 uint64_t a64_op_ic_all(struct cpu *cpu, uint64_t value, uint32_t arg) {
     struct engine_request req = {.kind = ENGINE_REQ_CODE_ALL};
-    engine_code_flush(cpu);
+    /* Writes of its own, and of devices, the engine notices by itself; only those of other vCPUs it does not. */
+    if (cpu->boot->vcpu_count > 1)
+        engine_code_flush(cpu);
     if (arg & OP_SHARED)
         engine_broadcast(cpu, &req);
     return 1;
