@@ -103,6 +103,8 @@ struct block *cache_add(struct engine *e, const struct ir_block *ir, uint64_t pa
         .links = (uint16_t)out->links,
         .faults = (uint16_t)out->faults,
         .guest_bytes = (uint16_t)(ir->guest_bytes ? ir->guest_bytes : 1),
+        .watch_before = (uint16_t)ir->watch_before,
+        .watch_bytes = (uint16_t)(ir->watch_bytes ? ir->watch_bytes : ir->guest_bytes ? ir->guest_bytes : 1),
         .valid = true,
     };
     for (unsigned i = 0; i < out->links; i++) {
@@ -261,6 +263,11 @@ static void block_drop(struct engine *e, uint32_t n) {
     STAT(e->cpu, blocks_invalidated)++;
 }
 
+/* Was the block made from code in [pa, pa+len)? */
+static bool made_from(const struct block *b, uint64_t pa, uint64_t len) {
+    return b->pa - b->watch_before < pa + len && pa < b->pa + b->watch_bytes;
+}
+
 /* Drops the blocks of pa's page that overlap [pa, pa+len); returns whether the page has other blocks. */
 static bool drop_overlapping(struct engine *e, uint64_t pa, uint64_t len) {
     struct cache *c = &e->cache;
@@ -270,7 +277,7 @@ static bool drop_overlapping(struct engine *e, uint64_t pa, uint64_t len) {
         struct block *b = &c->block[n];
         if ((b->pa ^ pa) >> PAGE_SHIFT) {
             at = &b->page_next;
-        } else if (b->pa < pa + len && pa < b->pa + b->guest_bytes) {
+        } else if (made_from(b, pa, len)) {
             *at = b->page_next;
             block_drop(e, n);
             dropped = true;
@@ -374,7 +381,7 @@ static bool hits_running(struct cpu *cpu, uint64_t pa, uint64_t len) {
         return false;
     for (uint32_t i = c->page[page_bucket(pa)]; i; i = c->block[i].page_next) {
         const struct block *b = &c->block[i];
-        if (b->pa <= w.pa.v && w.pa.v < b->pa + b->guest_bytes && b->pa < pa + len && pa < b->pa + b->guest_bytes)
+        if (b->pa <= w.pa.v && w.pa.v < b->pa + b->guest_bytes && made_from(b, pa, len))
             return true;
     }
     return false;

@@ -149,6 +149,8 @@ static void run(struct cpu *cpu, const uint8_t *entry) {
 static void dispatch(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
     bool step = e->step;
+    if (cpu->flags_insn)
+        cpu->guest->settle(cpu);
     e->step = false; /* the fetch below may raise an exception instead */
     if (UNLIKELY(cpu->abi.pending) && !step) {
         cpu->exit_site = 0;

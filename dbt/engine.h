@@ -55,6 +55,7 @@ struct block {
     uint32_t first_link, first_fault;
     uint16_t links, faults;
     uint16_t guest_bytes;
+    uint16_t watch_before, watch_bytes; /* what it was made from: bytes before pc, and from pc */
     bool valid;
 };
 struct block_link {

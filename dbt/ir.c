@@ -29,6 +29,7 @@ void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode) {
     b->insns = 0;
     b->guest_bytes = 0;
     b->insn_counter = 0;
+    b->before = b->watch_before = b->watch_bytes = 0;
     b->count = 1;
     b->vconsts = 0;
     b->overflow = false;

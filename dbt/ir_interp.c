@@ -29,6 +29,7 @@ static void do_put(struct interp *s, const struct ir_inst *i, const v128 *a) {
     v128 value = *a;
     if (type == IR_FLAGS) {
         value.u64[0] = ir_flags_pack(a->u32[0]);
+        s->cpu->flags_insn = 0;
     }
     memcpy((char *)s->cpu + i->imm, &value, ir_type_bytes(type));
 }
@@ -287,6 +288,13 @@ static bool do_exit(struct interp *s, const struct ir_inst *i) {
         if ((uint32_t)s->val[i->a].u64[0] == 0) {
             return false;
         }
+        if (i->b) {
+            struct ir_inst put = {.op = IR_PUT, .a = i->b, .imm = s->cpu->guest->nzcv_offset};
+            do_put(s, &put, &s->val[i->b]);
+        }
+        if (i->flags & IR_EXIT_FLAGS_LATER) {
+            s->cpu->flags_insn = i->aux;
+        }
         set_pc(s, i->imm);
         return true;
     case IR_GOTO:
@@ -323,6 +331,9 @@ static void do_other(struct interp *s, const struct ir_inst *i, v128 *r) {
         break;
     case IR_FENCE:
         do_fence(i);
+        break;
+    case IR_FLAGS_LATER:
+        s->cpu->flags_insn = i->aux;
         break;
     case IR_CALL:
         do_call(s, i, r);

@@ -77,7 +77,7 @@ static int check_operands(struct verify *s, const struct ir_inst *i, const struc
     size_t wanted = strlen(info->operands);
     for (size_t k = 0; k < 3; k++) {
         char name = (char)('a' + (char)k);
-        if (k >= wanted || (optional && !v[k])) {
+        if (k >= wanted || ((optional || (k == 1 && i->op == IR_EXIT_IF)) && !v[k])) {
             if (v[k]) {
                 return bad(s, "has an operand %c", name);
             }

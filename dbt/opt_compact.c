@@ -4,6 +4,7 @@
  * opt_compact.c: the last pass. Closes the gaps that NOPs left, and moves a
  * condition with one consumer down to just before it, so that the backend can
  * fuse the two; not over anything that would make it keep two sets of flags.
+ * A PUT of flags that an exit does not need moves behind it.
  */
 #include "ir_priv.h"
 
@@ -65,6 +66,24 @@ static bool may_sink(const struct ir_block *b, unsigned v, unsigned count) {
     return false;
 }
 
+/* May the PUT of flags at v wait until after the next conditional exit, whose target does not need it? They have to be
+ * known there, though: see ir.h. */
+static bool may_follow_exit(const struct ir_block *b, unsigned v, unsigned count) {
+    uint32_t sources = b->inst[v].aux;
+    for (unsigned k = v + 1; k < count && k <= v + LOOK_AHEAD; k++) {
+        const struct ir_inst *i = &b->inst[k];
+        const struct ir_op_info *info = &ir_op_info[i->op];
+        if (i->op == IR_EXIT_IF) {
+            return i->flags & IR_EXIT_FLAGS_DEAD && sources && !(sources & i->aux);
+        }
+        if (info->exits || info->memory || info->state || (i->op == IR_GET && i->type == IR_FLAGS) ||
+            (i->op == IR_PUT && (touches_flags(b, i, v) || sources >> i->imm / 8 % 32 & 1))) {
+            return false;
+        }
+    }
+    return false;
+}
+
 static void place(struct ir_block *b, unsigned old, const struct ir_inst *i) {
     struct ir_inst renamed = ir_renamed(i, b->priv.map);
     b->priv.map[old] = b->count;
@@ -86,7 +105,9 @@ static void release(struct ir_block *b, struct held *h, irv a) {
 
 void opt_compact(struct ir_block *b) {
     struct held held = {.count = 0};
+    struct ir_inst put = {.op = IR_NOP}; /* of flags, to follow the next exit */
     unsigned count = b->count;
+    uint32_t insn = 0, put_insn = 0;
     b->count = 1;
     for (unsigned v = 1; v < count; v++) {
         struct ir_inst i = b->inst[v];
@@ -99,9 +120,25 @@ void opt_compact(struct ir_block *b) {
             held.inst[held.count++] = i;
             continue;
         }
+        if (i.op == IR_PUT && b->flags & IR_BLOCK_LAZY_FLAGS && b->inst[b->priv.map[i.a]].type == IR_FLAGS &&
+            may_follow_exit(b, v, count)) {
+            put = i;
+            put_insn = insn;
+            continue;
+        }
+        insn = i.op == IR_INSN ? i.aux : insn;
+        bool behind = i.op == IR_EXIT_IF && put.op == IR_PUT;
+        if (behind) {
+            i.flags |= IR_EXIT_FLAGS_LATER;
+            i.aux = put_insn;
+        }
         if (held.count) {
             release(b, &held, i.a);
         }
         place(b, v, &i);
+        if (behind) {
+            place(b, v, &put);
+            put.op = IR_NOP;
+        }
     }
 }

@@ -4,6 +4,10 @@
  * opt_dead.c: the backward pass. Removes PUTs whose bytes are all PUT again
  * before anything can see them (a fault point, an exit, a GET), and values
  * that nothing uses. Removed instructions become NOPs.
+ *
+ * NZCV is written by every comparison and hardly ever read from the state. In blocks with IR_BLOCK_LAZY_FLAGS a PUT of it
+ * that nothing reads goes even if fault points follow, if it can be computed there (FLAGS_LATER takes its place), and
+ * one that only conditional exits need becomes an operand of theirs.
  */
 #include "graft/cpu.h"
 #include "ir_priv.h"
@@ -17,8 +21,18 @@ struct cover {
     uint8_t mask;
 };
 
+#define MAX_FLAG_EXITS 4
+
+enum fate { FLAGS_LIVE, FLAGS_DEAD, FLAGS_EXITS /* needed by the exits in the list alone */ };
+
 struct dead {
     struct ir_block *b;
+    bool lazy;
+    enum fate fate; /* of NZCV at this point */
+    unsigned exits;
+    irv exit[MAX_FLAG_EXITS];
+    bool faults;      /* while it is dead there is a fault point */
+    uint32_t changed; /* registers that change before one (by offset, see ir.h) */
     uint16_t epoch;
     struct cover cover[COVER_SLOTS];
 };
@@ -102,15 +116,100 @@ static inline void count_use(struct ir_block *b, irv v) {
     }
 }
 
+/* --- NZCV ----------------------------------------------------------------------------------------------- */
+static void flags_exit(struct dead *d, irv v) {
+    const struct ir_inst *i = &d->b->inst[v];
+    if (i->flags & IR_EXIT_FLAGS_DEAD) {
+        d->faults = true;
+        d->changed |= i->aux;
+    } else if (i->flags & IR_EXIT_FAULT) {
+        d->faults = true;
+    } else if (d->fate != FLAGS_LIVE && !i->b) {
+        if (d->fate == FLAGS_DEAD) {
+            d->fate = FLAGS_EXITS;
+            d->exits = 0;
+        }
+        if (d->exits == MAX_FLAG_EXITS) {
+            d->fate = FLAGS_LIVE;
+        } else {
+            d->exit[d->exits++] = v;
+        }
+    }
+}
+
+/* The encoding of the guest instruction that v belongs to. */
+static uint32_t insn_at(const struct ir_block *b, irv v) {
+    while (v && b->inst[v].op != IR_INSN) {
+        v--;
+    }
+    return b->inst[v].aux;
+}
+
+/* A PUT of flags: true if it can go. */
+static bool flags_put_is_dead(struct dead *d, irv v) {
+    struct ir_inst *i = &d->b->inst[v];
+    bool dead = d->fate != FLAGS_LIVE && (!d->faults || (i->aux && !(i->aux & d->changed)));
+    for (unsigned k = 0; dead && d->fate == FLAGS_EXITS && k < d->exits; k++) {
+        d->b->inst[d->exit[k]].b = i->a;
+        count_use(d->b, i->a);
+    }
+    if (dead && d->faults) {
+        *i = (struct ir_inst){.op = IR_FLAGS_LATER, .aux = insn_at(d->b, v)};
+        dead = false;
+    }
+    d->fate = FLAGS_DEAD;
+    d->faults = false;
+    d->changed = 0;
+    return dead;
+}
+
+/* Follows the fate of NZCV over an instruction: true for a PUT of it that can go. */
+static bool flags_step(struct dead *d, irv v) {
+    const struct ir_inst *i = &d->b->inst[v];
+    const struct ir_op_info *info = &ir_op_info[i->op];
+    switch (i->op) {
+    case IR_PUT:
+        if (d->b->inst[i->a].type == IR_FLAGS) {
+            return flags_put_is_dead(d, v);
+        }
+        if (d->faults && d->b->inst[i->a].type != IR_V128) {
+            d->changed |= 1u << i->imm / 8 % 32;
+        }
+        break;
+    case IR_GET:
+        if (i->type == IR_FLAGS && d->b->priv.uses[v]) {
+            d->fate = FLAGS_LIVE;
+        }
+        break;
+    case IR_EXIT_IF:
+        flags_exit(d, v);
+        break;
+    case IR_GOTO:
+        d->fate = i->flags & IR_EXIT_FLAGS_DEAD ? FLAGS_DEAD : FLAGS_LIVE;
+        d->faults = true;
+        d->changed = i->aux;
+        break;
+    default:
+        d->faults |= info->memory;
+        if (info->exits || (info->state && !ir_is_pure(i))) {
+            d->fate = FLAGS_LIVE;
+        }
+        break;
+    }
+    return false;
+}
+
 void opt_dead(struct ir_block *b) {
     struct dead d;
     memset(&d, 0, sizeof(d));
     d.b = b;
     d.epoch = 1;
+    d.lazy = (b->flags & IR_BLOCK_LAZY_FLAGS) != 0;
     memset(b->priv.uses, 0, b->count);
     for (unsigned v = b->count - 1u; v >= 1; v--) {
         struct ir_inst *i = &b->inst[v];
-        if (is_live(&d, (irv)v)) {
+        bool unread = d.lazy && flags_step(&d, (irv)v);
+        if (!unread && is_live(&d, (irv)v)) {
             count_use(b, i->a);
             count_use(b, i->b);
             count_use(b, i->c);

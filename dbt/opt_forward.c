@@ -216,7 +216,10 @@ static inline irv forward_one(struct forward *f, struct ir_inst *i) {
         if (b->inst[i->a].imm == 0) {
             return 0;
         }
-        *i = (struct ir_inst){.op = IR_GOTO, .imm = i->imm};
+        if (i->b) {
+            break;
+        }
+        *i = (struct ir_inst){.op = IR_GOTO, .flags = i->flags, .imm = i->imm};
         break;
     default:
         break;

@@ -58,6 +58,7 @@ static int compile(struct cpu *cpu, uint64_t pc, const void *words, unsigned max
     /* A misaligned pc is the guest's business: it emits the exception without looking at the code. */
     unsigned count = (unsigned)(PAGE_SIZE - (pc & PAGE_MASK)) / 4;
     ir_block_reset(b, pc, e->mode);
+    b->before = (uint32_t)(pc & PAGE_MASK) / 4;
     if (cpu->boot->count) {
         b->insn_counter = offsetof(struct abi_vcpu, stats[ABI_STAT_insns_executed]);
         ir_count(b, offsetof(struct abi_vcpu, stats[ABI_STAT_blocks_executed]));

@@ -142,6 +142,7 @@ struct slow_record {
     int32_t site;      /* mmu_probe.site, relative to the record */
     int32_t back;      /* where to go on, relative to the record */
     int32_t imm;       /* STUB_ST without value register */
+    uint32_t flags_insn; /* for cpu->flags_insn, if not 0 */
     uint8_t kind, flags;
     uint8_t base, value, value2, dst; /* registers; STUB_FP: the first three are operands */
     uint8_t hoists, reserved;
@@ -160,6 +161,8 @@ struct stub {
     uint8_t tmp0, tmp1; /* of that probe */
     uint32_t access;   /* position behind the probe */
     uint16_t call, calls; /* softfp calls that come first: of cg->fp_call */
+    uint8_t flags_kind; /* exits: flags to store first: enum flags_kind if they are in EFLAGS, */
+    uint8_t flags_reg;  /* ... else a register, or NO_REG */
     /* STUB_FP */
     uint8_t lane, n;   /* of the result */
     uint8_t mask;      /* a general register for the mask of the lanes that failed, if n > 1 */
@@ -229,6 +232,8 @@ struct codegen {
     struct slow_record fp_call[MAX_FP_CALLS];
     uint64_t slots_gpr, slots_xmm; /* in use */
     struct eflags fl;
+    uint32_t flags_insn;       /* not 0: NZCV is not stored, but what this guest instruction computes */
+    bool flags_insn_known;     /* ... and cpu->flags_insn says so */
     unsigned homes;
     irv home[MAX_HOMES];
     struct hoist hoist[MAX_HOISTS];
@@ -314,6 +319,13 @@ bool flags_bool(const struct codegen *cg, irv v, unsigned *cc);
 void flags_memo(struct codegen *cg, unsigned op, irv a, irv b, irv c);
 bool flags_memo_is(const struct codegen *cg, unsigned op, irv a, irv b, irv c);
 void flags_put(struct codegen *cg, irv v, int32_t offset);
+/* flags_are_stored(): NZCV in the state is right: cpu->flags_insn says so. */
+void flags_are_stored(struct codegen *cg);
+/* flags_form(): the stored form of EFLAGS, which mean kind, into reg (RAX unless they are of a floating-point comparison).
+ */
+void flags_form(struct codegen *cg, enum flags_kind kind, unsigned reg);
+/* flags_in_eflags(): what EFLAGS mean if v is there and nowhere else, else FLAGS_NONE. */
+enum flags_kind flags_in_eflags(const struct codegen *cg, irv v);
 /* flags_test(): EFLAGS say whether v != 0; returns the condition. */
 unsigned flags_test(struct codegen *cg, irv v);
 /* flags_carry(): CF = v, or not v. What else EFLAGS hold is saved first. */

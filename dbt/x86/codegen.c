@@ -20,6 +20,7 @@ static void reset(struct codegen *cg, const struct ir_block *b, struct code_out 
     cg->fp_ops = cg->fp_calls = 0;
     cg->slots_gpr = cg->slots_xmm = 0;
     cg->fl = (struct eflags){.kind = FLAGS_NONE};
+    cg->flags_insn = 0;
     cg->homes = cg->hoist_next = cg->stubs = 0;
     for (unsigned i = 0; i < NREGS; i++) {
         cg->reg_head[i] = 0;

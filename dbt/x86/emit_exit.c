@@ -26,16 +26,35 @@ static uint32_t jump_far(struct codegen *cg, uint64_t pc, struct asm_label *miss
     return site;
 }
 
-static void exit_if(struct codegen *cg, unsigned cc, uint64_t pc) {
-    struct stub *s = stub_new(cg, same_page(cg, pc) ? STUB_LINK : STUB_FAR_IF);
-    s->rec.pc = pc;
+/* Before an exit to code that does not need NZCV, but may be interrupted: says how to compute it, if it is not stored. */
+static void leave_flags(struct codegen *cg, const struct ir_inst *in) {
+    if (in->flags & IR_EXIT_FLAGS_LATER) {
+        cg->flags_insn = in->aux; /* a PUT follows */
+        cg->flags_insn_known = false;
+    }
+    if (in->flags & IR_EXIT_FLAGS_DEAD && cg->flags_insn && !cg->flags_insn_known) {
+        asm_mov_mi(&cg->a, false, CPU_FIELD(flags_insn), (int32_t)cg->flags_insn);
+        cg->flags_insn_known = true;
+    }
+}
+
+static void exit_if(struct codegen *cg, unsigned cc, const struct ir_inst *in, enum flags_kind kind, unsigned reg) {
+    struct stub *s = stub_new(cg, same_page(cg, in->imm) ? STUB_LINK : STUB_FAR_IF);
+    s->rec.pc = in->imm;
+    if (!(in->flags & IR_EXIT_FAULT)) {
+        s->rec.flags_insn = 0;
+    }
+    s->flags_kind = (uint8_t)kind;
+    s->flags_reg = (uint8_t)reg;
     s->site = asm_pos(&cg->a);
     asm_jcc(&cg->a, (enum asm_cc)cc, &s->slow);
 }
 void emit_GOTO(struct codegen *cg, const struct ir_inst *in) {
     bool near = same_page(cg, in->imm);
     struct stub *s = stub_new(cg, near ? STUB_LINK : STUB_FAR);
+    leave_flags(cg, in);
     s->rec.pc = in->imm;
+    s->rec.flags_insn = 0;
     if (!near) {
         s->site = jump_far(cg, in->imm, &s->slow);
         return;
@@ -46,22 +65,28 @@ void emit_GOTO(struct codegen *cg, const struct ir_inst *in) {
 void emit_EXIT_IF(struct codegen *cg, const struct ir_inst *in) {
     if (is_const(cg, in->a)) {
         if (const_value(cg, in->a)) {
+            if (in->b) {
+                flags_put(cg, in->b, (int32_t)cg->guest->nzcv_offset);
+            }
             emit_GOTO(cg, in);
         }
         done(cg);
         return;
     }
     unsigned cc = flags_test(cg, in->a);
+    enum flags_kind kind = in->b ? flags_in_eflags(cg, in->b) : FLAGS_NONE;
+    unsigned reg = in->b && kind == FLAGS_NONE ? use(cg, in->b) : NO_REG;
     done(cg);
+    leave_flags(cg, in);
     if (cc == CC_EQ_ORDERED) {
         uint32_t over = asm_jcc_short(&cg->a, ASM_P);
-        exit_if(cg, ASM_E, in->imm);
+        exit_if(cg, ASM_E, in, kind, reg);
         asm_bind_short(&cg->a, over);
     } else if (cc == CC_NE_UNORDERED) {
-        exit_if(cg, ASM_P, in->imm);
-        exit_if(cg, ASM_NE, in->imm);
+        exit_if(cg, ASM_P, in, kind, reg);
+        exit_if(cg, ASM_NE, in, kind, reg);
     } else {
-        exit_if(cg, cc, in->imm);
+        exit_if(cg, cc, in, kind, reg);
     }
 }
 
@@ -151,19 +176,47 @@ static void far_stub(struct codegen *cg, struct stub *s) {
     asm_bind(&cg->a, &miss);
     link_stub(cg, s, cg->jump);
 }
+/* A jump of its own to be linked. */
+static void jump_stub(struct codegen *cg, struct stub *s) {
+    struct asm_label next = {0};
+    s->site = asm_pos(&cg->a);
+    asm_jmp(&cg->a, &next);
+    asm_bind(&cg->a, &next);
+    link_stub(cg, s, cg->exit_pc);
+}
+/* Stores the flags that only this exit needs, or how to compute them; false if there is nothing to do. */
+static bool store_flags(struct codegen *cg, const struct stub *s) {
+    unsigned reg = s->flags_reg;
+    if (s->flags_kind != FLAGS_NONE) {
+        reg = ASM_RAX;
+        flags_form(cg, (enum flags_kind)s->flags_kind, reg);
+    }
+    if (reg != NO_REG) {
+        asm_mov_mr(&cg->a, false, cpu_mem(cg->guest->nzcv_offset), reg);
+        flags_are_stored(cg);
+    } else if (s->rec.flags_insn) {
+        asm_mov_mi(&cg->a, false, CPU_FIELD(flags_insn), (int32_t)s->rec.flags_insn);
+    }
+    return reg != NO_REG || s->rec.flags_insn;
+}
 void emit_exit_stub(struct codegen *cg, struct stub *s) {
     struct asm_buf *a = &cg->a;
     switch (s->rec.kind) {
-    case STUB_LINK: link_stub(cg, s, cg->exit_pc); break;
+    case STUB_LINK:
+        if (store_flags(cg, s)) {
+            jump_stub(cg, s);
+        } else {
+            link_stub(cg, s, cg->exit_pc);
+        }
+        break;
     case STUB_FAR: link_stub(cg, s, cg->jump); break;
-    case STUB_FAR_IF: far_stub(cg, s); break;
+    case STUB_FAR_IF:
+        store_flags(cg, s);
+        far_stub(cg, s);
+        break;
     case STUB_RETURN: /* where a RET that the return stack predicted comes back to */
         if (same_page(cg, s->rec.pc)) {
-            struct asm_label next = {0};
-            s->site = asm_pos(a);
-            asm_jmp(a, &next);
-            asm_bind(a, &next);
-            link_stub(cg, s, cg->exit_pc);
+            jump_stub(cg, s);
         } else {
             far_stub(cg, s);
         }

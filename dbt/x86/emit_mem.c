@@ -416,7 +416,9 @@ struct stub *stub_new(struct codegen *cg, enum stub_kind kind) {
         cg->stubs = 0;
     }
     struct stub *s = &cg->stub[cg->stubs++];
-    *s = (struct stub){.rec = {.kind = (uint8_t)kind, .value = NO_REG, .value2 = NO_REG, .dst = NO_REG}};
+    *s = (struct stub){.flags_reg = NO_REG,
+                       .rec = {.flags_insn = cg->flags_insn,
+                               .kind = (uint8_t)kind, .value = NO_REG, .value2 = NO_REG, .dst = NO_REG}};
     return s;
 }
 

@@ -117,8 +117,27 @@ void setcc_reg(struct codegen *cg, unsigned cc, unsigned reg) {
     }
 }
 
-unsigned flags_stored(struct codegen *cg, irv v) {
+void flags_form(struct codegen *cg, enum flags_kind kind, unsigned reg) {
     struct asm_buf *a = &cg->a;
+    if (kind >= FLAGS_FCMP) {
+        bool swapped = kind == FLAGS_FCMP_SWAPPED;
+        asm_mov_rm(a, false, reg, asm_mem_rip(&cg->k->fcmp[swapped ? 1 : 0]));
+        asm_op_rm(a, ASM_OP(0, 1, 0x40 | ASM_B), false, reg, asm_mem_rip(&cg->k->fcmp[swapped ? 0 : 1]), 0);
+        asm_op_rm(a, ASM_OP(0, 1, 0x40 | ASM_E), false, reg, asm_mem_rip(&cg->k->fcmp[2]), 0);
+        asm_op_rm(a, ASM_OP(0, 1, 0x40 | ASM_P), false, reg, asm_mem_rip(&cg->k->fcmp[3]), 0);
+        return;
+    }
+    if (kind == FLAGS_INVERTED) {
+        asm_op_cmc(a);
+    }
+    asm_op_lahf(a);
+    asm_setcc(a, ASM_O, ASM_RAX);
+}
+enum flags_kind flags_in_eflags(const struct codegen *cg, irv v) {
+    return cg->fl.value == v && !elsewhere(cg, v) ? (enum flags_kind)cg->fl.kind : FLAGS_NONE;
+}
+
+unsigned flags_stored(struct codegen *cg, irv v) {
     if (elsewhere(cg, v)) {
         return use(cg, v);
     }
@@ -128,34 +147,36 @@ unsigned flags_stored(struct codegen *cg, irv v) {
     }
     unsigned reg = ASM_RAX;
     if (cg->fl.kind >= FLAGS_FCMP) {
-        bool swapped = cg->fl.kind == FLAGS_FCMP_SWAPPED;
         reg = scratch(cg, GPR_CLASS);
-        asm_mov_rm(a, false, reg, asm_mem_rip(&cg->k->fcmp[swapped ? 1 : 0]));
-        asm_op_rm(a, ASM_OP(0, 1, 0x40 | ASM_B), false, reg, asm_mem_rip(&cg->k->fcmp[swapped ? 0 : 1]), 0);
-        asm_op_rm(a, ASM_OP(0, 1, 0x40 | ASM_E), false, reg, asm_mem_rip(&cg->k->fcmp[2]), 0);
-        asm_op_rm(a, ASM_OP(0, 1, 0x40 | ASM_P), false, reg, asm_mem_rip(&cg->k->fcmp[3]), 0);
     } else {
         take(cg, ASM_RAX);
         if (cg->fl.kind == FLAGS_INVERTED) {
             toggle(cg);
         }
-        asm_op_lahf(a);
-        asm_setcc(a, ASM_O, ASM_RAX);
     }
+    flags_form(cg, (enum flags_kind)cg->fl.kind, reg);
     def_in(cg, v, reg);
     return reg;
 }
 
 void flags_put(struct codegen *cg, irv v, int32_t offset) {
-    if (cg->v[v].home == offset) {
-        return;
+    if (cg->v[v].home != offset) {
+        home_forget(cg, offset, 4);
+        unsigned reg = flags_stored(cg, v);
+        asm_mov_mr(&cg->a, false, cpu_mem((size_t)offset), reg);
+        if (cg->v[v].home < 0) {
+            home_add(cg, v, offset);
+        }
     }
-    home_forget(cg, offset, 4);
-    unsigned reg = flags_stored(cg, v);
-    asm_mov_mr(&cg->a, false, cpu_mem((size_t)offset), reg);
-    if (cg->v[v].home < 0) {
-        home_add(cg, v, offset);
-    }
+    flags_are_stored(cg);
+    cg->flags_insn = 0;
+}
+void flags_are_stored(struct codegen *cg) {
+    asm_mov_mi(&cg->a, false, CPU_FIELD(flags_insn), 0);
+}
+void emit_FLAGS_LATER(struct codegen *cg, const struct ir_inst *in) {
+    cg->flags_insn = in->aux;
+    cg->flags_insn_known = false;
 }
 
 /* --- conditions ---------------------------------------------------------------------------------------------- */

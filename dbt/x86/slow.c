@@ -73,6 +73,9 @@ static void memory(const struct slow *s) {
     uint64_t va = get(s, r->base) + (uint64_t)(int64_t)r->disp;
     void *site = (void *)(uintptr_t)(s->at + r->site);
     memcpy((char *)s->cpu + s->cg->guest->pc_offset, &r->pc, sizeof(r->pc));
+    if (r->flags_insn) {
+        s->cpu->flags_insn = r->flags_insn;
+    }
     switch (r->kind) {
     case STUB_LD: load(s, va, site); break;
     case STUB_ST: store(s, va, site); break;

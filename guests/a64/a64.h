@@ -71,6 +71,7 @@ extern const struct guest_pin a64_gpr_pins[A64_GPR_PINS], a64_vec_pins[A64_VEC_P
 struct a64_trans {
     struct ir_block *b;
     const struct a64_cpu *cpu; /* hints only */
+    const uint32_t *words; /* the code at b->pc */
     uint64_t pc;    /* of the current instruction */
     uint32_t insn;  /* its encoding */
     uint32_t mode;
@@ -78,6 +79,7 @@ struct a64_trans {
     uint64_t next;  /* of the next instruction to translate: pc + 4 unless a branch is followed */
     uint64_t limit; /* end of the code at hand: the end of the page */
     unsigned exits; /* conditional exits so far */
+    uint64_t watch_lo, watch_hi; /* the code looked at so far */
     bool sp_aligned; /* SP is known to be a multiple of 16 here */
 };
 /* A table row NAME is translated by bool trans_NAME(struct a64_trans *, const struct arg_NAME *); both are declared by the
@@ -104,11 +106,25 @@ bool a64_fp_access(struct a64_trans *t);
  * in the dispatcher, going on at the next instruction. a64_writeback(): rn += step, keeping what is known of SP. */
 void a64_branch_if(struct a64_trans *t, irv cond, uint64_t target);
 void a64_branch(struct a64_trans *t, uint64_t target);
+void a64_goto(struct a64_trans *t, uint64_t target);
+/* a64_put_flags(): NZCV of ADDS, SUBS, ANDS or BICS, after the PUT of its result. */
+void a64_put_flags(struct a64_trans *t, irv flags);
 void a64_end(struct a64_trans *t);
 void a64_writeback(struct a64_trans *t, unsigned rn, irv value, int64_t step);
 /* a64_emit_raise(): the synchronous exception with that ESR, return address pc + offset. Ends the block. */
 void a64_emit_raise(struct a64_trans *t, uint32_t esr, unsigned offset);
 #define A64_ESR(ec, iss) ((uint32_t)(ec) << 26 | 1u << 25 | (uint32_t)(iss))
+
+/* --- flags that are not stored (guests/a64/flags.c) ------------------------------------------------------- */
+/* a64_flags_settle(): NZCV in the state is right from now on (cpu->flags_insn is done with). */
+void a64_flags_settle(struct cpu *cpu);
+/* a64_flags_sources(): registers from which the flags of an instruction can be computed after it, 0 if they cannot. */
+uint32_t a64_flags_sources(uint32_t insn);
+/* a64_flags_dead(): does the code at pc, as far as it is at hand, overwrite NZCV before it reads it? Then *changed: registers
+ * that it changes before a place where NZCV may be asked for. */
+bool a64_flags_dead(struct a64_trans *t, uint64_t pc, uint32_t *changed);
+/* a64_bit_mask(): the immediate of a logical instruction (DecodeBitMasks); false if reserved. */
+bool a64_bit_mask(bool sf, unsigned n, unsigned imms, unsigned immr, uint64_t *mask);
 
 /* --- exceptions (guests/a64/exceptions.c) --------------------------------------------------------------- */
 enum a64_ec { A64_EC_UNKNOWN = 0x00, A64_EC_WFX = 0x01, A64_EC_FP = 0x07, A64_EC_IL = 0x0e, A64_EC_SVC = 0x15, A64_EC_HVC = 0x16,

@@ -8,7 +8,8 @@
 #define SPSR_SS BIT(21)
 #define SPSR_IL BIT(20)
 
-uint32_t a64_pstate(const struct a64_cpu *c) {
+uint32_t a64_pstate(struct a64_cpu *c) {
+    a64_flags_settle(&c->c);
     return ir_flags_unpack(c->nzcv) | c->pan << 22 | c->ss << 21 | c->il << 20 | (c->daif & DAIF_MASK) | c->el << 2 |
            (c->el ? c->spsel : 0);
 }
@@ -151,6 +152,7 @@ uint64_t a64_helper_eret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t unuse
         a64_set_el(c, spsr >> 2 & 1, spsr & 1);
     }
     c->nzcv = ir_flags_pack(spsr);
+    cpu->flags_insn = 0;
     c->daif = spsr & DAIF_MASK;
     if (c->has_pan)
         c->pan = spsr >> 22 & 1;

@@ -13,6 +13,7 @@ void a64_reset(struct cpu *cpu) {
     memset(c->x, 0, sizeof c->x);
     memset(c->v, 0, sizeof c->v);
     c->nzcv = ir_flags_pack(1u << 30); /* as QEMU: Z set */
+    cpu->flags_insn = 0;
     c->daif = DAIF_MASK;
     c->el = 1;
     c->spsel = 1;
@@ -115,7 +116,7 @@ static bool guest_is_hi(uint64_t va) {
 }
 
 static void guest_dump(struct cpu *cpu) {
-    const struct a64_cpu *c = a64(cpu);
+    struct a64_cpu *c = a64(cpu);
     const struct a64_sysregs *s = &c->sys;
     rt_log(cpu, 0, "cpu%u pc %016llx pstate %08x el%u powered %u irq %d fiq %d\n", cpu->index,
            (unsigned long long)c->pc, a64_pstate(c), c->el, c->powered, c->irq, c->fiq);
@@ -142,6 +143,7 @@ const struct guest_ops a64_guest = {
     .mode = guest_mode,
     .service = guest_service,
     .translate = a64_translate,
+    .settle = a64_flags_settle,
     .walk = a64_walk,
     .space = a64_space,
     .is_hi = guest_is_hi,

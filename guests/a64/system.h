@@ -45,7 +45,7 @@ enum a64_fsc { FSC_ADDRESS_SIZE = 0x00, FSC_TRANSLATION = 0x04, FSC_ACCESS_FLAG 
 #define A64_WALK_FSC(fault) ((fault)&63)
 
 /* exceptions.c */
-uint32_t a64_pstate(const struct a64_cpu *c); /* PSTATE in SPSR format */
+uint32_t a64_pstate(struct a64_cpu *c); /* PSTATE in SPSR format */
 void a64_set_el(struct a64_cpu *c, unsigned el, unsigned spsel); /* PSTATE.EL and SP; switches the stack pointer bank */
 /* a64_branch_addr(): AArch64.BranchAddr: the tag of a branch target is removed where TBI applies. */
 uint64_t a64_branch_addr(const struct a64_cpu *c, uint64_t va);

@@ -22,8 +22,7 @@ static void put_link(struct a64_trans *t) {
 
 bool trans_BL(struct a64_trans *t, const struct arg_BL *a) {
     put_link(t);
-    ir_goto(t->b, target(t, a->imm, 26));
-    t->done = true;
+    a64_goto(t, target(t, a->imm, 26));
     return true;
 }
 

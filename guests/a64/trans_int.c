@@ -24,7 +24,7 @@ static void put_sum(struct a64_trans *t, bool sub, bool flags, unsigned rd, bool
             a64_put_x(t, rd, sum);
     }
     if (flags)
-        ir_put(t->b, A64_NZCV, f);
+        a64_put_flags(t, f);
 }
 
 bool trans_ADDSUB_imm(struct a64_trans *t, const struct arg_ADDSUB_imm *a) {
@@ -96,29 +96,10 @@ bool trans_ADR(struct a64_trans *t, const struct arg_ADR *a) {
 
 /* --- logic ---------------------------------------------------------------------------------------- */
 
-/* decode_bit_masks(): the immediate of a logical instruction (DecodeBitMasks); false if reserved. */
-static bool decode_bit_masks(bool sf, unsigned n, unsigned imms, unsigned immr, uint64_t *mask) {
-    unsigned sizes = n << 6 | (~imms & 63);
-    if (sizes < 2)
-        return false;
-    unsigned len = 31 - (unsigned)__builtin_clz(sizes); /* log2 of the element size */
-    unsigned size = 1u << len;
-    unsigned s = imms & (size - 1), r = immr & (size - 1);
-    if (s == size - 1)
-        return false;
-    uint64_t element = MASK(s + 1);
-    if (r)
-        element = (element >> r | element << (size - r)) & MASK(size);
-    for (; size < 64; size *= 2)
-        element |= element << size;
-    *mask = sf ? element : (uint32_t)element;
-    return true;
-}
-
 bool trans_LOGIC_imm(struct a64_trans *t, const struct arg_LOGIC_imm *a) {
     static const enum ir_op ops[4] = {IR_AND, IR_OR, IR_XOR, IR_AND};
     uint64_t mask;
-    if (!decode_bit_masks(a->sf, a->N, a->imms, a->immr, &mask))
+    if (!a64_bit_mask(a->sf, a->N, a->imms, a->immr, &mask))
         return false;
     irv v = ir_op2i(t->b, ops[a->opc], a64_get_x(t, a->rn, a->sf), mask);
     if (a->opc != 3) {
@@ -127,7 +108,7 @@ bool trans_LOGIC_imm(struct a64_trans *t, const struct arg_LOGIC_imm *a) {
     }
     irv flags = ir_op1(t->b, IR_LOGIC_FLAGS, v);
     a64_put_x(t, a->rd, v);
-    ir_put(t->b, A64_NZCV, flags);
+    a64_put_flags(t, flags);
     return true;
 }
 
@@ -151,7 +132,7 @@ bool trans_LOGIC_reg(struct a64_trans *t, const struct arg_LOGIC_reg *a) {
     irv flags = a->opc == 3 ? ir_op1(b, IR_LOGIC_FLAGS, v) : 0;
     a64_put_x(t, a->rd, v);
     if (a->opc == 3)
-        ir_put(b, A64_NZCV, flags);
+        a64_put_flags(t, flags);
     return true;
 }
 

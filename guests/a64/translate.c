@@ -77,6 +77,13 @@ irv a64_get_v(struct a64_trans *t, unsigned n) {
     return ir_get(t->b, IR_V128, A64_V(n));
 }
 
+void a64_put_flags(struct a64_trans *t, irv flags) {
+    unsigned at = t->b->count;
+    ir_put(t->b, A64_NZCV, flags);
+    if (t->b->count > at)
+        t->b->inst[at].aux = a64_flags_sources(t->insn);
+}
+
 void a64_put_v(struct a64_trans *t, unsigned n, irv v) {
     ir_put(t->b, A64_V(n), v);
 }
@@ -106,22 +113,37 @@ static void raise_undefined(struct a64_trans *t) {
     t->done = true;
 }
 
+/* mark_exit(): the exit at `at`, if there was room for it: does the code there need NZCV? */
+static void mark_exit(struct a64_trans *t, unsigned at, uint64_t target) {
+    uint32_t changed;
+    if (t->b->count > at && a64_flags_dead(t, target, &changed)) {
+        t->b->inst[at].flags = IR_EXIT_FLAGS_DEAD;
+        t->b->inst[at].aux = changed;
+    }
+}
+
+void a64_goto(struct a64_trans *t, uint64_t target) {
+    unsigned at = t->b->count;
+    ir_goto(t->b, target);
+    mark_exit(t, at, target);
+    t->done = true;
+}
+
 void a64_branch(struct a64_trans *t, uint64_t target) {
     if (target > t->pc && target < t->limit && (target & 3) == 0) {
         t->next = target;
         return;
     }
-    ir_goto(t->b, target);
-    t->done = true;
+    a64_goto(t, target);
 }
 
 void a64_branch_if(struct a64_trans *t, irv cond, uint64_t target) {
+    unsigned at = t->b->count;
     ir_exit_if(t->b, cond, target);
+    mark_exit(t, at, target);
     /* Past a loop's end the code is colder: another block, if it is reached. */
-    if (target <= t->pc || ++t->exits >= MAX_EXITS) {
-        ir_goto(t->b, t->pc + 4);
-        t->done = true;
-    }
+    if (target <= t->pc || ++t->exits >= MAX_EXITS)
+        a64_goto(t, t->pc + 4);
 }
 
 bool a64_fp_access(struct a64_trans *t) {
@@ -146,7 +168,11 @@ irv a64_base(struct a64_trans *t, unsigned n) {
     irv base = get_reg(t, n, true);
     if (n == 31 && (t->mode & A64_MODE_SA) && !t->sp_aligned) {
         irv low = ir_op2i(t->b, IR_AND, base, 15);
-        ir_exit_if(t->b, ir_cmp(t->b, IR_CMP_NE, low, ir_const(t->b, IR_I64, 0)), t->pc | 2);
+        irv cond = ir_cmp(t->b, IR_CMP_NE, low, ir_const(t->b, IR_I64, 0));
+        unsigned at = t->b->count;
+        ir_exit_if(t->b, cond, t->pc | 2);
+        if (t->b->count > at)
+            t->b->inst[at].flags = IR_EXIT_FAULT;
         t->sp_aligned = true;
     }
     return base;
@@ -196,6 +222,10 @@ void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *wo
         translate_misaligned(&t, words);
         return;
     }
+    if (max_insns > 1) /* one instruction alone is a step: all is exact */
+        b->flags |= IR_BLOCK_LAZY_FLAGS;
+    t.words = words;
+    t.watch_lo = t.watch_hi = b->pc;
     uint64_t end = b->pc;
     unsigned most = max_insns < MAX_INSNS ? max_insns : MAX_INSNS;
     t.limit = b->pc + 4 * (uint64_t)count;
@@ -208,10 +238,10 @@ void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *wo
         b->insns++;
         if (t.pc + 4 > end)
             end = t.pc + 4;
-        if (!t.done && (b->insns >= most || t.next >= t.limit || b->count > MAX_COUNT || b->vconsts > MAX_VCONSTS)) {
-            ir_goto(b, t.next);
-            t.done = true;
-        }
+        if (!t.done && (b->insns >= most || t.next >= t.limit || b->count > MAX_COUNT || b->vconsts > MAX_VCONSTS))
+            a64_goto(&t, t.next);
     } while (!t.done);
     b->guest_bytes = (uint32_t)(end - b->pc);
+    b->watch_before = (uint32_t)(b->pc - t.watch_lo);
+    b->watch_bytes = (uint32_t)((t.watch_hi > end ? t.watch_hi : end) - b->pc);
 }

@@ -40,6 +40,7 @@ struct cpu {
     uint64_t exit_site;          /* link site that left the block, 0 if none */
     uint32_t ras_top;
     uint32_t tlbi_pending;       /* invalidations that the next barrier must complete */
+    uint32_t flags_insn;         /* not 0: NZCV in the state is out of date, it is what this guest instruction has set (ir.h) */
     uint64_t spill[32];          /* backend's spill slots and scratch */
     v128 vscratch[8];            /* operands and result of CALLV, and 16-byte slow accesses */
     struct ras_entry ras[RAS_ENTRIES];

@@ -32,6 +32,8 @@ struct guest_ops {
     /* translate(): fills b from the code at words (host pointer, 4-byte units up to the end of the guest page). Stops at
      * a block end, at the end of words, or after max_insns. Sets b->insns, guest_bytes, flags. cpu is for hints only. */
     void (*translate)(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count, unsigned max_insns);
+    /* settle(): cpu->flags_insn is not 0: makes NZCV in the state right, and it 0. */
+    void (*settle)(struct cpu *cpu);
     /* walk(): guest page-table walk for an access in a regime. Never raises; fills w (w->fault != 0 if not allowed,
      * permissions included). RAM tables are read through ram_ptr(). */
     void (*walk)(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w);

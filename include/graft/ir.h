@@ -13,6 +13,11 @@
  *    point (properties M and S) and at every exit: a PUT before it in program
  *    order has happened, a PUT after it has not. A translator therefore emits
  *    all accesses of an instruction that may fault before its first PUT.
+ *  - In blocks with IR_BLOCK_LAZY_FLAGS, NZCV need not be stored where the guest overwrites it before it reads it, in this
+ *    block or after an exit with IR_EXIT_FLAGS_DEAD. At fault points and these exits cpu->flags_insn then has the guest
+ *    instruction that computed it, from registers that are still the same: a PUT of it says in aux which ones (a set of
+ *    offset / 8 modulo 32; 0: it has to be stored), such an exit in aux which ones the code there changes. A PUT makes
+ *    flags_insn 0. Registers here are what is PUT as I32 or I64.
  *  - The pc in the state is written by exits, and by the backend before an
  *    IR_HELPER_STATE call and on the slow path of memory accesses (the pc of the
  *    last INSN). Helpers may rely on it. A translator PUTs it only before EXIT.
@@ -53,6 +58,10 @@ enum ir_round { IR_RN_EVEN, IR_RN_UP, IR_RN_DOWN, IR_RN_ZERO, IR_RN_AWAY /* ties
 #define IR_MEM_ACQUIRE 4 /* LD, ATOMIC, CAS, STX */
 #define IR_MEM_RELEASE 8 /* ST, ATOMIC, CAS, STX */
 #define IR_MEM_PAIR 16   /* one half of a pair: see the guest's mem_abort */
+/* ir_inst.flags of EXIT_IF and GOTO */
+#define IR_EXIT_FLAGS_DEAD 1 /* the code there overwrites NZCV before anything reads it */
+#define IR_EXIT_FAULT 2      /* it only raises an exception: a fault point */
+#define IR_EXIT_FLAGS_LATER 4 /* NZCV is there what the guest instruction aux computes; not stored */
 /* ir_inst.flags of floating-point operations */
 #define IR_FP_EXACT 1
 #define IR_FP_SIGNAL 2
@@ -88,6 +97,7 @@ struct ir_helper {
 
 /* ir_block.flags */
 #define IR_BLOCK_SOFTFP 1 /* FPCR.FZ or another mode that the host's arithmetic cannot do: every FP op calls softfp */
+#define IR_BLOCK_LAZY_FLAGS 2 /* NZCV, always of type FLAGS, need not be stored while it is dead */
 
 struct ir_block {
     uint64_t pc;       /* guest virtual address of the first instruction */
@@ -96,6 +106,8 @@ struct ir_block {
     uint32_t insns;    /* guest instructions in it */
     uint32_t guest_bytes; /* bytes of guest code it covers, from pc */
     uint32_t insn_counter; /* offset in struct cpu of a 64-bit counter of INSNs, 0: not counted */
+    uint32_t before;   /* words of code before pc that the translator may look at */
+    uint32_t watch_before, watch_bytes; /* code that the translation depends on: so many bytes before pc, and from pc */
     uint16_t count;    /* instructions used, index 0 included */
     uint16_t vconsts;
     bool overflow;     /* out of room: the translator stops at the last whole instruction */

@@ -587,6 +587,28 @@ static void test_exact_state(void) {
     }
 }
 
+/* Flags at a fault in the second round of a loop, which sets them again before it reads them. */
+SNIPPET(loop_and_fault, "1: ldr x5, [x0]\nadd x0, x0, x2\nsubs x1, x1, #1\nb.ne 1b");
+SNIPPET(loop_and_fault_anew, "1: add x1, x1, #3\nldr x5, [x0]\nadd x0, x0, x2\nsubs x1, x1, #1\nb.ne 1b");
+
+static void one_loop(uint64_t level, bool lower, const void *pc, unsigned offset, uint64_t count) {
+    context_init(&c, level, (uint64_t)pc);
+    c.in.x[0] = (uint64_t)at(level, vector_in);
+    c.in.x[1] = count;
+    c.in.x[2] = 0xffff123456789000ul - c.in.x[0];
+    context_run(&c);
+    context_expect(&c, VEC_OF(level), ESR(lower ? 0x24 : 0x25, 4), (uint64_t)pc + offset, level | 0xa0000000);
+}
+
+static void test_exact_flags(void) {
+    for (unsigned l = 0; l < ARRAY_LEN(levels) - 1; l++) {
+        for (unsigned i = 0; i < 40; i++) { /* linked and not */
+            one_loop(levels[l], !l, at(levels[l], loop_and_fault), 0, -4ul);
+            one_loop(levels[l], !l, at(levels[l], loop_and_fault_anew), 4, -7ul);
+        }
+    }
+}
+
 TESTS({"generating", test_generating}, {"eret pstate", test_eret_pstate}, {"illegal return", test_illegal_return},
       {"pc alignment", test_pc_alignment}, {"fp trap", test_fp_trap}, {"mmu off: alignment", test_mmu_off_alignment},
       {"mmu off: sysreg trap", test_sysreg_trap}, {"mmu on", start_mmu}, {"generating again", test_generating},
@@ -595,4 +617,5 @@ TESTS({"generating", test_generating}, {"eret pstate", test_eret_pstate}, {"ille
       {"pc alignment again", test_pc_alignment}, {"sp alignment", test_sp_alignment}, {"fp trap again", test_fp_trap},
       {"sysreg trap", test_sysreg_trap}, {"sysreg undefined", test_sysreg_undefined},
       {"data alignment", test_data_alignment}, {"device alignment", test_device_alignment},
-      {"vectors preserved", test_vectors_preserved}, {"exact state", test_exact_state});
+      {"vectors preserved", test_vectors_preserved}, {"exact state", test_exact_state},
+      {"exact flags", test_exact_flags});

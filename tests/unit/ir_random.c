@@ -400,6 +400,9 @@ void ir_random_block(struct ir_block *b, uint64_t *seed, unsigned size, unsigned
     struct gen g = {b, seed, features};
     uint64_t pc = 0x1000;
     ir_block_reset(b, pc, 0);
+    if (!(features & IR_RANDOM_MEMORY) && below(seed, 2)) { /* flags are compared at faults too */
+        b->flags = IR_BLOCK_LAZY_FLAGS;
+    }
     while (b->count < size) {
         unsigned kind = below(seed, 32);
         if (kind < 4) {
@@ -411,7 +414,8 @@ void ir_random_block(struct ir_block *b, uint64_t *seed, unsigned size, unsigned
             add_put(&g);
         } else if (kind == 11 && (features & IR_RANDOM_EXITS)) {
             irv cond = value(&g, IR_I32);
-            add(&g, (struct ir_inst){.op = IR_EXIT_IF, .a = cond, .imm = pc + 64});
+            irv flags = below(seed, 2) ? value(&g, IR_FLAGS) : 0;
+            add(&g, (struct ir_inst){.op = IR_EXIT_IF, .a = cond, .b = flags, .imm = pc + 64});
         } else if ((kind == 12 || kind == 13) && (features & IR_RANDOM_CALLS)) {
             add_call(&g);
         } else if (kind < 16 && (features & IR_RANDOM_MEMORY)) {
