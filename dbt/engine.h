@@ -71,7 +71,7 @@ struct code_page {
     uint64_t va, pa; /* pa with CODE_PAGE_USED; 0 in an empty entry */
 };
 #define CODE_PAGE_USED 1u
-#define CODE_PAGES (1u << 14)
+#define CODE_PAGES (1u << 16)
 
 #define CACHE_PAGE_BITS 13
 #define CACHE_ROUNDS 1024
