@@ -173,6 +173,8 @@ static void flush_later(struct window_state *st, uint64_t host, uint64_t known) 
         st->flush_all = true;
 }
 
+static bool remap(struct cpu *cpu, const struct window *w, uint64_t pde, uint64_t *pte, uint64_t host);
+
 /* A host that shadows our tables looks at them again when it must not write to a page that it knows as read-only. That is
  * cheaper than a flush, and the page is about to be written to: it was copied on write. */
 static bool is_touched(struct cpu *cpu, const struct window *w, uint64_t host) {
@@ -184,8 +186,10 @@ static bool is_touched(struct cpu *cpu, const struct window *w, uint64_t host) {
         if (st->flush[i] & FLUSH_HUGE && (st->flush[i] ^ host) < HUGE_SIZE)
             return false;
     }
-    uint64_t pte = rt_pt_at(cpu, *pde & PTE_ADDR)[index_at(host, PAGE_SHIFT)];
-    if (!(pte & PTE_W) || !rt_touch(cpu, ALIGN_DOWN(host, PAGE_SIZE)))
+    uint64_t *pte = &rt_pt_at(cpu, *pde & PTE_ADDR)[index_at(host, PAGE_SHIFT)];
+    if (!*pte && !remap(cpu, w, *pde, pte, host))
+        return false;
+    if (!(*pte & PTE_W) || !rt_touch(cpu, ALIGN_DOWN(host, PAGE_SIZE)))
         return false;
     STAT(cpu, flush_touches)++;
     return true;
@@ -621,6 +625,24 @@ static void site_credit(struct cpu *cpu, uint64_t va) {
 
 static uint8_t *heat_of(struct window_state *st, uint64_t va) {
     return &st->heat[(uint32_t)(va >> PAGE_SHIFT) * 0x9e3779b1u >> 22];
+}
+
+static bool kind_is_new(const struct window *win, const struct walk *w, bool block);
+
+/* Maps a page that was unmapped again, if it may be written to now. */
+static bool remap(struct cpu *cpu, const struct window *win, uint64_t pde, uint64_t *pte, uint64_t host) {
+    struct window_state *st = state_of(cpu);
+    struct walk w = {.fault = 0};
+    uint64_t va = (uint64_t)win->region << REGION_SHIFT | (host & MASK(REGION_SHIFT) & ~PAGE_MASK);
+    if (!has_root(mmu_of(cpu)->current, win) || st->rmap_max - st->rmap_used < TABLE_ENTRIES)
+        return false;
+    cpu->guest->walk(cpu, va, MMU_WRITE, win->regime, &w);
+    if (w.fault || w.device || !w.read || kind_is_new(win, &w, pde & PTE_BLOCK) || !pa_is_ram(cpu, w.pa.v) ||
+        !writable(cpu, w.pa.v, false))
+        return false;
+    *pte = ram_host_pa(cpu, ALIGN_DOWN(w.pa.v, PAGE_SIZE)) | PTE_LEAF | PTE_W;
+    rmap_add(st, page_key(cpu, w.pa.v), ALIGN_DOWN(host, PAGE_SIZE));
+    return true;
 }
 
 /* How many of the n entries at p map one page after the other, the first being as said? */
