@@ -532,10 +532,12 @@ static void compare(struct codegen *cg, const struct ir_inst *in, unsigned pred,
     if (cg->v[cg->at].target >= XMM(16)) {
         cg->v[cg->at].target = NO_REG;
     }
-    unsigned d = fp_result(cg, in, clean);
-    asm_vex_rri(&cg->a, fp_op(0xc2, in->lane, in->n), d, x, y, pred);
+    unsigned d = fp_result(cg, in, clean), t = d < 16 ? d : scratch_x(cg); /* VCMPPS has a VEX form only */
+    asm_vex_rri(&cg->a, fp_op(0xc2, in->lane, in->n), t, x, y, pred);
     if (partial(in)) { /* 0 == 0 and 0 >= 0 in the upper half */
-        rr(cg, VMOVQ, d, 0, d);
+        rr(cg, VMOVQ, d, 0, t);
+    } else if (t != d) {
+        asm_vmov_rr(&cg->a, d, t);
     }
 }
 void emit_VFCMPEQ(struct codegen *cg, const struct ir_inst *in) { compare(cg, in, PRED_EQ, fp_cmpeq); }
