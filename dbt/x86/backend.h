@@ -194,6 +194,7 @@ struct codegen {
     struct cpu *cpu;
     const struct mmu_ops *mmu;
     const struct guest_ops *guest;
+    bool alone;                /* there is one vCPU: an instruction is atomic without LOCK */
     struct codegen_features features;
     bool count;                /* abi_boot.count */
     int32_t pin_offset[NREGS]; /* where a pinned register lives in struct cpu, -1 if it is none */

@@ -274,7 +274,9 @@ static void lock_rm(struct codegen *cg, struct access *acc, unsigned size, unsig
                     unsigned reg) {
     struct asm_buf *a = &cg->a;
     add_fault(cg, acc->stub);
-    asm_lock(a);
+    if (!cg->alone) {
+        asm_lock(a);
+    }
     if (size == 0) {
         asm_op_m8(a, ASM_OP(0, map, opcode8), reg, acc->m);
     } else {
