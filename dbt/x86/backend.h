@@ -169,10 +169,10 @@ struct stub {
 };
 #define MAX_STUBS 700
 
-/* A scalar operation of the host whose result has not been checked yet (emit_fp.c). */
+/* An operation of the host whose result has not been checked yet (emit_fp.c). */
 struct fp_op {
     struct slow_record rec;
-    uint8_t lane;
+    uint8_t lane, n;
     bool tiny;    /* it may be the smallest normal number by rounding, not only a NaN */
     bool covered; /* if it is a NaN, the result of a later one is, too */
 };

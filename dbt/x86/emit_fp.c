@@ -192,7 +192,7 @@ unsigned fp_result(struct codegen *cg, const struct ir_inst *in, bool clean) {
     return def_fresh_v(cg);
 }
 
-/* --- scalar operations: checked together ------------------------------------------------------------------------- */
+/* --- operations that are checked together ------------------------------------------------------------------------- */
 /* An unchecked result is used by other operations, and put to the guest's registers, as if it were right. The check comes
  * before anything else looks at it: then softfp does all of them again in their order. */
 void fp_renamed(struct codegen *cg, unsigned from, unsigned to) {
@@ -219,7 +219,7 @@ void fp_note(struct codegen *cg, struct stub *s) {
 static void fp_defer(struct codegen *cg, const struct ir_inst *in, fp_fn *fn, bool tiny, const unsigned op[3], unsigned d) {
     struct fp_op *f = &cg->fp_op[cg->fp_ops++];
     *f = (struct fp_op){.rec = {.kind = STUB_FP, .pc = (uintptr_t)fn, .desc = desc_of(cg, in), .dst = (uint8_t)XMM(d)},
-                        .lane = in->lane, .tiny = tiny};
+                        .lane = in->lane, .n = in->n, .tiny = tiny};
     uint8_t *reg[3] = {&f->rec.base, &f->rec.value, &f->rec.value2};
     for (unsigned k = 0; k < 3; k++) {
         *reg[k] = op[k] == NO_REG ? NO_REG : (uint8_t)XMM(op[k]);
@@ -241,7 +241,7 @@ static unsigned high_temp(const struct codegen *cg) {
     return free ? (unsigned)__builtin_ctzll(free) : NO_REG;
 }
 /* The register for the result; operands in it (in->a, b, c are done) move away. */
-static unsigned fp_scalar_result(struct codegen *cg, const struct ir_inst *in, bool clean, unsigned op[3]) {
+static unsigned fp_result_late(struct codegen *cg, const struct ir_inst *in, bool clean, unsigned op[3]) {
     done(cg);
     if (!clean) {
         cg->v[cg->at].dirty = (uint8_t)fp_bytes(in);
@@ -266,7 +266,7 @@ static unsigned fp_scalar_result(struct codegen *cg, const struct ir_inst *in, b
 }
 
 static bool is_deferred(const struct codegen *cg, const struct ir_inst *in) {
-    return in->n == 1 && cg->fp_ops < MAX_FP_OPS && cg->fp_calls < MAX_FP_CALLS - 2 * MAX_FP_OPS && fp_supported(cg, in);
+    return !partial(in) && cg->fp_ops < MAX_FP_OPS && cg->fp_calls < MAX_FP_CALLS - 2 * MAX_FP_OPS && fp_supported(cg, in);
 }
 static bool unchecked_value(const struct codegen *cg, irv v) {
     return v && cg->v[v].reg != NO_REG && cg->unchecked >> cg->v[v].reg & 1;
@@ -275,7 +275,7 @@ static bool unchecked_value(const struct codegen *cg, irv v) {
 static unsigned temps_needed(const struct codegen *cg, const struct ir_inst *in) {
     const irv op[3] = {in->a, in->b, in->c};
     regset high = cg->xmm_temps & XMM_HIGH_TEMPS & ~cg->held & ~cg->busy;
-    unsigned n = high & (high - 1) ? 1 : 3;
+    unsigned n = (high & (high - 1) ? 1u : 3u) + (in->n > 1); /* two of several lanes */
     for (unsigned k = 0; k < 3; k++) {
         unsigned reg = op[k] ? cg->v[op[k]].reg : XMM(8);
         n += reg == NO_REG || BIT(reg) & XMM_LOW_TEMPS & ~cg->held;
@@ -319,7 +319,8 @@ bool fp_may_wait(const struct codegen *cg, const struct ir_inst *in) {
     case IR_VFDIV:
     case IR_VFSQRT:
     case IR_VFMA: /* of one format: half a NaN that is not right yet may be a number to signal something for */
-        return is_deferred(cg, in) && in->lane == cg->fp_op[0].lane && free >= temps_needed(cg, in);
+        return is_deferred(cg, in) && in->lane == cg->fp_op[0].lane && in->n == cg->fp_op[0].n &&
+               free >= temps_needed(cg, in);
     default: return in->op >= IR_ADD && in->op <= IR_EXTR;
     }
 }
@@ -339,10 +340,8 @@ static void check_pair(struct codegen *cg, struct stub *s, unsigned x, unsigned 
     asm_test_ri(a, false, g, 3);
     asm_jcc(a, ASM_NE, &s->slow);
 }
-static void check_all(struct codegen *cg, struct stub *s, unsigned t, unsigned g) {
+static void check_scalars(struct codegen *cg, struct stub *s, unsigned t, unsigned g) {
     unsigned tiny = NO_REG, nan = NO_REG; /* waiting for a partner */
-    s->lane = cg->fp_op[0].lane;
-    s->n = 1;
     for (unsigned i = 0; i < cg->fp_ops; i++) {
         const struct fp_op *f = &cg->fp_op[i];
         unsigned d = xmm(f->rec.dst);
@@ -370,13 +369,64 @@ static void check_all(struct codegen *cg, struct stub *s, unsigned t, unsigned g
         fp_check_nan(cg, s, nan, t);
     }
 }
+/* t, or after the first time t together with u, has the lanes that are wrong: of one result ... */
+static void mark_wrong(struct codegen *cg, const struct stub *s, unsigned d, unsigned t, unsigned u, bool first) {
+    unsigned r = first ? t : u;
+    asm_vex_rm(&cg->a, VANDPS, r, d, s->lane == 3 ? K(abs64) : K(abs32));
+    asm_vex_rmi(&cg->a, fp_op(0xc2, s->lane, s->n), r, r, s->lane == 3 ? K(min64) : K(min32), PRED_EQ_UQ);
+    if (!first) {
+        rr(cg, VORPS, t, t, u);
+    }
+}
+/* ... or, NaNs only, of two that have no more than one register without a VEX encoding. */
+static void mark_nans(struct codegen *cg, const struct stub *s, unsigned x, unsigned y, unsigned t, unsigned u,
+                      bool first) {
+    unsigned r = first ? t : u, high = x > 15 ? x : y;
+    if (high > 15) {
+        asm_vmov_rr(&cg->a, r, high);
+        x = x == high ? r : x;
+        y = y == high ? r : y;
+    }
+    asm_vex_rri(&cg->a, fp_op(0xc2, s->lane, s->n), r, x, y, PRED_UNORD);
+    if (!first) {
+        rr(cg, VORPS, t, t, u);
+    }
+}
+static void check_vectors(struct codegen *cg, struct stub *s, unsigned t, unsigned g) {
+    unsigned u = scratch_x(cg), nan = NO_REG; /* waits for a partner */
+    bool first = true;
+    for (unsigned i = 0; i < cg->fp_ops; i++) {
+        const struct fp_op *f = &cg->fp_op[i];
+        unsigned d = xmm(f->rec.dst);
+        if (f->covered && !f->tiny) {
+            continue;
+        }
+        if (f->tiny || (nan != NO_REG && nan > 15 && d > 15)) {
+            mark_wrong(cg, s, d, t, u, first);
+        } else if (nan == NO_REG) {
+            nan = d;
+            continue;
+        } else {
+            mark_nans(cg, s, nan, d, t, u, first);
+            nan = NO_REG;
+        }
+        first = false;
+    }
+    if (nan != NO_REG) {
+        mark_nans(cg, s, nan, nan, t, u, first);
+    }
+    s->mask = (uint8_t)g;
+    fail_if_any(cg, s, t);
+}
 void fp_flush(struct codegen *cg) {
     regset locked = cg->locked;
     flags_clobber(cg);
     struct stub *s = stub_new(cg, STUB_FP_GROUP);
-    unsigned t = scratch_x(cg), g = cg->fp_ops > 1 ? scratch(cg, GPR_CLASS) : 0;
+    s->lane = cg->fp_op[0].lane;
+    s->n = cg->fp_op[0].n;
+    unsigned t = scratch_x(cg), g = cg->fp_ops > 1 || s->n > 1 ? scratch(cg, GPR_CLASS) : 0;
     fp_note(cg, s);
-    check_all(cg, s, t, g);
+    (s->n == 1 ? check_scalars : check_vectors)(cg, s, t, g);
     s->back = asm_pos(&cg->a);
     cg->locked = locked;
     cg->held = cg->unchecked = 0;
@@ -385,7 +435,7 @@ void fp_flush(struct codegen *cg) {
 
 /* --- arithmetic
  * ------------------------------------------------------------------------------------------------------------ */
-static void binary_scalar(struct codegen *cg, const struct ir_inst *in, unsigned opcode, bool tiny, fp_fn *fn) {
+static void binary_late(struct codegen *cg, const struct ir_inst *in, unsigned opcode, bool tiny, fp_fn *fn) {
     if (!cg->held) {
         flags_clobber(cg);
     }
@@ -394,8 +444,8 @@ static void binary_scalar(struct codegen *cg, const struct ir_inst *in, unsigned
     if (!clean && opcode <= 0x59) { /* add and multiply commute, but for NaNs, and these are softfp's */
         swap = clean = fp_clean(cg, in, in->b);
     }
-    unsigned d = fp_scalar_result(cg, in, clean, op);
-    rr(cg, fp_op(opcode, in->lane, 1), d, op[swap], op[!swap]);
+    unsigned d = fp_result_late(cg, in, clean, op);
+    rr(cg, fp_op(opcode, in->lane, in->n), d, op[swap], op[!swap]);
     fp_defer(cg, in, fn, tiny, op, d);
 }
 static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode, bool tiny, fp_fn *fn) {
@@ -404,7 +454,7 @@ static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode
         return;
     }
     if (is_deferred(cg, in)) {
-        binary_scalar(cg, in, opcode, tiny, fn);
+        binary_late(cg, in, opcode, tiny, fn);
         return;
     }
     flags_clobber(cg);
@@ -440,8 +490,8 @@ void emit_VFSQRT(struct codegen *cg, const struct ir_inst *in) {
     }
     if (is_deferred(cg, in)) {
         unsigned op[3] = {fp_operand(cg, in, in->a), NO_REG, NO_REG};
-        unsigned d = fp_scalar_result(cg, in, fp_clean(cg, in, in->a), op);
-        rr(cg, fp_op(0x51, in->lane, 1), d, op[0], op[0]);
+        unsigned d = fp_result_late(cg, in, fp_clean(cg, in, in->a), op);
+        rr(cg, fp_op(0x51, in->lane, in->n), d, in->n == 1 ? op[0] : 0, op[0]);
         fp_defer(cg, in, fp_sqrt, false, op, d);
         return;
     }
@@ -455,9 +505,12 @@ void emit_VFSQRT(struct codegen *cg, const struct ir_inst *in) {
 }
 
 /* d = x + y * z. A factor that is zero above, if the addend is not, is the operand whose upper part the result gets. */
-static void fma_emit(struct codegen *cg, const struct ir_inst *in, unsigned d, const unsigned op[3], bool factor) {
+static void fma_emit(struct codegen *cg, const struct ir_inst *in, unsigned d, const unsigned op[3], bool factor,
+                     bool copy) {
     uint32_t opcode = ASM_OP(1, 2, in->n == 1 ? 0xb9 : 0xb8) | (in->lane == 3 ? ASM_W : 0); /* vfmadd231: d + y * z */
-    asm_vmov_rr(&cg->a, d, op[factor]);
+    if (copy) { /* else that operand is in d, too */
+        asm_vmov_rr(&cg->a, d, op[factor]);
+    }
     rr(cg, factor ? opcode - 0x10 : opcode, d, op[1 + factor], op[factor ? 0 : 2]); /* vfmadd213: z * d + x */
 }
 void emit_VFMA(struct codegen *cg, const struct ir_inst *in) {
@@ -471,8 +524,8 @@ void emit_VFMA(struct codegen *cg, const struct ir_inst *in) {
     unsigned op[3] = {fp_operand(cg, in, in->a), fp_operand(cg, in, in->b), fp_operand(cg, in, in->c)};
     bool clean = fp_clean(cg, in, in->a), factor = !clean && fp_clean(cg, in, in->b);
     if (is_deferred(cg, in)) {
-        unsigned d = fp_scalar_result(cg, in, clean || factor, op);
-        fma_emit(cg, in, d, op, factor);
+        unsigned first = op[factor], d = fp_result_late(cg, in, clean || factor, op);
+        fma_emit(cg, in, d, op, factor, d != first);
         fp_defer(cg, in, fp_fma, true, op, d);
         return;
     }
@@ -482,7 +535,7 @@ void emit_VFMA(struct codegen *cg, const struct ir_inst *in) {
     s->rec.value = (uint8_t)XMM(op[1]);
     s->rec.value2 = (uint8_t)XMM(op[2]);
     unsigned d = fp_result(cg, in, clean || factor);
-    fma_emit(cg, in, d, op, factor);
+    fma_emit(cg, in, d, op, factor, true);
     fp_check_result(cg, s, d, t);
     fp_end(cg, s, XMM(d));
 }

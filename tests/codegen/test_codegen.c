@@ -246,7 +246,7 @@ END_TEST
 START_TEST(random_optimised_blocks) { check_random(IR_RANDOM_ALL, 500, 120, true); }
 END_TEST
 
-/* --- chains of scalar floating point ------------------------------------------------------------------------------ */
+/* --- chains of floating point ------------------------------------------------------------------------------------- */
 #define CHAIN_VALUES 12
 static irv get_x(unsigned n) {
     return ir_append(&block, &(struct ir_inst){.op = IR_GET, .type = IR_I64, .imm = FAKE_X(n)});
@@ -259,20 +259,20 @@ static void add_to(unsigned n, uint64_t k) {
 static irv get_v(unsigned n) {
     return ir_append(&block, &(struct ir_inst){.op = IR_GET, .type = IR_V128, .imm = FAKE_V(n)});
 }
-static irv scalar_operation(uint64_t r, unsigned lane, const irv *value) {
+static irv chain_operation(uint64_t r, unsigned lane, unsigned n, const irv *value) {
     static const uint8_t ops[] = {IR_VFMUL, IR_VFADD, IR_VFMUL, IR_VFSUB,  IR_VFMA,
                                   IR_VFDIV, IR_VFADD, IR_VFMA,  IR_VFSQRT, IR_VFMAX};
-    struct ir_inst i = {.op = ops[r % ARRAY_LEN(ops)], .type = IR_V128, .lane = (uint8_t)lane, .n = 1};
+    struct ir_inst i = {.op = ops[r % ARRAY_LEN(ops)], .type = IR_V128, .lane = (uint8_t)lane, .n = (uint8_t)n};
     i.a = value[(r >> 8) % CHAIN_VALUES];
     i.b = i.op == IR_VFSQRT ? 0 : value[(r >> 16) % CHAIN_VALUES];
     i.c = i.op == IR_VFMA ? value[(r >> 24) % CHAIN_VALUES] : 0;
     return ir_append(&block, &i);
 }
 /* Operations whose results are checked late, with accesses that fault and everything else that may come between. */
-static void scalar_chain(uint64_t *seed, unsigned size) {
+static void float_chain(uint64_t *seed, unsigned size) {
     irv value[CHAIN_VALUES];
     uint64_t r = random_next(seed);
-    unsigned lane = 2 + (unsigned)(r & 1);
+    unsigned lane = 2 + (unsigned)(r & 1), lanes = r & 6 ? 1 : 16u >> lane;
     ir_block_reset(&block, 0x1000, 0);
     ir_append(&block, &(struct ir_inst){.op = IR_INSN, .imm = 0x1000});
     for (unsigned n = 0; n < CHAIN_VALUES; n++) {
@@ -284,7 +284,7 @@ static void scalar_chain(uint64_t *seed, unsigned size) {
         irv x = get_x((unsigned)(r >> 44) % 4);
         uint64_t disp = (r >> 52 & 3) * 8;
         if (kind < 20) {
-            value[n] = scalar_operation(r, kind ? lane : 5 - lane, value);
+            value[n] = chain_operation(r, kind ? lane : 5 - lane, kind > 1 ? lanes : 1, value);
         } else if (kind < 22) {
             value[n] = ir_append(&block, &(struct ir_inst){
                                              .op = IR_LD, .type = IR_V128, .lane = (uint8_t)lane, .a = x, .imm = disp});
@@ -305,14 +305,14 @@ static void scalar_chain(uint64_t *seed, unsigned size) {
     }
     ir_append(&block, &(struct ir_inst){.op = IR_GOTO, .imm = 0x1004});
 }
-START_TEST(scalar_chains) {
+START_TEST(float_chains) {
     for (unsigned config = 0; config < NATIVE_PINS_COUNT * NATIVE_PROBE_COUNT * 2; config++) {
         native_setup((enum native_pins)(config % NATIVE_PINS_COUNT),
                      (enum native_probe)(config / NATIVE_PINS_COUNT % NATIVE_PROBE_COUNT),
                      config < NATIVE_PINS_COUNT * NATIVE_PROBE_COUNT);
         for (unsigned k = 1; k <= rounds(1500); k++) {
             uint64_t seed = k * UINT64_C(0x9e3779b97f4a7c15) + config, s = seed;
-            scalar_chain(&s, 4 + (unsigned)(random_next(&s) % 40));
+            float_chain(&s, 4 + (unsigned)(random_next(&s) % 40));
             if (k & 1) {
                 ir_optimise(&block);
             }
@@ -320,7 +320,7 @@ START_TEST(scalar_chains) {
             for (unsigned round = 0; round < 8; round++) {
                 random_start(&s);
                 random_floats(&s);
-                check_block("scalar chain", seed, (enum native_memory)(random_next(&s) % NATIVE_MEMORY_COUNT));
+                check_block("chain", seed, (enum native_memory)(random_next(&s) % NATIVE_MEMORY_COUNT));
             }
         }
     }
@@ -542,7 +542,7 @@ int main(int argc, char **argv) {
     CASE(float_operations_avx2)
     CASE(random_blocks)
     CASE(random_optimised_blocks)
-    CASE(scalar_chains)
+    CASE(float_chains)
     CASE(long_blocks)
     SRunner *r = srunner_create(s);
     if (argc > 1) {
