@@ -197,7 +197,6 @@ struct codegen {
     bool alone;                /* there is one vCPU: an instruction is atomic without LOCK */
     struct codegen_features features;
     bool count;                /* abi_boot.count */
-    bool alone;                /* the only vCPU: no other one can see half of an atomic operation */
     int32_t pin_offset[NREGS]; /* where a pinned register lives in struct cpu, -1 if it is none */
     regset pins, xmm_temps;
     regset kept;               /* pins that stay in their registers outside translated code, too */

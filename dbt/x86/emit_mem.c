@@ -240,7 +240,7 @@ static void exchange(struct codegen *cg, struct access *acc, unsigned size, unsi
     }
 }
 void emit_ST(struct codegen *cg, const struct ir_inst *in) {
-    bool vec = inst_of(cg, in->b)->type == IR_V128, release = (in->flags & IR_MEM_RELEASE) != 0 && !vec && !cg->alone;
+    bool vec = inst_of(cg, in->b)->type == IR_V128, release = (in->flags & IR_MEM_RELEASE) != 0 && !vec;
     int32_t imm;
     flags_clobber(cg);
     bool has_imm =
@@ -270,8 +270,6 @@ void emit_ST(struct codegen *cg, const struct ir_inst *in) {
 }
 
 /* --- atomic operations -------------------------------------------------------------------------------------------- */
-/* One instruction is atomic for the only vCPU without a LOCK, which costs twenty cycles. The monitor's devices write to
- * no word that a guest updates; what orders accesses for them are fences, which stay. */
 static void lock_rm(struct codegen *cg, struct access *acc, unsigned size, unsigned opcode8, unsigned map,
                     unsigned reg) {
     struct asm_buf *a = &cg->a;

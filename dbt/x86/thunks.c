@@ -372,7 +372,6 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
     cg->guest = cpu->guest;
     cg->alone = cpu->boot && cpu->boot->vcpu_count == 1;
     cg->count = cpu->boot && cpu->boot->count;
-    cg->alone = cpu->boot && cpu->boot->vcpu_count == 1;
     struct consts *k = (struct consts *)ALIGN_UP((uintptr_t)code, 64);
     consts_init(k);
     cg->k = k;
