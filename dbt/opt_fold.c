@@ -344,6 +344,19 @@ static irv fold_select_consts(struct ir_block *b, struct ir_inst *i) {
     return make_unary(b, i, negate ? IR_NEG : IR_ZEXT32, v);
 }
 
+/* CC ? x : x + 1 adds the carry. */
+static irv fold_select_carry(struct ir_block *b, struct ir_inst *i) {
+    const struct ir_inst *cond = &b->inst[i->a], *sum = &b->inst[i->c];
+    if (cond->op != IR_COND || cond->cc != IR_CC || sum->op != IR_ADD || sum->a != i->b || !is_const(b, sum->b, 1) ||
+        b->count + 2 > b->priv.room) {
+        return 0;
+    }
+    struct ir_inst carry = inverted(cond);
+    irv zero = add_const(b, i->type, 0);
+    *i = (struct ir_inst){.op = IR_ADC, .type = i->type, .a = i->b, .b = zero, .c = ir_append(b, &carry)};
+    return 0;
+}
+
 static irv fold_select(struct ir_block *b, struct ir_inst *i) {
     if (i->b == i->c) {
         return i->b;
@@ -354,7 +367,7 @@ static irv fold_select(struct ir_block *b, struct ir_inst *i) {
     if (b->inst[i->b].op == IR_CONST && b->inst[i->c].op == IR_CONST) {
         return fold_select_consts(b, i);
     }
-    return 0;
+    return fold_select_carry(b, i);
 }
 
 /* --- flags ---------------------------------------------------------------------------------------------------- */

@@ -175,12 +175,20 @@ void emit_NOT(struct codegen *cg, const struct ir_inst *in) {
     asm_not(&cg->a, is_wide(in), d);
 }
 void emit_NEG(struct codegen *cg, const struct ir_inst *in) {
-    flags_clobber(cg);
+    bool w = is_wide(in), keep = flags_live(cg); /* CNEG: the flags choose between it and its operand */
+    if (!keep) {
+        flags_clobber(cg);
+    }
     unsigned x = use(cg, in->a);
     done(cg);
     unsigned d = def(cg, x);
-    mov_if(cg, is_wide(in), d, x);
-    asm_neg(&cg->a, is_wide(in), d);
+    mov_if(cg, w, d, x);
+    if (keep) {
+        asm_not(&cg->a, w, d);
+        asm_lea(&cg->a, w, d, asm_mem(d, 1));
+    } else {
+        asm_neg(&cg->a, w, d);
+    }
 }
 static void carry_op(struct codegen *cg, const struct ir_inst *in, enum asm_alu op) {
     flags_carry(cg, in->c, op == ASM_SBB);

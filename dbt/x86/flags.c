@@ -7,6 +7,19 @@
  */
 #include "dbt/x86/backend.h"
 
+#define CC_NONE 0xff
+static const uint8_t cc_of[5][15] = {
+    /* EQ NE CS CC MI PL VS VC HI LS GE LT GT LE AL */
+    [FLAGS_INVERTED] = {ASM_E, ASM_NE, ASM_AE, ASM_B, ASM_S, ASM_NS, ASM_O, ASM_NO, ASM_A, ASM_BE, ASM_GE, ASM_L, ASM_G,
+                        ASM_LE, CC_NONE},
+    [FLAGS_DIRECT] = {ASM_E, ASM_NE, ASM_B, ASM_AE, ASM_S, ASM_NS, ASM_O, ASM_NO, CC_NONE, CC_NONE, ASM_GE, ASM_L,
+                      ASM_G, ASM_LE, CC_NONE},
+    [FLAGS_FCMP] = {CC_EQ_ORDERED, CC_NE_UNORDERED, CC_NONE, CC_NONE, CC_NONE, CC_NONE, ASM_P, ASM_NP, CC_NONE, CC_NONE,
+                    ASM_AE, ASM_B, ASM_A, ASM_BE, CC_NONE},
+    [FLAGS_FCMP_SWAPPED] = {CC_EQ_ORDERED, CC_NE_UNORDERED, ASM_BE, ASM_A, ASM_A, ASM_BE, ASM_P, ASM_NP, ASM_B, ASM_AE,
+                            CC_NONE, CC_NONE, CC_NONE, CC_NONE, CC_NONE},
+};
+
 static bool elsewhere(const struct codegen *cg, irv v) {
     return cg->v[v].reg != NO_REG || cg->v[v].slot >= 0 || cg->v[v].home >= 0;
 }
@@ -41,9 +54,28 @@ static void save_bools(struct codegen *cg) {
     cg->fl.bools = 0;
 }
 
+/* Flags whose only use is one condition: that is computed now. */
+static bool save_cond(struct codegen *cg) {
+    irv f = cg->fl.value, v = (irv)cg->v[f].next_use;
+    const struct ir_inst *in = inst_of(cg, v);
+    if (in->op != IR_COND || v <= cg->at || cg->next_use[v][0] || in->cc >= IR_AL) {
+        return false;
+    }
+    unsigned cc = cc_of[cg->fl.kind][in->cc];
+    if (cc > 15) {
+        return false;
+    }
+    unsigned reg = scratch(cg, GPR_CLASS);
+    setcc_reg(cg, cc, reg);
+    def_in(cg, v, reg);
+    cg->v[v].flags |= V_EARLY;
+    cg->locked &= ~BIT(reg);
+    kill_value(cg, f);
+    return true;
+}
 void flags_clobber(struct codegen *cg) {
     save_bools(cg);
-    if (needed(cg, cg->fl.value)) {
+    if (needed(cg, cg->fl.value) && !save_cond(cg)) {
         unsigned reg = flags_stored(cg, cg->fl.value);
         cg->locked &= ~BIT(reg);
     }
@@ -180,19 +212,6 @@ void emit_FLAGS_LATER(struct codegen *cg, const struct ir_inst *in) {
 }
 
 /* --- conditions ---------------------------------------------------------------------------------------------- */
-#define CC_NONE 0xff
-static const uint8_t cc_of[5][15] = {
-    /* EQ NE CS CC MI PL VS VC HI LS GE LT GT LE AL */
-    [FLAGS_INVERTED] = {ASM_E, ASM_NE, ASM_AE, ASM_B, ASM_S, ASM_NS, ASM_O, ASM_NO, ASM_A, ASM_BE, ASM_GE, ASM_L, ASM_G,
-                        ASM_LE, CC_NONE},
-    [FLAGS_DIRECT] = {ASM_E, ASM_NE, ASM_B, ASM_AE, ASM_S, ASM_NS, ASM_O, ASM_NO, CC_NONE, CC_NONE, ASM_GE, ASM_L,
-                      ASM_G, ASM_LE, CC_NONE},
-    [FLAGS_FCMP] = {CC_EQ_ORDERED, CC_NE_UNORDERED, CC_NONE, CC_NONE, CC_NONE, CC_NONE, ASM_P, ASM_NP, CC_NONE, CC_NONE,
-                    ASM_AE, ASM_B, ASM_A, ASM_BE, CC_NONE},
-    [FLAGS_FCMP_SWAPPED] = {CC_EQ_ORDERED, CC_NE_UNORDERED, ASM_BE, ASM_A, ASM_A, ASM_BE, ASM_P, ASM_NP, ASM_B, ASM_AE,
-                            CC_NONE, CC_NONE, CC_NONE, CC_NONE, CC_NONE},
-};
-
 static void test_bits(struct codegen *cg, irv f, uint32_t bits) {
     struct value *val = &cg->v[f];
     if (val->reg == NO_REG && (val->slot >= 0 || val->home >= 0)) {
