@@ -172,12 +172,6 @@ static void load_128(const uint8_t *p, uint8_t *out) {
     uint64_t half[2] = {load(p, 3), load(p + 8, 3)};
     memcpy(out, half, 16);
 }
-static void store_128(uint8_t *p, const uint8_t *in) {
-    uint64_t half[2];
-    memcpy(half, in, 16);
-    store(p, half[0], 3);
-    store(p + 8, half[1], 3);
-}
 
 /* --- devices ------------------------------------------------------------------------------------------------------- */
 static void io_read(struct cpu *cpu, uint64_t va, const struct walk_entry *e, uint8_t *out, unsigned bytes) {
@@ -269,7 +263,7 @@ static void read_any(struct cpu *cpu, uint64_t va, uint8_t *out, unsigned size, 
     }
 }
 
-static void write_any(struct cpu *cpu, uint64_t va, const uint8_t *in, unsigned size, unsigned regime, unsigned flags, bool fill) {
+static void write_any(struct cpu *cpu, uint64_t va, const v128 *in, unsigned size, unsigned regime, unsigned flags, bool fill) {
     unsigned bytes = 1u << size;
     check_align(cpu, va, bytes, MMU_WRITE, flags);
     if (UNLIKELY(crosses(va, bytes))) {
@@ -277,28 +271,24 @@ static void write_any(struct cpu *cpu, uint64_t va, const uint8_t *in, unsigned 
         halves_resolve(cpu, va, bytes, MMU_WRITE, regime, flags, &h);
         code_before_write(cpu, h.pa[0], h.bytes[0]);
         code_before_write(cpu, h.pa[1], h.bytes[1]);
-        memcpy(h.host[0], in, h.bytes[0]);
-        memcpy(h.host[1], in + h.bytes[0], h.bytes[1]);
+        memcpy(h.host[0], in->u8, h.bytes[0]);
+        memcpy(h.host[1], in->u8 + h.bytes[0], h.bytes[1]);
         return;
     }
     struct walk_entry *e = resolve(cpu, va, MMU_WRITE, regime, flags);
     if (UNLIKELY(e->w.device))
         check_align(cpu, va, bytes, MMU_WRITE, IR_MEM_ALIGN);
     if (UNLIKELY(!e->host)) {
-        io_write(cpu, va, e, in, bytes);
+        io_write(cpu, va, e, in->u8, bytes);
         return;
     }
     uint8_t *p = e->host + (va & PAGE_MASK);
     code_before_write(cpu, e->w.pa.v | (va & PAGE_MASK), bytes);
     if (fill)
         engine_of(cpu)->ops->fill(cpu, va, regime, MMU_WRITE, &e->w);
-    if (size < 4) {
-        uint64_t value;
-        memcpy(&value, in, 8);
-        store(p, value, size);
-    } else {
-        store_128(p, in);
-    }
+    store(p, in->u64[0], size);
+    if (size == 4)
+        store(p + 8, in->u64[1], 3); /* 16 bytes are two times 8 */
     if (flags & IR_MEM_RELEASE)
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
@@ -309,13 +299,14 @@ uint64_t mem_read(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime, 
     return value;
 }
 void mem_write(struct cpu *cpu, uint64_t va, uint64_t value, unsigned size, unsigned regime, unsigned flags) {
-    write_any(cpu, va, (const uint8_t *)&value, size, regime, flags, false);
+    v128 in = {.u64 = {value, 0}};
+    write_any(cpu, va, &in, size, regime, flags, false);
 }
 void mem_read_128(struct cpu *cpu, uint64_t va, v128 *value, unsigned regime, unsigned flags) {
     read_any(cpu, va, value->u8, 4, regime, flags, false);
 }
 void mem_write_128(struct cpu *cpu, uint64_t va, const v128 *value, unsigned regime, unsigned flags) {
-    write_any(cpu, va, value->u8, 4, regime, flags, false);
+    write_any(cpu, va, value, 4, regime, flags, false);
 }
 
 void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime) {
@@ -366,8 +357,10 @@ uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
 
 void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
     slow_begin(cpu, va, desc, site);
-    const uint8_t *in = MMU_DESC_SIZE(desc) == 4 ? cpu->vscratch[0].u8 : (const uint8_t *)&value;
-    write_any(cpu, va, in, MMU_DESC_SIZE(desc), MMU_DESC_REGIME(desc), MMU_DESC_FLAGS(desc), true);
+    v128 in = {.u64 = {value, 0}};
+    if (MMU_DESC_SIZE(desc) == 4)
+        in = cpu->vscratch[0];
+    write_any(cpu, va, &in, MMU_DESC_SIZE(desc), MMU_DESC_REGIME(desc), MMU_DESC_FLAGS(desc), true);
     slow_end(cpu);
 }
 
