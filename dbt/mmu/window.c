@@ -418,18 +418,37 @@ static struct window *window_new(struct cpu *cpu, uint64_t root, unsigned regime
     return NULL;
 }
 
-/* A window of a space that was invalidated while it was not current, and has not been since: most likely its process is
- * gone. A new one has tables in the same places, and often the same pages there: resync() finds out. */
+/* A window for a new space in place of another's: its tables are where the new one needs them, and often the same pages are
+ * there: resync() finds out. First come those whose space was invalidated while it was not current, and has not been since:
+ * most likely the process is gone. When all windows are in use it is the one that was used longest ago. */
 static struct window *window_heir(struct cpu *cpu, uint64_t root, unsigned regime, uint32_t region) {
     struct window_state *st = state_of(cpu);
+    struct window *heir = NULL;
+    uint64_t least = ~UINT64_C(0);
+    bool full = !st->dead;
     for (unsigned i = 0; i < WINDOWS; i++) {
         struct window *w = &st->win[i];
-        if (w->state == WINDOW_STALE && w->region == region && w->regime == regime && !w->hi && !w->giant) {
-            w->root = root;
-            return w;
+        full &= w->state != WINDOW_FREE;
+        if (w->state != WINDOW_STALE || w->region != region || w->regime != regime || w->hi || w->giant)
+            continue;
+        w->root = root;
+        return w;
+    }
+    for (unsigned i = 0; full && i < WINDOWS; i++) {
+        struct window *w = &st->win[i];
+        bool fits = w->state == WINDOW_LIVE && w->region == region && w->regime == regime && !w->hi && !w->giant;
+        uint64_t last = fits ? last_use(cpu, w) : least;
+        if (last < least) {
+            heir = w;
+            least = last;
         }
     }
-    return NULL;
+    if (!heir)
+        return NULL;
+    detach(cpu, heir);
+    heir->state = WINDOW_STALE;
+    heir->root = root;
+    return heir;
 }
 
 /* Does a view of that ASID use the window? Then its contents are what that ASID may see. */
