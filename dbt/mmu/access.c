@@ -167,11 +167,6 @@ static void store(uint8_t *p, uint64_t value, unsigned size) {
         break;
     }
 }
-/* 16 bytes are two times 8. */
-static void load_128(const uint8_t *p, uint8_t *out) {
-    uint64_t half[2] = {load(p, 3), load(p + 8, 3)};
-    memcpy(out, half, 16);
-}
 
 /* --- devices ------------------------------------------------------------------------------------------------------- */
 static void io_read(struct cpu *cpu, uint64_t va, const struct walk_entry *e, uint8_t *out, unsigned bytes) {
@@ -235,32 +230,29 @@ static void check_align(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_a
 }
 
 /* Reads bytes (1 << size) to out; fill: make the next such access fast. */
-static void read_any(struct cpu *cpu, uint64_t va, uint8_t *out, unsigned size, unsigned regime, unsigned flags, bool fill) {
+static void read_any(struct cpu *cpu, uint64_t va, v128 *out, unsigned size, unsigned regime, unsigned flags, bool fill) {
     unsigned bytes = 1u << size;
     check_align(cpu, va, bytes, MMU_READ, flags);
     if (UNLIKELY(crosses(va, bytes))) {
         struct halves h;
         halves_resolve(cpu, va, bytes, MMU_READ, regime, flags, &h);
-        memcpy(out, h.host[0], h.bytes[0]);
-        memcpy(out + h.bytes[0], h.host[1], h.bytes[1]);
+        memcpy(out->u8, h.host[0], h.bytes[0]);
+        memcpy(out->u8 + h.bytes[0], h.host[1], h.bytes[1]);
         return;
     }
     struct walk_entry *e = resolve(cpu, va, MMU_READ, regime, flags);
     if (UNLIKELY(e->w.device))
         check_align(cpu, va, bytes, MMU_READ, IR_MEM_ALIGN);
     if (UNLIKELY(!e->host)) {
-        io_read(cpu, va, e, out, bytes);
+        io_read(cpu, va, e, out->u8, bytes);
         return;
     }
     if (fill)
         engine_of(cpu)->ops->fill(cpu, va, regime, MMU_READ, &e->w);
     const uint8_t *p = e->host + (va & PAGE_MASK);
-    if (size < 4) {
-        uint64_t value = load(p, size);
-        memcpy(out, &value, 8);
-    } else {
-        load_128(p, out);
-    }
+    out->u64[0] = load(p, size);
+    if (size == 4)
+        out->u64[1] = load(p + 8, 3); /* 16 bytes are two times 8 */
 }
 
 static void write_any(struct cpu *cpu, uint64_t va, const v128 *in, unsigned size, unsigned regime, unsigned flags, bool fill) {
@@ -294,16 +286,16 @@ static void write_any(struct cpu *cpu, uint64_t va, const v128 *in, unsigned siz
 }
 
 uint64_t mem_read(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime, unsigned flags) {
-    uint64_t value = 0;
-    read_any(cpu, va, (uint8_t *)&value, size, regime, flags, false);
-    return value;
+    v128 value = {.u64 = {0, 0}};
+    read_any(cpu, va, &value, size, regime, flags, false);
+    return value.u64[0];
 }
 void mem_write(struct cpu *cpu, uint64_t va, uint64_t value, unsigned size, unsigned regime, unsigned flags) {
     v128 in = {.u64 = {value, 0}};
     write_any(cpu, va, &in, size, regime, flags, false);
 }
 void mem_read_128(struct cpu *cpu, uint64_t va, v128 *value, unsigned regime, unsigned flags) {
-    read_any(cpu, va, value->u8, 4, regime, flags, false);
+    read_any(cpu, va, value, 4, regime, flags, false);
 }
 void mem_write_128(struct cpu *cpu, uint64_t va, const v128 *value, unsigned regime, unsigned flags) {
     write_any(cpu, va, value, 4, regime, flags, false);
@@ -348,7 +340,7 @@ static void slow_end(struct cpu *cpu) {
 uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
     slow_begin(cpu, va, desc, site);
     v128 value = {.u64 = {0, 0}};
-    read_any(cpu, va, value.u8, MMU_DESC_SIZE(desc), MMU_DESC_REGIME(desc), MMU_DESC_FLAGS(desc), true);
+    read_any(cpu, va, &value, MMU_DESC_SIZE(desc), MMU_DESC_REGIME(desc), MMU_DESC_FLAGS(desc), true);
     slow_end(cpu);
     if (MMU_DESC_SIZE(desc) == 4)
         cpu->vscratch[0] = value;
