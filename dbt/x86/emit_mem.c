@@ -229,7 +229,7 @@ static void store_vector(struct codegen *cg, struct access *acc, unsigned size, 
     default: asm_vex_rm(a, ASM_OP(2, 1, 0x7f), x, 0, acc->m); break;
     }
 }
-/* xchg: a full barrier, which keeps a later load-acquire behind a store-release. */
+/* xchg: a full barrier, which keeps a later load-acquire behind a store-release. Only another vCPU could tell. */
 static void exchange(struct codegen *cg, struct access *acc, unsigned size, unsigned reg) {
     struct asm_buf *a = &cg->a;
     add_fault(cg, acc->stub);
@@ -240,7 +240,7 @@ static void exchange(struct codegen *cg, struct access *acc, unsigned size, unsi
     }
 }
 void emit_ST(struct codegen *cg, const struct ir_inst *in) {
-    bool vec = inst_of(cg, in->b)->type == IR_V128, release = (in->flags & IR_MEM_RELEASE) != 0 && !vec;
+    bool vec = inst_of(cg, in->b)->type == IR_V128, release = (in->flags & IR_MEM_RELEASE) != 0 && !vec && !cg->alone;
     int32_t imm;
     flags_clobber(cg);
     bool has_imm =
