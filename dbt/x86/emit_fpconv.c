@@ -124,10 +124,7 @@ static void lanes_to_int(struct codegen *cg, const struct ir_inst *in, bool is_s
     unsigned x = fp_operand(cg, in, in->a), t = scratch_x(cg), m = scratch_x(cg);
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fn);
     s->rec.base = (uint8_t)XMM(x);
-    if (cg->v[cg->at].target >= XMM(16)) {
-        cg->v[cg->at].target = NO_REG; /* it is compared */
-    }
-    unsigned d = fp_result(cg, in, true), from = x;
+    unsigned d = fp_result(cg, in, true), from = x, low = d;
     if (in->cc != IR_RN_ZERO) { /* values that have a fraction are in range of integers this wide, or negative */
         vround(cg, in->lane, in->n, t, x, host_round(in->cc) | ROUND_QUIET);
         from = t;
@@ -141,12 +138,16 @@ static void lanes_to_int(struct codegen *cg, const struct ir_inst *in, bool is_s
                               : ASM_OP(0, 1, 0x78),
                     d, 0, from);
     }
+    if (d > 15) { /* the comparison has a VEX form only */
+        low = t;
+        asm_vmov_rr(&cg->a, low, d);
+    }
     if (is_signed) {
-        asm_vex_rm(&cg->a, dbl ? ASM_OP(1, 2, 0x29) : ASM_OP(1, 1, 0x76), m, d,
+        asm_vex_rm(&cg->a, dbl ? ASM_OP(1, 2, 0x29) : ASM_OP(1, 1, 0x76), m, low,
                    dbl ? asm_mem_rip(&cg->k->sign64) : asm_mem_rip(&cg->k->sign32));
     } else {
         asm_vex_rr(&cg->a, ASM_OP(1, 1, 0x76), m, m, m);
-        asm_vex_rr(&cg->a, dbl ? ASM_OP(1, 2, 0x29) : ASM_OP(1, 1, 0x76), m, d, m);
+        asm_vex_rr(&cg->a, dbl ? ASM_OP(1, 2, 0x29) : ASM_OP(1, 1, 0x76), m, low, m);
     }
     asm_vex_rr(&cg->a, ASM_OP(1, 2, 0x17), m, 0, m); /* vptest */
     asm_jcc(&cg->a, ASM_NE, &s->slow);
