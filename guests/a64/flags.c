@@ -117,7 +117,7 @@ void a64_flags_settle(struct cpu *cpu) {
                                                            : nz(logic_result(c, insn, width), width));
 }
 
-/* --- what code does with flags (unallocated encodings are taken for their neighbours) ------------------------ */
+/* --- what code does with flags ----------------------------------------------------------------------------- */
 enum use {
     KEEPS,
     KEEPS_MAY_FAULT,
@@ -158,6 +158,29 @@ static enum use use_of(uint32_t insn, bool fp_traps) {
     if ((group & 7) == 7)
         return fp_traps ? OTHER : use_fp(insn);
     return (insn & 0x7c000000) == 0x34000000 ? FORKS : OTHER;
+}
+
+/* Is it allocated? The usual ones are known to be; what is not can raise an exception, as a load can. */
+static bool certain(uint32_t insn) {
+    bool sf = insn >> 31, n = insn >> 22 & 1;
+    unsigned opc = insn >> 29 & 3, immr = insn >> 16 & 63, imms = insn >> 10 & 63;
+    uint64_t mask;
+    switch (insn >> 23 & 63) {
+    case 0x20: case 0x21: case 0x22: /* ADR, ADRP, ADD and SUB (immediate) */
+        return true;
+    case 0x24: /* AND, ORR, EOR (immediate) */
+        return (sf || !n) && a64_bit_mask(sf, n, imms, immr, &mask);
+    case 0x25: /* MOVN, MOVZ, MOVK */
+        return opc != 1 && (sf || !(insn >> 22 & 1));
+    case 0x26: /* bit fields */
+        return opc != 3 && sf == n && (sf || (immr < 32 && imms < 32));
+    case 0x14: case 0x15: /* logical (shifted register) */
+        return sf || imms < 32;
+    case 0x16: case 0x17: /* ADD and SUB (shifted register) */
+        return !(insn >> 21 & 1) && (insn >> 22 & 3) != 3 && (sf || imms < 32);
+    default:
+        return false;
+    }
 }
 
 /* Registers that a load or store writes, or more. */
@@ -207,7 +230,7 @@ static bool dead_at(struct look *l, uint64_t pc, uint32_t written) {
         l->left--;
         if (use == WRITES || use == OTHER)
             return use == WRITES;
-        if (use != KEEPS)
+        if (use != KEEPS || (written && !certain(insn)))
             l->changed |= written;
         if (use == FORKS) {
             bool tbz = insn >> 25 & 1;
