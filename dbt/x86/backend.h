@@ -329,8 +329,8 @@ void flags_form(struct codegen *cg, enum flags_kind kind, unsigned reg);
 enum flags_kind flags_in_eflags(const struct codegen *cg, irv v);
 /* flags_test(): EFLAGS say whether v != 0; returns the condition. */
 unsigned flags_test(struct codegen *cg, irv v);
-/* flags_carry(): CF = v, or not v. What else EFLAGS hold is saved first. */
-void flags_carry(struct codegen *cg, irv v, bool inverted);
+/* flags_carry(): CF = v, or not v. What else EFLAGS hold is saved first, and v if it is used again. */
+void flags_carry(struct codegen *cg, irv v, bool inverted, bool again);
 unsigned flags_stored(struct codegen *cg, irv v); /* a register with the stored form */
 void setcc_reg(struct codegen *cg, unsigned cc, unsigned reg);
 static inline unsigned cc_not(unsigned cc) { return cc ^ 1; }

@@ -191,7 +191,7 @@ void emit_NEG(struct codegen *cg, const struct ir_inst *in) {
     }
 }
 static void carry_op(struct codegen *cg, const struct ir_inst *in, enum asm_alu op) {
-    flags_carry(cg, in->c, op == ASM_SBB);
+    flags_carry(cg, in->c, op == ASM_SBB, cg->next_use[cg->at][2] != 0);
     alu(cg, op, (irv)cg->at, in->a, in->b, is_wide(in), true);
 }
 void emit_ADC(struct codegen *cg, const struct ir_inst *in) { carry_op(cg, in, ASM_ADC); }
@@ -216,7 +216,9 @@ static void sum_flags(struct codegen *cg, const struct ir_inst *in, unsigned op,
     irv sum = find_sum(cg, in, op), v = (irv)cg->at;
     bool w = inst_of(cg, in->a)->type == IR_I64, sub = alu_op == ASM_SUB || alu_op == ASM_SBB;
     if (in->c) {
-        flags_carry(cg, in->c, alu_op == ASM_SBB);
+        unsigned next = cg->next_use[cg->at][2];
+        next = sum && next == sum ? cg->next_use[sum][2] : next; /* the sum is computed right here */
+        flags_carry(cg, in->c, alu_op == ASM_SBB, next != 0);
     } else {
         flags_clobber(cg);
     }
@@ -555,9 +557,21 @@ void emit_TRUNC(struct codegen *cg, const struct ir_inst *in) {
 
 /* --- multiplication, division
  * ------------------------------------------------------------------------------------------- */
+/* MULX leaves the flags alone: a carry chain goes on around it. hi: the upper half of the product is the result. */
+static void mulx(struct codegen *cg, const struct ir_inst *in, bool hi) {
+    use_as(cg, in->a, ASM_RDX);
+    unsigned y = use(cg, in->b), t = scratch(cg, GPR_CLASS);
+    done(cg);
+    unsigned d = def(cg, y);
+    asm_vex_rr(&cg->a, ASM_OP(3, 2, 0xf6) | ASM_W, hi ? d : t, hi ? t : d, y);
+}
 void emit_MUL(struct codegen *cg, const struct ir_inst *in) {
     bool w = is_wide(in);
     int32_t imm;
+    if (w && flags_live(cg) && !const_imm32(cg, in->b, w, &imm)) {
+        mulx(cg, in, false);
+        return;
+    }
     flags_clobber(cg);
     unsigned x = use(cg, in->a);
     if (const_imm32(cg, in->b, w, &imm)) {
@@ -577,12 +591,7 @@ void emit_MUL(struct codegen *cg, const struct ir_inst *in) {
     }
     asm_op_rr(&cg->a, ASM_OP(0, 1, 0xaf), w, d, y);
 }
-void emit_MULHU(struct codegen *cg, const struct ir_inst *in) {
-    use_as(cg, in->a, ASM_RDX);
-    unsigned y = use(cg, in->b), t = scratch(cg, GPR_CLASS);
-    done(cg);
-    asm_vex_rr(&cg->a, ASM_OP(3, 2, 0xf6) | ASM_W, def(cg, y), t, y); /* mulx */
-}
+void emit_MULHU(struct codegen *cg, const struct ir_inst *in) { mulx(cg, in, true); }
 void emit_MULHS(struct codegen *cg, const struct ir_inst *in) {
     flags_clobber(cg);
     take(cg, ASM_RDX);

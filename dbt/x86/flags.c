@@ -223,13 +223,30 @@ static void test_bits(struct codegen *cg, irv f, uint32_t bits) {
     }
 }
 
+/* Carry is one bit, and best had as CF. */
+static void test_carry(struct codegen *cg, irv f) {
+    struct value *val = &cg->v[f];
+    const unsigned bit = 8;
+    _Static_assert(IR_FLAG_C == 1 << 8, "bit");
+    if (val->reg == NO_REG && (val->slot >= 0 || val->home >= 0)) {
+        struct asm_mem m = val->slot >= 0 ? slot_mem(cg, f) : cpu_mem((size_t)val->home);
+        asm_op_rm(&cg->a, ASM_OP(0, 1, 0xba), false, 4, m, 1); /* bt */
+        asm_byte(&cg->a, bit);
+    } else {
+        asm_bt_ri(&cg->a, false, use(cg, f), bit);
+    }
+}
+
 /* The condition from the stored form. */
 static void cond_stored(struct codegen *cg, const struct ir_inst *in) {
     static const uint16_t bit[4] = {IR_FLAG_Z, IR_FLAG_C, IR_FLAG_N, IR_FLAG_V};
     struct asm_buf *a = &cg->a;
     irv v = (irv)cg->at, f = in->a;
     flags_clobber(cg);
-    if (in->cc < IR_HI) {
+    if (in->cc == IR_CS || in->cc == IR_CC) {
+        test_carry(cg, f);
+        flags_set_bool(cg, v, in->cc == IR_CS ? ASM_B : ASM_AE);
+    } else if (in->cc < IR_HI) {
         test_bits(cg, f, bit[in->cc >> 1]);
         flags_set_bool(cg, v, in->cc & 1 ? ASM_E : ASM_NE);
     } else if (in->cc <= IR_LS) {
@@ -306,11 +323,11 @@ unsigned flags_test(struct codegen *cg, irv v) {
     return cc;
 }
 
-void flags_carry(struct codegen *cg, irv v, bool inverted) {
+void flags_carry(struct codegen *cg, irv v, bool inverted, bool again) {
     unsigned cc;
     if (flags_bool(cg, v, &cc) && (cc == ASM_B || cc == ASM_AE)) {
-        for (unsigned i = 0; i < cg->fl.bools; i++) { /* the others, and this one if it is needed again */
-            if (cg->fl.boolean[i].v != v || cg->next_use[cg->at][2]) {
+        for (unsigned i = 0; i < cg->fl.bools; i++) {
+            if (cg->fl.boolean[i].v != v || again) {
                 save_bool(cg, i);
             }
         }
