@@ -42,6 +42,10 @@ static void emit_insts(struct codegen *cg) {
         if (in->op == IR_NOP || val->flags & (V_FUSED | V_DEAD | V_EARLY)) {
             continue;
         }
+        if (in->op == IR_INSN) { /* a fifth of all: no need of what follows */
+            cg->pc = in->imm;
+            continue;
+        }
         cg->at = i;
         if (cg->held && !fp_may_wait(cg, in)) {
             fp_flush(cg);
