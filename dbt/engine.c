@@ -220,31 +220,32 @@ _Noreturn void engine_unwind(struct cpu *cpu) {
 }
 
 /* --- called by translated code ---------------------------------------------------------------------------- */
-const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) {
+/* The block at pc, NULL if it is not translated or the fetch would abort. */
+static struct block *known_block(struct cpu *cpu, uint64_t pc) {
     struct engine *e = engine_of(cpu);
     struct gpa pa;
-    STAT(cpu, jump_cache_misses)++;
     if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_EXEC) || !mmu_fetch_quiet(cpu, pc, &pa))
         return NULL;
-    struct block *b = cache_find(e, pa.v, pc, e->mode);
+    return cache_find(e, pa.v, pc, e->mode);
+}
+
+const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) {
+    STAT(cpu, jump_cache_misses)++;
+    struct block *b = known_block(cpu, pc);
     if (!b)
         return NULL;
-    const uint8_t *host = e->cache.code + b->entry;
+    const uint8_t *host = engine_of(cpu)->cache.code + b->entry;
     mmu_jump_cache_set(cpu, pc, host);
     return host;
 }
 
 const uint8_t *engine_jump(struct cpu *cpu, uint64_t pc, uint64_t site) {
-    struct engine *e = engine_of(cpu);
-    struct gpa pa;
     STAT(cpu, far_misses)++;
-    if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_EXEC) || !mmu_fetch_quiet(cpu, pc, &pa))
-        return NULL;
-    struct block *b = cache_find(e, pa.v, pc, e->mode);
+    struct block *b = known_block(cpu, pc);
     if (!b)
         return NULL;
-    cache_link(e, site, b);
-    return e->cache.code + b->entry;
+    cache_link(engine_of(cpu), site, b);
+    return engine_of(cpu)->cache.code + b->entry;
 }
 
 /* --- monitor calls and other vCPUs ------------------------------------------------------------------------- */
