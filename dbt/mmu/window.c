@@ -34,12 +34,10 @@
  * first one is another occasion for resync().
  */
 #include "dbt/mmu/recent.h"
+#include "dbt/mmu/window_probe.h"
 
-#define REGION_SHIFT 39
-#define REGION_HASH 512
 #define WINDOWS 126
 #define NULL_SLOT UINT64_C(255)
-#define NULL_DELTA 1
 #define HUGE_SHIFT 21
 #define HUGE_SIZE BIT(HUGE_SHIFT)
 #define TABLE_ENTRIES 512u
@@ -50,12 +48,6 @@
 #define FLUSH_READ_ONLY UINT64_C(1) /* bits of an address in it: all that the host may know of the page is read-only */
 #define FLUSH_HUGE UINT64_C(2)      /* it may know a 2 MiB page there */
 #define EVICT_AT_ONCE 8       /* windows: their tables are free only after a flush */
-#define SITE_MISSES 3         /* wrong predictions before a probe becomes a table look-up */
-#define SITE_FAULTS 2         /* faults before a probe loses its prediction */
-#define SITE_CREDIT 2         /* accesses in C before it gets one, doubled each time that it lost one ... */
-#define SITE_CREDIT_SHIFTS 8  /* ... up to this often */
-#define SITES 8192
-#define NO_REGION 0x7fffffffu /* is no region: the prediction of a probe that goes to C */
 #define HEAT_PAGES 1024
 #define HEAT_MAP 96           /* accesses in C after which a page is mapped */
 #define FICKLE 4              /* times that a page was unmapped after which it is lent rather than mapped */
@@ -96,13 +88,7 @@ struct window_state {
     uint64_t flush[FLUSH_LIST];
     unsigned flushes;
     bool flush_all, dead;
-    bool counts;          /* abi_boot.count */
-    /* What is known of probes and of pages, by hash. Those that share an entry share its counters: the worst of that is a
-     * decision that comes early or late, while taking turns with an entry could put it off for ever. */
-    struct site {
-        uint16_t used;    /* accesses in C since a probe last got a prediction */
-        uint8_t misses, faults, lost;
-    } site[SITES];
+    struct window_probes probes;
     uint8_t heat[HEAT_PAGES]; /* accesses in C since a page was mapped or unmapped */
     struct recent recent;
     uint8_t unmapped[HEAT_PAGES]; /* how often a page was unmapped that had been mapped for less than that */
@@ -125,10 +111,9 @@ struct window_view {
 static struct window_state *state_of(struct cpu *cpu) { return mmu_of(cpu)->strategy; }
 static struct window_view *deltas(struct view *v) { return (struct window_view *)(v + 1); }
 static const struct recent_view *recent_of(const struct view *v) { return &((const struct window_view *)(v + 1))->recent; }
-static uint32_t region_of(uint64_t va) { return (uint32_t)(va >> REGION_SHIFT); }
 static uint64_t slot_of(const struct window_state *st, const struct window *w) { return 2 + 2 * (uint64_t)(w - st->win); }
-/* Canonical addresses land in the null slot: a #PF. (The #GP that others give is dearer on hosts that emulate it.) */
-/* Bit 0 is set in these alone: a probe may look at it before it faults for nothing. */
+/* Canonical addresses land in the null slot: a #PF. (The #GP that others give is dearer on hosts that emulate it.)
+ * NULL_DELTA is set in these alone: a probe may look at it before it faults for nothing. */
 static uint64_t null_delta(uint32_t region) {
     int32_t canonical = (int32_t)(region % REGION_HASH) - (region % REGION_HASH < REGION_HASH / 2 ? 0 : REGION_HASH);
     return (NULL_SLOT - (uint64_t)(int64_t)canonical) << REGION_SHIFT | NULL_DELTA;
@@ -565,83 +550,6 @@ static void split(struct cpu *cpu, uint64_t *pde, uint64_t host) {
     flush_later(st, host, FLUSH_HUGE);
 }
 
-/* --- sites: probes in translated code, rewritten in place ------------------------------------------------------- */
-#define DELTA_DISP ((int32_t)sizeof(struct view))
-/*
- * The forms of a probe, from the imm32 on: CMP r32, imm32; JNE rel32; MOV r64, gs:[disp32] (65 REX 8B ModRM SIB disp32).
- *   predicted  as emitted, with the prediction NO_REGION at first
- *   table      AND r32, 511; JO (never taken: AND clears OF); MOV r64, gs:[r * 8 + disp32]
- */
-#define SITE_CMP_OPCODE (-2)
-#define SITE_CMP_MODRM (-1)
-#define SITE_JCC 5
-#define SITE_MOV_REX 11
-#define SITE_MOV_SIB 14
-#define SITE_MOV_DISP 15
-#define SITE_COUNT_DISP 22 /* of the counter, if translated code counts */
-#define MODRM_CMP 0xf8
-#define MODRM_AND 0xe0
-#define JCC_JNE 0x85
-#define JCC_JO 0x80
-#define SIB_NO_INDEX 0x25
-#define REX_X 2
-
-static bool site_is_predicted(const uint8_t *site) {
-    return site[SITE_CMP_OPCODE] == 0x81 && (site[SITE_CMP_MODRM] & 0xf8) == MODRM_CMP && site[SITE_JCC] == JCC_JNE;
-}
-static bool site_is_table(const uint8_t *site) {
-    return site[SITE_CMP_OPCODE] == 0x81 && (site[SITE_CMP_MODRM] & 0xf8) == MODRM_AND && site[SITE_JCC - 1] == 0x0f &&
-           site[SITE_JCC] == JCC_JO;
-}
-static uint32_t site_region(const uint8_t *site) {
-    uint32_t region;
-    memcpy(&region, site, 4);
-    return region;
-}
-
-static void patch_counter(const struct window_state *st, uint8_t *site, enum abi_stat stat) {
-    int32_t disp = mmu_stat_disp(stat);
-    if (UNLIKELY(st->counts))
-        memcpy(site + SITE_COUNT_DISP, &disp, 4);
-}
-
-static void patch_region(uint8_t *site, uint32_t region) {
-    int32_t disp = DELTA_DISP + 8 * (int32_t)(region % REGION_HASH);
-    site[SITE_CMP_MODRM] = (uint8_t)(MODRM_CMP | (site[SITE_CMP_MODRM] & 7));
-    memcpy(site, &region, 4);
-    site[SITE_JCC] = JCC_JNE;
-    site[SITE_MOV_REX] &= (uint8_t)~REX_X;
-    site[SITE_MOV_SIB] = SIB_NO_INDEX;
-    memcpy(site + SITE_MOV_DISP, &disp, 4);
-}
-
-static void patch_table(const struct window_state *st, uint8_t *site) {
-    uint32_t mask = REGION_HASH - 1;
-    int32_t disp = DELTA_DISP;
-    unsigned reg = (site[SITE_CMP_MODRM] & 7) | (site[SITE_CMP_OPCODE - 1] == 0x41 ? 8 : 0);
-    site[SITE_CMP_MODRM] = (uint8_t)(MODRM_AND | (reg & 7));
-    memcpy(site, &mask, 4);
-    site[SITE_JCC] = JCC_JO;
-    site[SITE_MOV_REX] |= reg & 8 ? REX_X : 0;
-    site[SITE_MOV_SIB] = (uint8_t)(3 << 6 | (reg & 7) << 3 | 5);
-    memcpy(site + SITE_MOV_DISP, &disp, 4);
-    patch_counter(st, site, ABI_STAT_checks_table);
-}
-
-static struct site *site_entry(struct window_state *st, const uint8_t *at) {
-    return &st->site[((uint32_t)(uintptr_t)at * 0x9e3779b1u >> 19) % SITES];
-}
-
-/* The access in progress found its page mapped: a probe without a prediction comes closer to one. */
-static void site_credit(struct cpu *cpu, uint64_t va) {
-    uint8_t *site = mmu_of(cpu)->in_c;
-    struct site *s = site ? site_entry(state_of(cpu), site) : NULL;
-    if (!s || ++s->used < SITE_CREDIT << s->lost)
-        return;
-    s->used = 0;
-    patch_region(site, region_of(va));
-}
-
 static uint8_t *heat_of(struct window_state *st, uint64_t va) {
     return &st->heat[(uint32_t)(va >> PAGE_SHIFT) * 0x9e3779b1u >> 22];
 }
@@ -919,7 +827,7 @@ static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_
         if (!win)
             break;
         if (mapped(cpu, win, va, pa, write)) {
-            site_credit(cpu, va);
+            window_probe_credit(cpu, &st->probes, va);
             note(cpu, v, win, va, w, write);
             break;
         }
@@ -1169,84 +1077,18 @@ static void window_init(struct cpu *cpu) {
     st->rmap_max = (uint32_t)entries;
     st->rmap_used = 1;
     st->pml4 = rt_pml4(cpu);
-    st->counts = cpu->boot->count;
+    st->probes.counts = cpu->boot->count;
     mmu_of(cpu)->strategy = st;
 }
 
-/* --- the probe ---------------------------------------------------------------------------------------------------------------- */
-static void emit_align_check(struct asm_buf *a, struct mmu_probe *p) {
-    int32_t low = (1 << p->size) - 1;
-    unsigned reg = p->base;
-    if (p->disp & low) {
-        asm_lea(a, true, p->tmp0, asm_mem(p->base, p->disp));
-        reg = p->tmp0;
-    }
-    asm_test_ri(a, false, reg, low);
-    asm_jcc(a, ASM_NE, p->slow);
-}
-
-static void window_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
-    if (p->align && p->size)
-        emit_align_check(a, p);
-    asm_mov_rr(a, true, p->tmp0, p->base);
-    asm_shift_ri(a, ASM_SHR, true, p->tmp0, REGION_SHIFT);
-    if (p->current) {
-        /* patch_region() and patch_table() know these three instructions. */
-        p->site = asm_cmp_ri32(a, false, p->tmp0, (int32_t)NO_REGION);
-        asm_jcc(a, ASM_NE, p->slow);
-        asm_mov_rm(a, true, p->tmp1, asm_mem_gs(DELTA_DISP + 8 * (int32_t)(NO_REGION % REGION_HASH)));
-        mmu_emit_count(a, cpu, ABI_STAT_checks_passed); /* or checks_table: patch_counter() knows it */
-    } else {
-        asm_alu_ri(a, ASM_AND, false, p->tmp0, REGION_HASH - 1);
-        p->site = asm_pos(a) - 4;
-        asm_mov_rm(a, true, p->tmp1, mmu_views_mem(p->regime));
-        asm_mov_rm(a, true, p->tmp1, asm_mem_index(p->tmp1, p->tmp0, 3, DELTA_DISP));
-        asm_test_ri(a, false, p->tmp1, NULL_DELTA);
-        asm_jcc(a, ASM_NE, p->slow);
-        mmu_emit_count(a, cpu, ABI_STAT_checks_table);
-    }
-    p->index = p->tmp1;
-    p->covers_nearby = true;
-}
-
+/* --- what emitted code needs ------------------------------------------------------------------------------------ */
 #define RECENT_DISP (DELTA_DISP + (int32_t)offsetof(struct window_view, recent))
 static void window_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk) {
     recent_emit_thunks(a, cpu, thunk, RECENT_DISP);
 }
 
-/* The probe at site failed, or the access behind it faulted. */
-static void window_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *at) {
-    struct window_state *st = state_of(cpu);
-    uint32_t region = region_of(va);
-    uint8_t *site = at;
-    bool predicted = site_is_predicted(site);
-    uint32_t was = predicted ? site_region(site) : region;
-    mmu_of(cpu)->in_c = NULL;
-    if (!predicted && !site_is_table(site))
-        return;
-    if (was == NO_REGION) {
-        mmu_of(cpu)->in_c = site;
-        return;
-    }
-    struct site *s = site_entry(st, site);
-    if (was == region) { /* a fault */
-        if (++s->faults >= SITE_FAULTS) {
-            s->faults = 0;
-            s->used = 0;
-            if (s->lost < SITE_CREDIT_SHIFTS)
-                s->lost++;
-            patch_region(site, NO_REGION);
-        }
-        return;
-    }
-    STAT(cpu, region_misses)++;
-    STAT(cpu, region_patches)++;
-    if (++s->misses < SITE_MISSES) {
-        patch_region(site, region);
-    } else {
-        s->misses = 0;
-        patch_table(st, site);
-    }
+static void window_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *site) {
+    window_probe_miss(cpu, &state_of(cpu)->probes, va, site);
 }
 
 static uint64_t window_nearby(struct cpu *cpu, uint64_t va, unsigned regime) {
@@ -1268,7 +1110,7 @@ const struct mmu_ops mmu_window_ops = {
     .invalidate = window_invalidate,
     .sync = window_sync,
     .protect = window_protect,
-    .emit_probe = window_emit_probe,
+    .emit_probe = window_probe_emit,
     .emit_retry = recent_emit,
     .emit_thunks = window_emit_thunks,
     .nearby = window_nearby,

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * window_probe.h: the check that emitted code makes before an access under the window strategy, and how it is rewritten
+ * in place as the engine learns what the probe meets. window.c says what a region and a delta are.
+ */
+#ifndef DBT_MMU_WINDOW_PROBE_H
+#define DBT_MMU_WINDOW_PROBE_H
+
+#include "dbt/mmu/mmu_int.h"
+
+#define REGION_SHIFT 39
+#define REGION_HASH 512
+#define NULL_DELTA 1 /* bit of a delta that leads nowhere */
+#define DELTA_DISP ((int32_t)sizeof(struct view)) /* of the deltas of a view, from the GS base */
+#define WINDOW_PROBES 8192
+
+/* What is known of probes, by hash. Those that share an entry share its counters: the worst of that is a decision that comes
+ * early or late, while taking turns with an entry could put it off for ever. */
+struct window_probes {
+    bool counts;       /* abi_boot.count */
+    struct site {
+        uint16_t used; /* accesses in C since a probe last got a prediction */
+        uint8_t misses, faults, lost;
+    } site[WINDOW_PROBES];
+};
+
+static inline uint32_t region_of(uint64_t va) { return (uint32_t)(va >> REGION_SHIFT); }
+
+/* window_probe_emit(): mmu_ops.emit_probe. */
+void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
+/* window_probe_miss(): the probe at site failed, or the access behind it faulted. Sets mmu_state.in_c. */
+void window_probe_miss(struct cpu *cpu, struct window_probes *probes, uint64_t va, uint8_t *site);
+/* window_probe_credit(): the access in progress found its page mapped: a probe without a prediction comes closer to one. */
+void window_probe_credit(struct cpu *cpu, struct window_probes *probes, uint64_t va);
+
+#endif
