@@ -32,7 +32,6 @@ static const struct abi_region *region_at(const struct cpu *cpu, struct gpa pa, 
     return NULL;
 }
 
-
 static uint64_t truncate(uint64_t value, unsigned size) { return value & MASK(8 * size); }
 
 bool bus_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value) {

@@ -104,7 +104,9 @@ struct block *cache_add(struct engine *e, const struct ir_block *ir, uint64_t pa
         .faults = (uint16_t)out->faults,
         .guest_bytes = (uint16_t)(ir->guest_bytes ? ir->guest_bytes : 1),
         .watch_before = (uint16_t)ir->watch_before,
-        .watch_bytes = (uint16_t)(ir->watch_bytes ? ir->watch_bytes : ir->guest_bytes ? ir->guest_bytes : 1),
+        .watch_bytes = (uint16_t)(ir->watch_bytes   ? ir->watch_bytes
+                                  : ir->guest_bytes ? ir->guest_bytes
+                                                    : 1),
         .valid = true,
     };
     for (unsigned i = 0; i < out->links; i++) {
@@ -236,10 +238,9 @@ static void unlink_incoming(struct cache *c, struct block *b) {
 
 /* The code of this block may still be running: it must not go on into its neighbours. */
 static void unlink_outgoing(struct cache *c, const struct block *b) {
-    for (uint32_t i = b->first_link; i < b->first_link + b->links; i++) {
+    for (uint32_t i = b->first_link; i < b->first_link + b->links; i++)
         if (c->link[i].target)
             unlink_one(c, i);
-    }
 }
 
 /* --- invalidation ------------------------------------------------------------------------------------------------ */
@@ -304,10 +305,9 @@ void cache_drop(struct engine *e, uint64_t pa, uint64_t len) {
 
 void cache_flush(struct engine *e) {
     struct cache *c = &e->cache;
-    for (uint32_t i = 1; i < c->blocks; i++) {
+    for (uint32_t i = 1; i < c->blocks; i++)
         if (c->block[i].valid)
             code_bit_clear(e, c->block[i].pa);
-    }
     memset(c->hash, 0, ((size_t)c->hash_mask + 1) * sizeof(*c->hash));
     memset(c->page, 0, sizeof(c->page));
     memset(c->code_page, 0, CODE_PAGES * sizeof(*c->code_page));
@@ -391,10 +391,9 @@ void code_before_write_slow(struct cpu *cpu, uint64_t pa, uint64_t len) {
     struct engine *e = engine_of(cpu);
     e->mmu->fault_cause = ABI_STAT_host_faults_code;
     uint8_t bits = *code_bits_at(e, pa);
-    for (unsigned i = 0; i < cpu->boot->vcpu_count; i++) {
+    for (unsigned i = 0; i < cpu->boot->vcpu_count; i++)
         if (i != cpu->index && bits >> i & 1)
             engine_request_post(cpu, i, &(struct engine_request){.kind = ENGINE_REQ_CODE, .pa = GPA(pa)});
-    }
     if (!(bits & own_bit(e)))
         return;
     if (hits_running(cpu, pa, len)) {

@@ -74,12 +74,11 @@ static void engine_init(const struct abi_boot *boot, struct cpu *cpu, unsigned i
     e->mode = ~0u;
     if (e->ops->needs_paging && !rt_has_paging())
         rt_panic(cpu, "strategy %s needs host page tables", e->ops->name);
-    if (index == 0) {
+    if (index == 0)
         shared_init(cpu, boot);
-    } else {
+    else
         while (!e->shared->ready)
             __builtin_ia32_pause();
-    }
     e->code_bits = (uint8_t *)(uintptr_t)cpu->shared->code_pages_va;
     e->dma_tail = cpu->shared->dma_head;
     e->ir = heap_take(&e->heap, sizeof(*e->ir));

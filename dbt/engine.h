@@ -78,8 +78,8 @@ struct code_page {
 struct cache {
     uint8_t *code;
     uint32_t code_first, code_used, code_limit; /* bump allocation between first and limit */
-    struct block *block;      /* [0] is unused: 0 means none. Sorted by start */
-    struct block_link *link;  /* [0] is unused */
+    struct block *block;                        /* [0] is unused: 0 means none. Sorted by start */
+    struct block_link *link;                    /* [0] is unused */
     struct code_fault *fault;
     uint32_t blocks, block_max, links, link_max, faults, fault_max;
     uint32_t *hash, hash_mask;
@@ -87,10 +87,10 @@ struct cache {
     struct {
         uint32_t page;
         uint16_t drops, stores;
-    } rounds[CACHE_ROUNDS];   /* how often was all code of a page lost to a write; single stores since */
+    } rounds[CACHE_ROUNDS];      /* how often was all code of a page lost to a write; single stores since */
     struct code_page *code_page; /* CODE_PAGES, by hash; [CODE_PAGE_NONE] is unused */
     unsigned code_pages;
-    struct block step;        /* the single-instruction block of step mode, at code_limit */
+    struct block step; /* the single-instruction block of step mode, at code_limit */
     struct code_fault step_fault[8];
 };
 
@@ -105,15 +105,15 @@ struct engine {
     struct cache cache;
     struct ir_block *ir;
     struct code_out *out;
-    uint8_t *code_bits;      /* abi_shared.code_pages_va */
-    uint32_t mode;           /* of the code that runs or is about to */
+    uint8_t *code_bits; /* abi_shared.code_pages_va */
+    uint32_t mode;      /* of the code that runs or is about to */
     uint32_t dma_tail;
-    bool in_code;            /* inside codegen_enter() */
-    bool flush_wanted;       /* empty the code cache at the next dispatch */
-    bool step;               /* the next instruction runs alone: it writes to the block that it is in */
-    bool stepping;           /* that instruction is running now */
-    void *unwind[5];         /* __builtin_setjmp() of the dispatcher, for unwinding outside translated code */
-    uint64_t started;        /* TSC */
+    bool in_code;                   /* inside codegen_enter() */
+    bool flush_wanted;              /* empty the code cache at the next dispatch */
+    bool step;                      /* the next instruction runs alone: it writes to the block that it is in */
+    bool stepping;                  /* that instruction is running now */
+    void *unwind[5];                /* __builtin_setjmp() of the dispatcher, for unwinding outside translated code */
+    uint64_t started;               /* TSC */
     uint64_t ticket[ABI_MAX_VCPUS]; /* req_posted of each target after this vCPU's last request to it */
 };
 static inline struct engine *engine_of(const struct cpu *cpu) { return cpu->engine; }

@@ -4,7 +4,8 @@
 #include "ir_priv.h"
 
 enum { PROP_n = 0, PROP_P = 1, PROP_M = 2, PROP_X = 4, PROP_S = 8 };
-#define PROPS(s) (sizeof(s) == 1 ? 0 : (s)[0] == 'P' ? PROP_P : (s)[0] == 'M' ? PROP_M : (s)[0] == 'X' ? PROP_X : PROP_S)
+#define PROPS(s)                                                                                                       \
+    (sizeof(s) == 1 ? 0 : (s)[0] == 'P' ? PROP_P : (s)[0] == 'M' ? PROP_M : (s)[0] == 'X' ? PROP_X : PROP_S)
 #define RESULT_n 'n'
 #define RESULT_w 'w'
 #define RESULT_l 'l'
@@ -12,10 +13,14 @@ enum { PROP_n = 0, PROP_P = 1, PROP_M = 2, PROP_X = 4, PROP_S = 8 };
 #define RESULT_v 'v'
 #define RESULT_f 'f'
 #define RESULT_t 't'
-#define IR_OP(name_, result_, operands_, properties)                                                             \
-    [IR_##name_] = {.name = #name_, .result = RESULT_##result_, .operands = operands_,                          \
-                    .pure = PROPS(properties) == PROP_P, .memory = PROPS(properties) == PROP_M,                \
-                    .state = PROPS(properties) == PROP_S, .exits = PROPS(properties) == PROP_X},
+#define IR_OP(name_, result_, operands_, properties)                                                                   \
+    [IR_##name_] = {.name = #name_,                                                                                    \
+                    .result = RESULT_##result_,                                                                        \
+                    .operands = operands_,                                                                             \
+                    .pure = PROPS(properties) == PROP_P,                                                               \
+                    .memory = PROPS(properties) == PROP_M,                                                             \
+                    .state = PROPS(properties) == PROP_S,                                                              \
+                    .exits = PROPS(properties) == PROP_X},
 const struct ir_op_info ir_op_info[IR_OP_COUNT] = {
     [IR_NOP] = {.name = "NOP", .result = 'n'},
 #include "graft/ir_ops.def"
@@ -36,9 +41,8 @@ void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode) {
     b->inst[0] = (struct ir_inst){0};
     b->priv.room = IR_LIMIT;
     b->priv.map[0] = 0;
-    for (unsigned t = IR_NONE; t <= IR_FLAGS; t++) {
+    for (unsigned t = IR_NONE; t <= IR_FLAGS; t++)
         b->inst[IR_DUMMY_BASE + t] = (struct ir_inst){.op = IR_CONST, .type = (uint8_t)t};
-    }
 }
 
 /* Operations that a translator needs to close a block which has just overflowed. */
@@ -59,14 +63,12 @@ irv ir_append(struct ir_block *b, const struct ir_inst *i) {
 
 irv ir_add_inst(struct ir_block *b, const struct ir_inst *inst) {
     struct ir_inst i = *inst;
-    if (UNLIKELY(b->overflow)) {
+    if (UNLIKELY(b->overflow))
         return ir_append(b, &i); /* operands may be dummies: nothing to learn from them */
-    }
     if (ir_op_info[i.op].pure) {
         irv v = ir_fold(b, &i);
-        if (v) {
+        if (v)
             return v;
-        }
     }
     return i.op == IR_CONST ? ir_const(b, i.type, i.imm) : ir_append(b, &i);
 }
@@ -77,9 +79,8 @@ irv ir_const(struct ir_block *b, enum ir_type t, uint64_t imm) {
     irv v = b->priv.consts[h];
     if (v && v < b->count) {
         const struct ir_inst *c = &b->inst[v];
-        if (c->op == IR_CONST && c->imm == imm && c->type == t) {
+        if (c->op == IR_CONST && c->imm == imm && c->type == t)
             return v;
-        }
     }
     struct ir_inst i = ir_make(ir_head(IR_CONST, t, 0, 0, 0, 0, 0), 0, 0, 0, imm);
     v = ir_append(b, &i);
@@ -88,14 +89,11 @@ irv ir_const(struct ir_block *b, enum ir_type t, uint64_t imm) {
 }
 
 int ir_vconst_slot(struct ir_block *b, uint64_t lo, uint64_t hi) {
-    for (int k = b->vconsts - 1; k >= 0; k--) {
-        if (b->vconst[k].u64[0] == lo && b->vconst[k].u64[1] == hi) {
+    for (int k = b->vconsts - 1; k >= 0; k--)
+        if (b->vconst[k].u64[0] == lo && b->vconst[k].u64[1] == hi)
             return k;
-        }
-    }
-    if (b->vconsts >= IR_MAX_VCONSTS) {
+    if (b->vconsts >= IR_MAX_VCONSTS)
         return -1;
-    }
     b->vconst[b->vconsts].u64[0] = lo;
     b->vconst[b->vconsts].u64[1] = hi;
     return b->vconsts++;
@@ -124,21 +122,15 @@ void ir_put(struct ir_block *b, size_t offset, irv v) {
 /* The result type of an operation whose only variable is the type of an operand. */
 static uint8_t result_type(const struct ir_block *b, unsigned op, irv a, irv c) {
     switch (ir_op_info[op].result) {
-    case 'w':
-        return IR_I32;
-    case 'l':
-        return IR_I64;
-    case 'v':
-        return IR_V128;
-    case 'f':
-        return IR_FLAGS;
+    case 'w': return IR_I32;
+    case 'l': return IR_I64;
+    case 'v': return IR_V128;
+    case 'f': return IR_FLAGS;
     case 'i':
-        if (ir_op_info[op].operands[0] == 'i') {
+        if (ir_op_info[op].operands[0] == 'i')
             return b->inst[a].type;
-        }
         return ir_op_info[op].operands[0] == 'w' ? b->inst[c].type : IR_I64;
-    default:
-        return IR_NONE;
+    default: return IR_NONE;
     }
 }
 
@@ -147,13 +139,9 @@ irv ir_op3(struct ir_block *b, enum ir_op op, irv a, irv b_, irv c) {
     return ir_add_inst(b, &i);
 }
 
-irv ir_op1(struct ir_block *b, enum ir_op op, irv a) {
-    return ir_op3(b, op, a, 0, 0);
-}
+irv ir_op1(struct ir_block *b, enum ir_op op, irv a) { return ir_op3(b, op, a, 0, 0); }
 
-irv ir_op2(struct ir_block *b, enum ir_op op, irv a, irv c) {
-    return ir_op3(b, op, a, c, 0);
-}
+irv ir_op2(struct ir_block *b, enum ir_op op, irv a, irv c) { return ir_op3(b, op, a, c, 0); }
 
 irv ir_op2i(struct ir_block *b, enum ir_op op, irv a, uint64_t imm) {
     return ir_op3(b, op, a, ir_const(b, ir_type_of(b, a), imm), 0);
@@ -176,9 +164,7 @@ irv ir_cond(struct ir_block *b, enum ir_cond cc, irv flags) {
     return ir_add_inst(b, &i);
 }
 
-irv ir_select(struct ir_block *b, irv cond, irv yes, irv no) {
-    return ir_op3(b, IR_SELECT, cond, yes, no);
-}
+irv ir_select(struct ir_block *b, irv cond, irv yes, irv no) { return ir_op3(b, IR_SELECT, cond, yes, no); }
 
 irv ir_flags_select(struct ir_block *b, irv cond, irv flags, unsigned nzcv) {
     struct ir_inst i = ir_make(ir_head(IR_FLAGS_SELECT, IR_FLAGS, 0, 0, 0, 0, cond), flags, 0, 0, nzcv & 15);
@@ -186,27 +172,32 @@ irv ir_flags_select(struct ir_block *b, irv cond, irv flags, unsigned nzcv) {
 }
 
 /* --- memory ------------------------------------------------------------------------------- */
-static uint64_t mem_head(enum ir_op op, enum ir_type t, unsigned log2_bytes, irv addr, unsigned regime, unsigned flags) {
+static uint64_t mem_head(enum ir_op op, enum ir_type t, unsigned log2_bytes, irv addr, unsigned regime,
+                         unsigned flags) {
     return ir_head(op, t, log2_bytes, 0, regime, flags, addr);
 }
 
-irv ir_ld(struct ir_block *b, enum ir_type t, unsigned log2_bytes, irv addr, int32_t disp, unsigned regime, unsigned flags) {
+irv ir_ld(struct ir_block *b, enum ir_type t, unsigned log2_bytes, irv addr, int32_t disp, unsigned regime,
+          unsigned flags) {
     struct ir_inst i = ir_make(mem_head(IR_LD, t, log2_bytes, addr, regime, flags), 0, 0, 0, (uint64_t)(int64_t)disp);
     return ir_add_inst(b, &i);
 }
 
-void ir_st(struct ir_block *b, unsigned log2_bytes, irv addr, int32_t disp, irv value, unsigned regime, unsigned flags) {
+void ir_st(struct ir_block *b, unsigned log2_bytes, irv addr, int32_t disp, irv value, unsigned regime,
+           unsigned flags) {
     uint64_t head = mem_head(IR_ST, IR_NONE, log2_bytes, addr, regime, flags);
     struct ir_inst i = ir_make(head, value, 0, 0, (uint64_t)(int64_t)disp);
     ir_add_inst(b, &i);
 }
 
-irv ir_atomic(struct ir_block *b, enum ir_atomic kind, unsigned log2_bytes, irv addr, irv value, unsigned regime, unsigned flags) {
+irv ir_atomic(struct ir_block *b, enum ir_atomic kind, unsigned log2_bytes, irv addr, irv value, unsigned regime,
+              unsigned flags) {
     struct ir_inst i = ir_make(ir_head(IR_ATOMIC, IR_I64, log2_bytes, kind, regime, flags, addr), value, 0, 0, 0);
     return ir_append(b, &i);
 }
 
-irv ir_cas(struct ir_block *b, unsigned log2_bytes, irv addr, irv expected, irv value, unsigned regime, unsigned flags) {
+irv ir_cas(struct ir_block *b, unsigned log2_bytes, irv addr, irv expected, irv value, unsigned regime,
+           unsigned flags) {
     struct ir_inst i = ir_make(mem_head(IR_CAS, IR_I64, log2_bytes, addr, regime, flags), expected, value, 0, 0);
     return ir_append(b, &i);
 }
@@ -257,16 +248,14 @@ void ir_count(struct ir_block *b, size_t offset) {
 
 void ir_insn(struct ir_block *b, uint64_t pc, uint32_t encoding) {
     ir_insn_pc(b, pc, encoding);
-    if (UNLIKELY(b->insn_counter)) {
+    if (UNLIKELY(b->insn_counter))
         ir_count(b, b->insn_counter);
-    }
 }
 
 void ir_exit_if(struct ir_block *b, irv cond, uint64_t pc) {
     struct ir_inst i = ir_make(ir_head(IR_EXIT_IF, IR_NONE, 0, 0, 0, 0, cond), 0, 0, 0, pc);
-    if (b->inst[cond].op == IR_CONST && b->inst[cond].imm == 0) {
+    if (b->inst[cond].op == IR_CONST && b->inst[cond].imm == 0)
         return;
-    }
     ir_append(b, &i);
 }
 

@@ -19,9 +19,8 @@ static void set_pc(struct interp *s, uint64_t pc) {
 
 static void do_get(struct interp *s, const struct ir_inst *i, v128 *r) {
     memcpy(r, (const char *)s->cpu + i->imm, ir_type_bytes(i->type));
-    if (i->type == IR_FLAGS) {
+    if (i->type == IR_FLAGS)
         r->u64[0] = ir_flags_unpack(r->u32[0]);
-    }
 }
 
 static void do_put(struct interp *s, const struct ir_inst *i, const v128 *a) {
@@ -55,11 +54,10 @@ static void do_load(struct interp *s, const struct ir_inst *i, const v128 *a, v1
 
 static void do_store(struct interp *s, const struct ir_inst *i, const v128 *a, const v128 *b) {
     uint64_t va = address(i, a);
-    if (i->lane == 4) {
+    if (i->lane == 4)
         mem_write_128(s->cpu, va, b, i->cc, i->flags);
-    } else {
+    else
         mem_write(s->cpu, va, b->u64[0] & MASK(8u << i->lane), i->lane, i->cc, i->flags);
-    }
 }
 
 static uint64_t atomic_result(unsigned kind, uint64_t old, uint64_t b, unsigned bits) {
@@ -67,57 +65,40 @@ static uint64_t atomic_result(unsigned kind, uint64_t old, uint64_t b, unsigned 
     int64_t so = (int64_t)(old << shift), sb = (int64_t)(b << shift);
     uint64_t ub = b & MASK(bits);
     switch (kind) {
-    case IR_ATOMIC_ADD:
-        return old + b;
-    case IR_ATOMIC_CLR:
-        return old & ~b;
-    case IR_ATOMIC_XOR:
-        return old ^ b;
-    case IR_ATOMIC_OR:
-        return old | b;
-    case IR_ATOMIC_SMAX:
-        return so > sb ? old : b;
-    case IR_ATOMIC_SMIN:
-        return so < sb ? old : b;
-    case IR_ATOMIC_UMAX:
-        return old > ub ? old : b;
-    case IR_ATOMIC_UMIN:
-        return old < ub ? old : b;
-    default:
-        return b;
+    case IR_ATOMIC_ADD: return old + b;
+    case IR_ATOMIC_CLR: return old & ~b;
+    case IR_ATOMIC_XOR: return old ^ b;
+    case IR_ATOMIC_OR: return old | b;
+    case IR_ATOMIC_SMAX: return so > sb ? old : b;
+    case IR_ATOMIC_SMIN: return so < sb ? old : b;
+    case IR_ATOMIC_UMAX: return old > ub ? old : b;
+    case IR_ATOMIC_UMIN: return old < ub ? old : b;
+    default: return b;
     }
 }
 
 static uint64_t load_host(const void *p, unsigned size) {
     switch (size) {
-    case 0:
-        return __atomic_load_n((const uint8_t *)p, __ATOMIC_SEQ_CST);
-    case 1:
-        return __atomic_load_n((const uint16_t *)p, __ATOMIC_SEQ_CST);
-    case 2:
-        return __atomic_load_n((const uint32_t *)p, __ATOMIC_SEQ_CST);
-    default:
-        return __atomic_load_n((const uint64_t *)p, __ATOMIC_SEQ_CST);
+    case 0: return __atomic_load_n((const uint8_t *)p, __ATOMIC_SEQ_CST);
+    case 1: return __atomic_load_n((const uint16_t *)p, __ATOMIC_SEQ_CST);
+    case 2: return __atomic_load_n((const uint32_t *)p, __ATOMIC_SEQ_CST);
+    default: return __atomic_load_n((const uint64_t *)p, __ATOMIC_SEQ_CST);
     }
 }
 
 /* Compares and exchanges atomically; returns what memory held. */
 static uint64_t cas_host(void *p, unsigned size, uint64_t expected, uint64_t value) {
-#define CAS_AS(type)                                                                                                  \
-    do {                                                                                                              \
-        type e = (type)expected;                                                                                      \
-        __atomic_compare_exchange_n((type *)p, &e, (type)value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);           \
-        return e;                                                                                                     \
+#define CAS_AS(type)                                                                                                   \
+    do {                                                                                                               \
+        type e = (type)expected;                                                                                       \
+        __atomic_compare_exchange_n((type *)p, &e, (type)value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);            \
+        return e;                                                                                                      \
     } while (0)
     switch (size) {
-    case 0:
-        CAS_AS(uint8_t);
-    case 1:
-        CAS_AS(uint16_t);
-    case 2:
-        CAS_AS(uint32_t);
-    default:
-        CAS_AS(uint64_t);
+    case 0: CAS_AS(uint8_t);
+    case 1: CAS_AS(uint16_t);
+    case 2: CAS_AS(uint32_t);
+    default: CAS_AS(uint64_t);
     }
 #undef CAS_AS
 }
@@ -126,9 +107,8 @@ static uint64_t do_atomic(struct interp *s, const struct ir_inst *i, uint64_t va
     void *p = mem_host_rmw(s->cpu, va, i->lane, i->cc);
     for (;;) {
         uint64_t old = load_host(p, i->lane);
-        if (cas_host(p, i->lane, old, atomic_result(i->n, old, b, 8u << i->lane)) == old) {
+        if (cas_host(p, i->lane, old, atomic_result(i->n, old, b, 8u << i->lane)) == old)
             return old;
-        }
     }
 }
 
@@ -148,23 +128,15 @@ static void do_memory(struct interp *s, const struct ir_inst *i, v128 *r) {
     const v128 *a = &s->val[i->a], *b = &s->val[i->b], *c = &s->val[i->c];
     set_pc(s, s->pc); /* in case it faults */
     switch (i->op) {
-    case IR_LD:
-        do_load(s, i, a, r);
-        break;
-    case IR_ST:
-        do_store(s, i, a, b);
-        break;
-    case IR_ATOMIC:
-        r->u64[0] = do_atomic(s, i, a->u64[0], b->u64[0]);
-        break;
+    case IR_LD: do_load(s, i, a, r); break;
+    case IR_ST: do_store(s, i, a, b); break;
+    case IR_ATOMIC: r->u64[0] = do_atomic(s, i, a->u64[0], b->u64[0]); break;
     case IR_CAS: {
         void *p = mem_host_rmw(s->cpu, a->u64[0], i->lane, i->cc);
         r->u64[0] = cas_host(p, i->lane, b->u64[0], c->u64[0]);
         break;
     }
-    default:
-        r->u64[0] = do_store_exclusive(s, i, a->u64[0], b->u64[0]);
-        break;
+    default: r->u64[0] = do_store_exclusive(s, i, a->u64[0], b->u64[0]); break;
     }
 }
 
@@ -172,10 +144,9 @@ static void do_memory(struct interp *s, const struct ir_inst *i, v128 *r) {
 static void do_call(struct interp *s, const struct ir_inst *i, v128 *r) {
     const struct ir_helper *h = ir_helper_of(i);
     uint64_t (*fn)(struct cpu *, uint64_t, uint64_t, uint64_t);
-    fn = (uint64_t(*)(struct cpu *, uint64_t, uint64_t, uint64_t))(uintptr_t)h->fn;
-    if (h->kind == IR_HELPER_STATE) {
+    fn = (uint64_t (*)(struct cpu *, uint64_t, uint64_t, uint64_t))(uintptr_t)h->fn;
+    if (h->kind == IR_HELPER_STATE)
         set_pc(s, s->pc);
-    }
     r->u64[0] = fn(s->cpu, s->val[i->a].u64[0], s->val[i->b].u64[0], s->val[i->c].u64[0]);
 }
 
@@ -187,46 +158,26 @@ static void do_callv(struct interp *s, const struct ir_inst *i, v128 *r) {
 
 static fp_fn *fp_function(unsigned op) {
     switch (op) {
-    case IR_VFADD:
-        return fp_add;
-    case IR_VFSUB:
-        return fp_sub;
-    case IR_VFMUL:
-        return fp_mul;
-    case IR_VFDIV:
-        return fp_div;
-    case IR_VFSQRT:
-        return fp_sqrt;
-    case IR_VFMA:
-        return fp_fma;
-    case IR_VFMAX:
-        return fp_max;
-    case IR_VFMIN:
-        return fp_min;
-    case IR_VFMAXNM:
-        return fp_maxnm;
-    case IR_VFMINNM:
-        return fp_minnm;
-    case IR_VFCMPEQ:
-        return fp_cmpeq;
-    case IR_VFCMPGE:
-        return fp_cmpge;
-    case IR_VFCMPGT:
-        return fp_cmpgt;
-    case IR_VFRINT:
-        return fp_rint;
-    case IR_VFTOS:
-        return fp_to_s;
-    case IR_VFTOU:
-        return fp_to_u;
-    case IR_VSTOF:
-        return fp_from_s;
-    case IR_VUTOF:
-        return fp_from_u;
-    case IR_VFWIDEN:
-        return fp_widen;
-    default:
-        return fp_narrow;
+    case IR_VFADD: return fp_add;
+    case IR_VFSUB: return fp_sub;
+    case IR_VFMUL: return fp_mul;
+    case IR_VFDIV: return fp_div;
+    case IR_VFSQRT: return fp_sqrt;
+    case IR_VFMA: return fp_fma;
+    case IR_VFMAX: return fp_max;
+    case IR_VFMIN: return fp_min;
+    case IR_VFMAXNM: return fp_maxnm;
+    case IR_VFMINNM: return fp_minnm;
+    case IR_VFCMPEQ: return fp_cmpeq;
+    case IR_VFCMPGE: return fp_cmpge;
+    case IR_VFCMPGT: return fp_cmpgt;
+    case IR_VFRINT: return fp_rint;
+    case IR_VFTOS: return fp_to_s;
+    case IR_VFTOU: return fp_to_u;
+    case IR_VSTOF: return fp_from_s;
+    case IR_VUTOF: return fp_from_u;
+    case IR_VFWIDEN: return fp_widen;
+    default: return fp_narrow;
     }
 }
 
@@ -242,24 +193,12 @@ static void do_float(struct interp *s, const struct ir_inst *i, v128 *r) {
     bool int64 = i->type == IR_I64 || s->b->inst[i->a].type == IR_I64;
     uint32_t desc = FP_DESC(lane, i->n, round, i->flags, i->aux & 255, int64);
     switch (i->op) {
-    case IR_FTOS:
-        r->u64[0] = fp_scalar_to_s(s->cpu, &a, desc) & ir_type_mask(i->type);
-        break;
-    case IR_FTOU:
-        r->u64[0] = fp_scalar_to_u(s->cpu, &a, desc) & ir_type_mask(i->type);
-        break;
-    case IR_STOF:
-        fp_scalar_from_s(s->cpu, r, a.u64[0], desc);
-        break;
-    case IR_UTOF:
-        fp_scalar_from_u(s->cpu, r, a.u64[0], desc);
-        break;
-    case IR_FCMP_FLAGS:
-        r->u64[0] = fp_compare(s->cpu, &a, &b, desc) & 0xf0000000u;
-        break;
-    default:
-        fp_function(i->op)(s->cpu, r, &a, &b, &c, desc);
-        break;
+    case IR_FTOS: r->u64[0] = fp_scalar_to_s(s->cpu, &a, desc) & ir_type_mask(i->type); break;
+    case IR_FTOU: r->u64[0] = fp_scalar_to_u(s->cpu, &a, desc) & ir_type_mask(i->type); break;
+    case IR_STOF: fp_scalar_from_s(s->cpu, r, a.u64[0], desc); break;
+    case IR_UTOF: fp_scalar_from_u(s->cpu, r, a.u64[0], desc); break;
+    case IR_FCMP_FLAGS: r->u64[0] = fp_compare(s->cpu, &a, &b, desc) & 0xf0000000u; break;
+    default: fp_function(i->op)(s->cpu, r, &a, &b, &c, desc); break;
     }
 }
 
@@ -272,39 +211,31 @@ static void do_vector(struct interp *s, const struct ir_inst *i, v128 *r) {
 }
 
 static void do_fence(const struct ir_inst *i) {
-    if (i->n == IR_FENCE_FULL) {
+    if (i->n == IR_FENCE_FULL)
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    } else if (i->n == IR_FENCE_LOAD) {
+    else if (i->n == IR_FENCE_LOAD)
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    } else {
+    else
         __atomic_thread_fence(__ATOMIC_RELEASE);
-    }
 }
 
 /* An exit: true if the block is left. */
 static bool do_exit(struct interp *s, const struct ir_inst *i) {
     switch (i->op) {
     case IR_EXIT_IF:
-        if ((uint32_t)s->val[i->a].u64[0] == 0) {
+        if ((uint32_t)s->val[i->a].u64[0] == 0)
             return false;
-        }
         if (i->b) {
             struct ir_inst put = {.op = IR_PUT, .a = i->b, .imm = s->cpu->guest->nzcv_offset};
             do_put(s, &put, &s->val[i->b]);
         }
-        if (i->flags & IR_EXIT_FLAGS_LATER) {
+        if (i->flags & IR_EXIT_FLAGS_LATER)
             s->cpu->flags_insn = i->aux;
-        }
         set_pc(s, i->imm);
         return true;
-    case IR_GOTO:
-        set_pc(s, i->imm);
-        return true;
-    case IR_GOTO_REG:
-        set_pc(s, s->val[i->a].u64[0]);
-        return true;
-    default:
-        return true;
+    case IR_GOTO: set_pc(s, i->imm); return true;
+    case IR_GOTO_REG: set_pc(s, s->val[i->a].u64[0]); return true;
+    default: return true;
     }
 }
 
@@ -312,35 +243,16 @@ static void do_other(struct interp *s, const struct ir_inst *i, v128 *r) {
     const struct ir_block *b = s->b;
     switch (i->op) {
     case IR_NOP:
-    case IR_RAS_PUSH:
-        break;
-    case IR_INSN:
-        s->pc = i->imm;
-        break;
-    case IR_CONST:
-        r->u64[0] = i->imm & ir_type_mask(i->type);
-        break;
-    case IR_VCONST:
-        *r = b->vconst[i->aux];
-        break;
-    case IR_GET:
-        do_get(s, i, r);
-        break;
-    case IR_PUT:
-        do_put(s, i, &s->val[i->a]);
-        break;
-    case IR_FENCE:
-        do_fence(i);
-        break;
-    case IR_FLAGS_LATER:
-        s->cpu->flags_insn = i->aux;
-        break;
-    case IR_CALL:
-        do_call(s, i, r);
-        break;
-    case IR_CALLV:
-        do_callv(s, i, r);
-        break;
+    case IR_RAS_PUSH: break;
+    case IR_INSN: s->pc = i->imm; break;
+    case IR_CONST: r->u64[0] = i->imm & ir_type_mask(i->type); break;
+    case IR_VCONST: *r = b->vconst[i->aux]; break;
+    case IR_GET: do_get(s, i, r); break;
+    case IR_PUT: do_put(s, i, &s->val[i->a]); break;
+    case IR_FENCE: do_fence(i); break;
+    case IR_FLAGS_LATER: s->cpu->flags_insn = i->aux; break;
+    case IR_CALL: do_call(s, i, r); break;
+    case IR_CALLV: do_callv(s, i, r); break;
     default: {
         unsigned type = i->op == IR_SELECT ? i->type : b->inst[i->a].type;
         r->u64[0] = ir_eval(i, type, s->val[i->a].u64[0], s->val[i->b].u64[0], s->val[i->c].u64[0]);
@@ -357,9 +269,8 @@ void ir_interpret(const struct ir_block *b, struct cpu *cpu) {
         const struct ir_inst *i = &b->inst[v];
         const struct ir_op_info *info = &ir_op_info[i->op];
         if (info->exits) {
-            if (do_exit(&s, i)) {
+            if (do_exit(&s, i))
                 return;
-            }
         } else if (info->memory) {
             do_memory(&s, i, &val[v]);
         } else if (i->op >= IR_VFADD) {

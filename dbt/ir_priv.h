@@ -14,12 +14,8 @@
 #define IR_LIMIT (IR_END_LIMIT - 24)
 
 /* Operations from VFADD on, and CALLV, may set floating-point status: they are never removed. */
-static inline bool ir_sets_fp_status(unsigned op) {
-    return op >= IR_VFADD || op == IR_CALLV;
-}
-static inline bool ir_is_flags_op(unsigned op) {
-    return op >= IR_ADD_FLAGS && op <= IR_LOGIC_FLAGS;
-}
+static inline bool ir_sets_fp_status(unsigned op) { return op >= IR_VFADD || op == IR_CALLV; }
+static inline bool ir_is_flags_op(unsigned op) { return op >= IR_ADD_FLAGS && op <= IR_LOGIC_FLAGS; }
 static inline const struct ir_helper *ir_helper_of(const struct ir_inst *i) {
     return (const struct ir_helper *)(uintptr_t)i->imm;
 }
@@ -30,9 +26,7 @@ static inline bool ir_is_pure(const struct ir_inst *i) {
 static inline unsigned ir_type_bytes(unsigned type) {
     return type == IR_V128 ? 16 : type == IR_I64 ? 8 : type == IR_NONE ? 0 : 4;
 }
-static inline uint64_t ir_type_mask(unsigned type) {
-    return type == IR_I32 ? 0xffffffffu : ~UINT64_C(0);
-}
+static inline uint64_t ir_type_mask(unsigned type) { return type == IR_I32 ? 0xffffffffu : ~UINT64_C(0); }
 
 /* Instructions are made, renamed and copied by words of 8 bytes: reading as a whole what was just written in parts makes
  * the processor wait for its store buffer, which was a sixth of the time that a translation takes. */
@@ -40,8 +34,9 @@ struct ir_words {
     uint64_t w[3];
 };
 _Static_assert(sizeof(struct ir_inst) == sizeof(struct ir_words) && offsetof(struct ir_inst, a) == 6 &&
-               offsetof(struct ir_inst, b) == 8 && offsetof(struct ir_inst, aux) == 12 &&
-               offsetof(struct ir_inst, imm) == 16, "see below");
+                   offsetof(struct ir_inst, b) == 8 && offsetof(struct ir_inst, aux) == 12 &&
+                   offsetof(struct ir_inst, imm) == 16,
+               "see below");
 static inline struct ir_words ir_words_of(const struct ir_inst *i) {
     struct ir_words x;
     __builtin_memcpy(&x, i, sizeof(x));
@@ -54,8 +49,10 @@ static inline struct ir_inst ir_of_words(uint64_t w0, uint64_t w1, uint64_t w2) 
     return i;
 }
 /* ir_make(): ir_head() has the first six fields and a. */
-static inline uint64_t ir_head(unsigned op, unsigned type, unsigned lane, unsigned n, unsigned cc, unsigned flags, irv a) {
-    return op | type << 8 | lane << 16 | (uint64_t)n << 24 | (uint64_t)cc << 32 | (uint64_t)flags << 40 | (uint64_t)a << 48;
+static inline uint64_t ir_head(unsigned op, unsigned type, unsigned lane, unsigned n, unsigned cc, unsigned flags,
+                               irv a) {
+    return op | type << 8 | lane << 16 | (uint64_t)n << 24 | (uint64_t)cc << 32 | (uint64_t)flags << 40 |
+           (uint64_t)a << 48;
 }
 static inline struct ir_inst ir_make(uint64_t head, irv b, irv c, uint32_t aux, uint64_t imm) {
     return ir_of_words(head, b | (uint32_t)c << 16 | (uint64_t)aux << 32, imm);

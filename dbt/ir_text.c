@@ -31,20 +31,15 @@ const struct ir_helper *const *ir_parse_helpers;
 /* Names for the cc field of an operation. */
 static const char *const *cc_names(unsigned op) {
     switch (op) {
-    case IR_CMP:
-        return cmp_names;
-    case IR_COND:
-        return cond_names;
-    case IR_GOTO_REG:
-        return jump_names;
+    case IR_CMP: return cmp_names;
+    case IR_COND: return cond_names;
+    case IR_GOTO_REG: return jump_names;
     case IR_VFRINT:
     case IR_VFTOS:
     case IR_VFTOU:
     case IR_FTOS:
-    case IR_FTOU:
-        return round_names;
-    default:
-        return no_names;
+    case IR_FTOU: return round_names;
+    default: return no_names;
     }
 }
 
@@ -54,9 +49,8 @@ static const char *const *n_names(unsigned op) {
 
 static unsigned name_count(const char *const *names) {
     unsigned k = 0;
-    while (names[k]) {
+    while (names[k])
         k++;
-    }
     return k;
 }
 
@@ -69,9 +63,8 @@ struct line {
 
 __attribute__((format(printf, 2, 3))) static void add(struct line *l, const char *fmt, ...) {
     __builtin_va_list ap;
-    if (l->used >= LINE_BYTES - 1) {
+    if (l->used >= LINE_BYTES - 1)
         return;
-    }
     __builtin_va_start(ap, fmt);
     l->used += rt_vsnprintf(l->text + l->used, (size_t)(LINE_BYTES - l->used), fmt, ap);
     __builtin_va_end(ap);
@@ -80,42 +73,36 @@ __attribute__((format(printf, 2, 3))) static void add(struct line *l, const char
 static void add_operands(struct line *l, const struct ir_inst *i) {
     irv v[3] = {i->a, i->b, i->c};
     unsigned last = i->c ? 3 : i->b ? 2 : i->a ? 1 : 0;
-    for (unsigned k = 0; k < last; k++) {
-        if (v[k]) {
+    for (unsigned k = 0; k < last; k++)
+        if (v[k])
             add(l, " %%%u", v[k]);
-        } else {
+        else
             add(l, " _");
-        }
-    }
 }
 
 static void add_named(struct line *l, const char *field, unsigned value, const char *const *names) {
-    if (value < name_count(names)) {
+    if (value < name_count(names))
         add(l, " %s=%s", field, names[value]);
-    } else if (value) {
+    else if (value)
         add(l, " %s=%u", field, value);
-    }
 }
 
 static void add_imm(struct line *l, const struct ir_inst *i) {
-    if (i->op == IR_CALL || i->op == IR_CALLV) {
+    if (i->op == IR_CALL || i->op == IR_CALLV)
         add(l, " fn=%s", ir_helper_of(i)->name);
-    } else if (ir_op_info[i->op].memory && (int64_t)i->imm < 0) {
+    else if (ir_op_info[i->op].memory && (int64_t)i->imm < 0)
         add(l, " imm=-0x%llx", 0 - (unsigned long long)i->imm);
-    } else if (i->imm || i->op == IR_CONST) {
+    else if (i->imm || i->op == IR_CONST)
         add(l, " imm=0x%llx", (unsigned long long)i->imm);
-    }
 }
 
 static void add_fields(struct line *l, const struct ir_block *b, const struct ir_inst *i) {
-    if (i->lane) {
+    if (i->lane)
         add(l, " lane=%u", i->lane);
-    }
     add_named(l, "n", i->n, n_names(i->op));
     add_named(l, "cc", i->cc, cc_names(i->op));
-    if (i->flags) {
+    if (i->flags)
         add(l, " flags=0x%x", i->flags);
-    }
     if (i->op == IR_VCONST && i->aux < b->vconsts) {
         const v128 *v = &b->vconst[i->aux];
         add(l, " v=0x%llx:0x%llx", (unsigned long long)v->u64[1], (unsigned long long)v->u64[0]);
@@ -134,9 +121,8 @@ void ir_print(const struct ir_block *b, void (*out)(void *ctx, const char *line)
         const struct ir_inst *i = &b->inst[v];
         l.used = 0;
         add(&l, "  ");
-        if (i->type != IR_NONE) {
+        if (i->type != IR_NONE)
             add(&l, "%%%u:%s = ", v, i->type < ARRAY_LEN(type_names) ? type_names[i->type] : "?");
-        }
         add(&l, "%s", i->op < IR_OP_COUNT ? ir_op_info[i->op].name : "?");
         if (i->op < IR_OP_COUNT) {
             add_operands(&l, i);
@@ -165,17 +151,13 @@ static int fail(struct parser *s, const char *what) {
 /* Reads a word of this line; false at its end. */
 static bool next_word(struct parser *s) {
     size_t len = 0;
-    while (*s->p == ' ' || *s->p == '\t' || *s->p == '\r') {
+    while (*s->p == ' ' || *s->p == '\t' || *s->p == '\r')
         s->p++;
-    }
-    if (*s->p == '#') {
-        while (*s->p && *s->p != '\n') {
+    if (*s->p == '#')
+        while (*s->p && *s->p != '\n')
             s->p++;
-        }
-    }
-    while (*s->p > ' ' && len + 1 < WORD_BYTES) {
+    while (*s->p > ' ' && len + 1 < WORD_BYTES)
         s->word[len++] = *s->p++;
-    }
     s->word[len] = 0;
     return len != 0;
 }
@@ -195,10 +177,11 @@ static bool parse_number(const char *p, uint64_t *value, const char **end) {
         p += 2;
     }
     for (*value = 0;; p++, digits++) {
-        unsigned d = *p >= '0' && *p <= '9' ? (unsigned)(*p - '0') : *p >= 'a' && *p <= 'f' ? (unsigned)(*p - 'a') + 10 : 99;
-        if (d >= base) {
+        unsigned d = *p >= '0' && *p <= '9'   ? (unsigned)(*p - '0')
+                     : *p >= 'a' && *p <= 'f' ? (unsigned)(*p - 'a') + 10
+                                              : 99;
+        if (d >= base)
             break;
-        }
         *value = *value * base + d;
     }
     *value = negative ? 0 - *value : *value;
@@ -225,12 +208,10 @@ static bool parse_name(const char *p, const char *const *names, uint64_t *value)
 static bool parse_value(struct parser *s, irv *v) {
     uint64_t n;
     *v = 0;
-    if (equal(s->word, "_")) {
+    if (equal(s->word, "_"))
         return true;
-    }
-    if (s->word[0] != '%' || !whole_number(s->word + 1, &n) || n >= IR_MAX_INSTS || !s->b->priv.map[n]) {
+    if (s->word[0] != '%' || !whole_number(s->word + 1, &n) || n >= IR_MAX_INSTS || !s->b->priv.map[n])
         return false;
-    }
     *v = s->b->priv.map[n];
     return true;
 }
@@ -254,9 +235,8 @@ static bool parse_helper(const char *name, struct ir_inst *i) {
 static bool parse_vconst(struct parser *s, const char *text, struct ir_inst *i) {
     uint64_t hi, lo;
     const char *end;
-    if (!parse_number(text, &hi, &end) || *end != ':' || !whole_number(end + 1, &lo)) {
+    if (!parse_number(text, &hi, &end) || *end != ':' || !whole_number(end + 1, &lo))
         return false;
-    }
     int slot = ir_vconst_slot(s->b, lo, hi);
     i->aux = (uint32_t)slot;
     return slot >= 0;
@@ -298,42 +278,34 @@ static bool parse_field(struct parser *s, struct ir_inst *i) {
 static int parse_result(struct parser *s, struct ir_inst *i, unsigned *name) {
     uint64_t n, type = 0;
     const char *end;
-    if (!parse_number(s->word + 1, &n, &end) || n == 0 || n >= IR_MAX_INSTS || *end != ':') {
+    if (!parse_number(s->word + 1, &n, &end) || n == 0 || n >= IR_MAX_INSTS || *end != ':')
         return fail(s, "a value is written %number:type");
-    }
-    while (type < ARRAY_LEN(type_names) && !equal(end + 1, type_names[type])) {
+    while (type < ARRAY_LEN(type_names) && !equal(end + 1, type_names[type]))
         type++;
-    }
-    if (type == IR_NONE || type == ARRAY_LEN(type_names)) {
+    if (type == IR_NONE || type == ARRAY_LEN(type_names))
         return fail(s, "unknown type");
-    }
     i->type = (uint8_t)type;
     *name = (unsigned)n;
-    if (!next_word(s) || !equal(s->word, "=") || !next_word(s)) {
+    if (!next_word(s) || !equal(s->word, "=") || !next_word(s))
         return fail(s, "expected = and an operation");
-    }
     return 0;
 }
 
 static int parse_inst(struct parser *s) {
     struct ir_inst i = {0};
     unsigned name = 0, operands = 0, op = 0;
-    if (s->word[0] == '%' && parse_result(s, &i, &name)) {
+    if (s->word[0] == '%' && parse_result(s, &i, &name))
         return -1;
-    }
-    while (op < IR_OP_COUNT && !equal(s->word, ir_op_info[op].name)) {
+    while (op < IR_OP_COUNT && !equal(s->word, ir_op_info[op].name))
         op++;
-    }
-    if (op == IR_OP_COUNT) {
+    if (op == IR_OP_COUNT)
         return fail(s, "unknown operation");
-    }
     i.op = (uint8_t)op;
     while (next_word(s)) {
         irv v;
         if (s->word[0] == '%' || s->word[0] == '_') {
-            if (operands == 3 || !parse_value(s, &v)) {
+            if (operands == 3 || !parse_value(s, &v))
                 return fail(s, "not a value defined above");
-            }
             *(operands == 0 ? &i.a : operands == 1 ? &i.b : &i.c) = v;
             operands++;
         } else if (!parse_field(s, &i)) {
@@ -342,12 +314,10 @@ static int parse_inst(struct parser *s) {
     }
     irv at = s->b->count;
     ir_append(s->b, &i);
-    if (s->b->overflow) {
+    if (s->b->overflow)
         return fail(s, "too many operations");
-    }
-    if (i.type != IR_NONE) {
+    if (i.type != IR_NONE)
         s->b->priv.map[name] = at;
-    }
     return 0;
 }
 
@@ -360,9 +330,8 @@ static int parse_header(struct parser *s) {
             const char *v = value_of(s, keys[k]);
             ok = ok || (v && whole_number(v, &x[k]));
         }
-        if (!ok) {
+        if (!ok)
             return fail(s, "bad field of a block");
-        }
     }
     s->b->pc = x[0];
     s->b->mode = (uint32_t)x[1];
@@ -378,12 +347,10 @@ int ir_parse(struct ir_block *b, const char *text, char *err, size_t errlen) {
     memset(b->priv.map, 0, sizeof(b->priv.map));
     while (*s.p) {
         s.line++;
-        if (next_word(&s) && (equal(s.word, "block") ? parse_header(&s) : parse_inst(&s))) {
+        if (next_word(&s) && (equal(s.word, "block") ? parse_header(&s) : parse_inst(&s)))
             return -1;
-        }
-        if (*s.p && *s.p != '\n') {
+        if (*s.p && *s.p != '\n')
             return fail(&s, "word too long");
-        }
         s.p += *s.p == '\n';
     }
     return 0;

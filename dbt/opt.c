@@ -6,7 +6,6 @@
 const struct ir_pass ir_passes[] = {{"forward", opt_forward}, {"dead", opt_dead}, {"compact", opt_compact}, {0}};
 
 void ir_optimise(struct ir_block *b) {
-    for (const struct ir_pass *p = ir_passes; p->run; p++) {
+    for (const struct ir_pass *p = ir_passes; p->run; p++)
         p->run(b);
-    }
 }

@@ -33,18 +33,15 @@ static bool keeps_host_flags(unsigned op) {
     case IR_SEXT8:
     case IR_SEXT16:
     case IR_SEXT32:
-    case IR_NOT:
-        return true;
-    default:
-        return false;
+    case IR_NOT: return true;
+    default: return false;
     }
 }
 
 /* i is not moved yet; v is where compaction is: values before it are at their new places. */
 static bool touches_flags(const struct ir_block *b, const struct ir_inst *i, unsigned v) {
-    if (i->op == IR_PUT) {
+    if (i->op == IR_PUT)
         return b->inst[i->a < v ? b->priv.map[i->a] : i->a].type == IR_FLAGS;
-    }
     return (i->op >= IR_ADD_FLAGS && i->op <= IR_COND) || i->op == IR_FCMP_FLAGS;
 }
 
@@ -53,15 +50,12 @@ static bool may_sink(const struct ir_block *b, unsigned v, unsigned count) {
     bool cond = b->inst[v].op == IR_COND;
     for (unsigned k = v + 1; k < count && k <= v + LOOK_AHEAD; k++) {
         const struct ir_inst *i = &b->inst[k];
-        if (i->a == v && (i->op == IR_SELECT || i->op == IR_EXIT_IF)) {
+        if (i->a == v && (i->op == IR_SELECT || i->op == IR_EXIT_IF))
             return k != v + 1;
-        }
-        if (i->a == v || i->b == v || i->c == v || touches_flags(b, i, v) || ir_op_info[i->op].exits) {
+        if (i->a == v || i->b == v || i->c == v || touches_flags(b, i, v) || ir_op_info[i->op].exits)
             return false;
-        }
-        if (cond && !keeps_host_flags(i->op) && i->op != IR_PUT) {
+        if (cond && !keeps_host_flags(i->op) && i->op != IR_PUT)
             return false;
-        }
     }
     return false;
 }
@@ -73,9 +67,8 @@ static bool may_follow_exit(const struct ir_block *b, unsigned v, unsigned count
     for (unsigned k = v + 1; k < count && k <= v + LOOK_AHEAD; k++) {
         const struct ir_inst *i = &b->inst[k];
         const struct ir_op_info *info = &ir_op_info[i->op];
-        if (i->op == IR_EXIT_IF) {
+        if (i->op == IR_EXIT_IF)
             return i->flags & IR_EXIT_FLAGS_DEAD && sources && !(sources & i->aux);
-        }
         if (info->exits || info->memory || info->state || (i->op == IR_GET && i->type == IR_FLAGS) ||
             (i->op == IR_PUT && (touches_flags(b, i, v) || sources >> i->imm / 8 % 32 & 1))) {
             return false;
@@ -111,9 +104,8 @@ void opt_compact(struct ir_block *b) {
     b->count = 1;
     for (unsigned v = 1; v < count; v++) {
         struct ir_inst i = b->inst[v];
-        if (i.op == IR_NOP) {
+        if (i.op == IR_NOP)
             continue;
-        }
         if ((i.op == IR_COND || i.op == IR_CMP) && b->priv.uses[v] == 1 && held.count < MAX_HELD &&
             may_sink(b, v, count)) {
             held.old[held.count] = (irv)v;
@@ -132,9 +124,8 @@ void opt_compact(struct ir_block *b) {
             i.flags |= IR_EXIT_FLAGS_LATER;
             i.aux = put_insn;
         }
-        if (held.count) {
+        if (held.count)
             release(b, &held, i.a);
-        }
         place(b, v, &i);
         if (behind) {
             place(b, v, &put);

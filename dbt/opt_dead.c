@@ -53,9 +53,8 @@ static bool all_covered(struct dead *d, uint64_t offset, unsigned bytes) {
     for (uint64_t g = offset / 8; g <= (offset + bytes - 1) / 8; g++) {
         const struct cover *c = cover_at(d, g);
         uint8_t mask = byte_mask(g, offset, bytes);
-        if (!c || (c->mask & mask) != mask) {
+        if (!c || (c->mask & mask) != mask)
             return false;
-        }
     }
     return true;
 }
@@ -64,17 +63,16 @@ static void cover_bytes(struct dead *d, uint64_t offset, unsigned bytes) {
     for (uint64_t g = offset / 8; g <= (offset + bytes - 1) / 8; g++) {
         struct cover *c = cover_at(d, g);
         uint8_t before = c ? c->mask : 0;
-        d->cover[g % COVER_SLOTS] = (struct cover){.granule = (uint32_t)g, .epoch = d->epoch,
-                                                   .mask = (uint8_t)(before | byte_mask(g, offset, bytes))};
+        d->cover[g % COVER_SLOTS] = (struct cover){
+            .granule = (uint32_t)g, .epoch = d->epoch, .mask = (uint8_t)(before | byte_mask(g, offset, bytes))};
     }
 }
 
 static void uncover_bytes(struct dead *d, uint64_t offset, unsigned bytes) {
     for (uint64_t g = offset / 8; g <= (offset + bytes - 1) / 8; g++) {
         struct cover *c = cover_at(d, g);
-        if (c) {
+        if (c)
             c->mask &= (uint8_t)~byte_mask(g, offset, bytes);
-        }
     }
 }
 
@@ -85,35 +83,30 @@ static bool is_live(struct dead *d, irv v) {
     bool used = d->b->priv.uses[v] != 0;
     if (i->op == IR_PUT) {
         unsigned bytes = ir_type_bytes(d->b->inst[i->a].type);
-        if (all_covered(d, i->imm, bytes)) {
+        if (all_covered(d, i->imm, bytes))
             return false;
-        }
         cover_bytes(d, i->imm, bytes);
         return true;
     }
     if (i->op == IR_GET) {
-        if (used) {
+        if (used)
             uncover_bytes(d, i->imm, ir_type_bytes(i->type));
-        }
         return used;
     }
     if (ir_sets_fp_status(i->op)) {
         uncover_bytes(d, offsetof(struct cpu, fp), sizeof(struct fp_env));
         return true;
     }
-    if (ir_is_pure(i)) {
+    if (ir_is_pure(i))
         return used;
-    }
-    if (info->memory || info->state || info->exits) {
+    if (info->memory || info->state || info->exits)
         d->epoch++;
-    }
     return i->op != IR_NOP;
 }
 
 static inline void count_use(struct ir_block *b, irv v) {
-    if (v && b->priv.uses[v] < 255) {
+    if (v && b->priv.uses[v] < 255)
         b->priv.uses[v]++;
-    }
 }
 
 /* --- NZCV ----------------------------------------------------------------------------------------------- */
@@ -129,19 +122,17 @@ static void flags_exit(struct dead *d, irv v) {
             d->fate = FLAGS_EXITS;
             d->exits = 0;
         }
-        if (d->exits == MAX_FLAG_EXITS) {
+        if (d->exits == MAX_FLAG_EXITS)
             d->fate = FLAGS_LIVE;
-        } else {
+        else
             d->exit[d->exits++] = v;
-        }
     }
 }
 
 /* The encoding of the guest instruction that v belongs to. */
 static uint32_t insn_at(const struct ir_block *b, irv v) {
-    while (v && b->inst[v].op != IR_INSN) {
+    while (v && b->inst[v].op != IR_INSN)
         v--;
-    }
     return b->inst[v].aux;
 }
 
@@ -169,21 +160,16 @@ static bool flags_step(struct dead *d, irv v) {
     const struct ir_op_info *info = &ir_op_info[i->op];
     switch (i->op) {
     case IR_PUT:
-        if (d->b->inst[i->a].type == IR_FLAGS) {
+        if (d->b->inst[i->a].type == IR_FLAGS)
             return flags_put_is_dead(d, v);
-        }
-        if (d->faults && d->b->inst[i->a].type != IR_V128) {
+        if (d->faults && d->b->inst[i->a].type != IR_V128)
             d->changed |= 1u << i->imm / 8 % 32;
-        }
         break;
     case IR_GET:
-        if (i->type == IR_FLAGS && d->b->priv.uses[v]) {
+        if (i->type == IR_FLAGS && d->b->priv.uses[v])
             d->fate = FLAGS_LIVE;
-        }
         break;
-    case IR_EXIT_IF:
-        flags_exit(d, v);
-        break;
+    case IR_EXIT_IF: flags_exit(d, v); break;
     case IR_GOTO:
         d->fate = i->flags & IR_EXIT_FLAGS_DEAD ? FLAGS_DEAD : FLAGS_LIVE;
         d->faults = true;
@@ -191,9 +177,8 @@ static bool flags_step(struct dead *d, irv v) {
         break;
     default:
         d->faults |= info->memory;
-        if (info->exits || (info->state && !ir_is_pure(i))) {
+        if (info->exits || (info->state && !ir_is_pure(i)))
             d->fate = FLAGS_LIVE;
-        }
         break;
     }
     return false;

@@ -27,13 +27,11 @@ static irv add_const(struct ir_block *b, unsigned type, uint64_t imm) {
 
 static irv add_unary(struct ir_block *b, enum ir_op op, unsigned type, irv a) {
     struct ir_inst i = ir_make(ir_head(op, type, 0, 0, 0, 0, a), 0, 0, 0, 0);
-    if (b->count >= b->priv.room) {
+    if (b->count >= b->priv.room)
         return 0;
-    }
     irv v = ir_fold(b, &i);
-    if (v) {
+    if (v)
         return v;
-    }
     return b->count < b->priv.room ? ir_append(b, &i) : 0;
 }
 
@@ -47,31 +45,21 @@ static bool is_const(const struct ir_block *b, irv v, uint64_t imm) {
     return b->inst[v].op == IR_CONST && b->inst[v].imm == imm;
 }
 
-static bool is_bool(const struct ir_block *b, irv v) {
-    return b->inst[v].op == IR_CMP || b->inst[v].op == IR_COND;
-}
+static bool is_bool(const struct ir_block *b, irv v) { return b->inst[v].op == IR_CMP || b->inst[v].op == IR_COND; }
 
 /* bits_used(): all bits of v from this one up are zero (not exact; 64 if nothing is known). */
 static unsigned bits_used(const struct ir_block *b, irv v) {
     const struct ir_inst *i = &b->inst[v];
     switch (i->op) {
-    case IR_CONST:
-        return i->imm == 0 ? 0 : 64 - (unsigned)__builtin_clzll(i->imm);
+    case IR_CONST: return i->imm == 0 ? 0 : 64 - (unsigned)__builtin_clzll(i->imm);
     case IR_CMP:
-    case IR_COND:
-        return 1;
-    case IR_ZEXT8:
-        return 8;
-    case IR_ZEXT16:
-        return 16;
-    case IR_ZEXT32:
-        return bits_used(b, i->a);
-    case IR_CLZ:
-        return 7;
-    case IR_UBFX:
-        return i->n;
-    case IR_AND:
-        return b->inst[i->b].op == IR_CONST ? bits_used(b, i->b) : i->type == IR_I32 ? 32 : 64;
+    case IR_COND: return 1;
+    case IR_ZEXT8: return 8;
+    case IR_ZEXT16: return 16;
+    case IR_ZEXT32: return bits_used(b, i->a);
+    case IR_CLZ: return 7;
+    case IR_UBFX: return i->n;
+    case IR_AND: return b->inst[i->b].op == IR_CONST ? bits_used(b, i->b) : i->type == IR_I32 ? 32 : 64;
     case IR_SHR:
         if (b->inst[i->b].op == IR_CONST) {
             unsigned width = i->type == IR_I32 ? 32 : 64;
@@ -79,102 +67,78 @@ static unsigned bits_used(const struct ir_block *b, irv v) {
         }
         break;
     case IR_LD:
-        if (!(i->flags & IR_MEM_SEXT) && i->lane < 3) {
+        if (!(i->flags & IR_MEM_SEXT) && i->lane < 3)
             return 8u << i->lane;
-        }
         break;
     case IR_VGET:
     case IR_ATOMIC:
-    case IR_CAS:
-        return 8u << i->lane;
-    default:
-        break;
+    case IR_CAS: return 8u << i->lane;
+    default: break;
     }
     return i->type == IR_I32 ? 32 : 64;
 }
 
 /* --- integer operations -------------------------------------------------------------------------------- */
 static irv fold_add_sub(struct ir_block *b, struct ir_inst *i) {
-    if (is_const(b, i->b, 0)) {
+    if (is_const(b, i->b, 0))
         return i->a;
-    }
     if (i->op == IR_SUB) {
-        if (i->a == i->b) {
+        if (i->a == i->b)
             return make_const(i, 0);
-        }
-        if (is_const(b, i->a, 0)) {
+        if (is_const(b, i->a, 0))
             return make_unary(b, i, IR_NEG, i->b);
-        }
     }
     return 0;
 }
 
 static irv fold_mul_div(struct ir_block *b, struct ir_inst *i) {
-    if (b->inst[i->b].op != IR_CONST) {
+    if (b->inst[i->b].op != IR_CONST)
         return 0;
-    }
     uint64_t k = b->inst[i->b].imm;
     bool power = k != 0 && (k & (k - 1)) == 0;
     unsigned log2 = power ? (unsigned)__builtin_ctzll(k) : 0;
-    if (k == 0) {
+    if (k == 0)
         return make_const(i, 0);
-    }
     switch (i->op) {
-    case IR_MUL:
-        return k == 1 ? i->a : power ? make_shift(b, i, IR_SHL, i->a, log2) : 0;
-    case IR_UDIV:
-        return k == 1 ? i->a : power ? make_shift(b, i, IR_SHR, i->a, log2) : 0;
-    case IR_MULHU:
-        return k == 1 ? make_const(i, 0) : power ? make_shift(b, i, IR_SHR, i->a, 64 - log2) : 0;
-    case IR_SDIV:
-        return k == 1 ? i->a : 0;
-    default:
-        return 0;
+    case IR_MUL: return k == 1 ? i->a : power ? make_shift(b, i, IR_SHL, i->a, log2) : 0;
+    case IR_UDIV: return k == 1 ? i->a : power ? make_shift(b, i, IR_SHR, i->a, log2) : 0;
+    case IR_MULHU: return k == 1 ? make_const(i, 0) : power ? make_shift(b, i, IR_SHR, i->a, 64 - log2) : 0;
+    case IR_SDIV: return k == 1 ? i->a : 0;
+    default: return 0;
     }
 }
 
 static irv fold_and(struct ir_block *b, struct ir_inst *i) {
-    if (i->a == i->b) {
+    if (i->a == i->b)
         return i->a;
-    }
-    if (b->inst[i->b].op != IR_CONST) {
+    if (b->inst[i->b].op != IR_CONST)
         return 0;
-    }
     uint64_t k = b->inst[i->b].imm;
-    if (k == 0) {
+    if (k == 0)
         return make_const(i, 0);
-    }
     /* A low mask that covers all that may be set. */
-    if ((k & (k + 1)) == 0 && bits_used(b, i->a) <= 64 - (unsigned)__builtin_clzll(k)) {
+    if ((k & (k + 1)) == 0 && bits_used(b, i->a) <= 64 - (unsigned)__builtin_clzll(k))
         return i->a;
-    }
-    if (k == 0xff) {
+    if (k == 0xff)
         return make_unary(b, i, IR_ZEXT8, i->a);
-    }
     return k == 0xffff ? make_unary(b, i, IR_ZEXT16, i->a) : 0;
 }
 
 static irv fold_logic(struct ir_block *b, struct ir_inst *i) {
     uint64_t ones = ir_type_mask(i->type);
-    if (i->op == IR_AND) {
+    if (i->op == IR_AND)
         return fold_and(b, i);
-    }
-    if (i->a == i->b) {
+    if (i->a == i->b)
         return i->op == IR_OR ? i->a : make_const(i, 0);
-    }
-    if (is_const(b, i->b, 0)) {
+    if (is_const(b, i->b, 0))
         return i->a;
-    }
-    if (is_const(b, i->b, ones)) {
+    if (is_const(b, i->b, ones))
         return i->op == IR_OR ? i->b : i->op == IR_XOR ? make_unary(b, i, IR_NOT, i->a) : make_const(i, 0);
-    }
     if (i->op == IR_ANDN) {
-        if (is_const(b, i->a, 0)) {
+        if (is_const(b, i->a, 0))
             return i->a;
-        }
-        if (is_const(b, i->a, ones)) {
+        if (is_const(b, i->a, ones))
             return make_unary(b, i, IR_NOT, i->b);
-        }
         if (b->inst[i->b].op == IR_CONST) {
             irv k = add_const(b, i->type, ~b->inst[i->b].imm);
             return k ? make_binary(b, i, IR_AND, i->a, k) : 0;
@@ -185,9 +149,8 @@ static irv fold_logic(struct ir_block *b, struct ir_inst *i) {
 
 static irv fold_shift(struct ir_block *b, struct ir_inst *i) {
     unsigned width = i->type == IR_I32 ? 32 : 64;
-    if (b->inst[i->b].op == IR_CONST && (b->inst[i->b].imm & (width - 1)) == 0) {
+    if (b->inst[i->b].op == IR_CONST && (b->inst[i->b].imm & (width - 1)) == 0)
         return i->a;
-    }
     return is_const(b, i->a, 0) ? i->a : 0;
 }
 
@@ -208,24 +171,18 @@ static irv fold_trunc(struct ir_block *b, struct ir_inst *i) {
 static irv fold_bitfield(struct ir_block *b, struct ir_inst *i) {
     unsigned width = i->type == IR_I32 ? 32 : 64, lo = i->lane, len = i->n;
     bool is_signed = i->op == IR_SBFX;
-    if (len == width) {
+    if (len == width)
         return i->a;
-    }
-    if (lo + len == width) {
+    if (lo + len == width)
         return make_shift(b, i, is_signed ? IR_SAR : IR_SHR, i->a, lo);
-    }
-    if (lo != 0) {
+    if (lo != 0)
         return 0;
-    }
-    if (!is_signed && bits_used(b, i->a) <= len) {
+    if (!is_signed && bits_used(b, i->a) <= len)
         return i->a;
-    }
-    if (len == 8) {
+    if (len == 8)
         return make_unary(b, i, is_signed ? IR_SEXT8 : IR_ZEXT8, i->a);
-    }
-    if (len == 16) {
+    if (len == 16)
         return make_unary(b, i, is_signed ? IR_SEXT16 : IR_ZEXT16, i->a);
-    }
     if (len == 32) {
         irv low = add_unary(b, IR_TRUNC, IR_I32, i->a);
         return low ? make_unary(b, i, is_signed ? IR_SEXT32 : IR_ZEXT32, low) : 0;
@@ -235,12 +192,10 @@ static irv fold_bitfield(struct ir_block *b, struct ir_inst *i) {
 
 static irv fold_bfi(struct ir_block *b, struct ir_inst *i) {
     unsigned width = i->type == IR_I32 ? 32 : 64, lo = i->lane, len = i->n;
-    if (len == width) {
+    if (len == width)
         return i->b;
-    }
-    if (!is_const(b, i->a, 0)) {
+    if (!is_const(b, i->a, 0))
         return 0;
-    }
     if (lo == 0) {
         *i = (struct ir_inst){.op = IR_UBFX, .type = i->type, .n = (uint8_t)len, .a = i->b};
         return ir_fold(b, i);
@@ -249,26 +204,20 @@ static irv fold_bfi(struct ir_block *b, struct ir_inst *i) {
 }
 
 static irv fold_extr(struct ir_block *b, struct ir_inst *i) {
-    if (i->n == 0) {
+    if (i->n == 0)
         return i->b;
-    }
-    if (i->a == i->b) {
+    if (i->a == i->b)
         return make_shift(b, i, IR_ROR, i->a, i->n);
-    }
     return is_const(b, i->a, 0) ? make_shift(b, i, IR_SHR, i->b, i->n) : 0;
 }
 
 /* An addition or subtraction with carry whose carry is known to do nothing. */
 static irv fold_carry(struct ir_block *b, struct ir_inst *i) {
     switch (i->op) {
-    case IR_ADC:
-        return is_const(b, i->c, 0) ? make_binary(b, i, IR_ADD, i->a, i->b) : 0;
-    case IR_SBC:
-        return is_const(b, i->c, 1) ? make_binary(b, i, IR_SUB, i->a, i->b) : 0;
-    case IR_ADC_FLAGS:
-        return is_const(b, i->c, 0) ? make_binary(b, i, IR_ADD_FLAGS, i->a, i->b) : 0;
-    default:
-        return is_const(b, i->c, 1) ? make_binary(b, i, IR_SUB_FLAGS, i->a, i->b) : 0;
+    case IR_ADC: return is_const(b, i->c, 0) ? make_binary(b, i, IR_ADD, i->a, i->b) : 0;
+    case IR_SBC: return is_const(b, i->c, 1) ? make_binary(b, i, IR_SUB, i->a, i->b) : 0;
+    case IR_ADC_FLAGS: return is_const(b, i->c, 0) ? make_binary(b, i, IR_ADD_FLAGS, i->a, i->b) : 0;
+    default: return is_const(b, i->c, 1) ? make_binary(b, i, IR_SUB_FLAGS, i->a, i->b) : 0;
     }
 }
 
@@ -291,30 +240,20 @@ static irv fold_cmp(struct ir_block *b, struct ir_inst *i) {
         struct ir_inst same = {.op = IR_CMP, .type = IR_I32, .cc = i->cc};
         return make_const(i, ir_eval(&same, IR_I64, 0, 0, 0));
     }
-    if (!is_const(b, i->b, 0)) {
+    if (!is_const(b, i->b, 0))
         return 0;
-    }
     switch (i->cc) {
-    case IR_CMP_ULT:
-        return make_const(i, 0);
-    case IR_CMP_UGE:
-        return make_const(i, 1);
-    case IR_CMP_ULE:
-        i->cc = IR_CMP_EQ;
-        break;
-    case IR_CMP_UGT:
-        i->cc = IR_CMP_NE;
-        break;
-    default:
-        break;
+    case IR_CMP_ULT: return make_const(i, 0);
+    case IR_CMP_UGE: return make_const(i, 1);
+    case IR_CMP_ULE: i->cc = IR_CMP_EQ; break;
+    case IR_CMP_UGT: i->cc = IR_CMP_NE; break;
+    default: break;
     }
     irv base = b->inst[i->a].op == IR_ZEXT32 && is_bool(b, b->inst[i->a].a) ? b->inst[i->a].a : i->a;
-    if (i->cc == IR_CMP_NE && is_bool(b, base)) {
+    if (i->cc == IR_CMP_NE && is_bool(b, base))
         return base;
-    }
-    if (i->cc == IR_CMP_EQ && can_invert(b, base)) {
+    if (i->cc == IR_CMP_EQ && can_invert(b, base))
         *i = inverted(&b->inst[base]);
-    }
     return 0;
 }
 
@@ -322,25 +261,21 @@ static irv fold_cmp(struct ir_block *b, struct ir_inst *i) {
 static irv fold_select_consts(struct ir_block *b, struct ir_inst *i) {
     uint64_t yes = b->inst[i->b].imm, no = b->inst[i->c].imm, ones = ir_type_mask(i->type);
     bool straight = no == 0 && (yes == 1 || yes == ones), opposite = yes == 0 && (no == 1 || no == ones);
-    if (!(straight && is_bool(b, i->a)) && !(opposite && can_invert(b, i->a))) {
+    if (!(straight && is_bool(b, i->a)) && !(opposite && can_invert(b, i->a)))
         return 0;
-    }
     bool negate = (straight ? yes : no) == ones;
     struct ir_inst cond = straight ? b->inst[i->a] : inverted(&b->inst[i->a]);
     if (i->type == IR_I32 && !negate) {
-        if (straight) {
+        if (straight)
             return i->a;
-        }
         *i = cond;
         return 0;
     }
-    if (b->count + 2 > b->priv.room) {
+    if (b->count + 2 > b->priv.room)
         return 0;
-    }
     irv v = straight ? i->a : ir_append(b, &cond);
-    if (i->type == IR_I64 && negate) {
+    if (i->type == IR_I64 && negate)
         v = add_unary(b, IR_ZEXT32, IR_I64, v);
-    }
     return make_unary(b, i, negate ? IR_NEG : IR_ZEXT32, v);
 }
 
@@ -358,15 +293,12 @@ static irv fold_select_carry(struct ir_block *b, struct ir_inst *i) {
 }
 
 static irv fold_select(struct ir_block *b, struct ir_inst *i) {
-    if (i->b == i->c) {
+    if (i->b == i->c)
         return i->b;
-    }
-    if (b->inst[i->a].op == IR_CONST) {
+    if (b->inst[i->a].op == IR_CONST)
         return b->inst[i->a].imm ? i->b : i->c;
-    }
-    if (b->inst[i->b].op == IR_CONST && b->inst[i->c].op == IR_CONST) {
+    if (b->inst[i->b].op == IR_CONST && b->inst[i->c].op == IR_CONST)
         return fold_select_consts(b, i);
-    }
     return fold_select_carry(b, i);
 }
 
@@ -374,8 +306,8 @@ static irv fold_select(struct ir_block *b, struct ir_inst *i) {
 /* Are these flags known? Then *nzcv is set. */
 static bool known_flags(const struct ir_block *b, irv v, uint32_t *nzcv) {
     const struct ir_inst *f = &b->inst[v], *a = &b->inst[f->a];
-    if (f->op < IR_ADD_FLAGS || f->op > IR_FLAGS_FROM || a->op != IR_CONST ||
-        (f->b && b->inst[f->b].op != IR_CONST) || (f->c && b->inst[f->c].op != IR_CONST)) {
+    if (f->op < IR_ADD_FLAGS || f->op > IR_FLAGS_FROM || a->op != IR_CONST || (f->b && b->inst[f->b].op != IR_CONST) ||
+        (f->c && b->inst[f->c].op != IR_CONST)) {
         return false;
     }
     *nzcv = (uint32_t)ir_eval(f, a->type, a->imm, b->inst[f->b].imm, b->inst[f->c].imm);
@@ -386,33 +318,28 @@ static irv fold_flags(struct ir_block *b, struct ir_inst *i) {
     const struct ir_inst *a = &b->inst[i->a];
     uint32_t nzcv;
     switch (i->op) {
-    case IR_FLAGS_FROM:
-        return a->op == IR_FLAGS_TO ? a->a : 0;
+    case IR_FLAGS_FROM: return a->op == IR_FLAGS_TO ? a->a : 0;
     case IR_FLAGS_TO:
-        if (known_flags(b, i->a, &nzcv)) {
+        if (known_flags(b, i->a, &nzcv))
             return make_const(i, nzcv);
-        }
         if (a->op == IR_FLAGS_FROM) {
             irv mask = add_const(b, IR_I32, 0xf0000000u);
             return mask ? make_binary(b, i, IR_AND, b->inst[i->a].a, mask) : 0;
         }
         return 0;
     case IR_FLAGS_SELECT:
-        if (a->op == IR_CONST && a->imm) {
+        if (a->op == IR_CONST && a->imm)
             return i->b;
-        }
         if (a->op == IR_CONST) {
             irv k = add_const(b, IR_I32, (i->imm & 15) << 28);
             return k ? make_unary(b, i, IR_FLAGS_FROM, k) : 0;
         }
         return 0;
     default: /* COND */
-        if (i->cc >= IR_AL) {
+        if (i->cc >= IR_AL)
             return make_const(i, 1);
-        }
-        if (known_flags(b, i->a, &nzcv)) {
+        if (known_flags(b, i->a, &nzcv))
             return make_const(i, ir_eval_cond(i->cc, nzcv));
-        }
         return 0;
     }
 }
@@ -426,9 +353,8 @@ static bool is_commutative(unsigned op) {
 /* All operands constant, and the result an integer. */
 static bool fold_constants(const struct ir_block *b, struct ir_inst *i) {
     const struct ir_inst *x = &b->inst[i->a], *y = &b->inst[i->b], *z = &b->inst[i->c];
-    if (x->op != IR_CONST || (i->b && y->op != IR_CONST) || (i->c && z->op != IR_CONST) || i->op >= IR_ADD_FLAGS) {
+    if (x->op != IR_CONST || (i->b && y->op != IR_CONST) || (i->c && z->op != IR_CONST) || i->op >= IR_ADD_FLAGS)
         return false;
-    }
     make_const(i, ir_eval(i, x->type, x->imm, y->imm, z->imm));
     return true;
 }
@@ -436,69 +362,50 @@ static bool fold_constants(const struct ir_block *b, struct ir_inst *i) {
 static irv fold_op(struct ir_block *b, struct ir_inst *i) {
     switch (i->op) {
     case IR_ADD:
-    case IR_SUB:
-        return fold_add_sub(b, i);
+    case IR_SUB: return fold_add_sub(b, i);
     case IR_MUL:
     case IR_MULHU:
     case IR_MULHS:
     case IR_UDIV:
-    case IR_SDIV:
-        return fold_mul_div(b, i);
+    case IR_SDIV: return fold_mul_div(b, i);
     case IR_AND:
     case IR_OR:
     case IR_XOR:
-    case IR_ANDN:
-        return fold_logic(b, i);
+    case IR_ANDN: return fold_logic(b, i);
     case IR_SHL:
     case IR_SHR:
     case IR_SAR:
-    case IR_ROR:
-        return fold_shift(b, i);
+    case IR_ROR: return fold_shift(b, i);
     case IR_NOT:
-    case IR_NEG:
-        return fold_not_neg(b, i);
-    case IR_ZEXT8:
-        return bits_used(b, i->a) <= 8 ? i->a : 0;
-    case IR_ZEXT16:
-        return bits_used(b, i->a) <= 16 ? i->a : 0;
-    case IR_ZEXT32:
-        return fold_zext32(b, i);
-    case IR_TRUNC:
-        return fold_trunc(b, i);
+    case IR_NEG: return fold_not_neg(b, i);
+    case IR_ZEXT8: return bits_used(b, i->a) <= 8 ? i->a : 0;
+    case IR_ZEXT16: return bits_used(b, i->a) <= 16 ? i->a : 0;
+    case IR_ZEXT32: return fold_zext32(b, i);
+    case IR_TRUNC: return fold_trunc(b, i);
     case IR_UBFX:
-    case IR_SBFX:
-        return fold_bitfield(b, i);
-    case IR_BFI:
-        return fold_bfi(b, i);
-    case IR_EXTR:
-        return fold_extr(b, i);
+    case IR_SBFX: return fold_bitfield(b, i);
+    case IR_BFI: return fold_bfi(b, i);
+    case IR_EXTR: return fold_extr(b, i);
     case IR_ADC:
     case IR_SBC:
     case IR_ADC_FLAGS:
-    case IR_SBC_FLAGS:
-        return fold_carry(b, i);
-    case IR_CMP:
-        return fold_cmp(b, i);
-    case IR_SELECT:
-        return fold_select(b, i);
+    case IR_SBC_FLAGS: return fold_carry(b, i);
+    case IR_CMP: return fold_cmp(b, i);
+    case IR_SELECT: return fold_select(b, i);
     case IR_FLAGS_FROM:
     case IR_FLAGS_TO:
     case IR_FLAGS_SELECT:
-    case IR_COND:
-        return fold_flags(b, i);
-    default:
-        return 0;
+    case IR_COND: return fold_flags(b, i);
+    default: return 0;
     }
 }
 
 irv ir_fold(struct ir_block *b, struct ir_inst *i) {
-    if (i->op >= IR_VAND) {
+    if (i->op >= IR_VAND)
         return opt_fold_vector(b, i);
-    }
     if (i->a && b->inst[i->a].op == IR_CONST) {
-        if (i->op <= IR_CMP && fold_constants(b, i)) {
+        if (i->op <= IR_CMP && fold_constants(b, i))
             return 0;
-        }
         if (b->inst[i->b].op != IR_CONST && i->b) {
             if (is_commutative(i->op)) {
                 irv k = i->a;

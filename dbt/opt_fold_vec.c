@@ -6,21 +6,18 @@
 /* Rewrites *i to a vector constant, if there is room for one more. */
 static irv make_vconst(struct ir_block *b, struct ir_inst *i, uint64_t lo, uint64_t hi) {
     int slot = ir_vconst_slot(b, lo, hi);
-    if (slot >= 0) {
+    if (slot >= 0)
         *i = (struct ir_inst){.op = IR_VCONST, .type = IR_V128, .aux = (uint32_t)slot};
-    }
     return 0;
 }
 
 /* All bytes of v from this one up are zero (16 if nothing is known). */
 static unsigned bytes_used(const struct ir_block *b, irv v) {
     const struct ir_inst *i = &b->inst[v];
-    if (i->op == IR_VFROM || i->op == IR_VLOW || i->op == IR_LD) {
+    if (i->op == IR_VFROM || i->op == IR_VLOW || i->op == IR_LD)
         return 1u << i->lane;
-    }
-    if (i->op >= IR_VFADD && i->op <= IR_VUTOF) {
+    if (i->op >= IR_VFADD && i->op <= IR_VUTOF)
         return (unsigned)i->n << i->lane;
-    }
     return i->op == IR_VNARROW ? 8 : 16;
 }
 
@@ -33,9 +30,8 @@ static irv fold_from_const(struct ir_block *b, struct ir_inst *i) {
 
 static irv fold_vfrom(struct ir_block *b, struct ir_inst *i) {
     const struct ir_inst *a = &b->inst[i->a];
-    if (a->op == IR_CONST) {
+    if (a->op == IR_CONST)
         return fold_from_const(b, i);
-    }
     if (a->op == IR_VGET && a->n == 0 && a->lane == i->lane) {
         *i = (struct ir_inst){.op = IR_VLOW, .type = IR_V128, .lane = i->lane, .a = a->a};
         return opt_fold_vector(b, i);
@@ -45,9 +41,8 @@ static irv fold_vfrom(struct ir_block *b, struct ir_inst *i) {
 
 static irv fold_vget(struct ir_block *b, struct ir_inst *i) {
     const struct ir_inst *a = &b->inst[i->a];
-    if (a->op == IR_VFROM && i->n == 0 && a->lane == 3 && i->lane == 3) {
+    if (a->op == IR_VFROM && i->n == 0 && a->lane == 3 && i->lane == 3)
         return a->a;
-    }
     if (a->op == IR_VCONST) {
         v128 r = {{0}}, v = b->vconst[a->aux];
         ir_eval_vec(i, &r, &v, &v, &v, 0);
@@ -63,32 +58,21 @@ irv opt_fold_vector(struct ir_block *b, struct ir_inst *i) {
     case IR_VSMAX:
     case IR_VSMIN:
     case IR_VUMAX:
-    case IR_VUMIN:
-        return i->a == i->b ? i->a : 0;
+    case IR_VUMIN: return i->a == i->b ? i->a : 0;
     case IR_VXOR:
     case IR_VANDN:
-    case IR_VSUB:
-        return i->a == i->b ? make_vconst(b, i, 0, 0) : 0;
-    case IR_VCMPEQ:
-        return i->a == i->b ? make_vconst(b, i, ~UINT64_C(0), ~UINT64_C(0)) : 0;
-    case IR_VBSL:
-        return i->b == i->c ? i->b : 0;
-    case IR_VNOT:
-        return b->inst[i->a].op == IR_VNOT ? b->inst[i->a].a : 0;
+    case IR_VSUB: return i->a == i->b ? make_vconst(b, i, 0, 0) : 0;
+    case IR_VCMPEQ: return i->a == i->b ? make_vconst(b, i, ~UINT64_C(0), ~UINT64_C(0)) : 0;
+    case IR_VBSL: return i->b == i->c ? i->b : 0;
+    case IR_VNOT: return b->inst[i->a].op == IR_VNOT ? b->inst[i->a].a : 0;
     case IR_VSHLI:
     case IR_VSHRI:
     case IR_VSARI:
-    case IR_VEXT:
-        return i->n == 0 ? i->a : 0;
-    case IR_VLOW:
-        return bytes_used(b, i->a) <= 1u << i->lane ? i->a : 0;
-    case IR_VFROM:
-        return fold_vfrom(b, i);
-    case IR_VDUP:
-        return b->inst[i->a].op == IR_CONST ? fold_from_const(b, i) : 0;
-    case IR_VGET:
-        return fold_vget(b, i);
-    default:
-        return 0;
+    case IR_VEXT: return i->n == 0 ? i->a : 0;
+    case IR_VLOW: return bytes_used(b, i->a) <= 1u << i->lane ? i->a : 0;
+    case IR_VFROM: return fold_vfrom(b, i);
+    case IR_VDUP: return b->inst[i->a].op == IR_CONST ? fold_from_const(b, i) : 0;
+    case IR_VGET: return fold_vget(b, i);
+    default: return 0;
     }
 }

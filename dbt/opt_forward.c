@@ -19,7 +19,7 @@ struct known {
     uint32_t granule; /* offset / 8 */
     irv value;        /* 0: nothing known */
     uint8_t type;
-    uint8_t sub;      /* V128: which half; 4-byte types: the byte in the granule */
+    uint8_t sub; /* V128: which half; 4-byte types: the byte in the granule */
 };
 
 struct forward {
@@ -29,9 +29,7 @@ struct forward {
 };
 
 /* --- guest state -------------------------------------------------------------------------------- */
-static inline struct known *known_slot(struct forward *f, uint32_t granule) {
-    return &f->known[granule % KNOWN_SLOTS];
-}
+static inline struct known *known_slot(struct forward *f, uint32_t granule) { return &f->known[granule % KNOWN_SLOTS]; }
 
 static const struct known *known_at(struct forward *f, uint64_t offset) {
     const struct known *k = known_slot(f, (uint32_t)(offset / 8));
@@ -55,17 +53,15 @@ static void known_set(struct forward *f, uint64_t offset, irv v, unsigned type) 
 static void known_drop(struct forward *f, uint64_t offset, uint64_t bytes) {
     for (uint64_t g = offset / 8; g <= (offset + bytes - 1) / 8; g++) {
         struct known *k = known_slot(f, (uint32_t)g);
-        if (k->granule == g) {
+        if (k->granule == g)
             k->value = 0;
-        }
     }
 }
 
 static bool known_is(struct forward *f, uint64_t offset, unsigned type, irv v) {
     const struct known *k = known_at(f, offset);
-    if (!k || k->type != type || k->value != v || k->sub != (type == IR_V128 ? 0 : (offset & 7))) {
+    if (!k || k->type != type || k->value != v || k->sub != (type == IR_V128 ? 0 : (offset & 7)))
         return false;
-    }
     if (type == IR_V128) {
         const struct known *hi = known_at(f, offset + 8);
         return hi && hi->type == IR_V128 && hi->value == v && hi->sub == 1;
@@ -77,9 +73,8 @@ static bool known_is(struct forward *f, uint64_t offset, unsigned type, irv v) {
 static irv forward_get(struct forward *f, struct ir_inst *i) {
     const struct known *k = known_at(f, i->imm);
     if (k) {
-        if (known_is(f, i->imm, i->type, k->value)) {
+        if (known_is(f, i->imm, i->type, k->value))
             return k->value;
-        }
         if (i->type == IR_I32 && k->type == IR_I64 && (i->imm & 7) == 0) {
             *i = ir_make(ir_head(IR_TRUNC, IR_I32, 0, 0, 0, 0, k->value), 0, 0, 0, 0);
             return 0;
@@ -88,9 +83,8 @@ static irv forward_get(struct forward *f, struct ir_inst *i) {
             *i = ir_make(ir_head(IR_VGET, IR_I64, 3, k->sub, 0, 0, k->value), 0, 0, 0, 0);
             return 0;
         }
-        if (ir_type_bytes(i->type) < ir_type_bytes(k->type)) {
+        if (ir_type_bytes(i->type) < ir_type_bytes(k->type))
             return 0; /* a wider value stays known */
-        }
     }
     known_set(f, i->imm, f->b->count, i->type);
     return 0;
@@ -99,12 +93,10 @@ static irv forward_get(struct forward *f, struct ir_inst *i) {
 /* A PUT: false if the state holds that value already. */
 static bool forward_put(struct forward *f, const struct ir_inst *i) {
     unsigned type = f->b->inst[i->a].type;
-    if (known_is(f, i->imm, type, i->a)) {
+    if (known_is(f, i->imm, type, i->a))
         return false;
-    }
-    if (i->imm - offsetof(struct cpu, fp) < sizeof(struct fp_env)) {
+    if (i->imm - offsetof(struct cpu, fp) < sizeof(struct fp_env))
         f->fp_floor = f->b->count; /* status may have been cleared: operations before it count no longer */
-    }
     known_set(f, i->imm, i->a, type);
     return true;
 }
@@ -123,9 +115,7 @@ static void forward_effects(struct forward *f, const struct ir_inst *i) {
 
 /* --- common subexpressions ------------------------------------------------------------------------ */
 /* Conditions are not merged: one next to each consumer costs less than a bool kept in a register. */
-static bool may_merge(const struct ir_inst *i) {
-    return i->op != IR_COND && i->op != IR_CMP;
-}
+static bool may_merge(const struct ir_inst *i) { return i->op != IR_COND && i->op != IR_CMP; }
 
 /* An equal earlier operation, 0 if none; remembers that *i comes next. */
 static irv find_equal(struct forward *f, const struct ir_inst *i) {
@@ -136,10 +126,8 @@ static irv find_equal(struct forward *f, const struct ir_inst *i) {
     irv v = *slot;
     if (v < f->b->count) {
         y = ir_words_of(&f->b->inst[v]);
-        if (x.w[0] == y.w[0] && x.w[1] == y.w[1] && x.w[2] == y.w[2] &&
-            (!ir_sets_fp_status(i->op) || v >= f->fp_floor)) {
+        if (x.w[0] == y.w[0] && x.w[1] == y.w[1] && x.w[2] == y.w[2] && (!ir_sets_fp_status(i->op) || v >= f->fp_floor))
             return v;
-        }
     }
     *slot = f->b->count;
     return 0;
@@ -148,16 +136,11 @@ static irv find_equal(struct forward *f, const struct ir_inst *i) {
 /* --- flags next to their arithmetic ------------------------------------------------------------------ */
 static bool same_operation(const struct ir_inst *op, const struct ir_inst *flags) {
     switch (flags->op) {
-    case IR_ADD_FLAGS:
-        return op->op == IR_ADD && op->a == flags->a && op->b == flags->b;
-    case IR_SUB_FLAGS:
-        return op->op == IR_SUB && op->a == flags->a && op->b == flags->b;
-    case IR_ADC_FLAGS:
-        return op->op == IR_ADC && op->a == flags->a && op->b == flags->b && op->c == flags->c;
-    case IR_SBC_FLAGS:
-        return op->op == IR_SBC && op->a == flags->a && op->b == flags->b && op->c == flags->c;
-    default:
-        return false;
+    case IR_ADD_FLAGS: return op->op == IR_ADD && op->a == flags->a && op->b == flags->b;
+    case IR_SUB_FLAGS: return op->op == IR_SUB && op->a == flags->a && op->b == flags->b;
+    case IR_ADC_FLAGS: return op->op == IR_ADC && op->a == flags->a && op->b == flags->b && op->c == flags->c;
+    case IR_SBC_FLAGS: return op->op == IR_SBC && op->a == flags->a && op->b == flags->b && op->c == flags->c;
+    default: return false;
     }
 }
 
@@ -171,16 +154,13 @@ static inline irv emit(struct ir_block *b, const struct ir_inst *i) {
 /* append_flags(): appends a flags operation, moved up to its arithmetic if only PUTs and INSNs lie between. */
 static irv append_flags(struct ir_block *b, const struct ir_inst *i) {
     unsigned at = b->count;
-    while (at > 1 && b->count - at < 4 && (b->inst[at - 1].op == IR_PUT || b->inst[at - 1].op == IR_INSN)) {
+    while (at > 1 && b->count - at < 4 && (b->inst[at - 1].op == IR_PUT || b->inst[at - 1].op == IR_INSN))
         at--;
-    }
     bool match = i->op == IR_LOGIC_FLAGS ? at - 1 == i->a : same_operation(&b->inst[at - 1], i);
-    if (!match || at == b->count) {
+    if (!match || at == b->count)
         return emit(b, i);
-    }
-    for (unsigned k = b->count; k > at; k--) {
+    for (unsigned k = b->count; k > at; k--)
         b->inst[k] = b->inst[k - 1];
-    }
     b->inst[at] = *i;
     b->count++;
     return (irv)at;
@@ -193,50 +173,38 @@ static inline irv forward_one(struct forward *f, struct ir_inst *i) {
     switch (i->op) {
     case IR_INSN:
     case IR_LD:
-    case IR_ST:
-        return emit(b, i);
-    case IR_CONST:
-        return ir_const(b, (enum ir_type)i->type, i->imm);
-    case IR_PUT:
-        return forward_put(f, i) ? emit(b, i) : 0;
+    case IR_ST: return emit(b, i);
+    case IR_CONST: return ir_const(b, (enum ir_type)i->type, i->imm);
+    case IR_PUT: return forward_put(f, i) ? emit(b, i) : 0;
     case IR_GET: {
         irv v = forward_get(f, i);
-        if (v) {
+        if (v)
             return v;
-        }
-        if (i->op == IR_GET) {
+        if (i->op == IR_GET)
             return emit(b, i);
-        }
         break;
     }
     case IR_EXIT_IF:
-        if (b->inst[i->a].op != IR_CONST) {
+        if (b->inst[i->a].op != IR_CONST)
             break;
-        }
-        if (b->inst[i->a].imm == 0) {
+        if (b->inst[i->a].imm == 0)
             return 0;
-        }
-        if (i->b) {
+        if (i->b)
             break;
-        }
         *i = (struct ir_inst){.op = IR_GOTO, .flags = i->flags, .imm = i->imm};
         break;
-    default:
-        break;
+    default: break;
     }
     if (ir_is_pure(i)) {
         irv v = i->op == IR_CALL ? 0 : ir_fold(b, i);
-        if (v) {
+        if (v)
             return v;
-        }
-        if (i->op == IR_CONST) {
+        if (i->op == IR_CONST)
             return ir_const(b, (enum ir_type)i->type, i->imm);
-        }
         if (may_merge(i)) {
             v = find_equal(f, i);
-            if (v) {
+            if (v)
                 return v;
-            }
         }
     }
     forward_effects(f, i);
@@ -253,15 +221,13 @@ void opt_forward(struct ir_block *b) {
     map[0] = 0;
     memmove(&b->inst[1 + gap], &b->inst[1], (count - 1u) * sizeof(b->inst[0]));
     for (unsigned v = 1; v < count; v++) {
-        if (b->inst[v + gap].op == IR_NOP) {
+        if (b->inst[v + gap].op == IR_NOP)
             continue;
-        }
         struct ir_inst i = ir_renamed(&b->inst[v + gap], map);
         b->priv.room = (uint16_t)(v + gap);
         map[v] = forward_one(&f, &i);
-        if (i.op == IR_GOTO) {
+        if (i.op == IR_GOTO)
             break; /* the end, or an EXIT_IF that always leaves */
-        }
     }
     b->priv.room = IR_LIMIT;
 }

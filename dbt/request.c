@@ -70,15 +70,9 @@ void engine_broadcast_wait(struct cpu *cpu) {
 
 static void serve(struct cpu *cpu, const struct engine_request *req) {
     switch (req->kind) {
-    case ENGINE_REQ_INVAL:
-        mmu_invalidate(cpu, &req->inval);
-        break;
-    case ENGINE_REQ_CODE:
-        engine_code_written(cpu, GPA(ALIGN_DOWN(req->pa.v, PAGE_SIZE)), PAGE_SIZE);
-        break;
-    case ENGINE_REQ_CODE_ALL:
-        engine_code_flush(cpu);
-        break;
+    case ENGINE_REQ_INVAL: mmu_invalidate(cpu, &req->inval); break;
+    case ENGINE_REQ_CODE: engine_code_written(cpu, GPA(ALIGN_DOWN(req->pa.v, PAGE_SIZE)), PAGE_SIZE); break;
+    case ENGINE_REQ_CODE_ALL: engine_code_flush(cpu); break;
     }
 }
 

@@ -13,26 +13,17 @@ const struct fp_format fp_formats[4] = {
 /* --- lanes ---------------------------------------------------------------------------------- */
 uint64_t fp_lane(const v128 *v, unsigned lane, unsigned i) {
     switch (lane) {
-    case 1:
-        return v->u16[i & 7];
-    case 2:
-        return v->u32[i & 3];
-    default:
-        return v->u64[i & 1];
+    case 1: return v->u16[i & 7];
+    case 2: return v->u32[i & 3];
+    default: return v->u64[i & 1];
     }
 }
 
 void fp_set_lane(v128 *v, unsigned lane, unsigned i, uint64_t x) {
     switch (lane) {
-    case 1:
-        v->u16[i & 7] = (uint16_t)x;
-        break;
-    case 2:
-        v->u32[i & 3] = (uint32_t)x;
-        break;
-    default:
-        v->u64[i & 1] = x;
-        break;
+    case 1: v->u16[i & 7] = (uint16_t)x; break;
+    case 2: v->u32[i & 3] = (uint32_t)x; break;
+    default: v->u64[i & 1] = x; break;
     }
 }
 
@@ -75,9 +66,8 @@ uint64_t fp_invalid(struct fp_ctx *c) {
 }
 
 uint64_t fp_process_nan(struct fp_ctx *c, const struct fp_num *n) {
-    if (n->cls == FPC_SNAN) {
+    if (n->cls == FPC_SNAN)
         c->fpsr |= FPSR_IOC;
-    }
     return c->fpcr & FPCR_DN ? fp_default_nan(c->f) : n->raw | BIT(c->f->fbits - 1);
 }
 
@@ -87,17 +77,15 @@ bool fp_process_nans(struct fp_ctx *c, const struct fp_num *a, const struct fp_n
                              : a->cls == FPC_QNAN ? a
                              : b->cls == FPC_QNAN ? b
                                                   : NULL;
-    if (n) {
+    if (n)
         *res = fp_process_nan(c, n);
-    }
     return n != NULL;
 }
 
 static bool process_nans3(struct fp_ctx *c, const struct fp_num *a, const struct fp_num *b, const struct fp_num *d,
                           uint64_t *res) {
-    if (a->cls == FPC_SNAN || (!fp_is_nan(b) && !fp_is_nan(d))) {
+    if (a->cls == FPC_SNAN || (!fp_is_nan(b) && !fp_is_nan(d)))
         return fp_process_nans(c, a, a, res);
-    }
     if (a->cls == FPC_QNAN && b->cls != FPC_SNAN && d->cls != FPC_SNAN) {
         *res = fp_process_nan(c, a);
         return true;
@@ -106,9 +94,7 @@ static bool process_nans3(struct fp_ctx *c, const struct fp_num *a, const struct
 }
 
 /* --- rounding ------------------------------------------------------------------------------- */
-static uint64_t shr_jam(uint64_t x, unsigned n) {
-    return n == 0 ? x : n > 63 ? x != 0 : x >> n | ((x & MASK(n)) != 0);
-}
+static uint64_t shr_jam(uint64_t x, unsigned n) { return n == 0 ? x : n > 63 ? x != 0 : x >> n | ((x & MASK(n)) != 0); }
 
 static u128 shr_jam128(u128 x, unsigned n) {
     return n == 0 ? x : n > 127 ? x != 0 : x >> n | ((x & (((u128)1 << n) - 1)) != 0);
@@ -117,16 +103,11 @@ static u128 shr_jam128(u128 x, unsigned n) {
 /* Does a magnitude with low bit odd, remainder rem of half-unit half, round up? */
 static bool rounds_up(enum ir_round round, bool sign, bool odd, uint64_t rem, uint64_t half) {
     switch (round) {
-    case IR_RN_EVEN:
-        return rem > half || (rem == half && odd);
-    case IR_RN_AWAY:
-        return rem >= half;
-    case IR_RN_UP:
-        return rem && !sign;
-    case IR_RN_DOWN:
-        return rem && sign;
-    default:
-        return false;
+    case IR_RN_EVEN: return rem > half || (rem == half && odd);
+    case IR_RN_AWAY: return rem >= half;
+    case IR_RN_UP: return rem && !sign;
+    case IR_RN_DOWN: return rem && sign;
+    default: return false;
     }
 }
 
@@ -150,13 +131,11 @@ uint64_t fp_round_pack(struct fp_ctx *c, bool sign, int exp, uint64_t frac) {
     }
     unsigned drop = 63 - f->fbits;
     uint64_t mant = frac >> drop, rem = frac & MASK(drop);
-    if (!biased && rem) {
+    if (!biased && rem)
         c->fpsr |= FPSR_UFC;
-    }
     mant += rounds_up(c->round, sign, mant & 1, rem, BIT(drop - 1));
-    if (c->round == IR_RN_ODD && rem) {
+    if (c->round == IR_RN_ODD && rem)
         mant |= 1;
-    }
     if (!biased && mant >> f->fbits) {
         biased = 1;
     } else if (mant >> (f->fbits + 1)) {
@@ -171,9 +150,8 @@ uint64_t fp_round_pack(struct fp_ctx *c, bool sign, int exp, uint64_t frac) {
     } else if (biased >= f->emax) {
         return overflow(c, sign);
     }
-    if (rem) {
+    if (rem)
         c->fpsr |= FPSR_IXC;
-    }
     return fp_sign_bit(f, sign) | (uint64_t)biased << f->fbits | (mant & MASK(f->fbits));
 }
 
@@ -214,9 +192,8 @@ static uint64_t add_wide(struct fp_ctx *c, struct wide a, struct wide b, int sca
         m -= a.m;
         sign = b.sign;
     }
-    if (!m) {
+    if (!m)
         return fp_zero(c->f, c->round == IR_RN_DOWN);
-    }
     uint64_t hi = (uint64_t)(m >> 64), lo = (uint64_t)m;
     int lz = hi ? __builtin_clzll(hi) : 64 + __builtin_clzll(lo);
     m <<= lz;
@@ -246,18 +223,15 @@ uint64_t fp_fused(struct fp_ctx *c, const struct fp_num *a, const struct fp_num 
 static uint64_t add_raw(struct fp_ctx *c, uint64_t x, uint64_t y) {
     struct fp_num a = fp_unpack(c, x), b = fp_unpack(c, y);
     uint64_t res;
-    if (fp_process_nans(c, &a, &b, &res)) {
+    if (fp_process_nans(c, &a, &b, &res))
         return res;
-    }
     if (a.cls == FPC_INF || b.cls == FPC_INF) {
-        if (a.cls == b.cls && a.sign != b.sign) {
+        if (a.cls == b.cls && a.sign != b.sign)
             return fp_invalid(c);
-        }
         return fp_inf(c->f, a.cls == FPC_INF ? a.sign : b.sign);
     }
-    if (a.cls == FPC_ZERO && b.cls == FPC_ZERO && a.sign == b.sign) {
+    if (a.cls == FPC_ZERO && b.cls == FPC_ZERO && a.sign == b.sign)
         return fp_zero(c->f, a.sign);
-    }
     return add_wide(c, widen(&a), widen(&b), 0);
 }
 
@@ -270,16 +244,14 @@ static uint64_t sub_raw(struct fp_ctx *c, uint64_t x, uint64_t y) {
 static uint64_t mul_raw(struct fp_ctx *c, uint64_t x, uint64_t y) {
     struct fp_num a = fp_unpack(c, x), b = fp_unpack(c, y);
     uint64_t res;
-    if (fp_process_nans(c, &a, &b, &res)) {
+    if (fp_process_nans(c, &a, &b, &res))
         return res;
-    }
-    bool sign = a.sign ^ b.sign, inf = a.cls == FPC_INF || b.cls == FPC_INF, zero = a.cls == FPC_ZERO || b.cls == FPC_ZERO;
-    if (inf) {
+    bool sign = a.sign ^ b.sign, inf = a.cls == FPC_INF || b.cls == FPC_INF,
+         zero = a.cls == FPC_ZERO || b.cls == FPC_ZERO;
+    if (inf)
         return zero ? fp_invalid(c) : fp_inf(c->f, sign);
-    }
-    if (zero) {
+    if (zero)
         return fp_zero(c->f, sign);
-    }
     struct wide w = product(&a, &b);
     return add_wide(c, w, (struct wide){w.sign, w.exp, 0}, 0);
 }
@@ -288,22 +260,17 @@ static uint64_t fma_raw(struct fp_ctx *c, uint64_t x, uint64_t y, uint64_t z) {
     struct fp_num a = fp_unpack(c, x), b = fp_unpack(c, y), d = fp_unpack(c, z);
     bool zero = b.cls == FPC_ZERO || d.cls == FPC_ZERO, inf = b.cls == FPC_INF || d.cls == FPC_INF;
     uint64_t res;
-    if (a.cls == FPC_QNAN && zero && inf) {
+    if (a.cls == FPC_QNAN && zero && inf)
         return fp_invalid(c);
-    }
-    if (process_nans3(c, &a, &b, &d, &res)) {
+    if (process_nans3(c, &a, &b, &d, &res))
         return res;
-    }
     bool sign = b.sign ^ d.sign;
-    if (inf && (zero || (a.cls == FPC_INF && a.sign != sign))) {
+    if (inf && (zero || (a.cls == FPC_INF && a.sign != sign)))
         return fp_invalid(c);
-    }
-    if (inf || a.cls == FPC_INF) {
+    if (inf || a.cls == FPC_INF)
         return fp_inf(c->f, inf ? sign : a.sign);
-    }
-    if (a.cls == FPC_ZERO && zero && a.sign == sign) {
+    if (a.cls == FPC_ZERO && zero && a.sign == sign)
         return fp_zero(c->f, sign);
-    }
     return fp_fused(c, &a, &b, &d, 0);
 }
 
@@ -326,46 +293,38 @@ static uint64_t divide(u128 n, uint64_t d) {
 static uint64_t div_raw(struct fp_ctx *c, uint64_t x, uint64_t y) {
     struct fp_num a = fp_unpack(c, x), b = fp_unpack(c, y);
     uint64_t res;
-    if (fp_process_nans(c, &a, &b, &res)) {
+    if (fp_process_nans(c, &a, &b, &res))
         return res;
-    }
     bool sign = a.sign ^ b.sign;
-    if (a.cls == b.cls && a.cls != FPC_NORMAL) { /* inf / inf, 0 / 0 */
+    if (a.cls == b.cls && a.cls != FPC_NORMAL) /* inf / inf, 0 / 0 */
         return fp_invalid(c);
-    }
     if (a.cls == FPC_INF || b.cls == FPC_ZERO) {
         c->fpsr |= a.cls == FPC_INF ? 0 : FPSR_DZC;
         return fp_inf(c->f, sign);
     }
-    if (a.cls == FPC_ZERO || b.cls == FPC_INF) {
+    if (a.cls == FPC_ZERO || b.cls == FPC_INF)
         return fp_zero(c->f, sign);
-    }
     bool less = a.frac < b.frac;
     return fp_round_pack(c, sign, a.exp - b.exp - less, divide((u128)a.frac << (63 + less), b.frac));
 }
 
 static uint64_t sqrt_raw(struct fp_ctx *c, uint64_t x) {
     struct fp_num a = fp_unpack(c, x);
-    if (fp_is_nan(&a)) {
+    if (fp_is_nan(&a))
         return fp_process_nan(c, &a);
-    }
-    if (a.cls == FPC_ZERO) {
+    if (a.cls == FPC_ZERO)
         return a.raw;
-    }
-    if (a.sign) {
+    if (a.sign)
         return fp_invalid(c);
-    }
-    if (a.cls == FPC_INF) {
+    if (a.cls == FPC_INF)
         return a.raw;
-    }
     int odd = a.exp & 1;
     u128 n = (u128)a.frac << (63 + odd);
     uint64_t root = BIT(63);
     for (int i = 62; i >= 0; i--) {
         uint64_t t = root | BIT(i);
-        if ((u128)t * t <= n) {
+        if ((u128)t * t <= n)
             root = t;
-        }
     }
     return fp_round_pack(c, false, (a.exp - odd) / 2, root | ((u128)root * root != n));
 }
@@ -373,73 +332,58 @@ static uint64_t sqrt_raw(struct fp_ctx *c, uint64_t x) {
 /* --- maximum and minimum --------------------------------------------------------------------------- */
 int fp_order(const struct fp_num *a, const struct fp_num *b) {
     int sa = a->cls == FPC_ZERO ? 0 : a->sign ? -1 : 1, sb = b->cls == FPC_ZERO ? 0 : b->sign ? -1 : 1;
-    if (sa != sb) {
+    if (sa != sb)
         return sa < sb ? -1 : 1;
-    }
-    if (sa == 0 || (a->cls == FPC_INF && b->cls == FPC_INF)) {
+    if (sa == 0 || (a->cls == FPC_INF && b->cls == FPC_INF))
         return 0;
-    }
-    if (a->cls != b->cls) {
+    if (a->cls != b->cls)
         return a->cls == FPC_INF ? sa : -sa;
-    }
-    if (a->exp != b->exp) {
+    if (a->exp != b->exp)
         return a->exp > b->exp ? sa : -sa;
-    }
     return a->frac == b->frac ? 0 : a->frac > b->frac ? sa : -sa;
 }
 
 static uint64_t minmax_raw(struct fp_ctx *c, uint64_t x, uint64_t y, bool max) {
     struct fp_num a = fp_unpack(c, x), b = fp_unpack(c, y);
     uint64_t res;
-    if (fp_process_nans(c, &a, &b, &res)) {
+    if (fp_process_nans(c, &a, &b, &res))
         return res;
-    }
     int order = fp_order(&a, &b);
     const struct fp_num *n = (max ? order > 0 : order < 0) ? &a : &b;
-    if (n->cls == FPC_ZERO) {
+    if (n->cls == FPC_ZERO)
         return fp_zero(c->f, max ? a.sign && b.sign : a.sign || b.sign);
-    }
     return n->raw;
 }
 
-static uint64_t max_raw(struct fp_ctx *c, uint64_t x, uint64_t y) {
-    return minmax_raw(c, x, y, true);
-}
+static uint64_t max_raw(struct fp_ctx *c, uint64_t x, uint64_t y) { return minmax_raw(c, x, y, true); }
 
-static uint64_t min_raw(struct fp_ctx *c, uint64_t x, uint64_t y) {
-    return minmax_raw(c, x, y, false);
-}
+static uint64_t min_raw(struct fp_ctx *c, uint64_t x, uint64_t y) { return minmax_raw(c, x, y, false); }
 
 /* FPMaxNum(), FPMinNum(): one quiet NaN counts as the number that never wins. */
 static uint64_t minmaxnm_raw(struct fp_ctx *c, uint64_t x, uint64_t y, bool max) {
     struct fp_num a = fp_unpack(c, x), b = fp_unpack(c, y);
-    if (a.cls == FPC_QNAN && b.cls != FPC_QNAN) {
+    if (a.cls == FPC_QNAN && b.cls != FPC_QNAN)
         x = fp_inf(c->f, max);
-    } else if (b.cls == FPC_QNAN && a.cls != FPC_QNAN) {
+    else if (b.cls == FPC_QNAN && a.cls != FPC_QNAN)
         y = fp_inf(c->f, max);
-    }
     return minmax_raw(c, x, y, max);
 }
 
-static uint64_t maxnm_raw(struct fp_ctx *c, uint64_t x, uint64_t y) {
-    return minmaxnm_raw(c, x, y, true);
-}
+static uint64_t maxnm_raw(struct fp_ctx *c, uint64_t x, uint64_t y) { return minmaxnm_raw(c, x, y, true); }
 
-static uint64_t minnm_raw(struct fp_ctx *c, uint64_t x, uint64_t y) {
-    return minmaxnm_raw(c, x, y, false);
-}
+static uint64_t minnm_raw(struct fp_ctx *c, uint64_t x, uint64_t y) { return minmaxnm_raw(c, x, y, false); }
 
 /* --- the vector forms --------------------------------------------------------------------------------- */
-#define FP_BINARY(name, fn)                                                                                    \
-    void name(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {        \
-        unsigned lane = DESC_LANE(desc);                                                                       \
-        struct fp_ctx ctx = fp_begin(cpu, lane);                                                               \
-        v128 r = {.u64 = {0, 0}};                                                                              \
-        for (unsigned i = 0; i < DESC_N(desc); i++) {                                                          \
-            fp_set_lane(&r, lane, i, fn(&ctx, fp_lane(a, lane, i), fp_lane(b, lane, i)));                      \
-        }                                                                                                      \
-        fp_end(cpu, &ctx);                                                                                     \
-        *res = r;                                                                                              \
+#define FP_BINARY(name, fn)                                                                                            \
+    void name(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {                \
+        unsigned lane = DESC_LANE(desc);                                                                               \
+        struct fp_ctx ctx = fp_begin(cpu, lane);                                                                       \
+        v128 r = {.u64 = {0, 0}};                                                                                      \
+        for (unsigned i = 0; i < DESC_N(desc); i++) {                                                                  \
+            fp_set_lane(&r, lane, i, fn(&ctx, fp_lane(a, lane, i), fp_lane(b, lane, i)));                              \
+        }                                                                                                              \
+        fp_end(cpu, &ctx);                                                                                             \
+        *res = r;                                                                                                      \
     }
 FP_BINARY(fp_add, add_raw)
 FP_BINARY(fp_sub, sub_raw)
@@ -454,9 +398,8 @@ void fp_sqrt(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v12
     unsigned lane = DESC_LANE(desc);
     struct fp_ctx ctx = fp_begin(cpu, lane);
     v128 r = {.u64 = {0, 0}};
-    for (unsigned i = 0; i < DESC_N(desc); i++) {
+    for (unsigned i = 0; i < DESC_N(desc); i++)
         fp_set_lane(&r, lane, i, sqrt_raw(&ctx, fp_lane(a, lane, i)));
-    }
     fp_end(cpu, &ctx);
     *res = r;
 }
@@ -465,9 +408,8 @@ void fp_fma(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128
     unsigned lane = DESC_LANE(desc);
     struct fp_ctx ctx = fp_begin(cpu, lane);
     v128 r = {.u64 = {0, 0}};
-    for (unsigned i = 0; i < DESC_N(desc); i++) {
+    for (unsigned i = 0; i < DESC_N(desc); i++)
         fp_set_lane(&r, lane, i, fma_raw(&ctx, fp_lane(a, lane, i), fp_lane(b, lane, i), fp_lane(c, lane, i)));
-    }
     fp_end(cpu, &ctx);
     *res = r;
 }

@@ -12,26 +12,19 @@ static enum ir_round desc_round(const struct fp_ctx *c, uint32_t desc) {
 static uint64_t cmp_raw(struct fp_ctx *c, uint64_t x, uint64_t y, bool signal, int least) {
     struct fp_num a = fp_unpack(c, x), b = fp_unpack(c, y);
     if (fp_is_nan(&a) || fp_is_nan(&b)) {
-        if (signal || a.cls == FPC_SNAN || b.cls == FPC_SNAN) {
+        if (signal || a.cls == FPC_SNAN || b.cls == FPC_SNAN)
             c->fpsr |= FPSR_IOC;
-        }
         return 0;
     }
     int order = fp_order(&a, &b);
     return (signal ? order >= least : order == 0) ? ~UINT64_C(0) : 0;
 }
 
-static uint64_t cmpeq_raw(struct fp_ctx *c, uint64_t x, uint64_t y) {
-    return cmp_raw(c, x, y, false, 0);
-}
+static uint64_t cmpeq_raw(struct fp_ctx *c, uint64_t x, uint64_t y) { return cmp_raw(c, x, y, false, 0); }
 
-static uint64_t cmpge_raw(struct fp_ctx *c, uint64_t x, uint64_t y) {
-    return cmp_raw(c, x, y, true, 0);
-}
+static uint64_t cmpge_raw(struct fp_ctx *c, uint64_t x, uint64_t y) { return cmp_raw(c, x, y, true, 0); }
 
-static uint64_t cmpgt_raw(struct fp_ctx *c, uint64_t x, uint64_t y) {
-    return cmp_raw(c, x, y, true, 1);
-}
+static uint64_t cmpgt_raw(struct fp_ctx *c, uint64_t x, uint64_t y) { return cmp_raw(c, x, y, true, 1); }
 
 uint32_t fp_compare(struct cpu *cpu, const v128 *a, const v128 *b, uint32_t desc) {
     unsigned lane = DESC_LANE(desc);
@@ -39,9 +32,8 @@ uint32_t fp_compare(struct cpu *cpu, const v128 *a, const v128 *b, uint32_t desc
     struct fp_num x = fp_unpack(&ctx, fp_lane(a, lane, 0)), y = fp_unpack(&ctx, fp_lane(b, lane, 0));
     uint32_t nzcv = 3u << 28;
     if (fp_is_nan(&x) || fp_is_nan(&y)) {
-        if ((DESC_FLAGS(desc) & IR_FP_SIGNAL) || x.cls == FPC_SNAN || y.cls == FPC_SNAN) {
+        if ((DESC_FLAGS(desc) & IR_FP_SIGNAL) || x.cls == FPC_SNAN || y.cls == FPC_SNAN)
             ctx.fpsr |= FPSR_IOC;
-        }
     } else {
         int order = fp_order(&x, &y);
         nzcv = order == 0 ? 6u << 28 : order < 0 ? 8u << 28 : 2u << 28;
@@ -53,34 +45,30 @@ uint32_t fp_compare(struct cpu *cpu, const v128 *a, const v128 *b, uint32_t desc
 /* --- rounding to integers ----------------------------------------------------------------------- */
 static uint64_t rint_raw(struct fp_ctx *c, uint64_t x, enum ir_round round, bool exact) {
     struct fp_num a = fp_unpack(c, x);
-    if (fp_is_nan(&a)) {
+    if (fp_is_nan(&a))
         return fp_process_nan(c, &a);
-    }
-    if (a.cls != FPC_NORMAL || a.exp >= (int)c->f->fbits) {
+    if (a.cls != FPC_NORMAL || a.exp >= (int)c->f->fbits)
         return a.raw;
-    }
     bool inexact;
     uint64_t m = fp_round_to_int(&a, round, &inexact);
-    if (inexact && exact) {
+    if (inexact && exact)
         c->fpsr |= FPSR_IXC;
-    }
-    if (!m) {
+    if (!m)
         return fp_zero(c->f, a.sign);
-    }
     int lz = __builtin_clzll(m);
     return fp_round_pack(c, a.sign, 63 - lz, m << lz);
 }
 
 /* FPToFixed(): bits-wide integer, saturated, as its low 64 bits. */
-static uint64_t to_fixed(struct fp_ctx *c, uint64_t x, unsigned fbits, bool is_signed, unsigned bits, enum ir_round round) {
+static uint64_t to_fixed(struct fp_ctx *c, uint64_t x, unsigned fbits, bool is_signed, unsigned bits,
+                         enum ir_round round) {
     struct fp_num a = fp_unpack(c, x);
     if (fp_is_nan(&a)) {
         c->fpsr |= FPSR_IOC;
         return 0;
     }
-    if (a.cls == FPC_ZERO) {
+    if (a.cls == FPC_ZERO)
         return 0;
-    }
     uint64_t limit = is_signed ? MASK(bits - 1) + a.sign : a.sign ? 0 : MASK(bits);
     uint64_t saturated = (a.sign ? -limit : limit) & MASK(bits);
     a.exp += (int)fbits;
@@ -94,9 +82,8 @@ static uint64_t to_fixed(struct fp_ctx *c, uint64_t x, unsigned fbits, bool is_s
         c->fpsr |= FPSR_IOC;
         return saturated;
     }
-    if (inexact) {
+    if (inexact)
         c->fpsr |= FPSR_IXC;
-    }
     return (a.sign ? -m : m) & MASK(bits);
 }
 
@@ -105,9 +92,8 @@ static uint64_t from_fixed(struct fp_ctx *c, uint64_t x, unsigned fbits, bool is
     x &= MASK(bits);
     bool sign = is_signed && x >> (bits - 1);
     uint64_t m = (sign ? -x : x) & MASK(bits);
-    if (!m) {
+    if (!m)
         return fp_zero(c->f, false);
-    }
     int lz = __builtin_clzll(m);
     return fp_round_pack(c, sign, 63 - lz - (int)fbits, m << lz);
 }
@@ -120,13 +106,9 @@ static uint64_t scalar_to(struct cpu *cpu, const v128 *a, uint32_t desc, bool is
     return r;
 }
 
-uint64_t fp_scalar_to_s(struct cpu *cpu, const v128 *a, uint32_t desc) {
-    return scalar_to(cpu, a, desc, true);
-}
+uint64_t fp_scalar_to_s(struct cpu *cpu, const v128 *a, uint32_t desc) { return scalar_to(cpu, a, desc, true); }
 
-uint64_t fp_scalar_to_u(struct cpu *cpu, const v128 *a, uint32_t desc) {
-    return scalar_to(cpu, a, desc, false);
-}
+uint64_t fp_scalar_to_u(struct cpu *cpu, const v128 *a, uint32_t desc) { return scalar_to(cpu, a, desc, false); }
 
 static void scalar_from(struct cpu *cpu, v128 *res, uint64_t a, uint32_t desc, bool is_signed) {
     struct fp_ctx ctx = fp_begin(cpu, DESC_LANE(desc));
@@ -136,13 +118,9 @@ static void scalar_from(struct cpu *cpu, v128 *res, uint64_t a, uint32_t desc, b
     fp_set_lane(res, DESC_LANE(desc), 0, r);
 }
 
-void fp_scalar_from_s(struct cpu *cpu, v128 *res, uint64_t a, uint32_t desc) {
-    scalar_from(cpu, res, a, desc, true);
-}
+void fp_scalar_from_s(struct cpu *cpu, v128 *res, uint64_t a, uint32_t desc) { scalar_from(cpu, res, a, desc, true); }
 
-void fp_scalar_from_u(struct cpu *cpu, v128 *res, uint64_t a, uint32_t desc) {
-    scalar_from(cpu, res, a, desc, false);
-}
+void fp_scalar_from_u(struct cpu *cpu, v128 *res, uint64_t a, uint32_t desc) { scalar_from(cpu, res, a, desc, false); }
 
 /* --- between formats: FPConvert() ----------------------------------------------------------------- */
 static uint64_t convert(struct fp_ctx *c, uint64_t x, const struct fp_format *to) {
@@ -153,12 +131,11 @@ static uint64_t convert(struct fp_ctx *c, uint64_t x, const struct fp_format *to
     c->f = to;
     if (fp_is_nan(&a)) {
         uint64_t payload = (a.raw & MASK(from->fbits)) << (52 - from->fbits) >> (52 - to->fbits);
-        res = alternative             ? fp_zero(to, a.sign)
+        res = alternative         ? fp_zero(to, a.sign)
               : c->fpcr & FPCR_DN ? fp_default_nan(to)
-                                      : fp_inf(to, a.sign) | BIT(to->fbits - 1) | payload;
-        if (a.cls == FPC_SNAN || alternative) {
+                                  : fp_inf(to, a.sign) | BIT(to->fbits - 1) | payload;
+        if (a.cls == FPC_SNAN || alternative)
             c->fpsr |= FPSR_IOC;
-        }
     } else if (a.cls == FPC_INF) {
         res = alternative ? fp_sign_bit(to, a.sign) | MASK(15) : fp_inf(to, a.sign);
         c->fpsr |= alternative ? FPSR_IOC : 0;
@@ -175,13 +152,11 @@ static uint64_t convert(struct fp_ctx *c, uint64_t x, const struct fp_format *to
 static void convert_lanes(struct cpu *cpu, v128 *res, const v128 *a, uint32_t desc, unsigned to) {
     unsigned from = DESC_LANE(desc);
     struct fp_ctx ctx = fp_begin(cpu, from);
-    if (DESC_ROUND(desc) == IR_RN_ODD) {
+    if (DESC_ROUND(desc) == IR_RN_ODD)
         ctx.round = IR_RN_ODD;
-    }
     v128 r = {.u64 = {0, 0}};
-    for (unsigned i = 0; i < DESC_N(desc); i++) {
+    for (unsigned i = 0; i < DESC_N(desc); i++)
         fp_set_lane(&r, to, i, convert(&ctx, fp_lane(a, from, i), &fp_formats[to & 3]));
-    }
     fp_end(cpu, &ctx);
     *res = r;
 }
@@ -198,30 +173,26 @@ void fp_narrow(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v
 static uint64_t mulx_raw(struct fp_ctx *c, uint64_t x, uint64_t y) {
     struct fp_num a = fp_unpack(c, x), b = fp_unpack(c, y);
     uint64_t res;
-    if (fp_process_nans(c, &a, &b, &res)) {
+    if (fp_process_nans(c, &a, &b, &res))
         return res;
-    }
     bool sign = a.sign ^ b.sign, inf = a.cls == FPC_INF || b.cls == FPC_INF;
-    if (a.cls == FPC_ZERO || b.cls == FPC_ZERO) {
+    if (a.cls == FPC_ZERO || b.cls == FPC_ZERO)
         return inf ? fp_sign_bit(c->f, sign) | (uint64_t)(c->f->bias + 1) << c->f->fbits : fp_zero(c->f, sign);
-    }
-    if (inf) {
+    if (inf)
         return fp_inf(c->f, sign);
-    }
     struct fp_num zero = {FPC_ZERO, sign, 0, 0, 0};
     return fp_fused(c, &zero, &a, &b, 0);
 }
 
 /* (constant - x * y) * 2^scale; special: the result of inf * 0. */
-static uint64_t step(struct fp_ctx *c, uint64_t x, uint64_t y, const struct fp_num *constant, int scale, uint64_t special) {
+static uint64_t step(struct fp_ctx *c, uint64_t x, uint64_t y, const struct fp_num *constant, int scale,
+                     uint64_t special) {
     struct fp_num a = fp_unpack(c, x ^ fp_sign_bit(c->f, true)), b = fp_unpack(c, y);
     uint64_t res;
-    if (fp_process_nans(c, &a, &b, &res)) {
+    if (fp_process_nans(c, &a, &b, &res))
         return res;
-    }
-    if (a.cls == FPC_INF || b.cls == FPC_INF) {
+    if (a.cls == FPC_INF || b.cls == FPC_INF)
         return a.cls == FPC_ZERO || b.cls == FPC_ZERO ? special : fp_inf(c->f, a.sign ^ b.sign);
-    }
     return fp_fused(c, constant, &a, &b, scale);
 }
 
@@ -244,21 +215,18 @@ static unsigned recip_estimate(unsigned a) {
 static unsigned recip_sqrt_estimate(unsigned a) {
     a = a < 256 ? a * 2 + 1 : ((a >> 1 << 1) + 1) * 2;
     unsigned b = 512;
-    while (a * (b + 1) * (b + 1) < 1u << 28) {
+    while (a * (b + 1) * (b + 1) < 1u << 28)
         b++;
-    }
     return (b + 1) / 2;
 }
 
 static uint64_t recpe_raw(struct fp_ctx *c, uint64_t x) {
     const struct fp_format *f = c->f;
     struct fp_num a = fp_unpack(c, x);
-    if (fp_is_nan(&a)) {
+    if (fp_is_nan(&a))
         return fp_process_nan(c, &a);
-    }
-    if (a.cls == FPC_INF) {
+    if (a.cls == FPC_INF)
         return fp_zero(f, a.sign);
-    }
     if (a.cls == FPC_ZERO) {
         c->fpsr |= FPSR_DZC;
         return fp_inf(f, a.sign);
@@ -285,19 +253,16 @@ static uint64_t recpe_raw(struct fp_ctx *c, uint64_t x) {
 static uint64_t rsqrte_raw(struct fp_ctx *c, uint64_t x) {
     const struct fp_format *f = c->f;
     struct fp_num a = fp_unpack(c, x);
-    if (fp_is_nan(&a)) {
+    if (fp_is_nan(&a))
         return fp_process_nan(c, &a);
-    }
     if (a.cls == FPC_ZERO) {
         c->fpsr |= FPSR_DZC;
         return fp_inf(f, a.sign);
     }
-    if (a.sign) {
+    if (a.sign)
         return fp_invalid(c);
-    }
-    if (a.cls == FPC_INF) {
+    if (a.cls == FPC_INF)
         return fp_zero(f, false);
-    }
     /* The biased exponent, which may be negative here: even and odd use the two halves of the table. */
     int e = a.exp + f->bias;
     unsigned scaled = (unsigned)(a.frac >> 55) >> (e & 1);
@@ -309,26 +274,25 @@ static uint64_t rsqrte_raw(struct fp_ctx *c, uint64_t x) {
 static uint64_t recpx_raw(struct fp_ctx *c, uint64_t x) {
     const struct fp_format *f = c->f;
     struct fp_num a = fp_unpack(c, x);
-    if (fp_is_nan(&a)) {
+    if (fp_is_nan(&a))
         return fp_process_nan(c, &a);
-    }
     int e = (int)(x >> f->fbits) & f->emax;
     e = e ? e ^ f->emax : f->emax - 1;
     return fp_sign_bit(f, a.sign) | (uint64_t)e << f->fbits;
 }
 
 /* --- the vector forms ------------------------------------------------------------------------------------- */
-#define FP_LANES(name, expression)                                                                             \
-    void name(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {        \
-        unsigned lane = DESC_LANE(desc), bits = 8u << lane;                                                    \
-        struct fp_ctx ctx = fp_begin(cpu, lane);                                                               \
-        v128 r = {.u64 = {0, 0}};                                                                              \
-        (void)bits;                                                                                            \
-        for (unsigned i = 0; i < DESC_N(desc); i++) {                                                          \
-            fp_set_lane(&r, lane, i, expression);                                                              \
-        }                                                                                                      \
-        fp_end(cpu, &ctx);                                                                                     \
-        *res = r;                                                                                              \
+#define FP_LANES(name, expression)                                                                                     \
+    void name(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {                \
+        unsigned lane = DESC_LANE(desc), bits = 8u << lane;                                                            \
+        struct fp_ctx ctx = fp_begin(cpu, lane);                                                                       \
+        v128 r = {.u64 = {0, 0}};                                                                                      \
+        (void)bits;                                                                                                    \
+        for (unsigned i = 0; i < DESC_N(desc); i++) {                                                                  \
+            fp_set_lane(&r, lane, i, expression);                                                                      \
+        }                                                                                                              \
+        fp_end(cpu, &ctx);                                                                                             \
+        *res = r;                                                                                                      \
     }
 #define A fp_lane(a, lane, i)
 #define B fp_lane(b, lane, i)

@@ -24,7 +24,7 @@ typedef unsigned __int128 u128;
 #define FPSR_IXC (1u << 4)
 #define FPSR_IDC (1u << 7)
 
-#define DESC_LANE(d) ((d)&15)
+#define DESC_LANE(d) ((d) & 15)
 #define DESC_N(d) ((d) >> 4 & 15)
 #define DESC_ROUND(d) ((d) >> 8 & 15)
 #define DESC_FLAGS(d) ((d) >> 12 & 15)
@@ -56,28 +56,16 @@ struct fp_ctx {
 extern const struct fp_format fp_formats[4]; /* by log2 bytes; [0] is unused */
 
 struct fp_ctx fp_begin(const struct cpu *cpu, unsigned lane);
-static inline void fp_end(struct cpu *cpu, const struct fp_ctx *c) {
-    cpu->fp.fpsr |= c->fpsr;
-}
+static inline void fp_end(struct cpu *cpu, const struct fp_ctx *c) { cpu->fp.fpsr |= c->fpsr; }
 
-static inline bool fp_is_nan(const struct fp_num *n) {
-    return n->cls >= FPC_QNAN;
-}
-static inline uint64_t fp_sign_bit(const struct fp_format *f, bool sign) {
-    return (uint64_t)sign << (f->bits - 1);
-}
-static inline uint64_t fp_zero(const struct fp_format *f, bool sign) {
-    return fp_sign_bit(f, sign);
-}
+static inline bool fp_is_nan(const struct fp_num *n) { return n->cls >= FPC_QNAN; }
+static inline uint64_t fp_sign_bit(const struct fp_format *f, bool sign) { return (uint64_t)sign << (f->bits - 1); }
+static inline uint64_t fp_zero(const struct fp_format *f, bool sign) { return fp_sign_bit(f, sign); }
 static inline uint64_t fp_inf(const struct fp_format *f, bool sign) {
     return fp_sign_bit(f, sign) | (uint64_t)f->emax << f->fbits;
 }
-static inline uint64_t fp_max_normal(const struct fp_format *f, bool sign) {
-    return fp_inf(f, sign) - 1;
-}
-static inline uint64_t fp_default_nan(const struct fp_format *f) {
-    return fp_inf(f, false) | BIT(f->fbits - 1);
-}
+static inline uint64_t fp_max_normal(const struct fp_format *f, bool sign) { return fp_inf(f, sign) - 1; }
+static inline uint64_t fp_default_nan(const struct fp_format *f) { return fp_inf(f, false) | BIT(f->fbits - 1); }
 
 uint64_t fp_lane(const v128 *v, unsigned lane, unsigned i);
 void fp_set_lane(v128 *v, unsigned lane, unsigned i, uint64_t x);

@@ -11,9 +11,21 @@
 #include <string.h>
 
 enum {
-    UART_DR = 0x00, UART_RSR = 0x04, UART_FR = 0x18, UART_ILPR = 0x20, UART_IBRD = 0x24, UART_FBRD = 0x28,
-    UART_LCRH = 0x2c, UART_CR = 0x30, UART_IFLS = 0x34, UART_IMSC = 0x38, UART_RIS = 0x3c, UART_MIS = 0x40,
-    UART_ICR = 0x44, UART_DMACR = 0x48, UART_PERIPH_ID0 = 0xfe0,
+    UART_DR = 0x00,
+    UART_RSR = 0x04,
+    UART_FR = 0x18,
+    UART_ILPR = 0x20,
+    UART_IBRD = 0x24,
+    UART_FBRD = 0x28,
+    UART_LCRH = 0x2c,
+    UART_CR = 0x30,
+    UART_IFLS = 0x34,
+    UART_IMSC = 0x38,
+    UART_RIS = 0x3c,
+    UART_MIS = 0x40,
+    UART_ICR = 0x44,
+    UART_DMACR = 0x48,
+    UART_PERIPH_ID0 = 0xfe0,
 };
 #define FR_TXFE 0x80u
 #define FR_RXFF 0x40u
@@ -37,13 +49,9 @@ struct pl011 {
 
 static const uint8_t peripheral_id[8] = {0x11, 0x10, 0x14, 0x00, 0x0d, 0xf0, 0x05, 0xb1};
 
-static struct pl011 *pl011_of(struct device *d) {
-    return CONTAINER_OF(d, struct pl011, dev);
-}
+static struct pl011 *pl011_of(struct device *d) { return CONTAINER_OF(d, struct pl011, dev); }
 
-static unsigned rx_depth(const struct pl011 *u) {
-    return u->lcrh & LCRH_FEN ? RX_DEPTH : 1;
-}
+static unsigned rx_depth(const struct pl011 *u) { return u->lcrh & LCRH_FEN ? RX_DEPTH : 1; }
 
 /* Bytes in the receive FIFO at which the receive interrupt is raised (UARTIFLS.RXIFLSEL). */
 static unsigned rx_trigger(const struct pl011 *u) {
@@ -162,19 +170,22 @@ static void pl011_reset(struct device *d) {
     pl011_update(u);
 }
 
-static void pl011_destroy(struct device *d) {
-    free(pl011_of(d));
-}
+static void pl011_destroy(struct device *d) { free(pl011_of(d)); }
 
 static const struct device_ops pl011_ops = {
-    .name = "pl011", .read = pl011_read, .write = pl011_write, .reset = pl011_reset, .destroy = pl011_destroy,
+    .name = "pl011",
+    .read = pl011_read,
+    .write = pl011_write,
+    .reset = pl011_reset,
+    .destroy = pl011_destroy,
 };
 
 struct device *pl011_create(struct machine *m, uint64_t gpa, unsigned spi, struct chardev *c) {
     struct pl011 *u = calloc(1, sizeof(*u));
     if (!u)
         return NULL;
-    u->dev = (struct device){.ops = &pl011_ops, .machine = m, .gpa = gpa, .size = 0x1000, .spi = spi, .virtio_slot = -1};
+    u->dev =
+        (struct device){.ops = &pl011_ops, .machine = m, .gpa = gpa, .size = 0x1000, .spi = spi, .virtio_slot = -1};
     u->chardev = c;
     machine_post_writes(&u->dev, UART_DR, 4);
     u->fr = machine_shadow(&u->dev, UART_FR);

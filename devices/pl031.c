@@ -6,8 +6,17 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { RTC_DR = 0x00, RTC_MR = 0x04, RTC_LR = 0x08, RTC_CR = 0x0c, RTC_IMSC = 0x10, RTC_RIS = 0x14, RTC_MIS = 0x18, RTC_ICR = 0x1c,
-       RTC_PERIPH_ID0 = 0xfe0 };
+enum {
+    RTC_DR = 0x00,
+    RTC_MR = 0x04,
+    RTC_LR = 0x08,
+    RTC_CR = 0x0c,
+    RTC_IMSC = 0x10,
+    RTC_RIS = 0x14,
+    RTC_MIS = 0x18,
+    RTC_ICR = 0x1c,
+    RTC_PERIPH_ID0 = 0xfe0
+};
 #define NS_PER_S UINT64_C(1000000000)
 
 struct pl031 {
@@ -19,17 +28,11 @@ struct pl031 {
 
 static const uint8_t peripheral_id[8] = {0x31, 0x10, 0x14, 0x00, 0x0d, 0xf0, 0x05, 0xb1};
 
-static struct pl031 *pl031_of(struct device *d) {
-    return CONTAINER_OF(d, struct pl031, dev);
-}
+static struct pl031 *pl031_of(struct device *d) { return CONTAINER_OF(d, struct pl031, dev); }
 
-static uint32_t pl031_now(const struct pl031 *r) {
-    return (uint32_t)time(NULL) + r->offset;
-}
+static uint32_t pl031_now(const struct pl031 *r) { return (uint32_t)time(NULL) + r->offset; }
 
-static void pl031_update(struct pl031 *r) {
-    machine_set_irq(&r->dev, (r->ris & r->imsc) != 0);
-}
+static void pl031_update(struct pl031 *r) { machine_set_irq(&r->dev, (r->ris & r->imsc) != 0); }
 
 static void set_alarm(struct pl031 *r) {
     uint32_t seconds = r->mr - pl031_now(r);
@@ -99,14 +102,19 @@ static void pl031_destroy(struct device *d) {
 }
 
 static const struct device_ops pl031_ops = {
-    .name = "pl031", .read = pl031_read, .write = pl031_write, .reset = pl031_reset, .destroy = pl031_destroy,
+    .name = "pl031",
+    .read = pl031_read,
+    .write = pl031_write,
+    .reset = pl031_reset,
+    .destroy = pl031_destroy,
 };
 
 struct device *pl031_create(struct machine *m, uint64_t gpa, unsigned spi) {
     struct pl031 *r = calloc(1, sizeof(*r));
     if (!r)
         return NULL;
-    r->dev = (struct device){.ops = &pl031_ops, .machine = m, .gpa = gpa, .size = 0x1000, .spi = spi, .virtio_slot = -1};
+    r->dev =
+        (struct device){.ops = &pl031_ops, .machine = m, .gpa = gpa, .size = 0x1000, .spi = spi, .virtio_slot = -1};
     r->alarm = event_add_timer(m, pl031_alarm, r);
     pl031_reset(&r->dev);
     return &r->dev;

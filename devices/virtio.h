@@ -33,7 +33,7 @@ struct virtio_type {
     const char *name;
     uint32_t device_id;
     unsigned queues;
-    uint64_t features; /* beside VERSION_1, INDIRECT_DESC and EVENT_IDX */
+    uint64_t features;                                /* beside VERSION_1, INDIRECT_DESC and EVENT_IDX */
     void (*notify)(struct virtio *v, unsigned queue); /* the driver made buffers available */
     void (*reset)(struct virtio *v);                  /* forget requests in flight; may be NULL */
     void (*destroy)(struct virtio *v);
@@ -71,7 +71,8 @@ struct virtq_request {
 };
 
 /* virtio_init(): fills v->dev and makes the device ready to be added to the bus. */
-void virtio_init(struct virtio *v, const struct virtio_type *type, struct machine *m, uint64_t gpa, unsigned spi, int slot);
+void virtio_init(struct virtio *v, const struct virtio_type *type, struct machine *m, uint64_t gpa, unsigned spi,
+                 int slot);
 /* virtio_config_changed(): config was altered: tells the driver. */
 void virtio_config_changed(struct virtio *v);
 /* virtio_broken(): the driver broke the protocol: DEVICE_NEEDS_RESET. */

@@ -49,9 +49,7 @@ struct blk_range {
     uint32_t sectors, flags;
 };
 
-static struct blk *blk_of(struct virtio *v) {
-    return CONTAINER_OF(v, struct blk, v);
-}
+static struct blk *blk_of(struct virtio *v) { return CONTAINER_OF(v, struct blk, v); }
 
 static bool in_range(const struct blk *b, uint64_t sector, uint64_t bytes) {
     return bytes % SECTOR == 0 && sector <= b->sectors && bytes / SECTOR <= b->sectors - sector;
@@ -69,7 +67,8 @@ static int map_data(struct blk *b, const struct virtq_request *r, bool in, struc
             continue;
         }
         uint64_t gpa = s[i].gpa + skip, len = s[i].len - skip < left ? s[i].len - skip : left;
-        void *p = in ? guest_ram_write_begin(b->v.dev.machine, gpa, len) : (void *)(uintptr_t)guest_ram(b->v.dev.machine, gpa, len);
+        void *p = in ? guest_ram_write_begin(b->v.dev.machine, gpa, len)
+                     : (void *)(uintptr_t)guest_ram(b->v.dev.machine, gpa, len);
         if (!p)
             return -1;
         iov[n++] = (struct iovec){p, len};
@@ -238,10 +237,14 @@ static void fill_config(struct blk *b) {
     b->v.config_bytes = 60;
 }
 
-struct device *virtio_blk_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, const char *path, bool readonly, char err[256]) {
-    static const struct virtio_type type = {
-        .name = "blk", .device_id = VIRTIO_ID_BLOCK, .queues = 1, .features = F_SEG_MAX | F_BLK_SIZE | F_FLUSH,
-        .notify = blk_notify, .destroy = blk_destroy};
+struct device *virtio_blk_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, const char *path,
+                                 bool readonly, char err[256]) {
+    static const struct virtio_type type = {.name = "blk",
+                                            .device_id = VIRTIO_ID_BLOCK,
+                                            .queues = 1,
+                                            .features = F_SEG_MAX | F_BLK_SIZE | F_FLUSH,
+                                            .notify = blk_notify,
+                                            .destroy = blk_destroy};
     uint64_t bytes = 0;
     int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
     if (fd < 0) {

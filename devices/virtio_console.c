@@ -12,9 +12,7 @@ struct console {
     struct chardev *chardev;
 };
 
-static struct console *console_of(struct virtio *v) {
-    return CONTAINER_OF(v, struct console, v);
-}
+static struct console *console_of(struct virtio *v) { return CONTAINER_OF(v, struct console, v); }
 
 static void transmit(struct console *c) {
     struct virtq *q = &c->v.queue[QUEUE_TX];
@@ -52,13 +50,14 @@ static void console_notify(struct virtio *v, unsigned queue) {
         chardev_more(c->chardev);
 }
 
-static void console_destroy(struct virtio *v) {
-    free(console_of(v));
-}
+static void console_destroy(struct virtio *v) { free(console_of(v)); }
 
 struct device *virtio_console_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, struct chardev *chardev) {
-    static const struct virtio_type type = {
-        .name = "console", .device_id = VIRTIO_ID_CONSOLE, .queues = 2, .notify = console_notify, .destroy = console_destroy};
+    static const struct virtio_type type = {.name = "console",
+                                            .device_id = VIRTIO_ID_CONSOLE,
+                                            .queues = 2,
+                                            .notify = console_notify,
+                                            .destroy = console_destroy};
     struct console *c = calloc(1, sizeof(*c));
     if (!c)
         return NULL;

@@ -11,21 +11,38 @@
 #include <string.h>
 
 enum {
-    MAGIC = 0x000, VERSION = 0x004, DEVICE_ID = 0x008, VENDOR_ID = 0x00c, DEVICE_FEATURES = 0x010,
-    DEVICE_FEATURES_SEL = 0x014, DRIVER_FEATURES = 0x020, DRIVER_FEATURES_SEL = 0x024, QUEUE_SEL = 0x030,
-    QUEUE_NUM_MAX = 0x034, QUEUE_NUM = 0x038, QUEUE_READY = 0x044, QUEUE_NOTIFY = 0x050, INTERRUPT_STATUS = 0x060,
-    INTERRUPT_ACK = 0x064, STATUS = 0x070, QUEUE_DESC_LOW = 0x080, QUEUE_DESC_HIGH = 0x084, QUEUE_DRIVER_LOW = 0x090,
-    QUEUE_DRIVER_HIGH = 0x094, QUEUE_DEVICE_LOW = 0x0a0, QUEUE_DEVICE_HIGH = 0x0a4, CONFIG_GENERATION = 0x0fc, CONFIG = 0x100,
+    MAGIC = 0x000,
+    VERSION = 0x004,
+    DEVICE_ID = 0x008,
+    VENDOR_ID = 0x00c,
+    DEVICE_FEATURES = 0x010,
+    DEVICE_FEATURES_SEL = 0x014,
+    DRIVER_FEATURES = 0x020,
+    DRIVER_FEATURES_SEL = 0x024,
+    QUEUE_SEL = 0x030,
+    QUEUE_NUM_MAX = 0x034,
+    QUEUE_NUM = 0x038,
+    QUEUE_READY = 0x044,
+    QUEUE_NOTIFY = 0x050,
+    INTERRUPT_STATUS = 0x060,
+    INTERRUPT_ACK = 0x064,
+    STATUS = 0x070,
+    QUEUE_DESC_LOW = 0x080,
+    QUEUE_DESC_HIGH = 0x084,
+    QUEUE_DRIVER_LOW = 0x090,
+    QUEUE_DRIVER_HIGH = 0x094,
+    QUEUE_DEVICE_LOW = 0x0a0,
+    QUEUE_DEVICE_HIGH = 0x0a4,
+    CONFIG_GENERATION = 0x0fc,
+    CONFIG = 0x100,
 };
 #define STATUS_FEATURES_OK 8
 #define STATUS_DRIVER_OK 4
 #define STATUS_NEEDS_RESET 64
-#define MAGIC_VALUE 0x74726976 /* "virt" */
+#define MAGIC_VALUE 0x74726976  /* "virt" */
 #define VENDOR_VALUE 0x54465247 /* "GRFT" */
 
-static struct virtio *virtio_of(struct device *d) {
-    return CONTAINER_OF(d, struct virtio, dev);
-}
+static struct virtio *virtio_of(struct device *d) { return CONTAINER_OF(d, struct virtio, dev); }
 
 static struct virtq *selected(struct virtio *v) {
     return v->queue_sel < v->type->queues ? &v->queue[v->queue_sel] : NULL;
@@ -86,7 +103,8 @@ static uint64_t virtio_read(struct device *d, uint64_t offset, unsigned bytes) {
     case VERSION: return 2;
     case DEVICE_ID: return v->type->device_id;
     case VENDOR_ID: return VENDOR_VALUE;
-    case DEVICE_FEATURES: return v->device_features_sel < 2 ? (uint32_t)(v->features_offered >> 32 * v->device_features_sel) : 0;
+    case DEVICE_FEATURES:
+        return v->device_features_sel < 2 ? (uint32_t)(v->features_offered >> 32 * v->device_features_sel) : 0;
     case QUEUE_NUM_MAX: return q ? VIRTQ_MAX_SIZE : 0;
     case QUEUE_READY: return q && q->ready;
     case INTERRUPT_STATUS: return machine_virtio_status(d);
@@ -96,17 +114,11 @@ static uint64_t virtio_read(struct device *d, uint64_t offset, unsigned bytes) {
     }
 }
 
-static void set_low(uint64_t *reg, uint32_t value) {
-    *reg = (*reg & ~UINT64_C(0xffffffff)) | value;
-}
+static void set_low(uint64_t *reg, uint32_t value) { *reg = (*reg & ~UINT64_C(0xffffffff)) | value; }
 
-static void set_high(uint64_t *reg, uint32_t value) {
-    *reg = (*reg & UINT64_C(0xffffffff)) | (uint64_t)value << 32;
-}
+static void set_high(uint64_t *reg, uint32_t value) { *reg = (*reg & UINT64_C(0xffffffff)) | (uint64_t)value << 32; }
 
-static bool is_queue_size(uint32_t n) {
-    return n && n <= VIRTQ_MAX_SIZE && (n & (n - 1)) == 0;
-}
+static bool is_queue_size(uint32_t n) { return n && n <= VIRTQ_MAX_SIZE && (n & (n - 1)) == 0; }
 
 static void queue_write(struct virtq *q, uint64_t offset, uint32_t value) {
     if (offset == QUEUE_READY) {
@@ -172,9 +184,14 @@ static void virtio_destroy(struct device *d) {
     v->type->destroy(v);
 }
 
-void virtio_init(struct virtio *v, const struct virtio_type *type, struct machine *m, uint64_t gpa, unsigned spi, int slot) {
+void virtio_init(struct virtio *v, const struct virtio_type *type, struct machine *m, uint64_t gpa, unsigned spi,
+                 int slot) {
     static const struct device_ops ops = {
-        .name = "virtio-mmio", .read = virtio_read, .write = virtio_write, .reset = virtio_reset, .notify = virtio_notify,
+        .name = "virtio-mmio",
+        .read = virtio_read,
+        .write = virtio_write,
+        .reset = virtio_reset,
+        .notify = virtio_notify,
         .destroy = virtio_destroy,
     };
     v->dev = (struct device){.ops = &ops, .machine = m, .gpa = gpa, .size = 0x200, .spi = spi, .virtio_slot = slot};
@@ -184,13 +201,9 @@ void virtio_init(struct virtio *v, const struct virtio_type *type, struct machin
 
 /* --- an empty slot: the transport is there, DeviceID is 0 ------------------------------------- */
 
-static void empty_notify(struct virtio *v, unsigned queue) {
-    (void)v, (void)queue;
-}
+static void empty_notify(struct virtio *v, unsigned queue) { (void)v, (void)queue; }
 
-static void empty_destroy(struct virtio *v) {
-    free(v);
-}
+static void empty_destroy(struct virtio *v) { free(v); }
 
 struct device *virtio_empty_create(struct machine *m, uint64_t gpa, unsigned spi, int slot) {
     static const struct virtio_type type = {.name = "empty", .notify = empty_notify, .destroy = empty_destroy};

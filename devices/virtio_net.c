@@ -50,9 +50,7 @@ struct net_timer {
 static void net_poll(struct net *n);
 static void net_rearm(struct net *n);
 
-static struct net *net_of(struct virtio *v) {
-    return CONTAINER_OF(v, struct net, v);
-}
+static struct net *net_of(struct virtio *v) { return CONTAINER_OF(v, struct net, v); }
 
 /* --- frames ------------------------------------------------------------------------------------ */
 
@@ -162,9 +160,7 @@ static void net_poll(struct net *n) {
     net_rearm(n);
 }
 
-static void net_timeout(void *arg) {
-    net_poll(arg);
-}
+static void net_timeout(void *arg) { net_poll(arg); }
 
 static void slirp_timer_fired(void *arg) {
     struct net_timer *t = arg;
@@ -205,9 +201,7 @@ static void cb_guest_error(const char *msg, void *opaque) {
     (void)msg, (void)opaque; /* the guest's own mistake: nothing to do on our side */
 }
 
-static void cb_register_fd(int fd, void *opaque) {
-    (void)fd, (void)opaque; /* net_rearm() finds it */
-}
+static void cb_register_fd(int fd, void *opaque) { (void)fd, (void)opaque; /* net_rearm() finds it */ }
 
 /* slirp is about to close fd: it must leave the epoll set now, the number may be reused. */
 static void cb_unregister_fd(int fd, void *opaque) {
@@ -221,14 +215,18 @@ static void cb_unregister_fd(int fd, void *opaque) {
     }
 }
 
-static void cb_notify(void *opaque) {
-    (void)opaque; /* every entry into slirp is followed by net_rearm() */
-}
+static void cb_notify(void *opaque) { (void)opaque; /* every entry into slirp is followed by net_rearm() */ }
 
 static const SlirpCb callbacks = {
-    .send_packet = net_receive, .guest_error = cb_guest_error, .clock_get_ns = cb_clock, .timer_new = cb_timer_new,
-    .timer_free = cb_timer_free, .timer_mod = cb_timer_mod, .register_poll_fd = cb_register_fd,
-    .unregister_poll_fd = cb_unregister_fd, .notify = cb_notify,
+    .send_packet = net_receive,
+    .guest_error = cb_guest_error,
+    .clock_get_ns = cb_clock,
+    .timer_new = cb_timer_new,
+    .timer_free = cb_timer_free,
+    .timer_mod = cb_timer_mod,
+    .register_poll_fd = cb_register_fd,
+    .unregister_poll_fd = cb_unregister_fd,
+    .notify = cb_notify,
 };
 
 static void net_destroy(struct virtio *v) {
@@ -239,8 +237,12 @@ static void net_destroy(struct virtio *v) {
 }
 
 struct device *virtio_net_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, char err[256]) {
-    static const struct virtio_type type = {.name = "net", .device_id = VIRTIO_ID_NET, .queues = 2,
-                                            .features = F_MAC | F_STATUS, .notify = net_notify, .destroy = net_destroy};
+    static const struct virtio_type type = {.name = "net",
+                                            .device_id = VIRTIO_ID_NET,
+                                            .queues = 2,
+                                            .features = F_MAC | F_STATUS,
+                                            .notify = net_notify,
+                                            .destroy = net_destroy};
     static const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
     SlirpConfig config = {.version = 1, .in_enabled = true};
     struct net *n = calloc(1, sizeof(*n));

@@ -26,9 +26,7 @@ static void rng_notify(struct virtio *v, unsigned queue) {
     virtq_interrupt(v, q);
 }
 
-static void rng_destroy(struct virtio *v) {
-    free(v);
-}
+static void rng_destroy(struct virtio *v) { free(v); }
 
 struct device *virtio_rng_create(struct machine *m, uint64_t gpa, unsigned spi, int slot) {
     static const struct virtio_type type = {

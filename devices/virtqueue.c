@@ -62,7 +62,8 @@ static bool add_segment(struct virtio *v, struct virtq_request *r, const struct 
 }
 
 /* Walks a chain of a table with `count` entries; the limit on steps ends loops. */
-static bool walk_chain(struct virtio *v, struct virtq_request *r, uint64_t table, uint32_t count, uint32_t index, bool indirect_ok) {
+static bool walk_chain(struct virtio *v, struct virtq_request *r, uint64_t table, uint32_t count, uint32_t index,
+                       bool indirect_ok) {
     for (uint32_t steps = 0; steps < count; steps++) {
         struct desc d;
         if (index >= count || !load_desc(v, table, index, &d))
@@ -113,9 +114,7 @@ broken:
     return -1;
 }
 
-void virtq_unpop(struct virtq *q) {
-    q->next_avail--;
-}
+void virtq_unpop(struct virtq *q) { q->next_avail--; }
 
 void virtq_push(struct virtio *v, struct virtq *q, uint16_t head, uint32_t written) {
     uint64_t gpa = q->used + 4 + 8ull * (q->next_used % q->num);

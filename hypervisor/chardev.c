@@ -15,17 +15,17 @@
 
 #define OUT_BYTES 65536
 #define IN_BYTES 4096
-#define OUT_PIECE 4096      /* what a descriptor that is ready for output takes without blocking */
-#define FULL_WAIT_MS 2000   /* how long a full queue holds up the guest before output is lost */
+#define OUT_PIECE 4096    /* what a descriptor that is ready for output takes without blocking */
+#define FULL_WAIT_MS 2000 /* how long a full queue holds up the guest before output is lost */
 #define CTRL_A 1
 
 struct chardev {
     struct machine *machine;
-    int in, out;       /* -1: none */
-    int keep;          /* the other end of a pty: held open so that it does not hang up */
+    int in, out; /* -1: none */
+    int keep;    /* the other end of a pty: held open so that it does not hang up */
     bool stdio, escape, in_ended;
-    bool in_file;      /* input that cannot be waited for */
-    bool lossy;        /* there may be nobody who reads the output */
+    bool in_file; /* input that cannot be waited for */
+    bool lossy;   /* there may be nobody who reads the output */
     struct event_fd *in_event, *out_event;
     size_t (*input)(void *arg, const uint8_t *buf, size_t len);
     void *input_arg;
@@ -277,10 +277,9 @@ void chardev_close(struct chardev *c) {
         chardev_restore();
     } else {
         int fds[] = {c->in, c->out, c->keep};
-        for (unsigned i = 0; i < ARRAY_LEN(fds); i++) {
+        for (unsigned i = 0; i < ARRAY_LEN(fds); i++)
             if (fds[i] >= 0)
                 close(fds[i]);
-        }
     }
     free(c);
 }

@@ -39,13 +39,14 @@ enum bell { BELL_VIRTIO, BELL_TIMER, BELL_POSTED, BELL_WAKE, BELLS };
 struct events {
     struct machine *machine;
     int epoll;
-    int bell[BELLS];     /* eventfds: the doorbells by kind, and events_wake() */
-    int timer_fd;        /* of event_timers */
-    int guest_timer_fd;  /* of the engine's deadlines */
+    int bell[BELLS];    /* eventfds: the doorbells by kind, and events_wake() */
+    int timer_fd;       /* of event_timers */
+    int guest_timer_fd; /* of the engine's deadlines */
     int signal_fd;
     uint64_t guest_armed; /* TSC value that guest_timer_fd is set to, ~0 if it is not */
-    uint64_t passed[ABI_MAX_VCPUS], expected[ABI_MAX_VCPUS]; /* the last deadline that passed, and when the next one may be */
-    uint64_t stop_at;     /* monotonic ns, 0 while running */
+    uint64_t passed[ABI_MAX_VCPUS],
+        expected[ABI_MAX_VCPUS]; /* the last deadline that passed, and when the next one may be */
+    uint64_t stop_at;            /* monotonic ns, 0 while running */
     struct event_fd *dead;
     struct event_timer *timers;
     struct event_fd *fds;
@@ -113,10 +114,9 @@ static void free_dead(struct events *ev) {
 
 static void rearm(struct events *ev) {
     uint64_t first = 0;
-    for (struct event_timer *t = ev->timers; t; t = t->next) {
+    for (struct event_timer *t = ev->timers; t; t = t->next)
         if (t->at && (!first || t->at < first))
             first = t->at;
-    }
     set_timer_fd(ev->timer_fd, first);
 }
 
@@ -217,17 +217,11 @@ static void ring(struct machine *m, enum bell bell) {
         continue;
 }
 
-int events_doorbell_fd(struct machine *m, unsigned n) {
-    return m->events->bell[bell_of(n)];
-}
+int events_doorbell_fd(struct machine *m, unsigned n) { return m->events->bell[bell_of(n)]; }
 
-void events_doorbell(struct machine *m, unsigned n) {
-    ring(m, bell_of(n));
-}
+void events_doorbell(struct machine *m, unsigned n) { ring(m, bell_of(n)); }
 
-void events_wake(struct machine *m) {
-    ring(m, BELL_WAKE);
-}
+void events_wake(struct machine *m) { ring(m, BELL_WAKE); }
 
 static void on_bell(void *arg, uint32_t events) {
     int *bell = arg;
@@ -308,8 +302,13 @@ struct events *events_create(struct machine *m) {
     struct events *ev = calloc(1, sizeof(*ev));
     if (!ev)
         return NULL;
-    *ev = (struct events){.machine = m, .epoll = -1, .bell = {-1, -1, -1, -1}, .timer_fd = -1, .guest_timer_fd = -1,
-                          .signal_fd = -1, .guest_armed = ~UINT64_C(0)};
+    *ev = (struct events){.machine = m,
+                          .epoll = -1,
+                          .bell = {-1, -1, -1, -1},
+                          .timer_fd = -1,
+                          .guest_timer_fd = -1,
+                          .signal_fd = -1,
+                          .guest_armed = ~UINT64_C(0)};
     m->events = ev;
     if (open_all(m, ev))
         return ev;
@@ -326,10 +325,9 @@ void events_destroy(struct events *ev) {
         event_del_timer(ev->timers);
     int fds[] = {ev->bell[0],  ev->bell[1],        ev->bell[2],   ev->bell[3],
                  ev->timer_fd, ev->guest_timer_fd, ev->signal_fd, ev->epoll};
-    for (unsigned i = 0; i < ARRAY_LEN(fds); i++) {
+    for (unsigned i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
-    }
     free(ev);
 }
 

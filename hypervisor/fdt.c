@@ -39,13 +39,9 @@ static void begin(struct writer *w, const char *fmt, ...) {
     note(w, fdt_begin_node(w->blob, name));
 }
 
-static void end(struct writer *w) {
-    note(w, fdt_end_node(w->blob));
-}
+static void end(struct writer *w) { note(w, fdt_end_node(w->blob)); }
 
-static void put_u32(struct writer *w, const char *name, uint32_t v) {
-    note(w, fdt_property_u32(w->blob, name, v));
-}
+static void put_u32(struct writer *w, const char *name, uint32_t v) { note(w, fdt_property_u32(w->blob, name, v)); }
 
 static void put_text(struct writer *w, const char *name, const char *v) {
     note(w, fdt_property_string(w->blob, name, v));
@@ -62,7 +58,7 @@ static void put_cells(struct writer *w, const char *name, const uint32_t *v, uns
     put_bytes(w, name, cells, count * sizeof(cells[0]));
 }
 
-#define PUT_CELLS(w, name, ...) \
+#define PUT_CELLS(w, name, ...)                                                                                        \
     put_cells(w, name, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
 #define HI(x) (uint32_t)((x) >> 32)
 #define LO(x) (uint32_t)(x)

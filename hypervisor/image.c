@@ -6,9 +6,7 @@
 #include <elf.h>
 #include <string.h>
 
-static const Elf64_Ehdr *header(void) {
-    return (const Elf64_Ehdr *)engine_image;
-}
+static const Elf64_Ehdr *header(void) { return (const Elf64_Ehdr *)engine_image; }
 
 static const Elf64_Phdr *segment(unsigned i) {
     const Elf64_Phdr *p = (const Elf64_Phdr *)(engine_image + header()->e_phoff);

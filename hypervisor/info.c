@@ -46,7 +46,7 @@ int info_main(const struct options *o) {
     print_features();
     printf("tsc           %.3f GHz\n", (double)run_tsc_hz() * 1e-9);
     printf("layout        %s\n", kvm ? "flat: engine and guest code in ring 3 of a VM, ring 0 only flushes"
-                                      : "in-process: engine and guest code in this process");
+                                     : "in-process: engine and guest code in this process");
     for (unsigned i = 0; i < 2; i++) {
         const struct mmu_ops *s = mmu_strategies[i];
         bool is_default = kvm ? i == ABI_MMU_WINDOW : i == ABI_MMU_SOFT;

@@ -156,10 +156,9 @@ static int load_zboot(const uint8_t *file, size_t len, struct loader_target *t, 
         return wrong(err, "zboot: the file is too short");
     memcpy(&h, file, sizeof(h));
     h.compression[sizeof(h.compression) - 1] = 0;
-    for (char *c = h.compression; *c; c++) {
+    for (char *c = h.compression; *c; c++)
         if (*c < ' ' || *c > '~')
             return wrong(err, "zboot: the name of the compression is not text");
-    }
     if (h.payload_offset > len || h.payload_size > len - h.payload_offset)
         return wrong(err, "zboot: the payload is outside the file");
     return load_packed(h.compression, "EFI zboot Image", file + h.payload_offset, h.payload_size, t, err);

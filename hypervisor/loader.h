@@ -15,9 +15,9 @@ struct loader_target {
     uint64_t ram_gpa, ram_size;
     /* out */
     uint64_t entry;
-    uint64_t low, high;  /* the range that the program occupies, its zeroed part included */
-    bool linux_boot;     /* a Linux Image or a flat binary: entered by the Linux boot protocol */
-    const char *format;  /* "Image", "gzip Image", "ELF" ... */
+    uint64_t low, high; /* the range that the program occupies, its zeroed part included */
+    bool linux_boot;    /* a Linux Image or a flat binary: entered by the Linux boot protocol */
+    const char *format; /* "Image", "gzip Image", "ELF" ... */
 };
 
 /* loader_load(): 0, or -1 and err (one line). Knows Image, gzip, zboot (gzip, zstd, xz), ELF64; all else is flat. */

@@ -14,9 +14,7 @@ static FILE *log_file;
 static FILE *perf_file;
 static pthread_mutex_t log_mutex = PTHREAD_MUTEX_INITIALIZER;
 
-static FILE *log_stream(void) {
-    return log_file ? log_file : stderr;
-}
+static FILE *log_stream(void) { return log_file ? log_file : stderr; }
 
 bool log_open(const char *path, char err[ERR_BYTES]) {
     log_file = fopen(path, "we");
@@ -53,12 +51,11 @@ static void print_bytes(const uint8_t *code, size_t len, uint64_t address, bool 
         return;
     }
     fprintf(log_stream(), "  %012llx  ", (unsigned long long)address);
-    for (size_t i = 0; i < 10 || i < len; i++) {
+    for (size_t i = 0; i < 10 || i < len; i++)
         if (i < len)
             fprintf(log_stream(), "%02x", code[i]);
         else
             fputs("  ", log_stream());
-    }
     fputs("  ", log_stream());
 }
 

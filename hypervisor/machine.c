@@ -11,9 +11,7 @@
 #include <sys/mman.h>
 
 /* --- services for devices ----------------------------------------------------------------------------------- */
-void machine_lock(struct machine *m) {
-    pthread_mutex_lock(&m->lock);
-}
+void machine_lock(struct machine *m) { pthread_mutex_lock(&m->lock); }
 
 void machine_unlock(struct machine *m) {
     if (m->serial)
@@ -30,9 +28,7 @@ void machine_pend(struct machine *m, unsigned vcpu, uint32_t bits) {
         run_wake(abi);
 }
 
-static void pend_irq(struct machine *m, unsigned spi) {
-    machine_pend(m, m->shared->spi_target[spi], ABI_PEND_IRQ);
-}
+static void pend_irq(struct machine *m, unsigned spi) { machine_pend(m, m->shared->spi_target[spi], ABI_PEND_IRQ); }
 
 void machine_set_irq(struct device *d, bool level) {
     struct machine *m = d->machine;
@@ -368,10 +364,9 @@ enum machine_state machine_run(struct machine *m) {
         m->vcpu[i].started = true;
     }
     events_loop(m);
-    for (unsigned i = 0; i < m->vcpu_count; i++) {
+    for (unsigned i = 0; i < m->vcpu_count; i++)
         if (m->vcpu[i].started)
             pthread_join(m->vcpu[i].thread, NULL);
-    }
     m->ended_ns = event_now_ns();
     machine_lock(m);
     machine_drain_posted(m);

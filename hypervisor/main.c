@@ -24,12 +24,11 @@ static void on_fatal(int number) {
 }
 
 /* Makes system calls of a vCPU's thread return. */
-static void on_kick(int number) {
-}
+static void on_kick(int number) {}
 
 static void set_signals(void) {
-    static const int fatal[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGTRAP, SIGSYS,
-                                SIGINT,  SIGTERM, SIGHUP, SIGQUIT};
+    static const int fatal[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGTRAP,
+                                SIGSYS,  SIGINT, SIGTERM, SIGHUP, SIGQUIT};
     struct sigaction kick = {.sa_handler = on_kick},
                      crash = {.sa_handler = on_fatal, .sa_flags = SA_RESETHAND | SA_NODEFER};
     for (unsigned i = 0; i < ARRAY_LEN(fatal); i++)

@@ -47,21 +47,21 @@ struct vcpu {
     pthread_t thread;
     bool started;
     _Atomic bool done;
-    uint64_t cpu_ns;   /* processor time of its thread, known when done */
+    uint64_t cpu_ns;    /* processor time of its thread, known when done */
     uint64_t calls[16]; /* by enum abi_call */
-    uint64_t exits;    /* returns from KVM_RUN; those that a signal caused; doorbells that no ioeventfd took */
+    uint64_t exits;     /* returns from KVM_RUN; those that a signal caused; doorbells that no ioeventfd took */
     uint64_t exits_signal, exits_doorbell;
 };
 
 /* Where everything lies in the arena, as offsets (layout.c). The arena is one piece of memory that holds all that the
  * engine has, guest RAM excepted. */
 struct layout {
-    uint64_t image, image_size;          /* VM only */
-    uint64_t system, system_size;        /* VM only: descriptor tables and page tables */
+    uint64_t image, image_size;   /* VM only */
+    uint64_t system, system_size; /* VM only: descriptor tables and page tables */
     uint64_t boot, shared, code_pages, heap;
     uint64_t cpu[ABI_MAX_VCPUS], vcpu_heap[ABI_MAX_VCPUS], code[ABI_MAX_VCPUS];
     uint64_t stack[ABI_MAX_VCPUS], fault_stack[ABI_MAX_VCPUS]; /* VM only */
-    uint64_t pt_pool, pt_pool_size;      /* VM only */
+    uint64_t pt_pool, pt_pool_size;                            /* VM only */
     uint64_t heap_size, vcpu_heap_size, code_size;
     uint64_t total;
 };
@@ -89,9 +89,9 @@ struct machine {
 
     struct vcpu vcpu[ABI_MAX_VCPUS];
     unsigned vcpu_count;
-    _Atomic int state;      /* enum machine_state */
-    _Atomic bool force;     /* vCPUs that ignored ABI_PEND_STOP: leave now */
-    bool probe;             /* runs the host probe instead of the engine */
+    _Atomic int state;  /* enum machine_state */
+    _Atomic bool force; /* vCPUs that ignored ABI_PEND_STOP: leave now */
+    bool probe;         /* runs the host probe instead of the engine */
     uint64_t tsc_hz;
     uint64_t started_ns, ended_ns;
 };
@@ -178,8 +178,8 @@ struct events *events_create(struct machine *m);
 void events_destroy(struct events *e);
 /* events_loop(): serves events until the machine's state is not RUNNING and all vCPU threads are done. */
 void events_loop(struct machine *m);
-void events_wake(struct machine *m);                  /* look at the machine's state and timers */
-void events_doorbell(struct machine *m, unsigned n);  /* a doorbell that came by a call */
+void events_wake(struct machine *m);                   /* look at the machine's state and timers */
+void events_doorbell(struct machine *m, unsigned n);   /* a doorbell that came by a call */
 int events_doorbell_fd(struct machine *m, unsigned n); /* an eventfd for it */
 
 /* --- chardev.c -------------------------------------------------------------------------------------------- */

@@ -12,63 +12,60 @@
 const char *const options_mmu_names[2] = {[ABI_MMU_WINDOW] = "window", [ABI_MMU_SOFT] = "soft"};
 const char *const options_cpu_names[2] = {[ABI_CPU_MAX] = "max", [ABI_CPU_CORTEX_A72] = "cortex-a72"};
 
-static const char help_main[] =
-    "usage: graft COMMAND [OPTION]...\n"
-    "\n"
-    "Runs AArch64 guest systems on x86-64 hosts.\n"
-    "\n"
-    "commands:\n"
-    "  run KERNEL   run a guest\n"
-    "  info         what this host is, and what Graft makes of it\n"
-    "\n"
-    "  graft COMMAND --help   the options of a command\n"
-    "  graft --version\n";
+static const char help_main[] = "usage: graft COMMAND [OPTION]...\n"
+                                "\n"
+                                "Runs AArch64 guest systems on x86-64 hosts.\n"
+                                "\n"
+                                "commands:\n"
+                                "  run KERNEL   run a guest\n"
+                                "  info         what this host is, and what Graft makes of it\n"
+                                "\n"
+                                "  graft COMMAND --help   the options of a command\n"
+                                "  graft --version\n";
 
-static const char help_run[] =
-    "usage: graft run KERNEL [OPTION]...\n"
-    "\n"
-    "KERNEL is a Linux Image (plain, gzip, or an EFI zboot image), an AArch64 ELF\n"
-    "file, or a flat binary, which is loaded at RAM + 0x80000.\n"
-    "\n"
-    "  --initrd FILE        initial RAM disk\n"
-    "  --append STRING      kernel command line\n"
-    "  --memory SIZE        RAM: a number with K, M (default) or G; default 1G\n"
-    "  --smp N              processors, 1 to 8; default 1\n"
-    "  --drive FILE[,ro]    a disk (virtio-blk, raw image); may be repeated\n"
-    "  --net user|none      a network card behind a user-mode network; default none\n"
-    "  --serial BACKEND     the PL011: stdio (default), file:FILE, pty or none\n"
-    "  --console BACKEND    a virtio console as well, with a back end of that kind\n"
-    "  --dtb FILE           use this device tree; --append and --initrd are put into it\n"
-    "  --dump-dtb FILE      write the device tree to FILE and end\n"
-    "  --mmu NAME           how guest memory is reached:\n"
-    "                         window   host page tables (default with KVM)\n"
-    "                         soft     a software TLB\n"
-    "  --gic 2|3            interrupt controller; default 3\n"
-    "  --cpu MODEL          max (default) or cortex-a72\n"
-    "  --vm kvm|inproc      where translated code runs; default kvm if it can be used,\n"
-    "                       else inproc: this process, with --mmu soft\n"
-    "  --stats FILE[,count] write counters and times as JSON at the end; count: also those\n"
-    "                       that translated code has to keep, which makes it slower\n"
-    "  --profile FILE       sample what the processors execute, write it at the end\n"
-    "  -d TOPIC[,TOPIC]...  log unimp, guest, in, ir, out, int, mmu, exec, perf\n"
-    "                       (perf: write /tmp/perf-PID.map)\n"
-    "  --dump-filter ADDR[..ADDR]\n"
-    "                       in, ir, out, exec: only blocks with code at these addresses\n"
-    "  -D FILE              the log goes to FILE instead of standard error\n"
-    "  --help\n"
-    "\n"
-    "On the stdio console Ctrl-A X ends the guest; Ctrl-A H shows the other keys.\n"
-    "Exit status: 0 the guest powered off or was told to stop, 1 it could not be run,\n"
-    "2 bad usage, 3 Graft itself failed.\n";
+static const char help_run[] = "usage: graft run KERNEL [OPTION]...\n"
+                               "\n"
+                               "KERNEL is a Linux Image (plain, gzip, or an EFI zboot image), an AArch64 ELF\n"
+                               "file, or a flat binary, which is loaded at RAM + 0x80000.\n"
+                               "\n"
+                               "  --initrd FILE        initial RAM disk\n"
+                               "  --append STRING      kernel command line\n"
+                               "  --memory SIZE        RAM: a number with K, M (default) or G; default 1G\n"
+                               "  --smp N              processors, 1 to 8; default 1\n"
+                               "  --drive FILE[,ro]    a disk (virtio-blk, raw image); may be repeated\n"
+                               "  --net user|none      a network card behind a user-mode network; default none\n"
+                               "  --serial BACKEND     the PL011: stdio (default), file:FILE, pty or none\n"
+                               "  --console BACKEND    a virtio console as well, with a back end of that kind\n"
+                               "  --dtb FILE           use this device tree; --append and --initrd are put into it\n"
+                               "  --dump-dtb FILE      write the device tree to FILE and end\n"
+                               "  --mmu NAME           how guest memory is reached:\n"
+                               "                         window   host page tables (default with KVM)\n"
+                               "                         soft     a software TLB\n"
+                               "  --gic 2|3            interrupt controller; default 3\n"
+                               "  --cpu MODEL          max (default) or cortex-a72\n"
+                               "  --vm kvm|inproc      where translated code runs; default kvm if it can be used,\n"
+                               "                       else inproc: this process, with --mmu soft\n"
+                               "  --stats FILE[,count] write counters and times as JSON at the end; count: also those\n"
+                               "                       that translated code has to keep, which makes it slower\n"
+                               "  --profile FILE       sample what the processors execute, write it at the end\n"
+                               "  -d TOPIC[,TOPIC]...  log unimp, guest, in, ir, out, int, mmu, exec, perf\n"
+                               "                       (perf: write /tmp/perf-PID.map)\n"
+                               "  --dump-filter ADDR[..ADDR]\n"
+                               "                       in, ir, out, exec: only blocks with code at these addresses\n"
+                               "  -D FILE              the log goes to FILE instead of standard error\n"
+                               "  --help\n"
+                               "\n"
+                               "On the stdio console Ctrl-A X ends the guest; Ctrl-A H shows the other keys.\n"
+                               "Exit status: 0 the guest powered off or was told to stop, 1 it could not be run,\n"
+                               "2 bad usage, 3 Graft itself failed.\n";
 
-static const char help_info[] =
-    "usage: graft info [--probe]\n"
-    "\n"
-    "Prints what /dev/kvm is on this host, the layout and the memory strategy that\n"
-    "Graft uses, and the processor features that matter.\n"
-    "\n"
-    "  --probe   also measure what the operations cost that Graft is built on\n"
-    "  --help\n";
+static const char help_info[] = "usage: graft info [--probe]\n"
+                                "\n"
+                                "Prints what /dev/kvm is on this host, the layout and the memory strategy that\n"
+                                "Graft uses, and the processor features that matter.\n"
+                                "\n"
+                                "  --probe   also measure what the operations cost that Graft is built on\n"
+                                "  --help\n";
 
 static enum options_command bad(const char *fmt, ...) {
     va_list ap;
@@ -89,9 +86,12 @@ static bool parse_size(const char *s, uint64_t *size) {
     unsigned shift = 20;
     if (*end) {
         switch (*end++) {
-        case 'k': case 'K': shift = 10; break;
-        case 'm': case 'M': shift = 20; break;
-        case 'g': case 'G': shift = 30; break;
+        case 'k':
+        case 'K': shift = 10; break;
+        case 'm':
+        case 'M': shift = 20; break;
+        case 'g':
+        case 'G': shift = 30; break;
         default: return false;
         }
     }
@@ -103,10 +103,9 @@ static bool parse_size(const char *s, uint64_t *size) {
 
 /* lookup(): the index of s in names, -1 if it is not there. */
 static int lookup(const char *s, const char *const *names, unsigned count) {
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         if (!strcmp(s, names[i]))
             return (int)i;
-    }
     return -1;
 }
 
@@ -167,13 +166,20 @@ static bool add_drive(struct options *o, const char *s) {
 /* take_value(): one option of 'run' that has a value. NULL: fine; else what is wrong with the value. */
 static const char *take_value(struct options *o, const char *name, const char *v) {
     int n;
-    if (!strcmp(name, "--initrd")) o->initrd = v;
-    else if (!strcmp(name, "--append")) o->append = v;
-    else if (!strcmp(name, "--dtb")) o->dtb = v;
-    else if (!strcmp(name, "--dump-dtb")) o->dump_dtb = v;
-    else if (!strcmp(name, "--stats")) return take_stats(o, v);
-    else if (!strcmp(name, "--profile")) o->profile = v;
-    else if (!strcmp(name, "-D")) o->log_file = v;
+    if (!strcmp(name, "--initrd"))
+        o->initrd = v;
+    else if (!strcmp(name, "--append"))
+        o->append = v;
+    else if (!strcmp(name, "--dtb"))
+        o->dtb = v;
+    else if (!strcmp(name, "--dump-dtb"))
+        o->dump_dtb = v;
+    else if (!strcmp(name, "--stats"))
+        return take_stats(o, v);
+    else if (!strcmp(name, "--profile"))
+        o->profile = v;
+    else if (!strcmp(name, "-D"))
+        o->log_file = v;
     else if (!strcmp(name, "--memory")) {
         if (!parse_size(v, &o->memory) || o->memory < (16u << 20) || o->memory > (UINT64_C(64) << 30) ||
             o->memory & 0xfffff)
@@ -221,10 +227,10 @@ static const char *take_value(struct options *o, const char *name, const char *v
 }
 
 static bool has_value(const char *name) {
-    static const char *const names[] = {"--initrd", "--append", "--dtb",   "--dump-dtb", "--stats",  "-D",
-                                        "--memory", "--smp",    "--drive", "--net",      "--serial", "--console",
-                                        "--mmu",    "--profile", "--gic",  "--cpu",      "--vm",     "-d",
-                                        "--dump-filter"};
+    static const char *const names[] = {"--initrd", "--append",  "--dtb", "--dump-dtb",   "--stats",
+                                        "-D",       "--memory",  "--smp", "--drive",      "--net",
+                                        "--serial", "--console", "--mmu", "--profile",    "--gic",
+                                        "--cpu",    "--vm",      "-d",    "--dump-filter"};
     return lookup(name, names, ARRAY_LEN(names)) >= 0;
 }
 
@@ -293,7 +299,11 @@ static enum options_command parse_info(struct options *o, int argc, char **argv)
 }
 
 enum options_command options_parse(struct options *o, int argc, char **argv) {
-    *o = (struct options){.memory = UINT64_C(1) << 30, .smp = 1, .gic = 3, .cpu = ABI_CPU_MAX, .serial = "stdio",
+    *o = (struct options){.memory = UINT64_C(1) << 30,
+                          .smp = 1,
+                          .gic = 3,
+                          .cpu = ABI_CPU_MAX,
+                          .serial = "stdio",
                           .dump_last = UINT64_MAX};
     if (argc < 2)
         return bad("no command given: run or info");

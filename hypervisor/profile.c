@@ -41,8 +41,7 @@ void profile_start(struct vcpu *v) {
         return;
     sigaction(PROFILE_SIGNAL, &act, NULL);
     event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
-    if (timer_create(CLOCK_MONOTONIC, &event, &v->profile->timer) ||
-        timer_settime(v->profile->timer, 0, &every, NULL))
+    if (timer_create(CLOCK_MONOTONIC, &event, &v->profile->timer) || timer_settime(v->profile->timer, 0, &every, NULL))
         log_printf("graft: --profile: no timer: %s\n", strerror(errno));
 }
 

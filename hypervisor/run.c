@@ -28,9 +28,7 @@ uint64_t run_tsc_hz(void) {
     return (uint64_t)((double)(run_tsc() - tsc) * 1e9 / (double)(now - ns));
 }
 
-void run_wake(struct abi_vcpu *abi) {
-    syscall(SYS_futex, &abi->pending, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-}
+void run_wake(struct abi_vcpu *abi) { syscall(SYS_futex, &abi->pending, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0); }
 
 /* Sleeps until pending is not 0 or the TSC reaches deadline. */
 static void sleep_until(struct machine *m, struct abi_vcpu *abi, uint64_t deadline, uint64_t now) {
@@ -63,16 +61,14 @@ static void call_mmio(struct machine *m, struct abi_vcpu *abi, bool write) {
     uint64_t gpa = abi->arg[0], bytes = abi->arg[1], value = 0;
     bool ok = bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8;
     if (ok)
-        ok = write ? machine_write(m, gpa, (unsigned)bytes, abi->arg[2])
-                   : machine_read(m, gpa, (unsigned)bytes, &value);
+        ok =
+            write ? machine_write(m, gpa, (unsigned)bytes, abi->arg[2]) : machine_read(m, gpa, (unsigned)bytes, &value);
     abi->ret[0] = value;
     abi->ret[1] = !ok;
 }
 
 /* Read once: the engine's side is trusted no further than a guest, and another vCPU could change what was checked. */
-static uint64_t arg_of(struct abi_vcpu *abi, unsigned n) {
-    return *(volatile uint64_t *)&abi->arg[n];
-}
+static uint64_t arg_of(struct abi_vcpu *abi, unsigned n) { return *(volatile uint64_t *)&abi->arg[n]; }
 
 static void call_text(struct machine *m, struct abi_vcpu *abi, const char *prefix) {
     uint64_t bytes = arg_of(abi, 1);

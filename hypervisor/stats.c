@@ -15,14 +15,13 @@ static const char *const names[] = {
 #undef ABI_STAT
 #define ABI_STAT(name, text) false,
 #define ABI_STAT_COUNTED(name, text) true,
-static const bool counted[] = { /* kept only if translated code counts */
+static const bool counted[] = {
+/* kept only if translated code counts */
 #include "graft/abi_stats.def"
 };
 #undef ABI_STAT
 
-static void put(cJSON *o, const char *name, double v) {
-    cJSON_AddNumberToObject(o, name, v);
-}
+static void put(cJSON *o, const char *name, double v) { cJSON_AddNumberToObject(o, name, v); }
 
 static double seconds(const struct machine *m, const uint64_t *stats, enum abi_stat stat) {
     return (double)stats[stat] / (double)m->tsc_hz;
@@ -31,8 +30,7 @@ static double seconds(const struct machine *m, const uint64_t *stats, enum abi_s
 /* Where the time went: idle, monitor and translation are measured always, translated code only if it counts. */
 static void put_seconds(cJSON *o, const struct machine *m, const uint64_t *stats) {
     double total = seconds(m, stats, ABI_STAT_ticks_total), wait = seconds(m, stats, ABI_STAT_ticks_wait);
-    double translate = seconds(m, stats, ABI_STAT_ticks_translate),
-           monitor = seconds(m, stats, ABI_STAT_ticks_monitor);
+    double translate = seconds(m, stats, ABI_STAT_ticks_translate), monitor = seconds(m, stats, ABI_STAT_ticks_monitor);
     put(o, "seconds_total", total);
     put(o, "seconds_wait", wait);
     put(o, "seconds_translate", translate);
@@ -47,10 +45,9 @@ static void put_seconds(cJSON *o, const struct machine *m, const uint64_t *stats
 
 static cJSON *counters(const struct machine *m, const uint64_t *stats) {
     cJSON *o = cJSON_CreateObject();
-    for (unsigned i = 0; o && i < ABI_STAT_COUNT; i++) {
+    for (unsigned i = 0; o && i < ABI_STAT_COUNT; i++)
         if (m->boot->count || !counted[i])
             put(o, names[i], (double)stats[i]);
-    }
     put_seconds(o, m, stats);
     return o;
 }
@@ -72,10 +69,9 @@ static void put_exits(cJSON *o, const struct vcpu *v, unsigned count) {
         signal += v->exits_signal;
         doorbell += v->exits_doorbell;
     }
-    for (unsigned i = 0; c && i < ARRAY_LEN(calls); i++) {
+    for (unsigned i = 0; c && i < ARRAY_LEN(calls); i++)
         if (calls[i])
             put(c, calls[i], (double)sum[i]);
-    }
     put(c, "signal", (double)signal);
     put(c, "doorbell", (double)doorbell);
     put(o, "vm_exits", (double)all);

@@ -29,36 +29,33 @@ static uint8_t *inproc_arena_alloc(struct machine *m, uint64_t size) {
     return p == MAP_FAILED ? NULL : p;
 }
 
-static void inproc_arena_free(struct machine *m, uint64_t size) {
-    munmap(m->arena, size);
-}
+static void inproc_arena_free(struct machine *m, uint64_t size) { munmap(m->arena, size); }
 
 static void on_call(void *ctx, unsigned vcpu, struct abi_vcpu *abi) {
     struct machine *m = ctx;
     run_call(m, &m->vcpu[vcpu]);
 }
 
-static void on_doorbell(void *ctx, unsigned n) {
-    events_doorbell(ctx, n);
-}
+static void on_doorbell(void *ctx, unsigned n) { events_doorbell(ctx, n); }
 
 static int inproc_create(struct machine *m, char err[ERR_BYTES]) {
     rt_user_set_monitor(on_call, on_doorbell, m);
     return 0;
 }
 
-static void inproc_run(struct machine *m, struct vcpu *v) {
-    rt_user_run(m->boot, v->index);
-}
+static void inproc_run(struct machine *m, struct vcpu *v) { rt_user_run(m->boot, v->index); }
 
-static void inproc_destroy(struct machine *m) {
-}
+static void inproc_destroy(struct machine *m) {}
 
-static uint64_t inproc_tsc_hz(struct machine *m) {
-    return 0;
-}
+static uint64_t inproc_tsc_hz(struct machine *m) { return 0; }
 
 const struct vm_ops vm_inproc = {
-    .name = "inproc", .in_vm = false, .arena_alloc = inproc_arena_alloc, .arena_free = inproc_arena_free,
-    .create = inproc_create, .run = inproc_run, .destroy = inproc_destroy, .tsc_hz = inproc_tsc_hz,
+    .name = "inproc",
+    .in_vm = false,
+    .arena_alloc = inproc_arena_alloc,
+    .arena_free = inproc_arena_free,
+    .create = inproc_create,
+    .run = inproc_run,
+    .destroy = inproc_destroy,
+    .tsc_hz = inproc_tsc_hz,
 };

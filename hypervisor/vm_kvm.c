@@ -24,11 +24,11 @@
 #define SHADOW_PAGES (1u << 18) /* KVM's own limit is too low where it shadows page tables */
 #define MSR_TSC 0x10
 
-#define CR0_BITS (BIT(0) | BIT(1) | BIT(4) | BIT(5) | BIT(16) | BIT(31))             /* PE MP ET NE WP PG */
-#define CR4_BITS (BIT(5) | BIT(7) | BIT(9) | BIT(10))                                /* PAE PGE OSFXSR OSXMMEXCPT */
+#define CR0_BITS (BIT(0) | BIT(1) | BIT(4) | BIT(5) | BIT(16) | BIT(31)) /* PE MP ET NE WP PG */
+#define CR4_BITS (BIT(5) | BIT(7) | BIT(9) | BIT(10))                    /* PAE PGE OSFXSR OSXMMEXCPT */
 #define CR4_FSGSBASE BIT(16)
 #define CR4_OSXSAVE BIT(18)
-#define EFER_BITS (BIT(0) | BIT(8) | BIT(10) | BIT(11))                              /* SCE LME LMA NXE */
+#define EFER_BITS (BIT(0) | BIT(8) | BIT(10) | BIT(11)) /* SCE LME LMA NXE */
 /* IOPL 3, for calls of the monitor. The I/O permission bitmap (vm_tables.c) allows them, too: KVM's pvm module does not
  * keep IOPL, and QEMU's emulation of SVM does not look at the bitmap. */
 #define RFLAGS_BITS (BIT(1) | BIT(12) | BIT(13))
@@ -73,9 +73,7 @@ static uint8_t *kvm_arena_alloc(struct machine *m, uint64_t size) {
     return machine_alloc_pages(size);
 }
 
-static void kvm_arena_free(struct machine *m, uint64_t size) {
-    munmap(m->arena, size);
-}
+static void kvm_arena_free(struct machine *m, uint64_t size) { munmap(m->arena, size); }
 
 static int failed(char err[ERR_BYTES], const char *what) {
     snprintf(err, ERR_BYTES, "KVM: %s: %s", what, strerror(errno));
@@ -167,7 +165,10 @@ static void set_tsc(struct kvm_vm *k, unsigned i) {
 
 static int create_vcpu(struct machine *m, struct kvm_vm *k, unsigned i, char err[ERR_BYTES]) {
     struct kvm_cpu *c = &k->cpu[i];
-    struct kvm_regs r = {.rip = k->tables.entry, .rflags = RFLAGS_BITS, .rdi = ABI_VA_ENGINE + m->layout.boot, .rsi = i,
+    struct kvm_regs r = {.rip = k->tables.entry,
+                         .rflags = RFLAGS_BITS,
+                         .rdi = ABI_VA_ENGINE + m->layout.boot,
+                         .rsi = i,
                          .rsp = ABI_VA_ENGINE + m->layout.stack[i] + VM_STACK_BYTES - VM_STACK_CPU};
     c->fd = ioctl(k->vm, KVM_CREATE_VCPU, i);
     if (c->fd < 0)
@@ -217,10 +218,9 @@ static int kvm_create(struct machine *m, char err[ERR_BYTES]) {
     ioctl(k->vm, KVM_SET_NR_MMU_PAGES, (unsigned long)SHADOW_PAGES);
     if (get_cpuid(k, err) || add_doorbells(m, k, err))
         return -1;
-    for (unsigned i = 0; i < m->vcpu_count; i++) {
+    for (unsigned i = 0; i < m->vcpu_count; i++)
         if (create_vcpu(m, k, i, err))
             return -1;
-    }
     return 0;
 }
 
@@ -272,9 +272,7 @@ static bool serve_exit(struct machine *m, struct vcpu *v, const struct kvm_run *
             return run_call(m, v);
         report_broken(m, v, run, "unexpected port");
         return false;
-    case KVM_EXIT_INTR:
-        v->exits_signal++;
-        return true;
+    case KVM_EXIT_INTR: v->exits_signal++; return true;
     case KVM_EXIT_MMIO:
         /* A doorbell that KVM's ioeventfd did not take. */
         if (run->mmio.is_write && run->mmio.phys_addr - VM_DOORBELL_PA < 8 * ABI_DB_COUNT) {
@@ -284,12 +282,8 @@ static bool serve_exit(struct machine *m, struct vcpu *v, const struct kvm_run *
         }
         report_broken(m, v, run, "access to memory that is not there");
         return false;
-    case KVM_EXIT_SHUTDOWN:
-        report_broken(m, v, run, "triple fault");
-        return false;
-    default:
-        report_broken(m, v, run, "the virtual machine failed");
-        return false;
+    case KVM_EXIT_SHUTDOWN: report_broken(m, v, run, "triple fault"); return false;
+    default: report_broken(m, v, run, "the virtual machine failed"); return false;
     }
 }
 
@@ -322,6 +316,12 @@ static void kvm_run(struct machine *m, struct vcpu *v) {
 }
 
 const struct vm_ops vm_kvm = {
-    .name = "kvm", .in_vm = true, .arena_alloc = kvm_arena_alloc, .arena_free = kvm_arena_free, .create = kvm_create,
-    .run = kvm_run, .destroy = kvm_destroy, .tsc_hz = kvm_tsc_hz,
+    .name = "kvm",
+    .in_vm = true,
+    .arena_alloc = kvm_arena_alloc,
+    .arena_free = kvm_arena_free,
+    .create = kvm_create,
+    .run = kvm_run,
+    .destroy = kvm_destroy,
+    .tsc_hz = kvm_tsc_hz,
 };

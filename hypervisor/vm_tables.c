@@ -57,9 +57,7 @@ static uint64_t take_page(struct builder *b) {
 }
 
 /* The arena's VM-physical address is its offset, so table addresses are offsets, too. */
-static uint64_t *table_at(struct builder *b, uint64_t offset) {
-    return (uint64_t *)(b->m->arena + offset);
-}
+static uint64_t *table_at(struct builder *b, uint64_t offset) { return (uint64_t *)(b->m->arena + offset); }
 
 static uint64_t *entry_at(struct builder *b, uint64_t root, uint64_t va, unsigned level) {
     uint64_t table = root;
@@ -142,8 +140,10 @@ static void build_idt(struct builder *b, struct vm_tables *t, const struct vm_im
     struct gate *idt = (struct gate *)(b->m->arena + t->idt);
     for (unsigned i = 0; i < VM_VECTORS; i++) {
         uint64_t handler = image->vector[i];
-        idt[i] = (struct gate){.offset0 = (uint16_t)handler, .offset1 = (uint16_t)(handler >> 16),
-                               .offset2 = (uint32_t)(handler >> 32), .type = 0xee /* present, DPL 3, interrupt gate */,
+        idt[i] = (struct gate){.offset0 = (uint16_t)handler,
+                               .offset1 = (uint16_t)(handler >> 16),
+                               .offset2 = (uint32_t)(handler >> 32),
+                               .type = 0xee /* present, DPL 3, interrupt gate */,
                                .selector = i == VM_VECTOR_BREAKPOINT ? VM_SEL_CODE0 : VM_SEL_CODE3,
                                .ist = i == VM_VECTOR_DOUBLE_FAULT ? VM_IST_DOUBLE_FAULT : 0};
     }

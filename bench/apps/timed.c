@@ -10,8 +10,7 @@
 
 #include "../sys/sys.h"
 
-static void child_main(char **argv, int out)
-{
+static void child_main(char **argv, int out) {
     if (strcmp(argv[2], "-") && (chroot(argv[2]) || chdir("/")))
         _exit(125);
     int in = open(strcmp(argv[3], "-") ? argv[3] : "/dev/null", O_RDONLY);
@@ -21,8 +20,7 @@ static void child_main(char **argv, int out)
     _exit(127);
 }
 
-static char *read_all(int fd, size_t *size)
-{
+static char *read_all(int fd, size_t *size) {
     size_t room = 1 << 20;
     char *data = bench_alloc(room);
     long n;
@@ -35,8 +33,7 @@ static char *read_all(int fd, size_t *size)
     return data;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     int fds[2], status;
     size_t size;
     if (argc < 5)

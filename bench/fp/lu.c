@@ -9,8 +9,7 @@ enum { N = 200, ROUNDS = 16 };
 
 static double m[N][N], x[N];
 
-static void decompose_and_solve(void)
-{
+static void decompose_and_solve(void) {
     for (int k = 0; k < N; k++) {
         int pivot = k;
         for (int i = k + 1; i < N; i++)
@@ -38,8 +37,7 @@ static void decompose_and_solve(void)
     }
 }
 
-int main(void)
-{
+int main(void) {
     uint64_t seed = 21, sum = 0;
     bench_begin();
     for (int round = 0; round < ROUNDS; round++) {

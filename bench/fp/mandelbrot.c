@@ -7,24 +7,22 @@
 
 enum { SIZE = 420, LIMIT = 200 };
 
-#define ITERATE(type)                                                   \
-    static int iterate_##type(type cr, type ci)                         \
-    {                                                                   \
-        type zr = 0, zi = 0;                                            \
-        int n = 0;                                                      \
-        for (; n < LIMIT && zr * zr + zi * zi <= 4; n++) {              \
-            type t = zr * zr - zi * zi + cr;                            \
-            zi = 2 * zr * zi + ci;                                      \
-            zr = t;                                                     \
-        }                                                               \
-        return n;                                                       \
+#define ITERATE(type)                                                                                                  \
+    static int iterate_##type(type cr, type ci) {                                                                      \
+        type zr = 0, zi = 0;                                                                                           \
+        int n = 0;                                                                                                     \
+        for (; n < LIMIT && zr * zr + zi * zi <= 4; n++) {                                                             \
+            type t = zr * zr - zi * zi + cr;                                                                           \
+            zi = 2 * zr * zi + ci;                                                                                     \
+            zr = t;                                                                                                    \
+        }                                                                                                              \
+        return n;                                                                                                      \
     }
 
 ITERATE(double)
 ITERATE(float)
 
-int main(void)
-{
+int main(void) {
     uint64_t sum = 0;
     bench_begin();
     for (int y = 0; y < SIZE; y++)

@@ -9,8 +9,7 @@ enum { N = 192, ROUNDS = 5 };
 
 static double a[N][N], b[N][N], c[N][N];
 
-int main(void)
-{
+int main(void) {
     uint64_t seed = 9, sum = 0;
     for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++) {

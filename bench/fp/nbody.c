@@ -19,8 +19,7 @@ static struct body bodies[BODIES] = {
     {15.37, -25.92, 0.18, 0.979, 0.594, -0.034, 0.0020},
 };
 
-static void step(double dt)
-{
+static void step(double dt) {
     for (int i = 0; i < BODIES; i++) {
         struct body *a = &bodies[i];
         for (int j = i + 1; j < BODIES; j++) {
@@ -43,8 +42,7 @@ static void step(double dt)
     }
 }
 
-int main(void)
-{
+int main(void) {
     uint64_t sum = 0;
     bench_begin();
     for (int i = 0; i < STEPS; i++)

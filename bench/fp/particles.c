@@ -11,8 +11,7 @@ static struct {
     float x, y, vx, vy;
 } p[COUNT];
 
-int main(void)
-{
+int main(void) {
     uint64_t seed = 41, sum = 0;
     unsigned cells[256] = {0};
     for (int i = 0; i < COUNT; i++) {

@@ -9,8 +9,7 @@ enum { N = 500, ROUNDS = 36 };
 
 static double element(int i, int j) { return 1.0 / ((i + j) * (i + j + 1) / 2 + i + 1); }
 
-static void multiply(const double *v, double *out, bool transposed)
-{
+static void multiply(const double *v, double *out, bool transposed) {
     for (int i = 0; i < N; i++) {
         double sum = 0;
         for (int j = 0; j < N; j++)
@@ -19,8 +18,7 @@ static void multiply(const double *v, double *out, bool transposed)
     }
 }
 
-int main(void)
-{
+int main(void) {
     static double u[N], v[N], t[N];
     double vbv = 0, vv = 0;
     for (int i = 0; i < N; i++)

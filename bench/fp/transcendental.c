@@ -7,16 +7,14 @@
 
 enum { COUNT = 1200000 };
 
-static double power_of_two(int n)
-{
+static double power_of_two(int n) {
     uint64_t bits = (uint64_t)(1023 + n) << 52;
     double v;
     memcpy(&v, &bits, sizeof v);
     return v;
 }
 
-static double exponential(double x)
-{
+static double exponential(double x) {
     int n = (int)(x * 1.4426950408889634 + (x < 0 ? -0.5 : 0.5));
     double r = x - n * 0.6931471805599453, term = 1, sum = 1;
     for (int i = 1; i < 14; i++) {
@@ -26,8 +24,7 @@ static double exponential(double x)
     return sum * power_of_two(n);
 }
 
-static double logarithm(double v)
-{
+static double logarithm(double v) {
     double y = v < 1 ? -0.5 : 1;
     for (int i = 0; i < 5; i++) {
         double e = exponential(y);
@@ -36,8 +33,7 @@ static double logarithm(double v)
     return y;
 }
 
-static double sine(double x)
-{
+static double sine(double x) {
     double turns = __builtin_floor(x * 0.15915494309189535 + 0.5), r = x - turns * 6.283185307179586;
     double square = r * r, p = -1.0 / 39916800;
     p = p * square + 1.0 / 362880;
@@ -47,8 +43,7 @@ static double sine(double x)
     return r + r * square * p;
 }
 
-int main(void)
-{
+int main(void) {
     uint64_t seed = 33, sum = 0;
     double total = 0;
     bench_begin();

@@ -10,8 +10,7 @@ enum { BITS = 14, N = 1 << BITS, ROUNDS = 60 };
 static float re[N], im[N], cosines[N], sines[N];
 
 /* The twiddle factors of a stage lie one after the other, so that its inner loop is vectorised. */
-static void make_twiddles(void)
-{
+static void make_twiddles(void) {
     for (int half = 1; half < N; half *= 2) {
         double step_re = 1, step_im = 0, wr = 1, wi = 0, x = 3.14159265358979323846 / half, term = 1;
         for (int i = 1; i < 24; i++) {
@@ -31,8 +30,7 @@ static void make_twiddles(void)
     }
 }
 
-static void permute(void)
-{
+static void permute(void) {
     for (unsigned i = 0, j = 0; i < N; i++) {
         if (i < j) {
             float t = re[i];
@@ -50,8 +48,7 @@ static void permute(void)
 }
 
 static void butterflies(float *restrict ar, float *restrict ai, float *restrict br, float *restrict bi,
-                        const float *restrict wr, const float *restrict wi, int half, float sign)
-{
+                        const float *restrict wr, const float *restrict wi, int half, float sign) {
     for (int k = 0; k < half; k++) {
         float s = sign * wi[k];
         float tr = br[k] * wr[k] - bi[k] * s, ti = br[k] * s + bi[k] * wr[k];
@@ -62,16 +59,14 @@ static void butterflies(float *restrict ar, float *restrict ai, float *restrict 
     }
 }
 
-static void transform(float sign)
-{
+static void transform(float sign) {
     permute();
     for (int half = 1; half < N; half *= 2)
         for (int at = 0; at < N; at += 2 * half)
             butterflies(re + at, im + at, re + at + half, im + at + half, cosines + half, sines + half, half, sign);
 }
 
-int main(void)
-{
+int main(void) {
     uint64_t seed = 13, sum = 0;
     make_twiddles();
     for (int i = 0; i < N; i++) {

@@ -9,23 +9,20 @@ enum { WIDTH = 512, HEIGHT = 256, ROUNDS = 200 };
 
 static uint8_t a[HEIGHT][WIDTH], b[HEIGHT][WIDTH], out[HEIGHT][WIDTH];
 
-__attribute__((noinline)) static void blend(unsigned alpha)
-{
+__attribute__((noinline)) static void blend(unsigned alpha) {
     for (int y = 0; y < HEIGHT; y++)
         for (int x = 0; x < WIDTH; x++)
             out[y][x] = (uint8_t)((a[y][x] * alpha + b[y][x] * (256 - alpha) + 128) >> 8);
 }
 
-__attribute__((noinline)) static void blur(uint8_t (*restrict to)[WIDTH], uint8_t (*restrict from)[WIDTH])
-{
+__attribute__((noinline)) static void blur(uint8_t (*restrict to)[WIDTH], uint8_t (*restrict from)[WIDTH]) {
     for (int y = 1; y < HEIGHT - 1; y++)
         for (int x = 1; x < WIDTH - 1; x++)
-            to[y][x] = (uint8_t)((from[y - 1][x] + from[y + 1][x] + from[y][x - 1] + from[y][x + 1] +
-                                  4 * from[y][x]) / 8);
+            to[y][x] =
+                (uint8_t)((from[y - 1][x] + from[y + 1][x] + from[y][x - 1] + from[y][x + 1] + 4 * from[y][x]) / 8);
 }
 
-__attribute__((noinline)) static unsigned differences(void)
-{
+__attribute__((noinline)) static unsigned differences(void) {
     unsigned sum = 0;
     for (int y = 0; y < HEIGHT; y++)
         for (int x = 0; x < WIDTH; x++)
@@ -33,15 +30,13 @@ __attribute__((noinline)) static unsigned differences(void)
     return sum;
 }
 
-__attribute__((noinline)) static void threshold(uint8_t level)
-{
+__attribute__((noinline)) static void threshold(uint8_t level) {
     for (int y = 0; y < HEIGHT; y++)
         for (int x = 0; x < WIDTH; x++)
             b[y][x] = out[y][x] > level ? (uint8_t)(255 - a[y][x]) : out[y][x];
 }
 
-int main(void)
-{
+int main(void) {
     uint64_t seed = 23, sum = 0;
     for (int y = 0; y < HEIGHT; y++)
         for (int x = 0; x < WIDTH; x++) {

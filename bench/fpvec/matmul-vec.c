@@ -9,8 +9,7 @@ enum { N = 256, ROUNDS = 6 };
 
 static float a[N][N], b[N][N], c[N][N];
 
-int main(void)
-{
+int main(void) {
     uint64_t seed = 9, sum = 0;
     /* Small integers: no operation rounds, so that fused multiply-add gives the same result. */
     for (int i = 0; i < N; i++)

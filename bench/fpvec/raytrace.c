@@ -22,8 +22,7 @@ static vec scale(vec a, float f) { return (vec){a.x * f, a.y * f, a.z * f}; }
 static float dot(vec a, vec b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
 static vec unit(vec a) { return scale(a, 1 / __builtin_sqrtf(dot(a, a))); }
 
-static int nearest(vec from, vec way, float *distance)
-{
+static int nearest(vec from, vec way, float *distance) {
     int hit = -1;
     *distance = 1e9f;
     for (int i = 0; i < SPHERES; i++) {
@@ -44,8 +43,7 @@ static int nearest(vec from, vec way, float *distance)
     return hit;
 }
 
-static float shade(vec from, vec way, int bounces)
-{
+static float shade(vec from, vec way, int bounces) {
     const vec light = {0.48f, 0.8f, -0.36f};
     float distance, other;
     int hit = nearest(from, way, &distance);
@@ -69,8 +67,7 @@ static float shade(vec from, vec way, int bounces)
     return result;
 }
 
-int main(void)
-{
+int main(void) {
     uint64_t seed = 19, sum = 0;
     for (int i = 0; i < SPHERES; i++) {
         float r = 0.3f + (float)(bench_random(&seed) % 100) / 100;

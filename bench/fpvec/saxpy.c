@@ -10,20 +10,17 @@ enum { N = 8192, ROUNDS = 4000 };
 static float x[N], y[N];
 static double u[N], v[N];
 
-__attribute__((noinline)) static void saxpy(float a)
-{
+__attribute__((noinline)) static void saxpy(float a) {
     for (int i = 0; i < N; i++)
         y[i] = a * x[i] + y[i];
 }
 
-__attribute__((noinline)) static void daxpy(double a)
-{
+__attribute__((noinline)) static void daxpy(double a) {
     for (int i = 0; i < N; i++)
         v[i] = a * u[i] + v[i];
 }
 
-__attribute__((noinline)) static void clamp(float low, float high)
-{
+__attribute__((noinline)) static void clamp(float low, float high) {
     for (int i = 0; i < N; i++) {
         float t = y[i];
         t = t < low ? low : t;
@@ -31,8 +28,7 @@ __attribute__((noinline)) static void clamp(float low, float high)
     }
 }
 
-int main(void)
-{
+int main(void) {
     uint64_t seed = 15, sum = 0;
     for (int i = 0; i < N; i++) {
         x[i] = (float)(bench_random(&seed) % 32) - 16;

@@ -8,8 +8,7 @@
 enum { LIMBS = 512 };
 typedef unsigned __int128 wide;
 
-static void multiply(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n)
-{
+static void multiply(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n) {
     memset(r, 0, 2 * n * sizeof *r);
     for (size_t i = 0; i < n; i++) {
         uint64_t carry = 0;
@@ -22,8 +21,7 @@ static void multiply(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n
     }
 }
 
-static uint64_t add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n)
-{
+static uint64_t add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n) {
     uint64_t carry = 0;
     for (size_t i = 0; i < n; i++) {
         wide t = (wide)a[i] + b[i] + carry;
@@ -33,8 +31,7 @@ static uint64_t add(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n)
     return carry;
 }
 
-static uint64_t subtract(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n)
-{
+static uint64_t subtract(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n) {
     uint64_t borrow = 0;
     for (size_t i = 0; i < n; i++) {
         uint64_t t;
@@ -44,14 +41,12 @@ static uint64_t subtract(uint64_t *r, const uint64_t *a, const uint64_t *b, size
     return borrow;
 }
 
-static void propagate(uint64_t *r, uint64_t carry)
-{
+static void propagate(uint64_t *r, uint64_t carry) {
     for (; carry; r++)
         carry = __builtin_add_overflow(*r, carry, r);
 }
 
-static bool less(const uint64_t *a, const uint64_t *b, size_t n)
-{
+static bool less(const uint64_t *a, const uint64_t *b, size_t n) {
     while (n--)
         if (a[n] != b[n])
             return a[n] < b[n];
@@ -59,15 +54,13 @@ static bool less(const uint64_t *a, const uint64_t *b, size_t n)
 }
 
 /* |a1 - a0| and whether it was negative. */
-static bool difference(uint64_t *r, const uint64_t *a, size_t half)
-{
+static bool difference(uint64_t *r, const uint64_t *a, size_t half) {
     bool negative = less(a + half, a, half);
     subtract(r, negative ? a : a + half, negative ? a + half : a, half);
     return negative;
 }
 
-static void karatsuba(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n)
-{
+static void karatsuba(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t n) {
     if (n <= 32) {
         multiply(r, a, b, n);
         return;
@@ -86,8 +79,7 @@ static void karatsuba(uint64_t *r, const uint64_t *a, const uint64_t *b, size_t 
     propagate(r + h + n, middle[n] + add(r + h, r + h, middle, n));
 }
 
-static uint64_t power_mod(uint64_t base, uint64_t exponent, uint64_t modulus)
-{
+static uint64_t power_mod(uint64_t base, uint64_t exponent, uint64_t modulus) {
     uint64_t r = 1;
     for (; exponent; exponent >>= 1) {
         if (exponent & 1)
@@ -97,8 +89,7 @@ static uint64_t power_mod(uint64_t base, uint64_t exponent, uint64_t modulus)
     return r;
 }
 
-int main(void)
-{
+int main(void) {
     static uint64_t a[LIMBS], b[LIMBS], r[2 * LIMBS], s[2 * LIMBS];
     uint64_t seed = 3, sum = 0;
     for (int i = 0; i < LIMBS; i++) {

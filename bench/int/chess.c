@@ -15,34 +15,32 @@ static uint8_t board[128];
 static uint64_t nodes;
 static const int value_of[7] = {0, 100, 310, 330, 500, 900, 100000};
 static const int8_t steps[7][8] = {
-    [KNIGHT] = {33, 31, 18, 14, -33, -31, -18, -14}, [BISHOP] = {17, 15, -17, -15},
-    [ROOK] = {16, 1, -16, -1},                       [QUEEN] = {17, 16, 15, 1, -17, -16, -15, -1},
+    [KNIGHT] = {33, 31, 18, 14, -33, -31, -18, -14},
+    [BISHOP] = {17, 15, -17, -15},
+    [ROOK] = {16, 1, -16, -1},
+    [QUEEN] = {17, 16, 15, 1, -17, -16, -15, -1},
     [KING] = {17, 16, 15, 1, -17, -16, -15, -1},
 };
 
-static void set_up(const char *fen)
-{
+static void set_up(const char *fen) {
     static const char letters[] = " pnbrqk";
     int at = 7 * 16;
     memset(board, 0, sizeof board);
-    for (; *fen && *fen != ' '; fen++) {
+    for (; *fen && *fen != ' '; fen++)
         if (*fen == '/')
             at = (at & 0x70) - 16;
         else if (*fen >= '1' && *fen <= '8')
             at += *fen - '0';
         else
             board[at++] = (uint8_t)((strchr(letters, *fen | 32) - letters) | (*fen & 32 ? BLACK : WHITE));
-    }
 }
 
-static struct move *add_move(struct move *m, int from, int to, int promoted)
-{
+static struct move *add_move(struct move *m, int from, int to, int promoted) {
     *m = (struct move){(uint8_t)from, (uint8_t)to, board[to], (uint8_t)promoted};
     return m + 1;
 }
 
-static struct move *pawn_moves(struct move *m, int from, int side)
-{
+static struct move *pawn_moves(struct move *m, int from, int side) {
     int forward = side == WHITE ? 16 : -16, to = from + forward;
     int last = side == WHITE ? 7 : 0, home = side == WHITE ? 1 : 6;
     int promoted = to >> 4 == last ? QUEEN | side : 0;
@@ -59,8 +57,7 @@ static struct move *pawn_moves(struct move *m, int from, int side)
     return m;
 }
 
-static struct move *piece_moves(struct move *m, int from, int side)
-{
+static struct move *piece_moves(struct move *m, int from, int side) {
     int kind = board[from] & 7;
     bool slides = kind == BISHOP || kind == ROOK || kind == QUEEN;
     for (int i = 0; i < 8 && steps[kind][i]; i++)
@@ -72,8 +69,7 @@ static struct move *piece_moves(struct move *m, int from, int side)
     return m;
 }
 
-static int generate(struct move *list, int side)
-{
+static int generate(struct move *list, int side) {
     struct move *m = list;
     for (int at = 0; at < 120; at++) {
         if (at & 0x88) {
@@ -86,8 +82,7 @@ static int generate(struct move *list, int side)
     return (int)(m - list);
 }
 
-static int evaluate(int side)
-{
+static int evaluate(int side) {
     int score = 0;
     for (int at = 0; at < 120; at++) {
         if (at & 0x88) {
@@ -104,8 +99,7 @@ static int evaluate(int side)
 }
 
 /* The most valuable victims first: insertion sort is enough for these lists. */
-static void order(struct move *list, int count)
-{
+static void order(struct move *list, int count) {
     for (int i = 1; i < count; i++) {
         struct move m = list[i];
         int key = value_of[m.captured & 7], j = i - 1;
@@ -115,8 +109,7 @@ static void order(struct move *list, int count)
     }
 }
 
-static int search(int depth, int alpha, int beta, int side)
-{
+static int search(int depth, int alpha, int beta, int side) {
     struct move list[256];
     nodes++;
     if (!depth)
@@ -141,8 +134,7 @@ static int search(int depth, int alpha, int beta, int side)
     return alpha;
 }
 
-int main(void)
-{
+int main(void) {
     static const char *const positions[] = {
         "rnbqkbnr/pppppppp/8/8/8/8/PPPPPPPP/RNBQKBNR",
         "r1bqk2r/pppp1ppp/2n2n2/2b1p3/2B1P3/2NP1N2/PPP2PPP/R1BQK2R",

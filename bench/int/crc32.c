@@ -9,8 +9,7 @@ enum { SIZE = 1 << 20, ROUNDS = 60 };
 
 static uint32_t tables[8][256];
 
-static void make_tables(void)
-{
+static void make_tables(void) {
     for (uint32_t i = 0; i < 256; i++) {
         uint32_t c = i;
         for (int k = 0; k < 8; k++)
@@ -22,16 +21,14 @@ static void make_tables(void)
             tables[t][i] = tables[t - 1][i] >> 8 ^ tables[0][tables[t - 1][i] & 255];
 }
 
-static uint32_t crc_bytes(uint32_t crc, const uint8_t *p, size_t size)
-{
+static uint32_t crc_bytes(uint32_t crc, const uint8_t *p, size_t size) {
     crc = ~crc;
     while (size--)
         crc = crc >> 8 ^ tables[0][(crc ^ *p++) & 255];
     return ~crc;
 }
 
-static uint32_t crc_words(uint32_t crc, const uint8_t *p, size_t size)
-{
+static uint32_t crc_words(uint32_t crc, const uint8_t *p, size_t size) {
     crc = ~crc;
     for (; size >= 8; size -= 8, p += 8) {
         uint64_t v;
@@ -43,8 +40,7 @@ static uint32_t crc_words(uint32_t crc, const uint8_t *p, size_t size)
     return ~crc;
 }
 
-static uint32_t adler(const uint8_t *p, size_t size)
-{
+static uint32_t adler(const uint8_t *p, size_t size) {
     uint32_t a = 1, b = 0;
     while (size) {
         size_t n = size < 5552 ? size : 5552;
@@ -59,8 +55,7 @@ static uint32_t adler(const uint8_t *p, size_t size)
     return b << 16 | a;
 }
 
-int main(void)
-{
+int main(void) {
     uint8_t *data = bench_alloc(SIZE);
     uint64_t sum = 0;
     make_tables();

@@ -7,12 +7,13 @@
 
 enum { BITS = 17, SLOTS = 1 << BITS, KEYS = SLOTS / 2, STRINGS = 1 << 15, ROUNDS = 12 };
 
-static struct { uint64_t key, value; } slots[SLOTS];
+static struct {
+    uint64_t key, value;
+} slots[SLOTS];
 
 static size_t home(uint64_t key) { return key * 0x9e3779b97f4a7c15u >> (64 - BITS); }
 
-static size_t find(uint64_t key)
-{
+static size_t find(uint64_t key) {
     size_t i = home(key);
     while (slots[i].key && slots[i].key != key)
         i = (i + 1) & (SLOTS - 1);
@@ -20,8 +21,7 @@ static size_t find(uint64_t key)
 }
 
 /* Closes the gap that a deletion leaves, so that no tombstones are needed. */
-static void delete(uint64_t key)
-{
+static void delete(uint64_t key) {
     size_t i = find(key), j = i;
     if (!slots[i].key)
         return;
@@ -48,8 +48,7 @@ struct node {
 static struct node *chains[4096], pool[STRINGS];
 static size_t used;
 
-static void count_word(const char *word)
-{
+static void count_word(const char *word) {
     uint32_t h = 2166136261u;
     for (const char *p = word; *p; p++)
         h = (h ^ (uint8_t)*p) * 16777619u;
@@ -66,8 +65,7 @@ static void count_word(const char *word)
     strcpy((*at)->word, word);
 }
 
-static uint64_t numbers(uint64_t sum, uint64_t seed)
-{
+static uint64_t numbers(uint64_t sum, uint64_t seed) {
     uint64_t again = seed;
     for (int i = 0; i < KEYS; i++) {
         uint64_t key = bench_random(&seed) | 1u;
@@ -83,8 +81,7 @@ static uint64_t numbers(uint64_t sum, uint64_t seed)
     return bench_mix(0, sum);
 }
 
-int main(void)
-{
+int main(void) {
     uint64_t sum = 0, seed = 11;
     char word[12];
     bench_begin();

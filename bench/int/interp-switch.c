@@ -5,8 +5,7 @@
 
 #include "interp.h"
 
-static int64_t run(void)
-{
+static int64_t run(void) {
     int64_t r[16] = {0};
     const struct insn *pc = program;
     for (;;) {
@@ -32,8 +31,7 @@ static int64_t run(void)
     }
 }
 
-int main(void)
-{
+int main(void) {
     bench_begin();
     uint64_t sum = bench_mix(0, (uint64_t)run());
     for (size_t i = 0; i < MEMORY; i += 7)

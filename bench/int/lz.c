@@ -7,23 +7,20 @@
 
 enum { SIZE = 1 << 20, HASH_BITS = 14, MIN_MATCH = 4, WINDOW = 65535, ROUNDS = 40 };
 
-static uint32_t load32(const uint8_t *p)
-{
+static uint32_t load32(const uint8_t *p) {
     uint32_t v;
     memcpy(&v, p, 4);
     return v;
 }
 
-static uint8_t *put_length(uint8_t *out, size_t length)
-{
+static uint8_t *put_length(uint8_t *out, size_t length) {
     for (; length >= 255; length -= 255)
         *out++ = 255;
     *out++ = (uint8_t)length;
     return out;
 }
 
-static size_t get_length(const uint8_t **in)
-{
+static size_t get_length(const uint8_t **in) {
     size_t length = 0;
     while (**in == 255) {
         length += 255;
@@ -32,8 +29,7 @@ static size_t get_length(const uint8_t **in)
     return length + *(*in)++;
 }
 
-static uint8_t *put_sequence(uint8_t *out, const uint8_t *literals, size_t count, size_t match, size_t distance)
-{
+static uint8_t *put_sequence(uint8_t *out, const uint8_t *literals, size_t count, size_t match, size_t distance) {
     out = put_length(out, count);
     memcpy(out, literals, count);
     out += count;
@@ -43,8 +39,7 @@ static uint8_t *put_sequence(uint8_t *out, const uint8_t *literals, size_t count
     return out;
 }
 
-static size_t compress(const uint8_t *in, size_t size, uint8_t *out)
-{
+static size_t compress(const uint8_t *in, size_t size, uint8_t *out) {
     static uint32_t table[1 << HASH_BITS];
     uint8_t *start = out;
     size_t at = 0, anchor = 0;
@@ -68,8 +63,7 @@ static size_t compress(const uint8_t *in, size_t size, uint8_t *out)
     return (size_t)(out - start);
 }
 
-static size_t decompress(const uint8_t *in, size_t size, uint8_t *out)
-{
+static size_t decompress(const uint8_t *in, size_t size, uint8_t *out) {
     const uint8_t *end = in + size;
     uint8_t *start = out;
     while (in < end) {
@@ -85,8 +79,7 @@ static size_t decompress(const uint8_t *in, size_t size, uint8_t *out)
     return (size_t)(out - start);
 }
 
-int main(void)
-{
+int main(void) {
     uint8_t *text = bench_alloc(SIZE), *packed = bench_alloc(2 * SIZE), *back = bench_alloc(SIZE);
     uint64_t sum = 0;
     bench_text(text, SIZE, 1);

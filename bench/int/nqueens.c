@@ -5,8 +5,7 @@
 
 #include "bench.h"
 
-__attribute__((noinline)) static uint64_t by_masks(unsigned all, unsigned columns, unsigned left, unsigned right)
-{
+__attribute__((noinline)) static uint64_t by_masks(unsigned all, unsigned columns, unsigned left, unsigned right) {
     uint64_t found = 0;
     if (columns == all)
         return 1;
@@ -20,8 +19,7 @@ __attribute__((noinline)) static uint64_t by_masks(unsigned all, unsigned column
 
 static uint8_t row_of[16];
 
-__attribute__((noinline)) static uint64_t by_arrays(int column, int n, uint64_t *sum)
-{
+__attribute__((noinline)) static uint64_t by_arrays(int column, int n, uint64_t *sum) {
     uint64_t found = 0;
     if (column == n) {
         for (int i = 0; i < n; i++)
@@ -40,8 +38,7 @@ __attribute__((noinline)) static uint64_t by_arrays(int column, int n, uint64_t 
     return found;
 }
 
-int main(void)
-{
+int main(void) {
     uint64_t sum = 0;
     bench_begin();
     uint64_t masks = by_masks((1u << 13) - 1, 0, 0, 0), arrays = by_arrays(0, 11, &sum);

@@ -7,8 +7,7 @@
 
 enum { COUNT = 1 << 20, LIBRARY_COUNT = 1 << 18 };
 
-static void insertion(int32_t *a, long low, long high)
-{
+static void insertion(int32_t *a, long low, long high) {
     for (long i = low + 1; i <= high; i++) {
         int32_t v = a[i];
         long j = i - 1;
@@ -18,8 +17,7 @@ static void insertion(int32_t *a, long low, long high)
     }
 }
 
-static void quicksort(int32_t *a, long low, long high)
-{
+static void quicksort(int32_t *a, long low, long high) {
     while (high - low > 16) {
         int32_t x = a[low], y = a[(low + high) / 2], z = a[high];
         int32_t pivot = x < y ? (y < z ? y : x < z ? z : x) : (x < z ? x : y < z ? z : y);
@@ -46,20 +44,17 @@ static void quicksort(int32_t *a, long low, long high)
     insertion(a, low, high);
 }
 
-static int compare(const void *a, const void *b)
-{
+static int compare(const void *a, const void *b) {
     int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
     return (x > y) - (x < y);
 }
 
-static void fill(int32_t *a, size_t count, uint64_t seed)
-{
+static void fill(int32_t *a, size_t count, uint64_t seed) {
     for (size_t i = 0; i < count; i++)
         a[i] = (int32_t)bench_random(&seed);
 }
 
-static uint64_t check(const int32_t *a, size_t count, uint64_t sum)
-{
+static uint64_t check(const int32_t *a, size_t count, uint64_t sum) {
     for (size_t i = 1; i < count; i++)
         if (a[i - 1] > a[i])
             bench_fail("not sorted");
@@ -68,8 +63,7 @@ static uint64_t check(const int32_t *a, size_t count, uint64_t sum)
     return sum;
 }
 
-int main(void)
-{
+int main(void) {
     int32_t *a = bench_alloc(COUNT * sizeof *a);
     uint64_t sum = 0;
     bench_begin();

@@ -7,8 +7,7 @@
 
 enum { COUNT = 1 << 19, HEAP_COUNT = 1 << 17, ROUNDS = 6 };
 
-static void radix(uint64_t *keys, uint64_t *other)
-{
+static void radix(uint64_t *keys, uint64_t *other) {
     for (int shift = 0; shift < 64; shift += 8) {
         size_t start[257] = {0};
         for (size_t i = 0; i < COUNT; i++)
@@ -23,8 +22,7 @@ static void radix(uint64_t *keys, uint64_t *other)
     }
 }
 
-static void sift(uint32_t *heap, size_t root, size_t count)
-{
+static void sift(uint32_t *heap, size_t root, size_t count) {
     uint32_t v = heap[root];
     for (size_t child = 2 * root + 1; child < count; child = 2 * root + 1) {
         if (child + 1 < count && heap[child + 1] > heap[child])
@@ -37,8 +35,7 @@ static void sift(uint32_t *heap, size_t root, size_t count)
     heap[root] = v;
 }
 
-static void heapsort32(uint32_t *a, size_t count)
-{
+static void heapsort32(uint32_t *a, size_t count) {
     for (size_t i = count / 2; i-- > 0;)
         sift(a, i, count);
     for (size_t i = count; i-- > 1;) {
@@ -49,8 +46,7 @@ static void heapsort32(uint32_t *a, size_t count)
     }
 }
 
-int main(void)
-{
+int main(void) {
     uint64_t *keys = bench_alloc(COUNT * sizeof *keys), *other = bench_alloc(COUNT * sizeof *other);
     uint32_t *heap = bench_alloc(HEAP_COUNT * sizeof *heap);
     uint64_t sum = 0, seed = 5;

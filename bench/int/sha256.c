@@ -20,8 +20,7 @@ static const uint32_t constants[64] = {
 
 static uint32_t ror(uint32_t v, int n) { return v >> n | v << (32 - n); }
 
-static void block(uint32_t state[8], const uint8_t *in)
-{
+static void block(uint32_t state[8], const uint8_t *in) {
     uint32_t w[64], s[8];
     for (int i = 0; i < 16; i++) {
         memcpy(&w[i], in + 4 * i, 4);
@@ -51,8 +50,7 @@ static void block(uint32_t state[8], const uint8_t *in)
         state[i] += s[i];
 }
 
-int main(void)
-{
+int main(void) {
     uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                          0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     uint8_t *data = bench_alloc(SIZE);

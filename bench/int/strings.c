@@ -10,8 +10,7 @@
 enum { SIZE = 1 << 17, ROUNDS = 30 };
 
 /* Boyer-Moore-Horspool. */
-static size_t count_matches(const char *text, size_t size, const char *word)
-{
+static size_t count_matches(const char *text, size_t size, const char *word) {
     size_t length = strlen(word), skip[256], found = 0;
     for (int i = 0; i < 256; i++)
         skip[i] = length;
@@ -22,8 +21,7 @@ static size_t count_matches(const char *text, size_t size, const char *word)
     return found;
 }
 
-static unsigned distance(const char *a, const char *b)
-{
+static unsigned distance(const char *a, const char *b) {
     unsigned row[64], n = (unsigned)strlen(b);
     for (unsigned j = 0; j <= n; j++)
         row[j] = j;
@@ -40,8 +38,7 @@ static unsigned distance(const char *a, const char *b)
     return row[n];
 }
 
-static uint64_t words(char *text, uint64_t sum)
-{
+static uint64_t words(char *text, uint64_t sum) {
     char *save = NULL, previous[32] = "", line[96];
     unsigned n = 0;
     for (char *w = strtok_r(text, " \n", &save); w; w = strtok_r(NULL, " \n", &save), n++) {
@@ -56,8 +53,7 @@ static uint64_t words(char *text, uint64_t sum)
     return sum;
 }
 
-int main(void)
-{
+int main(void) {
     char *text = bench_alloc(SIZE + 1);
     uint64_t sum = 0;
     bench_begin();

@@ -24,8 +24,7 @@ static int64_t eval_variable(const struct node *n, int64_t x) { return x ^ n->co
 static int64_t eval_add(const struct node *n, int64_t x) { return eval(n->left, x) + eval(n->right, x); }
 static int64_t eval_sub(const struct node *n, int64_t x) { return eval(n->left, x) - eval(n->right, x + 1); }
 static int64_t eval_mul(const struct node *n, int64_t x) { return eval(n->left, x) * (eval(n->right, x) | 1); }
-static int64_t eval_max(const struct node *n, int64_t x)
-{
+static int64_t eval_max(const struct node *n, int64_t x) {
     int64_t a = eval(n->left, x), b = eval(n->right, x);
     return a > b ? a : b;
 }
@@ -37,8 +36,7 @@ static const struct class leaves[] = {{eval_constant, weight_one}, {eval_variabl
 static const struct class inner[] = {
     {eval_add, weight_one}, {eval_sub, weight_two}, {eval_mul, weight_sum}, {eval_max, weight_one}};
 
-int main(void)
-{
+int main(void) {
     static struct node nodes[NODES];
     uint64_t seed = 17, sum = 0;
     for (int i = 0; i < NODES; i++) {

@@ -10,8 +10,7 @@
 
 #include "bench.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc != 3)
         bench_fail("usage: chase SIZE STEPS");
     char *unit;

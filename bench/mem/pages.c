@@ -5,8 +5,7 @@
 
 #include "bench.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc != 3)
         bench_fail("usage: pages SIZE ROUNDS");
     char *unit;

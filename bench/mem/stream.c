@@ -5,22 +5,19 @@
 
 #include "bench.h"
 
-__attribute__((noinline)) static void copy(uint64_t *to, const uint64_t *from, size_t n)
-{
+__attribute__((noinline)) static void copy(uint64_t *to, const uint64_t *from, size_t n) {
     for (size_t i = 0; i < n; i++)
         to[i] = from[i] * 3 + 1;
 }
 
-__attribute__((noinline)) static uint64_t total(const uint64_t *from, size_t n)
-{
+__attribute__((noinline)) static uint64_t total(const uint64_t *from, size_t n) {
     uint64_t sum = 0;
     for (size_t i = 0; i < n; i++)
         sum += from[i];
     return sum;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc != 3)
         bench_fail("usage: stream SIZE MEGABYTES");
     char *unit;

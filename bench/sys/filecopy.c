@@ -9,8 +9,7 @@ enum { SIZE = 16 << 20, CHUNK = 1 << 16 };
 
 static char buffer[CHUNK];
 
-static void write_all(int fd, const char *data, size_t size)
-{
+static void write_all(int fd, const char *data, size_t size) {
     while (size) {
         long n = checked(write(fd, data, size), "write");
         data += n;
@@ -18,8 +17,7 @@ static void write_all(int fd, const char *data, size_t size)
     }
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     char first[256], second[256];
     uint64_t seed = 4, sum = 0;
     long n;

@@ -5,8 +5,7 @@
 
 #include "sys.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     enum { COUNT = 600 };
     char name[64], other[64];
     uint64_t sum = 0;

@@ -5,8 +5,7 @@
 
 #include "sys.h"
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     enum { COUNT = 400 };
     uint64_t sum = 0;
     if (argc > 1)

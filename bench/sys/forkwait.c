@@ -5,8 +5,7 @@
 
 #include "sys.h"
 
-int main(void)
-{
+int main(void) {
     enum { COUNT = 1000, SIZE = 1 << 20 };
     char *memory = bench_alloc(SIZE);
     uint64_t sum = 0;

@@ -5,8 +5,7 @@
 
 #include "sys.h"
 
-int main(void)
-{
+int main(void) {
     pid_t self = getpid();
     struct timespec t;
     uint64_t sum = 0;

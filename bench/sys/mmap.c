@@ -5,8 +5,7 @@
 
 #include "sys.h"
 
-int main(void)
-{
+int main(void) {
     uint64_t sum = 0;
     bench_begin();
     for (int i = 0; i < 3000; i++) {

@@ -5,8 +5,7 @@
 
 #include "sys.h"
 
-int main(void)
-{
+int main(void) {
     enum { COUNT = 10000 };
     int to[2], from[2];
     uint8_t byte = 1;

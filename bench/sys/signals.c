@@ -8,13 +8,9 @@
 static volatile uint64_t seen;
 static char *page;
 
-static void on_signal(int number)
-{
-    seen += (uint64_t)number;
-}
+static void on_signal(int number) { seen += (uint64_t)number; }
 
-static void on_fault(int number, siginfo_t *info, void *context)
-{
+static void on_fault(int number, siginfo_t *info, void *context) {
     (void)context;
     if (info->si_addr != page)
         _exit(2);
@@ -22,8 +18,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
     mprotect(page, 4096, PROT_READ | PROT_WRITE);
 }
 
-int main(void)
-{
+int main(void) {
     struct sigaction plain = {.sa_handler = on_signal}, fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
     page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     checked(sigaction(SIGUSR1, &plain, NULL), "sigaction");

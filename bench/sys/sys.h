@@ -17,16 +17,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static inline long checked(long result, const char *what)
-{
+static inline long checked(long result, const char *what) {
     if (result < 0)
         bench_fail(what);
     return result;
 }
 
 /* Waits for a child that has to end with this status. */
-static inline void reap(pid_t child, int wanted)
-{
+static inline void reap(pid_t child, int wanted) {
     int status;
     checked(waitpid(child, &status, 0), "waitpid");
     if (!WIFEXITED(status) || WEXITSTATUS(status) != wanted)

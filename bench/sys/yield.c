@@ -5,8 +5,7 @@
 
 #include "sys.h"
 
-int main(void)
-{
+int main(void) {
     enum { COUNT = 20000, PAGES = 32 };
     static volatile uint8_t memory[PAGES * 4096];
     pid_t child = fork();

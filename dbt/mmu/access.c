@@ -38,7 +38,8 @@ void walks_forget(struct mmu_state *m, const struct mmu_inval *inv) {
 }
 
 /* The walk for an access; w->fault is set if it is not allowed, and then nothing is remembered. */
-static struct walk_entry *walk_to(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w) {
+static struct walk_entry *walk_to(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime,
+                                  struct walk *w) {
     struct mmu_state *m = mmu_of(cpu);
     struct walk_entry *e = &m->walk[(va >> PAGE_SHIFT) % WALK_ENTRIES];
     uint64_t tag = ALIGN_DOWN(va, PAGE_SIZE) | regime | WALK_VALID;
@@ -66,7 +67,8 @@ void mmu_fault_done(struct cpu *cpu) {
 }
 
 /* resolve(): the translation of an access; raises the guest's abort if there is none. */
-static struct walk_entry *resolve(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, unsigned flags) {
+static struct walk_entry *resolve(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime,
+                                  unsigned flags) {
     struct walk w;
     struct walk_entry *e = walk_to(cpu, va, access, regime, &w);
     if (UNLIKELY(!e)) {
@@ -141,30 +143,18 @@ struct ram64 {
 
 static uint64_t load(const uint8_t *p, unsigned size) {
     switch (size) {
-    case 0:
-        return *(const volatile uint8_t *)p;
-    case 1:
-        return ((const volatile struct ram16 *)p)->v;
-    case 2:
-        return ((const volatile struct ram32 *)p)->v;
-    default:
-        return ((const volatile struct ram64 *)p)->v;
+    case 0: return *(const volatile uint8_t *)p;
+    case 1: return ((const volatile struct ram16 *)p)->v;
+    case 2: return ((const volatile struct ram32 *)p)->v;
+    default: return ((const volatile struct ram64 *)p)->v;
     }
 }
 static void store(uint8_t *p, uint64_t value, unsigned size) {
     switch (size) {
-    case 0:
-        *(volatile uint8_t *)p = (uint8_t)value;
-        break;
-    case 1:
-        ((volatile struct ram16 *)p)->v = (uint16_t)value;
-        break;
-    case 2:
-        ((volatile struct ram32 *)p)->v = (uint32_t)value;
-        break;
-    default:
-        ((volatile struct ram64 *)p)->v = value;
-        break;
+    case 0: *(volatile uint8_t *)p = (uint8_t)value; break;
+    case 1: ((volatile struct ram16 *)p)->v = (uint16_t)value; break;
+    case 2: ((volatile struct ram32 *)p)->v = (uint32_t)value; break;
+    default: ((volatile struct ram64 *)p)->v = value; break;
     }
 }
 
@@ -230,7 +220,8 @@ static void check_align(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_a
 }
 
 /* Reads bytes (1 << size) to out; fill: make the next such access fast. */
-static void read_any(struct cpu *cpu, uint64_t va, v128 *out, unsigned size, unsigned regime, unsigned flags, bool fill) {
+static void read_any(struct cpu *cpu, uint64_t va, v128 *out, unsigned size, unsigned regime, unsigned flags,
+                     bool fill) {
     unsigned bytes = 1u << size;
     check_align(cpu, va, bytes, MMU_READ, flags);
     if (UNLIKELY(crosses(va, bytes))) {
@@ -255,7 +246,8 @@ static void read_any(struct cpu *cpu, uint64_t va, v128 *out, unsigned size, uns
         out->u64[1] = load(p + 8, 3); /* 16 bytes are two times 8 */
 }
 
-static void write_any(struct cpu *cpu, uint64_t va, const v128 *in, unsigned size, unsigned regime, unsigned flags, bool fill) {
+static void write_any(struct cpu *cpu, uint64_t va, const v128 *in, unsigned size, unsigned regime, unsigned flags,
+                      bool fill) {
     unsigned bytes = 1u << size;
     check_align(cpu, va, bytes, MMU_WRITE, flags);
     if (UNLIKELY(crosses(va, bytes))) {
@@ -371,49 +363,32 @@ static uint64_t combine(unsigned kind, uint64_t old, uint64_t value, unsigned si
     int64_t so = (int64_t)(old << drop), sv = (int64_t)(value << drop);
     uint64_t uo = old << drop, uv = value << drop;
     switch (kind) {
-    case IR_ATOMIC_ADD:
-        return old + value;
-    case IR_ATOMIC_CLR:
-        return old & ~value;
-    case IR_ATOMIC_XOR:
-        return old ^ value;
-    case IR_ATOMIC_OR:
-        return old | value;
-    case IR_ATOMIC_SMAX:
-        return so > sv ? old : value;
-    case IR_ATOMIC_SMIN:
-        return so < sv ? old : value;
-    case IR_ATOMIC_UMAX:
-        return uo > uv ? old : value;
-    case IR_ATOMIC_UMIN:
-        return uo < uv ? old : value;
-    default:
-        return value;
+    case IR_ATOMIC_ADD: return old + value;
+    case IR_ATOMIC_CLR: return old & ~value;
+    case IR_ATOMIC_XOR: return old ^ value;
+    case IR_ATOMIC_OR: return old | value;
+    case IR_ATOMIC_SMAX: return so > sv ? old : value;
+    case IR_ATOMIC_SMIN: return so < sv ? old : value;
+    case IR_ATOMIC_UMAX: return uo > uv ? old : value;
+    case IR_ATOMIC_UMIN: return uo < uv ? old : value;
+    default: return value;
     }
 }
 
 /* Compares and exchanges 1 << size bytes; *expected becomes what was there. */
 static bool exchange(void *p, uint64_t *expected, uint64_t value, unsigned size) {
     bool done;
-#define EXCHANGE(type)                                                                                              \
-    do {                                                                                                            \
-        type old = (type)*expected;                                                                                 \
-        done = __atomic_compare_exchange_n((type *)p, &old, (type)value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
-        *expected = old;                                                                                            \
+#define EXCHANGE(type)                                                                                                 \
+    do {                                                                                                               \
+        type old = (type) * expected;                                                                                  \
+        done = __atomic_compare_exchange_n((type *)p, &old, (type)value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);   \
+        *expected = old;                                                                                               \
     } while (0)
     switch (size) {
-    case 0:
-        EXCHANGE(uint8_t);
-        break;
-    case 1:
-        EXCHANGE(uint16_t);
-        break;
-    case 2:
-        EXCHANGE(uint32_t);
-        break;
-    default:
-        EXCHANGE(uint64_t);
-        break;
+    case 0: EXCHANGE(uint8_t); break;
+    case 1: EXCHANGE(uint16_t); break;
+    case 2: EXCHANGE(uint32_t); break;
+    default: EXCHANGE(uint64_t); break;
     }
 #undef EXCHANGE
     return done;

@@ -125,14 +125,12 @@ static void drop_page(struct cpu *cpu, struct view *v, void *arg) {
         return;
     /* The bits of a pc above its place in the page decide about the index's upper bits, and permute the others. */
     unsigned first = jump_cache_index(va) & ~(PAGE_INSNS - 1);
-    for (unsigned i = first; i < first + PAGE_INSNS; i++) {
+    for (unsigned i = first; i < first + PAGE_INSNS; i++)
         if (MMU_VA_BITS(v->jump_cache[i].pc) == MMU_VA_BITS(va))
             v->jump_cache[i].pc = JUMP_CACHE_EMPTY(i);
-    }
-    for (unsigned i = 0; s->victims && i < ARRAY_LEN(v->jump_victim); i++) {
+    for (unsigned i = 0; s->victims && i < ARRAY_LEN(v->jump_victim); i++)
         if (MMU_VA_BITS(v->jump_victim[i].pc) == MMU_VA_BITS(va))
             v->jump_victim[i].pc = JUMP_VICTIM_EMPTY(i);
-    }
     v->code_page[code_page_index(va)] = CODE_PAGE_NONE;
 }
 static void drop_asid(struct cpu *cpu, struct view *v, void *arg) {
@@ -192,7 +190,8 @@ void mmu_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
     else
         STAT(cpu, tlbi_va)++;
     if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_MMU))
-        rt_log(cpu, ABI_LOG_MMU, "invalidate kind %u va %llx asid %x\n", inv->kind, (unsigned long long)inv->va, inv->asid);
+        rt_log(cpu, ABI_LOG_MMU, "invalidate kind %u va %llx asid %x\n", inv->kind, (unsigned long long)inv->va,
+               inv->asid);
     walks_forget(m, inv);
     forget_jumps(cpu, inv);
     engine_of(cpu)->ops->invalidate(cpu, inv);

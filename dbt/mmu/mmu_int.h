@@ -16,11 +16,11 @@
 struct view_slot {
     uint64_t bloom[VIEW_BLOOM_WORDS]; /* pages whose code is in the jump cache */
     uint32_t mode;                    /* all of the jump cache is of this mode */
-    bool tagged;                      /* some of that code is in the lower half, or its translation belongs to an ASID */
+    bool tagged; /* some of that code is in the lower half, or its translation belongs to an ASID */
     struct context *context;
-    bool victims;                     /* jump_victim is not empty */
-    uint32_t uses;                    /* entries set since the jump cache was empty */
-    uint16_t used[VIEW_USED];         /* the first of them */
+    bool victims;             /* jump_victim is not empty */
+    uint32_t uses;            /* entries set since the jump cache was empty */
+    uint16_t used[VIEW_USED]; /* the first of them */
     struct view view;
 };
 _Static_assert(offsetof(struct view_slot, view) % 64 == 0, "views start cache lines");
@@ -32,7 +32,7 @@ struct context {
     struct view *view[REGIMES]; /* memory stays with the context when it is recycled */
     uint8_t made;               /* bit per regime: the view is set up */
     bool used;
-    uint32_t id;                /* never reused */
+    uint32_t id; /* never reused */
     uint64_t stamp;
 };
 #define CONTEXTS 64
@@ -40,7 +40,7 @@ struct context {
 
 /* One remembered walk. */
 struct walk_entry {
-    uint64_t tag;  /* va page | regime | WALK_VALID */
+    uint64_t tag; /* va page | regime | WALK_VALID */
     uint32_t context;
     uint8_t *host; /* of the page, NULL if it is not RAM */
     struct walk w; /* pa is the page's */
@@ -51,7 +51,7 @@ struct walk_entry {
 #define BLOOM_BITS 32768
 struct mmu_state {
     struct context context[CONTEXTS];
-    unsigned contexts;          /* that fit in the heap */
+    unsigned contexts; /* that fit in the heap */
     struct context *current;
     struct view *view;          /* that GS points to */
     struct view *last[REGIMES]; /* the one with code before it, by regime */
@@ -60,25 +60,25 @@ struct mmu_state {
     uint32_t next_id;
     uint64_t clock;
     size_t view_bytes;
-    bool sync_wanted;           /* a downgrade must take effect before translated code runs again */
-    uint8_t fault_cause;        /* enum abi_stat: what the host fault in progress, if there is one, turned out to be for */
-    uint8_t hidden;             /* bit per regime: cpu->views[] leads to no pages of it until the next flush */
-    bool fill_now;              /* the slow access in progress wants its page mapped, however rarely it is touched */
-    uint8_t *in_c;              /* the probe of the slow access in progress, if it has no prediction */
-    struct {                    /* the last access that the host's tables were asked for, and that aborted */
+    bool sync_wanted;    /* a downgrade must take effect before translated code runs again */
+    uint8_t fault_cause; /* enum abi_stat: what the host fault in progress, if there is one, turned out to be for */
+    uint8_t hidden;      /* bit per regime: cpu->views[] leads to no pages of it until the next flush */
+    bool fill_now;       /* the slow access in progress wants its page mapped, however rarely it is touched */
+    uint8_t *in_c;       /* the probe of the slow access in progress, if it has no prediction */
+    struct {             /* the last access that the host's tables were asked for, and that aborted */
         uint64_t pc, va;
         enum mmu_access access;
         uint8_t regime;
     } retry;
-    struct {                    /* the slow access in progress may go on through this page alone: see nearby() */
-        uint64_t va, index;     /* index 0: no */
+    struct {                /* the slow access in progress may go on through this page alone: see nearby() */
+        uint64_t va, index; /* index 0: no */
         uint8_t regime;
     } lent;
-    uint64_t walks_big;         /* by hash of their 2 MiB and 1 GiB: remembered walks of mappings larger than a page */
+    uint64_t walks_big; /* by hash of their 2 MiB and 1 GiB: remembered walks of mappings larger than a page */
     struct walk_entry walk[WALK_ENTRIES];
     uint64_t bloom[BLOOM_BITS / 64]; /* union over all views */
     uint32_t bloom_count;
-    void *strategy;             /* the strategy's own state */
+    void *strategy; /* the strategy's own state */
 };
 static inline struct mmu_state *mmu_of(const struct cpu *cpu) { return cpu->engine->mmu; }
 

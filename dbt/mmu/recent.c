@@ -11,10 +11,9 @@ static struct recent_page *page_of(struct recent *r, uint64_t va) {
 static uint64_t tag_of(const struct recent_view *v, uint64_t va) { return ALIGN_DOWN(va, PAGE_SIZE) | v->id; }
 
 void recent_clear(struct recent *r) {
-    for (unsigned i = 0; i < RECENT_PAGES; i++) {
+    for (unsigned i = 0; i < RECENT_PAGES; i++)
         for (unsigned use = 0; use < RECENT_USES; use++)
             r->page[i].tag[use] = 0;
-    }
     r->big = 0;
 }
 
@@ -39,7 +38,9 @@ void recent_note(struct recent *r, const struct recent_view *v, uint64_t va, con
     uint64_t tag = tag_of(v, va);
     if (e->tag[RECENT_READ] != tag || e->delta != delta || e->ram_page != ram_page)
         *e = (struct recent_page){.tag = {[RECENT_READ] = tag, [RECENT_NEAR_READ] = near ? tag : 0},
-                                  .delta = delta, .left = left, .ram_page = ram_page};
+                                  .delta = delta,
+                                  .left = left,
+                                  .ram_page = ram_page};
     if (!e->left)
         e->left = left;
     e->shift = w->page_shift;
@@ -71,17 +72,17 @@ void recent_forget(struct recent *r, uint64_t va) {
 }
 
 void recent_protect(struct recent *r, uint32_t ram_page) {
-    for (unsigned i = 0; i < RECENT_PAGES; i++) {
+    for (unsigned i = 0; i < RECENT_PAGES; i++)
         if (r->page[i].ram_page == ram_page)
             r->page[i].tag[RECENT_WRITE] = r->page[i].tag[RECENT_NEAR_WRITE] = 0;
-    }
 }
 
 /* --- emitted code ------------------------------------------------------------------------------------------------ */
 static unsigned thunk_index(unsigned use, unsigned t0, unsigned t1) { return use << 6 | t0 << 3 | t1; }
 
 /* t0: the address, t1: that of the access's last byte. Returns with ZF set and delta in t1, or with ZF clear. */
-static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, unsigned use, unsigned t0, unsigned t1, int32_t view_disp) {
+static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, unsigned use, unsigned t0, unsigned t1,
+                       int32_t view_disp) {
     asm_alu_rr(a, ASM_XOR, true, t1, t0);
     asm_alu_ri(a, ASM_CMP, true, t1, PAGE_MASK);
     uint32_t crosses = asm_jcc_short(a, ASM_A);

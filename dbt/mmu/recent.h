@@ -23,9 +23,9 @@ enum recent_use { RECENT_READ, RECENT_WRITE, RECENT_NEAR_READ, RECENT_NEAR_WRITE
 struct recent_page {
     uint64_t tag[RECENT_USES]; /* page address + view id, 0: not for that use */
     uint64_t delta;
-    uint32_t left;             /* look-ups until the next one goes to C */
-    uint32_t ram_page;         /* number of the page in RAM */
-    uint8_t shift;             /* log2 bytes of the guest's mapping */
+    uint32_t left;     /* look-ups until the next one goes to C */
+    uint32_t ram_page; /* number of the page in RAM */
+    uint8_t shift;     /* log2 bytes of the guest's mapping */
     uint8_t pad[15];
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct recent_page) == 64, "shifts of a page number make an offset");

@@ -10,7 +10,7 @@
 #include "dbt/mmu/mmu_int.h"
 #include "dbt/x86/asm.h"
 
-#define SOFT_SHIFT_MIN 8  /* log2 entries */
+#define SOFT_SHIFT_MIN 8 /* log2 entries */
 #define SOFT_SHIFT_MAX 13
 #define SOFT_VICTIMS 8
 #define SOFT_NONE (~UINT64_C(0))
@@ -30,13 +30,13 @@ struct soft_view {
     unsigned shift;           /* log2 entries; 0: the shared empty table */
     uint32_t used, evicted;   /* since the last flush */
     unsigned next_victim;
-    bool big;                 /* holds pages of larger guest mappings */
+    bool big; /* holds pages of larger guest mappings */
     struct soft_entry victim[SOFT_VICTIMS];
 };
 
 struct soft_state {
-    struct soft_entry empty;  /* table of views that hold nothing yet */
-    uint8_t *writable;        /* bit per RAM page: some table may have a write tag for it */
+    struct soft_entry empty; /* table of views that hold nothing yet */
+    uint8_t *writable;       /* bit per RAM page: some table may have a write tag for it */
 };
 
 static struct soft_view *soft_of(struct view *v) { return (struct soft_view *)(v + 1); }
@@ -67,10 +67,9 @@ static void release_table(struct cpu *cpu, struct soft_view *s) {
 }
 
 static void clear_table(struct soft_view *s) {
-    if (s->shift) {
+    if (s->shift)
         for (size_t i = 0; i < (size_t)1 << s->shift; i++)
             s->table[i] = nothing;
-    }
     for (unsigned i = 0; i < SOFT_VICTIMS; i++)
         s->victim[i] = nothing;
     s->used = s->evicted = 0;
@@ -184,10 +183,9 @@ static void drop_va(struct cpu *cpu, struct view *v, void *arg) {
     }
     if (entry_is(slot(s, va), va))
         *slot(s, va) = nothing;
-    for (unsigned i = 0; i < SOFT_VICTIMS; i++) {
+    for (unsigned i = 0; i < SOFT_VICTIMS; i++)
         if (entry_is(&s->victim[i], va))
             s->victim[i] = nothing;
-    }
 }
 
 static void soft_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
@@ -201,10 +199,9 @@ static void soft_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
     context_forget(cpu, any, inv->asid);
     if (!c || (!any && c->lo.asid != inv->asid && c->hi.asid != inv->asid))
         return;
-    for (unsigned r = 0; r < REGIMES; r++) {
+    for (unsigned r = 0; r < REGIMES; r++)
         if (c->made >> r & 1)
             flush_view(cpu, c->view[r]);
-    }
 }
 
 static void soft_sync(struct cpu *cpu) {}

@@ -128,10 +128,9 @@ void view_each(struct cpu *cpu, void (*fn)(struct cpu *cpu, struct view *v, void
     struct mmu_state *m = mmu_of(cpu);
     for (unsigned i = 0; i < m->contexts; i++) {
         struct context *c = &m->context[i];
-        for (unsigned r = 0; c->made >> r; r++) {
+        for (unsigned r = 0; c->made >> r; r++)
             if (c->made >> r & 1)
                 fn(cpu, c->view[r], arg);
-        }
     }
 }
 
@@ -156,7 +155,8 @@ void context_unmake(struct cpu *cpu, uint32_t asid) {
 }
 
 static struct context *context_find(struct mmu_state *m, struct mmu_space lo, struct mmu_space hi) {
-    uint64_t key = (lo.root ^ (uint64_t)lo.asid << 48 ^ hi.root << 7 ^ (uint64_t)hi.asid << 20) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t key =
+        (lo.root ^ (uint64_t)lo.asid << 48 ^ hi.root << 7 ^ (uint64_t)hi.asid << 20) * UINT64_C(0x9e3779b97f4a7c15);
     uint8_t *hint = &m->hash[key >> 57];
     struct context *victim = NULL;
     if (*hint) {

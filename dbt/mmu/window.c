@@ -41,30 +41,43 @@
 #define HUGE_SHIFT 21
 #define HUGE_SIZE BIT(HUGE_SHIFT)
 #define TABLE_ENTRIES 512u
-#define AROUND_PAGES 16u      /* neighbours that one fault fills, where the guest's table is not linear */
-#define LINEAR_PAGES 16u      /* a run that long is recorded by its 2 MiB chunk */
-#define RESYNC_TABLES 1024u   /* a window with more is dropped instead */
+#define AROUND_PAGES 16u    /* neighbours that one fault fills, where the guest's table is not linear */
+#define LINEAR_PAGES 16u    /* a run that long is recorded by its 2 MiB chunk */
+#define RESYNC_TABLES 1024u /* a window with more is dropped instead */
 #define FLUSH_LIST 16
 #define FLUSH_READ_ONLY UINT64_C(1) /* bits of an address in it: all that the host may know of the page is read-only */
 #define FLUSH_HUGE UINT64_C(2)      /* it may know a 2 MiB page there */
-#define EVICT_AT_ONCE 8       /* windows: their tables are free only after a flush */
+#define EVICT_AT_ONCE 8             /* windows: their tables are free only after a flush */
 #define HEAT_PAGES 1024
-#define HEAT_MAP 96           /* accesses in C after which a page is mapped */
-#define FICKLE 4              /* times that a page was unmapped after which it is lent rather than mapped */
+#define HEAT_MAP 96 /* accesses in C after which a page is mapped */
+#define FICKLE 4    /* times that a page was unmapped after which it is lent rather than mapped */
 #define LOANS 128
 #define LOAN_SLOT UINT64_C(254)
-#define LOAN_SHIFT 19         /* from one page to the next, so that what is near one does not reach another */
+#define LOAN_SHIFT 19 /* from one page to the next, so that what is near one does not reach another */
 #define LOANS_IN_TABLE (HUGE_SIZE >> LOAN_SHIFT)
-#define LOAN_REACH 0x10000    /* twice what emitted code takes for near */
+#define LOAN_REACH 0x10000 /* twice what emitted code takes for near */
 
-enum pte { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80, PTE_BLOCK = 0x200 /* ours: see clear_va() */ };
+enum pte {
+    PTE_P = 1,
+    PTE_W = 2,
+    PTE_U = 4,
+    PTE_A = 0x20,
+    PTE_D = 0x40,
+    PTE_PS = 0x80,
+    PTE_BLOCK = 0x200 /* ours: see clear_va() */
+};
 #define PTE_ADDR UINT64_C(0x000ffffffffff000)
 #define PTE_TABLE (PTE_P | PTE_W | PTE_U | PTE_A)
 #define PTE_LEAF (PTE_P | PTE_U | PTE_A | PTE_D)
 
-enum window_state_kind { WINDOW_FREE, WINDOW_LIVE, WINDOW_STALE /* resync before use */, WINDOW_DEAD /* free after a flush */ };
+enum window_state_kind {
+    WINDOW_FREE,
+    WINDOW_LIVE,
+    WINDOW_STALE /* resync before use */,
+    WINDOW_DEAD /* free after a flush */
+};
 struct window {
-    uint64_t root;      /* mmu_space.root */
+    uint64_t root; /* mmu_space.root */
     uint32_t region;
     uint8_t regime, state;
     bool hi;
@@ -110,8 +123,12 @@ struct window_view {
 
 static struct window_state *state_of(struct cpu *cpu) { return mmu_of(cpu)->strategy; }
 static struct window_view *deltas(struct view *v) { return (struct window_view *)(v + 1); }
-static const struct recent_view *recent_of(const struct view *v) { return &((const struct window_view *)(v + 1))->recent; }
-static uint64_t slot_of(const struct window_state *st, const struct window *w) { return 2 + 2 * (uint64_t)(w - st->win); }
+static const struct recent_view *recent_of(const struct view *v) {
+    return &((const struct window_view *)(v + 1))->recent;
+}
+static uint64_t slot_of(const struct window_state *st, const struct window *w) {
+    return 2 + 2 * (uint64_t)(w - st->win);
+}
 /* Canonical addresses land in the null slot: a #PF. (The #GP that others give is dearer on hosts that emulate it.)
  * NULL_DELTA is set in these alone: a probe may look at it before it faults for nothing. */
 static uint64_t null_delta(uint32_t region) {
@@ -167,10 +184,9 @@ static bool is_touched(struct cpu *cpu, const struct window *w, uint64_t host) {
     const uint64_t *pde = host & FLUSH_READ_ONLY ? pde_find(cpu, w, host) : NULL;
     if (!pde || *pde & PTE_PS)
         return false;
-    for (unsigned i = 0; i < st->flushes; i++) {
+    for (unsigned i = 0; i < st->flushes; i++)
         if (st->flush[i] & FLUSH_HUGE && (st->flush[i] ^ host) < HUGE_SIZE)
             return false;
-    }
     uint64_t *pte = &rt_pt_at(cpu, *pde & PTE_ADDR)[index_at(host, PAGE_SHIFT)];
     if (!*pte && !remap(cpu, w, *pde, pte, host))
         return false;
@@ -185,10 +201,9 @@ static void hide(struct cpu *cpu, uint8_t regimes) {
     struct mmu_state *m = mmu_of(cpu);
     uint8_t changed = m->hidden ^ regimes;
     m->hidden = regimes;
-    for (unsigned r = 0; changed >> r; r++) {
+    for (unsigned r = 0; changed >> r; r++)
         if (changed >> r & 1)
             view_show(cpu, r);
-    }
 }
 
 /* Flushes what is pending of the pages of some regimes, a bit each. */
@@ -226,10 +241,9 @@ static void flush_regimes(struct cpu *cpu, uint8_t regimes) {
 static void window_sync(struct cpu *cpu) { flush_regimes(cpu, (uint8_t)(1u << cpu->regime)); }
 
 static void free_tables(struct cpu *cpu, uint64_t *table, unsigned level) {
-    for (unsigned i = 0; level > 1 && i < TABLE_ENTRIES; i++) {
+    for (unsigned i = 0; level > 1 && i < TABLE_ENTRIES; i++)
         if (table[i] & PTE_P && !(table[i] & PTE_PS))
             free_tables(cpu, rt_pt_at(cpu, table[i] & PTE_ADDR), level - 1);
-    }
     rt_pt_free(cpu, table);
 }
 
@@ -261,10 +275,9 @@ static uint32_t chunk_key(const struct cpu *cpu, uint64_t pa) {
 /* The caller has made sure of room: see rmap_reserve(). */
 static void rmap_add(struct window_state *st, uint32_t key, uint64_t host) {
     uint32_t *head = rmap_bucket(st, key), n;
-    for (uint32_t i = *head; i; i = st->rmap[i].next) {
+    for (uint32_t i = *head; i; i = st->rmap[i].next)
         if (st->rmap[i].key == key && st->rmap[i].host == host)
             return;
-    }
     if (st->rmap_free) {
         n = st->rmap_free;
         st->rmap_free = st->rmap[n].next;
@@ -309,17 +322,18 @@ static void drop(struct cpu *cpu, struct window *w) {
 
 static void drop_all(struct cpu *cpu) {
     struct window_state *st = state_of(cpu);
-    for (unsigned i = 0; i < WINDOWS; i++) {
+    for (unsigned i = 0; i < WINDOWS; i++)
         if (st->win[i].state == WINDOW_LIVE || st->win[i].state == WINDOW_STALE)
             drop(cpu, &st->win[i]);
-    }
     bury(cpu);
     memset(st->rmap_head, 0, sizeof(st->rmap_head));
     st->rmap_used = 1;
     st->rmap_free = 0;
 }
 
-static bool has_root(const struct context *c, const struct window *w) { return (w->hi ? c->hi.root : c->lo.root) == w->root; }
+static bool has_root(const struct context *c, const struct window *w) {
+    return (w->hi ? c->hi.root : c->lo.root) == w->root;
+}
 
 /* When was the window's space current last? ~0: it is now. */
 static uint64_t last_use(struct cpu *cpu, const struct window *w) {
@@ -392,7 +406,8 @@ static struct window *window_new(struct cpu *cpu, uint64_t root, unsigned regime
             struct window *w = &st->win[i];
             if (w->state != WINDOW_FREE)
                 continue;
-            *w = (struct window){.root = root, .region = region, .regime = (uint8_t)regime, .hi = hi, .state = WINDOW_LIVE};
+            *w = (struct window){
+                .root = root, .region = region, .regime = (uint8_t)regime, .hi = hi, .state = WINDOW_LIVE};
             return w;
         }
         if (st->dead)
@@ -441,10 +456,9 @@ static bool asid_attached(struct cpu *cpu, const struct window *w, uint32_t asid
     struct mmu_state *m = mmu_of(cpu);
     for (unsigned i = 0; i < m->contexts; i++) {
         const struct context *c = &m->context[i];
-        for (unsigned r = 0; c->lo.asid == asid && c->made >> r; r++) {
+        for (unsigned r = 0; c->lo.asid == asid && c->made >> r; r++)
             if (c->made >> r & 1 && is_attached(state_of(cpu), c->view[r], w))
                 return true;
-        }
     }
     return false;
 }
@@ -593,10 +607,9 @@ __attribute__((target("avx2"))) static unsigned linear(const uint64_t *p, unsign
 static unsigned next_entry(const uint64_t *table, unsigned i) {
     while (i < TABLE_ENTRIES && i % 8 && !table[i])
         i++;
-    for (const uint64_t *p = &table[i]; i < TABLE_ENTRIES && !(i % 8); i += 8, p += 8) {
+    for (const uint64_t *p = &table[i]; i < TABLE_ENTRIES && !(i % 8); i += 8, p += 8)
         if (p[0] | p[1] | p[2] | p[3] | p[4] | p[5] | p[6] | p[7])
             break;
-    }
     while (i < TABLE_ENTRIES && !table[i])
         i++;
     return i;
@@ -621,7 +634,8 @@ static struct run run_of(const struct cpu *cpu, uint64_t va, const struct walk *
         uint64_t e = w->entry;
         if (linear(w->table, at, e - ((uint64_t)at << PAGE_SHIFT)) == at)
             lo = 0;
-        while (lo > 0 && __atomic_load_n(&w->table[lo - 1], __ATOMIC_RELAXED) == e - ((uint64_t)(at - lo + 1) << PAGE_SHIFT))
+        while (lo > 0 &&
+               __atomic_load_n(&w->table[lo - 1], __ATOMIC_RELAXED) == e - ((uint64_t)(at - lo + 1) << PAGE_SHIFT))
             lo--;
         hi += linear(&w->table[hi], TABLE_ENTRIES - hi, e + PAGE_SIZE);
     }
@@ -636,7 +650,8 @@ static bool run_is_huge(struct cpu *cpu, const struct run *r) {
            !chunk_has_code(cpu, r->pa);
 }
 
-static void map_run(struct cpu *cpu, struct window *win, uint64_t *table, uint64_t va, const struct run *r, bool write, bool wrote) {
+static void map_run(struct cpu *cpu, struct window *win, uint64_t *table, uint64_t va, const struct run *r, bool write,
+                    bool wrote) {
     struct window_state *st = state_of(cpu);
     uint64_t chunk = ALIGN_DOWN(va, HUGE_SIZE), host = host_of(st, win, chunk);
     bool linear = r->count >= LINEAR_PAGES && !((r->pa - ((uint64_t)r->first << PAGE_SHIFT)) & (HUGE_SIZE - 1));
@@ -789,8 +804,8 @@ static bool page_is_hot(struct cpu *cpu, const struct view *v, uint64_t va) {
     struct window_state *st = state_of(cpu);
     uint8_t *unmapped = &st->unmapped[heat_of(st, va) - st->heat];
     uint8_t *heat = heat_of(st, va);
-    if (mmu_of(cpu)->in_c && (!mmu_of(cpu)->fill_now || *unmapped >= FICKLE) && !recent_used_up(&st->recent, recent_of(v), va) &&
-        ++*heat < HEAT_MAP)
+    if (mmu_of(cpu)->in_c && (!mmu_of(cpu)->fill_now || *unmapped >= FICKLE) &&
+        !recent_used_up(&st->recent, recent_of(v), va) && ++*heat < HEAT_MAP)
         return false;
     if (mmu_of(cpu)->in_c && *unmapped >= FICKLE)
         *unmapped = 0; /* it stays longer now */
@@ -799,13 +814,16 @@ static bool page_is_hot(struct cpu *cpu, const struct view *v, uint64_t va) {
 }
 
 /* Remembers the page for probes without a prediction; win: NULL if it is not mapped there. */
-static void note(struct cpu *cpu, struct view *v, const struct window *win, uint64_t va, const struct walk *w, bool write) {
+static void note(struct cpu *cpu, struct view *v, const struct window *win, uint64_t va, const struct walk *w,
+                 bool write) {
     struct window_state *st = state_of(cpu);
     uint64_t pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
     uint64_t lent = mmu_of(cpu)->lent.index;
-    uint64_t delta = win ? live_delta(st, win) : lent ? lent : cpu->boot->ram_va + ram_offset(cpu, pa) - ALIGN_DOWN(va, PAGE_SIZE);
-    recent_note(&st->recent, recent_of(v), va, w, page_key(cpu, pa), delta, win || lent, win ? RECENT_SAMPLE : RECENT_HEAT,
-                write && !*code_bits_at(engine_of(cpu), pa));
+    uint64_t delta = win    ? live_delta(st, win)
+                     : lent ? lent
+                            : cpu->boot->ram_va + ram_offset(cpu, pa) - ALIGN_DOWN(va, PAGE_SIZE);
+    recent_note(&st->recent, recent_of(v), va, w, page_key(cpu, pa), delta, win || lent,
+                win ? RECENT_SAMPLE : RECENT_HEAT, write && !*code_bits_at(engine_of(cpu), pa));
 }
 
 static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_access access, const struct walk *w) {
@@ -935,7 +953,9 @@ static void resync_table(struct cpu *cpu, struct window *win, uint64_t pde, uint
         }
         resync_entry(cpu, &table[i], pa, host_of(st, win, va) + ((uint64_t)i << PAGE_SHIFT), &w,
                      !kind_is_new(win, &w, pde & PTE_BLOCK));
-        unsigned alike = w.table ? linear(&w.table[i], TABLE_ENTRIES - i, w.table[i]) : w.page_shift >= HUGE_SHIFT ? TABLE_ENTRIES - i : 1;
+        unsigned alike = w.table                      ? linear(&w.table[i], TABLE_ENTRIES - i, w.table[i])
+                         : w.page_shift >= HUGE_SHIFT ? TABLE_ENTRIES - i
+                                                      : 1;
         if (table[i] && alike > 1)
             skip = linear(&table[i], alike, table[i]);
     }
@@ -956,7 +976,8 @@ static void resync(struct cpu *cpu, struct window *w) {
     uint64_t base = (uint64_t)w->region << REGION_SHIFT;
     unsigned tables = 0;
     w->state = WINDOW_LIVE;
-    for (unsigned i = w->pdpt ? next_entry(w->pdpt, 0) : TABLE_ENTRIES; i < TABLE_ENTRIES; i = next_entry(w->pdpt, i + 1)) {
+    for (unsigned i = w->pdpt ? next_entry(w->pdpt, 0) : TABLE_ENTRIES; i < TABLE_ENTRIES;
+         i = next_entry(w->pdpt, i + 1)) {
         uint64_t *pd = rt_pt_at(cpu, w->pdpt[i] & PTE_ADDR);
         for (unsigned j = next_entry(pd, 0); j < TABLE_ENTRIES; j = next_entry(pd, j + 1)) {
             uint64_t va = base + ((uint64_t)i << 30) + ((uint64_t)j << HUGE_SHIFT);
@@ -1002,7 +1023,8 @@ static void window_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
             if ((w->region ^ region_of(inv->va)) & MASK(17))
                 continue;
             uint64_t *pde = pde_find(cpu, w, inv->va);
-            if ((pde || w->giant) && (inv->kind == MMU_INVAL_VA || w->hi || w->has_global || asid_attached(cpu, w, inv->asid)))
+            if ((pde || w->giant) &&
+                (inv->kind == MMU_INVAL_VA || w->hi || w->has_global || asid_attached(cpu, w, inv->asid)))
                 clear_va(cpu, w, pde, inv->va);
         } else if (inv->kind == MMU_INVAL_ALL || (belongs_to_asids(w) && asid_attached(cpu, w, inv->asid))) {
             invalidate_space(cpu, w);
@@ -1040,10 +1062,9 @@ static void window_protect(struct cpu *cpu, struct gpa page) {
         rmap_remove(st, at);
     }
     key = chunk_key(cpu, page.v);
-    for (uint32_t i = *rmap_bucket(st, key); i; i = st->rmap[i].next) {
+    for (uint32_t i = *rmap_bucket(st, key); i; i = st->rmap[i].next)
         if (st->rmap[i].key == key)
             protect_at(cpu, st->rmap[i].host | (page.v & (HUGE_SIZE - 1)), page.v);
-    }
     loans_protect(cpu, page.v);
     if (st->flushes || st->flush_all)
         mmu_of(cpu)->sync_wanted = true;

@@ -11,14 +11,14 @@
 
 #define REGION_SHIFT 39
 #define REGION_HASH 512
-#define NULL_DELTA 1 /* bit of a delta that leads nowhere */
+#define NULL_DELTA 1                              /* bit of a delta that leads nowhere */
 #define DELTA_DISP ((int32_t)sizeof(struct view)) /* of the deltas of a view, from the GS base */
 #define WINDOW_PROBES 8192
 
 /* What is known of probes, by hash. Those that share an entry share its counters: the worst of that is a decision that comes
  * early or late, while taking turns with an entry could put it off for ever. */
 struct window_probes {
-    bool counts;       /* abi_boot.count */
+    bool counts; /* abi_boot.count */
     struct site {
         uint16_t used; /* accesses in C since a probe last got a prediction */
         uint8_t misses, faults, lost;

@@ -14,31 +14,25 @@ struct analysis {
 };
 
 static bool removable(const struct ir_inst *in) {
-    if (in->op == IR_CALL) {
+    if (in->op == IR_CALL)
         return ((const struct ir_helper *)(uintptr_t)in->imm)->kind == IR_HELPER_PURE;
-    }
-    if (in->op >= IR_VFADD || in->op == IR_CALLV) {
+    if (in->op >= IR_VFADD || in->op == IR_CALLV)
         return false; /* they set floating-point status */
-    }
     return ir_op_info[in->op].pure || in->op == IR_GET;
 }
 
 static void count_uses(struct codegen *cg) {
     const struct ir_block *b = cg->b;
-    for (unsigned i = 0; i < b->count; i++) {
+    for (unsigned i = 0; i < b->count; i++)
         cg->v[i] = (struct value){.reg = NO_REG, .target = NO_REG, .slot = -1, .home = -1};
-    }
     for (unsigned i = 1; i < b->count; i++) {
         const struct ir_inst *in = &b->inst[i];
-        if (in->a) {
+        if (in->a)
             cg->v[in->a].uses++;
-        }
-        if (in->b) {
+        if (in->b)
             cg->v[in->b].uses++;
-        }
-        if (in->c) {
+        if (in->c)
             cg->v[in->c].uses++;
-        }
     }
 }
 
@@ -81,22 +75,18 @@ static irv fusible(const struct codegen *cg, const struct ir_inst *in) {
     case IR_EXIT_IF:
     case IR_SELECT:
     case IR_FLAGS_SELECT:
-        if (tests_bit(cg, in->a) || single(cg, in->a, IR_AND)) {
+        if (tests_bit(cg, in->a) || single(cg, in->a, IR_AND))
             return in->a;
-        }
         break;
     case IR_LOGIC_FLAGS:
-        if (single(cg, in->a, IR_AND)) {
+        if (single(cg, in->a, IR_AND))
             return in->a;
-        }
         break;
     case IR_ADD:
-        if (scaled(cg, in->b) && in->a != in->b) {
+        if (scaled(cg, in->b) && in->a != in->b)
             return in->b;
-        }
-        if (scaled(cg, in->a) && const_imm32(cg, in->b, in->type == IR_I64, &imm)) {
+        if (scaled(cg, in->a) && const_imm32(cg, in->b, in->type == IR_I64, &imm))
             return in->a;
-        }
         break;
     default: break;
     }
@@ -110,21 +100,18 @@ static void forget(struct analysis *an, unsigned pin) {
     }
 }
 static void forget_all(struct analysis *an) {
-    for (regset m = an->some; m; m &= m - 1) {
+    for (regset m = an->some; m; m &= m - 1)
         forget(an, (unsigned)__builtin_ctzll(m));
-    }
 }
 
 static void see_put(struct analysis *an, const struct ir_inst *in) {
     struct codegen *cg = an->cg;
     unsigned pin = pin_at(cg, in->imm);
-    if (pin == NO_REG) {
+    if (pin == NO_REG)
         return;
-    }
     forget(an, pin);
-    if (cg->v[in->a].target != NO_REG) {
+    if (cg->v[in->a].target != NO_REG)
         forget(an, cg->v[in->a].target);
-    }
     if ((int32_t)in->imm == cg->pin_offset[pin] && inst_of(cg, in->a)->type == (pin < 16 ? IR_I64 : IR_V128)) {
         an->pending[pin] = in->a;
         an->some |= BIT(pin);
@@ -137,9 +124,8 @@ static void see_definition(struct analysis *an, unsigned i) {
     struct codegen *cg = an->cg;
     const struct ir_inst *in = &cg->b->inst[i];
     unsigned pin = cg->v[i].target;
-    if (pin == NO_REG) {
+    if (pin == NO_REG)
         return;
-    }
     an->some &= ~BIT(pin);
     if (in->op == IR_ZEXT32 && cg->v[in->a].uses == 1) {
         an->pending[pin] = in->a;
@@ -156,26 +142,22 @@ void analyse_block(struct codegen *cg) {
         const struct ir_inst *in = &b->inst[i];
         const struct ir_op_info *info = &ir_op_info[in->op];
         struct value *val = &cg->v[i];
-        if (in->op == IR_NOP || in->op == IR_INSN || val->flags & V_FUSED) {
+        if (in->op == IR_NOP || in->op == IR_INSN || val->flags & V_FUSED)
             continue;
-        }
         if (removable(in) && !val->next_use) {
             val->flags |= V_DEAD;
             continue;
         }
-        if (in->type != IR_NONE) {
+        if (in->type != IR_NONE)
             see_definition(&an, i);
-        }
-        if (info->memory || info->state || info->exits) {
+        if (info->memory || info->state || info->exits)
             forget_all(&an);
-        }
         if (in->op == IR_PUT) {
             see_put(&an, in);
         } else if (in->op == IR_GET) {
             unsigned pin = pin_at(cg, in->imm);
-            if (pin != NO_REG) {
+            if (pin != NO_REG)
                 forget(&an, pin);
-            }
         }
         irv fused = fusible(cg, in);
         if (fused) {

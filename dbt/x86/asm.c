@@ -95,9 +95,8 @@ uint32_t asm_jmp_short(struct asm_buf *a) {
     return asm_pos(a);
 }
 void asm_bind_short(struct asm_buf *a, uint32_t at) {
-    if (!a->overflow) {
+    if (!a->overflow)
         a->start[at - 1] = (uint8_t)(asm_pos(a) - at);
-    }
 }
 
 static bool reaches(const struct asm_buf *a, const void *target, unsigned len, int32_t *rel) {
@@ -141,17 +140,14 @@ static const uint8_t pp_byte[4] = {0, 0x66, 0xf3, 0xf2};
 
 static inline void put_opcode(struct asm_buf *a, uint32_t op, unsigned rex) {
     unsigned pp = op >> 10 & 3, map = op >> 8 & 3;
-    if (pp) {
+    if (pp)
         put8(a, pp_byte[pp]);
-    }
-    if (rex) {
+    if (rex)
         put8(a, 0x40 | rex);
-    }
     if (map) {
         put8(a, 0x0f);
-        if (map > 1) {
+        if (map > 1)
             put8(a, map == 2 ? 0x38 : 0x3a);
-        }
     }
     put8(a, op);
 }
@@ -178,11 +174,10 @@ static void put_mem(struct asm_buf *a, unsigned reg, struct asm_mem m, unsigned 
     } else {
         put8(a, mod | r | base);
     }
-    if (mod == 0x40) {
+    if (mod == 0x40)
         put8(a, (uint8_t)m.disp);
-    } else if (mod == 0x80) {
+    else if (mod == 0x80)
         put32(a, (uint32_t)m.disp);
-    }
 }
 
 static inline unsigned mem_rex(struct asm_mem m) {
@@ -196,9 +191,8 @@ void asm_op_rr(struct asm_buf *a, uint32_t op, bool w, unsigned reg, unsigned rm
 }
 void asm_op_rm(struct asm_buf *a, uint32_t op, bool w, unsigned reg, struct asm_mem m, unsigned imm_bytes) {
     room(a);
-    if (m.gs) {
+    if (m.gs)
         put8(a, 0x65);
-    }
     put_opcode(a, op, (w ? 8u : 0) | (reg & 8) >> 1 | mem_rex(m));
     put_mem(a, reg, m, imm_bytes, false);
 }
@@ -212,9 +206,8 @@ void asm_op_rr8(struct asm_buf *a, uint32_t op, unsigned reg, unsigned rm) {
 void asm_op_m8(struct asm_buf *a, uint32_t op, unsigned reg, struct asm_mem m) {
     unsigned rex = (reg & 8) >> 1 | mem_rex(m);
     room(a);
-    if (m.gs) {
+    if (m.gs)
         put8(a, 0x65);
-    }
     put_opcode(a, op, rex || reg > 3 ? 0x40 | rex : 0);
     put_mem(a, reg, m, 0, false);
 }
@@ -229,9 +222,8 @@ void asm_mov_rr(struct asm_buf *a, bool w, unsigned dst, unsigned src) {
 }
 uint32_t asm_mov_ri32(struct asm_buf *a, unsigned dst, uint32_t imm) {
     room(a);
-    if (dst & 8) {
+    if (dst & 8)
         put8(a, 0x41);
-    }
     put8(a, 0xb8 | (dst & 7));
     put32(a, imm);
     return asm_pos(a) - 4;
@@ -279,7 +271,10 @@ void asm_ext_rr(struct asm_buf *a, unsigned size, bool sext, bool w, unsigned ds
     case 0:
         room(a);
         put_opcode(a, ASM_OP(0, 1, sext ? 0xbe : 0xb6),
-                   (sext && w ? 0x48u : src > 3 ? 0x40u : 0) | (dst & 8) >> 1 | (src & 8) >> 3);
+                   (sext && w ? 0x48u
+                    : src > 3 ? 0x40u
+                              : 0) |
+                       (dst & 8) >> 1 | (src & 8) >> 3);
         put8(a, 0xc0 | (dst & 7) << 3 | (src & 7));
         break;
     case 1: asm_op_rr(a, ASM_OP(0, 1, sext ? 0xbf : 0xb7), sext && w, dst, src); break;
@@ -295,16 +290,14 @@ void asm_cmov(struct asm_buf *a, enum asm_cc cc, bool w, unsigned dst, unsigned 
 void asm_setcc(struct asm_buf *a, enum asm_cc cc, unsigned dst) { asm_op_rr8(a, ASM_OP(0, 1, 0x90u | cc), 0, dst); }
 void asm_push(struct asm_buf *a, unsigned reg) {
     room(a);
-    if (reg & 8) {
+    if (reg & 8)
         put8(a, 0x41);
-    }
     put8(a, 0x50 | (reg & 7));
 }
 void asm_pop(struct asm_buf *a, unsigned reg) {
     room(a);
-    if (reg & 8) {
+    if (reg & 8)
         put8(a, 0x41);
-    }
     put8(a, 0x58 | (reg & 7));
 }
 void asm_call_r(struct asm_buf *a, unsigned reg) { asm_op_rr(a, ASM_OP(0, 0, 0xff), false, 2, reg); }
@@ -343,9 +336,7 @@ void asm_alu_mi(struct asm_buf *a, enum asm_alu op, bool w, struct asm_mem m, in
         put32(a, (uint32_t)imm);
     }
 }
-void asm_inc_m(struct asm_buf *a, struct asm_mem m) {
-    asm_op_rm(a, ASM_OP(0, 0, 0xff), true, 0, m, 0);
-}
+void asm_inc_m(struct asm_buf *a, struct asm_mem m) { asm_op_rm(a, ASM_OP(0, 0, 0xff), true, 0, m, 0); }
 uint32_t asm_cmp_ri32(struct asm_buf *a, bool w, unsigned reg, int32_t imm) {
     asm_op_rr(a, ASM_OP(0, 0, 0x81), w, ASM_CMP, reg);
     put32(a, (uint32_t)imm);
@@ -380,9 +371,8 @@ void asm_neg(struct asm_buf *a, bool w, unsigned reg) { asm_op_rr(a, ASM_OP(0, 0
 void asm_not(struct asm_buf *a, bool w, unsigned reg) { asm_op_rr(a, ASM_OP(0, 0, 0xf7), w, 2, reg); }
 void asm_bswap(struct asm_buf *a, bool w, unsigned reg) {
     room(a);
-    if (w || reg & 8) {
+    if (w || reg & 8)
         put8(a, (w ? 0x48u : 0x40u) | (reg & 8) >> 3);
-    }
     put8(a, 0x0f);
     put8(a, 0xc8 | (reg & 7));
 }
@@ -392,9 +382,8 @@ void asm_op0(struct asm_buf *a, uint8_t opcode) {
 }
 void asm_cqo(struct asm_buf *a, bool w) {
     room(a);
-    if (w) {
+    if (w)
         put8(a, 0x48);
-    }
     put8(a, 0x99);
 }
 void asm_bt_ri(struct asm_buf *a, bool w, unsigned reg, unsigned bit) {
@@ -419,27 +408,21 @@ static void put_vex(struct asm_buf *a, uint32_t op, unsigned v, unsigned rxb) {
 }
 /* EVEX has no W that is ignored: the bit that the instruction with this VEX encoding needs. */
 static uint32_t evex_w(uint32_t op) {
-    static const uint8_t w1_66[] = {0x10, 0x11, 0x14, 0x15, 0x28, 0x29, 0x2e, 0x2f, 0x51, 0x54, 0x55, 0x56,
-                                    0x57, 0x58, 0x59, 0x5a, 0x5c, 0x5d, 0x5e, 0x5f, 0x6c, 0x6d, 0x73, 0xc6,
-                                    0xd3, 0xd4, 0xd6, 0xe6, 0xf3, 0xf4, 0xfb};
+    static const uint8_t w1_66[] = {0x10, 0x11, 0x14, 0x15, 0x28, 0x29, 0x2e, 0x2f, 0x51, 0x54, 0x55,
+                                    0x56, 0x57, 0x58, 0x59, 0x5a, 0x5c, 0x5d, 0x5e, 0x5f, 0x6c, 0x6d,
+                                    0x73, 0xc6, 0xd3, 0xd4, 0xd6, 0xe6, 0xf3, 0xf4, 0xfb};
     unsigned pp = op >> 10 & 3, map = op >> 8 & 3, code = op & 0xff;
-    if (map == 2) {
+    if (map == 2)
         return code == 0x28 || code == 0x59 ? ASM_W : 0;
-    }
-    if (map == 3) {
+    if (map == 3)
         return code == 0x09 || code == 0x0b ? ASM_W : 0;
-    }
-    if (pp == 2) {
+    if (pp == 2)
         return code == 0x7e ? ASM_W : 0;
-    }
-    if (pp == 3) { /* conversions between integers and floating point say it themselves */
+    if (pp == 3) /* conversions between integers and floating point say it themselves */
         return code == 0x2a || code == 0x2c || code == 0x2d ? 0 : ASM_W;
-    }
-    for (unsigned i = 0; pp == 1 && i < sizeof(w1_66); i++) {
-        if (w1_66[i] == code) {
+    for (unsigned i = 0; pp == 1 && i < sizeof(w1_66); i++)
+        if (w1_66[i] == code)
             return ASM_W;
-        }
-    }
     return 0;
 }
 /* xb: the bits of REX.X and REX.B in bits 1 and 0 (not inverted). */
@@ -475,9 +458,8 @@ void asm_vex_rr(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsign
 }
 static void vex_mem(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m, unsigned imm_bytes) {
     room(a);
-    if (m.gs) {
+    if (m.gs)
         put8(a, 0x65);
-    }
     if ((reg | v) & 16) {
         evex_mem(a, op | evex_w(op), reg, v, m, imm_bytes);
         return;
@@ -497,11 +479,10 @@ void asm_vex_rmi(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struc
     put8(a, imm);
 }
 void asm_vmov_rr(struct asm_buf *a, unsigned dst, unsigned src) {
-    if (src & 8 && dst < 8) { /* the store form needs no third prefix byte */
+    if (src & 8 && dst < 8) /* the store form needs no third prefix byte */
         asm_vex_rr(a, ASM_OP(0, 1, 0x29), src, 0, dst);
-    } else {
+    else
         asm_vex_rr(a, ASM_OP(0, 1, 0x28), dst, 0, src);
-    }
 }
 void asm_vmov_rm(struct asm_buf *a, unsigned dst, struct asm_mem m) { asm_vex_rm(a, ASM_OP(0, 1, 0x10), dst, 0, m); }
 void asm_vmov_mr(struct asm_buf *a, struct asm_mem m, unsigned src) { asm_vex_rm(a, ASM_OP(0, 1, 0x11), src, 0, m); }

@@ -16,8 +16,22 @@
 #include "graft/base.h"
 
 enum asm_reg {
-    ASM_RAX, ASM_RCX, ASM_RDX, ASM_RBX, ASM_RSP, ASM_RBP, ASM_RSI, ASM_RDI,
-    ASM_R8, ASM_R9, ASM_R10, ASM_R11, ASM_R12, ASM_R13, ASM_R14, ASM_R15,
+    ASM_RAX,
+    ASM_RCX,
+    ASM_RDX,
+    ASM_RBX,
+    ASM_RSP,
+    ASM_RBP,
+    ASM_RSI,
+    ASM_RDI,
+    ASM_R8,
+    ASM_R9,
+    ASM_R10,
+    ASM_R11,
+    ASM_R12,
+    ASM_R13,
+    ASM_R14,
+    ASM_R15,
     ASM_RIP = 0xfe, /* base of asm_mem_rip() */
     ASM_NOREG = 0xff,
 };
@@ -63,7 +77,7 @@ struct asm_mem {
     uint8_t scale;       /* 0 .. 3 */
     bool gs;             /* relative to the GS base */
     int32_t disp;
-    const void *target;  /* base ASM_RIP: address within 2 GiB of the code */
+    const void *target; /* base ASM_RIP: address within 2 GiB of the code */
 };
 
 static inline struct asm_mem asm_mem(unsigned base, int32_t disp) { /* [base + disp] */
@@ -167,7 +181,7 @@ void asm_op_m8(struct asm_buf *a, uint32_t op, unsigned reg, struct asm_mem m);
 void asm_lock(struct asm_buf *a);
 void asm_byte(struct asm_buf *a, unsigned byte); /* an immediate after the above */
 void asm_imm32(struct asm_buf *a, uint32_t imm);
-void asm_room(struct asm_buf *a); /* room for 32 bytes put by these two */
+void asm_room(struct asm_buf *a);                                   /* room for 32 bytes put by these two */
 void asm_data(struct asm_buf *a, const void *data, unsigned bytes); /* at most 64 */
 /* VEX.128 (or LZ, scalar) encodings, three operands; pass v = 0 for two-operand ones. The _i forms end with an imm8.
  * Registers above 15 only if the instruction has an EVEX encoding: compares to a register, blends, VPTEST have none. */

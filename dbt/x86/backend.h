@@ -43,11 +43,11 @@ static inline struct asm_mem cpu_mem(size_t offset) { return asm_mem(ASM_RBP, (i
 /* The frame below RSP while translated code runs. */
 #define SLOTS 64
 struct frame {
-    uint64_t gpr[SLOTS];    /* spill slots */
-    uint64_t temp[8];       /* the temporaries while slow.c works, by register number */
-    const void *record;     /* in: struct slow_record; out: where to go on */
+    uint64_t gpr[SLOTS]; /* spill slots */
+    uint64_t temp[8];    /* the temporaries while slow.c works, by register number */
+    const void *record;  /* in: struct slow_record; out: where to go on */
     uint64_t pad0;
-    uint32_t mxcsr, pad;    /* the caller's MXCSR */
+    uint32_t mxcsr, pad; /* the caller's MXCSR */
     v128 xmm[SLOTS];
     v128 temp_xmm[12]; /* by temp_index() */
 };
@@ -59,17 +59,17 @@ struct codegen_features {
 
 /* Constants that emitted code reads, at the start of the code area. */
 struct consts {
-    v128 abs32, abs64, min32, min64, sign32, sign64;    /* absolute value masks, smallest normal numbers, sign bits */
-    v128 one32hi;            /* 0 0 1.0f 1.0f */
-    v128 low8, low16, low32; /* the low half of each 16-, 32-, 64-bit lane */
-    v128 keep8, keep16;      /* the low byte, the low 16 bits of the register */
-    v128 tbl;                /* 0x70 bytes: makes PSHUFB indices above 15 select zero */
-    v128 max32, max64;       /* largest signed values */
+    v128 abs32, abs64, min32, min64, sign32, sign64; /* absolute value masks, smallest normal numbers, sign bits */
+    v128 one32hi;                                    /* 0 0 1.0f 1.0f */
+    v128 low8, low16, low32;                         /* the low half of each 16-, 32-, 64-bit lane */
+    v128 keep8, keep16;                              /* the low byte, the low 16 bits of the register */
+    v128 tbl;                                        /* 0x70 bytes: makes PSHUFB indices above 15 select zero */
+    v128 max32, max64;                               /* largest signed values */
     v128 shl8[8], shr8[8], sar8[8];
-    v128 narrow[4];          /* PSHUFB: VNARROW by lane */
-    v128 rev[5][4];          /* PSHUFB: VREV by container and lane */
-    uint64_t rbit[3], rev16; /* masks */
-    uint32_t fcmp[4];        /* stored flags of greater, less, equal, unordered operands */
+    v128 narrow[4];                   /* PSHUFB: VNARROW by lane */
+    v128 rev[5][4];                   /* PSHUFB: VREV by container and lane */
+    uint64_t rbit[3], rev16;          /* masks */
+    uint32_t fcmp[4];                 /* stored flags of greater, less, equal, unordered operands */
     uint64_t minus1, two32, two63;    /* doubles */
     uint32_t minus1f, two32f, two63f; /* floats */
 };
@@ -100,7 +100,7 @@ enum flags_kind {
     FLAGS_FCMP,
     FLAGS_FCMP_SWAPPED /* of UCOMIS a, b; b, a */
 };
-#define CC_EQ_ORDERED 16  /* pseudo conditions after UCOMIS: E and NP */
+#define CC_EQ_ORDERED 16   /* pseudo conditions after UCOMIS: E and NP */
 #define CC_NE_UNORDERED 17 /* NE or P */
 #define MAX_BOOLS 4
 struct eflags {
@@ -136,12 +136,12 @@ enum stub_kind {
 #define SLOW_32 2   /* ... to 32 bits; a result of 32 bits */
 /* What slow.c does for a stub; it follows the call of the slow thunk in the code. */
 struct slow_record {
-    uint64_t pc;       /* guest pc to write; STUB_FP: the softfp function; exits: target */
+    uint64_t pc; /* guest pc to write; STUB_FP: the softfp function; exits: target */
     int32_t disp;
-    uint32_t desc;     /* MMU_DESC or FP_DESC */
-    int32_t site;      /* mmu_probe.site, relative to the record */
-    int32_t back;      /* where to go on, relative to the record */
-    int32_t imm;       /* STUB_ST without value register */
+    uint32_t desc;       /* MMU_DESC or FP_DESC */
+    int32_t site;        /* mmu_probe.site, relative to the record */
+    int32_t back;        /* where to go on, relative to the record */
+    int32_t imm;         /* STUB_ST without value register */
     uint32_t flags_insn; /* for cpu->flags_insn, if not 0 */
     uint8_t kind, flags;
     uint8_t base, value, value2, dst; /* registers; STUB_FP: the first three are operands */
@@ -154,18 +154,18 @@ struct stub {
     struct slow_record rec;
     struct asm_label slow;
     uint32_t back;
-    uint32_t site;     /* mmu_probe.site; link: position of the jump */
-    uint32_t start;    /* position of what a fault goes to */
-    bool vector;       /* XMM temporaries are in use */
-    bool retry;        /* a load or store with a probe that the strategy may try otherwise */
-    uint8_t tmp0, tmp1; /* of that probe */
-    uint32_t access;   /* position behind the probe */
+    uint32_t site;        /* mmu_probe.site; link: position of the jump */
+    uint32_t start;       /* position of what a fault goes to */
+    bool vector;          /* XMM temporaries are in use */
+    bool retry;           /* a load or store with a probe that the strategy may try otherwise */
+    uint8_t tmp0, tmp1;   /* of that probe */
+    uint32_t access;      /* position behind the probe */
     uint16_t call, calls; /* softfp calls that come first: of cg->fp_call */
-    uint8_t flags_kind; /* exits: flags to store first: enum flags_kind if they are in EFLAGS, */
-    uint8_t flags_reg;  /* ... else a register, or NO_REG */
+    uint8_t flags_kind;   /* exits: flags to store first: enum flags_kind if they are in EFLAGS, */
+    uint8_t flags_reg;    /* ... else a register, or NO_REG */
     /* STUB_FP */
-    uint8_t lane, n;   /* of the result */
-    uint8_t mask;      /* a general register for the mask of the lanes that failed, if n > 1 */
+    uint8_t lane, n; /* of the result */
+    uint8_t mask;    /* a general register for the mask of the lanes that failed, if n > 1 */
 };
 #define MAX_STUBS 700
 
@@ -181,9 +181,9 @@ struct fp_op {
 #define MAX_HOMES 64
 
 struct hoist {
-    irv root;      /* base value with constant additions taken off, 0 if unused */
-    irv base;      /* a value with that root, in a register while the entry is used */
-    int64_t at;    /* offset of the probed address from root */
+    irv root;   /* base value with constant additions taken off, 0 if unused */
+    irv base;   /* a value with that root, in a register while the entry is used */
+    int64_t at; /* offset of the probed address from root */
     uint8_t regime;
     uint8_t index; /* register, or MMU_NO_INDEX */
     uint16_t stub; /* of the probe's access */
@@ -194,13 +194,13 @@ struct codegen {
     struct cpu *cpu;
     const struct mmu_ops *mmu;
     const struct guest_ops *guest;
-    bool alone;                /* there is one vCPU: an instruction is atomic without LOCK */
+    bool alone; /* there is one vCPU: an instruction is atomic without LOCK */
     struct codegen_features features;
     bool count;                /* abi_boot.count */
     int32_t pin_offset[NREGS]; /* where a pinned register lives in struct cpu, -1 if it is none */
     regset pins, xmm_temps;
-    regset kept;               /* pins that stay in their registers outside translated code, too */
-    uint8_t pin_map[256];      /* (offset - sizeof(struct cpu)) / 8 -> register */
+    regset kept;          /* pins that stay in their registers outside translated code, too */
+    uint8_t pin_map[256]; /* (offset - sizeof(struct cpu)) / 8 -> register */
     const struct consts *k;
     void (*enter)(struct cpu *cpu, const uint8_t *entry);
     void (*unwind)(struct cpu *cpu) __attribute__((noreturn));
@@ -213,28 +213,28 @@ struct codegen {
     const uint8_t *call_pure;  /* thunk: RAX = fn, RSI RDX RCX arguments */
     const uint8_t *callv;      /* thunk: RAX = fn, ESI = aux; operands in vscratch[1..3], result in vscratch[0] */
     const uint8_t *mmu_thunk[MMU_THUNKS]; /* mmu_ops.emit_thunks */
-    const uint8_t *slow[2];    /* thunks, called by stubs: a struct slow_record follows; [1]: with XMM temporaries */
+    const uint8_t *slow[2]; /* thunks, called by stubs: a struct slow_record follows; [1]: with XMM temporaries */
 
     /* The block being compiled. */
     struct asm_buf a;
     const struct ir_block *b;
     struct code_out *out;
     bool failed;
-    unsigned at;               /* current instruction */
-    uint64_t pc;               /* of the last INSN */
-    regset locked;             /* registers that the current instruction uses */
-    regset busy;               /* registers with values in them */
+    unsigned at;   /* current instruction */
+    uint64_t pc;   /* of the last INSN */
+    regset locked; /* registers that the current instruction uses */
+    regset busy;   /* registers with values in them */
     irv reg_head[NREGS];
-    regset held;               /* operands and results of the operations that are not checked yet: not to be written */
-    regset unchecked;          /* their results */
-    unsigned fp_ops;           /* those operations */
+    regset held;      /* operands and results of the operations that are not checked yet: not to be written */
+    regset unchecked; /* their results */
+    unsigned fp_ops;  /* those operations */
     struct fp_op fp_op[MAX_FP_OPS];
-    unsigned fp_calls;         /* for stubs */
+    unsigned fp_calls; /* for stubs */
     struct slow_record fp_call[MAX_FP_CALLS];
     uint64_t slots_gpr, slots_xmm; /* in use */
     struct eflags fl;
-    uint32_t flags_insn;       /* not 0: NZCV is not stored, but what this guest instruction computes */
-    bool flags_insn_known;     /* ... and cpu->flags_insn says so */
+    uint32_t flags_insn;   /* not 0: NZCV is not stored, but what this guest instruction computes */
+    bool flags_insn_known; /* ... and cpu->flags_insn says so */
     unsigned homes;
     irv home[MAX_HOMES];
     struct hoist hoist[MAX_HOISTS];
@@ -253,7 +253,7 @@ void analyse_block(struct codegen *cg);
 static inline const struct ir_inst *inst_of(const struct codegen *cg, irv v) { return &cg->b->inst[v]; }
 static inline bool is_const(const struct codegen *cg, irv v) { return cg->b->inst[v].op == IR_CONST; }
 static inline bool is_wide(const struct ir_inst *in) { return in->type == IR_I64; }
-uint64_t const_value(const struct codegen *cg, irv v); /* of a CONST, cut to its type */
+uint64_t const_value(const struct codegen *cg, irv v);                   /* of a CONST, cut to its type */
 bool const_imm32(const struct codegen *cg, irv v, bool w, int32_t *imm); /* is it a CONST that fits an x86 immediate? */
 static inline regset class_of_type(unsigned type) { return type == IR_V128 ? XMM_CLASS : GPR_CLASS; }
 static inline unsigned xmm(unsigned reg) { return reg - 16; }
@@ -305,7 +305,7 @@ void store_slot(struct codegen *cg, irv v, unsigned reg);
 struct asm_mem slot_mem(struct codegen *cg, irv v);
 void home_add(struct codegen *cg, irv v, int32_t offset);
 void home_forget(struct codegen *cg, int32_t offset, unsigned bytes);
-unsigned pin_at(const struct codegen *cg, uint64_t offset); /* the pin whose home covers it, or NO_REG */
+unsigned pin_at(const struct codegen *cg, uint64_t offset);   /* the pin whose home covers it, or NO_REG */
 void clear_pin(struct codegen *cg, unsigned pin, irv except); /* values that alias it move away */
 void emit_GET(struct codegen *cg, const struct ir_inst *in);
 void emit_PUT(struct codegen *cg, const struct ir_inst *in);
@@ -351,9 +351,8 @@ void emit_entry(struct codegen *cg);
 void thunks_emit(struct codegen *cg);
 /* emit_count(): adds 1 to a counter of abi_stats.def, if code is to count. Changes the flags, no register. */
 static inline void emit_count(struct codegen *cg, enum abi_stat stat) {
-    if (UNLIKELY(cg->count)) {
+    if (UNLIKELY(cg->count))
         asm_inc_m(&cg->a, cpu_mem(offsetof(struct abi_vcpu, stats) + 8 * (size_t)stat));
-    }
 }
 /* slow_run(): does what the record in f says; the pins are at home, the temporaries in f. */
 void slow_run(struct codegen *cg, struct cpu *cpu, struct frame *f);

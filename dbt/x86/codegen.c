@@ -22,15 +22,12 @@ static void reset(struct codegen *cg, const struct ir_block *b, struct code_out 
     cg->fl = (struct eflags){.kind = FLAGS_NONE};
     cg->flags_insn = 0;
     cg->homes = cg->hoist_next = cg->stubs = 0;
-    for (unsigned i = 0; i < NREGS; i++) {
+    for (unsigned i = 0; i < NREGS; i++)
         cg->reg_head[i] = 0;
-    }
-    for (unsigned i = 0; i < MAX_HOISTS; i++) {
+    for (unsigned i = 0; i < MAX_HOISTS; i++)
         cg->hoist[i] = (struct hoist){.root = 0};
-    }
-    for (unsigned i = 0; i < b->vconsts; i++) {
+    for (unsigned i = 0; i < b->vconsts; i++)
         cg->vconst[i] = (struct asm_label){0};
-    }
     out->links = out->faults = 0;
 }
 
@@ -39,66 +36,55 @@ static void emit_insts(struct codegen *cg) {
     for (unsigned i = 1; i < b->count && !cg->failed; i++) {
         const struct ir_inst *in = &b->inst[i];
         struct value *val = &cg->v[i];
-        if (in->op == IR_NOP || val->flags & (V_FUSED | V_DEAD | V_EARLY)) {
+        if (in->op == IR_NOP || val->flags & (V_FUSED | V_DEAD | V_EARLY))
             continue;
-        }
         if (in->op == IR_INSN) { /* a fifth of all: no need of what follows */
             cg->pc = in->imm;
             continue;
         }
         cg->at = i;
-        if (cg->held && !fp_may_wait(cg, in)) {
+        if (cg->held && !fp_may_wait(cg, in))
             fp_flush(cg);
-        }
         emitters[in->op](cg, in);
         cg->locked = 0;
-        if (in->type != IR_NONE && !val->next_use) {
+        if (in->type != IR_NONE && !val->next_use)
             kill_value(cg, (irv)i);
-        }
     }
 }
 
 static void emit_constants(struct codegen *cg) {
     struct asm_buf *a = &cg->a;
     for (unsigned i = 0; i < cg->b->vconsts; i++) {
-        if (!asm_label_used(&cg->vconst[i])) {
+        if (!asm_label_used(&cg->vconst[i]))
             continue;
-        }
         asm_room(a);
-        while ((uintptr_t)a->p & 15) {
+        while ((uintptr_t)a->p & 15)
             asm_byte(a, 0xcc);
-        }
         asm_bind(a, &cg->vconst[i]);
-        for (unsigned k = 0; k < 4; k++) {
+        for (unsigned k = 0; k < 4; k++)
             asm_imm32(a, cg->b->vconst[i].u32[k]);
-        }
     }
 }
 
 int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room,
                     struct code_out *out) {
-    if (room < MIN_ROOM) {
+    if (room < MIN_ROOM)
         return -1;
-    }
     reset(cg, b, out);
     asm_init(&cg->a, where, room);
     out->start = where;
     analyse_block(cg);
     emit_entry(cg);
     emit_insts(cg);
-    for (unsigned i = 0; i < cg->stubs && !cg->failed; i++) {
+    for (unsigned i = 0; i < cg->stubs && !cg->failed; i++)
         emit_stub(cg, &cg->stub[i]);
-    }
-    if (cg->failed) {
+    if (cg->failed)
         return -1;
-    }
     emit_constants(cg);
-    if (cg->a.overflow) {
+    if (cg->a.overflow)
         return -1;
-    }
-    for (unsigned i = 0; i < out->faults; i++) {
+    for (unsigned i = 0; i < out->faults; i++)
         out->fault[i].stub = cg->stub[out->fault[i].stub].start;
-    }
     out->end = cg->a.p;
     return 0;
 }

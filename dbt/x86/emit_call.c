@@ -18,18 +18,16 @@ static void moves_emit(struct asm_buf *a, unsigned n, const uint8_t *dst, const 
         for (i = 0; i < left; i++) { /* a move whose destination nobody reads any more */
             for (j = 0; j < left && (j == i || s[j] != d[i]); j++) {
             }
-            if (j == left) {
+            if (j == left)
                 break;
-            }
         }
         if (i < left) {
             asm_mov_rr(a, true, d[i], s[i]);
         } else { /* a cycle */
             i = 0;
             asm_op_rr(a, ASM_OP(0, 0, 0x87), true, d[0], s[0]);
-            for (j = 1; j < left; j++) {
+            for (j = 1; j < left; j++)
                 s[j] = s[j] == d[0] ? s[0] : s[j] == s[0] ? d[0] : s[j];
-            }
         }
         left--;
         d[i] = d[left];
@@ -64,9 +62,8 @@ static void load_args(struct codegen *cg, const struct ir_inst *in) {
             const struct value *v = &cg->v[arg[k]];
             src[k] = v->reg;
             from_mem[k] = v->reg == NO_REG && (v->slot >= 0 || v->home >= 0);
-            if (from_mem[k]) {
+            if (from_mem[k])
                 m[k] = v->slot >= 0 ? slot_mem(cg, arg[k]) : cpu_mem((size_t)v->home);
-            }
         }
     }
     uint64_t constant[3] = {0, 0, 0};
@@ -78,13 +75,11 @@ static void load_args(struct codegen *cg, const struct ir_inst *in) {
     }
     done(cg);
     moves_emit(&cg->a, 3, to, src);
-    for (unsigned k = 0; k < 3; k++) {
-        if (from_mem[k]) {
+    for (unsigned k = 0; k < 3; k++)
+        if (from_mem[k])
             asm_mov_rm(&cg->a, wide[k], to[k], m[k]);
-        } else if (is_constant[k]) {
+        else if (is_constant[k])
             asm_mov_ri(&cg->a, to[k], constant[k]);
-        }
-    }
 }
 void call_helper(struct codegen *cg, const uint8_t *thunk, const void *fn) {
     asm_mov_ri(&cg->a, ASM_RAX, (uintptr_t)fn);
@@ -94,9 +89,8 @@ void call_helper(struct codegen *cg, const uint8_t *thunk, const void *fn) {
 void emit_CALL(struct codegen *cg, const struct ir_inst *in) {
     const struct ir_helper *h = (const struct ir_helper *)(uintptr_t)in->imm;
     flags_clobber(cg);
-    if (h->kind == IR_HELPER_STATE) {
+    if (h->kind == IR_HELPER_STATE)
         spill_state(cg);
-    }
     /* Values that live on go to memory, but those in registers stay there until the arguments are loaded. */
     for (regset m = live_temps(cg); m; m &= m - 1) {
         unsigned r = (unsigned)__builtin_ctzll(m);
@@ -110,20 +104,17 @@ void emit_CALL(struct codegen *cg, const struct ir_inst *in) {
     load_args(cg, in);
     cg->locked = 0;
     spill_temps(cg);
-    if (h->kind == IR_HELPER_STATE) {
+    if (h->kind == IR_HELPER_STATE)
         asm_mov_ri(&cg->a, ASM_RDI, cg->pc);
-    }
     call_helper(cg, h->kind == IR_HELPER_STATE ? cg->call_state : cg->call_pure, h->fn);
-    if (in->type == IR_NONE) {
+    if (in->type == IR_NONE)
         return;
-    }
     cg->locked |= BIT(ASM_RAX);
     unsigned d = def(cg, ASM_RAX);
-    if (d >= 16) {
+    if (d >= 16)
         asm_vex_rr(&cg->a, ASM_OP(1, 1, 0x6e) | ASM_W, xmm(d), 0, ASM_RAX);
-    } else if (d != ASM_RAX || in->type == IR_I32) {
+    else if (d != ASM_RAX || in->type == IR_I32)
         asm_mov_rr(&cg->a, in->type != IR_I32, d, ASM_RAX);
-    }
 }
 
 void emit_CALLV(struct codegen *cg, const struct ir_inst *in) {

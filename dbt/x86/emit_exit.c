@@ -41,9 +41,8 @@ static void leave_flags(struct codegen *cg, const struct ir_inst *in) {
 static void exit_if(struct codegen *cg, unsigned cc, const struct ir_inst *in, enum flags_kind kind, unsigned reg) {
     struct stub *s = stub_new(cg, same_page(cg, in->imm) ? STUB_LINK : STUB_FAR_IF);
     s->rec.pc = in->imm;
-    if (!(in->flags & IR_EXIT_FAULT)) {
+    if (!(in->flags & IR_EXIT_FAULT))
         s->rec.flags_insn = 0;
-    }
     s->flags_kind = (uint8_t)kind;
     s->flags_reg = (uint8_t)reg;
     s->site = asm_pos(&cg->a);
@@ -65,9 +64,8 @@ void emit_GOTO(struct codegen *cg, const struct ir_inst *in) {
 void emit_EXIT_IF(struct codegen *cg, const struct ir_inst *in) {
     if (is_const(cg, in->a)) {
         if (const_value(cg, in->a)) {
-            if (in->b) {
+            if (in->b)
                 flags_put(cg, in->b, (int32_t)cg->guest->nzcv_offset);
-            }
             emit_GOTO(cg, in);
         }
         done(cg);
@@ -203,11 +201,10 @@ void emit_exit_stub(struct codegen *cg, struct stub *s) {
     struct asm_buf *a = &cg->a;
     switch (s->rec.kind) {
     case STUB_LINK:
-        if (store_flags(cg, s)) {
+        if (store_flags(cg, s))
             jump_stub(cg, s);
-        } else {
+        else
             link_stub(cg, s, cg->exit_pc);
-        }
         break;
     case STUB_FAR: link_stub(cg, s, cg->jump); break;
     case STUB_FAR_IF:
@@ -215,11 +212,10 @@ void emit_exit_stub(struct codegen *cg, struct stub *s) {
         far_stub(cg, s);
         break;
     case STUB_RETURN: /* where a RET that the return stack predicted comes back to */
-        if (same_page(cg, s->rec.pc)) {
+        if (same_page(cg, s->rec.pc))
             jump_stub(cg, s);
-        } else {
+        else
             far_stub(cg, s);
-        }
         break;
     default: /* STUB_PENDING */
         asm_mov_ri(a, ASM_RAX, s->rec.pc);

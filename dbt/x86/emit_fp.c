@@ -34,9 +34,8 @@ static void rr(struct codegen *cg, uint32_t op, unsigned d, unsigned x, unsigned
 
 /* Lanes that the host does at once, and the others of the register not at all. */
 bool fp_supported(const struct codegen *cg, const struct ir_inst *in) {
-    if (cg->b->flags & IR_BLOCK_SOFTFP) {
+    if (cg->b->flags & IR_BLOCK_SOFTFP)
         return false;
-    }
     return in->lane == 2 ? in->n == 1 || in->n == 2 || in->n == 4 : in->lane == 3 && (in->n == 1 || in->n == 2);
 }
 static bool partial(const struct ir_inst *in) { return in->lane == 2 && in->n == 2; }
@@ -104,9 +103,8 @@ struct stub *fp_stub(struct codegen *cg, const struct ir_inst *in, const void *f
     s->vector = true;
     s->lane = in->op == IR_VFNARROW ? 2 : in->op == IR_VFWIDEN ? 3 : in->lane;
     s->n = in->n;
-    if (in->n > 1) {
+    if (in->n > 1)
         s->mask = (uint8_t)scratch(cg, GPR_CLASS);
-    }
     return s;
 }
 void fp_end(struct codegen *cg, struct stub *s, unsigned dst) {
@@ -152,12 +150,10 @@ void fp_check_result(struct codegen *cg, struct stub *s, unsigned d, unsigned t)
 /* An operand: of a scalar the low bytes; of two singles with the upper half cleared, as it takes part in the operation.
  */
 unsigned fp_operand(struct codegen *cg, const struct ir_inst *in, irv v) {
-    if (in->n == 1) {
+    if (in->n == 1)
         return xmm(use_low(cg, v, fp_bytes(in)));
-    }
-    if (!partial(in)) {
+    if (!partial(in))
         return use_v(cg, v);
-    }
     unsigned x = xmm(use_low(cg, v, 8)), t = scratch_x(cg);
     rr(cg, VMOVQ, t, 0, x);
     return t;
@@ -165,16 +161,14 @@ unsigned fp_operand(struct codegen *cg, const struct ir_inst *in, irv v) {
 /* Is v zero from that byte up, in its register, too? The host copies what is above a scalar from the first operand. */
 static bool zero_from(const struct codegen *cg, irv v, unsigned bytes) {
     const struct ir_inst *in = inst_of(cg, v);
-    if (cg->v[v].dirty) {
+    if (cg->v[v].dirty)
         return false;
-    }
     if (in->op == IR_VCONST) {
         const v128 *c = &cg->b->vconst[in->aux];
         return !c->u64[1] && (bytes == 8 || !(c->u64[0] >> 32));
     }
-    if (in->op == IR_LD || in->op == IR_VFROM || in->op == IR_VLOW) {
+    if (in->op == IR_LD || in->op == IR_VFROM || in->op == IR_VLOW)
         return 1u << in->lane <= bytes;
-    }
     return (in->op >= IR_VFADD && in->op <= IR_VUTOF && (unsigned)in->n << in->lane <= bytes) ||
            ((in->op == IR_STOF || in->op == IR_UTOF) && 1u << in->lane <= bytes) ||
            (in->op == IR_VFWIDEN && in->n == 1 && bytes == 8) || (in->op == IR_VFNARROW && 4u * in->n <= bytes);
@@ -199,33 +193,32 @@ void fp_renamed(struct codegen *cg, unsigned from, unsigned to) {
     for (unsigned i = 0; i < cg->fp_ops; i++) {
         struct slow_record *r = &cg->fp_op[i].rec;
         uint8_t *reg[] = {&r->base, &r->value, &r->value2, &r->dst};
-        for (unsigned k = 0; k < ARRAY_LEN(reg); k++) {
+        for (unsigned k = 0; k < ARRAY_LEN(reg); k++)
             *reg[k] = *reg[k] == from ? (uint8_t)to : *reg[k];
-        }
     }
-    if (cg->unchecked >> from & 1) {
+    if (cg->unchecked >> from & 1)
         cg->unchecked |= BIT(to);
-    }
     cg->held = (cg->held & ~BIT(from)) | BIT(to);
     cg->unchecked &= ~BIT(from);
 }
 void fp_note(struct codegen *cg, struct stub *s) {
     s->call = (uint16_t)cg->fp_calls;
     s->calls = (uint16_t)cg->fp_ops;
-    for (unsigned i = 0; i < cg->fp_ops; i++) {
+    for (unsigned i = 0; i < cg->fp_ops; i++)
         cg->fp_call[cg->fp_calls++] = cg->fp_op[i].rec;
-    }
 }
-static void fp_defer(struct codegen *cg, const struct ir_inst *in, fp_fn *fn, bool tiny, const unsigned op[3], unsigned d) {
+static void fp_defer(struct codegen *cg, const struct ir_inst *in, fp_fn *fn, bool tiny, const unsigned op[3],
+                     unsigned d) {
     struct fp_op *f = &cg->fp_op[cg->fp_ops++];
     *f = (struct fp_op){.rec = {.kind = STUB_FP, .pc = (uintptr_t)fn, .desc = desc_of(cg, in), .dst = (uint8_t)XMM(d)},
-                        .lane = in->lane, .n = in->n, .tiny = tiny};
+                        .lane = in->lane,
+                        .n = in->n,
+                        .tiny = tiny};
     uint8_t *reg[3] = {&f->rec.base, &f->rec.value, &f->rec.value2};
     for (unsigned k = 0; k < 3; k++) {
         *reg[k] = op[k] == NO_REG ? NO_REG : (uint8_t)XMM(op[k]);
-        if (op[k] != NO_REG) {
+        if (op[k] != NO_REG)
             cg->held |= BIT(XMM(op[k]));
-        }
     }
     for (unsigned i = 0; i + 1 < cg->fp_ops; i++) {
         struct fp_op *e = &cg->fp_op[i];
@@ -251,22 +244,20 @@ static unsigned fp_result_late(struct codegen *cg, const struct ir_inst *in, boo
     if (pin != NO_REG && !cg->reg_head[pin] && (cg->held | cg->locked) >> pin & 1) {
         unsigned t = xmm(scratch(cg, high_temp(cg) == NO_REG ? XMM_CLASS : BIT(high_temp(cg))));
         asm_vmov_rr(&cg->a, t, xmm(pin));
-        for (unsigned k = 0; k < 3; k++) {
+        for (unsigned k = 0; k < 3; k++)
             op[k] = op[k] == xmm(pin) ? t : op[k];
-        }
-        if (cg->held >> pin & 1) {
+        if (cg->held >> pin & 1)
             fp_renamed(cg, pin, XMM(t));
-        }
         cg->locked &= ~BIT(pin);
     }
-    if (cg->v[cg->at].target != NO_REG && cg->locked >> cg->v[cg->at].target & 1) {
+    if (cg->v[cg->at].target != NO_REG && cg->locked >> cg->v[cg->at].target & 1)
         cg->v[cg->at].target = NO_REG;
-    }
     return xmm(def(cg, high_temp(cg)));
 }
 
 static bool is_deferred(const struct codegen *cg, const struct ir_inst *in) {
-    return !partial(in) && cg->fp_ops < MAX_FP_OPS && cg->fp_calls < MAX_FP_CALLS - 2 * MAX_FP_OPS && fp_supported(cg, in);
+    return !partial(in) && cg->fp_ops < MAX_FP_OPS && cg->fp_calls < MAX_FP_CALLS - 2 * MAX_FP_OPS &&
+           fp_supported(cg, in);
 }
 static bool unchecked_value(const struct codegen *cg, irv v) {
     return v && cg->v[v].reg != NO_REG && cg->unchecked >> cg->v[v].reg & 1;
@@ -285,23 +276,19 @@ static unsigned temps_needed(const struct codegen *cg, const struct ir_inst *in)
 static bool put_may_wait(const struct codegen *cg, const struct ir_inst *in) {
     const struct value *val = &cg->v[in->a];
     unsigned type = inst_of(cg, in->a)->type, pin = pin_at(cg, in->imm);
-    if (type == IR_FLAGS) {
+    if (type == IR_FLAGS)
         return false;
-    }
-    if (type != IR_V128) {
+    if (type != IR_V128)
         return pin == NO_REG || pin < 16;
-    }
     return !unchecked_value(cg, in->a) || val->reg == pin ||
            (pin != NO_REG && BIT(val->reg) & cg->xmm_temps); /* the copy is the only one then */
 }
 bool fp_may_wait(const struct codegen *cg, const struct ir_inst *in) {
     unsigned free = 0;
-    for (regset m = XMM_LOW_TEMPS & ~cg->held; m; m &= m - 1) {
+    for (regset m = XMM_LOW_TEMPS & ~cg->held; m; m &= m - 1)
         free++;
-    }
-    if (free < 3) {
+    if (free < 3)
         return false;
-    }
     switch (in->op) {
     case IR_INSN:
     case IR_CONST:
@@ -329,11 +316,10 @@ bool fp_may_wait(const struct codegen *cg, const struct ir_inst *in) {
 static void check_pair(struct codegen *cg, struct stub *s, unsigned x, unsigned y, unsigned t, unsigned g) {
     struct asm_buf *a = &cg->a;
     bool dbl = s->lane == 3;
-    if (dbl) {
+    if (dbl)
         rr(cg, ASM_OP(1, 1, 0x14), t, x, y); /* vunpcklpd */
-    } else { /* vinsertps: nothing of what is above them, which might signal */
+    else                                     /* vinsertps: nothing of what is above them, which might signal */
         asm_vex_rri(a, ASM_OP(1, 3, 0x21), t, x, y, 0x1c);
-    }
     asm_vex_rm(a, VANDPS, t, t, dbl ? K(abs64) : K(abs32));
     asm_vex_rmi(a, ASM_OP(dbl, 1, 0xc2), t, t, dbl ? K(min64) : K(min32), PRED_EQ_UQ);
     rr(cg, ASM_OP(dbl, 1, 0x50), g, 0, t); /* vmovmskps, vmovmskpd */
@@ -346,9 +332,8 @@ static void check_scalars(struct codegen *cg, struct stub *s, unsigned t, unsign
         const struct fp_op *f = &cg->fp_op[i];
         unsigned d = xmm(f->rec.dst);
         unsigned *other = f->tiny ? &tiny : &nan;
-        if (f->covered && !f->tiny) {
+        if (f->covered && !f->tiny)
             continue;
-        }
         if (*other == NO_REG) {
             *other = d;
             continue;
@@ -361,22 +346,20 @@ static void check_scalars(struct codegen *cg, struct stub *s, unsigned t, unsign
         }
         *other = NO_REG;
     }
-    if (tiny != NO_REG && nan != NO_REG) {
+    if (tiny != NO_REG && nan != NO_REG)
         check_pair(cg, s, tiny, nan, t, g);
-    } else if (tiny != NO_REG) {
+    else if (tiny != NO_REG)
         fp_check_result(cg, s, tiny, t);
-    } else if (nan != NO_REG) {
+    else if (nan != NO_REG)
         fp_check_nan(cg, s, nan, t);
-    }
 }
 /* t, or after the first time t together with u, has the lanes that are wrong: of one result ... */
 static void mark_wrong(struct codegen *cg, const struct stub *s, unsigned d, unsigned t, unsigned u, bool first) {
     unsigned r = first ? t : u;
     asm_vex_rm(&cg->a, VANDPS, r, d, s->lane == 3 ? K(abs64) : K(abs32));
     asm_vex_rmi(&cg->a, fp_op(0xc2, s->lane, s->n), r, r, s->lane == 3 ? K(min64) : K(min32), PRED_EQ_UQ);
-    if (!first) {
+    if (!first)
         rr(cg, VORPS, t, t, u);
-    }
 }
 /* ... or, NaNs only, of two that have no more than one register without a VEX encoding. */
 static void mark_nans(struct codegen *cg, const struct stub *s, unsigned x, unsigned y, unsigned t, unsigned u,
@@ -388,9 +371,8 @@ static void mark_nans(struct codegen *cg, const struct stub *s, unsigned x, unsi
         y = y == high ? r : y;
     }
     asm_vex_rri(&cg->a, fp_op(0xc2, s->lane, s->n), r, x, y, PRED_UNORD);
-    if (!first) {
+    if (!first)
         rr(cg, VORPS, t, t, u);
-    }
 }
 static void check_vectors(struct codegen *cg, struct stub *s, unsigned t, unsigned g) {
     unsigned u = scratch_x(cg), nan = NO_REG; /* waits for a partner */
@@ -398,9 +380,8 @@ static void check_vectors(struct codegen *cg, struct stub *s, unsigned t, unsign
     for (unsigned i = 0; i < cg->fp_ops; i++) {
         const struct fp_op *f = &cg->fp_op[i];
         unsigned d = xmm(f->rec.dst);
-        if (f->covered && !f->tiny) {
+        if (f->covered && !f->tiny)
             continue;
-        }
         if (f->tiny || (nan != NO_REG && nan > 15 && d > 15)) {
             mark_wrong(cg, s, d, t, u, first);
         } else if (nan == NO_REG) {
@@ -412,9 +393,8 @@ static void check_vectors(struct codegen *cg, struct stub *s, unsigned t, unsign
         }
         first = false;
     }
-    if (nan != NO_REG) {
+    if (nan != NO_REG)
         mark_nans(cg, s, nan, nan, t, u, first);
-    }
     s->mask = (uint8_t)g;
     fail_if_any(cg, s, t);
 }
@@ -436,14 +416,12 @@ void fp_flush(struct codegen *cg) {
 /* --- arithmetic
  * ------------------------------------------------------------------------------------------------------------ */
 static void binary_late(struct codegen *cg, const struct ir_inst *in, unsigned opcode, bool tiny, fp_fn *fn) {
-    if (!cg->held) {
+    if (!cg->held)
         flags_clobber(cg);
-    }
     unsigned op[3] = {fp_operand(cg, in, in->a), fp_operand(cg, in, in->b), NO_REG};
     bool clean = fp_clean(cg, in, in->a), swap = false;
-    if (!clean && opcode <= 0x59) { /* add and multiply commute, but for NaNs, and these are softfp's */
+    if (!clean && opcode <= 0x59) /* add and multiply commute, but for NaNs, and these are softfp's */
         swap = clean = fp_clean(cg, in, in->b);
-    }
     unsigned d = fp_result_late(cg, in, clean, op);
     rr(cg, fp_op(opcode, in->lane, in->n), d, op[swap], op[!swap]);
     fp_defer(cg, in, fn, tiny, op, d);
@@ -469,9 +447,8 @@ static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode
     } else {
         rr(cg, fp_op(opcode, in->lane, in->n), d, x, y);
     }
-    if (opcode == 0x5c && partial(in)) { /* 0 - 0 in the upper half is -0 when rounding down */
+    if (opcode == 0x5c && partial(in)) /* 0 - 0 in the upper half is -0 when rounding down */
         rr(cg, VMOVQ, d, 0, d);
-    }
     (tiny ? fp_check_result : fp_check_nan)(cg, s, d, t);
     fp_end(cg, s, XMM(d));
 }
@@ -485,9 +462,8 @@ void emit_VFSQRT(struct codegen *cg, const struct ir_inst *in) {
         fp_soft_vector(cg, in, fp_sqrt);
         return;
     }
-    if (!cg->held) {
+    if (!cg->held)
         flags_clobber(cg);
-    }
     if (is_deferred(cg, in)) {
         unsigned op[3] = {fp_operand(cg, in, in->a), NO_REG, NO_REG};
         unsigned d = fp_result_late(cg, in, fp_clean(cg, in, in->a), op);
@@ -508,9 +484,8 @@ void emit_VFSQRT(struct codegen *cg, const struct ir_inst *in) {
 static void fma_emit(struct codegen *cg, const struct ir_inst *in, unsigned d, const unsigned op[3], bool factor,
                      bool copy) {
     uint32_t opcode = ASM_OP(1, 2, in->n == 1 ? 0xb9 : 0xb8) | (in->lane == 3 ? ASM_W : 0); /* vfmadd231: d + y * z */
-    if (copy) { /* else that operand is in d, too */
+    if (copy) /* else that operand is in d, too */
         asm_vmov_rr(&cg->a, d, op[factor]);
-    }
     rr(cg, factor ? opcode - 0x10 : opcode, d, op[1 + factor], op[factor ? 0 : 2]); /* vfmadd213: z * d + x */
 }
 void emit_VFMA(struct codegen *cg, const struct ir_inst *in) {
@@ -518,9 +493,8 @@ void emit_VFMA(struct codegen *cg, const struct ir_inst *in) {
         fp_soft_vector(cg, in, fp_fma);
         return;
     }
-    if (!cg->held) {
+    if (!cg->held)
         flags_clobber(cg);
-    }
     unsigned op[3] = {fp_operand(cg, in, in->a), fp_operand(cg, in, in->b), fp_operand(cg, in, in->c)};
     bool clean = fp_clean(cg, in, in->a), factor = !clean && fp_clean(cg, in, in->b);
     if (is_deferred(cg, in)) {
@@ -582,16 +556,14 @@ static void compare(struct codegen *cg, const struct ir_inst *in, unsigned pred,
     }
     unsigned x = low_x(cg, fp_operand(cg, in, in->a)), y = low_x(cg, fp_operand(cg, in, in->b));
     bool clean = fp_clean(cg, in, in->a);
-    if (cg->v[cg->at].target >= XMM(16)) {
+    if (cg->v[cg->at].target >= XMM(16))
         cg->v[cg->at].target = NO_REG;
-    }
     unsigned d = fp_result(cg, in, clean), t = d < 16 ? d : scratch_x(cg); /* VCMPPS has a VEX form only */
     asm_vex_rri(&cg->a, fp_op(0xc2, in->lane, in->n), t, x, y, pred);
-    if (partial(in)) { /* 0 == 0 and 0 >= 0 in the upper half */
+    if (partial(in)) /* 0 == 0 and 0 >= 0 in the upper half */
         rr(cg, VMOVQ, d, 0, t);
-    } else if (t != d) {
+    else if (t != d)
         asm_vmov_rr(&cg->a, d, t);
-    }
 }
 void emit_VFCMPEQ(struct codegen *cg, const struct ir_inst *in) { compare(cg, in, PRED_EQ, fp_cmpeq); }
 void emit_VFCMPGE(struct codegen *cg, const struct ir_inst *in) { compare(cg, in, PRED_GE_OS, fp_cmpge); }

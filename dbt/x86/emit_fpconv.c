@@ -47,15 +47,13 @@ static void to_signed(struct codegen *cg, struct stub *s, const struct ir_inst *
                       unsigned t) {
     struct asm_buf *a = &cg->a;
     bool direct = in->cc == IR_RN_ZERO || in->cc == IR_RN_CURRENT;
-    if (!direct) {
+    if (!direct)
         vround(cg, in->lane, 1, t, x, host_round(in->cc) | ROUND_QUIET);
-    }
     asm_vex_rr(a, cvt(in->cc == IR_RN_CURRENT ? CVT : CVTT, in->lane, w), d, 0, direct ? x : t);
     asm_alu_ri(a, ASM_CMP, w, d, 1); /* overflows for the indefinite integer only */
     asm_jcc(a, ASM_O, &s->slow);
-    if (!direct) {
+    if (!direct)
         vround(cg, in->lane, 1, t, x, host_round(in->cc));
-    }
 }
 static void to_unsigned(struct codegen *cg, struct stub *s, const struct ir_inst *in, bool w, unsigned d, unsigned x,
                         unsigned t) {
@@ -74,9 +72,8 @@ static void to_unsigned(struct codegen *cg, struct stub *s, const struct ir_inst
     asm_vex_rm(a, fp_ucomis(in->lane), from, 0, asm_mem_rip(limit));
     asm_jcc(a, ASM_AE, &s->slow);
     asm_vex_rr(a, cvt(CVTT, in->lane, true), d, 0, from);
-    if (from == t) {
+    if (from == t)
         vround(cg, in->lane, 1, t, x, host_round(in->cc));
-    }
 }
 static void to_int(struct codegen *cg, const struct ir_inst *in, bool is_signed, const void *fn) {
     if (!scalar_supported(cg, in)) {
@@ -151,19 +148,17 @@ static void lanes_to_int(struct codegen *cg, const struct ir_inst *in, bool is_s
     }
     asm_vex_rr(&cg->a, ASM_OP(1, 2, 0x17), m, 0, m); /* vptest */
     asm_jcc(&cg->a, ASM_NE, &s->slow);
-    if (from == t) {
+    if (from == t)
         vround(cg, in->lane, in->n, t, x, host_round(in->cc));
-    }
     fp_end(cg, s, XMM(d));
 }
 static void vector_to_int(struct codegen *cg, const struct ir_inst *in, bool is_signed, fp_fn *fn) {
-    if (!fp_supported(cg, in) || in->aux & 255 || host_round(in->cc) < 0) {
+    if (!fp_supported(cg, in) || in->aux & 255 || host_round(in->cc) < 0)
         fp_soft_vector(cg, in, fn);
-    } else if (in->n == 1) {
+    else if (in->n == 1)
         lane_to_int(cg, in, is_signed, fn);
-    } else {
+    else
         lanes_to_int(cg, in, is_signed, fn);
-    }
 }
 void emit_VFTOS(struct codegen *cg, const struct ir_inst *in) { vector_to_int(cg, in, true, fp_to_s); }
 void emit_VFTOU(struct codegen *cg, const struct ir_inst *in) { vector_to_int(cg, in, false, fp_to_u); }
@@ -228,9 +223,8 @@ static void lane_from_int(struct codegen *cg, const struct ir_inst *in, bool is_
         asm_jcc(a, ASM_S, &s->slow);
     }
     asm_vex_rr(a, cvt(0x2a, in->lane, w || !is_signed), d, d, g);
-    if (s) {
+    if (s)
         fp_end(cg, s, XMM(d));
-    }
 }
 static void vector_from_int(struct codegen *cg, const struct ir_inst *in, bool is_signed, fp_fn *fn) {
     bool dbl = in->lane == 3, avx512 = dbl || !is_signed;

@@ -29,16 +29,14 @@ static void alu3(struct codegen *cg, enum asm_alu op, bool w, unsigned d, unsign
     }
 }
 static void mov_if(struct codegen *cg, bool w, unsigned d, unsigned s) {
-    if (d != s) {
+    if (d != s)
         asm_mov_rr(&cg->a, w, d, s);
-    }
 }
 
 /* The same for a result that no instruction follows: the upper half of a 32-bit one is cleared in any case. */
 static void mov_full(struct codegen *cg, bool w, unsigned d, unsigned s) {
-    if (d != s || !w) {
+    if (d != s || !w)
         asm_mov_rr(&cg->a, w, d, s);
-    }
 }
 
 /* The result v = a op b of a two-operand instruction; EFLAGS are set. For v = 0 only they are (CMP; ADD into a
@@ -51,14 +49,12 @@ static void alu(struct codegen *cg, enum asm_alu op, irv v, irv ia, irv ib, bool
     bool has_imm = const_imm32(cg, ib, w, &imm);
     bool has_mem = !has_imm && release && v && use_mem(cg, ib, &m);
     unsigned rb = has_imm || has_mem ? NO_REG : use(cg, ib);
-    if (release) {
+    if (release)
         done(cg);
-    }
-    if (!v) {
+    if (!v)
         d = scratch(cg, GPR_CLASS);
-    } else {
+    else
         d = def_value(cg, v, ra);
-    }
     if (has_imm) {
         mov_if(cg, w, d, ra);
         asm_alu_ri(a, op, w, d, imm);
@@ -176,9 +172,8 @@ void emit_NOT(struct codegen *cg, const struct ir_inst *in) {
 }
 void emit_NEG(struct codegen *cg, const struct ir_inst *in) {
     bool w = is_wide(in), keep = flags_live(cg); /* CNEG: the flags choose between it and its operand */
-    if (!keep) {
+    if (!keep)
         flags_clobber(cg);
-    }
     unsigned x = use(cg, in->a);
     done(cg);
     unsigned d = def(cg, x);
@@ -203,12 +198,10 @@ static irv find_sum(struct codegen *cg, const struct ir_inst *in, unsigned op) {
     unsigned type = inst_of(cg, in->a)->type;
     for (unsigned j = cg->at + 1; j < cg->b->count; j++) {
         const struct ir_inst *s = &cg->b->inst[j];
-        if (s->op == op && s->a == in->a && s->b == in->b && s->c == in->c && s->type == type) {
+        if (s->op == op && s->a == in->a && s->b == in->b && s->c == in->c && s->type == type)
             return cg->v[j].flags & (V_DEAD | V_FUSED) || cg->v[in->b].flags & V_FUSED ? 0 : (irv)j;
-        }
-        if (s->op != IR_CONST && s->op != IR_GET && s->op != IR_NOP) {
+        if (s->op != IR_CONST && s->op != IR_GET && s->op != IR_NOP)
             break;
-        }
     }
     return 0;
 }
@@ -226,9 +219,8 @@ static void sum_flags(struct codegen *cg, const struct ir_inst *in, unsigned op,
         unsigned ra = use(cg, in->a), rb = NO_REG;
         int32_t imm;
         bool has_imm = const_imm32(cg, in->b, w, &imm);
-        if (!has_imm) {
+        if (!has_imm)
             rb = use(cg, in->b);
-        }
         done(cg);
         done_inst(cg, sum);
         unsigned d = def_value(cg, sum, ra);
@@ -260,9 +252,8 @@ static void sum_flags(struct codegen *cg, const struct ir_inst *in, unsigned op,
         alu(cg, alu_op, 0, in->a, in->b, w, true);
     }
     flags_set(cg, v, sub ? FLAGS_INVERTED : FLAGS_DIRECT);
-    if (op == IR_SUB) {
+    if (op == IR_SUB)
         flags_memo(cg, IR_SUB, in->a, in->b, 0);
-    }
 }
 void emit_ADD_FLAGS(struct codegen *cg, const struct ir_inst *in) { sum_flags(cg, in, IR_ADD, ASM_ADD); }
 void emit_SUB_FLAGS(struct codegen *cg, const struct ir_inst *in) { sum_flags(cg, in, IR_SUB, ASM_SUB); }
@@ -278,13 +269,12 @@ void emit_LOGIC_FLAGS(struct codegen *cg, const struct ir_inst *in) {
             const struct ir_inst *and = inst_of(cg, x);
             unsigned r = use(cg, and->a);
             int32_t imm;
-            if (!const_imm32(cg, and->b, w, &imm)) {
+            if (!const_imm32(cg, and->b, w, &imm))
                 asm_test_rr(&cg->a, w, r, use(cg, and->b));
-            } else if (imm >= 0 && imm < 128) { /* the byte form of TEST has the same flags */
+            else if (imm >= 0 && imm < 128) /* the byte form of TEST has the same flags */
                 asm_test_ri(&cg->a, false, r, imm);
-            } else {
+            else
                 asm_test_ri(&cg->a, w, r, imm);
-            }
         } else {
             unsigned r = use(cg, x);
             asm_test_rr(&cg->a, w, r, r);
@@ -306,19 +296,17 @@ void emit_CMP(struct codegen *cg, const struct ir_inst *in) {
     struct asm_mem m;
     if (in->cc <= IR_CMP_NE && is_const(cg, in->b) && const_value(cg, in->b) == 0) {
         cc = flags_test(cg, in->a);
-        if (in->cc == IR_CMP_EQ) {
+        if (in->cc == IR_CMP_EQ)
             cc = cc_not(cc);
-        }
     } else if (!flags_memo_is(cg, IR_SUB, in->a, in->b, 0)) {
         flags_clobber(cg);
         unsigned ra = use(cg, in->a);
-        if (const_imm32(cg, in->b, w, &imm)) {
+        if (const_imm32(cg, in->b, w, &imm))
             asm_alu_ri(&cg->a, ASM_CMP, w, ra, imm);
-        } else if (use_mem(cg, in->b, &m)) {
+        else if (use_mem(cg, in->b, &m))
             asm_alu_rm(&cg->a, ASM_CMP, w, ra, m);
-        } else {
+        else
             asm_alu_rr(&cg->a, ASM_CMP, w, ra, use(cg, in->b));
-        }
         flags_memo(cg, IR_SUB, in->a, in->b, 0);
     }
     done(cg);
@@ -339,17 +327,15 @@ static void select_cc(struct codegen *cg, unsigned cc, bool w, unsigned d, unsig
             asm_mov_rr(a, w, t, no);
             no = t;
         }
-        if (d != yes || !w) {
+        if (d != yes || !w)
             asm_mov_rr(a, w, d, yes);
-        }
         asm_cmov(a, ASM_NE, w, d, no);
         asm_cmov(a, ASM_P, w, d, no);
     } else if (d == yes) {
         asm_cmov(a, cc_not(cc), w, d, no);
     } else {
-        if (d != no) {
+        if (d != no)
             asm_mov_rr(a, w, d, no);
-        }
         asm_cmov(a, cc, w, d, yes);
     }
 }
@@ -379,9 +365,8 @@ static void shift(struct codegen *cg, const struct ir_inst *in, enum asm_shift o
         done(cg);
         unsigned d = def(cg, x);
         mov_full(cg, w, d, x);
-        if (n) {
+        if (n)
             asm_shift_ri(&cg->a, op, w, d, n);
-        }
     } else {
         unsigned x = use(cg, in->a), y = use(cg, in->b);
         done(cg);
@@ -393,11 +378,10 @@ void emit_SHR(struct codegen *cg, const struct ir_inst *in) { shift(cg, in, ASM_
 void emit_SAR(struct codegen *cg, const struct ir_inst *in) { shift(cg, in, ASM_SAR, 2); }
 
 static void rorx(struct codegen *cg, bool w, unsigned d, unsigned x, unsigned n) {
-    if (n) {
+    if (n)
         asm_vex_rri(&cg->a, ASM_OP(3, 3, 0xf0) | (w ? ASM_W : 0), d, 0, x, n);
-    } else {
+    else
         mov_full(cg, w, d, x);
-    }
 }
 void emit_ROR(struct codegen *cg, const struct ir_inst *in) {
     bool w = is_wide(in);
@@ -412,9 +396,8 @@ void emit_ROR(struct codegen *cg, const struct ir_inst *in) {
     unsigned x = use(cg, in->a);
     done(cg);
     unsigned d = def_fresh(cg);
-    if (d == ASM_RCX) {
+    if (d == ASM_RCX)
         cg->failed = true;
-    }
     mov_if(cg, w, d, x);
     asm_shift_cl(&cg->a, ASM_ROR, w, d);
 }
@@ -447,17 +430,14 @@ static void ubfx(struct codegen *cg, bool w, unsigned d, unsigned x, unsigned lo
         asm_ext_rr(a, len == 8 ? 0 : len == 16 ? 1 : 2, false, false, d, x);
     } else if (lo + len == width) {
         mov_full(cg, w, d, x);
-        if (lo) {
+        if (lo)
             asm_shift_ri(a, ASM_SHR, w, d, lo);
-        }
     } else if (len < 32) {
         bool low = lo + len <= 32;
-        if (d != x || low) {
+        if (d != x || low)
             asm_mov_rr(a, w && !low, d, x);
-        }
-        if (lo) {
+        if (lo)
             asm_shift_ri(a, ASM_SHR, w && !low, d, lo);
-        }
         asm_alu_ri(a, ASM_AND, false, d, (int32_t)MASK(len));
     } else {
         mov_if(cg, w, d, x);
@@ -484,12 +464,10 @@ void emit_SBFX(struct codegen *cg, const struct ir_inst *in) {
         return;
     }
     mov_full(cg, w, d, x);
-    if (lo + len < width) {
+    if (lo + len < width)
         asm_shift_ri(a, ASM_SHL, w, d, width - lo - len);
-    }
-    if (len < width) {
+    if (len < width)
         asm_shift_ri(a, ASM_SAR, w, d, width - len);
-    }
 }
 void emit_BFI(struct codegen *cg, const struct ir_inst *in) {
     struct asm_buf *a = &cg->a;
@@ -503,14 +481,12 @@ void emit_BFI(struct codegen *cg, const struct ir_inst *in) {
         mov_full(cg, w, def(cg, y), y);
         return;
     }
-    if (lo + len == width) {
+    if (lo + len == width)
         asm_mov_rr(a, w, t, y);
-    } else {
+    else
         ubfx(cg, w, t, y, 0, len);
-    }
-    if (lo) {
+    if (lo)
         asm_shift_ri(a, ASM_SHL, w, t, lo);
-    }
     done(cg);
     unsigned d = def(cg, x);
     if (!w || (int64_t)~mask == (int32_t)~mask) {
@@ -584,11 +560,10 @@ void emit_MUL(struct codegen *cg, const struct ir_inst *in) {
     unsigned y = use(cg, in->b);
     done(cg);
     unsigned d = def(cg, x);
-    if (d == y) {
+    if (d == y)
         y = x;
-    } else {
+    else
         mov_if(cg, w, d, x);
-    }
     asm_op_rr(&cg->a, ASM_OP(0, 1, 0xaf), w, d, y);
 }
 void emit_MULHU(struct codegen *cg, const struct ir_inst *in) { mulx(cg, in, true); }
@@ -686,9 +661,8 @@ void emit_RBIT(struct codegen *cg, const struct ir_inst *in) {
     unsigned d = def(cg, x);
     mov_if(cg, w, d, x);
     asm_bswap(&cg->a, w, d);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 3; i++)
         swap_groups(cg, w, d, t, &cg->k->rbit[i], 4u >> i);
-    }
 }
 void emit_CRC32C(struct codegen *cg, const struct ir_inst *in) {
     struct asm_buf *a = &cg->a;

@@ -22,17 +22,14 @@ struct access {
     unsigned free; /* a temporary that the probe no longer needs, NO_REG if there was no probe */
 };
 
-static int32_t disp_of(const struct ir_inst *in) {
-    return in->op == IR_LD || in->op == IR_ST ? (int32_t)in->imm : 0;
-}
+static int32_t disp_of(const struct ir_inst *in) { return in->op == IR_LD || in->op == IR_ST ? (int32_t)in->imm : 0; }
 
 /* The base value without constant additions, and their sum. */
 static irv root_of(const struct codegen *cg, irv v, int64_t *offset) {
     for (*offset = 0;;) {
         const struct ir_inst *in = inst_of(cg, v);
-        if (in->op != IR_ADD || in->type != IR_I64 || !is_const(cg, in->b)) {
+        if (in->op != IR_ADD || in->type != IR_I64 || !is_const(cg, in->b))
             return v;
-        }
         *offset += (int64_t)inst_of(cg, in->b)->imm;
         v = in->a;
     }
@@ -45,16 +42,14 @@ static uint64_t likely_value(const struct codegen *cg, irv v, unsigned depth) {
     switch (in->op) {
     case IR_CONST: return in->imm;
     case IR_GET:
-        if (in->type != IR_I64 || in->imm > ABI_CPU_BYTES - 8) {
+        if (in->type != IR_I64 || in->imm > ABI_CPU_BYTES - 8)
             return 0;
-        }
         __builtin_memcpy(&x, (const char *)cg->cpu + in->imm, 8);
         return x;
     case IR_ADD:
     case IR_SUB:
-        if (!depth) {
+        if (!depth)
             return 0;
-        }
         x = likely_value(cg, in->a, depth - 1);
         y = likely_value(cg, in->b, depth - 1);
         return !x ? 0 : in->op == IR_ADD ? x + y : x - y;
@@ -76,23 +71,20 @@ void add_fault(struct codegen *cg, const struct stub *s) {
 static struct hoist *find_hoist(struct codegen *cg, const struct ir_inst *in) {
     int64_t offset;
     irv root = root_of(cg, in->a, &offset);
-    if (disp_of(in) > MAX_DISP || disp_of(in) < -MAX_DISP) {
+    if (disp_of(in) > MAX_DISP || disp_of(in) < -MAX_DISP)
         return NULL;
-    }
     offset += disp_of(in);
     for (unsigned i = 0; i < MAX_HOISTS; i++) {
         struct hoist *h = &cg->hoist[i];
-        if (h->root == root && h->regime == in->cc && offset - h->at > -NEARBY && offset - h->at < NEARBY) {
+        if (h->root == root && h->regime == in->cc && offset - h->at > -NEARBY && offset - h->at < NEARBY)
             return h;
-        }
     }
     return NULL;
 }
 static void add_hoist(struct codegen *cg, const struct ir_inst *in, unsigned index, const struct stub *s) {
     unsigned n = cg->hoist_next;
-    for (unsigned i = 0; i < MAX_HOISTS; i++) {
+    for (unsigned i = 0; i < MAX_HOISTS; i++)
         n = cg->hoist[i].root ? n : i;
-    }
     struct hoist *h = &cg->hoist[n];
     cg->hoist_next = (n + 1) % MAX_HOISTS;
     h->root = root_of(cg, in->a, &h->at);
@@ -106,9 +98,8 @@ static void add_hoist(struct codegen *cg, const struct ir_inst *in, unsigned ind
 static void note_hoists(struct codegen *cg, struct stub *s) {
     for (unsigned i = 0; i < MAX_HOISTS; i++) {
         struct hoist *h = &cg->hoist[i];
-        if (!h->root) {
+        if (!h->root)
             continue;
-        }
         const struct value *base = &cg->v[h->base];
         if (!base->next_use || base->reg == NO_REG) {
             h->root = 0;
@@ -144,9 +135,8 @@ static void probe(struct codegen *cg, const struct ir_inst *in, bool write, stru
     acc->stub->access = asm_pos(&cg->a);
     acc->m = asm_mem_index(p.base, p.index == MMU_NO_INDEX ? ASM_NOREG : p.index, 0, p.disp);
     acc->free = p.index == p.tmp0 ? p.tmp1 : p.tmp0;
-    if (p.covers_nearby) {
+    if (p.covers_nearby)
         add_hoist(cg, in, p.index, acc->stub);
-    }
 }
 
 /* Starts an access. EFLAGS are free, the operands in use. */
@@ -161,16 +151,14 @@ static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind k
     s->rec.desc = MMU_DESC(in->lane, in->cc, in->flags) | (in->op == IR_ATOMIC ? (uint32_t)in->n << 16 : 0);
     struct hoist *h = in->flags & IR_MEM_ALIGN || in->op >= IR_ATOMIC ? NULL : find_hoist(cg, in);
     if (h) {
-        if (cg->next_use[cg->at][0]) {
+        if (cg->next_use[cg->at][0])
             h->base = in->a;
-        }
         s->site = h->site;
         s->rec.desc |= MMU_DESC_HOISTED;
         cg->stub[h->stub].rec.desc |= MMU_DESC_NEARBY;
         acc->m = asm_mem_index(s->rec.base, h->index == MMU_NO_INDEX ? ASM_NOREG : h->index, 0, s->rec.disp);
-        if (h->index != MMU_NO_INDEX) {
+        if (h->index != MMU_NO_INDEX)
             cg->locked |= BIT(h->index);
-        }
     } else {
         probe(cg, in, write, acc);
     }
@@ -233,11 +221,10 @@ static void store_vector(struct codegen *cg, struct access *acc, unsigned size, 
 static void exchange(struct codegen *cg, struct access *acc, unsigned size, unsigned reg) {
     struct asm_buf *a = &cg->a;
     add_fault(cg, acc->stub);
-    if (size == 0) {
+    if (size == 0)
         asm_op_m8(a, ASM_OP(0, 0, 0x86), reg, acc->m);
-    } else {
+    else
         asm_op_rm(a, ASM_OP(size == 1, 0, 0x87), size == 3, reg, acc->m, 0);
-    }
 }
 void emit_ST(struct codegen *cg, const struct ir_inst *in) {
     bool vec = inst_of(cg, in->b)->type == IR_V128, release = (in->flags & IR_MEM_RELEASE) != 0 && !vec && !cg->alone;
@@ -274,14 +261,12 @@ static void lock_rm(struct codegen *cg, struct access *acc, unsigned size, unsig
                     unsigned reg) {
     struct asm_buf *a = &cg->a;
     add_fault(cg, acc->stub);
-    if (!cg->alone) {
+    if (!cg->alone)
         asm_lock(a);
-    }
-    if (size == 0) {
+    if (size == 0)
         asm_op_m8(a, ASM_OP(0, map, opcode8), reg, acc->m);
-    } else {
+    else
         asm_op_rm(a, ASM_OP(size == 1, map, opcode8 + 1), size == 3, reg, acc->m, 0);
-    }
 }
 /* t = the new value from the old one in RAX and the operand. */
 static void atomic_new(struct codegen *cg, const struct ir_inst *in, unsigned t, unsigned value) {
@@ -297,11 +282,10 @@ static void atomic_new(struct codegen *cg, const struct ir_inst *in, unsigned t,
         break;
     default:
         asm_mov_rr(a, true, t, value);
-        if (in->lane == 0) {
+        if (in->lane == 0)
             asm_op_rr8(a, ASM_OP(0, 0, 0x38), t, ASM_RAX);
-        } else {
+        else
             asm_op_rr(a, ASM_OP(in->lane == 1, 0, 0x39), in->lane == 3, t, ASM_RAX);
-        }
         asm_cmov(a, cc[in->n], true, t, ASM_RAX);
         break;
     }
@@ -309,13 +293,12 @@ static void atomic_new(struct codegen *cg, const struct ir_inst *in, unsigned t,
 static void atomic_finish(struct codegen *cg, struct access *acc, const struct ir_inst *in, unsigned from) {
     done(cg);
     unsigned d = def(cg, from);
-    if (in->lane < 2) {
+    if (in->lane < 2)
         asm_ext_rr(&cg->a, in->lane, false, false, d, from);
-    } else if (d != from) {
+    else if (d != from)
         asm_mov_rr(&cg->a, in->lane == 3, d, from);
-    } else if (in->lane == 2 && from == ASM_RAX) {
+    else if (in->lane == 2 && from == ASM_RAX)
         asm_mov_rr(&cg->a, false, d, from);
-    }
     end(cg, acc, d);
 }
 void emit_ATOMIC(struct codegen *cg, const struct ir_inst *in) {
@@ -324,9 +307,8 @@ void emit_ATOMIC(struct codegen *cg, const struct ir_inst *in) {
     bool simple = in->n == IR_ATOMIC_ADD || in->n == IR_ATOMIC_SWP;
     bool unused = !cg->v[cg->at].next_use && in->n >= IR_ATOMIC_CLR && in->n <= IR_ATOMIC_OR;
     flags_clobber(cg);
-    if (!simple && !unused) {
+    if (!simple && !unused)
         take(cg, ASM_RAX);
-    }
     unsigned value = use(cg, in->b);
     use(cg, in->a);
     struct access acc;
@@ -335,19 +317,17 @@ void emit_ATOMIC(struct codegen *cg, const struct ir_inst *in) {
     unsigned t = acc.free != NO_REG ? acc.free : scratch(cg, GPR_CLASS);
     if (simple) {
         asm_mov_rr(a, true, t, value);
-        if (in->n == IR_ATOMIC_SWP) {
+        if (in->n == IR_ATOMIC_SWP)
             exchange(cg, &acc, size, t);
-        } else {
+        else
             lock_rm(cg, &acc, size, 0xc0, 1, t);
-        }
         atomic_finish(cg, &acc, in, t);
         return;
     }
     if (unused) {
         asm_mov_rr(a, true, t, value);
-        if (in->n == IR_ATOMIC_CLR) {
+        if (in->n == IR_ATOMIC_CLR)
             asm_not(a, true, t);
-        }
         lock_rm(cg, &acc, size, in->n == IR_ATOMIC_CLR ? 0x20 : in->n == IR_ATOMIC_XOR ? 0x30 : 0x08, 0, t);
         done(cg);
         end(cg, &acc, NO_REG);
@@ -418,9 +398,9 @@ struct stub *stub_new(struct codegen *cg, enum stub_kind kind) {
         cg->stubs = 0;
     }
     struct stub *s = &cg->stub[cg->stubs++];
-    *s = (struct stub){.flags_reg = NO_REG,
-                       .rec = {.flags_insn = cg->flags_insn,
-                               .kind = (uint8_t)kind, .value = NO_REG, .value2 = NO_REG, .dst = NO_REG}};
+    *s = (struct stub){
+        .flags_reg = NO_REG,
+        .rec = {.flags_insn = cg->flags_insn, .kind = (uint8_t)kind, .value = NO_REG, .value2 = NO_REG, .dst = NO_REG}};
     return s;
 }
 
@@ -462,17 +442,14 @@ static void emit_fp_calls(struct codegen *cg, const struct stub *s, uint32_t bac
 }
 void emit_stub(struct codegen *cg, struct stub *s) {
     asm_bind(&cg->a, &s->slow);
-    if (s->retry) {
+    if (s->retry)
         emit_retry(cg, s);
-    }
     s->start = asm_pos(&cg->a);
     emit_fp_calls(cg, s, s->rec.kind == STUB_FP_GROUP ? s->back : 0);
-    if (s->rec.kind == STUB_FP_GROUP) {
+    if (s->rec.kind == STUB_FP_GROUP)
         return;
-    }
-    if (s->rec.kind <= STUB_FP) {
+    if (s->rec.kind <= STUB_FP)
         emit_slow(cg, s);
-    } else {
+    else
         emit_exit_stub(cg, s);
-    }
 }

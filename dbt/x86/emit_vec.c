@@ -191,11 +191,10 @@ static void min_max(struct codegen *cg, const struct ir_inst *in, const uint32_t
         return;
     }
     struct seq s = seq2(cg, in);
-    if (is_signed) {
+    if (is_signed)
         rr(cg, VPCMPGTQ, s.d, s.x, s.y);
-    } else {
+    else
         above64(cg, s.d, s.t, s.x, s.y);
-    }
     choose(cg, s.d, max ? s.x : s.y, max ? s.y : s.x);
 }
 void emit_VSMAX(struct codegen *cg, const struct ir_inst *in) { min_max(cg, in, op_smax, true, true); }
@@ -213,11 +212,10 @@ static void saturate(struct codegen *cg, const struct ir_inst *in, bool sub) {
     rr(cg, sub ? op_sub[lane] : op_add[lane], s.d, s.x, s.y);
     rr(cg, VPXOR, o, s.x, s.d); /* overflow: the result's sign differs from x's, and y's sign allows it */
     rr(cg, VPXOR, s.t, s.x, s.y);
-    if (sub) {
+    if (sub)
         rr(cg, VPAND, o, o, s.t);
-    } else {
+    else
         rr(cg, VPANDN, o, s.t, o);
-    }
     if (lane == 2) {
         shift_imm(cg, 2, SAR, s.t, s.x, 31);
         rm(cg, VPXOR, s.t, s.t, K(max32));
@@ -230,18 +228,16 @@ static void saturate(struct codegen *cg, const struct ir_inst *in, bool sub) {
     }
 }
 void emit_VSQADD(struct codegen *cg, const struct ir_inst *in) {
-    if (in->lane < 2) {
+    if (in->lane < 2)
         two(cg, in, OP66(0xec + in->lane));
-    } else {
+    else
         saturate(cg, in, false);
-    }
 }
 void emit_VSQSUB(struct codegen *cg, const struct ir_inst *in) {
-    if (in->lane < 2) {
+    if (in->lane < 2)
         two(cg, in, OP66(0xe8 + in->lane));
-    } else {
+    else
         saturate(cg, in, true);
-    }
 }
 void emit_VUQADD(struct codegen *cg, const struct ir_inst *in) {
     if (in->lane < 2) {
@@ -285,9 +281,8 @@ void emit_VSHLI(struct codegen *cg, const struct ir_inst *in) {
     done(cg);
     unsigned d = def_v(cg, x);
     shift_imm(cg, in->lane ? in->lane : 1, SHL, d, x, in->n);
-    if (in->lane == 0) {
+    if (in->lane == 0)
         rm(cg, VPAND, d, d, K(shl8[in->n & 7]));
-    }
 }
 void emit_VSHRI(struct codegen *cg, const struct ir_inst *in) {
     unsigned x = use_v(cg, in->a);
@@ -298,9 +293,8 @@ void emit_VSHRI(struct codegen *cg, const struct ir_inst *in) {
         return;
     }
     shift_imm(cg, in->lane ? in->lane : 1, SHR, d, x, in->n);
-    if (in->lane == 0) {
+    if (in->lane == 0)
         rm(cg, VPAND, d, d, K(shr8[in->n & 7]));
-    }
 }
 void emit_VSARI(struct codegen *cg, const struct ir_inst *in) {
     unsigned width = 8u << in->lane, n = in->n < width ? in->n : width - 1;
@@ -413,8 +407,8 @@ void emit_VTBL(struct codegen *cg, const struct ir_inst *in) {
 /* --- between vectors and scalars
  * ------------------------------------------------------------------------------------------ */
 static const uint32_t op_broadcast[4] = {OP38(0x78), OP38(0x79), OP38(0x58), OP38(0x59)};
-#define VMOVD OP66(0x6e)      /* xmm <- gpr; ASM_W: 64 bits */
-#define VMOVD_TO OP66(0x7e)   /* gpr <- xmm */
+#define VMOVD OP66(0x6e)    /* xmm <- gpr; ASM_W: 64 bits */
+#define VMOVD_TO OP66(0x7e) /* gpr <- xmm */
 #define VMOVQ ASM_OP(2, 1, 0x7e)
 
 void emit_VDUP(struct codegen *cg, const struct ir_inst *in) {
@@ -461,11 +455,10 @@ void emit_VGET(struct codegen *cg, const struct ir_inst *in) {
     case 0: asm_vex_rri(&cg->a, OP3A(0x14), x, 0, d, in->n); break;
     case 1: asm_vex_rri(&cg->a, OP66(0xc5), d, 0, x, in->n); break;
     default:
-        if (in->n == 0) {
+        if (in->n == 0)
             rr(cg, VMOVD_TO | (in->lane == 3 ? ASM_W : 0), x, 0, d);
-        } else {
+        else
             asm_vex_rri(&cg->a, OP3A(0x16) | (in->lane == 3 ? ASM_W : 0), x, 0, d, in->n);
-        }
         break;
     }
 }
@@ -506,12 +499,11 @@ static void aes(struct codegen *cg, const struct ir_inst *in, uint32_t first, ui
     struct seq s = seq2(cg, in);
     zero(cg, s.t);
     rr(cg, first, s.d, s.x, s.t);
-    if (second) {
+    if (second)
         rr(cg, second, s.d, s.d, s.t);
-    }
 }
-void emit_VAESE(struct codegen *cg, const struct ir_inst *in) { aes(cg, in, OP38(0xdd), 0); }  /* aesenclast */
-void emit_VAESD(struct codegen *cg, const struct ir_inst *in) { aes(cg, in, OP38(0xdf), 0); }  /* aesdeclast */
+void emit_VAESE(struct codegen *cg, const struct ir_inst *in) { aes(cg, in, OP38(0xdd), 0); } /* aesenclast */
+void emit_VAESD(struct codegen *cg, const struct ir_inst *in) { aes(cg, in, OP38(0xdf), 0); } /* aesdeclast */
 void emit_VAESMC(struct codegen *cg, const struct ir_inst *in) {
     aes(cg, in, OP38(0xdf), OP38(0xdc));
 } /* undone by aesenc */

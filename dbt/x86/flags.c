@@ -26,14 +26,11 @@ static bool elsewhere(const struct codegen *cg, irv v) {
 static bool needed(const struct codegen *cg, irv v) { return v && cg->v[v].next_use && !elsewhere(cg, v); }
 
 bool flags_live(struct codegen *cg) {
-    if (needed(cg, cg->fl.value)) {
+    if (needed(cg, cg->fl.value))
         return true;
-    }
-    for (unsigned i = 0; i < cg->fl.bools; i++) {
-        if (needed(cg, cg->fl.boolean[i].v)) {
+    for (unsigned i = 0; i < cg->fl.bools; i++)
+        if (needed(cg, cg->fl.boolean[i].v))
             return true;
-        }
-    }
     return false;
 }
 
@@ -48,9 +45,8 @@ static void save_bool(struct codegen *cg, unsigned i) {
     }
 }
 static void save_bools(struct codegen *cg) {
-    for (unsigned i = 0; i < cg->fl.bools; i++) {
+    for (unsigned i = 0; i < cg->fl.bools; i++)
         save_bool(cg, i);
-    }
     cg->fl.bools = 0;
 }
 
@@ -58,13 +54,11 @@ static void save_bools(struct codegen *cg) {
 static bool save_cond(struct codegen *cg) {
     irv f = cg->fl.value, v = (irv)cg->v[f].next_use;
     const struct ir_inst *in = inst_of(cg, v);
-    if (in->op != IR_COND || v <= cg->at || cg->next_use[v][0] || in->cc >= IR_AL) {
+    if (in->op != IR_COND || v <= cg->at || cg->next_use[v][0] || in->cc >= IR_AL)
         return false;
-    }
     unsigned cc = cc_of[cg->fl.kind][in->cc];
-    if (cc > 15) {
+    if (cc > 15)
         return false;
-    }
     unsigned reg = scratch(cg, GPR_CLASS);
     setcc_reg(cg, cc, reg);
     def_in(cg, v, reg);
@@ -90,9 +84,8 @@ void flags_set(struct codegen *cg, irv v, enum flags_kind kind) {
 void flags_set_bool(struct codegen *cg, irv v, unsigned cc) {
     if (cg->fl.bools == MAX_BOOLS) {
         save_bool(cg, 0);
-        for (unsigned i = 1; i < MAX_BOOLS; i++) {
+        for (unsigned i = 1; i < MAX_BOOLS; i++)
             cg->fl.boolean[i - 1] = cg->fl.boolean[i];
-        }
         cg->fl.bools--;
     }
     cg->fl.boolean[cg->fl.bools].v = v;
@@ -159,9 +152,8 @@ void flags_form(struct codegen *cg, enum flags_kind kind, unsigned reg) {
         asm_op_rm(a, ASM_OP(0, 1, 0x40 | ASM_P), false, reg, asm_mem_rip(&cg->k->fcmp[3]), 0);
         return;
     }
-    if (kind == FLAGS_INVERTED) {
+    if (kind == FLAGS_INVERTED)
         asm_op_cmc(a);
-    }
     asm_op_lahf(a);
     asm_setcc(a, ASM_O, ASM_RAX);
 }
@@ -170,9 +162,8 @@ enum flags_kind flags_in_eflags(const struct codegen *cg, irv v) {
 }
 
 unsigned flags_stored(struct codegen *cg, irv v) {
-    if (elsewhere(cg, v)) {
+    if (elsewhere(cg, v))
         return use(cg, v);
-    }
     if (cg->fl.value != v) {
         cg->failed = true;
         return ASM_RAX;
@@ -182,9 +173,8 @@ unsigned flags_stored(struct codegen *cg, irv v) {
         reg = scratch(cg, GPR_CLASS);
     } else {
         take(cg, ASM_RAX);
-        if (cg->fl.kind == FLAGS_INVERTED) {
+        if (cg->fl.kind == FLAGS_INVERTED)
             toggle(cg);
-        }
     }
     flags_form(cg, (enum flags_kind)cg->fl.kind, reg);
     def_in(cg, v, reg);
@@ -196,16 +186,13 @@ void flags_put(struct codegen *cg, irv v, int32_t offset) {
         home_forget(cg, offset, 4);
         unsigned reg = flags_stored(cg, v);
         asm_mov_mr(&cg->a, false, cpu_mem((size_t)offset), reg);
-        if (cg->v[v].home < 0) {
+        if (cg->v[v].home < 0)
             home_add(cg, v, offset);
-        }
     }
     flags_are_stored(cg);
     cg->flags_insn = 0;
 }
-void flags_are_stored(struct codegen *cg) {
-    asm_mov_mi(&cg->a, false, CPU_FIELD(flags_insn), 0);
-}
+void flags_are_stored(struct codegen *cg) { asm_mov_mi(&cg->a, false, CPU_FIELD(flags_insn), 0); }
 void emit_FLAGS_LATER(struct codegen *cg, const struct ir_inst *in) {
     cg->flags_insn = in->aux;
     cg->flags_insn_known = false;
@@ -269,9 +256,8 @@ void emit_COND(struct codegen *cg, const struct ir_inst *in) {
     if (in->cc >= IR_AL) {
         asm_mov_ri(&cg->a, def(cg, NO_REG), 1);
     } else if (cg->fl.value == f && cg->fl.kind != FLAGS_NONE) {
-        if (cg->fl.kind == FLAGS_DIRECT && (in->cc == IR_HI || in->cc == IR_LS)) {
+        if (cg->fl.kind == FLAGS_DIRECT && (in->cc == IR_HI || in->cc == IR_LS))
             toggle(cg);
-        }
         if (cc_of[cg->fl.kind][in->cc] != CC_NONE) {
             flags_set_bool(cg, v, cc_of[cg->fl.kind][in->cc]);
         } else {
@@ -308,9 +294,8 @@ static unsigned test_fused(struct codegen *cg, irv v) {
 
 unsigned flags_test(struct codegen *cg, irv v) {
     unsigned cc;
-    if (flags_bool(cg, v, &cc)) {
+    if (flags_bool(cg, v, &cc))
         return cc;
-    }
     flags_clobber(cg);
     if (cg->v[v].flags & V_FUSED) {
         cc = test_fused(cg, v);
@@ -326,32 +311,27 @@ unsigned flags_test(struct codegen *cg, irv v) {
 void flags_carry(struct codegen *cg, irv v, bool inverted, bool again) {
     unsigned cc;
     if (flags_bool(cg, v, &cc) && (cc == ASM_B || cc == ASM_AE)) {
-        for (unsigned i = 0; i < cg->fl.bools; i++) {
-            if (cg->fl.boolean[i].v != v || again) {
+        for (unsigned i = 0; i < cg->fl.bools; i++)
+            if (cg->fl.boolean[i].v != v || again)
                 save_bool(cg, i);
-            }
-        }
         if (needed(cg, cg->fl.value)) {
             bool direct = cg->fl.kind == FLAGS_DIRECT;
             cg->fl.bools = 0;
             flags_stored(cg, cg->fl.value);
-            if (!direct && cg->fl.kind == FLAGS_DIRECT) {
+            if (!direct && cg->fl.kind == FLAGS_DIRECT)
                 cc = cc_not(cc);
-            }
         }
         cg->fl.bools = 0;
         cg->fl.value = 0;
         cg->fl.memo_op = IR_NOP;
-        if ((cc == ASM_AE) != inverted) {
+        if ((cc == ASM_AE) != inverted)
             asm_op_cmc(&cg->a);
-        }
         return;
     }
     flags_clobber(cg);
     asm_bt_ri(&cg->a, false, use(cg, v), 0);
-    if (inverted) {
+    if (inverted)
         asm_op_cmc(&cg->a);
-    }
 }
 
 /* --- FLAGS operations -------------------------------------------------------------------------------------------- */
@@ -384,9 +364,8 @@ void emit_FLAGS_SELECT(struct codegen *cg, const struct ir_inst *in) {
     asm_mov_ri(&cg->a, m, ir_flags_pack((uint32_t)in->imm << 28));
     done(cg);
     unsigned d = def(cg, r);
-    if (d != r) {
+    if (d != r)
         asm_mov_rr(&cg->a, false, d, r);
-    }
     if (cc == CC_EQ_ORDERED) {
         asm_cmov(&cg->a, ASM_NE, false, d, m);
         asm_cmov(&cg->a, ASM_P, false, d, m);

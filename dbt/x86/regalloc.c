@@ -15,11 +15,9 @@ static const uint8_t gpr_order[] = {ASM_RSI, ASM_RDI, ASM_RDX, ASM_RCX, ASM_RAX}
 static bool is_xmm(unsigned reg) { return reg >= 16; }
 static regset hoist_regs(const struct codegen *cg) {
     regset m = 0;
-    for (unsigned i = 0; i < MAX_HOISTS; i++) {
-        if (cg->hoist[i].root && cg->hoist[i].index != MMU_NO_INDEX) {
+    for (unsigned i = 0; i < MAX_HOISTS; i++)
+        if (cg->hoist[i].root && cg->hoist[i].index != MMU_NO_INDEX)
             m |= BIT(cg->hoist[i].index);
-        }
-    }
     return m;
 }
 
@@ -28,9 +26,8 @@ uint64_t const_value(const struct codegen *cg, irv v) {
     return in->type == IR_I32 ? (uint32_t)in->imm : in->imm;
 }
 bool const_imm32(const struct codegen *cg, irv v, bool w, int32_t *imm) {
-    if (!is_const(cg, v)) {
+    if (!is_const(cg, v))
         return false;
-    }
     uint64_t c = inst_of(cg, v)->imm;
     *imm = (int32_t)c;
     return !w || (int64_t)c == (int32_t)c;
@@ -45,17 +42,14 @@ static void attach(struct codegen *cg, irv v, unsigned reg) {
 }
 static void detach(struct codegen *cg, irv v) {
     unsigned reg = cg->v[v].reg;
-    if (reg == NO_REG) {
+    if (reg == NO_REG)
         return;
-    }
     irv *p = &cg->reg_head[reg];
-    while (*p != v) {
+    while (*p != v)
         p = &cg->v[*p].reg_next;
-    }
     *p = cg->v[v].reg_next;
-    if (!cg->reg_head[reg]) {
+    if (!cg->reg_head[reg])
         cg->busy &= ~BIT(reg);
-    }
     cg->v[v].reg = NO_REG;
 }
 
@@ -76,11 +70,10 @@ void store_slot(struct codegen *cg, irv v, unsigned reg) {
         *used |= BIT(n);
         cg->v[v].slot = (int16_t)n;
     }
-    if (vec) {
+    if (vec)
         asm_vmov_mr(&cg->a, slot_mem(cg, v), xmm(reg));
-    } else {
+    else
         asm_mov_mr(&cg->a, true, slot_mem(cg, v), reg);
-    }
 }
 static void free_slot(struct codegen *cg, irv v) {
     if (cg->v[v].slot >= 0) {
@@ -101,22 +94,19 @@ static bool backed(const struct codegen *cg, irv v) {
     return cg->v[v].slot >= 0 || cg->v[v].home >= 0 || op == IR_CONST || op == IR_VCONST;
 }
 static void copy_reg(struct codegen *cg, unsigned dst, unsigned src) {
-    if (is_xmm(dst)) {
+    if (is_xmm(dst))
         asm_vmov_rr(&cg->a, xmm(dst), xmm(src));
-    } else {
+    else
         asm_mov_rr(&cg->a, true, dst, src);
-    }
 }
 static regset temps(const struct codegen *cg) { return GPR_TEMPS | cg->xmm_temps; }
 static regset temps_like(const struct codegen *cg, unsigned reg) { return is_xmm(reg) ? cg->xmm_temps : GPR_TEMPS; }
 
 static unsigned pick(regset free) {
     if (free & GPR_CLASS) {
-        for (unsigned i = 0; i < ARRAY_LEN(gpr_order); i++) {
-            if (free >> gpr_order[i] & 1) {
+        for (unsigned i = 0; i < ARRAY_LEN(gpr_order); i++)
+            if (free >> gpr_order[i] & 1)
                 return gpr_order[i];
-            }
-        }
     }
     return (unsigned)__builtin_ctzll(free);
 }
@@ -142,33 +132,27 @@ static void move_values(struct codegen *cg, unsigned reg, unsigned to) {
     }
 }
 void evict(struct codegen *cg, unsigned reg) {
-    if (!cg->reg_head[reg]) {
+    if (!cg->reg_head[reg])
         return;
-    }
     regset free = temps_like(cg, reg) & ~cg->locked & ~cg->held & ~cg->busy & ~hoist_regs(cg) & ~BIT(reg);
     move_values(cg, reg, free ? pick(free) : NO_REG);
 }
 
 static unsigned first_use(const struct codegen *cg, unsigned reg) {
     unsigned first = IR_MAX_INSTS;
-    for (irv v = cg->reg_head[reg]; v; v = cg->v[v].reg_next) {
-        if (cg->v[v].next_use < first) {
+    for (irv v = cg->reg_head[reg]; v; v = cg->v[v].reg_next)
+        if (cg->v[v].next_use < first)
             first = cg->v[v].next_use;
-        }
-    }
     return first;
 }
 static void drop_hoist_reg(struct codegen *cg, unsigned reg) {
-    for (unsigned i = 0; i < MAX_HOISTS; i++) {
-        if (cg->hoist[i].root && cg->hoist[i].index == reg) {
+    for (unsigned i = 0; i < MAX_HOISTS; i++)
+        if (cg->hoist[i].root && cg->hoist[i].index == reg)
             cg->hoist[i].root = 0;
-        }
-    }
 }
 void drop_hoists(struct codegen *cg) {
-    for (unsigned i = 0; i < MAX_HOISTS; i++) {
+    for (unsigned i = 0; i < MAX_HOISTS; i++)
         cg->hoist[i].root = 0;
-    }
 }
 
 unsigned scratch(struct codegen *cg, regset class) {
@@ -220,11 +204,10 @@ static void load_vconst(struct codegen *cg, irv v, unsigned x) {
     }
 }
 static void load_home(struct codegen *cg, const struct ir_inst *in, int32_t home, unsigned reg) {
-    if (in->type == IR_V128) {
+    if (in->type == IR_V128)
         asm_vmov_rm(&cg->a, xmm(reg), cpu_mem((size_t)home));
-    } else {
+    else
         asm_mov_rm(&cg->a, in->type == IR_I64, reg, cpu_mem((size_t)home));
-    }
 }
 /* Loads v, which is in no register, into reg. */
 static void load_value(struct codegen *cg, irv v, unsigned reg) {
@@ -237,11 +220,10 @@ static void load_value(struct codegen *cg, irv v, unsigned reg) {
     } else if (in->op == IR_VCONST) {
         load_vconst(cg, v, xmm(reg));
     } else if (val->slot >= 0) {
-        if (in->type == IR_V128) {
+        if (in->type == IR_V128)
             asm_vmov_rm(&cg->a, xmm(reg), slot_mem(cg, v));
-        } else {
+        else
             asm_mov_rm(&cg->a, true, reg, slot_mem(cg, v));
-        }
     } else if (val->home >= 0) {
         load_home(cg, in, val->home, reg);
         val->flags |= V_ZEXT;
@@ -254,11 +236,10 @@ static void load_value(struct codegen *cg, irv v, unsigned reg) {
 }
 static void clean(struct codegen *cg, irv v) {
     unsigned x = xmm(cg->v[v].reg);
-    if (cg->v[v].dirty == 8) {
+    if (cg->v[v].dirty == 8)
         asm_vex_rr(&cg->a, ASM_OP(2, 1, 0x7e), x, 0, x); /* vmovq */
-    } else {
+    else
         asm_vex_rri(&cg->a, ASM_OP(1, 3, 0x21), x, x, x, 0x0e); /* vinsertps: keeps lane 0 */
-    }
     cg->v[v].dirty = 0;
     free_slot(cg, v);
 }
@@ -266,9 +247,8 @@ static unsigned use_any(struct codegen *cg, irv v) {
     struct value *val = &cg->v[v];
     const struct ir_inst *in = inst_of(cg, v);
     if (val->reg == NO_REG) {
-        if (in->type == IR_FLAGS && val->slot < 0 && val->home < 0) {
+        if (in->type == IR_FLAGS && val->slot < 0 && val->home < 0)
             return flags_stored(cg, v);
-        }
         unsigned reg = scratch(cg, class_of_type(in->type));
         load_value(cg, v, reg);
         attach(cg, v, reg);
@@ -278,23 +258,20 @@ static unsigned use_any(struct codegen *cg, irv v) {
 }
 unsigned use(struct codegen *cg, irv v) {
     unsigned reg = use_any(cg, v);
-    if (cg->v[v].dirty) {
+    if (cg->v[v].dirty)
         clean(cg, v);
-    }
     return reg;
 }
 unsigned use_low(struct codegen *cg, irv v, unsigned bytes) {
     unsigned reg = use_any(cg, v);
-    if (cg->v[v].dirty && cg->v[v].dirty < bytes) {
+    if (cg->v[v].dirty && cg->v[v].dirty < bytes)
         clean(cg, v);
-    }
     return reg;
 }
 unsigned use_v(struct codegen *cg, irv v) { return xmm(use(cg, v)); }
 unsigned low_x(struct codegen *cg, unsigned x) {
-    if (x < 16) {
+    if (x < 16)
         return x;
-    }
     unsigned t = scratch_x(cg);
     asm_vmov_rr(&cg->a, t, x);
     return t;
@@ -304,15 +281,12 @@ unsigned use_x(struct codegen *cg, irv v) { return low_x(cg, use_v(cg, v)); }
 bool dies_here(const struct codegen *cg, irv v) {
     const struct ir_inst *in = inst_of(cg, (irv)cg->at);
     irv op[3] = {in->a, in->b, in->c};
-    if (cg->v[v].next_use != cg->at) {
+    if (cg->v[v].next_use != cg->at)
         return false;
-    }
     bool last = false;
-    for (unsigned k = 0; k < 3; k++) {
-        if (op[k] == v) {
+    for (unsigned k = 0; k < 3; k++)
+        if (op[k] == v)
             last = cg->next_use[cg->at][k] == 0;
-        }
-    }
     return last;
 }
 void use_as(struct codegen *cg, irv v, unsigned reg) {
@@ -322,20 +296,17 @@ void use_as(struct codegen *cg, irv v, unsigned reg) {
         return;
     }
     take(cg, reg);
-    if (cg->v[v].reg != NO_REG) {
+    if (cg->v[v].reg != NO_REG)
         copy_reg(cg, reg, cg->v[v].reg);
-    } else {
+    else
         load_value(cg, v, reg);
-    }
 }
 bool use_mem(struct codegen *cg, irv v, struct asm_mem *m) {
     const struct value *val = &cg->v[v];
-    if (val->reg != NO_REG || !dies_here(cg, v) || val->dirty) {
+    if (val->reg != NO_REG || !dies_here(cg, v) || val->dirty)
         return false;
-    }
-    if (val->slot >= 0 || val->home < 0) { /* the slot would be free for others as soon as the value is dead */
+    if (val->slot >= 0 || val->home < 0) /* the slot would be free for others as soon as the value is dead */
         return false;
-    }
     *m = cpu_mem((size_t)val->home);
     return true;
 }
@@ -343,9 +314,8 @@ bool use_mem(struct codegen *cg, irv v, struct asm_mem *m) {
 static inline void done_one(struct codegen *cg, irv inst, unsigned k, irv v) {
     if (v) {
         cg->v[v].next_use = cg->next_use[inst][k];
-        if (!cg->next_use[inst][k]) {
+        if (!cg->next_use[inst][k])
             kill_value(cg, v);
-        }
     }
 }
 void done_inst(struct codegen *cg, irv inst) {
@@ -357,9 +327,8 @@ void done_inst(struct codegen *cg, irv inst) {
 void done(struct codegen *cg) {
     const struct ir_inst *in = inst_of(cg, (irv)cg->at);
     done_inst(cg, (irv)cg->at);
-    if (UNLIKELY((cg->v[in->a].flags | cg->v[in->b].flags) & V_FUSED)) {
+    if (UNLIKELY((cg->v[in->a].flags | cg->v[in->b].flags) & V_FUSED))
         done_inst(cg, cg->v[in->a].flags & V_FUSED ? in->a : in->b);
-    }
 }
 
 /* --- results ---------------------------------------------------------------------------------------------- */
@@ -375,9 +344,8 @@ static unsigned def_class(struct codegen *cg, irv v, unsigned hint, regset class
     } else {
         reg = scratch(cg, class);
     }
-    if (type == IR_I32) {
+    if (type == IR_I32)
         val->flags |= V_ZEXT;
-    }
     attach(cg, v, reg);
     return reg;
 }
@@ -387,18 +355,16 @@ unsigned def_value(struct codegen *cg, irv v, unsigned hint) {
 unsigned def(struct codegen *cg, unsigned hint) { return def_value(cg, (irv)cg->at, hint); }
 unsigned def_fresh(struct codegen *cg) {
     struct value *val = &cg->v[cg->at];
-    if (val->target != NO_REG && cg->locked >> val->target & 1) {
+    if (val->target != NO_REG && cg->locked >> val->target & 1)
         val->target = NO_REG;
-    }
     return def(cg, NO_REG);
 }
 unsigned def_v(struct codegen *cg, unsigned hint) { return xmm(def(cg, XMM(hint))); }
 unsigned def_fresh_v(struct codegen *cg) { return xmm(def_fresh(cg)); }
 /* Not in a pin that has no VEX encoding: the PUT copies. */
 static void target_low(struct codegen *cg) {
-    if (cg->v[cg->at].target >= XMM(16)) {
+    if (cg->v[cg->at].target >= XMM(16))
         cg->v[cg->at].target = NO_REG;
-    }
 }
 unsigned def_x(struct codegen *cg, unsigned hint) {
     target_low(cg);
@@ -406,15 +372,13 @@ unsigned def_x(struct codegen *cg, unsigned hint) {
 }
 unsigned def_fresh_x(struct codegen *cg) {
     target_low(cg);
-    if (cg->v[cg->at].target != NO_REG && cg->locked >> cg->v[cg->at].target & 1) {
+    if (cg->v[cg->at].target != NO_REG && cg->locked >> cg->v[cg->at].target & 1)
         cg->v[cg->at].target = NO_REG;
-    }
     return xmm(def_class(cg, (irv)cg->at, NO_REG, XMM_LOW_CLASS));
 }
 void def_in(struct codegen *cg, irv v, unsigned reg) {
-    if (inst_of(cg, v)->type == IR_I32) {
+    if (inst_of(cg, v)->type == IR_I32)
         cg->v[v].flags |= V_ZEXT;
-    }
     attach(cg, v, reg);
 }
 void def_alias(struct codegen *cg, irv v, irv src) { attach(cg, v, cg->v[src].reg); }
@@ -424,11 +388,9 @@ static unsigned type_bytes(unsigned type) { return type == IR_V128 ? 16 : type =
 void home_add(struct codegen *cg, irv v, int32_t offset) {
     if (cg->homes == MAX_HOMES) { /* make room: forget the dead ones */
         unsigned n = 0;
-        for (unsigned i = 0; i < cg->homes; i++) {
-            if (cg->v[cg->home[i]].home >= 0) {
+        for (unsigned i = 0; i < cg->homes; i++)
+            if (cg->v[cg->home[i]].home >= 0)
                 cg->home[n++] = cg->home[i];
-            }
-        }
         cg->homes = n;
     }
     if (cg->homes < MAX_HOMES) {
@@ -441,9 +403,8 @@ void home_forget(struct codegen *cg, int32_t offset, unsigned bytes) {
     for (unsigned i = 0; i < cg->homes; i++) {
         irv v = cg->home[i];
         struct value *val = &cg->v[v];
-        if (val->home < 0) {
+        if (val->home < 0)
             continue;
-        }
         if (val->home < offset + (int32_t)bytes && offset < val->home + (int32_t)type_bytes(inst_of(cg, v)->type)) {
             if (val->next_use && val->reg == NO_REG && val->slot < 0) {
                 unsigned reg = use_any(cg, v);
@@ -460,9 +421,8 @@ void home_forget(struct codegen *cg, int32_t offset, unsigned bytes) {
 /* --- calls -------------------------------------------------------------------------------------------------- */
 regset live_temps(struct codegen *cg) { return cg->busy & temps(cg); }
 void spill_temps(struct codegen *cg) {
-    for (regset m = live_temps(cg); m; m &= m - 1) {
+    for (regset m = live_temps(cg); m; m &= m - 1)
         move_values(cg, (unsigned)__builtin_ctzll(m), NO_REG);
-    }
     drop_hoists(cg);
 }
 void spill_state(struct codegen *cg) {
@@ -470,20 +430,17 @@ void spill_state(struct codegen *cg) {
         unsigned reg = (unsigned)__builtin_ctzll(m);
         for (irv v = cg->reg_head[reg], next; v; v = next) {
             next = cg->v[v].reg_next;
-            if (dies_here(cg, v)) { /* an argument of the call */
+            if (dies_here(cg, v)) /* an argument of the call */
                 continue;
-            }
-            if (cg->v[v].slot < 0) {
+            if (cg->v[v].slot < 0)
                 store_slot(cg, v, reg);
-            }
             detach(cg, v);
         }
     }
     for (unsigned i = 0; i < cg->homes; i++) {
         struct value *val = &cg->v[cg->home[i]];
-        if (dies_here(cg, cg->home[i])) {
+        if (dies_here(cg, cg->home[i]))
             continue;
-        }
         if (val->home >= 0 && val->next_use && val->reg == NO_REG && val->slot < 0) {
             unsigned reg = use_any(cg, cg->home[i]);
             cg->locked &= ~BIT(reg);
@@ -502,16 +459,14 @@ void clear_pin(struct codegen *cg, unsigned pin, irv except) {
     unsigned to = NO_REG;
     for (irv v = cg->reg_head[pin], next; v; v = next) {
         next = cg->v[v].reg_next;
-        if (v == except) {
+        if (v == except)
             continue;
-        }
         if (!backed(cg, v)) {
             if (to == NO_REG) {
                 to = scratch(cg, is_xmm(pin) ? XMM_CLASS : GPR_CLASS);
                 copy_reg(cg, to, pin);
-                if (cg->held >> pin & 1) {
+                if (cg->held >> pin & 1)
                     fp_renamed(cg, pin, to);
-                }
             }
             detach(cg, v);
             attach(cg, v, to);
@@ -556,9 +511,8 @@ void emit_GET(struct codegen *cg, const struct ir_inst *in) {
 
 static void put_pin(struct codegen *cg, irv v, unsigned pin) {
     struct value *val = &cg->v[v];
-    if (val->reg == pin) {
+    if (val->reg == pin)
         return;
-    }
     clear_pin(cg, pin, v);
     if (cg->held >> pin & 1) { /* a check needs what is there */
         unsigned t = scratch(cg, XMM_CLASS);
@@ -568,22 +522,19 @@ static void put_pin(struct codegen *cg, irv v, unsigned pin) {
     if (val->reg == NO_REG) {
         load_value(cg, v, pin);
         attach(cg, v, pin);
-        if (val->dirty) {
+        if (val->dirty)
             clean(cg, v);
-        }
         return;
     }
     unsigned reg = val->reg;
-    if (val->dirty == 8) { /* the copy cleans */
+    if (val->dirty == 8) /* the copy cleans */
         asm_vex_rr(&cg->a, ASM_OP(2, 1, 0x7e), xmm(pin), 0, xmm(reg));
-    } else if (val->dirty) {
+    else if (val->dirty)
         asm_vex_rri(&cg->a, ASM_OP(1, 3, 0x21), xmm(pin), xmm(reg), xmm(reg), 0x0e);
-    } else {
+    else
         copy_reg(cg, pin, reg);
-    }
-    if (cg->unchecked >> reg & 1) {
+    if (cg->unchecked >> reg & 1)
         fp_renamed(cg, reg, pin);
-    }
     if (!(cg->pins >> reg & 1)) { /* later uses read the pin; the temporary is free */
         for (irv x = cg->reg_head[reg], next; x; x = next) {
             next = cg->v[x].reg_next;
@@ -625,22 +576,20 @@ static void put_memory(struct codegen *cg, const struct ir_inst *in) {
     } else {
         asm_mov_mr(&cg->a, type == IR_I64, cpu_mem(in->imm), use(cg, v));
     }
-    if (cg->v[v].home < 0) {
+    if (cg->v[v].home < 0)
         home_add(cg, v, (int32_t)in->imm);
-    }
 }
 void emit_PUT(struct codegen *cg, const struct ir_inst *in) {
     unsigned pin = pin_at(cg, in->imm), type = inst_of(cg, in->a)->type;
-    if (type == IR_FLAGS) {
+    if (type == IR_FLAGS)
         flags_put(cg, in->a, (int32_t)in->imm);
-    } else if (pin == NO_REG) {
+    else if (pin == NO_REG)
         put_memory(cg, in);
-    } else if ((int32_t)in->imm == cg->pin_offset[pin] && type == (is_xmm(pin) ? IR_V128 : IR_I64)) {
+    else if ((int32_t)in->imm == cg->pin_offset[pin] && type == (is_xmm(pin) ? IR_V128 : IR_I64))
         put_pin(cg, in->a, pin);
-    } else if (type != IR_V128) {
+    else if (type != IR_V128)
         put_part(cg, in, pin);
-    } else {
+    else
         cg->failed = true;
-    }
     done(cg);
 }

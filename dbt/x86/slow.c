@@ -19,9 +19,8 @@ struct slow {
 
 /* Where a register's content is now: pins are in the guest's state. */
 static void *place(const struct slow *s, unsigned reg) {
-    if (s->cg->pin_offset[reg] >= 0) {
+    if (s->cg->pin_offset[reg] >= 0)
         return (char *)s->cpu + s->cg->pin_offset[reg];
-    }
     return reg < 16 ? (void *)&s->f->temp[reg] : (void *)&s->f->temp_xmm[temp_index(reg)];
 }
 static uint64_t get(const struct slow *s, unsigned reg) { return *(const uint64_t *)place(s, reg); }
@@ -45,9 +44,8 @@ static void store(const struct slow *s, uint64_t va, void *site) {
     const struct slow_record *r = &s->r;
     uint64_t value = (uint64_t)(int64_t)r->imm;
     if (r->value != NO_REG) {
-        if (MMU_DESC_SIZE(r->desc) == 4) {
+        if (MMU_DESC_SIZE(r->desc) == 4)
             s->cpu->vscratch[0] = *(const v128 *)place(s, r->value);
-        }
         value = get(s, r->value);
     }
     mmu_slow_st(s->cpu, va, value, r->desc, site);
@@ -64,18 +62,16 @@ static void atomic(const struct slow *s, uint64_t va, void *site) {
     uint64_t old = r->kind == STUB_ATOMIC
                        ? mmu_slow_atomic(s->cpu, va, get(s, r->value), r->desc, site)
                        : mmu_slow_cas(s->cpu, va, get(s, r->value), get(s, r->value2), r->desc, site);
-    if (r->dst != NO_REG) {
+    if (r->dst != NO_REG)
         set(s, r->dst, old & MASK(8u << MMU_DESC_SIZE(r->desc)));
-    }
 }
 static void memory(const struct slow *s) {
     const struct slow_record *r = &s->r;
     uint64_t va = get(s, r->base) + (uint64_t)(int64_t)r->disp;
     void *site = (void *)(uintptr_t)(s->at + r->site);
     memcpy((char *)s->cpu + s->cg->guest->pc_offset, &r->pc, sizeof(r->pc));
-    if (r->flags_insn) {
+    if (r->flags_insn)
         s->cpu->flags_insn = r->flags_insn;
-    }
     switch (r->kind) {
     case STUB_LD: load(s, va, site); break;
     case STUB_ST: store(s, va, site); break;
@@ -84,8 +80,9 @@ static void memory(const struct slow *s) {
     }
     for (unsigned i = 0; i < r->hoists; i++) { /* the access may have changed what is mapped where */
         uint64_t base = get(s, r->hoist[i].base);
-        set(s, r->hoist[i].index, s->cg->mmu->nearby ? s->cg->mmu->nearby(s->cpu, base, r->hoist[i].regime)
-                                                     : (UINT64_C(1) << 62) - base); /* not canonical: faults */
+        set(s, r->hoist[i].index,
+            s->cg->mmu->nearby ? s->cg->mmu->nearby(s->cpu, base, r->hoist[i].regime)
+                               : (UINT64_C(1) << 62) - base); /* not canonical: faults */
     }
 }
 
@@ -101,14 +98,13 @@ static void floating(const struct slow *s) {
         from(s->cpu, &result, get(s, r->base), r->desc);
     } else if (r->dst < 16) {
         uint64_t (*to)(struct cpu *, const v128 *, uint32_t) =
-            (uint64_t(*)(struct cpu *, const v128 *, uint32_t))(uintptr_t)r->pc;
+            (uint64_t (*)(struct cpu *, const v128 *, uint32_t))(uintptr_t)r->pc;
         uint64_t v = to(s->cpu, place(s, r->base), r->desc);
         set(s, r->dst, r->flags & SLOW_32 ? (uint32_t)v : v);
         return;
     } else {
-        for (unsigned k = 0; k < 3; k++) {
+        for (unsigned k = 0; k < 3; k++)
             op[k] = reg[k] == NO_REG ? &s->cpu->vscratch[0] : place(s, reg[k]);
-        }
         fn(s->cpu, &result, op[0], op[1], op[2], r->desc);
     }
     *(v128 *)place(s, r->dst) = result;
@@ -118,10 +114,9 @@ void slow_run(struct codegen *cg, struct cpu *cpu, struct frame *f) {
     struct slow s = {.cg = cg, .cpu = cpu, .f = f, .at = f->record};
     const struct slow_record *r = (const struct slow_record *)s.at;
     memcpy(&s.r, r, r->hoists ? sizeof(*r) : offsetof(struct slow_record, hoist));
-    if (s.r.kind == STUB_FP) {
+    if (s.r.kind == STUB_FP)
         floating(&s);
-    } else {
+    else
         memory(&s);
-    }
     f->record = s.at + s.r.back;
 }

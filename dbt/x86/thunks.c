@@ -21,17 +21,15 @@ static uint32_t xcr0(void) {
 /* Haswell's level is required: everything is emitted for it. */
 #define NEED_1C                                                                                                        \
     (BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(23) | BIT(25) | BIT(27) | BIT(28))
-#define NEED_7B (BIT(3) | BIT(5) | BIT(8))           /* BMI1, AVX2, BMI2 */
+#define NEED_7B (BIT(3) | BIT(5) | BIT(8))                /* BMI1, AVX2, BMI2 */
 #define AVX512_7B (BIT(16) | BIT(17) | BIT(30) | BIT(31)) /* F, DQ, BW, VL */
 bool codegen_minimum, codegen_spares_high;
 static bool host_features(struct codegen_features *f) {
-    if (cpuid(0, 0).a < 7 || (cpuid(1, 0).c & NEED_1C) != NEED_1C) {
+    if (cpuid(0, 0).a < 7 || (cpuid(1, 0).c & NEED_1C) != NEED_1C)
         return false;
-    }
     uint32_t b = cpuid(7, 0).b, x = xcr0();
-    if ((b & NEED_7B) != NEED_7B || !(cpuid(0x80000001, 0).c & BIT(5)) || (x & 6) != 6) { /* LZCNT; XMM and YMM state */
+    if ((b & NEED_7B) != NEED_7B || !(cpuid(0x80000001, 0).c & BIT(5)) || (x & 6) != 6) /* LZCNT; XMM and YMM state */
         return false;
-    }
     f->avx512 = !codegen_minimum && (b & AVX512_7B) == AVX512_7B && (x & 0xe6) == 0xe6;
     return true;
 }
@@ -104,21 +102,19 @@ static void move_pins(struct codegen *cg, regset which, bool load) {
     for (regset m = cg->pins & which; m; m &= m - 1) {
         unsigned r = (unsigned)__builtin_ctzll(m);
         struct asm_mem home = cpu_mem((size_t)cg->pin_offset[r]);
-        if (r < 16 && load) {
+        if (r < 16 && load)
             asm_mov_rm(a, true, r, home);
-        } else if (r < 16) {
+        else if (r < 16)
             asm_mov_mr(a, true, home, r);
-        } else if (load) {
+        else if (load)
             asm_vmov_rm(a, xmm(r), home);
-        } else {
+        else
             asm_vmov_mr(a, home, xmm(r));
-        }
     }
 }
 static const uint8_t *start(struct codegen *cg) {
-    while (asm_pos(&cg->a) & 15) {
+    while (asm_pos(&cg->a) & 15)
         asm_byte(&cg->a, 0xcc);
-    }
     return cg->a.p;
 }
 static void save_pins(struct codegen *cg, regset which) { move_pins(cg, which & ~cg->kept, false); }
@@ -131,9 +127,8 @@ static void mxcsr(struct codegen *cg, bool load, struct asm_mem m) {
 /* The time since the last such point goes to that counter, if code is to count. Changes the flags, no register. */
 static void emit_clock(struct codegen *cg, enum abi_stat stat) {
     struct asm_buf *a = &cg->a;
-    if (!cg->count) {
+    if (!cg->count)
         return;
-    }
     asm_push(a, ASM_RAX);
     asm_push(a, ASM_RDX);
     asm_op_rdtsc(a);
@@ -151,9 +146,8 @@ static void enter_thunk(struct codegen *cg) {
     struct asm_buf *a = &cg->a;
     const uint8_t *enter = start(cg);
     __builtin_memcpy(&cg->enter, &enter, sizeof(enter));
-    for (unsigned i = 0; i < ARRAY_LEN(saved); i++) {
+    for (unsigned i = 0; i < ARRAY_LEN(saved); i++)
         asm_push(a, saved[i]);
-    }
     asm_alu_ri(a, ASM_SUB, true, ASM_RSP, FRAME_BYTES);
     asm_lea(a, true, ASM_RBP, asm_mem(ASM_RDI, CODEGEN_BIAS));
     asm_mov_mr(a, true, CPU_FIELD(exit_rsp), ASM_RSP);
@@ -180,9 +174,8 @@ static void exit_thunks(struct codegen *cg) {
     mxcsr(cg, false, CPU_FIELD(fp.mxcsr));
     mxcsr(cg, true, FRAME_FIELD(mxcsr));
     asm_alu_ri(a, ASM_ADD, true, ASM_RSP, FRAME_BYTES);
-    for (unsigned i = ARRAY_LEN(saved); i-- > 0;) {
+    for (unsigned i = ARRAY_LEN(saved); i-- > 0;)
         asm_pop(a, saved[i]);
-    }
     asm_ret(a);
     const uint8_t *unwind = start(cg);
     __builtin_memcpy(&cg->unwind, &unwind, sizeof(unwind));
@@ -210,19 +203,16 @@ static void jump_to_victim(struct codegen *cg) {
 static const uint8_t *find_thunk(struct codegen *cg, const void *fn, bool site) {
     struct asm_buf *a = &cg->a;
     const uint8_t *thunk = start(cg);
-    if (!site) {
+    if (!site)
         jump_to_victim(cg);
-    }
     asm_mov_mr(a, true, cpu_mem(cg->guest->pc_offset), ASM_RAX);
-    if (site) {
+    if (site)
         asm_mov_mr(a, true, CPU_FIELD(exit_site), ASM_RCX);
-    }
     emit_clock(cg, ABI_STAT_ticks_code);
     save_pins(cg, CALLER_SAVED);
     asm_mov_rm(a, true, ASM_RSI, cpu_mem(cg->guest->pc_offset));
-    if (site) {
+    if (site)
         asm_mov_rm(a, true, ASM_RDX, CPU_FIELD(exit_site));
-    }
     cpu_arg(cg);
     asm_call(a, fn);
     load_pins(cg, CALLER_SAVED);
@@ -237,11 +227,10 @@ static void call_and_return(struct codegen *cg, const void *fn, regset reload) {
     struct asm_buf *a = &cg->a;
     asm_alu_ri(a, ASM_SUB, true, ASM_RSP, 8);
     emit_clock(cg, ABI_STAT_ticks_code);
-    if (fn) {
+    if (fn)
         asm_call(a, fn);
-    } else {
+    else
         asm_call_r(a, ASM_RAX);
-    }
     emit_clock(cg, ABI_STAT_ticks_engine);
     asm_alu_ri(a, ASM_ADD, true, ASM_RSP, 8);
     load_pins(cg, reload);
@@ -263,9 +252,8 @@ static void call_thunks(struct codegen *cg) {
     save_pins(cg, CALLER_SAVED);
     cpu_arg(cg);
     asm_mov_rr(a, false, ASM_R9, ASM_RSI);
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 4; i++)
         asm_lea(a, true, pointer[i], cpu_mem(offsetof(struct cpu, vscratch) + 16 * i));
-    }
     call_and_return(cg, NULL, CALLER_SAVED);
 }
 /* Called by a stub. Everything goes to memory, slow_run() works on it there, and all comes back. */
@@ -285,9 +273,8 @@ static void slow_thunk(struct codegen *cg, bool vector) {
             load ? asm_vmov_rm(a, xmm(x), t) : asm_vmov_mr(a, t, xmm(x));
         }
         move_pins(cg, vector ? ALL_PINS : ~cg->kept, load);
-        if (load) {
+        if (load)
             break;
-        }
         asm_pop(a, ASM_RAX); /* the return address: the record */
         asm_mov_mr(a, true, record, ASM_RAX);
         emit_clock(cg, ABI_STAT_ticks_code);
@@ -322,9 +309,8 @@ void thunks_emit(struct codegen *cg) {
     call_thunks(cg);
     slow_thunk(cg, false);
     slow_thunk(cg, true);
-    if (cg->mmu->emit_thunks) {
+    if (cg->mmu->emit_thunks)
         cg->mmu->emit_thunks(&cg->a, cg->cpu, cg->mmu_thunk);
-    }
 }
 
 /* --- the interface ------------------------------------------------------------------------------------------- */
@@ -334,29 +320,24 @@ static void choose_pins(struct codegen *cg) {
     const struct guest_ops *g = cg->guest;
     cg->xmm_temps = XMM_LOW_TEMPS | (cg->features.avx512 ? XMM_HIGH_TEMPS : 0);
     memset(cg->pin_map, NO_REG, sizeof(cg->pin_map));
-    for (unsigned i = 0; i < NREGS; i++) {
+    for (unsigned i = 0; i < NREGS; i++)
         cg->pin_offset[i] = -1;
-    }
     for (unsigned i = 0; i < GPR_PINS + VEC_PINS; i++) {
         bool vec = i >= GPR_PINS;
         unsigned n = vec ? i - GPR_PINS : i, reg = vec ? XMM(8 + n) : gpr[n];
-        if (n >= (vec ? g->vec_pin_count : g->gpr_pin_count) || (reg >= XMM(16) && !cg->features.avx512)) {
+        if (n >= (vec ? g->vec_pin_count : g->gpr_pin_count) || (reg >= XMM(16) && !cg->features.avx512))
             continue;
-        }
         uint32_t offset = (vec ? g->vec_pins : g->gpr_pins)[n].offset;
         uint64_t at = (offset - sizeof(struct cpu)) / 8;
-        if (offset < sizeof(struct cpu) || at + 1 >= ARRAY_LEN(cg->pin_map)) {
+        if (offset < sizeof(struct cpu) || at + 1 >= ARRAY_LEN(cg->pin_map))
             continue;
-        }
         cg->pin_offset[reg] = (int32_t)offset;
         cg->pins |= BIT(reg);
-        if (reg >= XMM(16) && codegen_spares_high) {
+        if (reg >= XMM(16) && codegen_spares_high)
             cg->kept |= BIT(reg);
-        }
         cg->pin_map[at] = (uint8_t)reg;
-        if (vec) {
+        if (vec)
             cg->pin_map[at + 1] = (uint8_t)reg;
-        }
     }
 }
 
@@ -364,9 +345,8 @@ size_t codegen_size(void) { return sizeof(struct codegen); }
 
 size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *mmu, uint8_t *code, size_t code_size) {
     memset(cg, 0, sizeof(*cg));
-    if (!host_features(&cg->features)) {
+    if (!host_features(&cg->features))
         return 0;
-    }
     cg->cpu = cpu;
     cg->mmu = mmu;
     cg->guest = cpu->guest;
@@ -379,9 +359,8 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
     uint8_t *thunks = (uint8_t *)(k + 1);
     asm_init(&cg->a, thunks, code_size - (size_t)(thunks - code));
     thunks_emit(cg);
-    if (cg->kept && !cg->a.overflow) {
+    if (cg->kept && !cg->a.overflow)
         keep_pins(cg);
-    }
     return ALIGN_UP((size_t)(cg->a.p - code), 64);
 }
 const uint8_t *codegen_lookup_thunk(struct codegen *cg) { return cg->lookup; }

@@ -10,16 +10,16 @@
 enum a64_regime { A64_EL0, A64_EL1 /* PSTATE.PAN = 0 */, A64_EL1_PAN };
 
 /* Mode key (guest_ops.mode, ir_block.mode). A translation may depend on these and on nothing else of the state. */
-#define A64_MODE_REGIME(m) ((m)&3)      /* enum a64_regime */
-#define A64_MODE_EL(m) ((m) >> 2 & 1)   /* 0 or 1 */
-#define A64_MODE_FP_TRAP (1u << 3)      /* CPACR_EL1.FPEN traps FP/AdvSIMD at this level */
-#define A64_MODE_ALIGN (1u << 4)        /* SCTLR_EL1.A, or the MMU is off: every access is alignment-checked */
-#define A64_MODE_SA (1u << 5)           /* SP alignment is checked at this level */
-#define A64_MODE_SOFTFP (1u << 6)       /* FPCR.FZ: host arithmetic cannot do it */
-#define A64_MODE_SPSEL (1u << 7)        /* PSTATE.SPSel, EL1 only */
-#define A64_MODE_IL (1u << 8)           /* PSTATE.IL: every instruction is an Illegal Execution state exception */
-#define A64_MODE_SS (1u << 9)           /* reserved for software step */
-#define A64_MODE_ZVA (1u << 10)         /* EL0 may use DC ZVA (SCTLR_EL1.DZE): then it is translated inline */
+#define A64_MODE_REGIME(m) ((m) & 3)  /* enum a64_regime */
+#define A64_MODE_EL(m) ((m) >> 2 & 1) /* 0 or 1 */
+#define A64_MODE_FP_TRAP (1u << 3)    /* CPACR_EL1.FPEN traps FP/AdvSIMD at this level */
+#define A64_MODE_ALIGN (1u << 4)      /* SCTLR_EL1.A, or the MMU is off: every access is alignment-checked */
+#define A64_MODE_SA (1u << 5)         /* SP alignment is checked at this level */
+#define A64_MODE_SOFTFP (1u << 6)     /* FPCR.FZ: host arithmetic cannot do it */
+#define A64_MODE_SPSEL (1u << 7)      /* PSTATE.SPSel, EL1 only */
+#define A64_MODE_IL (1u << 8)         /* PSTATE.IL: every instruction is an Illegal Execution state exception */
+#define A64_MODE_SS (1u << 9)         /* reserved for software step */
+#define A64_MODE_ZVA (1u << 10)       /* EL0 may use DC ZVA (SCTLR_EL1.DZE): then it is translated inline */
 
 struct a64_sysregs {
     uint64_t sctlr_el1, actlr_el1, cpacr_el1, ttbr0_el1, ttbr1_el1, tcr_el1, mair_el1, amair_el1;
@@ -36,23 +36,24 @@ struct a64_sysregs {
 
 struct a64_cpu {
     struct cpu c;
-    uint64_t x[32];  /* x0 .. x30, [31] = the stack pointer in use */
+    uint64_t x[32]; /* x0 .. x30, [31] = the stack pointer in use */
     uint64_t pc;
-    uint32_t nzcv;   /* stored form, see ir.h */
-    uint32_t daif;   /* PSTATE.DAIF in bits 9..6, as the DAIF register */
-    uint32_t el;     /* 0 or 1 */
+    uint32_t nzcv; /* stored form, see ir.h */
+    uint32_t daif; /* PSTATE.DAIF in bits 9..6, as the DAIF register */
+    uint32_t el;   /* 0 or 1 */
     uint32_t spsel, pan, il, uao, ss;
     v128 v[32];
     struct a64_sysregs sys;
     /* Interrupt lines into this PE, after the interrupt controller. */
     bool irq, fiq;
-    uint32_t powered; /* PSCI: _Atomic by convention (__atomic builtins): 0 off, 1 on, 2 on pending */
+    uint32_t powered;           /* PSCI: _Atomic by convention (__atomic builtins): 0 off, 1 on, 2 on pending */
     uint64_t boot_pc, boot_arg; /* PSCI CPU_ON */
-    struct a64_cpuif *cpuif; /* GIC CPU interface / redistributor state of this PE (gic.c) */
-    uint64_t space_lo, space_hi; /* what space() mixes into root: every translation control but TTBR and ASID (walk.c) */
-    uint64_t timer_mult;         /* guest counter = TSC delta * timer_mult >> 64 (timer.c) */
+    struct a64_cpuif *cpuif;    /* GIC CPU interface / redistributor state of this PE (gic.c) */
+    uint64_t space_lo,
+        space_hi;        /* what space() mixes into root: every translation control but TTBR and ASID (walk.c) */
+    uint64_t timer_mult; /* guest counter = TSC delta * timer_mult >> 64 (timer.c) */
     uint64_t timer_ticks, timer_ticks_frac; /* the inverse, TSC ticks of a count: integer part, fraction / 2^64 */
-    bool has_pan;                /* FEAT_PAN, from the ID registers */
+    bool has_pan;                           /* FEAT_PAN, from the ID registers */
 };
 static inline struct a64_cpu *a64(struct cpu *c) { return (struct a64_cpu *)c; }
 
@@ -63,7 +64,8 @@ static inline struct a64_cpu *a64(struct cpu *c) { return (struct a64_cpu *)c; }
 #define A64_NZCV offsetof(struct a64_cpu, nzcv)
 
 /* --- the translator (guests/a64/translate.c) ------------------------------------------------------------ */
-void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count, unsigned max_insns);
+void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count,
+                   unsigned max_insns);
 #define A64_GPR_PINS 32
 #define A64_VEC_PINS 32
 extern const struct guest_pin a64_gpr_pins[A64_GPR_PINS], a64_vec_pins[A64_VEC_PINS];
@@ -71,16 +73,16 @@ extern const struct guest_pin a64_gpr_pins[A64_GPR_PINS], a64_vec_pins[A64_VEC_P
 struct a64_trans {
     struct ir_block *b;
     const struct a64_cpu *cpu; /* hints only */
-    const uint32_t *words; /* the code at b->pc */
-    uint64_t pc;    /* of the current instruction */
-    uint32_t insn;  /* its encoding */
+    const uint32_t *words;     /* the code at b->pc */
+    uint64_t pc;               /* of the current instruction */
+    uint32_t insn;             /* its encoding */
     uint32_t mode;
-    bool done;      /* the instruction ended the block (it emitted GOTO, GOTO_REG or EXIT) */
-    uint64_t next;  /* of the next instruction to translate: pc + 4 unless a branch is followed */
-    uint64_t limit; /* end of the code at hand: the end of the page */
-    unsigned exits; /* conditional exits so far */
+    bool done;                   /* the instruction ended the block (it emitted GOTO, GOTO_REG or EXIT) */
+    uint64_t next;               /* of the next instruction to translate: pc + 4 unless a branch is followed */
+    uint64_t limit;              /* end of the code at hand: the end of the page */
+    unsigned exits;              /* conditional exits so far */
     uint64_t watch_lo, watch_hi; /* the code looked at so far */
-    bool sp_aligned; /* SP is known to be a multiple of 16 here */
+    bool sp_aligned;             /* SP is known to be a multiple of 16 here */
 };
 /* A table row NAME is translated by bool trans_NAME(struct a64_trans *, const struct arg_NAME *); both are declared by the
  * generated a64_decode.h. False: the encoding is unallocated (an undefined-instruction exception is emitted). It must then
@@ -88,11 +90,11 @@ struct a64_trans {
 
 /* Register helpers. n = 31 is the zero register in a64_get_x/a64_put_x, SP in the _sp forms. sf: 64-bit (else 32). */
 irv a64_get_x(struct a64_trans *t, unsigned n, bool sf);
-void a64_put_x(struct a64_trans *t, unsigned n, irv v);      /* I32 values are zero-extended */
+void a64_put_x(struct a64_trans *t, unsigned n, irv v); /* I32 values are zero-extended */
 irv a64_get_sp(struct a64_trans *t, unsigned n, bool sf);
 void a64_put_sp(struct a64_trans *t, unsigned n, irv v);
 irv a64_get_v(struct a64_trans *t, unsigned n);
-void a64_put_v(struct a64_trans *t, unsigned n, irv v);      /* all 128 bits */
+void a64_put_v(struct a64_trans *t, unsigned n, irv v); /* all 128 bits */
 /* a64_base(): address register of a load or store: SP alignment check (CheckSPAlignment) where n = 31. */
 irv a64_base(struct a64_trans *t, unsigned n);
 /* a64_mem_flags(): IR_MEM_* that the mode asks of an ordinary access. a64_regime(): regime of an ordinary access. */
@@ -127,10 +129,26 @@ bool a64_flags_dead(struct a64_trans *t, uint64_t pc, uint32_t *changed);
 bool a64_bit_mask(bool sf, unsigned n, unsigned imms, unsigned immr, uint64_t *mask);
 
 /* --- exceptions (guests/a64/exceptions.c) --------------------------------------------------------------- */
-enum a64_ec { A64_EC_UNKNOWN = 0x00, A64_EC_WFX = 0x01, A64_EC_FP = 0x07, A64_EC_IL = 0x0e, A64_EC_SVC = 0x15, A64_EC_HVC = 0x16,
-              A64_EC_SMC = 0x17, A64_EC_SYSREG = 0x18, A64_EC_IABT_LOWER = 0x20, A64_EC_IABT = 0x21, A64_EC_PC_ALIGN = 0x22,
-              A64_EC_DABT_LOWER = 0x24, A64_EC_DABT = 0x25, A64_EC_SP_ALIGN = 0x26, A64_EC_FP_EXC = 0x2c,
-              A64_EC_STEP_LOWER = 0x32, A64_EC_STEP = 0x33, A64_EC_BRK = 0x3c };
+enum a64_ec {
+    A64_EC_UNKNOWN = 0x00,
+    A64_EC_WFX = 0x01,
+    A64_EC_FP = 0x07,
+    A64_EC_IL = 0x0e,
+    A64_EC_SVC = 0x15,
+    A64_EC_HVC = 0x16,
+    A64_EC_SMC = 0x17,
+    A64_EC_SYSREG = 0x18,
+    A64_EC_IABT_LOWER = 0x20,
+    A64_EC_IABT = 0x21,
+    A64_EC_PC_ALIGN = 0x22,
+    A64_EC_DABT_LOWER = 0x24,
+    A64_EC_DABT = 0x25,
+    A64_EC_SP_ALIGN = 0x26,
+    A64_EC_FP_EXC = 0x2c,
+    A64_EC_STEP_LOWER = 0x32,
+    A64_EC_STEP = 0x33,
+    A64_EC_BRK = 0x3c
+};
 /* a64_take_exception(): AArch64.TakeException to EL1: vector = 0x000 sync, 0x080 IRQ, 0x100 FIQ, 0x180 SError (offset
  * inside the group of four). ELR_EL1 = return_pc. Changes pc and PSTATE; does not unwind. */
 void a64_take_exception(struct cpu *cpu, unsigned vector, uint32_t esr, uint64_t return_pc);
@@ -138,10 +156,12 @@ void a64_take_exception(struct cpu *cpu, unsigned vector, uint32_t esr, uint64_t
 uint64_t a64_helper_undefined(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c);
 /* a64_helper_exception(): synchronous exception with ESR a, preferred return address = pc + b. */
 uint64_t a64_helper_exception(struct cpu *cpu, uint64_t esr, uint64_t pc_offset, uint64_t c);
-uint64_t a64_helper_eret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);      /* sets pc and PSTATE, returns */
-uint64_t a64_helper_hvc(struct cpu *cpu, uint64_t imm, uint64_t b, uint64_t c);     /* PSCI (psci.c); pc advanced by the translator after */
-uint64_t a64_helper_wfi(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);       /* PC already moved past WFI by the translator */
-uint64_t a64_helper_sp_align(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);  /* raises SP alignment fault */
+uint64_t a64_helper_eret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c); /* sets pc and PSTATE, returns */
+uint64_t a64_helper_hvc(struct cpu *cpu, uint64_t imm, uint64_t b,
+                        uint64_t c); /* PSCI (psci.c); pc advanced by the translator after */
+uint64_t a64_helper_wfi(struct cpu *cpu, uint64_t a, uint64_t b,
+                        uint64_t c); /* PC already moved past WFI by the translator */
+uint64_t a64_helper_sp_align(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c); /* raises SP alignment fault */
 uint64_t a64_helper_pc_align(struct cpu *cpu, uint64_t target, uint64_t b, uint64_t c);
 
 /* --- system registers (guests/a64/sysregs.c) -------------------------------------------------------------- */
@@ -151,12 +171,14 @@ uint64_t a64_helper_mrs(struct cpu *cpu, uint64_t key, uint64_t insn, uint64_t c
 /* MSR and SYS; the translator ends the block after it (EXIT) unless a64_sysreg_is_plain(). */
 uint64_t a64_helper_msr(struct cpu *cpu, uint64_t key, uint64_t value, uint64_t insn);
 uint64_t a64_helper_sys(struct cpu *cpu, uint64_t key, uint64_t value, uint64_t insn); /* IC DC AT TLBI: op0 = 1 */
-uint64_t a64_helper_msr_imm(struct cpu *cpu, uint64_t op /* op1 << 3 | op2 */, uint64_t imm, uint64_t insn); /* SPSel DAIFSet DAIFClr PAN UAO */
+uint64_t a64_helper_msr_imm(struct cpu *cpu, uint64_t op /* op1 << 3 | op2 */, uint64_t imm,
+                            uint64_t insn); /* SPSel DAIFSet DAIFClr PAN UAO */
 /* Interrupt masking without leaving the block. MRS DAIF at EL1 is a plain I32 GET of daif; MSR DAIFSet at EL1 is an
  * inline OR into it. DAIFClr and MSR DAIF need the helper above, but neither ends the block: if they unmask an interrupt
  * that is due, the helper advances the pc itself and unwinds to the dispatcher, which takes it. */
 #define A64_DAIF offsetof(struct a64_cpu, daif)
-uint64_t a64_helper_barrier(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);  /* DSB and ISB when cpu->tlbi_pending */
+uint64_t a64_helper_barrier(struct cpu *cpu, uint64_t a, uint64_t b,
+                            uint64_t c); /* DSB and ISB when cpu->tlbi_pending */
 /* a64_sysreg_offset(): byte offset of a register that a translator may read (write = false) or write with a plain 64-bit
  * GET/PUT at that EL (TPIDR_*, SP_EL0 from EL1 with SPSel=1, ELR_EL1, SPSR_EL1 ...); 0 if there is none. SP_EL0: only if
  * the mode has A64_MODE_SPSEL. */
@@ -174,9 +196,9 @@ bool a64_gic_sysreg_write(struct cpu *cpu, uint32_t key, uint64_t value);
 void a64_gic_set_ppi(struct cpu *cpu, unsigned ppi /* interrupt id 16 .. 31 */, bool level);
 void a64_gic_update(struct cpu *cpu); /* samples abi_shared lines, recomputes a64_cpu.irq/fiq */
 void a64_timer_init(struct cpu *cpu);
-uint64_t a64_timer_count(struct cpu *cpu);      /* CNTVCT_EL0 = CNTPCT_EL0, 62.5 MHz as QEMU's virt */
-void a64_timer_update(struct cpu *cpu);          /* after CNTx_CTL/CVAL/TVAL writes or ABI_PEND_TIMER: PPIs and deadline */
+uint64_t a64_timer_count(struct cpu *cpu); /* CNTVCT_EL0 = CNTPCT_EL0, 62.5 MHz as QEMU's virt */
+void a64_timer_update(struct cpu *cpu);    /* after CNTx_CTL/CVAL/TVAL writes or ABI_PEND_TIMER: PPIs and deadline */
 #define A64_CNTFRQ 62500000u
-void a64_psci_call(struct cpu *cpu);             /* SMCCC: function in x0, arguments x1.., result in x0 */
+void a64_psci_call(struct cpu *cpu); /* SMCCC: function in x0, arguments x1.., result in x0 */
 
 #endif

@@ -14,9 +14,7 @@ uint32_t a64_pstate(struct a64_cpu *c) {
            (c->el ? c->spsel : 0);
 }
 
-static uint64_t *sp_bank(struct a64_cpu *c) {
-    return c->el && c->spsel ? &c->sys.sp_el1 : &c->sys.sp_el0;
-}
+static uint64_t *sp_bank(struct a64_cpu *c) { return c->el && c->spsel ? &c->sys.sp_el1 : &c->sys.sp_el0; }
 
 void a64_set_el(struct a64_cpu *c, unsigned el, unsigned spsel) {
     *sp_bank(c) = c->x[31];

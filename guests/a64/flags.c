@@ -128,14 +128,10 @@ enum use {
 
 static enum use use_reg(uint32_t insn) {
     switch (insn >> 24 & 31) {
-    case 0x0a: /* logical */
-        return (insn >> 29 & 3) == 3 ? WRITES : KEEPS;
-    case 0x0b: /* add, subtract */
-        return insn >> 29 & 1 ? WRITES : KEEPS;
-    case 0x1a: /* one and two sources; the others read flags */
-        return (insn >> 21 & 7) == 6 ? KEEPS : OTHER;
-    default: /* three sources */
-        return KEEPS;
+    case 0x0a: /* logical */ return (insn >> 29 & 3) == 3 ? WRITES : KEEPS;
+    case 0x0b: /* add, subtract */ return insn >> 29 & 1 ? WRITES : KEEPS;
+    case 0x1a: /* one and two sources; the others read flags */ return (insn >> 21 & 7) == 6 ? KEEPS : OTHER;
+    default: /* three sources */ return KEEPS;
     }
 }
 
@@ -166,20 +162,18 @@ static bool certain(uint32_t insn) {
     unsigned opc = insn >> 29 & 3, immr = insn >> 16 & 63, imms = insn >> 10 & 63;
     uint64_t mask;
     switch (insn >> 23 & 63) {
-    case 0x20: case 0x21: case 0x22: /* ADR, ADRP, ADD and SUB (immediate) */
-        return true;
-    case 0x24: /* AND, ORR, EOR (immediate) */
-        return (sf || !n) && a64_bit_mask(sf, n, imms, immr, &mask);
-    case 0x25: /* MOVN, MOVZ, MOVK */
-        return opc != 1 && (sf || !(insn >> 22 & 1));
-    case 0x26: /* bit fields */
-        return opc != 3 && sf == n && (sf || (immr < 32 && imms < 32));
-    case 0x14: case 0x15: /* logical (shifted register) */
-        return sf || imms < 32;
-    case 0x16: case 0x17: /* ADD and SUB (shifted register) */
+    case 0x20:
+    case 0x21:
+    case 0x22: /* ADR, ADRP, ADD and SUB (immediate) */ return true;
+    case 0x24: /* AND, ORR, EOR (immediate) */ return (sf || !n) && a64_bit_mask(sf, n, imms, immr, &mask);
+    case 0x25: /* MOVN, MOVZ, MOVK */ return opc != 1 && (sf || !(insn >> 22 & 1));
+    case 0x26: /* bit fields */ return opc != 3 && sf == n && (sf || (immr < 32 && imms < 32));
+    case 0x14:
+    case 0x15: /* logical (shifted register) */ return sf || imms < 32;
+    case 0x16:
+    case 0x17: /* ADD and SUB (shifted register) */
         return !(insn >> 21 & 1) && (insn >> 22 & 3) != 3 && (sf || imms < 32);
-    default:
-        return false;
+    default: return false;
     }
 }
 
@@ -200,7 +194,8 @@ static uint32_t written_by_access(uint32_t insn) {
 
 static uint32_t written_by(uint32_t insn) {
     unsigned group = insn >> 25 & 15;
-    bool to_int = (insn & 0x5f20fc00) == 0x1e200000 || (insn & 0x5f200000) == 0x1e000000 || (insn & 0xbfe08400) == 0x0e000400;
+    bool to_int =
+        (insn & 0x5f20fc00) == 0x1e200000 || (insn & 0x5f200000) == 0x1e000000 || (insn & 0xbfe08400) == 0x0e000400;
     if ((group & 5) == 4)
         return written_by_access(insn);
     return (group & 7) == 7 && !to_int ? 0 : 1u << field_rd(insn);

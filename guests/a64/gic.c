@@ -8,9 +8,7 @@
  * says. The device tree calls them edge-triggered; a driver acknowledges the device before the interrupt ends, so it
  * sees no difference. */
 #define VIRTIO_FIRST_ID 48
-static uint32_t always_level(unsigned word) {
-    return word == 1 ? 0xffff0000u : word == 2 ? 0x0000ffffu : 0;
-}
+static uint32_t always_level(unsigned word) { return word == 1 ? 0xffff0000u : word == 2 ? 0x0000ffffu : 0; }
 
 uint32_t gic_pending(const struct gic_bank *b, unsigned word) {
     return b->pending | (b->level & (~b->edge | always_level(word)));
@@ -53,10 +51,9 @@ static unsigned group_mask(const struct a64_cpuif *pe, unsigned group) {
 }
 
 static unsigned first_active(const uint32_t apr[4]) {
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 4; i++)
         if (apr[i])
             return i * 32 + (unsigned)__builtin_ctz(apr[i]);
-    }
     return 128;
 }
 
@@ -139,19 +136,17 @@ static void sample_lines(struct gic_op *op) {
         b->pending |= rose & b->edge & ~always_level(word);
         if (LIKELY(!rose))
             continue;
-        for (unsigned i = 0; i < g->cpus; i++) {
+        for (unsigned i = 0; i < g->cpus; i++)
             if (i != op->cpu->index && (candidates(g, &g->pe[i], word) & rose))
                 op->kick |= 1u << i;
-        }
     }
 }
 
 void gic_changed(struct gic_op *op) {
     unsigned group;
-    for (unsigned i = 0; i < op->g->cpus; i++) {
+    for (unsigned i = 0; i < op->g->cpus; i++)
         if (i != op->cpu->index && gic_signalled(op->g, &op->g->pe[i], &group) != GIC_SPURIOUS)
             op->kick |= 1u << i;
-    }
 }
 
 void gic_retarget(struct gic_op *op, unsigned id) {
@@ -174,10 +169,9 @@ void gic_retarget(struct gic_op *op, unsigned id) {
 struct gic_op gic_begin(struct cpu *cpu) {
     struct gic *g = *engine_guest_shared(cpu);
     struct gic_op op = {cpu, g, a64(cpu)->cpuif, 0};
-    while (__atomic_exchange_n((uint32_t *)&g->lock, 1, __ATOMIC_ACQUIRE)) {
+    while (__atomic_exchange_n((uint32_t *)&g->lock, 1, __ATOMIC_ACQUIRE))
         while (__atomic_load_n((uint32_t *)&g->lock, __ATOMIC_RELAXED))
             __builtin_ia32_pause();
-    }
     sample_lines(&op);
     return op;
 }

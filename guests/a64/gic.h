@@ -34,14 +34,14 @@ struct gic_bank {
 struct a64_cpuif {
     struct gic_bank priv;
     uint8_t priority[32];
-    uint8_t sgi_from[16];           /* GICv2: PEs from which an SGI is pending */
-    uint32_t spi_here[GIC_WORDS];   /* SPIs that may be signalled to this PE; [0] unused */
-    bool asleep;                    /* GICv3 GICR_WAKER.ProcessorSleep */
-    bool enabled[2];                /* group 0, group 1 */
-    bool common_bpr, split_eoi;     /* CBPR, EOImode */
-    bool fiq_enabled, ack_all;      /* GICv2 FIQEn, AckCtl */
+    uint8_t sgi_from[16];         /* GICv2: PEs from which an SGI is pending */
+    uint32_t spi_here[GIC_WORDS]; /* SPIs that may be signalled to this PE; [0] unused */
+    bool asleep;                  /* GICv3 GICR_WAKER.ProcessorSleep */
+    bool enabled[2];              /* group 0, group 1 */
+    bool common_bpr, split_eoi;   /* CBPR, EOImode */
+    bool fiq_enabled, ack_all;    /* GICv2 FIQEn, AckCtl */
     uint8_t pmr, bpr[2];
-    uint32_t apr[2][4];             /* active priorities of each group, one bit for each preemption level */
+    uint32_t apr[2][4]; /* active priorities of each group, one bit for each preemption level */
 };
 
 struct gic {
@@ -52,8 +52,8 @@ struct gic {
     bool enabled[2];                /* GICD_CTLR.EnableGrp0, EnableGrp1 */
     struct gic_bank spi[GIC_WORDS]; /* [0] unused: private interrupts are in pe[] */
     uint8_t priority[GIC_IDS];
-    uint8_t target[GIC_IDS];        /* GICv2 GICD_ITARGETSR */
-    uint64_t route[GIC_IDS];        /* GICv3 GICD_IROUTER */
+    uint8_t target[GIC_IDS]; /* GICv2 GICD_ITARGETSR */
+    uint64_t route[GIC_IDS]; /* GICv3 GICD_IROUTER */
     struct a64_cpuif pe[ABI_MAX_VCPUS];
 };
 

@@ -43,16 +43,12 @@ enum bit_reg {
 
 static uint32_t bits_read(const struct gic_bank *b, unsigned word, enum bit_reg reg) {
     switch (reg) {
-    case REG_GROUP:
-        return b->group;
+    case REG_GROUP: return b->group;
     case REG_SET_ENABLE:
-    case REG_CLEAR_ENABLE:
-        return b->enabled;
+    case REG_CLEAR_ENABLE: return b->enabled;
     case REG_SET_PENDING:
-    case REG_CLEAR_PENDING:
-        return gic_pending(b, word);
-    default:
-        return b->active;
+    case REG_CLEAR_PENDING: return gic_pending(b, word);
+    default: return b->active;
     }
 }
 
@@ -61,27 +57,13 @@ static void bits_write(struct gic_op *op, struct gic_bank *b, unsigned word, enu
     uint32_t sgis =
         word == 0 && op->g->version == 2 ? 0xffff : 0; /* GICv2: always enabled, pending by GICD_SGIR only */
     switch (reg) {
-    case REG_GROUP:
-        b->group = (b->group & ~mask) | value;
-        break;
-    case REG_SET_ENABLE:
-        b->enabled |= value;
-        break;
-    case REG_CLEAR_ENABLE:
-        b->enabled &= ~(value & ~sgis);
-        break;
-    case REG_SET_PENDING:
-        b->pending |= value & ~sgis;
-        break;
-    case REG_CLEAR_PENDING:
-        b->pending &= ~(value & ~sgis);
-        break;
-    case REG_SET_ACTIVE:
-        b->active |= value;
-        break;
-    default:
-        b->active &= ~value;
-        break;
+    case REG_GROUP: b->group = (b->group & ~mask) | value; break;
+    case REG_SET_ENABLE: b->enabled |= value; break;
+    case REG_CLEAR_ENABLE: b->enabled &= ~(value & ~sgis); break;
+    case REG_SET_PENDING: b->pending |= value & ~sgis; break;
+    case REG_CLEAR_PENDING: b->pending &= ~(value & ~sgis); break;
+    case REG_SET_ACTIVE: b->active |= value; break;
+    default: b->active &= ~value; break;
     }
 }
 
@@ -191,14 +173,12 @@ uint32_t gic_dist_read(struct gic_op *op, unsigned offset) {
     if (!v3 && offset >= GICD_CPENDSGIR && offset < GICD_SPENDSGIR + 16)
         return sgi_sources(op->pe, offset & 0xf);
     switch (offset) {
-    case GICD_CTLR:
-        return g->enabled[0] | g->enabled[1] << 1 | (v3 ? CTLR_ARE | CTLR_DS : 0);
+    case GICD_CTLR: return g->enabled[0] | g->enabled[1] << 1 | (v3 ? CTLR_ARE | CTLR_DS : 0);
     case GICD_TYPER:
         if (v3) /* No1N, A3V, 16 bits of interrupt id */
             return 1u << 25 | 1u << 24 | 0xf << 19 | (GIC_WORDS - 1);
         return (g->cpus - 1) << 5 | (GIC_WORDS - 1);
-    case GICD_IIDR:
-        return IIDR_ARM;
+    case GICD_IIDR: return IIDR_ARM;
     }
     return dist_id(g, offset);
 }
@@ -247,14 +227,10 @@ uint32_t gic_redist_read(struct gic_op *op, unsigned offset) {
         return here ? common_read(op, pe, reg) : dist_id(op->g, reg);
     }
     switch (reg) {
-    case GICR_IIDR:
-        return IIDR_ARM;
-    case GICR_TYPER: /* Processor_Number, Last */
-        return index << 8 | (index + 1 == op->g->cpus ? 1u << 4 : 0);
-    case GICR_TYPER_HI:
-        return index; /* affinity */
-    case GICR_WAKER:
-        return pe->asleep ? 6 : 0; /* ChildrenAsleep follows ProcessorSleep at once */
+    case GICR_IIDR: return IIDR_ARM;
+    case GICR_TYPER: /* Processor_Number, Last */ return index << 8 | (index + 1 == op->g->cpus ? 1u << 4 : 0);
+    case GICR_TYPER_HI: return index;           /* affinity */
+    case GICR_WAKER: return pe->asleep ? 6 : 0; /* ChildrenAsleep follows ProcessorSleep at once */
     }
     return dist_id(op->g, reg);
 }

@@ -117,27 +117,16 @@ uint32_t gic_v2_cpu_read(struct gic_op *op, unsigned offset) {
         return pe->apr[offset >= GICC_NSAPR][offset / 4 & 3];
     unsigned running;
     switch (offset) {
-    case GICC_CTLR:
-        return ctlr_read(pe);
-    case GICC_PMR:
-        return pe->pmr;
-    case GICC_BPR:
-        return pe->bpr[0];
-    case GICC_ABPR:
-        return pe->bpr[1];
-    case GICC_IAR:
-        return acknowledge(op, false);
-    case GICC_AIAR:
-        return acknowledge(op, true);
-    case GICC_RPR:
-        running = gic_running_priority(op->g, pe);
-        return running == GIC_IDLE ? 0xff : running;
-    case GICC_HPPIR:
-        return highest_pending(op, false);
-    case GICC_AHPPIR:
-        return highest_pending(op, true);
-    case GICC_IIDR:
-        return 2u << 16 | 0x43b;
+    case GICC_CTLR: return ctlr_read(pe);
+    case GICC_PMR: return pe->pmr;
+    case GICC_BPR: return pe->bpr[0];
+    case GICC_ABPR: return pe->bpr[1];
+    case GICC_IAR: return acknowledge(op, false);
+    case GICC_AIAR: return acknowledge(op, true);
+    case GICC_RPR: running = gic_running_priority(op->g, pe); return running == GIC_IDLE ? 0xff : running;
+    case GICC_HPPIR: return highest_pending(op, false);
+    case GICC_AHPPIR: return highest_pending(op, true);
+    case GICC_IIDR: return 2u << 16 | 0x43b;
     }
     return 0;
 }
@@ -149,24 +138,12 @@ void gic_v2_cpu_write(struct gic_op *op, unsigned offset, uint32_t value) {
         return;
     }
     switch (offset) {
-    case GICC_CTLR:
-        ctlr_write(pe, value);
-        break;
-    case GICC_PMR:
-        pe->pmr = value & op->g->prio_mask;
-        break;
-    case GICC_BPR:
-        gic_set_bpr(op->g, pe, 0, value);
-        break;
-    case GICC_ABPR:
-        gic_set_bpr(op->g, pe, 1, value);
-        break;
-    case GICC_EOIR:
-        end(op, value, false);
-        break;
-    case GICC_AEOIR:
-        end(op, value, true);
-        break;
+    case GICC_CTLR: ctlr_write(pe, value); break;
+    case GICC_PMR: pe->pmr = value & op->g->prio_mask; break;
+    case GICC_BPR: gic_set_bpr(op->g, pe, 0, value); break;
+    case GICC_ABPR: gic_set_bpr(op->g, pe, 1, value); break;
+    case GICC_EOIR: end(op, value, false); break;
+    case GICC_AEOIR: end(op, value, true); break;
     case GICC_DIR:
         if (pe->split_eoi) {
             gic_deactivate(op->g, pe, value & 0x3ff);

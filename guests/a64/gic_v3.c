@@ -6,12 +6,25 @@
 #define ICC(crn, crm, op2) A64_SYSREG(3, 0, crn, crm, op2)
 enum icc_reg {
     ICC_PMR = ICC(4, 6, 0),
-    ICC_IAR0 = ICC(12, 8, 0), ICC_EOIR0 = ICC(12, 8, 1), ICC_HPPIR0 = ICC(12, 8, 2), ICC_BPR0 = ICC(12, 8, 3),
-    ICC_AP0R0 = ICC(12, 8, 4), ICC_AP1R0 = ICC(12, 9, 0),
-    ICC_DIR = ICC(12, 11, 1), ICC_RPR = ICC(12, 11, 3),
-    ICC_SGI1R = ICC(12, 11, 5), ICC_ASGI1R = ICC(12, 11, 6), ICC_SGI0R = ICC(12, 11, 7),
-    ICC_IAR1 = ICC(12, 12, 0), ICC_EOIR1 = ICC(12, 12, 1), ICC_HPPIR1 = ICC(12, 12, 2), ICC_BPR1 = ICC(12, 12, 3),
-    ICC_CTLR = ICC(12, 12, 4), ICC_SRE = ICC(12, 12, 5), ICC_IGRPEN0 = ICC(12, 12, 6), ICC_IGRPEN1 = ICC(12, 12, 7),
+    ICC_IAR0 = ICC(12, 8, 0),
+    ICC_EOIR0 = ICC(12, 8, 1),
+    ICC_HPPIR0 = ICC(12, 8, 2),
+    ICC_BPR0 = ICC(12, 8, 3),
+    ICC_AP0R0 = ICC(12, 8, 4),
+    ICC_AP1R0 = ICC(12, 9, 0),
+    ICC_DIR = ICC(12, 11, 1),
+    ICC_RPR = ICC(12, 11, 3),
+    ICC_SGI1R = ICC(12, 11, 5),
+    ICC_ASGI1R = ICC(12, 11, 6),
+    ICC_SGI0R = ICC(12, 11, 7),
+    ICC_IAR1 = ICC(12, 12, 0),
+    ICC_EOIR1 = ICC(12, 12, 1),
+    ICC_HPPIR1 = ICC(12, 12, 2),
+    ICC_BPR1 = ICC(12, 12, 3),
+    ICC_CTLR = ICC(12, 12, 4),
+    ICC_SRE = ICC(12, 12, 5),
+    ICC_IGRPEN0 = ICC(12, 12, 6),
+    ICC_IGRPEN1 = ICC(12, 12, 7),
 };
 #define CTLR_CBPR 1u
 #define CTLR_EOIMODE 2u
@@ -60,33 +73,20 @@ static uint64_t icc_read(struct gic_op *op, uint32_t key, bool *known) {
     struct a64_cpuif *pe = op->pe;
     unsigned running;
     switch (key) {
-    case ICC_PMR:
-        return pe->pmr;
-    case ICC_IAR0:
-        return acknowledge(op, 0);
-    case ICC_IAR1:
-        return acknowledge(op, 1);
-    case ICC_HPPIR0:
-        return highest_pending(op, 0);
-    case ICC_HPPIR1:
-        return highest_pending(op, 1);
-    case ICC_BPR0:
-        return pe->bpr[0];
-    case ICC_BPR1:
-        return pe->common_bpr ? (pe->bpr[0] == 7 ? 7 : pe->bpr[0] + 1) : pe->bpr[1];
+    case ICC_PMR: return pe->pmr;
+    case ICC_IAR0: return acknowledge(op, 0);
+    case ICC_IAR1: return acknowledge(op, 1);
+    case ICC_HPPIR0: return highest_pending(op, 0);
+    case ICC_HPPIR1: return highest_pending(op, 1);
+    case ICC_BPR0: return pe->bpr[0];
+    case ICC_BPR1: return pe->common_bpr ? (pe->bpr[0] == 7 ? 7 : pe->bpr[0] + 1) : pe->bpr[1];
     case ICC_AP0R0:
-    case ICC_AP1R0:
-        return pe->apr[key == ICC_AP1R0][0];
-    case ICC_RPR:
-        running = gic_running_priority(op->g, pe);
-        return running == GIC_IDLE ? 0xff : running;
-    case ICC_CTLR:
-        return CTLR_FIXED | (pe->common_bpr ? CTLR_CBPR : 0) | (pe->split_eoi ? CTLR_EOIMODE : 0);
-    case ICC_SRE:
-        return 7; /* system registers only */
+    case ICC_AP1R0: return pe->apr[key == ICC_AP1R0][0];
+    case ICC_RPR: running = gic_running_priority(op->g, pe); return running == GIC_IDLE ? 0xff : running;
+    case ICC_CTLR: return CTLR_FIXED | (pe->common_bpr ? CTLR_CBPR : 0) | (pe->split_eoi ? CTLR_EOIMODE : 0);
+    case ICC_SRE: return 7; /* system registers only */
     case ICC_IGRPEN0:
-    case ICC_IGRPEN1:
-        return pe->enabled[key == ICC_IGRPEN1];
+    case ICC_IGRPEN1: return pe->enabled[key == ICC_IGRPEN1];
     }
     *known = false;
     return 0;
@@ -95,43 +95,30 @@ static uint64_t icc_read(struct gic_op *op, uint32_t key, bool *known) {
 static bool icc_write(struct gic_op *op, uint32_t key, uint64_t value) {
     struct a64_cpuif *pe = op->pe;
     switch (key) {
-    case ICC_PMR:
-        pe->pmr = value & op->g->prio_mask;
-        return true;
+    case ICC_PMR: pe->pmr = value & op->g->prio_mask; return true;
     case ICC_EOIR0:
-    case ICC_EOIR1:
-        end(op, value & 0xffffff, key == ICC_EOIR1);
-        return true;
+    case ICC_EOIR1: end(op, value & 0xffffff, key == ICC_EOIR1); return true;
     case ICC_DIR:
         if (pe->split_eoi && (value & 0xffffff) < GIC_IDS) {
             gic_deactivate(op->g, pe, value & 0xffffff);
             gic_changed(op); /* it may be pending again, for another PE */
         }
         return true;
-    case ICC_BPR0:
-        gic_set_bpr(op->g, pe, 0, value);
-        return true;
+    case ICC_BPR0: gic_set_bpr(op->g, pe, 0, value); return true;
     case ICC_BPR1:
         if (!pe->common_bpr)
             gic_set_bpr(op->g, pe, 1, value);
         return true;
     case ICC_AP0R0:
-    case ICC_AP1R0:
-        pe->apr[key == ICC_AP1R0][0] = (uint32_t)value;
-        return true;
+    case ICC_AP1R0: pe->apr[key == ICC_AP1R0][0] = (uint32_t)value; return true;
     case ICC_CTLR:
         pe->common_bpr = value & CTLR_CBPR;
         pe->split_eoi = value & CTLR_EOIMODE;
         return true;
-    case ICC_SRE:
-        return true;
+    case ICC_SRE: return true;
     case ICC_IGRPEN0:
-    case ICC_IGRPEN1:
-        pe->enabled[key == ICC_IGRPEN1] = value & 1;
-        return true;
-    case ICC_SGI1R:
-        send_sgi(op, value, 1);
-        return true;
+    case ICC_IGRPEN1: pe->enabled[key == ICC_IGRPEN1] = value & 1; return true;
+    case ICC_SGI1R: send_sgi(op, value, 1); return true;
     case ICC_SGI0R:
     case ICC_ASGI1R: /* with one security state, the other state's group 1 is group 0 */
         send_sgi(op, value, 0);

@@ -111,9 +111,7 @@ static void guest_service(struct cpu *cpu, uint32_t pending) {
         a64_take_exception(cpu, 0x080, 0, c->pc);
 }
 
-static bool guest_is_hi(uint64_t va) {
-    return va >> 55 & 1;
-}
+static bool guest_is_hi(uint64_t va) { return va >> 55 & 1; }
 
 static void guest_dump(struct cpu *cpu) {
     struct a64_cpu *c = a64(cpu);

@@ -3,41 +3,31 @@
 /* helper_crypto.c: the SHA1 and SHA256 instructions. a: destination register, b: Rn, c: Rm. */
 #include "guests/a64/trans_simd.h"
 
-static uint32_t rol(uint32_t x, unsigned n) {
-    return x << n | x >> (32 - n);
-}
+static uint32_t rol(uint32_t x, unsigned n) { return x << n | x >> (32 - n); }
 
-static uint32_t ror(uint32_t x, unsigned n) {
-    return rol(x, 32 - n);
-}
+static uint32_t ror(uint32_t x, unsigned n) { return rol(x, 32 - n); }
 
 /* --- SHA1 ------------------------------------------------------------------------------------------ */
-static uint32_t choose(uint32_t x, uint32_t y, uint32_t z) {
-    return ((y ^ z) & x) ^ z;
-}
+static uint32_t choose(uint32_t x, uint32_t y, uint32_t z) { return ((y ^ z) & x) ^ z; }
 
-static uint32_t parity(uint32_t x, uint32_t y, uint32_t z) {
-    return x ^ y ^ z;
-}
+static uint32_t parity(uint32_t x, uint32_t y, uint32_t z) { return x ^ y ^ z; }
 
-static uint32_t majority(uint32_t x, uint32_t y, uint32_t z) {
-    return (x & y) | ((x | y) & z);
-}
+static uint32_t majority(uint32_t x, uint32_t y, uint32_t z) { return (x & y) | ((x | y) & z); }
 
 /* Four rounds; b holds e in element 0, c the schedule. */
-#define SHA1_ROUNDS(name, f)                                                                                  \
-    void name(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {       \
-        v128 x = *a;                                                                                          \
-        uint32_t y = b->u32[0];                                                                               \
-        for (unsigned i = 0; i < 4; i++) {                                                                    \
-            uint32_t t = y + rol(x.u32[0], 5) + f(x.u32[1], x.u32[2], x.u32[3]) + c->u32[i];                  \
-            y = x.u32[3];                                                                                     \
-            x.u32[3] = x.u32[2];                                                                              \
-            x.u32[2] = rol(x.u32[1], 30);                                                                     \
-            x.u32[1] = x.u32[0];                                                                              \
-            x.u32[0] = t;                                                                                     \
-        }                                                                                                     \
-        *res = x;                                                                                             \
+#define SHA1_ROUNDS(name, f)                                                                                           \
+    void name(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {                \
+        v128 x = *a;                                                                                                   \
+        uint32_t y = b->u32[0];                                                                                        \
+        for (unsigned i = 0; i < 4; i++) {                                                                             \
+            uint32_t t = y + rol(x.u32[0], 5) + f(x.u32[1], x.u32[2], x.u32[3]) + c->u32[i];                           \
+            y = x.u32[3];                                                                                              \
+            x.u32[3] = x.u32[2];                                                                                       \
+            x.u32[2] = rol(x.u32[1], 30);                                                                              \
+            x.u32[1] = x.u32[0];                                                                                       \
+            x.u32[0] = t;                                                                                              \
+        }                                                                                                              \
+        *res = x;                                                                                                      \
     }
 SHA1_ROUNDS(simd_sha1c, choose)
 SHA1_ROUNDS(simd_sha1p, parity)
@@ -45,9 +35,8 @@ SHA1_ROUNDS(simd_sha1m, majority)
 
 void simd_sha1su1(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {
     v128 r;
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 3; i++)
         r.u32[i] = rol(a->u32[i] ^ b->u32[i + 1], 1);
-    }
     r.u32[3] = rol(a->u32[3] ^ r.u32[0], 1);
     *res = r;
 }
@@ -81,19 +70,14 @@ void simd_sha256h2(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, con
     *res = y;
 }
 
-static uint32_t sigma0(uint32_t x) {
-    return ror(x, 7) ^ ror(x, 18) ^ x >> 3;
-}
+static uint32_t sigma0(uint32_t x) { return ror(x, 7) ^ ror(x, 18) ^ x >> 3; }
 
-static uint32_t sigma1(uint32_t x) {
-    return ror(x, 17) ^ ror(x, 19) ^ x >> 10;
-}
+static uint32_t sigma1(uint32_t x) { return ror(x, 17) ^ ror(x, 19) ^ x >> 10; }
 
 void simd_sha256su0(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {
     v128 r;
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 4; i++)
         r.u32[i] = a->u32[i] + sigma0(i < 3 ? a->u32[i + 1] : b->u32[0]);
-    }
     *res = r;
 }
 

@@ -32,16 +32,12 @@ bool simd_host_sha(void) {
     return k == 2;
 }
 
-static inline __m128i load(const v128 *v) {
-    return _mm_load_si128((const __m128i *)v);
-}
+static inline __m128i load(const v128 *v) { return _mm_load_si128((const __m128i *)v); }
 
-static inline void store(v128 *v, __m128i x) {
-    _mm_store_si128((__m128i *)v, x);
-}
+static inline void store(v128 *v, __m128i x) { _mm_store_si128((__m128i *)v, x); }
 
 /* Elements i, j of x below elements k, l of y. */
-#define SHUFFLE(x, y, i, j, k, l)                                                                             \
+#define SHUFFLE(x, y, i, j, k, l)                                                                                      \
     _mm_castps_si128(_mm_shuffle_ps(_mm_castsi128_ps(x), _mm_castsi128_ps(y), _MM_SHUFFLE(l, k, j, i)))
 
 /* Four rounds on abcd, efgh; the results in x86's form. */
@@ -73,13 +69,13 @@ SHA_NI void simd_ni_sha256su1(struct cpu *cpu, v128 *res, const v128 *a, const v
     store(res, _mm_sha256msg2_epu32(_mm_add_epi32(load(a), _mm_alignr_epi8(m, n, 4)), m));
 }
 
-#define NI_SHA1(name, function, constant)                                                                     \
-    SHA_NI void name(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) { \
-        __m128i w = _mm_sub_epi32(load(c), _mm_set1_epi32((int)(constant)));                                  \
-        w = _mm_add_epi32(w, _mm_cvtsi32_si128((int)b->u32[0]));                                              \
-        __m128i abcd = _mm_shuffle_epi32(load(a), REVERSE);                                                   \
-        abcd = _mm_sha1rnds4_epu32(abcd, _mm_shuffle_epi32(w, REVERSE), function);                            \
-        store(res, _mm_shuffle_epi32(abcd, REVERSE));                                                         \
+#define NI_SHA1(name, function, constant)                                                                              \
+    SHA_NI void name(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {         \
+        __m128i w = _mm_sub_epi32(load(c), _mm_set1_epi32((int)(constant)));                                           \
+        w = _mm_add_epi32(w, _mm_cvtsi32_si128((int)b->u32[0]));                                                       \
+        __m128i abcd = _mm_shuffle_epi32(load(a), REVERSE);                                                            \
+        abcd = _mm_sha1rnds4_epu32(abcd, _mm_shuffle_epi32(w, REVERSE), function);                                     \
+        store(res, _mm_shuffle_epi32(abcd, REVERSE));                                                                  \
     }
 NI_SHA1(simd_ni_sha1c, 0, 0x5a827999)
 NI_SHA1(simd_ni_sha1p, 1, 0x6ed9eba1)
@@ -87,8 +83,6 @@ NI_SHA1(simd_ni_sha1m, 2, 0x8f1bbcdc)
 
 #else
 
-bool simd_host_sha(void) {
-    return false;
-}
+bool simd_host_sha(void) { return false; }
 
 #endif

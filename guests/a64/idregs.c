@@ -24,10 +24,9 @@ static const struct {
 /* ID_AA64MMFR0_EL1.PARange: 40 bits, or more if the RAM reaches further. */
 static unsigned pa_range(const struct abi_boot *boot) {
     uint64_t last = boot->ram_gpa + boot->ram_size - 1;
-    for (size_t i = 0; i < ARRAY_LEN(pa_ranges); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(pa_ranges); i++)
         if (!(last >> pa_ranges[i].size))
             return pa_ranges[i].code;
-    }
     return 5;
 }
 
@@ -53,11 +52,27 @@ static void model_cortex_a72(struct a64_cpu *c) {
     struct a64_sysregs *s = &c->sys;
     static const uint32_t id32[24] = {
         /* ID_PFR0 PFR1 DFR0 AFR0 MMFR0 MMFR1 MMFR2 MMFR3, without Security, Virtualization and PerfMon */
-        0x00000131, 0x00010001, 0x00000006, 0x00000000, 0x10201105, 0x40000000, 0x01260000, 0x02102211,
+        0x00000131,
+        0x00010001,
+        0x00000006,
+        0x00000000,
+        0x10201105,
+        0x40000000,
+        0x01260000,
+        0x02102211,
         /* ID_ISAR0 .. ISAR5 MMFR4 ISAR6 */
-        0x02101110, 0x13112111, 0x21232042, 0x01112131, 0x00011142, 0x00011121, 0x00000000, 0x00000000,
+        0x02101110,
+        0x13112111,
+        0x21232042,
+        0x01112131,
+        0x00011142,
+        0x00011121,
+        0x00000000,
+        0x00000000,
         /* MVFR0 .. MVFR2 */
-        0x10110222, 0x12111111, 0x00000043,
+        0x10110222,
+        0x12111111,
+        0x00000043,
     };
     s->midr = 0x410fd083;
     s->ctr = 0x8444c004;

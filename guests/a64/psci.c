@@ -80,8 +80,7 @@ static int64_t psci_features(uint32_t function) {
     case PSCI_SYSTEM_OFF:
     case PSCI_SYSTEM_RESET:
     case PSCI_FEATURES:
-    case SMCCC_VERSION:
-        return 0;
+    case SMCCC_VERSION: return 0;
     }
     return PSCI_NOT_SUPPORTED;
 }
@@ -104,36 +103,23 @@ void a64_psci_call(struct cpu *cpu) {
     int64_t result = PSCI_NOT_SUPPORTED;
     switch (function) {
     case PSCI_VERSION:
-    case SMCCC_VERSION:
-        result = 0x10001;
-        break;
+    case SMCCC_VERSION: result = 0x10001; break;
     case PSCI_CPU_SUSPEND:
     case PSCI_CPU_SUSPEND | FN64:
         a64_helper_wfi(cpu, 0, 0, 0); /* every state is standby: retention, wakes up by an interrupt */
         result = PSCI_SUCCESS;
         break;
-    case PSCI_CPU_OFF:
-        psci_cpu_off(cpu);
+    case PSCI_CPU_OFF: psci_cpu_off(cpu);
     case PSCI_CPU_ON:
-    case PSCI_CPU_ON | FN64:
-        result = psci_cpu_on(cpu, arg[0], arg[1], arg[2]);
-        break;
+    case PSCI_CPU_ON | FN64: result = psci_cpu_on(cpu, arg[0], arg[1], arg[2]); break;
     case PSCI_AFFINITY_INFO:
-    case PSCI_AFFINITY_INFO | FN64:
-        result = psci_affinity_info(cpu, arg[0], arg[1]);
-        break;
+    case PSCI_AFFINITY_INFO | FN64: result = psci_affinity_info(cpu, arg[0], arg[1]); break;
     case PSCI_MIGRATE_INFO_TYPE:
         result = 2; /* no Trusted OS that would have to migrate */
         break;
-    case PSCI_SYSTEM_OFF:
-        rt_call(cpu, ABI_CALL_POWEROFF);
-        break;
-    case PSCI_SYSTEM_RESET:
-        rt_call(cpu, ABI_CALL_RESET);
-        break;
-    case PSCI_FEATURES:
-        result = psci_features((uint32_t)arg[0]);
-        break;
+    case PSCI_SYSTEM_OFF: rt_call(cpu, ABI_CALL_POWEROFF); break;
+    case PSCI_SYSTEM_RESET: rt_call(cpu, ABI_CALL_RESET); break;
+    case PSCI_FEATURES: result = psci_features((uint32_t)arg[0]); break;
     case SMCCC_ARCH_FEATURES:
         result = arg[0] == SMCCC_VERSION || arg[0] == SMCCC_ARCH_FEATURES ? 0 : PSCI_NOT_SUPPORTED;
         break;

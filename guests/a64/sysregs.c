@@ -126,66 +126,46 @@ static void write_oslar(struct a64_cpu *c, const struct sysreg *r, uint64_t valu
     c->sys.oslsr_el1 = (c->sys.oslsr_el1 & ~UINT64_C(2)) | (value & 1) << 1;
 }
 
-static uint64_t read_claimset(struct a64_cpu *c) {
-    return 0xff;
-}
+static uint64_t read_claimset(struct a64_cpu *c) { return 0xff; }
 
 static void write_claimset(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
     c->sys.dbgclaim |= value & 0xff;
 }
 
-static void write_claimclr(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
-    c->sys.dbgclaim &= ~value;
-}
+static void write_claimclr(struct a64_cpu *c, const struct sysreg *r, uint64_t value) { c->sys.dbgclaim &= ~value; }
 
-static uint64_t read_spsel(struct a64_cpu *c) {
-    return c->spsel;
-}
+static uint64_t read_spsel(struct a64_cpu *c) { return c->spsel; }
 
-static void write_spsel(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
-    a64_set_el(c, c->el, value & 1);
-}
+static void write_spsel(struct a64_cpu *c, const struct sysreg *r, uint64_t value) { a64_set_el(c, c->el, value & 1); }
 
-static uint64_t read_currentel(struct a64_cpu *c) {
-    return c->el << 2;
-}
+static uint64_t read_currentel(struct a64_cpu *c) { return c->el << 2; }
 
-static uint64_t read_pan(struct a64_cpu *c) {
-    return c->pan << 22;
-}
+static uint64_t read_pan(struct a64_cpu *c) { return c->pan << 22; }
 
 static void write_pan(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
     c->pan = value >> 22 & 1;
     mmu_context_changed(&c->c);
 }
 
-static uint64_t read_isr(struct a64_cpu *c) {
-    return (c->irq ? DAIF_I : 0) | (c->fiq ? DAIF_F : 0);
-}
+static uint64_t read_isr(struct a64_cpu *c) { return (c->irq ? DAIF_I : 0) | (c->fiq ? DAIF_F : 0); }
 
 static uint64_t read_ccsidr(struct a64_cpu *c) {
     return c->sys.csselr_el1 < ARRAY_LEN(c->sys.ccsidr) ? c->sys.ccsidr[c->sys.csselr_el1] : 0;
 }
 
-static uint64_t read_l2ctlr(struct a64_cpu *c) {
-    return (uint64_t)(c->c.boot->vcpu_count - 1) << 24;
-}
+static uint64_t read_l2ctlr(struct a64_cpu *c) { return (uint64_t)(c->c.boot->vcpu_count - 1) << 24; }
 
 static uint64_t read_dczid(struct a64_cpu *c) {
     return c->sys.dczid | (c->el == 0 && !(c->sys.sctlr_el1 & SCTLR_DZE) ? BIT(4) : 0); /* DZP */
 }
 
-static uint64_t read_nzcv(struct a64_cpu *c) {
-    return ir_flags_unpack(c->nzcv);
-}
+static uint64_t read_nzcv(struct a64_cpu *c) { return ir_flags_unpack(c->nzcv); }
 
 static void write_nzcv(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
     c->nzcv = ir_flags_pack((uint32_t)value);
 }
 
-static uint64_t read_daif(struct a64_cpu *c) {
-    return c->daif & DAIF_MASK;
-}
+static uint64_t read_daif(struct a64_cpu *c) { return c->daif & DAIF_MASK; }
 
 /* An interrupt that became due is taken before the next instruction: the dispatcher does it, so we leave for there. */
 static void daif_changed(struct a64_cpu *c) {
@@ -201,9 +181,7 @@ static void write_daif(struct a64_cpu *c, const struct sysreg *r, uint64_t value
     daif_changed(c);
 }
 
-static uint64_t read_fpcr(struct a64_cpu *c) {
-    return c->c.fp.fpcr;
-}
+static uint64_t read_fpcr(struct a64_cpu *c) { return c->c.fp.fpcr; }
 
 static void write_fpcr(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
     fp_sync(&c->c);
@@ -224,17 +202,13 @@ static void write_fpsr(struct a64_cpu *c, const struct sysreg *r, uint64_t value
     fp_set_rounding(&c->c);
 }
 
-static uint64_t read_count(struct a64_cpu *c) {
-    return a64_timer_count(&c->c);
-}
+static uint64_t read_count(struct a64_cpu *c) { return a64_timer_count(&c->c); }
 
-#define TIMER_REG(name, reg, physical)                                                      \
-    static uint64_t read_##name(struct a64_cpu *c) {                                        \
-        return a64_timer_read(&c->c, reg, physical);                                        \
-    }                                                                                       \
-    static void write_##name(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {   \
-        a64_timer_write(&c->c, reg, physical, value);                                       \
-        a64_check_interrupts(c);                                                            \
+#define TIMER_REG(name, reg, physical)                                                                                 \
+    static uint64_t read_##name(struct a64_cpu *c) { return a64_timer_read(&c->c, reg, physical); }                    \
+    static void write_##name(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {                              \
+        a64_timer_write(&c->c, reg, physical, value);                                                                  \
+        a64_check_interrupts(c);                                                                                       \
     }
 TIMER_REG(cntp_tval, A64_TIMER_TVAL, true)
 TIMER_REG(cntp_ctl, A64_TIMER_CTL, true)
@@ -257,7 +231,7 @@ TIMER_REG(cntv_cval, A64_TIMER_CVAL, false)
 #define RO1 1, NEVER
 #define WO1 NEVER, 1
 
-#define SYSREG(name, op0, op1, crn, crm, op2, access, storage, mask, check, read, write) \
+#define SYSREG(name, op0, op1, crn, crm, op2, access, storage, mask, check, read, write)                               \
     {A64_SYSREG(op0, op1, crn, crm, op2), access, offsetof(struct a64_cpu, sys.storage), mask, check, read, write},
 static const struct sysreg sysregs[] = {
 #include "sysregs.def"
@@ -416,13 +390,11 @@ size_t a64_sysreg_offset(uint32_t key, unsigned el, bool write) {
 
 /* For the unit test: is the table in the order that find() needs? */
 bool a64_sysregs_sorted(void) {
-    for (size_t i = 1; i < ARRAY_LEN(sysreg_keys); i++) {
+    for (size_t i = 1; i < ARRAY_LEN(sysreg_keys); i++)
         if (sysreg_keys[i - 1] >= sysreg_keys[i])
             return false;
-    }
-    for (size_t i = 1; i < ARRAY_LEN(sysop_keys); i++) {
+    for (size_t i = 1; i < ARRAY_LEN(sysop_keys); i++)
         if (sysop_keys[i - 1] >= sysop_keys[i])
             return false;
-    }
     return true;
 }

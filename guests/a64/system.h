@@ -8,9 +8,7 @@
 #include "a64.h"
 #include "graft/rt.h"
 
-static inline uint64_t a64_bits(uint64_t v, unsigned lo, unsigned len) {
-    return v >> lo & MASK(len);
-}
+static inline uint64_t a64_bits(uint64_t v, unsigned lo, unsigned len) { return v >> lo & MASK(len); }
 
 /* SCTLR_EL1 */
 #define SCTLR_M BIT(0)
@@ -38,14 +36,21 @@ static inline uint64_t a64_bits(uint64_t v, unsigned lo, unsigned len) {
 #define ISS_CM BIT(8)
 
 /* Fault status codes (DFSC, IFSC); OR the level in where there is one. */
-enum a64_fsc { FSC_ADDRESS_SIZE = 0x00, FSC_TRANSLATION = 0x04, FSC_ACCESS_FLAG = 0x08, FSC_PERMISSION = 0x0c,
-               FSC_EXTERNAL = 0x10, FSC_EXTERNAL_WALK = 0x14, FSC_ALIGNMENT = 0x21 };
+enum a64_fsc {
+    FSC_ADDRESS_SIZE = 0x00,
+    FSC_TRANSLATION = 0x04,
+    FSC_ACCESS_FLAG = 0x08,
+    FSC_PERMISSION = 0x0c,
+    FSC_EXTERNAL = 0x10,
+    FSC_EXTERNAL_WALK = 0x14,
+    FSC_ALIGNMENT = 0x21
+};
 /* struct walk.fault must not be 0 for a fault, but FSC_ADDRESS_SIZE at level 0 is: so every code carries this bit. */
 #define A64_WALK_FAULT 0x100u
-#define A64_WALK_FSC(fault) ((fault)&63)
+#define A64_WALK_FSC(fault) ((fault) & 63)
 
 /* exceptions.c */
-uint32_t a64_pstate(struct a64_cpu *c); /* PSTATE in SPSR format */
+uint32_t a64_pstate(struct a64_cpu *c);                          /* PSTATE in SPSR format */
 void a64_set_el(struct a64_cpu *c, unsigned el, unsigned spsel); /* PSTATE.EL and SP; switches the stack pointer bank */
 /* a64_branch_addr(): AArch64.BranchAddr: the tag of a branch target is removed where TBI applies. */
 uint64_t a64_branch_addr(const struct a64_cpu *c, uint64_t va);
@@ -55,7 +60,7 @@ _Noreturn void a64_raise(struct cpu *cpu, unsigned ec, uint32_t iss); /* synchro
 _Noreturn void a64_raise_data_abort(struct cpu *cpu, uint64_t va, uint32_t iss);
 _Noreturn void a64_raise_undefined(struct cpu *cpu, uint32_t insn, const char *what);
 __attribute__((noreturn)) void a64_mem_abort(struct cpu *cpu, uint64_t va, enum mmu_access access, const struct walk *w,
-                             unsigned flags);
+                                             unsigned flags);
 __attribute__((noreturn)) void a64_align_fault(struct cpu *cpu, uint64_t va, enum mmu_access access);
 __attribute__((noreturn)) void a64_external_abort(struct cpu *cpu, uint64_t va, enum mmu_access access, struct gpa pa);
 

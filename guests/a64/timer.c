@@ -41,9 +41,7 @@ static uint64_t count_at(const struct a64_cpu *c, uint64_t tsc) {
     return tsc > base ? (uint64_t)((unsigned __int128)(tsc - base) * c->timer_mult >> 64) : 0;
 }
 
-uint64_t a64_timer_count(struct cpu *cpu) {
-    return count_at(a64(cpu), rt_ticks());
-}
+uint64_t a64_timer_count(struct cpu *cpu) { return count_at(a64(cpu), rt_ticks()); }
 
 /* The first TSC value at which the counter has reached cval. A function of cval alone, so that looking twice at one
  * event gives one deadline and rings no doorbell. */
@@ -85,34 +83,23 @@ static void timer_evaluate(struct cpu *cpu, bool rearm) {
     a64_gic_update(cpu);
 }
 
-void a64_timer_update(struct cpu *cpu) {
-    timer_evaluate(cpu, false);
-}
+void a64_timer_update(struct cpu *cpu) { timer_evaluate(cpu, false); }
 
-void a64_timer_expired(struct cpu *cpu) {
-    timer_evaluate(cpu, true);
-}
+void a64_timer_expired(struct cpu *cpu) { timer_evaluate(cpu, true); }
 
 /* --- CNT*_EL0 accesses: is set for the physical timer, clear for the virtual one ----------------------------- */
 
-static uint64_t *ctl_of(struct a64_cpu *c, bool physical) {
-    return physical ? &c->sys.cntp_ctl : &c->sys.cntv_ctl;
-}
+static uint64_t *ctl_of(struct a64_cpu *c, bool physical) { return physical ? &c->sys.cntp_ctl : &c->sys.cntv_ctl; }
 
-static uint64_t *cval_of(struct a64_cpu *c, bool physical) {
-    return physical ? &c->sys.cntp_cval : &c->sys.cntv_cval;
-}
+static uint64_t *cval_of(struct a64_cpu *c, bool physical) { return physical ? &c->sys.cntp_cval : &c->sys.cntv_cval; }
 
 uint64_t a64_timer_read(struct cpu *cpu, enum a64_timer_reg reg, bool physical) {
     struct a64_cpu *c = a64(cpu);
     uint64_t count = a64_timer_count(cpu), ctl = *ctl_of(c, physical), cval = *cval_of(c, physical);
     switch (reg) {
-    case A64_TIMER_CTL:
-        return ctl | (ctl & CTL_ENABLE && count >= cval ? 4 : 0); /* ISTATUS */
-    case A64_TIMER_CVAL:
-        return cval;
-    default:
-        return (uint32_t)(cval - count);
+    case A64_TIMER_CTL: return ctl | (ctl & CTL_ENABLE && count >= cval ? 4 : 0); /* ISTATUS */
+    case A64_TIMER_CVAL: return cval;
+    default: return (uint32_t)(cval - count);
     }
 }
 

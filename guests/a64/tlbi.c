@@ -7,9 +7,7 @@
 #define PAR_RES1 BIT(11)
 #define PAR_NS BIT(9)
 
-uint64_t a64_op_nothing(struct cpu *cpu, uint64_t value, uint32_t arg) {
-    return 0;
-}
+uint64_t a64_op_nothing(struct cpu *cpu, uint64_t value, uint32_t arg) { return 0; }
 
 /* --- TLBI --------------------------------------------------------------------------------------------------------- */
 

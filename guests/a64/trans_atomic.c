@@ -133,9 +133,7 @@ bool trans_CAS(struct a64_trans *t, const struct arg_CAS *a) {
     return true;
 }
 
-static uint64_t read_x(const struct cpu *cpu, unsigned n) {
-    return n == 31 ? 0 : ((const struct a64_cpu *)cpu)->x[n];
-}
+static uint64_t read_x(const struct cpu *cpu, unsigned n) { return n == 31 ? 0 : ((const struct a64_cpu *)cpu)->x[n]; }
 
 static void write_x(struct cpu *cpu, unsigned n, uint64_t v) {
     if (n != 31)

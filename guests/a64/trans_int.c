@@ -5,9 +5,7 @@
 
 #include "a64_decode.h"
 
-static enum ir_type type_of(bool sf) {
-    return sf ? IR_I64 : IR_I32;
-}
+static enum ir_type type_of(bool sf) { return sf ? IR_I64 : IR_I32; }
 
 /* --- adding and subtracting ----------------------------------------------------------------------- */
 
@@ -362,8 +360,11 @@ IR_HELPER(a64_helper_crc32, IR_HELPER_PURE);
 bool trans_CRC32(struct a64_trans *t, const struct arg_CRC32 *a) {
     struct ir_block *b = t->b;
     if (a->C) {
-        struct ir_inst i = {.op = IR_CRC32C, .type = IR_I32, .lane = (uint8_t)a->sz,
-                            .a = a64_get_x(t, a->rn, false), .b = a64_get_x(t, a->rm, a->sf)};
+        struct ir_inst i = {.op = IR_CRC32C,
+                            .type = IR_I32,
+                            .lane = (uint8_t)a->sz,
+                            .a = a64_get_x(t, a->rn, false),
+                            .b = a64_get_x(t, a->rm, a->sf)};
         a64_put_x(t, a->rd, ir_add_inst(b, &i));
         return true;
     }

@@ -12,9 +12,7 @@
 
 enum ldst_index { UNSCALED, POST, OFFSET, PRE };
 
-static int64_t sext(uint32_t imm, unsigned bits) {
-    return (int64_t)((uint64_t)imm << (64 - bits)) >> (64 - bits);
-}
+static int64_t sext(uint32_t imm, unsigned bits) { return (int64_t)((uint64_t)imm << (64 - bits)) >> (64 - bits); }
 
 /* --- one general-purpose register ----------------------------------------------------------------- */
 
@@ -92,21 +90,13 @@ bool trans_LDR_lit(struct a64_trans *t, const struct arg_LDR_lit *a) {
 }
 
 /* Prefetches cannot fault and are hints. */
-bool trans_PRFM_lit(struct a64_trans *t, const struct arg_PRFM_lit *a) {
-    return true;
-}
+bool trans_PRFM_lit(struct a64_trans *t, const struct arg_PRFM_lit *a) { return true; }
 
-bool trans_PRFM_unscaled(struct a64_trans *t, const struct arg_PRFM_unscaled *a) {
-    return true;
-}
+bool trans_PRFM_unscaled(struct a64_trans *t, const struct arg_PRFM_unscaled *a) { return true; }
 
-bool trans_PRFM_uimm(struct a64_trans *t, const struct arg_PRFM_uimm *a) {
-    return true;
-}
+bool trans_PRFM_uimm(struct a64_trans *t, const struct arg_PRFM_uimm *a) { return true; }
 
-bool trans_PRFM_reg(struct a64_trans *t, const struct arg_PRFM_reg *a) {
-    return true;
-}
+bool trans_PRFM_reg(struct a64_trans *t, const struct arg_PRFM_reg *a) { return true; }
 
 /* --- one vector register -------------------------------------------------------------------------- */
 

@@ -12,15 +12,13 @@
 
 struct multi {
     struct a64_trans *t;
-    unsigned rt, count;  /* first register and how many */
-    unsigned lane;       /* log2 bytes of an element */
-    unsigned bytes;      /* of each register: 8 or 16 */
+    unsigned rt, count; /* first register and how many */
+    unsigned lane;      /* log2 bytes of an element */
+    unsigned bytes;     /* of each register: 8 or 16 */
     irv base;
 };
 
-static unsigned reg(const struct multi *m, unsigned i) {
-    return (m->rt + i) & 31;
-}
+static unsigned reg(const struct multi *m, unsigned i) { return (m->rt + i) & 31; }
 
 /* --- pieces of memory ----------------------------------------------------------------------------- */
 
@@ -80,9 +78,7 @@ static irv gather(struct ir_block *b, const irv *source, unsigned sources, const
     return result;
 }
 
-static irv op2(const struct multi *m, enum ir_op op, irv a, irv b) {
-    return ir_vop2(m->t->b, op, m->lane, a, b, 0);
-}
+static irv op2(const struct multi *m, enum ir_op op, irv a, irv b) { return ir_vop2(m->t->b, op, m->lane, a, b, 0); }
 
 static void deinterleave3(const struct multi *m, const irv *piece, unsigned pieces, irv *v) {
     for (unsigned r = 0; r < 3; r++) {
@@ -206,9 +202,7 @@ static bool multiple(struct a64_trans *t, const struct arg_LDST_multi *a, bool p
     return true;
 }
 
-bool trans_LDST_multi(struct a64_trans *t, const struct arg_LDST_multi *a) {
-    return multiple(t, a, false, 0);
-}
+bool trans_LDST_multi(struct a64_trans *t, const struct arg_LDST_multi *a) { return multiple(t, a, false, 0); }
 
 bool trans_LDST_multi_post(struct a64_trans *t, const struct arg_LDST_multi_post *a) {
     struct arg_LDST_multi m = {a->Q, a->L, a->opcode, a->size, a->rn, a->rt};
@@ -222,12 +216,8 @@ static bool lane_of(const struct arg_LDST_single *a, unsigned *lane, unsigned *i
     unsigned all = a->Q << 3 | a->S << 2 | a->size;
     *lane = a->opcode >> 1;
     switch (*lane) {
-    case 0:
-        *index = all;
-        return true;
-    case 1:
-        *index = all >> 1;
-        return (a->size & 1) == 0;
+    case 0: *index = all; return true;
+    case 1: *index = all >> 1; return (a->size & 1) == 0;
     default:
         if (a->size & 2)
             return false;
@@ -291,9 +281,7 @@ static bool single(struct a64_trans *t, const struct arg_LDST_single *a, bool po
     return true;
 }
 
-bool trans_LDST_single(struct a64_trans *t, const struct arg_LDST_single *a) {
-    return single(t, a, false, 0);
-}
+bool trans_LDST_single(struct a64_trans *t, const struct arg_LDST_single *a) { return single(t, a, false, 0); }
 
 bool trans_LDST_single_post(struct a64_trans *t, const struct arg_LDST_single_post *a) {
     struct arg_LDST_single s = {a->Q, a->L, a->R, a->opcode, a->S, a->size, a->rn, a->rt};

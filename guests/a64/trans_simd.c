@@ -6,19 +6,14 @@
 irv simd_const(struct a64_trans *t, unsigned lane, uint64_t value) {
     unsigned bits = 8u << lane;
     value &= MASK(bits);
-    for (; bits < 64; bits *= 2) {
+    for (; bits < 64; bits *= 2)
         value |= value << bits;
-    }
     return ir_vconst(t->b, value, value);
 }
 
-static irv low(struct a64_trans *t, irv v, unsigned width) {
-    return width < 4 ? vop1(t, IR_VLOW, width, v, 0) : v;
-}
+static irv low(struct a64_trans *t, irv v, unsigned width) { return width < 4 ? vop1(t, IR_VLOW, width, v, 0) : v; }
 
-void simd_put(struct a64_trans *t, unsigned rd, irv v, unsigned width) {
-    a64_put_v(t, rd, low(t, v, width));
-}
+void simd_put(struct a64_trans *t, unsigned rd, irv v, unsigned width) { a64_put_v(t, rd, low(t, v, width)); }
 
 void simd_put_half(struct a64_trans *t, unsigned rd, irv v, bool upper) {
     a64_put_v(t, rd, upper ? simd_join(t, a64_get_v(t, rd), v) : low(t, v, 3));
@@ -60,9 +55,8 @@ irv simd_sqdmull(struct a64_trans *t, unsigned lane, irv a, irv b, unsigned op, 
     irv p = simd_mull(t, false, lane, a, b);
     irv twice = vop2(t, IR_VSQADD, lane + 1, p, p);
     *diff = vop2(t, IR_VXOR, 0, twice, vop2(t, IR_VADD, lane + 1, p, p));
-    if (!op) {
+    if (!op)
         return twice;
-    }
     irv r = vop2(t, op == 1 ? IR_VSQADD : IR_VSQSUB, lane + 1, acc, twice);
     irv plain = vop2(t, op == 1 ? IR_VADD : IR_VSUB, lane + 1, acc, twice);
     *diff = vop2(t, IR_VOR, 0, *diff, vop2(t, IR_VXOR, 0, r, plain));
@@ -78,12 +72,20 @@ irv simd_fabs(struct a64_trans *t, unsigned lane, irv v) {
 }
 
 irv simd_fp(struct a64_trans *t, enum ir_op op, unsigned lane, unsigned n, irv a, irv b, irv c) {
-    return c ? ir_vop3(t->b, op, lane, a, b, c, n) : b ? ir_vop2(t->b, op, lane, a, b, n) : ir_vop1(t->b, op, lane, a, n);
+    return c   ? ir_vop3(t->b, op, lane, a, b, c, n)
+           : b ? ir_vop2(t->b, op, lane, a, b, n)
+               : ir_vop1(t->b, op, lane, a, n);
 }
 
 irv simd_fpx(struct a64_trans *t, enum ir_op op, unsigned lane, unsigned n, irv a, enum ir_round round, unsigned flags,
              unsigned fbits) {
-    struct ir_inst i = {.op = op, .type = IR_V128, .lane = (uint8_t)lane, .n = (uint8_t)n, .cc = (uint8_t)round,
-                        .flags = (uint8_t)flags, .a = a, .aux = fbits};
+    struct ir_inst i = {.op = op,
+                        .type = IR_V128,
+                        .lane = (uint8_t)lane,
+                        .n = (uint8_t)n,
+                        .cc = (uint8_t)round,
+                        .flags = (uint8_t)flags,
+                        .a = a,
+                        .aux = fbits};
     return ir_add_inst(t->b, &i);
 }

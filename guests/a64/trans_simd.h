@@ -22,10 +22,12 @@
 #define SIMD_SATURATE 4
 #define SIMD_SUBTRACT 8
 typedef void simd_fn(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc);
-simd_fn simd_shift, simd_sqdmulh, simd_sqrdmlah, simd_suqadd, simd_clz, simd_cls, simd_pmul, simd_pmull, simd_urecpe, simd_ursqrte;
+simd_fn simd_shift, simd_sqdmulh, simd_sqrdmlah, simd_suqadd, simd_clz, simd_cls, simd_pmul, simd_pmull, simd_urecpe,
+    simd_ursqrte;
 simd_fn simd_sha1c, simd_sha1p, simd_sha1m, simd_sha1su1, simd_sha256h, simd_sha256h2, simd_sha256su0, simd_sha256su1;
 /* The same with the x86 SHA extensions; simd_host_sha(): does the host have them? (helper_crypto_ni.c) */
-simd_fn simd_ni_sha1c, simd_ni_sha1p, simd_ni_sha1m, simd_ni_sha256h, simd_ni_sha256h2, simd_ni_sha256su0, simd_ni_sha256su1;
+simd_fn simd_ni_sha1c, simd_ni_sha1p, simd_ni_sha1m, simd_ni_sha256h, simd_ni_sha256h2, simd_ni_sha256su0,
+    simd_ni_sha256su1;
 bool simd_host_sha(void);
 
 /* --- building blocks (trans_simd.c) -------------------------------------------------------------- */
@@ -41,9 +43,7 @@ static inline irv vext(struct a64_trans *t, irv a, irv b, unsigned bytes) {
 static inline irv vbsl(struct a64_trans *t, irv mask, irv yes, irv no) {
     return ir_vop3(t->b, IR_VBSL, 0, mask, yes, no, 0);
 }
-static inline irv vzero(struct a64_trans *t) {
-    return ir_vconst(t->b, 0, 0);
-}
+static inline irv vzero(struct a64_trans *t) { return ir_vconst(t->b, 0, 0); }
 /* simd_const(): value in every lane. */
 irv simd_const(struct a64_trans *t, unsigned lane, uint64_t value);
 /* simd_put(): to a register, zero above width. */
@@ -53,13 +53,9 @@ void simd_put_half(struct a64_trans *t, unsigned rd, irv v, bool upper);
 /* simd_qc(): FPSR.QC if diff is not 0 within width. */
 void simd_qc(struct a64_trans *t, irv diff, unsigned width);
 /* simd_upper(): the upper half of v in the lower one. */
-static inline irv simd_upper(struct a64_trans *t, irv v) {
-    return vext(t, v, v, 8);
-}
+static inline irv simd_upper(struct a64_trans *t, irv v) { return vext(t, v, v, 8); }
 /* simd_join(): the lower halves of a and b. */
-static inline irv simd_join(struct a64_trans *t, irv a, irv b) {
-    return vop2(t, IR_VZIP1, 3, a, b);
-}
+static inline irv simd_join(struct a64_trans *t, irv a, irv b) { return vop2(t, IR_VZIP1, 3, a, b); }
 /* simd_widen(): the low half's elements of size lane, extended to twice the size. */
 static inline irv simd_widen(struct a64_trans *t, bool u, unsigned lane, irv v) {
     return vop1(t, u ? IR_VUXTL : IR_VSXTL, lane, v, 0);
@@ -79,10 +75,9 @@ irv simd_fneg(struct a64_trans *t, unsigned lane, irv v);
 irv simd_fabs(struct a64_trans *t, unsigned lane, irv v);
 /* simd_fp(): a floating-point IR operation on n lanes with rounding, flags and fraction bits. */
 irv simd_fp(struct a64_trans *t, enum ir_op op, unsigned lane, unsigned n, irv a, irv b, irv c);
-irv simd_fpx(struct a64_trans *t, enum ir_op op, unsigned lane, unsigned n, irv a, enum ir_round round, unsigned flags, unsigned fbits);
+irv simd_fpx(struct a64_trans *t, enum ir_op op, unsigned lane, unsigned n, irv a, enum ir_round round, unsigned flags,
+             unsigned fbits);
 /* Element moves out of and into general registers use this too: log2 size of imm5, 4 if reserved. */
-static inline unsigned simd_imm5_lane(unsigned imm5) {
-    return imm5 & 15 ? (unsigned)__builtin_ctz(imm5) : 4;
-}
+static inline unsigned simd_imm5_lane(unsigned imm5) { return imm5 & 15 ? (unsigned)__builtin_ctz(imm5) : 4; }
 
 #endif

@@ -40,9 +40,8 @@ static irv shift_left_saturating(const struct shift *s, irv v) {
     irv fits = vop2(t, IR_VCMPEQ, lane, vop1(t, to_u ? IR_VSHRI : IR_VSARI, lane, r, s->left), source);
     irv lost = vop1(t, IR_VNOT, 0, fits, 0);
     simd_qc(t, s->opcode == 0x0c ? vop2(t, IR_VOR, 0, lost, vop2(t, IR_VXOR, 0, source, v)) : lost, s->width);
-    if (to_u) {
+    if (to_u)
         return vop2(t, IR_VOR, 0, r, lost);
-    }
     irv limit = vop2(t, IR_VXOR, 0, vop1(t, IR_VSARI, lane, v, bits - 1), simd_const(t, lane, MASK(bits - 1)));
     return vbsl(t, fits, r, limit);
 }
@@ -53,16 +52,11 @@ static bool same_size_valid(const struct shift *s) {
     case 0x02:
     case 0x04:
     case 0x06:
-    case 0x0a:
-        return !s->scalar || s->lane == 3;
-    case 0x08:
-        return s->u && (!s->scalar || s->lane == 3);
-    case 0x0c:
-        return s->u;
-    case 0x0e:
-        return true;
-    default:
-        return false;
+    case 0x0a: return !s->scalar || s->lane == 3;
+    case 0x08: return s->u && (!s->scalar || s->lane == 3);
+    case 0x0c: return s->u;
+    case 0x0e: return true;
+    default: return false;
     }
 }
 
@@ -70,18 +64,14 @@ static irv same_size(const struct shift *s, irv v) {
     irv r;
     switch (s->opcode) {
     case 0x00:
-    case 0x04:
-        return shift_right(s, s->lane, s->u, v, s->opcode & 4);
+    case 0x04: return shift_right(s, s->lane, s->u, v, s->opcode & 4);
     case 0x02:
     case 0x06:
         r = shift_right(s, s->lane, s->u, v, s->opcode & 4);
         return vop2(s->t, IR_VADD, s->lane, a64_get_v(s->t, s->rd), r);
-    case 0x08:
-        return insert(s, v);
-    case 0x0a:
-        return s->u ? insert(s, v) : vop1(s->t, IR_VSHLI, s->lane, v, s->left);
-    default:
-        return shift_left_saturating(s, v);
+    case 0x08: return insert(s, v);
+    case 0x0a: return s->u ? insert(s, v) : vop1(s->t, IR_VSHLI, s->lane, v, s->left);
+    default: return shift_left_saturating(s, v);
     }
 }
 
@@ -89,12 +79,10 @@ static irv same_size(const struct shift *s, irv v) {
 static bool narrowing(const struct shift *s, unsigned rn) {
     struct a64_trans *t = s->t;
     bool plain = s->opcode < 0x12 && !s->u;
-    if (s->lane == 3 || (s->scalar && plain)) {
+    if (s->lane == 3 || (s->scalar && plain))
         return false;
-    }
-    if (!a64_fp_access(t)) {
+    if (!a64_fp_access(t))
         return true;
-    }
     bool from_u = s->opcode >= 0x12 && s->u, round = s->opcode & 1;
     irv v = shift_right(s, s->lane + 1, from_u || plain, a64_get_v(t, rn), round), diff, r;
     if (plain) {
@@ -103,19 +91,17 @@ static bool narrowing(const struct shift *s, unsigned rn) {
         r = simd_narrow_sat(t, s->lane, v, from_u, s->u, &diff);
         simd_qc(t, diff, s->scalar ? s->lane + 1 : 4);
     }
-    if (s->scalar) {
+    if (s->scalar)
         simd_put(t, s->rd, r, s->lane);
-    } else {
+    else
         simd_put_half(t, s->rd, r, s->q);
-    }
     return true;
 }
 
 static bool lengthening(const struct shift *s, unsigned rn) {
     struct a64_trans *t = s->t;
-    if (s->lane == 3 || s->scalar) {
+    if (s->lane == 3 || s->scalar)
         return false;
-    }
     if (a64_fp_access(t)) {
         irv v = a64_get_v(t, rn);
         v = simd_widen(t, s->u, s->lane, s->q ? simd_upper(t, v) : v);
@@ -128,9 +114,8 @@ static bool lengthening(const struct shift *s, unsigned rn) {
 static bool fixed_point(const struct shift *s, unsigned rn) {
     struct a64_trans *t = s->t;
     bool from = s->opcode == 0x1c;
-    if (s->lane < 2) {
+    if (s->lane < 2)
         return false;
-    }
     if (a64_fp_access(t)) {
         enum ir_op op = from ? (s->u ? IR_VUTOF : IR_VSTOF) : (s->u ? IR_VFTOU : IR_VFTOS);
         unsigned n = s->scalar ? 1 : (s->q ? 16u : 8u) >> s->lane;
@@ -145,24 +130,18 @@ static bool shift(struct shift *s, unsigned immh, unsigned immb, unsigned rn) {
     s->right = (16u << s->lane) - imm;
     s->left = imm - (8u << s->lane);
     s->width = s->scalar ? s->lane : s->q ? 4 : 3;
-    if (s->opcode >= 0x10 && s->opcode <= 0x13) {
+    if (s->opcode >= 0x10 && s->opcode <= 0x13)
         return narrowing(s, rn);
-    }
-    if (s->opcode == 0x14) {
+    if (s->opcode == 0x14)
         return lengthening(s, rn);
-    }
-    if (!s->scalar && !s->q && s->lane == 3) {
+    if (!s->scalar && !s->q && s->lane == 3)
         return false;
-    }
-    if (s->opcode == 0x1c || s->opcode == 0x1f) {
+    if (s->opcode == 0x1c || s->opcode == 0x1f)
         return fixed_point(s, rn);
-    }
-    if (!same_size_valid(s)) {
+    if (!same_size_valid(s))
         return false;
-    }
-    if (a64_fp_access(s->t)) {
+    if (a64_fp_access(s->t))
         simd_put(s->t, s->rd, same_size(s, a64_get_v(s->t, rn)), s->width);
-    }
     return true;
 }
 

@@ -22,13 +22,9 @@ IR_HELPER(a64_helper_barrier, IR_HELPER_STATE);
 #define KEY_CURRENTEL A64_SYSREG(3, 0, 4, 2, 2)
 #define KEY_DC_ZVA A64_SYSREG(1, 3, 7, 4, 1)
 
-static irv imm64(struct a64_trans *t, uint64_t v) {
-    return ir_const(t->b, IR_I64, v);
-}
+static irv imm64(struct a64_trans *t, uint64_t v) { return ir_const(t->b, IR_I64, v); }
 
-static bool at_el1(const struct a64_trans *t) {
-    return A64_MODE_EL(t->mode) == 1;
-}
+static bool at_el1(const struct a64_trans *t) { return A64_MODE_EL(t->mode) == 1; }
 
 /* --- exceptions ----------------------------------------------------------------------------------- */
 

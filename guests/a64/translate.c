@@ -14,10 +14,10 @@
 
 #include "a64_decode.h"
 
-#define MAX_EXITS 3     /* conditional exits that a block goes on past */
+#define MAX_EXITS 3 /* conditional exits that a block goes on past */
 #define MAX_INSNS 48
-#define MAX_COUNT 1000  /* IR instructions after which no other guest instruction is started */
-#define MAX_VCONSTS 32  /* the same of vector constants: an instruction uses fewer than the rest of the table */
+#define MAX_COUNT 1000 /* IR instructions after which no other guest instruction is started */
+#define MAX_VCONSTS 32 /* the same of vector constants: an instruction uses fewer than the rest of the table */
 
 IR_HELPER(a64_helper_undefined, IR_HELPER_STATE);
 IR_HELPER(a64_helper_exception, IR_HELPER_STATE);
@@ -26,8 +26,8 @@ IR_HELPER(a64_helper_exception, IR_HELPER_STATE);
  * callee-saved and scratch registers. */
 #define X(n) {offsetof(struct a64_cpu, x) + 8 * (n)}
 const struct guest_pin a64_gpr_pins[A64_GPR_PINS] = {
-    X(0),  X(1),  X(31), X(2),  X(19), X(3),  X(20), X(4),  X(21), X(29), X(5),  X(30), X(22), X(6),  X(8),  X(23),
-    X(7),  X(24), X(9),  X(10), X(25), X(11), X(12), X(26), X(16), X(17), X(13), X(14), X(27), X(15), X(28), X(18)};
+    X(0), X(1),  X(31), X(2),  X(19), X(3),  X(20), X(4),  X(21), X(29), X(5),  X(30), X(22), X(6),  X(8),  X(23),
+    X(7), X(24), X(9),  X(10), X(25), X(11), X(12), X(26), X(16), X(17), X(13), X(14), X(27), X(15), X(28), X(18)};
 #undef X
 #define V(n) {offsetof(struct a64_cpu, v) + 16 * (n)}
 const struct guest_pin a64_vec_pins[A64_VEC_PINS] = {
@@ -37,9 +37,7 @@ const struct guest_pin a64_vec_pins[A64_VEC_PINS] = {
 
 /* --- registers ------------------------------------------------------------------------------------ */
 
-static irv get_reg(struct a64_trans *t, unsigned n, bool sf) {
-    return ir_get(t->b, sf ? IR_I64 : IR_I32, A64_X(n));
-}
+static irv get_reg(struct a64_trans *t, unsigned n, bool sf) { return ir_get(t->b, sf ? IR_I64 : IR_I32, A64_X(n)); }
 
 static void put_reg(struct a64_trans *t, unsigned n, irv v) {
     if (ir_type_of(t->b, v) == IR_I32)
@@ -56,9 +54,7 @@ void a64_put_x(struct a64_trans *t, unsigned n, irv v) {
         put_reg(t, n, v);
 }
 
-irv a64_get_sp(struct a64_trans *t, unsigned n, bool sf) {
-    return get_reg(t, n, sf);
-}
+irv a64_get_sp(struct a64_trans *t, unsigned n, bool sf) { return get_reg(t, n, sf); }
 
 void a64_put_sp(struct a64_trans *t, unsigned n, irv v) {
     if (n == 31)
@@ -73,9 +69,7 @@ void a64_writeback(struct a64_trans *t, unsigned rn, irv value, int64_t step) {
         t->sp_aligned = aligned;
 }
 
-irv a64_get_v(struct a64_trans *t, unsigned n) {
-    return ir_get(t->b, IR_V128, A64_V(n));
-}
+irv a64_get_v(struct a64_trans *t, unsigned n) { return ir_get(t->b, IR_V128, A64_V(n)); }
 
 void a64_put_flags(struct a64_trans *t, irv flags) {
     unsigned at = t->b->count;
@@ -84,13 +78,9 @@ void a64_put_flags(struct a64_trans *t, irv flags) {
         t->b->inst[at].aux = a64_flags_sources(t->insn);
 }
 
-void a64_put_v(struct a64_trans *t, unsigned n, irv v) {
-    ir_put(t->b, A64_V(n), v);
-}
+void a64_put_v(struct a64_trans *t, unsigned n, irv v) { ir_put(t->b, A64_V(n), v); }
 
-unsigned a64_mem_flags(struct a64_trans *t) {
-    return t->mode & A64_MODE_ALIGN ? IR_MEM_ALIGN : 0;
-}
+unsigned a64_mem_flags(struct a64_trans *t) { return t->mode & A64_MODE_ALIGN ? IR_MEM_ALIGN : 0; }
 
 /* --- leaving the block ---------------------------------------------------------------------------- */
 

@@ -31,9 +31,7 @@
 static const uint8_t pa_bits[8] = {32, 36, 40, 42, 44, 48, 48, 48};
 
 /* Output address size of this PE, and of this translation: the smaller of TCR_EL1.IPS and what the PE implements. */
-static unsigned implemented_bits(const struct a64_cpu *c) {
-    return pa_bits[c->sys.id_mmfr0 & 7];
-}
+static unsigned implemented_bits(const struct a64_cpu *c) { return pa_bits[c->sys.id_mmfr0 & 7]; }
 
 static unsigned output_bits(const struct a64_cpu *c) {
     unsigned ips = pa_bits[TCR_IPS(c->sys.tcr_el1)], most = implemented_bits(c);

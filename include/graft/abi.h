@@ -20,7 +20,7 @@
 #define ABI_MAGIC 0x54465247u /* "GRFT" */
 #define ABI_VERSION 1
 #define ABI_MAX_VCPUS 8
-#define ABI_MAX_SPIS 288      /* QEMU virt has 256 + 32 private: interrupt ids 32 .. 32+255 */
+#define ABI_MAX_SPIS 288 /* QEMU virt has 256 + 32 private: interrupt ids 32 .. 32+255 */
 #define ABI_VIRTIO_SLOTS 32
 #define ABI_CPU_BYTES (256 * 1024) /* struct cpu and its guest part fit in here */
 
@@ -54,27 +54,27 @@ struct abi_boot {
     uint32_t log_topics;           /* ABI_LOG_* */
     uint32_t count;                /* 1: translated code counts what it does (abi_stats.def says which) */
     uint32_t reserved;
-    uint64_t dump_first, dump_last; /* ABI_LOG_IN, IR, OUT and EXEC: blocks that have code at these addresses only */
-    uint64_t ram_gpa, ram_size;    /* guest RAM: base and size in bytes, page-aligned */
-    uint64_t ram_va;               /* where the engine sees that RAM */
-    uint64_t heap_va, heap_size;   /* shared heap of the engine, zeroed */
-    uint64_t vcpu_va[ABI_MAX_VCPUS];       /* ABI_CPU_BYTES each, zeroed: struct cpu */
-    uint64_t vcpu_heap_va[ABI_MAX_VCPUS];  /* private heap of each vCPU (tables, views), zeroed */
+    uint64_t dump_first, dump_last;  /* ABI_LOG_IN, IR, OUT and EXEC: blocks that have code at these addresses only */
+    uint64_t ram_gpa, ram_size;      /* guest RAM: base and size in bytes, page-aligned */
+    uint64_t ram_va;                 /* where the engine sees that RAM */
+    uint64_t heap_va, heap_size;     /* shared heap of the engine, zeroed */
+    uint64_t vcpu_va[ABI_MAX_VCPUS]; /* ABI_CPU_BYTES each, zeroed: struct cpu */
+    uint64_t vcpu_heap_va[ABI_MAX_VCPUS]; /* private heap of each vCPU (tables, views), zeroed */
     uint64_t vcpu_heap_size;
-    uint64_t code_va[ABI_MAX_VCPUS];       /* private code cache of each vCPU: writable and executable */
+    uint64_t code_va[ABI_MAX_VCPUS]; /* private code cache of each vCPU: writable and executable */
     uint64_t code_size;
-    uint64_t shared_va;            /* struct abi_shared */
-    uint64_t tsc_hz;               /* host TSC frequency */
-    uint64_t tsc_base;             /* TSC value at which the guest's counter reads 0 */
-    uint64_t entry_pc;             /* where vCPU 0 starts (guest-physical, MMU off) */
-    uint64_t entry_args[4];        /* x0 .. x3 at that moment */
-    uint64_t rtc_base;             /* wall clock in seconds when the machine started */
+    uint64_t shared_va;     /* struct abi_shared */
+    uint64_t tsc_hz;        /* host TSC frequency */
+    uint64_t tsc_base;      /* TSC value at which the guest's counter reads 0 */
+    uint64_t entry_pc;      /* where vCPU 0 starts (guest-physical, MMU off) */
+    uint64_t entry_args[4]; /* x0 .. x3 at that moment */
+    uint64_t rtc_base;      /* wall clock in seconds when the machine started */
     uint32_t region_count;
     struct abi_region regions[ABI_MAX_REGIONS];
     /* Filled by the VM runtime's loader, zero in-process: */
     uint64_t pt_pool_va, pt_pool_pa, pt_pool_size; /* page-table pages, per VM; split between vCPUs by the engine */
     uint64_t pml4_pa[ABI_MAX_VCPUS], pml4_va[ABI_MAX_VCPUS];
-    uint64_t ram_pa;               /* host-VM-physical address of guest RAM (what PTEs hold) */
+    uint64_t ram_pa; /* host-VM-physical address of guest RAM (what PTEs hold) */
 };
 
 /* Bits of abi_vcpu.pending. Any set bit makes translated code leave at its next check. */
@@ -97,8 +97,8 @@ enum abi_call {
     ABI_CALL_STOPPED,       /* this vCPU saw ABI_PEND_STOP; does not return */
     ABI_CALL_LOG,           /* arg0 engine address, arg1 bytes: text for the log; arg2 ABI_LOG_* topic or 0 */
     ABI_CALL_PANIC,         /* arg0, arg1: text; the engine is broken; does not return */
-    ABI_CALL_DUMP,          /* arg0 address, arg1 bytes, arg2 kind: 0 host code, 1 guest code at arg3; disassemble to the log */
-    ABI_CALL_PERFMAP,       /* arg0 host code address, arg1 bytes, arg2 guest pc */
+    ABI_CALL_DUMP, /* arg0 address, arg1 bytes, arg2 kind: 0 host code, 1 guest code at arg3; disassemble to the log */
+    ABI_CALL_PERFMAP, /* arg0 host code address, arg1 bytes, arg2 guest pc */
 };
 
 /* Doorbells: no exit to the vCPU's thread, the monitor's event thread hears them. */
@@ -131,15 +131,15 @@ enum abi_stat {
 
 /* First page of struct cpu. */
 struct abi_vcpu {
-    _Atomic uint32_t pending;         /* enum abi_pending; set by anyone, cleared by the engine of this vCPU */
-    _Atomic uint32_t idle;            /* 1 while the vCPU's thread sleeps in ABI_CALL_WAIT (monitor writes) */
-    _Atomic uint64_t timer_deadline;  /* host TSC value of the next timer event, ~0 if none (engine writes) */
-    uint32_t call;                    /* enum abi_call */
+    _Atomic uint32_t pending;        /* enum abi_pending; set by anyone, cleared by the engine of this vCPU */
+    _Atomic uint32_t idle;           /* 1 while the vCPU's thread sleeps in ABI_CALL_WAIT (monitor writes) */
+    _Atomic uint64_t timer_deadline; /* host TSC value of the next timer event, ~0 if none (engine writes) */
+    uint32_t call;                   /* enum abi_call */
     uint32_t reserved;
     uint64_t arg[6];
     uint64_t ret[2];
-    uint64_t stats[128];              /* indexed by enum abi_stat */
-    char text[2048];                  /* scratch for ABI_CALL_LOG */
+    uint64_t stats[128]; /* indexed by enum abi_stat */
+    char text[2048];     /* scratch for ABI_CALL_LOG */
 } __attribute__((aligned(4096)));
 _Static_assert(sizeof(struct abi_vcpu) == 4096, "one page");
 _Static_assert(ABI_STAT_COUNT <= 128, "statistics fit");

@@ -12,11 +12,11 @@
 #define BIT(n) (UINT64_C(1) << (n))
 /* MASK(n): the n lowest bits set, 0 <= n <= 64. */
 #define MASK(n) ((n) >= 64 ? ~UINT64_C(0) : (BIT(n) - 1))
-#define ALIGN_UP(x, a) (((x) + ((a)-1)) & ~(uint64_t)((a)-1))
-#define ALIGN_DOWN(x, a) ((x) & ~(uint64_t)((a)-1))
+#define ALIGN_UP(x, a) (((x) + ((a) - 1)) & ~(uint64_t)((a) - 1))
+#define ALIGN_DOWN(x, a) ((x) & ~(uint64_t)((a) - 1))
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define CONTAINER_OF(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
+#define CONTAINER_OF(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
 
 #define PAGE_SHIFT 12
 #define PAGE_SIZE UINT64_C(4096)

@@ -19,8 +19,8 @@
 /* A direct exit that can be linked to its target block. */
 struct code_link {
     uint64_t target_pc;
-    uint8_t *site;  /* the jump to patch */
-    uint8_t *stub;  /* where it goes while not linked */
+    uint8_t *site; /* the jump to patch */
+    uint8_t *stub; /* where it goes while not linked */
 };
 /* An access that may fault: host pc of the accessing instruction, and its out-of-line stub. Sorted by pc. */
 struct code_fault {
@@ -51,7 +51,8 @@ extern bool codegen_minimum;
 extern bool codegen_spares_high;
 size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *mmu, uint8_t *code, size_t code_size);
 /* codegen_compile(): host code for b at where (room bytes). Returns 0, or -1 if it does not fit (or has too many exits). */
-int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room, struct code_out *out);
+int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room,
+                    struct code_out *out);
 /* codegen_link(), codegen_unlink(): patch a direct exit. codegen_link_far(): one to another page, with its number there. */
 void codegen_link(const struct code_link *l, const uint8_t *target);
 void codegen_link_far(const struct code_link *l, const uint8_t *target, uint32_t page);

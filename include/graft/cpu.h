@@ -19,7 +19,7 @@ struct fp_env {
     uint32_t fpsr;  /* IOC 0, DZC 1, OFC 2, UFC 3, IXC 4, IDC 7; the host's MXCSR holds more: see fp_sync() */
     uint32_t mxcsr; /* host MXCSR while translated code does not run: all masked, guest rounding, sticky flags */
     uint32_t reserved;
-    v128 qc;        /* FPSR.QC is set if any bit is: integer saturation ORs its difference in */
+    v128 qc; /* FPSR.QC is set if any bit is: integer saturation ORs its difference in */
 };
 
 struct ras_entry {
@@ -39,10 +39,10 @@ struct cpu {
     uint64_t exit_rsp;           /* stack pointer of the enter thunk, for unwinding */
     uint64_t exit_site;          /* link site that left the block, 0 if none */
     uint32_t ras_top;
-    uint32_t tlbi_pending;       /* invalidations that the next barrier must complete */
-    uint32_t flags_insn;         /* not 0: NZCV in the state is out of date, it is what this guest instruction has set (ir.h) */
-    uint64_t spill[32];          /* backend's spill slots and scratch */
-    v128 vscratch[8];            /* operands and result of CALLV, and 16-byte slow accesses */
+    uint32_t tlbi_pending; /* invalidations that the next barrier must complete */
+    uint32_t flags_insn; /* not 0: NZCV in the state is out of date, it is what this guest instruction has set (ir.h) */
+    uint64_t spill[32];  /* backend's spill slots and scratch */
+    v128 vscratch[8];    /* operands and result of CALLV, and 16-byte slow accesses */
     struct ras_entry ras[RAS_ENTRIES];
     struct fp_env fp;
 
@@ -54,8 +54,8 @@ struct cpu {
     _Atomic uint32_t quiescent;  /* 1 while this vCPU cannot be inside translated code (it is in a monitor call) */
     _Atomic uint64_t req_posted; /* broadcast requests: see engine.h */
     _Atomic uint64_t req_done;
-    uint64_t clock;              /* TSC up to which the time is accounted for, if abi_boot.count */
-    uint64_t fault_ticks;        /* TSC of the host fault whose access is in progress, 0 if there is none */
+    uint64_t clock;       /* TSC up to which the time is accounted for, if abi_boot.count */
+    uint64_t fault_ticks; /* TSC of the host fault whose access is in progress, 0 if there is none */
 };
 _Static_assert(sizeof(struct cpu) < ABI_CPU_BYTES / 2, "room for the guest's state");
 

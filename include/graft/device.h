@@ -17,22 +17,22 @@ struct device;
 struct machine;
 
 struct device_ops {
-    const char *name;        /* "pl011" */
+    const char *name; /* "pl011" */
     /* Register access: offset < device size, bytes 1, 2, 4 or 8, naturally aligned, inside the device. */
     uint64_t (*read)(struct device *d, uint64_t offset, unsigned bytes);
     void (*write)(struct device *d, uint64_t offset, uint64_t value, unsigned bytes);
     void (*reset)(struct device *d);
     void (*notify)(struct device *d, uint64_t queues); /* virtio: doorbell, bit mask of queue indices; NULL otherwise */
-    void (*destroy)(struct device *d); /* flush data, close files */
+    void (*destroy)(struct device *d);                 /* flush data, close files */
 };
 
 struct device {
     const struct device_ops *ops;
     struct machine *machine;
-    uint64_t gpa;        /* base of its registers */
+    uint64_t gpa; /* base of its registers */
     uint64_t size;
-    unsigned spi;        /* its interrupt: SPI number (interrupt id - 32) */
-    int virtio_slot;     /* -1 if it is not virtio-mmio */
+    unsigned spi;    /* its interrupt: SPI number (interrupt id - 32) */
+    int virtio_slot; /* -1 if it is not virtio-mmio */
 };
 
 /* --- services of the machine (hypervisor/machine.c) --------------------------------------------------- */
@@ -80,9 +80,11 @@ void chardev_more(struct chardev *c);
 struct device *pl011_create(struct machine *m, uint64_t gpa, unsigned spi, struct chardev *c);
 struct device *pl031_create(struct machine *m, uint64_t gpa, unsigned spi);
 struct device *virtio_empty_create(struct machine *m, uint64_t gpa, unsigned spi, int slot); /* DeviceID 0 */
-struct device *virtio_blk_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, const char *path, bool readonly, char err[256]);
+struct device *virtio_blk_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, const char *path,
+                                 bool readonly, char err[256]);
 struct device *virtio_console_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, struct chardev *c);
-struct device *virtio_net_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, char err[256]); /* libslirp user network */
+struct device *virtio_net_create(struct machine *m, uint64_t gpa, unsigned spi, int slot,
+                                 char err[256]); /* libslirp user network */
 struct device *virtio_rng_create(struct machine *m, uint64_t gpa, unsigned spi, int slot);
 
 #endif

@@ -15,10 +15,10 @@ struct guest_pin {
 };
 
 struct guest_ops {
-    const char *name;      /* "a64" */
-    size_t cpu_size;       /* struct cpu and the guest's part */
-    uint32_t pc_offset;    /* of the 64-bit pc */
-    uint32_t nzcv_offset;  /* of the 32-bit stored flags (ir.h), 0 if the ISA has none */
+    const char *name;     /* "a64" */
+    size_t cpu_size;      /* struct cpu and the guest's part */
+    uint32_t pc_offset;   /* of the 64-bit pc */
+    uint32_t nzcv_offset; /* of the 32-bit stored flags (ir.h), 0 if the ISA has none */
     /* Registers that pay most to keep in host registers across blocks, best first. The backend takes as many as it has. */
     const struct guest_pin *gpr_pins, *vec_pins;
     unsigned gpr_pin_count, vec_pin_count;
@@ -31,7 +31,8 @@ struct guest_ops {
     void (*service)(struct cpu *cpu, uint32_t pending);
     /* translate(): fills b from the code at words (host pointer, 4-byte units up to the end of the guest page). Stops at
      * a block end, at the end of words, or after max_insns. Sets b->insns, guest_bytes, flags. cpu is for hints only. */
-    void (*translate)(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count, unsigned max_insns);
+    void (*translate)(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count,
+                      unsigned max_insns);
     /* settle(): cpu->flags_insn is not 0: makes NZCV in the state right, and it 0. */
     void (*settle)(struct cpu *cpu);
     /* walk(): guest page-table walk for an access in a regime. Never raises; fills w (w->fault != 0 if not allowed,
@@ -41,9 +42,11 @@ struct guest_ops {
     struct mmu_space (*space)(struct cpu *cpu, bool hi, unsigned regime);
     bool (*is_hi)(uint64_t va); /* does va belong to the upper half's space (Arm: bit 55)? */
     /* Raise. pc in the state is exact; these unwind to the dispatcher. */
-    void (*mem_abort)(struct cpu *cpu, uint64_t va, enum mmu_access access, const struct walk *w, unsigned flags) __attribute__((noreturn));
+    void (*mem_abort)(struct cpu *cpu, uint64_t va, enum mmu_access access, const struct walk *w, unsigned flags)
+        __attribute__((noreturn));
     void (*align_fault)(struct cpu *cpu, uint64_t va, enum mmu_access access) __attribute__((noreturn));
-    void (*external_abort)(struct cpu *cpu, uint64_t va, enum mmu_access access, struct gpa pa) __attribute__((noreturn));
+    void (*external_abort)(struct cpu *cpu, uint64_t va, enum mmu_access access, struct gpa pa)
+        __attribute__((noreturn));
     /* Devices inside the engine (interrupt controller ...). False: not mine. size: bytes 1, 2, 4, 8. */
     bool (*io_read)(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value);
     bool (*io_write)(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value);

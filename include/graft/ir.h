@@ -42,11 +42,47 @@ enum ir_op {
 #undef IR_OP
 
 /* Conditions on flags: the Arm encoding of cond. */
-enum ir_cond { IR_EQ, IR_NE, IR_CS, IR_CC, IR_MI, IR_PL, IR_VS, IR_VC, IR_HI, IR_LS, IR_GE, IR_LT, IR_GT, IR_LE, IR_AL };
+enum ir_cond {
+    IR_EQ,
+    IR_NE,
+    IR_CS,
+    IR_CC,
+    IR_MI,
+    IR_PL,
+    IR_VS,
+    IR_VC,
+    IR_HI,
+    IR_LS,
+    IR_GE,
+    IR_LT,
+    IR_GT,
+    IR_LE,
+    IR_AL
+};
 /* Comparisons of integers. */
-enum ir_cmp { IR_CMP_EQ, IR_CMP_NE, IR_CMP_ULT, IR_CMP_UGE, IR_CMP_ULE, IR_CMP_UGT, IR_CMP_SLT, IR_CMP_SGE, IR_CMP_SLE, IR_CMP_SGT };
-enum ir_atomic { IR_ATOMIC_ADD, IR_ATOMIC_CLR /* old & ~b */, IR_ATOMIC_XOR, IR_ATOMIC_OR, IR_ATOMIC_SMAX, IR_ATOMIC_SMIN,
-                 IR_ATOMIC_UMAX, IR_ATOMIC_UMIN, IR_ATOMIC_SWP };
+enum ir_cmp {
+    IR_CMP_EQ,
+    IR_CMP_NE,
+    IR_CMP_ULT,
+    IR_CMP_UGE,
+    IR_CMP_ULE,
+    IR_CMP_UGT,
+    IR_CMP_SLT,
+    IR_CMP_SGE,
+    IR_CMP_SLE,
+    IR_CMP_SGT
+};
+enum ir_atomic {
+    IR_ATOMIC_ADD,
+    IR_ATOMIC_CLR /* old & ~b */,
+    IR_ATOMIC_XOR,
+    IR_ATOMIC_OR,
+    IR_ATOMIC_SMAX,
+    IR_ATOMIC_SMIN,
+    IR_ATOMIC_UMAX,
+    IR_ATOMIC_UMIN,
+    IR_ATOMIC_SWP
+};
 enum ir_fence { IR_FENCE_FULL, IR_FENCE_LOAD, IR_FENCE_STORE };
 enum ir_jump { IR_JUMP_PLAIN, IR_JUMP_CALL, IR_JUMP_RET };
 /* Rounding: the first four are Arm's FPCR.RMode encoding. */
@@ -59,8 +95,8 @@ enum ir_round { IR_RN_EVEN, IR_RN_UP, IR_RN_DOWN, IR_RN_ZERO, IR_RN_AWAY /* ties
 #define IR_MEM_RELEASE 8 /* ST, ATOMIC, CAS, STX */
 #define IR_MEM_PAIR 16   /* one half of a pair: see the guest's mem_abort */
 /* ir_inst.flags of EXIT_IF and GOTO */
-#define IR_EXIT_FLAGS_DEAD 1 /* the code there overwrites NZCV before anything reads it */
-#define IR_EXIT_FAULT 2      /* it only raises an exception: a fault point */
+#define IR_EXIT_FLAGS_DEAD 1  /* the code there overwrites NZCV before anything reads it */
+#define IR_EXIT_FAULT 2       /* it only raises an exception: a fault point */
 #define IR_EXIT_FLAGS_LATER 4 /* NZCV is there what the guest instruction aux computes; not stored */
 /* ir_inst.flags of floating-point operations */
 #define IR_FP_EXACT 1
@@ -69,11 +105,11 @@ enum ir_round { IR_RN_EVEN, IR_RN_UP, IR_RN_DOWN, IR_RN_ZERO, IR_RN_AWAY /* ties
 typedef uint16_t irv; /* a value; 0 = none */
 
 struct ir_inst {
-    uint8_t op;    /* enum ir_op */
-    uint8_t type;  /* enum ir_type of the result */
-    uint8_t lane;  /* see ir_ops.def */
+    uint8_t op;   /* enum ir_op */
+    uint8_t type; /* enum ir_type of the result */
+    uint8_t lane; /* see ir_ops.def */
     uint8_t n;
-    uint8_t cc;    /* condition, comparison, rounding, jump kind or, for memory, the access regime */
+    uint8_t cc; /* condition, comparison, rounding, jump kind or, for memory, the access regime */
     uint8_t flags;
     irv a, b, c;
     uint32_t aux;
@@ -100,26 +136,26 @@ struct ir_helper {
 #define IR_BLOCK_LAZY_FLAGS 2 /* NZCV, always of type FLAGS, need not be stored while it is dead */
 
 struct ir_block {
-    uint64_t pc;       /* guest virtual address of the first instruction */
-    uint32_t mode;     /* guest mode key; bits 1..0 are the current access regime */
-    uint32_t flags;    /* IR_BLOCK_* */
-    uint32_t insns;    /* guest instructions in it */
-    uint32_t guest_bytes; /* bytes of guest code it covers, from pc */
-    uint32_t insn_counter; /* offset in struct cpu of a 64-bit counter of INSNs, 0: not counted */
-    uint32_t before;   /* words of code before pc that the translator may look at */
+    uint64_t pc;                        /* guest virtual address of the first instruction */
+    uint32_t mode;                      /* guest mode key; bits 1..0 are the current access regime */
+    uint32_t flags;                     /* IR_BLOCK_* */
+    uint32_t insns;                     /* guest instructions in it */
+    uint32_t guest_bytes;               /* bytes of guest code it covers, from pc */
+    uint32_t insn_counter;              /* offset in struct cpu of a 64-bit counter of INSNs, 0: not counted */
+    uint32_t before;                    /* words of code before pc that the translator may look at */
     uint32_t watch_before, watch_bytes; /* code that the translation depends on: so many bytes before pc, and from pc */
-    uint16_t count;    /* instructions used, index 0 included */
+    uint16_t count;                     /* instructions used, index 0 included */
     uint16_t vconsts;
-    bool overflow;     /* out of room: the translator stops at the last whole instruction */
+    bool overflow; /* out of room: the translator stops at the last whole instruction */
     struct ir_inst inst[IR_MAX_INSTS];
     v128 vconst[IR_MAX_VCONSTS];
     /* Private to ir.c and the passes; valid between calls without being cleared when a translator takes count back. */
     struct {
-        uint16_t room;                /* folding may append helper instructions below this index */
-        uint16_t consts[64];          /* hash of CONSTs by value: an index, checked when used */
-        uint16_t equal[256];          /* hash of operations by what they compute: the same */
-        irv map[IR_MAX_INSTS];        /* passes: old value to new */
-        uint8_t uses[IR_MAX_INSTS];   /* passes: live uses of a value, saturating */
+        uint16_t room;              /* folding may append helper instructions below this index */
+        uint16_t consts[64];        /* hash of CONSTs by value: an index, checked when used */
+        uint16_t equal[256];        /* hash of operations by what they compute: the same */
+        irv map[IR_MAX_INSTS];      /* passes: old value to new */
+        uint8_t uses[IR_MAX_INSTS]; /* passes: live uses of a value, saturating */
     } priv;
 };
 
@@ -164,14 +200,17 @@ irv ir_op2(struct ir_block *b, enum ir_op op, irv a, irv c);
 irv ir_op3(struct ir_block *b, enum ir_op op, irv a, irv b_, irv c);
 /* With an immediate second operand of a's type. */
 irv ir_op2i(struct ir_block *b, enum ir_op op, irv a, uint64_t imm);
-irv ir_bitfield(struct ir_block *b, enum ir_op op, irv a, irv b_, unsigned lo, unsigned len); /* UBFX SBFX BFI (EXTR: lo) */
+irv ir_bitfield(struct ir_block *b, enum ir_op op, irv a, irv b_, unsigned lo,
+                unsigned len); /* UBFX SBFX BFI (EXTR: lo) */
 irv ir_cmp(struct ir_block *b, enum ir_cmp cc, irv a, irv c);
 irv ir_cond(struct ir_block *b, enum ir_cond cc, irv flags);
 irv ir_select(struct ir_block *b, irv cond, irv yes, irv no);
 irv ir_flags_select(struct ir_block *b, irv cond, irv flags, unsigned nzcv);
-irv ir_ld(struct ir_block *b, enum ir_type t, unsigned log2_bytes, irv addr, int32_t disp, unsigned regime, unsigned flags);
+irv ir_ld(struct ir_block *b, enum ir_type t, unsigned log2_bytes, irv addr, int32_t disp, unsigned regime,
+          unsigned flags);
 void ir_st(struct ir_block *b, unsigned log2_bytes, irv addr, int32_t disp, irv value, unsigned regime, unsigned flags);
-irv ir_atomic(struct ir_block *b, enum ir_atomic kind, unsigned log2_bytes, irv addr, irv value, unsigned regime, unsigned flags);
+irv ir_atomic(struct ir_block *b, enum ir_atomic kind, unsigned log2_bytes, irv addr, irv value, unsigned regime,
+              unsigned flags);
 irv ir_cas(struct ir_block *b, unsigned log2_bytes, irv addr, irv expected, irv value, unsigned regime, unsigned flags);
 irv ir_stx(struct ir_block *b, unsigned log2_bytes, irv addr, irv value, unsigned regime, unsigned flags);
 void ir_fence(struct ir_block *b, enum ir_fence kind);

@@ -24,16 +24,16 @@ enum mmu_access { MMU_READ, MMU_WRITE, MMU_FETCH };
 
 /* What a guest page-table walk found (guest_ops.walk). */
 struct walk {
-    struct gpa pa;       /* of the exact address asked for */
-    uint8_t page_shift;  /* size of the guest's mapping: 12, 21, 30, 39 */
+    struct gpa pa;          /* of the exact address asked for */
+    uint8_t page_shift;     /* size of the guest's mapping: 12, 21, 30, 39 */
     bool read, write, exec; /* what the regime asked for may do */
-    bool device;         /* Device memory: no unaligned or speculative access */
-    bool global;         /* not tagged by ASID */
-    uint32_t fault;      /* 0, or the guest's own fault code (Arm: DFSC/IFSC; 0 is never a fault there) */
+    bool device;            /* Device memory: no unaligned or speculative access */
+    bool global;            /* not tagged by ASID */
+    uint32_t fault;         /* 0, or the guest's own fault code (Arm: DFSC/IFSC; 0 is never a fault there) */
     uint8_t level;
     const uint64_t *table; /* the last table read and the index in it, for filling neighbours; NULL if none */
     uint16_t index;
-    uint64_t entry;        /* what the walk read there: the guest may have changed it since */
+    uint64_t entry; /* what the walk read there: the guest may have changed it since */
 };
 
 /* An address space as a strategy keys it: windows and views with equal root and asid may be reused. */
@@ -65,22 +65,25 @@ void *ram_ptr(const struct cpu *cpu, struct gpa pa, uint64_t len);
 
 /* --- slow path of emitted accesses. desc packs the access: see MMU_DESC. site: value the probe recorded. ---- */
 #define MMU_DESC(size, regime, flags) ((uint32_t)((size) | (regime) << 4 | (flags) << 8))
-#define MMU_DESC_SIZE(d) ((d)&15)
+#define MMU_DESC_SIZE(d) ((d) & 15)
 #define MMU_DESC_REGIME(d) ((d) >> 4 & 15)
 #define MMU_DESC_FLAGS(d) ((d) >> 8 & 255)
 #define MMU_DESC_KIND(d) ((d) >> 16 & 15) /* enum ir_atomic */
-#define MMU_DESC_HOISTED (1u << 24) /* it used an earlier access's probe: it comes here by a host fault only */
-#define MMU_DESC_NEARBY (1u << 25)  /* later accesses use its probe: they fault unless the page is mapped */
-uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc, void *site); /* zero-extended; size 4: result in vscratch[0] */
-void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site); /* size 4: value in vscratch[0] */
-uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site); /* kind in desc bits 16.. */
+#define MMU_DESC_HOISTED (1u << 24)       /* it used an earlier access's probe: it comes here by a host fault only */
+#define MMU_DESC_NEARBY (1u << 25)        /* later accesses use its probe: they fault unless the page is mapped */
+uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc,
+                     void *site); /* zero-extended; size 4: result in vscratch[0] */
+void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc,
+                 void *site); /* size 4: value in vscratch[0] */
+uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc,
+                         void *site); /* kind in desc bits 16.. */
 uint64_t mmu_slow_cas(struct cpu *cpu, uint64_t va, uint64_t expected, uint64_t value, uint32_t desc, void *site);
 
 /* --- invalidation, called by the guest's TLBI and system registers ------------------------------------ */
 enum mmu_inval_kind { MMU_INVAL_ALL, MMU_INVAL_ASID, MMU_INVAL_VA, MMU_INVAL_VA_ASID };
 struct mmu_inval {
     enum mmu_inval_kind kind;
-    uint64_t va;   /* page address */
+    uint64_t va; /* page address */
     uint32_t asid;
 };
 /* mmu_invalidate(): this vCPU's translations. Takes effect at the latest at mmu_sync(). */
@@ -102,21 +105,21 @@ void mmu_protect_code(struct cpu *cpu, struct gpa page);
 #define JUMP_VICTIM_BITS 9 /* of the table of entries that others took the place of */
 #define JUMP_VICTIM_FOLD 9
 struct jump_cache_entry {
-    uint64_t pc;  /* guest pc; JUMP_CACHE_EMPTY(index) in an empty entry */
-    void *host;   /* its block's entry */
+    uint64_t pc; /* guest pc; JUMP_CACHE_EMPTY(index) in an empty entry */
+    void *host;  /* its block's entry */
 };
 /* Branches to a constant pc in another page are linked to their block, behind a check that the view still maps the page:
  * the number that the engine gave to that pair of a virtual and a physical page is in the view. */
 #define CODE_PAGE_BITS 12
 #define CODE_PAGE_NONE 0
 struct view {
-    struct jump_cache_entry jump_cache[1 << JUMP_CACHE_BITS]; /* index: jump_cache_index(pc) */
+    struct jump_cache_entry jump_cache[1 << JUMP_CACHE_BITS];   /* index: jump_cache_index(pc) */
     struct jump_cache_entry jump_victim[1 << JUMP_VICTIM_BITS]; /* index: jump_victim_index(pc) */
-    uint32_t code_page[1 << CODE_PAGE_BITS];                  /* index: code_page_index(pc) */
+    uint32_t code_page[1 << CODE_PAGE_BITS];                    /* index: code_page_index(pc) */
     struct mmu_space lo, hi;
     uint32_t regime;
-    uint32_t has_code;  /* the jump cache or code_page is not empty */
-    uint64_t stamp;     /* for replacement */
+    uint32_t has_code; /* the jump cache or code_page is not empty */
+    uint64_t stamp;    /* for replacement */
     /* strategy's part follows */
 };
 static inline unsigned jump_cache_index(uint64_t pc) {
@@ -140,28 +143,28 @@ static inline unsigned code_page_index(uint64_t pc) {
 #define MMU_NO_INDEX 0xff
 struct mmu_probe {
     /* in */
-    uint8_t base;        /* host register with the guest virtual address; preserved */
-    uint8_t tmp0, tmp1;  /* free host registers */
+    uint8_t base;       /* host register with the guest virtual address; preserved */
+    uint8_t tmp0, tmp1; /* free host registers */
     int32_t disp;
-    uint8_t size;        /* log2 bytes */
+    uint8_t size; /* log2 bytes */
     bool write;
     uint8_t regime;
-    bool current;        /* regime is the block's own: the view is at GS; else at cpu->views[regime] */
-    bool align;          /* go slow if the address is not a multiple of the size */
-    uint64_t hint;       /* a likely address, 0 if unknown */
+    bool current;           /* regime is the block's own: the view is at GS; else at cpu->views[regime] */
+    bool align;             /* go slow if the address is not a multiple of the size */
+    uint64_t hint;          /* a likely address, 0 if unknown */
     struct asm_label *slow; /* jump here if the fast access cannot be done */
     /* out */
-    uint8_t index;       /* tmp0, tmp1 or MMU_NO_INDEX */
-    uint32_t site;       /* code offset that the stub passes back to mmu_slow_*() as site */
-    bool covers_nearby;  /* true: another access of the same base, |disp| < 32 KiB, may use the same operand base */
+    uint8_t index;      /* tmp0, tmp1 or MMU_NO_INDEX */
+    uint32_t site;      /* code offset that the stub passes back to mmu_slow_*() as site */
+    bool covers_nearby; /* true: another access of the same base, |disp| < 32 KiB, may use the same operand base */
 };
 #define MMU_THUNKS 256
 struct mmu_ops {
     const char *name;
-    const char *about;     /* one line for --help */
+    const char *about; /* one line for --help */
     bool needs_paging;
     void (*init)(struct cpu *cpu);
-    size_t (*view_bytes)(void); /* of the strategy's part of a view */
+    size_t (*view_bytes)(void);                         /* of the strategy's part of a view */
     void (*view_init)(struct cpu *cpu, struct view *v); /* a fresh or recycled view, spaces and regime set */
     /* fill(): an access was allowed by this walk: make the next one fast, if possible. */
     void (*fill)(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_access access, const struct walk *w);
@@ -169,7 +172,7 @@ struct mmu_ops {
     void (*miss)(struct cpu *cpu, uint64_t va, unsigned regime, void *site);
     void (*invalidate)(struct cpu *cpu, const struct mmu_inval *inv);
     void (*sync)(struct cpu *cpu);
-    void (*protect)(struct cpu *cpu, struct gpa page);   /* revoke write access to that page everywhere on this vCPU */
+    void (*protect)(struct cpu *cpu, struct gpa page); /* revoke write access to that page everywhere on this vCPU */
     void (*emit_probe)(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
     /* emit_retry(): out of line, where the probe p of a load or store failed (one that is current and need not be aligned):
      * jumps to access with the index register as the probe leaves it, or goes on to the slow path. near: others are hoisted

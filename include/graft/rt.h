@@ -40,7 +40,7 @@ void rt_flush_pages(struct cpu *cpu, const uint64_t *host_va, unsigned count);
 /* rt_touch(): a write to a page that changes nothing in it. False if it faulted or if this host does not go by what its page
  * tables say then, but has a TLB of its own: then only a flush helps against what it remembers. */
 bool rt_touch(struct cpu *cpu, uint64_t host_va);
-void rt_flush_all(struct cpu *cpu);                    /* CR3 reload in the ring 0 stub */
+void rt_flush_all(struct cpu *cpu); /* CR3 reload in the ring 0 stub */
 
 /* rt_log(): printf subset (%s %d %u %x %llx %lx %p %c, width and 0) to the monitor's log; topic: ABI_LOG_* or 0. */
 void rt_log(struct cpu *cpu, uint32_t topic, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -18,15 +18,16 @@
 
 /* desc: lane bits 3..0, n bits 7..4, rounding (enum ir_round) bits 11..8, flags (IR_FP_*) bits 15..12, fraction bits 23..16,
  * bit 24: destination/source integer is 64 bits (scalar conversions) */
-#define FP_DESC(lane, n, round, flags, fbits, int64) \
+#define FP_DESC(lane, n, round, flags, fbits, int64)                                                                   \
     ((uint32_t)((lane) | (n) << 4 | (round) << 8 | (flags) << 12 | (fbits) << 16 | (uint32_t)(int64) << 24))
 typedef void fp_fn(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc);
 
 fp_fn fp_add, fp_sub, fp_mul, fp_div, fp_sqrt, fp_fma /* a + b*c */, fp_max, fp_min, fp_maxnm, fp_minnm;
-fp_fn fp_cmpeq, fp_cmpge, fp_cmpgt;             /* masks */
-fp_fn fp_rint;                                  /* round to integral, desc rounding, IR_FP_EXACT */
-fp_fn fp_to_s, fp_to_u, fp_from_s, fp_from_u;   /* lanes of the same size, fraction bits */
-fp_fn fp_widen, fp_narrow; /* lane = source lane size; n lanes; flag IR_FP_EXACT: skip a size (half <-> double); IR_RN_ODD honoured */
+fp_fn fp_cmpeq, fp_cmpge, fp_cmpgt;           /* masks */
+fp_fn fp_rint;                                /* round to integral, desc rounding, IR_FP_EXACT */
+fp_fn fp_to_s, fp_to_u, fp_from_s, fp_from_u; /* lanes of the same size, fraction bits */
+fp_fn fp_widen,
+    fp_narrow; /* lane = source lane size; n lanes; flag IR_FP_EXACT: skip a size (half <-> double); IR_RN_ODD honoured */
 fp_fn fp_mulx, fp_recpe, fp_recps, fp_rsqrte, fp_rsqrts, fp_recpx; /* Arm's estimate and step functions */
 /* Scalars between a vector's lane 0 and an integer; desc bit 24 = 64-bit integer. */
 uint64_t fp_scalar_to_s(struct cpu *cpu, const v128 *a, uint32_t desc);

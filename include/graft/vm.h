@@ -38,7 +38,7 @@ struct vm_image {
     uint64_t magic;
     uint64_t abi_version; /* ABI_VERSION of the image */
     uint64_t entry;
-    uint64_t probe; /* entry of the host probe (dbt/rt/vm/probe.c) */
+    uint64_t probe;              /* entry of the host probe (dbt/rt/vm/probe.c) */
     uint64_t vector[VM_VECTORS]; /* handlers; all ring 3 but VM_VECTOR_BREAKPOINT */
 };
 
@@ -52,10 +52,10 @@ enum vm_probe {
     VM_PROBE_FLUSH_100,  /* the same after 100 leaf tables were written to */
     VM_PROBE_CALL,       /* exit to the monitor and back */
     VM_PROBE_DOORBELL,
-    VM_PROBE_TOUCH_4K,   /* first access through a new 4 KiB mapping */
-    VM_PROBE_TOUCH_2M,   /* first access to each 4 KiB in new 2 MiB mappings */
-    VM_PROBE_PTE,        /* writing a page-table entry */
-    VM_PROBE_VIEW,       /* WRGSBASE */
+    VM_PROBE_TOUCH_4K, /* first access through a new 4 KiB mapping */
+    VM_PROBE_TOUCH_2M, /* first access to each 4 KiB in new 2 MiB mappings */
+    VM_PROBE_PTE,      /* writing a page-table entry */
+    VM_PROBE_VIEW,     /* WRGSBASE */
     VM_PROBE_COUNT
 };
 #endif

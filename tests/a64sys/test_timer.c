@@ -10,9 +10,7 @@
 #define P_CVAL A64_SYSREG(3, 3, 14, 2, 2)
 #define SECOND A64_CNTFRQ
 
-static uint64_t deadline(void) {
-    return world_cpu(0)->abi.timer_deadline;
-}
+static uint64_t deadline(void) { return world_cpu(0)->abi.timer_deadline; }
 
 static void test_deadlines(void) {
     uint64_t now = a64_timer_count(world_cpu(0)), never = ~UINT64_C(0);

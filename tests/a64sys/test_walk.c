@@ -40,10 +40,9 @@ static void start(void) {
     s->ttbr0_el1 = TABLE(0);
     s->ttbr1_el1 = TABLE(4);
     s->sctlr_el1 |= SCTLR_M;
-    for (unsigned half = 0; half < 8; half += 4) {
+    for (unsigned half = 0; half < 8; half += 4)
         for (unsigned level = 0; level < 3; level++)
             entry(half + level, half ? 511 : 0, TABLE(half + level + 1) | VALID);
-    }
 }
 
 static void test_levels(void) {

@@ -42,13 +42,9 @@ void world_start(unsigned cpus, unsigned gic_version, unsigned model) {
     }
 }
 
-uint64_t world_mrs(unsigned i, uint32_t key) {
-    return a64_helper_mrs(world_cpu(i), key, 0xd5300000, 0);
-}
+uint64_t world_mrs(unsigned i, uint32_t key) { return a64_helper_mrs(world_cpu(i), key, 0xd5300000, 0); }
 
-void world_msr(unsigned i, uint32_t key, uint64_t value) {
-    a64_helper_msr(world_cpu(i), key, value, 0xd5100000);
-}
+void world_msr(unsigned i, uint32_t key, uint64_t value) { a64_helper_msr(world_cpu(i), key, value, 0xd5100000); }
 
 void world_io_write(unsigned i, uint64_t pa, unsigned size, uint64_t value) {
     CHECK(a64_gic_write(world_cpu(i), GPA(pa), size, value));
@@ -76,8 +72,7 @@ void *ram_ptr(const struct cpu *cpu, struct gpa pa, uint64_t len) {
     return offset < WORLD_RAM_BYTES && len <= WORLD_RAM_BYTES - offset ? world.ram + offset : NULL;
 }
 
-void mmu_retry(struct cpu *cpu, uint64_t pc) {
-}
+void mmu_retry(struct cpu *cpu, uint64_t pc) {}
 
 void mmu_context_changed(struct cpu *cpu) {
     world.context_changes++;

@@ -32,15 +32,15 @@ extern struct world {
 void world_start(unsigned cpus, unsigned gic_version, unsigned model);
 /* RAISES(expression): true if it left by engine_unwind(). */
 #define RAISES(...) (setjmp(world.unwind) ? true : ((void)(__VA_ARGS__), false))
-#define CHECK(cond) \
+#define CHECK(cond)                                                                                                    \
     ((cond) ? (void)0 : (void)(world.failures++, fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #cond)))
-#define CHECK_EQ(a, b)                                                                          \
-    do {                                                                                        \
-        unsigned long long a_ = (a), b_ = (b);                                                  \
-        if (a_ != b_) {                                                                         \
-            world.failures++;                                                                   \
-            fprintf(stderr, "%s:%d: %s is %#llx, not %#llx\n", __FILE__, __LINE__, #a, a_, b_); \
-        }                                                                                       \
+#define CHECK_EQ(a, b)                                                                                                 \
+    do {                                                                                                               \
+        unsigned long long a_ = (a), b_ = (b);                                                                         \
+        if (a_ != b_) {                                                                                                \
+            world.failures++;                                                                                          \
+            fprintf(stderr, "%s:%d: %s is %#llx, not %#llx\n", __FILE__, __LINE__, #a, a_, b_);                        \
+        }                                                                                                              \
     } while (0)
 
 static inline struct cpu *world_cpu(unsigned i) { return &world.cpu[i]->c; }

@@ -30,11 +30,9 @@ static struct view *view;
 
 /* --- faults ----------------------------------------------------------------------------------------------- */
 const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc) {
-    for (unsigned i = 0; i < native.out.faults; i++) {
-        if (native.out.start + native.out.fault[i].at == host_pc) {
+    for (unsigned i = 0; i < native.out.faults; i++)
+        if (native.out.start + native.out.fault[i].at == host_pc)
             return native.out.start + native.out.fault[i].stub;
-        }
-    }
     return NULL;
 }
 static void on_fault(int sig, siginfo_t *info, void *context) {
@@ -43,9 +41,8 @@ static void on_fault(int sig, siginfo_t *info, void *context) {
         running ? engine_fault_stub(&running->c, (const uint8_t *)uc->uc_mcontext.gregs[REG_RIP]) : NULL;
     if (!stub) {
         static const char text[] = "fault outside of a guest access\n";
-        if (write(2, text, sizeof(text) - 1) < 0) {
+        if (write(2, text, sizeof(text) - 1) < 0)
             _exit(3);
-        }
         native_dump("/tmp/native.bin");
         fprintf(stderr, "rip %llx code %p..%p\n", (unsigned long long)uc->uc_mcontext.gregs[REG_RIP],
                 (void *)native.out.start, (void *)native.out.end);
@@ -112,9 +109,8 @@ uint64_t mmu_slow_cas(struct cpu *cpu, uint64_t va, uint64_t expected, uint64_t 
     void *p = slow(cpu, va, size, true);
     uint64_t old = 0;
     memcpy(&old, p, (size_t)1 << size);
-    if (old == (expected & MASK(8u << size))) {
+    if (old == (expected & MASK(8u << size)))
         memcpy(p, &value, (size_t)1 << size);
-    }
     return old;
 }
 
@@ -170,12 +166,24 @@ static const struct guest_pin vec_high[] = {{FAKE_V(10)}, {FAKE_V(11)}, {FAKE_V(
 #define GUEST .cpu_size = sizeof(struct fake_cpu), .pc_offset = FAKE_PC, .nzcv_offset = FAKE_NZCV
 static const struct guest_ops guests[NATIVE_PINS_COUNT] = {
     [NATIVE_PINS_NONE] = {.name = "none", GUEST},
-    [NATIVE_PINS_SOME] = {.name = "some", GUEST, .gpr_pins = gpr_some, .gpr_pin_count = ARRAY_LEN(gpr_some),
-                          .vec_pins = vec_some, .vec_pin_count = ARRAY_LEN(vec_some)},
-    [NATIVE_PINS_ALL] = {.name = "all", GUEST, .gpr_pins = gpr_all, .gpr_pin_count = ARRAY_LEN(gpr_all),
-                         .vec_pins = vec_all, .vec_pin_count = ARRAY_LEN(vec_all)},
-    [NATIVE_PINS_HIGH] = {.name = "high", GUEST, .gpr_pins = gpr_all, .gpr_pin_count = ARRAY_LEN(gpr_all),
-                          .vec_pins = vec_high, .vec_pin_count = ARRAY_LEN(vec_high)},
+    [NATIVE_PINS_SOME] = {.name = "some",
+                          GUEST,
+                          .gpr_pins = gpr_some,
+                          .gpr_pin_count = ARRAY_LEN(gpr_some),
+                          .vec_pins = vec_some,
+                          .vec_pin_count = ARRAY_LEN(vec_some)},
+    [NATIVE_PINS_ALL] = {.name = "all",
+                         GUEST,
+                         .gpr_pins = gpr_all,
+                         .gpr_pin_count = ARRAY_LEN(gpr_all),
+                         .vec_pins = vec_all,
+                         .vec_pin_count = ARRAY_LEN(vec_all)},
+    [NATIVE_PINS_HIGH] = {.name = "high",
+                          GUEST,
+                          .gpr_pins = gpr_all,
+                          .gpr_pin_count = ARRAY_LEN(gpr_all),
+                          .vec_pins = vec_high,
+                          .vec_pin_count = ARRAY_LEN(vec_high)},
 };
 
 static void *must(void *p) {
@@ -187,9 +195,8 @@ static void *must(void *p) {
 }
 void native_init(void) {
     int fd = memfd_create("guest", 0);
-    if (fd < 0 || ftruncate(fd, FAKE_MEM_BYTES)) {
+    if (fd < 0 || ftruncate(fd, FAKE_MEM_BYTES))
         must(NULL);
-    }
     native_memory = must(mmap(NULL, FAKE_MEM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
     uint8_t *area = must(mmap(NULL, 2 * GUARD + FAKE_MEM_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     host_memory = must(mmap(area + GUARD, FAKE_MEM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0));
@@ -213,12 +220,10 @@ void native_setup(enum native_pins pins, enum native_probe probe, bool avx512) {
         fprintf(stderr, "the host has no AVX2\n");
         exit(77);
     }
-    for (unsigned i = 0; i < ARRAY_LEN(view->jump_cache); i++) {
+    for (unsigned i = 0; i < ARRAY_LEN(view->jump_cache); i++)
         view->jump_cache[i] = (struct jump_cache_entry){JUMP_CACHE_EMPTY(i), NULL};
-    }
-    for (unsigned i = 0; i < ARRAY_LEN(view->jump_victim); i++) {
+    for (unsigned i = 0; i < ARRAY_LEN(view->jump_victim); i++)
         view->jump_victim[i] = (struct jump_cache_entry){JUMP_VICTIM_EMPTY(i), NULL};
-    }
 }
 int native_compile(const struct ir_block *b, size_t offset) {
     return native_compile_in(b, offset, native.code_size - native.thunks - offset);
@@ -248,14 +253,11 @@ bool native_run(struct fake_cpu *cpu, const uint8_t *entry, enum native_memory m
         [NATIVE_RW] = PROT_READ | PROT_WRITE, [NATIVE_READ_ONLY] = PROT_READ, [NATIVE_NONE] = PROT_NONE};
     struct entering e = {&cpu->c, entry};
     cpu->c.guest = setup_cpu.c.guest;
-    for (unsigned i = 0; i < REGIMES; i++) {
+    for (unsigned i = 0; i < REGIMES; i++)
         cpu->c.views[i] = view;
-    }
-    for (unsigned i = 0; i < RAS_ENTRIES; i++) {
-        if (!cpu->c.ras[i].host) {
+    for (unsigned i = 0; i < RAS_ENTRIES; i++)
+        if (!cpu->c.ras[i].host)
             cpu->c.ras[i] = (struct ras_entry){~UINT64_C(0), (void *)(uintptr_t)codegen_lookup_thunk(native.cg)};
-        }
-    }
     cpu->reserved = 0;
     fp_set_rounding(&cpu->c);
     set_mxcsr(0x1f80);

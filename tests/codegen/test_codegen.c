@@ -29,9 +29,8 @@ static bool same_both_ways(enum native_memory memory, char *why, size_t len) {
     memcpy(native_memory, memory_before, sizeof(fake_memory));
     result = start;
     bool done = native_run(&result, native.out.entry, memory);
-    if (!fake_same_state(&expected, &result, why, len) || done != done_expected) {
+    if (!fake_same_state(&expected, &result, why, len) || done != done_expected)
         return false;
-    }
     if (memcmp(fake_memory, native_memory, sizeof(fake_memory))) {
         snprintf(why, len, "memory");
         return false;
@@ -44,16 +43,13 @@ static void shrink(enum native_memory memory) {
     for (unsigned i = block.count - 2u; i > 0; i--) {
         struct ir_inst kept = block.inst[i];
         bool used = false;
-        for (unsigned j = i + 1; j < block.count; j++) {
+        for (unsigned j = i + 1; j < block.count; j++)
             used |= block.inst[j].a == i || block.inst[j].b == i || block.inst[j].c == i;
-        }
-        if (used) {
+        if (used)
             continue;
-        }
         block.inst[i] = (struct ir_inst){.op = IR_NOP};
-        if (native_compile(&block, 0) || same_both_ways(memory, why, sizeof(why))) {
+        if (native_compile(&block, 0) || same_both_ways(memory, why, sizeof(why)))
             block.inst[i] = kept;
-        }
     }
     native_compile(&block, 0);
 }
@@ -109,11 +105,9 @@ static void random_floats(uint64_t *seed) {
                                        0x2000000000000000};
     for (unsigned n = 0; n < 4; n++) {
         uint64_t r = random_next(seed);
-        for (unsigned k = 0; k < 4; k++) {
-            if (r >> k & 1) {
+        for (unsigned k = 0; k < 4; k++)
+            if (r >> k & 1)
                 start.v[n].u32[k] = singles[random_next(seed) % ARRAY_LEN(singles)];
-            }
-        }
         for (unsigned k = 0; k < 2; k++) {
             if (r >> (8 + k) & 1) {
                 start.v[n].u64[k] = doubles[random_next(seed) % ARRAY_LEN(doubles)];
@@ -140,11 +134,11 @@ static irv operand(char letter, unsigned own, unsigned n, uint64_t *seed) {
                     : letter == 'v' ? IR_V128
                     : letter == 'f' ? IR_FLAGS
                                     : own;
-    if (!letter) {
+    if (!letter)
         return 0;
-    }
     if (type != IR_V128 && type != IR_FLAGS && random_next(seed) % 4 == 0) {
-        return ir_append(&block, &(struct ir_inst){.op = IR_CONST, .type = (uint8_t)type,
+        return ir_append(&block, &(struct ir_inst){.op = IR_CONST,
+                                                   .type = (uint8_t)type,
                                                    .imm = random_interesting(seed) & ir_type_mask(type)});
     }
     return ir_append(&block, &(struct ir_inst){.op = IR_GET,
@@ -161,18 +155,19 @@ static bool one_operation(unsigned op, uint64_t *seed) {
     ir_block_reset(&block, 0x1000, 0);
     ir_append(&block, &(struct ir_inst){.op = IR_INSN, .imm = 0x1000});
     unsigned own = random_next(seed) & 1 ? IR_I64 : IR_I32;
-    i.type = info->result == 'i' ? (uint8_t)own : info->result == 'w' ? IR_I32 : info->result == 'l' ? IR_I64 :
-             info->result == 'v' ? IR_V128 : IR_FLAGS;
+    i.type = info->result == 'i'   ? (uint8_t)own
+             : info->result == 'w' ? IR_I32
+             : info->result == 'l' ? IR_I64
+             : info->result == 'v' ? IR_V128
+                                   : IR_FLAGS;
     ir_random_fields(&i, own, seed);
     i.a = operand(info->operands[0], own, 0, seed);
     i.b = info->operands[0] ? operand(info->operands[1], own, 1, seed) : 0;
     i.c = info->operands[0] && info->operands[1] ? operand(info->operands[2], own, 2, seed) : 0;
-    if (op == IR_CRC32C && own == IR_I32 && i.lane == 3) {
+    if (op == IR_CRC32C && own == IR_I32 && i.lane == 3)
         i.lane = 2;
-    }
-    if (op == IR_ADC || op == IR_SBC || op == IR_ADC_FLAGS || op == IR_SBC_FLAGS) {
+    if (op == IR_ADC || op == IR_SBC || op == IR_ADC_FLAGS || op == IR_SBC_FLAGS)
         i.c = ir_append(&block, &(struct ir_inst){.op = IR_CMP, .type = IR_I32, .cc = IR_CMP_ULT, .a = i.a, .b = i.b});
-    }
     add_result(ir_append(&block, &i));
     ir_append(&block, &(struct ir_inst){.op = IR_GOTO, .imm = 0x1004});
     return true;
@@ -181,9 +176,8 @@ static void check_operations(unsigned first, unsigned last, unsigned count, bool
     for (unsigned pins = 0; pins < NATIVE_PINS_COUNT; pins++) {
         native_setup((enum native_pins)pins, NATIVE_EACH, avx512);
         for (unsigned op = first; op <= last; op++) {
-            if (!ir_op_info[op].pure || op == IR_CALLV || op == IR_VCONST) {
+            if (!ir_op_info[op].pure || op == IR_CALLV || op == IR_VCONST)
                 continue;
-            }
             for (unsigned k = 1; k <= rounds(count); k++) {
                 uint64_t seed = k * UINT64_C(0x9e3779b97f4a7c15) + op, s = seed;
                 one_operation(op, &s);
@@ -191,9 +185,8 @@ static void check_operations(unsigned first, unsigned last, unsigned count, bool
                 ck_assert_msg(native_compile(&block, 0) == 0, "%s", ir_op_info[op].name);
                 for (unsigned round = 0; round < 8; round++) {
                     random_start(&s);
-                    if (op >= IR_VFADD) {
+                    if (op >= IR_VFADD)
                         random_floats(&s);
-                    }
                     check_block(ir_op_info[op].name, seed, NATIVE_RW);
                 }
             }
@@ -219,16 +212,14 @@ static void check_random(unsigned features, unsigned count, unsigned size, bool 
         for (unsigned k = 1; k <= rounds(count); k++) {
             uint64_t seed = k * UINT64_C(0x9e3779b97f4a7c15) + features + config, s = seed;
             ir_random_block(&block, &s, 4 + (unsigned)(random_next(&s) % size), features);
-            if (optimise) {
+            if (optimise)
                 ir_optimise(&block);
-            }
             block.flags = random_next(&s) % 16 ? 0 : IR_BLOCK_SOFTFP;
             ck_assert(native_compile(&block, 0) == 0);
             for (unsigned round = 0; round < 4; round++) {
                 random_start(&s);
-                if (features & IR_RANDOM_FLOAT) {
+                if (features & IR_RANDOM_FLOAT)
                     random_floats(&s);
-                }
                 check_block(optimise ? "optimised block" : "block", seed,
                             (enum native_memory)(random_next(&s) % NATIVE_MEMORY_COUNT));
             }
@@ -275,9 +266,8 @@ static void float_chain(uint64_t *seed, unsigned size) {
     unsigned lane = 2 + (unsigned)(r & 1), lanes = r & 6 ? 1 : 16u >> lane;
     ir_block_reset(&block, 0x1000, 0);
     ir_append(&block, &(struct ir_inst){.op = IR_INSN, .imm = 0x1000});
-    for (unsigned n = 0; n < CHAIN_VALUES; n++) {
+    for (unsigned n = 0; n < CHAIN_VALUES; n++)
         value[n] = get_v(n % 4);
-    }
     for (unsigned k = 0; k < size; k++) {
         r = random_next(seed);
         unsigned n = (unsigned)(r >> 32) % CHAIN_VALUES, v = (unsigned)(r >> 40) % 4, kind = (unsigned)(r >> 48) % 32;
@@ -286,10 +276,11 @@ static void float_chain(uint64_t *seed, unsigned size) {
         if (kind < 20) {
             value[n] = chain_operation(r, kind ? lane : 5 - lane, kind > 1 ? lanes : 1, value);
         } else if (kind < 22) {
-            value[n] = ir_append(&block, &(struct ir_inst){
-                                             .op = IR_LD, .type = IR_V128, .lane = (uint8_t)lane, .a = x, .imm = disp});
+            value[n] = ir_append(
+                &block, &(struct ir_inst){.op = IR_LD, .type = IR_V128, .lane = (uint8_t)lane, .a = x, .imm = disp});
         } else if (kind == 22) {
-            ir_append(&block, &(struct ir_inst){.op = IR_ST, .lane = (uint8_t)lane, .a = x, .b = value[n], .imm = disp});
+            ir_append(&block,
+                      &(struct ir_inst){.op = IR_ST, .lane = (uint8_t)lane, .a = x, .b = value[n], .imm = disp});
         } else if (kind == 23) {
             ir_append(&block, &(struct ir_inst){.op = IR_ST, .lane = 3, .a = x, .b = x, .imm = disp});
         } else if (kind == 24) {
@@ -297,11 +288,11 @@ static void float_chain(uint64_t *seed, unsigned size) {
         } else if (kind == 25) {
             add_to(v, r & 15);
         } else if (kind == 26) {
-            value[n] = ir_append(&block, &(struct ir_inst){.op = IR_VXOR, .type = IR_V128, .a = value[n], .b = value[v]});
+            value[n] =
+                ir_append(&block, &(struct ir_inst){.op = IR_VXOR, .type = IR_V128, .a = value[n], .b = value[v]});
         }
-        if (kind < 20 ? r >> 56 & 3 : kind > 26) {
+        if (kind < 20 ? r >> 56 & 3 : kind > 26)
             ir_append(&block, &(struct ir_inst){.op = IR_PUT, .a = value[n], .imm = FAKE_V(v)});
-        }
     }
     ir_append(&block, &(struct ir_inst){.op = IR_GOTO, .imm = 0x1004});
 }
@@ -313,9 +304,8 @@ START_TEST(float_chains) {
         for (unsigned k = 1; k <= rounds(1500); k++) {
             uint64_t seed = k * UINT64_C(0x9e3779b97f4a7c15) + config, s = seed;
             float_chain(&s, 4 + (unsigned)(random_next(&s) % 40));
-            if (k & 1) {
+            if (k & 1)
                 ir_optimise(&block);
-            }
             ck_assert(native_compile(&block, 0) == 0);
             for (unsigned round = 0; round < 8; round++) {
                 random_start(&s);
@@ -340,11 +330,9 @@ static struct code_out finish(size_t offset) {
     return native.out;
 }
 static const struct code_link *link_to(const struct code_out *out, uint64_t pc) {
-    for (unsigned i = 0; i < out->links; i++) {
-        if (out->link[i].target_pc == pc) {
+    for (unsigned i = 0; i < out->links; i++)
+        if (out->link[i].target_pc == pc)
             return &out->link[i];
-        }
-    }
     ck_abort_msg("no link to %llx", (unsigned long long)pc);
     return NULL;
 }
@@ -489,16 +477,14 @@ START_TEST(small_rooms) {
         uint8_t *end = native.code + native.thunks + 0x1000 + room;
         memset(end, 0xa5, 64);
         int fits = native_compile_in(&block, 0x1000, room);
-        for (unsigned i = 0; i < 64; i++) {
+        for (unsigned i = 0; i < 64; i++)
             ck_assert_msg(end[i] == 0xa5, "room %zu, seed %llu", room, (unsigned long long)seed);
-        }
         ck_assert(fits || native.out.end <= end);
     }
     begin(0x1000);
     irv c = ir_append(&block, &(struct ir_inst){.op = IR_GET, .type = IR_I32, .imm = FAKE_X(1)});
-    for (unsigned i = 0; i < CODE_MAX_LINKS + 1; i++) {
+    for (unsigned i = 0; i < CODE_MAX_LINKS + 1; i++)
         ir_append(&block, &(struct ir_inst){.op = IR_EXIT_IF, .a = c, .imm = 0x1000 + 4 * i});
-    }
     ir_append(&block, &(struct ir_inst){.op = IR_GOTO, .imm = 0x1000});
     ck_assert(native_compile(&block, 0) == -1);
 }
@@ -521,12 +507,12 @@ END_TEST
 int main(int argc, char **argv) {
     native_init();
     Suite *s = suite_create("codegen");
-#define CASE(name)                              \
-    {                                           \
-        TCase *t = tcase_create(#name);         \
-        tcase_set_timeout(t, 600);              \
-        tcase_add_test(t, name);                \
-        suite_add_tcase(s, t);                  \
+#define CASE(name)                                                                                                     \
+    {                                                                                                                  \
+        TCase *t = tcase_create(#name);                                                                                \
+        tcase_set_timeout(t, 600);                                                                                     \
+        tcase_add_test(t, name);                                                                                       \
+        suite_add_tcase(s, t);                                                                                         \
     }
     CASE(links)
     CASE(calls_and_returns)
@@ -545,9 +531,8 @@ int main(int argc, char **argv) {
     CASE(float_chains)
     CASE(long_blocks)
     SRunner *r = srunner_create(s);
-    if (argc > 1) {
+    if (argc > 1)
         srunner_set_fork_status(r, CK_NOFORK);
-    }
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);
     srunner_free(r);

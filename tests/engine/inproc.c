@@ -35,17 +35,17 @@ static int status = 1;
 
 static uint64_t option(int argc, char **argv, const char *name, uint64_t otherwise) {
     size_t n = strlen(name);
-    for (int i = 2; i < argc; i++) {
+    for (int i = 2; i < argc; i++)
         if (!memcmp(argv[i], name, n < strlen(argv[i]) ? n : strlen(argv[i])) && argv[i][n] == '=')
             return strtoull(argv[i] + n + 1, NULL, 0);
-    }
     return otherwise;
 }
 
 static void *memory(size_t bytes, int protection) {
     /* Near this program's code, so that calls from translated code reach. */
     void *hint = (void *)(((uintptr_t)&engine_main & ~UINT64_C(0xfffff)) + (64 << 20));
-    void *p = mmap(protection & PROT_EXEC ? hint : NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p = mmap(protection & PROT_EXEC ? hint : NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
     if (p == MAP_FAILED) {
         perror("mmap");
         exit(1);
@@ -114,9 +114,7 @@ static void hexdump(const struct abi_vcpu *abi) {
 static void monitor(void *ctx, unsigned vcpu, struct abi_vcpu *abi) {
     switch (abi->call) {
     case ABI_CALL_MMIO_READ:
-    case ABI_CALL_MMIO_WRITE:
-        device(abi, abi->call == ABI_CALL_MMIO_WRITE);
-        break;
+    case ABI_CALL_MMIO_WRITE: device(abi, abi->call == ABI_CALL_MMIO_WRITE); break;
     case ABI_CALL_WAIT:
         while (!abi->pending && !ended) {
             nap();
@@ -126,17 +124,10 @@ static void monitor(void *ctx, unsigned vcpu, struct abi_vcpu *abi) {
             abi->pending |= ABI_PEND_STOP;
         break;
     case ABI_CALL_LOG:
-    case ABI_CALL_PANIC:
-        fwrite((const char *)(uintptr_t)abi->arg[0], 1, abi->arg[1], stderr);
-        break;
-    case ABI_CALL_DUMP:
-        hexdump(abi);
-        break;
-    case ABI_CALL_POWEROFF:
-        status = 0;
-        break;
-    default:
-        break;
+    case ABI_CALL_PANIC: fwrite((const char *)(uintptr_t)abi->arg[0], 1, abi->arg[1], stderr); break;
+    case ABI_CALL_DUMP: hexdump(abi); break;
+    case ABI_CALL_POWEROFF: status = 0; break;
+    default: break;
     }
 }
 
@@ -158,16 +149,16 @@ static void print_stats(void) {
 #undef ABI_STAT
     };
     for (unsigned i = 0; i < ABI_STAT_COUNT; i++) {
-        for (unsigned v = 0; v < boot.vcpu_count; v++) {
+        for (unsigned v = 0; v < boot.vcpu_count; v++)
             if (vcpu_abi(v)->stats[i])
                 fprintf(stderr, "%u %-24s %llu\n", v, name[i], (unsigned long long)vcpu_abi(v)->stats[i]);
-        }
     }
 }
 
 static void load(const char *path) {
     FILE *f = fopen(path, "rb");
-    if (!f || !fread((char *)(uintptr_t)boot.ram_va + (LOAD_GPA - RAM_GPA), 1, boot.ram_size - (LOAD_GPA - RAM_GPA), f)) {
+    if (!f ||
+        !fread((char *)(uintptr_t)boot.ram_va + (LOAD_GPA - RAM_GPA), 1, boot.ram_size - (LOAD_GPA - RAM_GPA), f)) {
         perror(path);
         exit(1);
     }

@@ -30,11 +30,15 @@ bool codegen_spares_high;
 
 size_t codegen_size(void) { return sizeof(struct codegen); }
 
-size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *mmu, uint8_t *code, size_t code_size) { return 64; }
+size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *mmu, uint8_t *code, size_t code_size) {
+    return 64;
+}
 
-int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room, struct code_out *out) {
+int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room,
+                    struct code_out *out) {
     struct record *r = (struct record *)where;
-    struct copy *copy = room < sizeof(*r) ? NULL : malloc(sizeof(*copy)); /* the pages that are not written cost nothing */
+    struct copy *copy =
+        room < sizeof(*r) ? NULL : malloc(sizeof(*copy)); /* the pages that are not written cost nothing */
     if (!copy)
         return -1;
     r->ir = &copy->ir;

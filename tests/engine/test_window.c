@@ -132,10 +132,9 @@ static void tlb_rebuild(void) {
     unsigned n = tlb_count;
     memcpy(copy, tlb, n * sizeof(copy[0]));
     rt_flush_all(cpu);
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n; i++)
         if (copy[i].host)
             tlb_add(copy[i].host, copy[i].pa, copy[i].write);
-    }
 }
 
 static void flush_page(uint64_t host) {
@@ -147,10 +146,9 @@ static void flush_page(uint64_t host) {
         e = rt_pt_at(cpu, E_PA(e))[host >> 21 & 511];
         huge = !(e & 1) || e & 0x80;
     }
-    for (unsigned i = 0; i < tlb_count; i++) {
+    for (unsigned i = 0; i < tlb_count; i++)
         if (tlb[i].host >> 12 == host >> 12 || (huge && tlb[i].host >> 21 == host >> 21))
             tlb[i].host = 0;
-    }
 }
 
 void rt_flush_pages(struct cpu *c, const uint64_t *host, unsigned count) {
@@ -171,16 +169,14 @@ bool rt_touch(struct cpu *c, uint64_t host) {
     uint64_t e = leaf(host);
     if ((e & 0x83) != 3)
         fail("a page is touched that is not writable", host);
-    for (unsigned i = 0; i < tlb_count; i++) {
+    for (unsigned i = 0; i < tlb_count; i++)
         if (tlb[i].host >> 12 == host >> 12 && tlb[i].write && tlb[i].pa != E_PA(e & 0xfffffffffffff))
             fail("a page is touched that the host knows as writable", host);
-    }
     if (rnd(4) == 0)
         return false;
-    for (unsigned i = 0; i < tlb_count; i++) {
+    for (unsigned i = 0; i < tlb_count; i++)
         if (tlb[i].host >> 12 == host >> 12)
             tlb[i].host = 0;
-    }
     tlb_rebuild();
     return true;
 }
@@ -244,14 +240,18 @@ static void fake_walk(struct cpu *c, uint64_t va, enum mmu_access access, unsign
 }
 static uint32_t fake_mode(const struct cpu *c) { return regime; }
 static struct mmu_space fake_space(struct cpu *c, bool hi, unsigned r) {
-    return (struct mmu_space){hi ? 99 : current_space + 1, hi ? 0 : asid_of[current_space] | (asid_alias ? ASID_ALIAS : 0)};
+    return (struct mmu_space){hi ? 99 : current_space + 1,
+                              hi ? 0 : asid_of[current_space] | (asid_alias ? ASID_ALIAS : 0)};
 }
 static bool fake_is_hi(uint64_t va) { return va >> 55 & 1; }
-static _Noreturn void fake_abort(struct cpu *c, uint64_t va, enum mmu_access access, const struct walk *w, unsigned flags) {
+static _Noreturn void fake_abort(struct cpu *c, uint64_t va, enum mmu_access access, const struct walk *w,
+                                 unsigned flags) {
     longjmp(aborted, 1);
 }
 static _Noreturn void fake_align(struct cpu *c, uint64_t va, enum mmu_access access) { longjmp(aborted, 1); }
-static _Noreturn void fake_external(struct cpu *c, uint64_t va, enum mmu_access access, struct gpa pa) { longjmp(aborted, 1); }
+static _Noreturn void fake_external(struct cpu *c, uint64_t va, enum mmu_access access, struct gpa pa) {
+    longjmp(aborted, 1);
+}
 static void fake_init(struct cpu *c) {}
 static void fake_dump(struct cpu *c) {}
 const struct guest_ops a64_guest = {.name = "fake",
@@ -291,10 +291,9 @@ static void check_loan(uint64_t va, uint64_t host, const struct walk *w) {
         fail("a loan is not what the guest maps", va);
     if (e & 2 && (!w->write || has_code(E_PA(w->pa.v))))
         fail("a loan is writable", va);
-    for (unsigned i = 0; i < tlb_count; i++) {
+    for (unsigned i = 0; i < tlb_count; i++)
         if (tlb[i].host >> 12 == host >> 12 && (tlb[i].pa != pa || (tlb[i].write && !(e & 2))))
             fail("a loan's place was not flushed", va);
-    }
     loans_seen++;
 }
 
@@ -346,10 +345,9 @@ static void check_all(void) {
                 uint64_t slot = (base + delta[h]) >> 39;
                 if (slot >= 255)
                     continue;
-                for (unsigned i = 0; i < tlb_count; i++) {
+                for (unsigned i = 0; i < tlb_count; i++)
                     if (tlb[i].host >> 39 == slot)
                         check_entry(v, h, tlb[i].host, tlb[i].pa, tlb[i].write);
-                }
             }
         }
     }
@@ -389,7 +387,8 @@ static void invalidate(enum mmu_inval_kind kind, uint64_t va, unsigned s) {
 static unsigned some_page(void) { return (unsigned)(rnd(2) ? rnd(512) : 80 * rnd(3)); }
 
 static uint64_t random_flags(unsigned s) {
-    return E_VALID | (rnd(3) ? E_WRITE : 0) | (rnd(16) ? 0 : E_GLOBAL) | (rnd(3) ? 0 : E_KERNEL) | (rnd(40) ? 0 : E_DEVICE);
+    return E_VALID | (rnd(3) ? E_WRITE : 0) | (rnd(16) ? 0 : E_GLOBAL) | (rnd(3) ? 0 : E_KERNEL) |
+           (rnd(40) ? 0 : E_DEVICE);
 }
 
 static void change_page(unsigned s, unsigned r, unsigned c) {
@@ -404,16 +403,15 @@ static void change_page(unsigned s, unsigned r, unsigned c) {
     uint64_t old = ch->table[page];
     ch->table[page] = rnd(3) ? data_page() | random_flags(s) : 0;
     if (old & E_VALID)
-        invalidate(old & E_GLOBAL || s == SPACES - 1 || rnd(2) ? MMU_INVAL_VA : MMU_INVAL_VA_ASID, va_of(s, r, c, page), s);
+        invalidate(old & E_GLOBAL || s == SPACES - 1 || rnd(2) ? MMU_INVAL_VA : MMU_INVAL_VA_ASID, va_of(s, r, c, page),
+                   s);
 }
 
 static void change_chunk(unsigned s, unsigned r, unsigned c) {
     struct chunk *ch = &space[s][r][c];
     uint64_t flags = random_flags(s) & ~(uint64_t)E_GLOBAL, pa = RAM_GPA + DATA_OFFSET + (rnd(14) << 21);
     switch (rnd(3)) {
-    case 0:
-        ch->block = pa | flags;
-        break;
+    case 0: ch->block = pa | flags; break;
     case 1: /* the same by pages, with a hole or two */
         ch->block = 0;
         for (unsigned i = 0; i < 512; i++)
@@ -447,10 +445,9 @@ static void fork_space(unsigned s) {
 /* ASIDs that were never used, instead of an invalidation: what is not global must be seen as it is now. */
 static void fresh_asids(unsigned s, unsigned r, unsigned c) {
     struct chunk *ch = &space[s][r][c];
-    for (unsigned i = 0; i < 512; i++) {
+    for (unsigned i = 0; i < 512; i++)
         if (ch->table[i] & E_VALID && !(ch->table[i] & E_GLOBAL) && !rnd(4))
             ch->table[i] = rnd(2) ? data_page() | (random_flags(s) & ~(uint64_t)E_GLOBAL) : 0;
-    }
     if (ch->block && !(ch->block & E_GLOBAL))
         ch->block &= ~(uint64_t)E_WRITE;
     for (unsigned i = 0; i < SPACES - 1; i++)
@@ -516,11 +513,10 @@ static void access_page(void) {
     uint64_t value = rng;
     const bool near = rnd(2);
     const uint32_t desc = MMU_DESC(3, reg, 0) | (near ? MMU_DESC_NEARBY : 0);
-    if (write) {
+    if (write)
         mmu_slow_st(cpu, va, value, desc, cold_site());
-    } else {
+    else
         value = mmu_slow_ld(cpu, va, desc, cold_site());
-    }
     if (w.fault)
         fail("no abort", va);
     uint64_t there;
@@ -541,7 +537,10 @@ static void one_step(void) {
     unsigned r = (unsigned)rnd(REGIONS), c = (unsigned)rnd(CHUNKS);
     uint64_t pa;
     switch (rnd(16)) {
-    case 0: case 1: case 2: case 3:
+    case 0:
+    case 1:
+    case 2:
+    case 3:
         for (uint64_t n = rnd(12); n; n--)
             change_page(s, r, c);
         barrier();
@@ -555,15 +554,15 @@ static void one_step(void) {
             fork_space(s);
         barrier();
         break;
-    case 6: case 7:
+    case 6:
+    case 7:
         current_space = (unsigned)rnd(SPACES - 1);
         asid_alias = (unsigned)rnd(2);
         enter(regime);
         break;
-    case 8:
-        enter((unsigned)rnd(2));
-        break;
-    case 9: case 10:
+    case 8: enter((unsigned)rnd(2)); break;
+    case 9:
+    case 10:
         pa = rnd(2) ? data_page() : last[rnd(ARRAY_LEN(last))].pa;
         pa = pa ? pa : data_page();
         mmu_protect_code(cpu, GPA(pa));
@@ -576,9 +575,7 @@ static void one_step(void) {
         if (next_asid < ASID_ALIAS - SPACES && !rnd(4))
             fresh_asids(s, r, c);
         break;
-    default:
-        access_some();
-        break;
+    default: access_some(); break;
     }
     if (!rnd(16))
         check_all();
@@ -588,8 +585,13 @@ static void one_step(void) {
 static void machine_make(void) {
     ram = aligned_alloc(2 << 20, RAM_BYTES);
     memset(ram, 0, RAM_BYTES);
-    boot = (struct abi_boot){.vcpu_count = 1, .mmu = ABI_MMU_WINDOW, .ram_gpa = RAM_GPA, .ram_size = RAM_BYTES,
-                             .ram_va = (uintptr_t)ram, .ram_pa = RAM_HOST_PA, .code_size = 1 << 20};
+    boot = (struct abi_boot){.vcpu_count = 1,
+                             .mmu = ABI_MMU_WINDOW,
+                             .ram_gpa = RAM_GPA,
+                             .ram_size = RAM_BYTES,
+                             .ram_va = (uintptr_t)ram,
+                             .ram_pa = RAM_HOST_PA,
+                             .code_size = 1 << 20};
     cpu = aligned_alloc(4096, ABI_CPU_BYTES);
     memset(cpu, 0, ABI_CPU_BYTES);
     static struct engine engine;
@@ -622,10 +624,9 @@ int main(int argc, char **argv) {
     machine_make();
     uint8_t *table = ram;
     for (unsigned s = 0; s < SPACES; s++) {
-        for (unsigned r = 0; r < REGIONS; r++) {
+        for (unsigned r = 0; r < REGIONS; r++)
             for (unsigned c = 0; c < CHUNKS; c++, table += 4096)
                 space[s][r][c].table = (uint64_t *)table;
-        }
     }
     for (unsigned i = 0; i < 2 * SPACES * REGIONS * CHUNKS; i++)
         change_chunk(i % SPACES, i / SPACES % REGIONS, i / SPACES / REGIONS % CHUNKS);

@@ -9,8 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct fdt_params params = {.ram_gpa = 0x40000000, .ram_size = 1u << 30, .cpus = 2, .gic = 3,
-                                         .cpu_compatible = "arm,armv8", .bootargs = "console=ttyAMA0", .initrd = 0x48000000,
+static const struct fdt_params params = {.ram_gpa = 0x40000000,
+                                         .ram_size = 1u << 30,
+                                         .cpus = 2,
+                                         .gic = 3,
+                                         .cpu_compatible = "arm,armv8",
+                                         .bootargs = "console=ttyAMA0",
+                                         .initrd = 0x48000000,
                                          .initrd_end = 0x48100000};
 
 /* The rest of the input as (position, value) pairs written over a good tree. */

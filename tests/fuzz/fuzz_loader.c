@@ -40,16 +40,20 @@ static size_t image(uint8_t *out, const uint8_t *in, size_t len) {
 }
 
 static size_t elf(uint8_t *out, const uint8_t *in, size_t len) {
-    Elf64_Ehdr h = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT}, .e_machine = EM_AARCH64,
-                    .e_phoff = sizeof(h), .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 2, .e_entry = RAM_GPA};
+    Elf64_Ehdr h = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+                    .e_machine = EM_AARCH64,
+                    .e_phoff = sizeof(h),
+                    .e_phentsize = sizeof(Elf64_Phdr),
+                    .e_phnum = 2,
+                    .e_entry = RAM_GPA};
     memcpy(out, &h, sizeof(h));
     memcpy(out + sizeof(h), in, len);
     return sizeof(h) + len;
 }
 
 static size_t zboot(uint8_t *out, const uint8_t *in, size_t len) {
-    static const uint8_t head[64] = {'M', 'Z', 0, 0, 'z', 'i', 'm', 'g', 64, 0, 0, 0, 0, 0, 0, 0,
-                                     0, 0, 0, 0, 0, 0, 0, 0, 'g', 'z', 'i', 'p'};
+    static const uint8_t head[64] = {'M', 'Z', 0, 0, 'z', 'i', 'm', 'g', 64, 0, 0,   0,   0,   0,
+                                     0,   0,   0, 0, 0,   0,   0,   0,   0,  0, 'g', 'z', 'i', 'p'};
     memcpy(out, head, sizeof(head));
     uint32_t packed = (uint32_t)pack(out + sizeof(head), in, len);
     memcpy(out + 12, &packed, 4);

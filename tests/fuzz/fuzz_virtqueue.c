@@ -53,15 +53,9 @@ void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
     if (!guest_ram(m, gpa, len))
         abort();
 }
-void machine_virtio_interrupt(struct device *d, uint32_t bits) {
-    d->machine->isr |= bits;
-}
-uint32_t machine_virtio_status(struct device *d) {
-    return d->machine->isr;
-}
-void machine_virtio_ack(struct device *d, uint32_t bits) {
-    d->machine->isr &= ~bits;
-}
+void machine_virtio_interrupt(struct device *d, uint32_t bits) { d->machine->isr |= bits; }
+uint32_t machine_virtio_status(struct device *d) { return d->machine->isr; }
+void machine_virtio_ack(struct device *d, uint32_t bits) { d->machine->isr &= ~bits; }
 size_t chardev_write(struct chardev *c, const void *buf, size_t len) {
     static volatile uint8_t sink;
     (void)c;
@@ -133,9 +127,7 @@ static void act(struct machine *m, struct device *d, struct input *in) {
         a = take(in, 2) & 0x1fc;
         d->ops->write(d, a, take(in, 4), 4);
         break;
-    default:
-        a = take(in, 2) & 0x1ff;
-        d->ops->read(d, a & ~UINT64_C(7), 1u << (a & 3));
+    default: a = take(in, 2) & 0x1ff; d->ops->read(d, a & ~UINT64_C(7), 1u << (a & 3));
     }
 }
 

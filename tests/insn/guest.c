@@ -145,7 +145,10 @@ _Static_assert(__builtin_offsetof(struct context, fault_address) == 176, "uc_mco
 _Static_assert(__builtin_offsetof(struct context, fp_magic) == 464, "its reserved part");
 
 static void on_signal(int number, void *info, struct context *u) {
-    record->fault = number == 4 ? IFAULT_UNDEFINED : number == 11 ? IFAULT_ABORT : number == 7 ? IFAULT_ALIGN : IFAULT_OTHER;
+    record->fault = number == 4    ? IFAULT_UNDEFINED
+                    : number == 11 ? IFAULT_ABORT
+                    : number == 7  ? IFAULT_ALIGN
+                                   : IFAULT_OTHER;
     record->offset = u->pc - slot;
     for (int i = 0; i < 31; i++)
         result.x[i] = u->regs[i];
@@ -163,7 +166,8 @@ static void on_signal(int number, void *info, struct context *u) {
 
 static void catch_signals(void) {
     uint64_t stack[3] = {(uint64_t)signal_stack, 0, sizeof signal_stack};
-    uint64_t action[4] = {(uint64_t)on_signal, 0x4 | 0x08000000 | 0x40000000 | 0x04000000 /* SIGINFO ONSTACK NODEFER RESTORER */,
+    uint64_t action[4] = {(uint64_t)on_signal,
+                          0x4 | 0x08000000 | 0x40000000 | 0x04000000 /* SIGINFO ONSTACK NODEFER RESTORER */,
                           (uint64_t)on_signal_return, 0};
     static const int numbers[] = {4, 5, 7, 8, 11};
     syscall6(SYS_SIGALTSTACK, (long)stack, 0, 0, 0, 0, 0);

@@ -29,9 +29,7 @@ static void die(const char *what) {
 
 /* --- one case in our world ------------------------------------------------------------------------ */
 
-static uint64_t slot_of(unsigned long position) {
-    return INSN_CODE + position % INSN_SLOTS * INSN_SLOT_BYTES;
-}
+static uint64_t slot_of(unsigned long position) { return INSN_CODE + position % INSN_SLOTS * INSN_SLOT_BYTES; }
 
 static void set_state(const struct istate *s) {
     struct a64_cpu *c = world.cpu;
@@ -46,9 +44,7 @@ static void set_state(const struct istate *s) {
     fp_set_rounding(&c->c);
 }
 
-static uint64_t end_of(const struct icase *c, uint64_t slot) {
-    return slot + INSN_SLOT_FIRST + 4 * c->count;
-}
+static uint64_t end_of(const struct icase *c, uint64_t slot) { return slot + INSN_SLOT_FIRST + 4 * c->count; }
 
 static void get_state(struct istate *s, uint64_t end) {
     struct a64_cpu *c = world.cpu;
@@ -142,7 +138,8 @@ static bool state_differs(char *text, size_t len, const struct istate *a, const 
         if (differs(text, len, "x", i, a->x[i], b->x[i]))
             return true;
     for (int i = 0; i < 64; i++)
-        if (differs(text, len, i & 1 ? "high half of v" : "low half of v", i / 2, a->v[i / 2][i & 1], b->v[i / 2][i & 1]))
+        if (differs(text, len, i & 1 ? "high half of v" : "low half of v", i / 2, a->v[i / 2][i & 1],
+                    b->v[i / 2][i & 1]))
             return true;
     return differs(text, len, "sp", -1, a->sp, b->sp) || differs(text, len, "nzcv", -1, a->nzcv, b->nzcv) ||
            differs(text, len, "fpsr", -1, a->fpsr, b->fpsr) || differs(text, len, "fpcr", -1, a->fpcr, b->fpcr) ||
@@ -155,15 +152,19 @@ static void describe_inputs(const struct icase *c) {
     uint32_t insn = c->insn[c->count - 1];
     unsigned rn = insn >> 5 & 31, rm = insn >> 16 & 31, rd = insn & 31, ra = insn >> 10 & 31;
     insn_initial_state(c, &s);
-    printf("    nzcv %08llx fpcr %08llx fpsr %08llx\n", (unsigned long long)s.nzcv, (unsigned long long)s.fpcr, (unsigned long long)s.fpsr);
+    printf("    nzcv %08llx fpcr %08llx fpsr %08llx\n", (unsigned long long)s.nzcv, (unsigned long long)s.fpcr,
+           (unsigned long long)s.fpsr);
     const unsigned regs[] = {rd, rn, rm, ra};
     for (int i = 0; i < 4; i++)
-        printf("    x%-2u %016llx  v%-2u %016llx%016llx\n", regs[i], (unsigned long long)(regs[i] < 31 ? s.x[regs[i]] : s.sp), regs[i],
-               (unsigned long long)s.v[regs[i]][1], (unsigned long long)s.v[regs[i]][0]);
+        printf("    x%-2u %016llx  v%-2u %016llx%016llx\n", regs[i],
+               (unsigned long long)(regs[i] < 31 ? s.x[regs[i]] : s.sp), regs[i], (unsigned long long)s.v[regs[i]][1],
+               (unsigned long long)s.v[regs[i]][0]);
 }
 
-static void compare(const struct icase *c, unsigned long position, const struct irecord *ours, const struct irecord *reference) {
-    static const char *const faults[] = {"no fault", "undefined", "an abort", "an alignment fault", "another exception"};
+static void compare(const struct icase *c, unsigned long position, const struct irecord *ours,
+                    const struct irecord *reference) {
+    static const char *const faults[] = {"no fault", "undefined", "an abort", "an alignment fault",
+                                         "another exception"};
     char text[200];
     struct irecord expected = *reference;
     if (reference->fault == IFAULT_ABORT && c->count <= 2) {
@@ -198,7 +199,8 @@ static void compare(const struct icase *c, unsigned long position, const struct 
 }
 
 static void map(uint64_t at, size_t bytes) {
-    if (mmap((void *)at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != (void *)at)
+    if (mmap((void *)at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) !=
+        (void *)at)
         die("mmap");
 }
 

@@ -13,7 +13,7 @@
 struct world {
     struct a64_cpu *cpu;
     struct ir_block *block;
-    jmp_buf fault;       /* where helpers and accesses that raise go on */
+    jmp_buf fault; /* where helpers and accesses that raise go on */
     enum ifault kind;
     void (*leave)(void); /* translated code runs: leaves it, before the fault is handled; else NULL */
 };

@@ -75,17 +75,11 @@ uint64_t mmu_slow_cas(struct cpu *cpu, uint64_t va, uint64_t expected, uint64_t 
 
 /* --- what the engine is to the backend ------------------------------------------------------------ */
 
-const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) {
-    return NULL;
-}
+const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) { return NULL; }
 
-const uint8_t *engine_jump(struct cpu *cpu, uint64_t pc, uint64_t site) {
-    return NULL;
-}
+const uint8_t *engine_jump(struct cpu *cpu, uint64_t pc, uint64_t site) { return NULL; }
 
-void rt_set_view(struct view *v) {
-    syscall(SYS_arch_prctl, ARCH_SET_GS, v);
-}
+void rt_set_view(struct view *v) { syscall(SYS_arch_prctl, ARCH_SET_GS, v); }
 
 static void leave(void) {
     world.leave = NULL;

@@ -72,63 +72,37 @@ void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime)
 
 /* --- exceptions ----------------------------------------------------------------------------------- */
 
-uint64_t a64_helper_undefined(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c) {
-    world_raise(IFAULT_UNDEFINED);
-}
+uint64_t a64_helper_undefined(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c) { world_raise(IFAULT_UNDEFINED); }
 
 uint64_t a64_helper_exception(struct cpu *cpu, uint64_t esr, uint64_t pc_offset, uint64_t c) {
     world_raise(IFAULT_OTHER);
 }
 
-uint64_t a64_helper_eret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) {
-    world_raise(IFAULT_OTHER);
-}
+uint64_t a64_helper_eret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
 
-uint64_t a64_helper_hvc(struct cpu *cpu, uint64_t imm, uint64_t b, uint64_t c) {
-    world_raise(IFAULT_OTHER);
-}
+uint64_t a64_helper_hvc(struct cpu *cpu, uint64_t imm, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
 
-uint64_t a64_helper_wfi(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) {
-    return 0;
-}
+uint64_t a64_helper_wfi(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { return 0; }
 
-uint64_t a64_helper_sp_align(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) {
-    world_raise(IFAULT_ALIGN);
-}
+uint64_t a64_helper_sp_align(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_ALIGN); }
 
-uint64_t a64_helper_pc_align(struct cpu *cpu, uint64_t target, uint64_t b, uint64_t c) {
-    world_raise(IFAULT_ALIGN);
-}
+uint64_t a64_helper_pc_align(struct cpu *cpu, uint64_t target, uint64_t b, uint64_t c) { world_raise(IFAULT_ALIGN); }
 
-static _Noreturn void align_fault(struct cpu *cpu, uint64_t va, enum mmu_access access) {
-    world_raise(IFAULT_ALIGN);
-}
+static _Noreturn void align_fault(struct cpu *cpu, uint64_t va, enum mmu_access access) { world_raise(IFAULT_ALIGN); }
 
 /* --- system registers: none of the tested rows reaches these -------------------------------------- */
 
-uint64_t a64_helper_mrs(struct cpu *cpu, uint64_t key, uint64_t insn, uint64_t c) {
-    world_raise(IFAULT_OTHER);
-}
+uint64_t a64_helper_mrs(struct cpu *cpu, uint64_t key, uint64_t insn, uint64_t c) { world_raise(IFAULT_OTHER); }
 
-uint64_t a64_helper_msr(struct cpu *cpu, uint64_t key, uint64_t value, uint64_t insn) {
-    world_raise(IFAULT_OTHER);
-}
+uint64_t a64_helper_msr(struct cpu *cpu, uint64_t key, uint64_t value, uint64_t insn) { world_raise(IFAULT_OTHER); }
 
-uint64_t a64_helper_sys(struct cpu *cpu, uint64_t key, uint64_t value, uint64_t insn) {
-    world_raise(IFAULT_OTHER);
-}
+uint64_t a64_helper_sys(struct cpu *cpu, uint64_t key, uint64_t value, uint64_t insn) { world_raise(IFAULT_OTHER); }
 
-uint64_t a64_helper_msr_imm(struct cpu *cpu, uint64_t op, uint64_t imm, uint64_t insn) {
-    world_raise(IFAULT_OTHER);
-}
+uint64_t a64_helper_msr_imm(struct cpu *cpu, uint64_t op, uint64_t imm, uint64_t insn) { world_raise(IFAULT_OTHER); }
 
-uint64_t a64_helper_barrier(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) {
-    return 0;
-}
+uint64_t a64_helper_barrier(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { return 0; }
 
-size_t a64_sysreg_offset(uint32_t key, unsigned el, bool write) {
-    return 0;
-}
+size_t a64_sysreg_offset(uint32_t key, unsigned el, bool write) { return 0; }
 
 const struct guest_ops a64_guest = {
     .name = "a64",

@@ -52,8 +52,11 @@ static bool find_register(const char *reg, size_t len, size_t *offset, size_t *b
     const struct {
         const char *name;
         size_t offset, bytes;
-    } other[] = {{"pc", FAKE_PC, 8}, {"nzcv", FAKE_NZCV, 4}, {"fpsr", offsetof(struct cpu, fp.fpsr), 4},
-                 {"qc", offsetof(struct cpu, fp.qc), 8}, {"excl", offsetof(struct cpu, excl_addr), 8}};
+    } other[] = {{"pc", FAKE_PC, 8},
+                 {"nzcv", FAKE_NZCV, 4},
+                 {"fpsr", offsetof(struct cpu, fp.fpsr), 4},
+                 {"qc", offsetof(struct cpu, fp.qc), 8},
+                 {"excl", offsetof(struct cpu, excl_addr), 8}};
     for (size_t k = 0; k < ARRAY_LEN(other); k++) {
         if (strlen(other[k].name) == len && memcmp(other[k].name, reg, len) == 0) {
             *offset = other[k].offset;
@@ -68,11 +71,10 @@ static bool find_register(const char *reg, size_t len, size_t *offset, size_t *b
 static void append_with_offsets(char *to, const char *line) {
     const char *imm = strstr(line, "imm=");
     size_t offset, bytes, len = imm ? strcspn(imm + 4, " \n") : 0;
-    if (imm && find_register(imm + 4, len, &offset, &bytes)) {
+    if (imm && find_register(imm + 4, len, &offset, &bytes))
         sprintf(to + strlen(to), "%.*simm=0x%zx%s", (int)(imm - line), line, offset, imm + 4 + len);
-    } else {
+    else
         strcat(to, line);
-    }
 }
 
 /* The reverse: imm=0x... of a GET or PUT as a name. */
@@ -83,11 +85,10 @@ static void append_with_names(char *to, const char *line) {
     size_t value = state ? strtoull(imm + 4, NULL, 0) : 0, offset, bytes;
     for (unsigned n = 0; state && n < 64 + ARRAY_LEN(rest); n++) {
         char reg[16];
-        if (n < 64) {
+        if (n < 64)
             snprintf(reg, sizeof(reg), "%c%u", n < 32 ? 'x' : 'v', n % 32);
-        } else {
+        else
             snprintf(reg, sizeof(reg), "%s", rest[n - 64]);
-        }
         if (find_register(reg, strlen(reg), &offset, &bytes) && offset == value) {
             sprintf(to + strlen(to), "%.*simm=%s\n", (int)(imm - line), line, reg);
             return;
@@ -96,9 +97,7 @@ static void append_with_names(char *to, const char *line) {
     sprintf(to + strlen(to), "%s\n", line);
 }
 
-static void collect(void *ctx, const char *line) {
-    append_with_names(ctx, line);
-}
+static void collect(void *ctx, const char *line) { append_with_names(ctx, line); }
 
 /* --- running -------------------------------------------------------------------------------------- */
 /* Applies, or compares, "x0=1 nzcv=0x60000000 ...". */
@@ -132,9 +131,8 @@ static void run_block(const struct ir_block *b, const char *gives, const char *w
     cpu = start;
     fake_interpret(b, &cpu);
     snprintf(list, sizeof(list), "%s", gives);
-    if (!state_list(list, true, why)) {
+    if (!state_list(list, true, why))
         failed(which, why);
-    }
 }
 
 static bool prepare(void) {
@@ -148,25 +146,22 @@ static bool prepare(void) {
 
 static void check_optimised(void) {
     char err[200];
-    if (!prepare()) {
+    if (!prepare())
         return;
-    }
     if (ir_verify(&block, err, sizeof(err))) {
         failed("is invalid", err);
         return;
     }
     optimised = block;
     ir_optimise(&optimised);
-    if (ir_verify(&optimised, err, sizeof(err))) {
+    if (ir_verify(&optimised, err, sizeof(err)))
         failed("is invalid when optimised", err);
-    }
     actual[0] = 0;
     ir_print(&optimised, collect, actual);
-    if (update) {
+    if (update)
         fputs(actual, stdout);
-    } else if (strcmp(actual, expected)) {
+    else if (strcmp(actual, expected))
         failed("optimised, it is", actual);
-    }
 }
 
 static void check_invalid(void) {
@@ -174,9 +169,8 @@ static void check_invalid(void) {
     if (prepare()) {
         ir_verify(&block, err, sizeof(err));
         expected[strcspn(expected, "\n")] = 0;
-        if (strcmp(err, expected)) {
+        if (strcmp(err, expected))
             failed("verifier says", err);
-        }
     }
 }
 
@@ -193,11 +187,10 @@ static void check_run(const char *gives) {
 enum part { PART_NONE, PART_IN, PART_OPTIMISED, PART_INVALID };
 
 static void finish(enum part part) {
-    if (part == PART_OPTIMISED) {
+    if (part == PART_OPTIMISED)
         check_optimised();
-    } else if (part == PART_INVALID) {
+    else if (part == PART_INVALID)
         check_invalid();
-    }
 }
 
 static enum part begin_part(char *line) {
@@ -209,18 +202,16 @@ static enum part begin_part(char *line) {
     }
     if (!strncmp(line, "--- run", 7)) {
         fake_cpu_init(&start);
-        if (!state_list(line + 7, false, why)) {
+        if (!state_list(line + 7, false, why))
             failed("run", why);
-        }
         return PART_NONE;
     }
     if (!strncmp(line, "--- gives ", 10)) {
         check_run(line + 10);
         return PART_NONE;
     }
-    if (strcmp(line, "--- optimised\n") && strcmp(line, "--- invalid\n")) {
+    if (strcmp(line, "--- optimised\n") && strcmp(line, "--- invalid\n"))
         failed("unknown part", line);
-    }
     return line[4] == 'o' ? PART_OPTIMISED : PART_INVALID;
 }
 
@@ -231,14 +222,12 @@ static void read_cases(FILE *f) {
         bool heading = !strncmp(line, "=== ", 4) || !strncmp(line, "--- ", 4);
         if (heading) {
             finish(part);
-            if (update && part == PART_OPTIMISED && line[0] == '=') {
+            if (update && part == PART_OPTIMISED && line[0] == '=')
                 putchar('\n');
-            }
             part = PART_NONE;
         }
-        if (update && part != PART_OPTIMISED) {
+        if (update && part != PART_OPTIMISED)
             fputs(line, stdout);
-        }
         if (!strncmp(line, "=== ", 4)) {
             snprintf(name, sizeof(name), "%.*s", (int)strcspn(line + 4, "\n"), line + 4);
             cases++;

@@ -75,7 +75,12 @@ static void test_generating(void) {
 
 static void test_undefined(void) {
     static const uint32_t words[] = {
-        0x00000000, 0x00001234, 0xffffffff, 0x02000000, 0x64000000 | 0x80000000, 0x1ea02000 /* FMOV, ftype 10 */,
+        0x00000000,
+        0x00001234,
+        0xffffffff,
+        0x02000000,
+        0x64000000 | 0x80000000,
+        0x1ea02000 /* FMOV, ftype 10 */,
         0x0e208800 | 0x00c00000, /* CMEQ-like with a reserved size */
         0xd4a00001,              /* DCPS1 */
         0xd6bf03e0,              /* DRPS */
@@ -315,7 +320,7 @@ static void test_fp_trap(void) {
     isb();
 }
 
-#define SYS_ISS(op0, op1, crn, crm, op2, rt, read) \
+#define SYS_ISS(op0, op1, crn, crm, op2, rt, read)                                                                     \
     ((uint32_t)((op0) << 20 | (op2) << 17 | (op1) << 14 | (crn) << 10 | (rt) << 5 | (crm) << 1 | (read)))
 #define TRAP(name, text) SNIPPET(name, text)
 TRAP(t_daif_r, "mrs x9, daif");
@@ -341,22 +346,14 @@ static const struct {
     uint8_t group; /* 0: UMA, 1: UCT, 2: UCI, 3: DZE, 4: CNTKCTL */
     uint32_t changed;
 } traps[] = {
-    {t_daif_r, SYS_ISS(3, 3, 4, 2, 1, 9, 1), 0, 1u << 9},
-    {t_daif_w, SYS_ISS(3, 3, 4, 2, 1, 7, 0), 0, 0},
-    {t_daifset, SYS_ISS(0, 3, 4, 3, 6, 31, 0), 0, 0},
-    {t_daifclr, SYS_ISS(0, 3, 4, 8, 7, 31, 0), 0, 0},
-    {t_ctr, SYS_ISS(3, 3, 0, 0, 1, 30, 1), 1, 1u << 30},
-    {t_cvau, SYS_ISS(1, 3, 7, 11, 1, 0, 0), 2, 0},
-    {t_cvac, SYS_ISS(1, 3, 7, 10, 1, 1, 0), 2, 0},
-    {t_civac, SYS_ISS(1, 3, 7, 14, 1, 2, 0), 2, 0},
-    {t_ivau, SYS_ISS(1, 3, 7, 5, 1, 3, 0), 2, 0},
-    {t_zva, SYS_ISS(1, 3, 7, 4, 1, 4, 0), 3, 0},
-    {t_cntvct, SYS_ISS(3, 3, 14, 0, 2, 5, 1), 4, 1u << 5},
-    {t_cntpct, SYS_ISS(3, 3, 14, 0, 1, 6, 1), 4, 1u << 6},
-    {t_cntfrq, SYS_ISS(3, 3, 14, 0, 0, 7, 1), 4, 1u << 7},
-    {t_cntv_ctl, SYS_ISS(3, 3, 14, 3, 1, 8, 1), 4, 1u << 8},
-    {t_cntv_cval_w, SYS_ISS(3, 3, 14, 3, 2, 8, 0), 4, 0},
-    {t_cntp_tval, SYS_ISS(3, 3, 14, 2, 0, 31, 1), 4, 0},
+    {t_daif_r, SYS_ISS(3, 3, 4, 2, 1, 9, 1), 0, 1u << 9},  {t_daif_w, SYS_ISS(3, 3, 4, 2, 1, 7, 0), 0, 0},
+    {t_daifset, SYS_ISS(0, 3, 4, 3, 6, 31, 0), 0, 0},      {t_daifclr, SYS_ISS(0, 3, 4, 8, 7, 31, 0), 0, 0},
+    {t_ctr, SYS_ISS(3, 3, 0, 0, 1, 30, 1), 1, 1u << 30},   {t_cvau, SYS_ISS(1, 3, 7, 11, 1, 0, 0), 2, 0},
+    {t_cvac, SYS_ISS(1, 3, 7, 10, 1, 1, 0), 2, 0},         {t_civac, SYS_ISS(1, 3, 7, 14, 1, 2, 0), 2, 0},
+    {t_ivau, SYS_ISS(1, 3, 7, 5, 1, 3, 0), 2, 0},          {t_zva, SYS_ISS(1, 3, 7, 4, 1, 4, 0), 3, 0},
+    {t_cntvct, SYS_ISS(3, 3, 14, 0, 2, 5, 1), 4, 1u << 5}, {t_cntpct, SYS_ISS(3, 3, 14, 0, 1, 6, 1), 4, 1u << 6},
+    {t_cntfrq, SYS_ISS(3, 3, 14, 0, 0, 7, 1), 4, 1u << 7}, {t_cntv_ctl, SYS_ISS(3, 3, 14, 3, 1, 8, 1), 4, 1u << 8},
+    {t_cntv_cval_w, SYS_ISS(3, 3, 14, 3, 2, 8, 0), 4, 0},  {t_cntp_tval, SYS_ISS(3, 3, 14, 2, 0, 31, 1), 4, 0},
 };
 
 static void test_sysreg_trap(void) {
@@ -409,7 +406,7 @@ SNIPPET(tpidr, "msr tpidr_el0, x1\nmrs x0, tpidr_el0\nmrs x2, tpidrro_el0");
 SNIPPET(wfi, "wfi");
 
 static void test_sysreg_undefined(void) {
-    static const uint32_t *const user[] = {u_sctlr, u_vbar, u_tpidrro, u_tlbi, u_ivac, u_at, u_spsel,
+    static const uint32_t *const user[] = {u_sctlr, u_vbar, u_tpidrro,   u_tlbi,   u_ivac,    u_at,  u_spsel,
                                            u_pan,   u_elr,  u_currentel, u_midr_w, u_unknown, u_el2, u_el3};
     static const uint32_t *const kernel[] = {u_midr_w, u_unknown, u_el2, u_el3};
     for (unsigned i = 0; i < ARRAY_LEN(user); i++)
@@ -453,11 +450,13 @@ static const struct {
     const uint32_t *code;
     uint8_t kind, off; /* off: misaligned, and crossing 16 bytes for the atomic ones (FEAT_LSE2) */
 } aligned[] = {
-    {a_ldr, A_PLAIN, 4},           {a_ldrh, A_PLAIN, 1},        {a_str, A_PLAIN | A_WRITE, 2}, {a_ldp, A_PLAIN, 4},
-    {a_stp, A_PLAIN | A_WRITE, 1}, {a_ldr_pre, A_PLAIN, 7},     {a_ldrq, A_PLAIN, 8},          {a_ld1, A_PLAIN, 4},
-    {a_ld1b, A_NEVER, 3},          {a_ldrb, A_NEVER, 1},        {a_ldxr, A_ATOMIC, 12},        {a_ldaxr, A_ATOMIC, 13},
-    {a_ldxp, A_ATOMIC, 8},         {a_ldar, A_ATOMIC, 12},      {a_stlr, A_ATOMIC | A_WRITE, 9},
-    {a_ldadd, A_ATOMIC, 12}, {a_swp, A_ATOMIC, 14}, {a_cas, A_ATOMIC, 9}, {a_casp, A_ATOMIC, 8},
+    {a_ldr, A_PLAIN, 4},     {a_ldrh, A_PLAIN, 1},          {a_str, A_PLAIN | A_WRITE, 2},
+    {a_ldp, A_PLAIN, 4},     {a_stp, A_PLAIN | A_WRITE, 1}, {a_ldr_pre, A_PLAIN, 7},
+    {a_ldrq, A_PLAIN, 8},    {a_ld1, A_PLAIN, 4},           {a_ld1b, A_NEVER, 3},
+    {a_ldrb, A_NEVER, 1},    {a_ldxr, A_ATOMIC, 12},        {a_ldaxr, A_ATOMIC, 13},
+    {a_ldxp, A_ATOMIC, 8},   {a_ldar, A_ATOMIC, 12},        {a_stlr, A_ATOMIC | A_WRITE, 9},
+    {a_ldadd, A_ATOMIC, 12}, {a_swp, A_ATOMIC, 14},         {a_cas, A_ATOMIC, 9},
+    {a_casp, A_ATOMIC, 8},
 };
 static uint8_t bytes[4096] __attribute__((aligned(4096)));
 
@@ -493,9 +492,7 @@ static void test_data_alignment(void) {
     set_sctlr(sctlr);
 }
 
-static void test_mmu_off_alignment(void) {
-    check_alignment(__LINE__, (uint64_t)bytes, true);
-}
+static void test_mmu_off_alignment(void) { check_alignment(__LINE__, (uint64_t)bytes, true); }
 
 static void test_device_alignment(void) {
     uint64_t va = 0x10000000000ul;
@@ -522,13 +519,13 @@ static void test_device_alignment(void) {
 /* --- state --------------------------------------------------------------------------------------- */
 
 static uint64_t vector_in[64], vector_out[64];
-#define EACH_PAIR(op, base)                                                                                    \
-    op " q0, q1, [" base "]\n" op " q2, q3, [" base ", #32]\n" op " q4, q5, [" base ", #64]\n"                     \
-    op " q6, q7, [" base ", #96]\n" op " q8, q9, [" base ", #128]\n" op " q10, q11, [" base ", #160]\n"            \
-    op " q12, q13, [" base ", #192]\n" op " q14, q15, [" base ", #224]\n" op " q16, q17, [" base ", #256]\n"       \
-    op " q18, q19, [" base ", #288]\n" op " q20, q21, [" base ", #320]\n" op " q22, q23, [" base ", #352]\n"       \
-    op " q24, q25, [" base ", #384]\n" op " q26, q27, [" base ", #416]\n" op " q28, q29, [" base ", #448]\n"       \
-    op " q30, q31, [" base ", #480]\n"
+#define EACH_PAIR(op, base)                                                                                            \
+    op " q0, q1, [" base "]\n" op " q2, q3, [" base ", #32]\n" op " q4, q5, [" base ", #64]\n" op " q6, q7, [" base    \
+       ", #96]\n" op " q8, q9, [" base ", #128]\n" op " q10, q11, [" base ", #160]\n" op " q12, q13, [" base           \
+       ", #192]\n" op " q14, q15, [" base ", #224]\n" op " q16, q17, [" base ", #256]\n" op " q18, q19, [" base        \
+       ", #288]\n" op " q20, q21, [" base ", #320]\n" op " q22, q23, [" base ", #352]\n" op " q24, q25, [" base        \
+       ", #384]\n" op " q26, q27, [" base ", #416]\n" op " q28, q29, [" base ", #448]\n" op " q30, q31, [" base        \
+       ", #480]\n"
 SNIPPET(load_all_and_fault, EACH_PAIR("ldp", "x0") "msr fpcr, x1\nmsr fpsr, x2\nldr x5, [x3]");
 SNIPPET(store_all, EACH_PAIR("stp", "x0") "mrs x1, fpcr\nmrs x2, fpsr");
 
@@ -553,14 +550,13 @@ static void test_vectors_preserved(void) {
 }
 
 /* Registers and flags that change right before a fault are exact at it, and nothing after it has happened. */
-SNIPPET(
-    changes,
-    "add x1, x1, #1\nadds x2, x2, x1\nmov x3, x2\nsub x4, x4, #5\nmul x5, x4, x3\neor x6, x5, x4, lsl #3\n"
-    "add x7, x6, w5, sxtw\nmov x8, #8\nmov x9, #9\nmov x10, x8\nmov x11, x9\nadd x12, x10, x11\nadd x13, x12, x12\n"
-    "add x14, x13, x12\nneg x15, x14\nmvn x16, x15\nrbit x17, x16\nrev x18, x17\nclz x19, x18\nadd x20, x19, #1\n"
-    "add x21, x20, #1\nadd x22, x21, #1\nadd x23, x22, #1\nadd x24, x23, #1\nadd x25, x24, #1\nadd x26, x25, #1\n"
-    "add x27, x26, #1\nadd x28, x27, #1\nadd x29, x28, #1\nadd x30, x29, #1\nadd sp, sp, #32\n"
-    "subs xzr, x20, x21\nldr x28, [x0]\nadds x1, x1, #7\nmov x20, #0\nadds x21, x21, #1");
+SNIPPET(changes,
+        "add x1, x1, #1\nadds x2, x2, x1\nmov x3, x2\nsub x4, x4, #5\nmul x5, x4, x3\neor x6, x5, x4, lsl #3\n"
+        "add x7, x6, w5, sxtw\nmov x8, #8\nmov x9, #9\nmov x10, x8\nmov x11, x9\nadd x12, x10, x11\nadd x13, x12, x12\n"
+        "add x14, x13, x12\nneg x15, x14\nmvn x16, x15\nrbit x17, x16\nrev x18, x17\nclz x19, x18\nadd x20, x19, #1\n"
+        "add x21, x20, #1\nadd x22, x21, #1\nadd x23, x22, #1\nadd x24, x23, #1\nadd x25, x24, #1\nadd x26, x25, #1\n"
+        "add x27, x26, #1\nadd x28, x27, #1\nadd x29, x28, #1\nadd x30, x29, #1\nadd sp, sp, #32\n"
+        "subs xzr, x20, x21\nldr x28, [x0]\nadds x1, x1, #7\nmov x20, #0\nadds x21, x21, #1");
 
 static void test_exact_state(void) {
     for (unsigned l = 0; l < ARRAY_LEN(levels) - 1; l++) {

@@ -31,9 +31,11 @@ static uint64_t flags;
 #define OPERATION(name, n)                                                                                             \
     static __attribute__((noinline)) uint64_t name(uint64_t fpcr, uint64_t a, uint64_t b, uint64_t c) {                \
         uint64_t result, fpsr;                                                                                         \
-        __asm__ volatile("msr fpcr, %5\nmsr fpsr, xzr\nfmov d1, %2\nfmov d2, %3\nfmov d3, %4\n" n \
-                         "\nfmov %0, d0\nmrs %1, fpsr\nmsr fpcr, xzr" \
-                         : "=&r"(result), "=&r"(fpsr) : "r"(a), "r"(b), "r"(c), "r"(fpcr) : "x9", "cc", "memory");     \
+        __asm__ volatile("msr fpcr, %5\nmsr fpsr, xzr\nfmov d1, %2\nfmov d2, %3\nfmov d3, %4\n" n                      \
+                         "\nfmov %0, d0\nmrs %1, fpsr\nmsr fpcr, xzr"                                                  \
+                         : "=&r"(result), "=&r"(fpsr)                                                                  \
+                         : "r"(a), "r"(b), "r"(c), "r"(fpcr)                                                           \
+                         : "x9", "cc", "memory");                                                                      \
         flags = fpsr;                                                                                                  \
         return result;                                                                                                 \
     }
@@ -69,7 +71,11 @@ OPERATION(fadd_2s, "fadd v0.2s, v1.2s, v2.2s")
 OPERATION(fneg, "fneg d0, d1")
 OPERATION(fabs, "fabs d0, d1")
 
-#define IS(expression, value, raised) do { CHECK_EQ(expression, value); CHECK_EQ(flags, raised); } while (0)
+#define IS(expression, value, raised)                                                                                  \
+    do {                                                                                                               \
+        CHECK_EQ(expression, value);                                                                                   \
+        CHECK_EQ(flags, raised);                                                                                       \
+    } while (0)
 
 static void test_rounding(void) {
     static const uint64_t up[] = {ONE, ONE + 1, ONE, ONE}; /* 1 + half an ulp, by mode */

@@ -54,9 +54,7 @@ static void start(void) {
     isb();
 }
 
-static uint64_t deadline(void) {
-    return read_sysreg(cntvct_el0) + SECONDS_EACH * read_sysreg(cntfrq_el0);
-}
+static uint64_t deadline(void) { return read_sysreg(cntvct_el0) + SECONDS_EACH * read_sysreg(cntfrq_el0); }
 
 static void report(void) {
     print("\n  ");
@@ -144,14 +142,17 @@ static void test_system_registers(void) {
 
 /* --- devices ------------------------------------------------------------------------------------- */
 
-#define ACCESSES(X)                                                                                              \
-    X(d_ldrb, "ldrb w1, [x0]") X(d_ldrh, "ldrh w1, [x0]") X(d_ldr, "ldr w1, [x0]") X(d_ldrx, "ldr x1, [x0]")     \
-    X(d_ldp, "ldp x1, x2, [x0]") X(d_ldrq, "ldr q0, [x0]") X(d_ldar, "ldar w1, [x0]") X(d_ldxr, "ldxr x1, [x0]") \
-    X(d_strb, "strb w1, [x0]") X(d_strh, "strh w1, [x0]") X(d_str, "str w1, [x0]") X(d_strx, "str x1, [x0]")     \
-    X(d_stp, "stp x1, x2, [x0]") X(d_strq, "str q0, [x0]") X(d_stlr, "stlr w1, [x0]") X(d_str2, "str w1, [x0]")  \
-    X(d_stxr, "ldxr x2, [x0]\nstxr w3, x1, [x0]") X(d_ldadd, "ldadd w1, w2, [x0]") X(d_cas, "cas x1, x2, [x0]")  \
-    X(d_casp, "casp x4, x5, x2, x3, [x0]") X(d_ld1, "ld1 {v0.4s}, [x0]") X(d_st4, "st4 {v0.8b-v3.8b}, [x0]")     \
-    X(d_zva, "dc zva, x0") X(d_str3, "str w1, [x0]") X(d_exec, "br x0")
+#define ACCESSES(X)                                                                                                    \
+    X(d_ldrb, "ldrb w1, [x0]")                                                                                         \
+    X(d_ldrh, "ldrh w1, [x0]")                                                                                         \
+    X(d_ldr, "ldr w1, [x0]") X(d_ldrx, "ldr x1, [x0]") X(d_ldp, "ldp x1, x2, [x0]") X(d_ldrq, "ldr q0, [x0]")          \
+        X(d_ldar, "ldar w1, [x0]") X(d_ldxr, "ldxr x1, [x0]") X(d_strb, "strb w1, [x0]") X(d_strh, "strh w1, [x0]")    \
+            X(d_str, "str w1, [x0]") X(d_strx, "str x1, [x0]") X(d_stp, "stp x1, x2, [x0]") X(d_strq, "str q0, [x0]")  \
+                X(d_stlr, "stlr w1, [x0]") X(d_str2, "str w1, [x0]") X(d_stxr, "ldxr x2, [x0]\nstxr w3, x1, [x0]")     \
+                    X(d_ldadd, "ldadd w1, w2, [x0]") X(d_cas, "cas x1, x2, [x0]")                                      \
+                        X(d_casp, "casp x4, x5, x2, x3, [x0]") X(d_ld1, "ld1 {v0.4s}, [x0]")                           \
+                            X(d_st4, "st4 {v0.8b-v3.8b}, [x0]") X(d_zva, "dc zva, x0") X(d_str3, "str w1, [x0]")       \
+                                X(d_exec, "br x0")
 #define D_SNIPPET(name, text) SNIPPET(name, text);
 #define D_ROW(name, text) name,
 ACCESSES(D_SNIPPET)
@@ -160,9 +161,13 @@ static const uint32_t *const device_code[] = {ACCESSES(D_ROW)};
 static const struct {
     uint32_t base, bytes;
 } regions[] = {
-    {0x08000000, 0x1000}, {0x08000000, 0x10000}, {0x08010000, 0x2000}, {0x08020000, 0x1000}, {0x080a0000, 0x40000},
-    {0x080b0000, 0x1000}, {0x09000000, 0x1000},  {0x09000000, 0x80},   {0x09010000, 0x1000}, {0x09010000, 0x20},
-    {0x0a000000, 0x4000}, {0x0a000000, 0x200},   {0x0a000200, 0x200},  {0x08000000, DEVICES_BYTES - 64},
+    {0x08000000, 0x1000},  {0x08000000, 0x10000},
+    {0x08010000, 0x2000},  {0x08020000, 0x1000},
+    {0x080a0000, 0x40000}, {0x080b0000, 0x1000},
+    {0x09000000, 0x1000},  {0x09000000, 0x80},
+    {0x09010000, 0x1000},  {0x09010000, 0x20},
+    {0x0a000000, 0x4000},  {0x0a000000, 0x200},
+    {0x0a000200, 0x200},   {0x08000000, DEVICES_BYTES - 64},
 };
 
 static void test_devices(void) {

@@ -53,10 +53,10 @@ static uint32_t random_word(void) {
     uint64_t r = next();
     uint32_t w = (uint32_t)(r >> 16);
     switch (r & 15) {
-    case 0: return 0xd5000000 | (w & 0x3fffff);                    /* system */
+    case 0: return 0xd5000000 | (w & 0x3fffff);                         /* system */
     case 1: return (w & 0xc03fffff) | 0x38000000 | (w >> 8 & 0x200000); /* loads and stores */
-    case 2: return (w & 0x9fffffff) | 0x0e000000;                  /* vectors */
-    case 3: return (w & 0xff3fffff) | 0x08000000;                  /* exclusives */
+    case 2: return (w & 0x9fffffff) | 0x0e000000;                       /* vectors */
+    case 3: return (w & 0xff3fffff) | 0x08000000;                       /* exclusives */
     default: return w;
     }
 }
@@ -112,9 +112,7 @@ static void report(const char *what) {
     ran = done = undefined = faulted = interrupted = other = 0;
 }
 
-static uint64_t deadline(void) {
-    return read_sysreg(cntvct_el0) + SECONDS_EACH * read_sysreg(cntfrq_el0);
-}
+static uint64_t deadline(void) { return read_sysreg(cntvct_el0) + SECONDS_EACH * read_sysreg(cntfrq_el0); }
 
 static void test_el0(void) {
     *mmu_entry(mmu_root0(), CODE) = (uint64_t)code_page | PTE_RW | PTE_AP_EL0 | PTE_PXN;
@@ -134,9 +132,7 @@ static void test_el0(void) {
 }
 
 /* System register writes are fuzz_regs.c's; from here they would only unmap the payload. */
-static bool harmless(uint32_t w) {
-    return (w & 0xfff00000) != 0xd5100000;
-}
+static bool harmless(uint32_t w) { return (w & 0xfff00000) != 0xd5100000; }
 
 static void test_el1(void) {
     *mmu_entry(mmu_root0(), CODE) = (uint64_t)code_page | PTE_RW | PTE_AP_RO;

@@ -10,13 +10,13 @@
 static struct context c;
 static uint64_t vectors[64], trash[64], memory[512] __attribute__((aligned(4096)));
 
-#define EACH_PAIR(op, base)                                                                                    \
-    op " q0, q1, [" base "]\n" op " q2, q3, [" base ", #32]\n" op " q4, q5, [" base ", #64]\n"                     \
-    op " q6, q7, [" base ", #96]\n" op " q8, q9, [" base ", #128]\n" op " q10, q11, [" base ", #160]\n"            \
-    op " q12, q13, [" base ", #192]\n" op " q14, q15, [" base ", #224]\n" op " q16, q17, [" base ", #256]\n"       \
-    op " q18, q19, [" base ", #288]\n" op " q20, q21, [" base ", #320]\n" op " q22, q23, [" base ", #352]\n"       \
-    op " q24, q25, [" base ", #384]\n" op " q26, q27, [" base ", #416]\n" op " q28, q29, [" base ", #448]\n"       \
-    op " q30, q31, [" base ", #480]\n"
+#define EACH_PAIR(op, base)                                                                                            \
+    op " q0, q1, [" base "]\n" op " q2, q3, [" base ", #32]\n" op " q4, q5, [" base ", #64]\n" op " q6, q7, [" base    \
+       ", #96]\n" op " q8, q9, [" base ", #128]\n" op " q10, q11, [" base ", #160]\n" op " q12, q13, [" base           \
+       ", #192]\n" op " q14, q15, [" base ", #224]\n" op " q16, q17, [" base ", #256]\n" op " q18, q19, [" base        \
+       ", #288]\n" op " q20, q21, [" base ", #320]\n" op " q22, q23, [" base ", #352]\n" op " q24, q25, [" base        \
+       ", #384]\n" op " q26, q27, [" base ", #416]\n" op " q28, q29, [" base ", #448]\n" op " q30, q31, [" base        \
+       ", #480]\n"
 static void vectors_load(const uint64_t *from) { __asm__ volatile(EACH_PAIR("ldp", "%0") : : "r"(from) : "memory"); }
 static void vectors_save(uint64_t *to) { __asm__ volatile(EACH_PAIR("stp", "%0") : : "r"(to) : "memory"); }
 

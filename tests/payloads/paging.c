@@ -321,7 +321,11 @@ static void test_tbi(void) {
 
 /* --- AT ---------------------------------------------------------------------------------------- */
 
-#define AT_PAR(form, va) ({ __asm__ volatile("at " form ", %0\nisb" : : "r"(va) : "memory"); read_sysreg(par_el1); })
+#define AT_PAR(form, va)                                                                                               \
+    ({                                                                                                                 \
+        __asm__ volatile("at " form ", %0\nisb" : : "r"(va) : "memory");                                               \
+        read_sysreg(par_el1);                                                                                          \
+    })
 static void test_at(void) {
     uint64_t *e = mmu_entry(root, TEST_VA);
     uint64_t ok = (uint64_t)page | 0xfful << 56 | 1ul << 11 | 3ul << 7, ns = 1ul << 9;

@@ -6,8 +6,17 @@
 
 #define PSCI(n) (0x84000000u | (n))
 #define PSCI64(n) (0xc4000000u | (n))
-enum { VERSION = 0, CPU_SUSPEND = 1, CPU_OFF = 2, CPU_ON = 3, AFFINITY_INFO = 4, MIGRATE_INFO_TYPE = 6, SYSTEM_OFF = 8,
-       SYSTEM_RESET = 9, FEATURES = 10 };
+enum {
+    VERSION = 0,
+    CPU_SUSPEND = 1,
+    CPU_OFF = 2,
+    CPU_ON = 3,
+    AFFINITY_INFO = 4,
+    MIGRATE_INFO_TYPE = 6,
+    SYSTEM_OFF = 8,
+    SYSTEM_RESET = 9,
+    FEATURES = 10
+};
 #define NOT_SUPPORTED (-1)
 #define INVALID_PARAMETERS (-2)
 #define ALREADY_ON (-4)

@@ -126,9 +126,15 @@ static struct {
     uint8_t bytes[8], lse8;
 } PAD shared_words;
 
-#define EXCLUSIVE(ld, st, w, p) do { uint64_t v_; uint32_t f_;                                                         \
-    __asm__ volatile("1: " ld " %" w "0, [%2]\nadd %0, %0, #1\n" st " %w1, %" w "0, [%2]\ncbnz %w1, 1b"               \
-                     : "=&r"(v_), "=&r"(f_) : "r"(p) : "memory"); } while (0)
+#define EXCLUSIVE(ld, st, w, p)                                                                                        \
+    do {                                                                                                               \
+        uint64_t v_;                                                                                                   \
+        uint32_t f_;                                                                                                   \
+        __asm__ volatile("1: " ld " %" w "0, [%2]\nadd %0, %0, #1\n" st " %w1, %" w "0, [%2]\ncbnz %w1, 1b"            \
+                         : "=&r"(v_), "=&r"(f_)                                                                        \
+                         : "r"(p)                                                                                      \
+                         : "memory");                                                                                  \
+    } while (0)
 
 static void count_atomically(unsigned cpu) {
     for (unsigned i = 0; i < ROUNDS; i++) {
@@ -158,7 +164,9 @@ static void count_atomically(unsigned cpu) {
         shared_words.locked++;
         __asm__ volatile("stlr xzr, [%0]" : : "r"(&shared_words.swp_lock) : "memory");
         __asm__ volatile("1: ldxp %0, %1, [%3]\nadd %0, %0, #1\nsub %1, %1, #1\nstxp %w2, %0, %1, [%3]\ncbnz %w2, 1b"
-                         : "=&r"(old), "=&r"(new), "=&r"(fail) : "r"(shared_words.pair) : "memory");
+                         : "=&r"(old), "=&r"(new), "=&r"(fail)
+                         : "r"(shared_words.pair)
+                         : "memory");
         register uint64_t a __asm__("x4"), b __asm__("x5"), c __asm__("x6"), d __asm__("x7");
         uint64_t was_a, was_b;
         do {
@@ -271,20 +279,20 @@ static void test_message_passing(void) {
     finish();
 }
 
-#define SB_ROUND(cpu, mine, other, how)                           \
-    do {                                                          \
-        uint64_t got_;                                            \
-        if (how)                                                  \
-            __asm__ volatile("str %1, [%2]\ndmb sy\nldr %0, [%3]" \
-                             : "=&r"(got_)                        \
-                             : "r"(1ul), "r"(&mine), "r"(&other)  \
-                             : "memory");                         \
-        else                                                      \
-            __asm__ volatile("stlr %1, [%2]\nldar %0, [%3]"       \
-                             : "=&r"(got_)                        \
-                             : "r"(1ul), "r"(&mine), "r"(&other)  \
-                             : "memory");                         \
-        seen_x[cpu] = got_;                                       \
+#define SB_ROUND(cpu, mine, other, how)                                                                                \
+    do {                                                                                                               \
+        uint64_t got_;                                                                                                 \
+        if (how)                                                                                                       \
+            __asm__ volatile("str %1, [%2]\ndmb sy\nldr %0, [%3]"                                                      \
+                             : "=&r"(got_)                                                                             \
+                             : "r"(1ul), "r"(&mine), "r"(&other)                                                       \
+                             : "memory");                                                                              \
+        else                                                                                                           \
+            __asm__ volatile("stlr %1, [%2]\nldar %0, [%3]"                                                            \
+                             : "=&r"(got_)                                                                             \
+                             : "r"(1ul), "r"(&mine), "r"(&other)                                                       \
+                             : "memory");                                                                              \
+        seen_x[cpu] = got_;                                                                                            \
     } while (0)
 
 static void sb_on_1(void) {
@@ -437,7 +445,7 @@ static void call_code(void) {
     do {
         __asm__ volatile("ldar %0, [%1]" : "=r"(v) : "r"(&version) : "memory");
         isb();
-        uint64_t got = ((uint64_t(*)(void))code_page)();
+        uint64_t got = ((uint64_t (*)(void))code_page)();
         if (got < v)
             stale++;
     } while (v < 1000);

@@ -17,7 +17,7 @@ SNIPPET(do_store, "str x1, [x0]\nmov x0, #0\nret");
 SNIPPET(do_store_pair, "stp x1, x1, [x0]\nmov x0, #0\nret");
 
 static uint64_t run(const uint32_t *code, uint64_t a, uint64_t b) {
-    return ((uint64_t(*)(uint64_t, uint64_t))(uintptr_t)code)(a, b);
+    return ((uint64_t (*)(uint64_t, uint64_t))(uintptr_t)code)(a, b);
 }
 
 /* Stores to a page with code, from code at an address with the same bits 19..12. */

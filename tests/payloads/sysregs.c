@@ -65,25 +65,29 @@ static void test_reset(void) {
 
 /* --- what Linux reads ---------------------------------------------------------------------------- */
 
-#define READS(X)                                                                                                 \
-    X(midr_el1) X(mpidr_el1) X(revidr_el1) X(aidr_el1) X(ctr_el0) X(dczid_el0) X(clidr_el1) X(csselr_el1)        \
-    X(ccsidr_el1) X(id_aa64pfr0_el1) X(id_aa64pfr1_el1) X(id_aa64dfr0_el1) X(id_aa64dfr1_el1)                    \
-    X(id_aa64isar0_el1) X(id_aa64isar1_el1) X(id_aa64mmfr0_el1) X(id_aa64mmfr1_el1) X(id_aa64mmfr2_el1)          \
-    X(id_aa64afr0_el1) X(id_aa64afr1_el1) X(id_pfr0_el1) X(id_pfr1_el1) X(id_dfr0_el1) X(id_mmfr0_el1)           \
-    X(id_mmfr3_el1) X(id_isar0_el1) X(id_isar5_el1) X(mvfr0_el1) X(mvfr1_el1) X(mvfr2_el1) X(sctlr_el1)          \
-    X(actlr_el1) X(cpacr_el1) X(ttbr0_el1) X(ttbr1_el1) X(tcr_el1) X(mair_el1) X(amair_el1) X(afsr0_el1)         \
-    X(afsr1_el1) X(esr_el1) X(far_el1) X(par_el1) X(vbar_el1) X(isr_el1) X(contextidr_el1) X(elr_el1)            \
-    X(spsr_el1) X(sp_el0) X(tpidr_el0) X(tpidrro_el0) X(tpidr_el1) X(cntkctl_el1) X(cntfrq_el0) X(cntvct_el0)    \
-    X(cntpct_el0) X(cntv_ctl_el0) X(cntv_cval_el0) X(cntv_tval_el0) X(cntp_ctl_el0) X(cntp_cval_el0)             \
-    X(cntp_tval_el0) X(mdscr_el1) X(oslsr_el1) X(osdlr_el1) X(dbgbvr0_el1) X(dbgbcr0_el1) X(dbgwvr0_el1)         \
-    X(dbgwcr0_el1) X(mdccsr_el0) X(mdrar_el1) X(nzcv) X(daif) X(currentel) X(spsel) X(fpcr) X(fpsr) X(rvbar_el1) \
-    X(S3_0_C0_C4_4) X(S3_0_C0_C6_2) X(S3_0_C0_C7_3)
-#define READ(r)                                                            \
-    {                                                                      \
-        caught = 0;                                                        \
-        (void)read_sysreg(r);                                              \
-        if (caught)                                                        \
-            test_fail(__FILE__, __LINE__, "mrs " #r, caught_frame.esr, 0); \
+#define READS(X)                                                                                                       \
+    X(midr_el1)                                                                                                        \
+    X(mpidr_el1)                                                                                                       \
+    X(revidr_el1) X(aidr_el1) X(ctr_el0) X(dczid_el0) X(clidr_el1) X(csselr_el1) X(ccsidr_el1) X(id_aa64pfr0_el1)      \
+        X(id_aa64pfr1_el1) X(id_aa64dfr0_el1) X(id_aa64dfr1_el1) X(id_aa64isar0_el1) X(id_aa64isar1_el1)               \
+            X(id_aa64mmfr0_el1) X(id_aa64mmfr1_el1) X(id_aa64mmfr2_el1) X(id_aa64afr0_el1) X(id_aa64afr1_el1)          \
+                X(id_pfr0_el1) X(id_pfr1_el1) X(id_dfr0_el1) X(id_mmfr0_el1) X(id_mmfr3_el1) X(id_isar0_el1)           \
+                    X(id_isar5_el1) X(mvfr0_el1) X(mvfr1_el1) X(mvfr2_el1) X(sctlr_el1) X(actlr_el1) X(cpacr_el1)      \
+                        X(ttbr0_el1) X(ttbr1_el1) X(tcr_el1) X(mair_el1) X(amair_el1) X(afsr0_el1) X(afsr1_el1)        \
+                            X(esr_el1) X(far_el1) X(par_el1) X(vbar_el1) X(isr_el1) X(contextidr_el1) X(elr_el1)       \
+                                X(spsr_el1) X(sp_el0) X(tpidr_el0) X(tpidrro_el0) X(tpidr_el1) X(cntkctl_el1)          \
+                                    X(cntfrq_el0) X(cntvct_el0) X(cntpct_el0) X(cntv_ctl_el0) X(cntv_cval_el0)         \
+                                        X(cntv_tval_el0) X(cntp_ctl_el0) X(cntp_cval_el0) X(cntp_tval_el0)             \
+                                            X(mdscr_el1) X(oslsr_el1) X(osdlr_el1) X(dbgbvr0_el1) X(dbgbcr0_el1)       \
+                                                X(dbgwvr0_el1) X(dbgwcr0_el1) X(mdccsr_el0) X(mdrar_el1) X(nzcv)       \
+                                                    X(daif) X(currentel) X(spsel) X(fpcr) X(fpsr) X(rvbar_el1)         \
+                                                        X(S3_0_C0_C4_4) X(S3_0_C0_C6_2) X(S3_0_C0_C7_3)
+#define READ(r)                                                                                                        \
+    {                                                                                                                  \
+        caught = 0;                                                                                                    \
+        (void)read_sysreg(r);                                                                                          \
+        if (caught)                                                                                                    \
+            test_fail(__FILE__, __LINE__, "mrs " #r, caught_frame.esr, 0);                                             \
     }
 
 static void test_reads(void) {
@@ -101,19 +105,19 @@ static void test_reads(void) {
 
 /* --- what sticks --------------------------------------------------------------------------------- */
 
-#define STICKS(r, mask)                                                            \
-    {                                                                              \
-        uint64_t old_ = read_sysreg(r);                                            \
-        static const uint64_t patterns_[] = {~0ul, 0xaaaaaaaaaaaaaaaa, 0x123456789abcdef0, 0}; \
-        for (unsigned i_ = 0; i_ < ARRAY_LEN(patterns_); i_++) {                   \
-            write_sysreg(r, patterns_[i_] & (mask));                               \
-            isb();                                                                 \
-            uint64_t got_ = read_sysreg(r);                                        \
-            if (got_ != (patterns_[i_] & (mask)))                                  \
-                test_fail(__FILE__, __LINE__, #r, got_, patterns_[i_] & (mask));   \
-        }                                                                          \
-        write_sysreg(r, old_);                                                     \
-        isb();                                                                     \
+#define STICKS(r, mask)                                                                                                \
+    {                                                                                                                  \
+        uint64_t old_ = read_sysreg(r);                                                                                \
+        static const uint64_t patterns_[] = {~0ul, 0xaaaaaaaaaaaaaaaa, 0x123456789abcdef0, 0};                         \
+        for (unsigned i_ = 0; i_ < ARRAY_LEN(patterns_); i_++) {                                                       \
+            write_sysreg(r, patterns_[i_] & (mask));                                                                   \
+            isb();                                                                                                     \
+            uint64_t got_ = read_sysreg(r);                                                                            \
+            if (got_ != (patterns_[i_] & (mask)))                                                                      \
+                test_fail(__FILE__, __LINE__, #r, got_, patterns_[i_] & (mask));                                       \
+        }                                                                                                              \
+        write_sysreg(r, old_);                                                                                         \
+        isb();                                                                                                         \
     }
 
 static void test_sticks(void) {
@@ -187,8 +191,8 @@ static void test_ids(void) {
     CHECK_EQ(FIELD(isar0, 16), 1);
     CHECK_EQ(FIELD(isar0, 20), 2);
     CHECK_EQ(FIELD(isar0, 28), 1);
-    CHECK_EQ(FIELD(mmfr0, 4), 2);  /* 16-bit ASIDs */
-    CHECK(FIELD(mmfr0, 28) < 8);   /* 4 KiB granule */
+    CHECK_EQ(FIELD(mmfr0, 4), 2);                         /* 16-bit ASIDs */
+    CHECK(FIELD(mmfr0, 28) < 8);                          /* 4 KiB granule */
     CHECK(FIELD(read_sysreg(id_aa64mmfr1_el1), 20) >= 1); /* PAN */
     CHECK_EQ(ctr >> 31, 1);
     CHECK_EQ(ctr >> 28 & 3, on_qemu() ? ctr >> 28 & 3 : 0); /* IDC, DIC */
@@ -286,19 +290,19 @@ static void test_scan_el0(void) {
 /* Read-only registers cannot be written, write-only ones not be read. */
 static void test_directions(void) {
     static const uint32_t read_only[] = {
-        KEY(3, 0, 0, 0, 0) /* MIDR */,   KEY(3, 0, 0, 0, 5) /* MPIDR */,   KEY(3, 0, 0, 4, 0) /* ID_AA64PFR0 */,
-        KEY(3, 0, 12, 1, 0) /* ISR */,   KEY(3, 3, 0, 0, 1) /* CTR */,     KEY(3, 3, 0, 0, 7) /* DCZID */,
+        KEY(3, 0, 0, 0, 0) /* MIDR */,    KEY(3, 0, 0, 0, 5) /* MPIDR */,   KEY(3, 0, 0, 4, 0) /* ID_AA64PFR0 */,
+        KEY(3, 0, 12, 1, 0) /* ISR */,    KEY(3, 3, 0, 0, 1) /* CTR */,     KEY(3, 3, 0, 0, 7) /* DCZID */,
         KEY(3, 3, 14, 0, 2) /* CNTVCT */, KEY(3, 3, 14, 0, 1) /* CNTPCT */, KEY(3, 0, 4, 2, 2) /* CurrentEL */,
-        KEY(2, 0, 1, 1, 4) /* OSLSR */,  KEY(3, 1, 0, 0, 1) /* CLIDR */,   KEY(3, 1, 0, 0, 0) /* CCSIDR */};
+        KEY(2, 0, 1, 1, 4) /* OSLSR */,   KEY(3, 1, 0, 0, 1) /* CLIDR */,   KEY(3, 1, 0, 0, 0) /* CCSIDR */};
     for (unsigned i = 0; i < ARRAY_LEN(read_only); i++) {
         CHECK_EQ(run_access(PSTATE_EL1H, true, read_only[i], 0), ESR_DONE);
         CHECK_EQ(run_access(PSTATE_EL1H, false, read_only[i], 0), ESR_UNKNOWN);
     }
     CHECK_EQ(run_access(PSTATE_EL1H, true, KEY(2, 0, 1, 0, 4), 0), ESR_UNKNOWN); /* OSLAR */
     /* SYS instructions: known ones work, unknown ones are undefined */
-    CHECK_EQ(run_access(PSTATE_EL1H, false, KEY(1, 0, 8, 7, 0), 0), ESR_DONE);     /* TLBI VMALLE1 */
-    CHECK_EQ(run_access(PSTATE_EL1H, false, KEY(1, 4, 8, 7, 0), 0), ESR_UNKNOWN);  /* TLBI ALLE2 */
-    CHECK_EQ(run_access(PSTATE_EL1H, false, KEY(1, 6, 8, 7, 0), 0), ESR_UNKNOWN);  /* TLBI ALLE3 */
+    CHECK_EQ(run_access(PSTATE_EL1H, false, KEY(1, 0, 8, 7, 0), 0), ESR_DONE);    /* TLBI VMALLE1 */
+    CHECK_EQ(run_access(PSTATE_EL1H, false, KEY(1, 4, 8, 7, 0), 0), ESR_UNKNOWN); /* TLBI ALLE2 */
+    CHECK_EQ(run_access(PSTATE_EL1H, false, KEY(1, 6, 8, 7, 0), 0), ESR_UNKNOWN); /* TLBI ALLE3 */
     CHECK_EQ(run_access(PSTATE_EL1H, false, KEY(1, 0, 7, 9, 7), 0), ESR_UNKNOWN);
     CHECK_EQ(run_access(PSTATE_EL1H, true, KEY(1, 0, 7, 15, 7), 0), ESR_UNKNOWN); /* SYSL */
 }

@@ -14,7 +14,11 @@ static struct context c;
 static uint64_t frequency;
 
 #define TIMERS(X) X(v) X(p)
-#define now(t) ({ isb(); read_sysreg(cnt##t##ct_el0); })
+#define now(t)                                                                                                         \
+    ({                                                                                                                 \
+        isb();                                                                                                         \
+        read_sysreg(cnt##t##ct_el0);                                                                                   \
+    })
 #define unmask() __asm__ volatile("msr daifclr, #2" : : : "memory")
 #define mask() __asm__ volatile("msr daifset, #2" : : : "memory")
 
@@ -59,53 +63,53 @@ static void test_rate(void) {
         CHECK_EQ(took, frequency);
 }
 
-#define REGISTER_TEST(t)                                                                   \
-    static void test_registers_##t(void) {                                                 \
-        write_sysreg(cnt##t##_ctl_el0, 0);                                                 \
-        write_sysreg(cnt##t##_cval_el0, 0x123456789abcdef0);                               \
-        isb();                                                                             \
-        CHECK_EQ(read_sysreg(cnt##t##_cval_el0), 0x123456789abcdef0);                      \
-        CHECK_EQ(read_sysreg(cnt##t##_ctl_el0), 0);                                        \
-        write_sysreg(cnt##t##_ctl_el0, ~0ul);                                              \
-        isb();                                                                             \
-        CHECK_EQ(read_sysreg(cnt##t##_ctl_el0), ENABLE | IMASK);                           \
-        write_sysreg(cnt##t##_cval_el0, 0);                                                \
-        isb();                                                                             \
-        CHECK_EQ(read_sysreg(cnt##t##_ctl_el0), ENABLE | IMASK | ISTATUS);                 \
-        write_sysreg(cnt##t##_ctl_el0, IMASK);                                             \
-        isb();                                                                             \
-        CHECK_EQ(read_sysreg(cnt##t##_ctl_el0), IMASK);                                    \
-        write_sysreg(cnt##t##_cval_el0, ~0ul);                                             \
-        write_sysreg(cnt##t##_ctl_el0, ENABLE);                                            \
-        isb();                                                                             \
-        CHECK_EQ(read_sysreg(cnt##t##_ctl_el0), ENABLE);                                   \
-        write_sysreg(cnt##t##_ctl_el0, IMASK | ENABLE);                                    \
-        for (unsigned i = 0; i < 4; i++) {                                                 \
-            static const int32_t values[] = {1000000000, 0, -1, -100000};                  \
-            uint64_t before = now(t);                                                      \
-            write_sysreg(cnt##t##_tval_el0, (uint32_t)values[i]);                          \
-            uint64_t after = now(t), cval = read_sysreg(cnt##t##_cval_el0);                \
-            CHECK(cval - before - (uint64_t)(int64_t)values[i] <= after - before);         \
-            uint64_t from = now(t);                                                        \
-            uint32_t tval = (uint32_t)read_sysreg(cnt##t##_tval_el0);                      \
-            uint64_t to = now(t);                                                          \
-            CHECK_EQ(read_sysreg(cnt##t##_tval_el0) >> 32, 0);                             \
-            CHECK((uint32_t)((uint32_t)(cval - from) - tval) <= to - from);                \
-            CHECK_EQ(read_sysreg(cnt##t##_ctl_el0) & ISTATUS, values[i] > 0 ? 0 : ISTATUS); \
-        }                                                                                  \
-        /* becomes due, not before its time */                                             \
-        for (unsigned i = 0; i < 20; i++) {                                                \
-            uint64_t due = now(t) + frequency / 2000;                                      \
-            write_sysreg(cnt##t##_cval_el0, due);                                          \
-            isb();                                                                         \
-            while (!(read_sysreg(cnt##t##_ctl_el0) & ISTATUS))                             \
-                if (now(t) > due + frequency)                                              \
-                    break;                                                                 \
-            CHECK(now(t) >= due);                                                          \
-            CHECK(now(t) < due + frequency);                                               \
-            CHECK_EQ(read_sysreg(cnt##t##_ctl_el0), ENABLE | IMASK | ISTATUS);             \
-        }                                                                                  \
-        stop_timers();                                                                     \
+#define REGISTER_TEST(t)                                                                                               \
+    static void test_registers_##t(void) {                                                                             \
+        write_sysreg(cnt##t##_ctl_el0, 0);                                                                             \
+        write_sysreg(cnt##t##_cval_el0, 0x123456789abcdef0);                                                           \
+        isb();                                                                                                         \
+        CHECK_EQ(read_sysreg(cnt##t##_cval_el0), 0x123456789abcdef0);                                                  \
+        CHECK_EQ(read_sysreg(cnt##t##_ctl_el0), 0);                                                                    \
+        write_sysreg(cnt##t##_ctl_el0, ~0ul);                                                                          \
+        isb();                                                                                                         \
+        CHECK_EQ(read_sysreg(cnt##t##_ctl_el0), ENABLE | IMASK);                                                       \
+        write_sysreg(cnt##t##_cval_el0, 0);                                                                            \
+        isb();                                                                                                         \
+        CHECK_EQ(read_sysreg(cnt##t##_ctl_el0), ENABLE | IMASK | ISTATUS);                                             \
+        write_sysreg(cnt##t##_ctl_el0, IMASK);                                                                         \
+        isb();                                                                                                         \
+        CHECK_EQ(read_sysreg(cnt##t##_ctl_el0), IMASK);                                                                \
+        write_sysreg(cnt##t##_cval_el0, ~0ul);                                                                         \
+        write_sysreg(cnt##t##_ctl_el0, ENABLE);                                                                        \
+        isb();                                                                                                         \
+        CHECK_EQ(read_sysreg(cnt##t##_ctl_el0), ENABLE);                                                               \
+        write_sysreg(cnt##t##_ctl_el0, IMASK | ENABLE);                                                                \
+        for (unsigned i = 0; i < 4; i++) {                                                                             \
+            static const int32_t values[] = {1000000000, 0, -1, -100000};                                              \
+            uint64_t before = now(t);                                                                                  \
+            write_sysreg(cnt##t##_tval_el0, (uint32_t)values[i]);                                                      \
+            uint64_t after = now(t), cval = read_sysreg(cnt##t##_cval_el0);                                            \
+            CHECK(cval - before - (uint64_t)(int64_t)values[i] <= after - before);                                     \
+            uint64_t from = now(t);                                                                                    \
+            uint32_t tval = (uint32_t)read_sysreg(cnt##t##_tval_el0);                                                  \
+            uint64_t to = now(t);                                                                                      \
+            CHECK_EQ(read_sysreg(cnt##t##_tval_el0) >> 32, 0);                                                         \
+            CHECK((uint32_t)((uint32_t)(cval - from) - tval) <= to - from);                                            \
+            CHECK_EQ(read_sysreg(cnt##t##_ctl_el0) & ISTATUS, values[i] > 0 ? 0 : ISTATUS);                            \
+        }                                                                                                              \
+        /* becomes due, not before its time */                                                                         \
+        for (unsigned i = 0; i < 20; i++) {                                                                            \
+            uint64_t due = now(t) + frequency / 2000;                                                                  \
+            write_sysreg(cnt##t##_cval_el0, due);                                                                      \
+            isb();                                                                                                     \
+            while (!(read_sysreg(cnt##t##_ctl_el0) & ISTATUS))                                                         \
+                if (now(t) > due + frequency)                                                                          \
+                    break;                                                                                             \
+            CHECK(now(t) >= due);                                                                                      \
+            CHECK(now(t) < due + frequency);                                                                           \
+            CHECK_EQ(read_sysreg(cnt##t##_ctl_el0), ENABLE | IMASK | ISTATUS);                                         \
+        }                                                                                                              \
+        stop_timers();                                                                                                 \
     }
 TIMERS(REGISTER_TEST)
 

@@ -63,31 +63,40 @@ static uint64_t abort_esr(bool user, bool write, unsigned fsc) {
 
 /* --- every form ---------------------------------------------------------------------------------- */
 
-#define FORM(op)                                                                           \
-    static void op(uint64_t arg) {                                                         \
-        __asm__ volatile("dsb sy\ntlbi " #op ", %0\ndsb sy\nisb" : : "r"(arg) : "memory"); \
+#define FORM(op)                                                                                                       \
+    static void op(uint64_t arg) { __asm__ volatile("dsb sy\ntlbi " #op ", %0\ndsb sy\nisb" : : "r"(arg) : "memory"); }
+#define FORM0(op)                                                                                                      \
+    static void op(uint64_t arg) {                                                                                     \
+        (void)arg;                                                                                                     \
+        __asm__ volatile("dsb sy\ntlbi " #op "\ndsb sy\nisb" : : : "memory");                                          \
     }
-#define FORM0(op)                                                             \
-    static void op(uint64_t arg) {                                            \
-        (void)arg;                                                            \
-        __asm__ volatile("dsb sy\ntlbi " #op "\ndsb sy\nisb" : : : "memory"); \
-    }
-FORM0(vmalle1) FORM0(vmalle1is)
-FORM(vae1) FORM(vae1is) FORM(vale1) FORM(vale1is) FORM(vaae1) FORM(vaae1is) FORM(vaale1) FORM(vaale1is)
-FORM(aside1) FORM(aside1is)
+FORM0(vmalle1)
+FORM0(vmalle1is)
+FORM(vae1) FORM(vae1is) FORM(vale1) FORM(vale1is) FORM(vaae1) FORM(vaae1is) FORM(vaale1) FORM(vaale1is) FORM(aside1)
+    FORM(aside1is)
 
-enum { BY_VA = 1, BY_ASID = 2, TABLES = 4 };
+        enum {
+            BY_VA = 1,
+            BY_ASID = 2,
+            TABLES = 4
+        };
 static const struct {
     const char *name;
     void (*run)(uint64_t arg);
     unsigned kind; /* what its argument names; TABLES: also takes cached table entries */
 } forms[] = {
-    {"vmalle1", vmalle1, TABLES},       {"vmalle1is", vmalle1is, TABLES},
-    {"vae1", vae1, BY_VA | BY_ASID | TABLES}, {"vae1is", vae1is, BY_VA | BY_ASID | TABLES},
-    {"vale1", vale1, BY_VA | BY_ASID},  {"vale1is", vale1is, BY_VA | BY_ASID},
-    {"vaae1", vaae1, BY_VA | TABLES},   {"vaae1is", vaae1is, BY_VA | TABLES},
-    {"vaale1", vaale1, BY_VA},          {"vaale1is", vaale1is, BY_VA},
-    {"aside1", aside1, BY_ASID | TABLES}, {"aside1is", aside1is, BY_ASID | TABLES},
+    {"vmalle1", vmalle1, TABLES},
+    {"vmalle1is", vmalle1is, TABLES},
+    {"vae1", vae1, BY_VA | BY_ASID | TABLES},
+    {"vae1is", vae1is, BY_VA | BY_ASID | TABLES},
+    {"vale1", vale1, BY_VA | BY_ASID},
+    {"vale1is", vale1is, BY_VA | BY_ASID},
+    {"vaae1", vaae1, BY_VA | TABLES},
+    {"vaae1is", vaae1is, BY_VA | TABLES},
+    {"vaale1", vaale1, BY_VA},
+    {"vaale1is", vaale1is, BY_VA},
+    {"aside1", aside1, BY_ASID | TABLES},
+    {"aside1is", aside1is, BY_ASID | TABLES},
 };
 
 static void tlbi(unsigned form, uint64_t va, unsigned asid) {
@@ -107,7 +116,12 @@ static bool one_form(unsigned form, uint64_t va, uint64_t *e, uint64_t pa1, uint
                      unsigned level, unsigned asid) {
     unsigned tr = 4 + level, ap = 12 + level, af = 8 + level;
     bool ok = true;
-#define WANT(x, y) do { uint64_t a_ = (x), b_ = (y); CHECK_EQ(a_, b_); ok &= a_ == b_; } while (0)
+#define WANT(x, y)                                                                                                     \
+    do {                                                                                                               \
+        uint64_t a_ = (x), b_ = (y);                                                                                   \
+        CHECK_EQ(a_, b_);                                                                                              \
+        ok &= a_ == b_;                                                                                                \
+    } while (0)
     for (unsigned user = 0; user < 2; user++) {
         *e = pa1 | attrs;
         tlbi(form, va, asid);
@@ -151,8 +165,8 @@ static void test_forms(void) {
             mmu_map(roots[0], VA, (uint64_t)pages[0], PTE_PAGE);
             *mmu_entry(roots[0], VA) = 0;
             uint64_t ng = global ? 0 : PTE_NG;
-            bool ok = one_form(form, VA, mmu_entry(roots[0], VA), (uint64_t)pages[0], (uint64_t)pages[1],
-                               USER_RW | ng, 3, 1);
+            bool ok =
+                one_form(form, VA, mmu_entry(roots[0], VA), (uint64_t)pages[0], (uint64_t)pages[1], USER_RW | ng, 3, 1);
             uint64_t *l2 = mmu_entry_at(roots[0], BLOCK_VA, 2);
             if (!l2) {
                 mmu_map(roots[0], BLOCK_VA, 0, 0);
@@ -263,12 +277,11 @@ static void test_asid_scope(void) {
         } else if (how == 1) {
             vaale1is(VA >> 12);
         } else {
-            for (unsigned i = 0; i < SPACES; i++) {
+            for (unsigned i = 0; i < SPACES; i++)
                 if (how == 2)
                     vae1(VA >> 12 | (30ul + i) << 48);
                 else
                     vale1is(VA >> 12 | (30ul + i) << 48);
-            }
         }
         for (unsigned i = 0; i < SPACES; i++) {
             use(i, 30 + i);
@@ -337,9 +350,7 @@ static void test_high_half(void) {
 #define BRK_DONE 0xd42eeee0u
 #define CODE_VA (VA + 0x100000)
 
-static uint64_t call(uint64_t va) {
-    return ((uint64_t(*)(void))va)();
-}
+static uint64_t call(uint64_t va) { return ((uint64_t (*)(void))va)(); }
 
 static void put_code(uint8_t *page, unsigned value) {
     uint32_t *w = (uint32_t *)page;

@@ -5,11 +5,30 @@
 
 #define RTC_BASE 0x09010000ul
 enum {
-    DR = 0, RSR = 4, FR = 0x18, ILPR = 0x20, IBRD = 0x24, FBRD = 0x28, LCRH = 0x2c, CR = 0x30, IFLS = 0x34,
-    IMSC = 0x38, RIS = 0x3c, MIS = 0x40, ICR = 0x44, DMACR = 0x48, IDS = 0xfe0
+    DR = 0,
+    RSR = 4,
+    FR = 0x18,
+    ILPR = 0x20,
+    IBRD = 0x24,
+    FBRD = 0x28,
+    LCRH = 0x2c,
+    CR = 0x30,
+    IFLS = 0x34,
+    IMSC = 0x38,
+    RIS = 0x3c,
+    MIS = 0x40,
+    ICR = 0x44,
+    DMACR = 0x48,
+    IDS = 0xfe0
 };
 enum {
-    RTC_DR = 0, RTC_MR = 4, RTC_LR = 8, RTC_CR = 0xc, RTC_IMSC = 0x10, RTC_RIS = 0x14, RTC_MIS = 0x18,
+    RTC_DR = 0,
+    RTC_MR = 4,
+    RTC_LR = 8,
+    RTC_CR = 0xc,
+    RTC_IMSC = 0x10,
+    RTC_RIS = 0x14,
+    RTC_MIS = 0x18,
     RTC_ICR = 0x1c
 };
 #define INT_RX 0x10u
@@ -135,12 +154,13 @@ static void test_transmit_irq(void) {
 }
 
 /* eventually(): sending takes time, on hardware and where writes to DR are posted. */
-#define eventually(c) ({                                                                            \
-    uint64_t end_ = read_sysreg(cntvct_el0) + read_sysreg(cntfrq_el0);                              \
-    while (!(c) && read_sysreg(cntvct_el0) < end_)                                                  \
-        ;                                                                                           \
-    (c) != 0;                                                                                       \
-})
+#define eventually(c)                                                                                                  \
+    ({                                                                                                                 \
+        uint64_t end_ = read_sysreg(cntvct_el0) + read_sysreg(cntfrq_el0);                                             \
+        while (!(c) && read_sysreg(cntvct_el0) < end_)                                                                 \
+            ;                                                                                                          \
+        (c) != 0;                                                                                                      \
+    })
 
 /* What is sent in loop-back mode is received. Nothing may be printed meanwhile, so what is seen is kept for later. */
 static bool rx_full(bool full) { return eventually((uart(FR) & (FR_RXFE | FR_RXFF)) == (full ? FR_RXFF : FR_RXFE)); }
@@ -164,7 +184,7 @@ static void test_loopback(void) {
     got[k++] = *(volatile uint8_t *)(UART_BASE + DR);
     *(volatile uint16_t *)(UART_BASE + DR) = 'c';
     ok[n++] = rx_full(true);
-    got[k++] = (uint8_t) * (volatile uint16_t *)(UART_BASE + DR);
+    got[k++] = (uint8_t)*(volatile uint16_t *)(UART_BASE + DR);
     uart_set(LCRH, 0x60 | LCRH_FEN);
     for (unsigned i = 0; i < 16; i++)
         uart_set(DR, 'd' + i);

@@ -8,10 +8,26 @@
 #define VIRTIO_STRIDE 0x200ul
 #define SLOTS 32
 enum {
-    MAGIC = 0, VERSION = 4, DEVICE_ID = 8, DEVICE_FEATURES = 0x10, DEVICE_SEL = 0x14, DRIVER_FEATURES = 0x20,
-    DRIVER_SEL = 0x24, QUEUE_SEL = 0x30, QUEUE_NUM_MAX = 0x34, QUEUE_NUM = 0x38, QUEUE_READY = 0x44,
-    NOTIFY = 0x50, ISR = 0x60, ACK = 0x64, STATUS = 0x70, DESC = 0x80, AVAIL = 0x90, USED = 0xa0,
-    GENERATION = 0xfc, CONFIG = 0x100
+    MAGIC = 0,
+    VERSION = 4,
+    DEVICE_ID = 8,
+    DEVICE_FEATURES = 0x10,
+    DEVICE_SEL = 0x14,
+    DRIVER_FEATURES = 0x20,
+    DRIVER_SEL = 0x24,
+    QUEUE_SEL = 0x30,
+    QUEUE_NUM_MAX = 0x34,
+    QUEUE_NUM = 0x38,
+    QUEUE_READY = 0x44,
+    NOTIFY = 0x50,
+    ISR = 0x60,
+    ACK = 0x64,
+    STATUS = 0x70,
+    DESC = 0x80,
+    AVAIL = 0x90,
+    USED = 0xa0,
+    GENERATION = 0xfc,
+    CONFIG = 0x100
 };
 enum { ID_NONE = 0, ID_NET = 1, ID_BLOCK = 2, ID_CONSOLE = 3, ID_RNG = 4 };
 enum { S_ACKNOWLEDGE = 1, S_DRIVER = 2, S_DRIVER_OK = 4, S_FEATURES_OK = 8 };
@@ -400,15 +416,13 @@ static void test_block_code(void) {
                 code_sync(code, 8);
             else
                 isb();
-            CHECK_EQ(((uint64_t(*)(void))code)(), n);
+            CHECK_EQ(((uint64_t (*)(void))code)(), n);
         }
     }
     close_device();
 }
 
-static void start(void) {
-    mmu_on();
-}
+static void start(void) { mmu_on(); }
 
 TESTS({"slots", test_slots}, {"negotiation", test_negotiation}, {"start", start}, {"rng", test_rng},
       {"block", test_block}, {"block irq", test_block_irq}, {"block code", test_block_code});

@@ -6,12 +6,14 @@
 
 #include "ops.h"
 
-#define FUNCTION(name, lane, text)                                                                           \
-    static uint64_t op_##name##_##lane(uint64_t a, uint64_t b, uint64_t c) {                                 \
-        uint64_t r;                                                                                          \
-        __asm__ volatile("fmov d1, %1\n fmov d2, %2\n fmov d3, %3\n" text "\n fmov %0, d0"                   \
-                         : "=r"(r) : "r"(a), "r"(b), "r"(c) : "x0", "v0", "v1", "v2", "v3", "cc");           \
-        return r;                                                                                            \
+#define FUNCTION(name, lane, text)                                                                                     \
+    static uint64_t op_##name##_##lane(uint64_t a, uint64_t b, uint64_t c) {                                           \
+        uint64_t r;                                                                                                    \
+        __asm__ volatile("fmov d1, %1\n fmov d2, %2\n fmov d3, %3\n" text "\n fmov %0, d0"                             \
+                         : "=r"(r)                                                                                     \
+                         : "r"(a), "r"(b), "r"(c)                                                                      \
+                         : "x0", "v0", "v1", "v2", "v3", "cc");                                                        \
+        return r;                                                                                                      \
     }
 OPS(FUNCTION)
 

@@ -24,9 +24,9 @@ struct args {
 };
 typedef void op_fn(struct args *x);
 
-#define PLAIN(name, cc, flags, fbits)                                                                        \
-    static void op_##name(struct args *x) {                                                                  \
-        FN_##name(&cpu, &x->r, &x->a, &x->b, &x->c, FP_DESC(x->lane, 1, cc, flags, fbits, 0));               \
+#define PLAIN(name, cc, flags, fbits)                                                                                  \
+    static void op_##name(struct args *x) {                                                                            \
+        FN_##name(&cpu, &x->r, &x->a, &x->b, &x->c, FP_DESC(x->lane, 1, cc, flags, fbits, 0));                         \
     }
 #define FN_add fp_add
 #define FN_sub fp_sub
@@ -115,15 +115,9 @@ static void op_xtos(struct args *x) {
 static void op_wtou(struct args *x) {
     x->r.u64[0] = fp_scalar_to_u(&cpu, &x->a, FP_DESC(x->lane, 1, IR_RN_UP, 0, 0, 0));
 }
-static void op_xfroms(struct args *x) {
-    fp_scalar_from_s(&cpu, &x->r, x->a.u64[0], FP_DESC(x->lane, 1, 0, 0, 0, 1));
-}
-static void op_wfromu(struct args *x) {
-    fp_scalar_from_u(&cpu, &x->r, x->a.u64[0], FP_DESC(x->lane, 1, 0, 0, 0, 0));
-}
-static void op_cmp(struct args *x) {
-    x->r.u64[0] = fp_compare(&cpu, &x->a, &x->b, FP_DESC(x->lane, 1, 0, 0, 0, 0));
-}
+static void op_xfroms(struct args *x) { fp_scalar_from_s(&cpu, &x->r, x->a.u64[0], FP_DESC(x->lane, 1, 0, 0, 0, 1)); }
+static void op_wfromu(struct args *x) { fp_scalar_from_u(&cpu, &x->r, x->a.u64[0], FP_DESC(x->lane, 1, 0, 0, 0, 0)); }
+static void op_cmp(struct args *x) { x->r.u64[0] = fp_compare(&cpu, &x->a, &x->b, FP_DESC(x->lane, 1, 0, 0, 0, 0)); }
 static void op_cmpe(struct args *x) {
     x->r.u64[0] = fp_compare(&cpu, &x->a, &x->b, FP_DESC(x->lane, 1, 0, IR_FP_SIGNAL, 0, 0));
 }
@@ -135,10 +129,11 @@ static const struct {
     unsigned lane;
 } table[] = {OPS(ENTRY)};
 
-static void fail(const char *what, unsigned lane, uint32_t fpcr, const struct args *x, uint64_t want, uint32_t want_fpsr) {
+static void fail(const char *what, unsigned lane, uint32_t fpcr, const struct args *x, uint64_t want,
+                 uint32_t want_fpsr) {
     if (failures++ < 30) {
-        printf("%s lane %u fpcr %08x a %016" PRIx64 " b %016" PRIx64 " c %016" PRIx64 ": got %016" PRIx64 " fpsr %02x, want %016" PRIx64
-               " fpsr %02x\n",
+        printf("%s lane %u fpcr %08x a %016" PRIx64 " b %016" PRIx64 " c %016" PRIx64 ": got %016" PRIx64
+               " fpsr %02x, want %016" PRIx64 " fpsr %02x\n",
                what, lane, fpcr, x->a.u64[0], x->b.u64[0], x->c.u64[0], x->r.u64[0], cpu.fp.fpsr, want, want_fpsr);
     }
 }
@@ -162,9 +157,8 @@ static void against_guest(uint64_t seed, long rounds, const char *command) {
                 failures++;
                 return;
             }
-            if (want.result != x.r.u64[0] || want.fpsr != cpu.fp.fpsr) {
+            if (want.result != x.r.u64[0] || want.fpsr != cpu.fp.fpsr)
                 fail(table[k].name, x.lane, cpu.fp.fpcr, &x, want.result, want.fpsr);
-            }
         }
     }
     pclose(guest);
@@ -172,7 +166,8 @@ static void against_guest(uint64_t seed, long rounds, const char *command) {
 
 /* One operation on the host's unit with the guest's rounding mode: lane 2 and lane 3 forms. */
 static uint64_t host_op(unsigned op, unsigned lane, const struct args *x) {
-    __m128 a = _mm_castsi128_ps(_mm_set_epi64x(0, x->a.s64[0])), b = _mm_castsi128_ps(_mm_set_epi64x(0, x->b.s64[0])), r = a;
+    __m128 a = _mm_castsi128_ps(_mm_set_epi64x(0, x->a.s64[0])), b = _mm_castsi128_ps(_mm_set_epi64x(0, x->b.s64[0])),
+           r = a;
     __m128d ad = _mm_castps_pd(a), bd = _mm_castps_pd(b), rd = ad;
     switch (op * 2 + (lane == 3)) {
     case 0: __asm__ volatile("addss %2, %0" : "=x"(r) : "0"(a), "x"(b)); break;
@@ -213,11 +208,10 @@ static void against_host(uint64_t seed, long rounds) {
             fns[k / 2](&cpu, &x.r, &x.a, &x.b, &x.c, FP_DESC(x.lane, 1, 0, 0, 0, 0));
             uint64_t got = x.r.u64[0];
             bool nan = host_nan(want, x.lane);
-            if (nan ? !host_nan(got, x.lane) : got != want) {
+            if (nan ? !host_nan(got, x.lane) : got != want)
                 fail(names[k / 2], x.lane, cpu.fp.fpcr, &x, want, want_fpsr);
-            } else if ((cpu.fp.fpsr & ~8u) != (want_fpsr & ~8u) || (want_fpsr & 8 && !(cpu.fp.fpsr & 8))) {
+            else if ((cpu.fp.fpsr & ~8u) != (want_fpsr & ~8u) || (want_fpsr & 8 && !(cpu.fp.fpsr & 8)))
                 fail(names[k / 2], x.lane, cpu.fp.fpcr, &x, want, want_fpsr);
-            }
         }
     }
     cpu.fp.fpcr = 0;
@@ -228,9 +222,8 @@ int main(int argc, char **argv) {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
     long rounds = argc > 2 ? strtol(argv[2], NULL, 0) : 2000;
     against_host(seed, rounds);
-    if (argc > 3) {
+    if (argc > 3)
         against_guest(seed, rounds, argv[3]);
-    }
     printf("softfp: %u differences\n", failures);
     return failures != 0;
 }

@@ -24,9 +24,8 @@ void fake_cpu_init(struct fake_cpu *cpu) {
 bool fake_interpret(const struct ir_block *b, struct fake_cpu *cpu) {
     jmp_buf here;
     unwind_to = &here;
-    if (setjmp(here)) {
+    if (setjmp(here))
         return false;
-    }
     ir_interpret(b, &cpu->c);
     return true;
 }
@@ -34,22 +33,18 @@ bool fake_interpret(const struct ir_block *b, struct fake_cpu *cpu) {
 bool fake_run(void (*fn)(void *arg), void *arg) {
     jmp_buf here;
     unwind_to = &here;
-    if (setjmp(here)) {
+    if (setjmp(here))
         return false;
-    }
     fn(arg);
     return true;
 }
 
-void fake_raise(struct cpu *cpu) {
-    longjmp(*unwind_to, 1);
-}
+void fake_raise(struct cpu *cpu) { longjmp(*unwind_to, 1); }
 
 /* --- memory ------------------------------------------------------------------------------------ */
 static uint8_t *at(struct cpu *cpu, uint64_t va, unsigned bytes, bool align) {
-    if (va < FAKE_MEM_BASE || va - FAKE_MEM_BASE > FAKE_MEM_BYTES - bytes || (align && va % bytes)) {
+    if (va < FAKE_MEM_BASE || va - FAKE_MEM_BASE > FAKE_MEM_BYTES - bytes || (align && va % bytes))
         fake_raise(cpu);
-    }
     return fake_memory + (va - FAKE_MEM_BASE);
 }
 

@@ -15,40 +15,26 @@ uint64_t random_next(uint64_t *seed) {
     return *seed * UINT64_C(0x2545f4914f6cdd1d);
 }
 
-static unsigned below(uint64_t *seed, unsigned n) {
-    return (unsigned)((random_next(seed) >> 32) % n);
-}
+static unsigned below(uint64_t *seed, unsigned n) { return (unsigned)((random_next(seed) >> 32) % n); }
 
 uint64_t random_interesting(uint64_t *seed) {
     unsigned bits = below(seed, 65);
     switch (below(seed, 10)) {
-    case 0:
-        return 0;
-    case 1:
-        return 1;
-    case 2:
-        return ~UINT64_C(0);
-    case 3:
-        return bits ? BIT(bits - 1) : 0;
-    case 4:
-        return MASK(bits);
-    case 5:
-        return BIT(31) - below(seed, 3) + 1;
-    case 6:
-        return BIT(63) - below(seed, 3) + 1;
-    case 7:
-        return below(seed, 256);
-    case 8:
-        return (uint32_t)random_next(seed);
-    default:
-        return random_next(seed);
+    case 0: return 0;
+    case 1: return 1;
+    case 2: return ~UINT64_C(0);
+    case 3: return bits ? BIT(bits - 1) : 0;
+    case 4: return MASK(bits);
+    case 5: return BIT(31) - below(seed, 3) + 1;
+    case 6: return BIT(63) - below(seed, 3) + 1;
+    case 7: return below(seed, 256);
+    case 8: return (uint32_t)random_next(seed);
+    default: return random_next(seed);
     }
 }
 
 /* --- helpers that blocks call ------------------------------------------------------------------------ */
-static uint64_t pure_mix(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) {
-    return a * 3 + (b ^ c);
-}
+static uint64_t pure_mix(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { return a * 3 + (b ^ c); }
 
 /* Reads and writes guest state; raises when a's low bits say so. */
 static uint64_t state_shuffle(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) {
@@ -58,9 +44,8 @@ static uint64_t state_shuffle(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t 
     f->nzcv = ir_flags_pack((uint32_t)c & 0xf0000000u);
     fp_sync(cpu); /* status that translated code has in MXCSR yet */
     f->c.fp.fpsr = (uint32_t)a & 0x9f;
-    if ((a & 7) == 7) {
+    if ((a & 7) == 7)
         fake_raise(cpu);
-    }
     return f->x[2] + f->pc;
 }
 
@@ -87,35 +72,27 @@ struct gen {
     unsigned features;
 };
 
-static irv add(struct gen *g, struct ir_inst i) {
-    return ir_append(g->b, &i);
-}
+static irv add(struct gen *g, struct ir_inst i) { return ir_append(g->b, &i); }
 
 static irv add_const(struct gen *g, unsigned type) {
     if (type == IR_V128) {
         int slot = ir_vconst_slot(g->b, random_interesting(g->seed), random_interesting(g->seed));
         return add(g, (struct ir_inst){.op = IR_VCONST, .type = IR_V128, .aux = slot < 0 ? 0 : (uint32_t)slot});
     }
-    return add(g, (struct ir_inst){.op = IR_CONST, .type = (uint8_t)type,
-                                   .imm = random_interesting(g->seed) & ir_type_mask(type)});
+    return add(g, (struct ir_inst){
+                      .op = IR_CONST, .type = (uint8_t)type, .imm = random_interesting(g->seed) & ir_type_mask(type)});
 }
 
 static uint64_t random_offset(struct gen *g, unsigned type) {
-    if (type == IR_FLAGS) {
+    if (type == IR_FLAGS)
         return FAKE_NZCV;
-    }
-    if (type == IR_V128) {
+    if (type == IR_V128)
         return below(g->seed, 4) ? FAKE_V(below(g->seed, 3)) : offsetof(struct cpu, fp.qc);
-    }
     switch (below(g->seed, 16)) {
-    case 0:
-        return offsetof(struct cpu, excl_addr);
-    case 1:
-        return offsetof(struct cpu, excl_val);
-    case 2:
-        return FAKE_V(below(g->seed, 3)) + 8 * below(g->seed, 2);
-    default:
-        return FAKE_X(below(g->seed, 5));
+    case 0: return offsetof(struct cpu, excl_addr);
+    case 1: return offsetof(struct cpu, excl_val);
+    case 2: return FAKE_V(below(g->seed, 3)) + 8 * below(g->seed, 2);
+    default: return FAKE_X(below(g->seed, 5));
     }
 }
 
@@ -128,39 +105,29 @@ static irv value(struct gen *g, unsigned type) {
     for (unsigned tries = 0; tries < 12 && g->b->count > 1; tries++) {
         unsigned back = 1 + below(g->seed, g->b->count > 25 ? 24 : g->b->count - 1u);
         irv v = (irv)(g->b->count - back);
-        if (v && g->b->inst[v].type == type) {
+        if (v && g->b->inst[v].type == type)
             return v;
-        }
     }
     if (type == IR_FLAGS) {
-        if (below(g->seed, 2)) {
+        if (below(g->seed, 2))
             return add_get(g, type);
-        }
         irv a = value(g, IR_I32);
         return add(g, (struct ir_inst){.op = IR_FLAGS_FROM, .type = IR_FLAGS, .a = a});
     }
     return below(g->seed, 3) ? add_get(g, type) : add_const(g, type);
 }
 
-static unsigned int_type(struct gen *g) {
-    return below(g->seed, 2) ? IR_I64 : IR_I32;
-}
+static unsigned int_type(struct gen *g) { return below(g->seed, 2) ? IR_I64 : IR_I32; }
 
 /* An operand by its letter in ir_ops.def; own: type for i and x. */
 static irv operand(struct gen *g, char letter, unsigned own) {
     switch (letter) {
-    case 'w':
-        return value(g, IR_I32);
-    case 'l':
-        return value(g, IR_I64);
-    case 'v':
-        return value(g, IR_V128);
-    case 'f':
-        return value(g, IR_FLAGS);
-    case 0:
-        return 0;
-    default:
-        return value(g, own);
+    case 'w': return value(g, IR_I32);
+    case 'l': return value(g, IR_I64);
+    case 'v': return value(g, IR_V128);
+    case 'f': return value(g, IR_FLAGS);
+    case 0: return 0;
+    default: return value(g, own);
     }
 }
 
@@ -173,9 +140,8 @@ static void random_bitfield(struct gen *g, struct ir_inst *i) {
     static const uint8_t lengths[] = {1, 8, 16, 32};
     i->lane = (uint8_t)(below(g->seed, 2) ? 0 : below(g->seed, width));
     i->n = (uint8_t)(below(g->seed, 2) ? lengths[below(g->seed, 4)] : 1 + below(g->seed, width));
-    if (i->lane + i->n > width) {
+    if (i->lane + i->n > width)
         i->n = (uint8_t)(width - i->lane);
-    }
 }
 
 static void random_vector(struct gen *g, struct ir_inst *i) {
@@ -183,36 +149,21 @@ static void random_vector(struct gen *g, struct ir_inst *i) {
     switch (i->op) {
     case IR_VMUL:
     case IR_VSXTL:
-    case IR_VUXTL:
-        i->lane = (uint8_t)below(g->seed, 3);
-        break;
-    case IR_VNARROW:
-        i->lane = (uint8_t)(1 + below(g->seed, 3));
-        break;
-    case IR_VAVGU:
-        i->lane = (uint8_t)below(g->seed, 2);
-        break;
+    case IR_VUXTL: i->lane = (uint8_t)below(g->seed, 3); break;
+    case IR_VNARROW: i->lane = (uint8_t)(1 + below(g->seed, 3)); break;
+    case IR_VAVGU: i->lane = (uint8_t)below(g->seed, 2); break;
     case IR_VREV:
         i->lane = (uint8_t)below(g->seed, 3);
         i->n = (uint8_t)(i->lane + 1 + below(g->seed, 3u - i->lane));
         break;
-    case IR_VSHLI:
-        i->n = (uint8_t)below(g->seed, 8u << i->lane);
-        break;
+    case IR_VSHLI: i->n = (uint8_t)below(g->seed, 8u << i->lane); break;
     case IR_VSHRI:
-    case IR_VSARI:
-        i->n = (uint8_t)below(g->seed, (8u << i->lane) + 1);
-        break;
-    case IR_VEXT:
-        i->n = (uint8_t)below(g->seed, 16);
-        break;
+    case IR_VSARI: i->n = (uint8_t)below(g->seed, (8u << i->lane) + 1); break;
+    case IR_VEXT: i->n = (uint8_t)below(g->seed, 16); break;
     case IR_VDUPLANE:
     case IR_VINS:
-    case IR_VGET:
-        i->n = (uint8_t)below(g->seed, 16u >> i->lane);
-        break;
-    default:
-        break;
+    case IR_VGET: i->n = (uint8_t)below(g->seed, 16u >> i->lane); break;
+    default: break;
     }
 }
 
@@ -220,37 +171,33 @@ static void random_float(struct gen *g, struct ir_inst *i) {
     i->lane = (uint8_t)(2 + below(g->seed, 2));
     unsigned most = i->op == IR_VFWIDEN || i->op == IR_VFNARROW ? 2 : 16u >> i->lane;
     i->n = (uint8_t)(1 + below(g->seed, most));
-    if (i->op == IR_VFWIDEN || i->op == IR_VFNARROW) {
+    if (i->op == IR_VFWIDEN || i->op == IR_VFNARROW)
         i->lane = i->op == IR_VFWIDEN ? 2 : 3;
-    }
     bool rounds = i->op >= IR_VFRINT && i->op <= IR_VFTOU;
-    if (rounds || i->op == IR_FTOS || i->op == IR_FTOU) {
+    if (rounds || i->op == IR_FTOS || i->op == IR_FTOU)
         i->cc = (uint8_t)below(g->seed, IR_RN_CURRENT + 1);
-    }
-    if (i->op == IR_FTOS || i->op == IR_FTOU || i->op == IR_STOF || i->op == IR_UTOF || i->op == IR_FCMP_FLAGS) {
+    if (i->op == IR_FTOS || i->op == IR_FTOU || i->op == IR_STOF || i->op == IR_UTOF || i->op == IR_FCMP_FLAGS)
         i->n = 1;
-    }
     bool fixed = (i->op >= IR_VFTOS && i->op <= IR_VUTOF) || (i->op >= IR_FTOS && i->op <= IR_UTOF);
     i->aux = fixed && below(g->seed, 4) == 0 ? 1 + below(g->seed, 31) : 0;
 }
 
 void ir_random_fields(struct ir_inst *i, unsigned own, uint64_t *seed) {
     struct gen g = {NULL, seed, 0};
-    if (i->op >= IR_UBFX && i->op <= IR_EXTR) {
+    if (i->op >= IR_UBFX && i->op <= IR_EXTR)
         random_bitfield(&g, i);
-    } else if (i->op == IR_CRC32C) {
+    else if (i->op == IR_CRC32C)
         i->lane = (uint8_t)below(seed, own == IR_I64 ? 4 : 3);
-    } else if (i->op == IR_CMP) {
+    else if (i->op == IR_CMP)
         i->cc = (uint8_t)below(seed, IR_CMP_SGT + 1);
-    } else if (i->op == IR_COND) {
+    else if (i->op == IR_COND)
         i->cc = (uint8_t)below(seed, IR_AL + 1);
-    } else if (i->op == IR_FLAGS_SELECT) {
+    else if (i->op == IR_FLAGS_SELECT)
         i->imm = below(seed, 16);
-    } else if (i->op >= IR_VFADD) {
+    else if (i->op >= IR_VFADD)
         random_float(&g, i);
-    } else if (i->op >= IR_VAND) {
+    else if (i->op >= IR_VAND)
         random_vector(&g, i);
-    }
 }
 
 /* The same operation as one of the last few again. */
@@ -259,7 +206,8 @@ static void add_repeated(struct gen *g) {
     struct ir_inst i = g->b->inst[g->b->count - back];
     if (ir_op_info[i.op].pure) {
         irv v = add(g, i);
-        add(g, (struct ir_inst){.op = IR_PUT, .a = i.type == IR_V128 || i.type == IR_I64 ? v : value(g, IR_I64),
+        add(g, (struct ir_inst){.op = IR_PUT,
+                                .a = i.type == IR_V128 || i.type == IR_I64 ? v : value(g, IR_I64),
                                 .imm = i.type == IR_V128 ? FAKE_V(below(g->seed, 3)) : FAKE_X(below(g->seed, 5))});
     }
 }
@@ -269,22 +217,27 @@ static void add_pure(struct gen *g) {
     static const uint8_t int_last = IR_COND, vector_last = IR_VAESIMC;
     unsigned op;
     do {
-        unsigned end = g->features & IR_RANDOM_FLOAT ? IR_OP_COUNT : g->features & IR_RANDOM_VECTOR ? vector_last + 1u : int_last + 1u;
-        op = below(g->seed, 3) ? IR_ADD + below(g->seed, int_last + 1u - IR_ADD) : IR_ADD + below(g->seed, end - IR_ADD);
+        unsigned end = g->features & IR_RANDOM_FLOAT    ? IR_OP_COUNT
+                       : g->features & IR_RANDOM_VECTOR ? vector_last + 1u
+                                                        : int_last + 1u;
+        op =
+            below(g->seed, 3) ? IR_ADD + below(g->seed, int_last + 1u - IR_ADD) : IR_ADD + below(g->seed, end - IR_ADD);
     } while (!ir_op_info[op].pure || op == IR_CALLV || (op >= IR_VFADD && !(g->features & IR_RANDOM_FLOAT)));
     const struct ir_op_info *info = &ir_op_info[op];
     struct ir_inst i = {.op = (uint8_t)op};
     unsigned own = int_type(g);
-    i.type = info->result == 'i' ? (uint8_t)own : info->result == 'w' ? IR_I32 : info->result == 'l' ? IR_I64 :
-             info->result == 'v' ? IR_V128 : IR_FLAGS;
+    i.type = info->result == 'i'   ? (uint8_t)own
+             : info->result == 'w' ? IR_I32
+             : info->result == 'l' ? IR_I64
+             : info->result == 'v' ? IR_V128
+                                   : IR_FLAGS;
     i.a = operand(g, info->operands[0], own);
     if (info->operands[0]) {
         i.b = operand(g, info->operands[1], own);
         i.c = info->operands[1] ? operand(g, info->operands[2], own) : 0;
     }
-    if (below(g->seed, 12) == 0 && i.b && g->b->inst[i.a].type == g->b->inst[i.b].type) {
+    if (below(g->seed, 12) == 0 && i.b && g->b->inst[i.a].type == g->b->inst[i.b].type)
         i.b = i.a;
-    }
     ir_random_fields(&i, i.b ? g->b->inst[i.b].type : own, g->seed);
     if (op == IR_ADC || op == IR_SBC || op == IR_ADC_FLAGS || op == IR_SBC_FLAGS) {
         irv flags = value(g, IR_FLAGS);
@@ -294,9 +247,8 @@ static void add_pure(struct gen *g) {
     irv v = add(g, i);
     /* Flags and arithmetic of the same operands often come together. */
     if ((op == IR_SUB || op == IR_ADD) && below(g->seed, 2)) {
-        if (own == IR_I64 && below(g->seed, 2)) {
+        if (own == IR_I64 && below(g->seed, 2))
             add(g, (struct ir_inst){.op = IR_PUT, .a = v, .imm = FAKE_X(below(g->seed, 5))});
-        }
         i.op = op == IR_SUB ? IR_SUB_FLAGS : IR_ADD_FLAGS;
         i.type = IR_FLAGS;
         add(g, i);
@@ -313,9 +265,8 @@ static void add_put(struct gen *g) {
 /* An address, mostly inside the memory. */
 static irv address(struct gen *g) {
     irv x = value(g, IR_I64);
-    if (below(g->seed, 8) == 0) {
+    if (below(g->seed, 8) == 0)
         return x;
-    }
     irv mask = add(g, (struct ir_inst){.op = IR_CONST, .type = IR_I64, .imm = FAKE_MEM_BYTES - 8});
     irv base = add(g, (struct ir_inst){.op = IR_CONST, .type = IR_I64, .imm = FAKE_MEM_BASE});
     irv low = add(g, (struct ir_inst){.op = IR_AND, .type = IR_I64, .a = x, .b = mask});
@@ -336,15 +287,12 @@ static void add_memory(struct gen *g) {
         i.type = (uint8_t)type;
         i.flags = type != IR_V128 && below(g->seed, 2) ? IR_MEM_SEXT : 0;
         break;
-    case IR_ST:
-        i.b = value(g, type);
-        break;
+    case IR_ST: i.b = value(g, type); break;
     case IR_STX:
         i.type = IR_I32;
         i.b = value(g, IR_I64);
-        if (below(g->seed, 2)) {
+        if (below(g->seed, 2))
             add(g, (struct ir_inst){.op = IR_PUT, .a = i.a, .imm = offsetof(struct cpu, excl_addr)});
-        }
         break;
     default:
         i.type = IR_I64;
@@ -363,13 +311,18 @@ static void add_call(struct gen *g) {
         a = value(g, IR_I64);
         b = value(g, IR_I64);
         c = value(g, IR_I64);
-        add(g, (struct ir_inst){.op = IR_CALL, .type = IR_I64, .a = a, .b = b, .c = c, .imm = (uintptr_t)&helper_state_shuffle});
+        add(g, (struct ir_inst){
+                   .op = IR_CALL, .type = IR_I64, .a = a, .b = b, .c = c, .imm = (uintptr_t)&helper_state_shuffle});
         break;
     case 1:
     case 2:
         a = value(g, IR_V128);
         b = value(g, IR_V128);
-        add(g, (struct ir_inst){.op = IR_CALLV, .type = IR_V128, .a = a, .b = b, .aux = 1 + below(g->seed, 3),
+        add(g, (struct ir_inst){.op = IR_CALLV,
+                                .type = IR_V128,
+                                .a = a,
+                                .b = b,
+                                .aux = 1 + below(g->seed, 3),
                                 .imm = (uintptr_t)&helper_vector_saturate});
         break;
     default:
@@ -383,12 +336,8 @@ static void add_call(struct gen *g) {
 static void add_exit(struct gen *g) {
     irv v = value(g, IR_I64);
     switch (below(g->seed, 3)) {
-    case 0:
-        add(g, (struct ir_inst){.op = IR_GOTO, .imm = 0x2000});
-        break;
-    case 1:
-        add(g, (struct ir_inst){.op = IR_GOTO_REG, .a = v, .cc = (uint8_t)below(g->seed, 3)});
-        break;
+    case 0: add(g, (struct ir_inst){.op = IR_GOTO, .imm = 0x2000}); break;
+    case 1: add(g, (struct ir_inst){.op = IR_GOTO_REG, .a = v, .cc = (uint8_t)below(g->seed, 3)}); break;
     default:
         add(g, (struct ir_inst){.op = IR_PUT, .a = v, .imm = FAKE_PC});
         add(g, (struct ir_inst){.op = IR_EXIT});
@@ -400,9 +349,8 @@ void ir_random_block(struct ir_block *b, uint64_t *seed, unsigned size, unsigned
     struct gen g = {b, seed, features};
     uint64_t pc = 0x1000;
     ir_block_reset(b, pc, 0);
-    if (!(features & IR_RANDOM_MEMORY) && below(seed, 2)) { /* flags are compared at faults too */
+    if (!(features & IR_RANDOM_MEMORY) && below(seed, 2)) /* flags are compared at faults too */
         b->flags = IR_BLOCK_LAZY_FLAGS;
-    }
     while (b->count < size) {
         unsigned kind = below(seed, 32);
         if (kind < 4) {

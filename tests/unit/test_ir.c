@@ -12,9 +12,7 @@
 static struct ir_block block, other;
 static uint8_t memory_before[FAKE_MEM_BYTES], memory_after[FAKE_MEM_BYTES];
 
-static void print_line(void *ctx, const char *line) {
-    fprintf(ctx, "%s\n", line);
-}
+static void print_line(void *ctx, const char *line) { fprintf(ctx, "%s\n", line); }
 
 static void check_valid(const struct ir_block *b, const char *what, unsigned long long seed) {
     char err[160];
@@ -95,9 +93,7 @@ static void check_passes(unsigned features, unsigned count, unsigned size) {
     }
 }
 
-START_TEST(passes_keep_integer_blocks) {
-    check_passes(IR_RANDOM_EXITS, 6000, 60);
-}
+START_TEST(passes_keep_integer_blocks) { check_passes(IR_RANDOM_EXITS, 6000, 60); }
 END_TEST
 
 START_TEST(passes_keep_memory_and_calls) {
@@ -105,19 +101,13 @@ START_TEST(passes_keep_memory_and_calls) {
 }
 END_TEST
 
-START_TEST(passes_keep_vector_blocks) {
-    check_passes(IR_RANDOM_VECTOR | IR_RANDOM_MEMORY, 3000, 80);
-}
+START_TEST(passes_keep_vector_blocks) { check_passes(IR_RANDOM_VECTOR | IR_RANDOM_MEMORY, 3000, 80); }
 END_TEST
 
-START_TEST(passes_keep_everything) {
-    check_passes(IR_RANDOM_ALL, 3000, 120);
-}
+START_TEST(passes_keep_everything) { check_passes(IR_RANDOM_ALL, 3000, 120); }
 END_TEST
 
-START_TEST(passes_keep_long_blocks) {
-    check_passes(IR_RANDOM_ALL, 20, 3800);
-}
+START_TEST(passes_keep_long_blocks) { check_passes(IR_RANDOM_ALL, 20, 3800); }
 END_TEST
 
 /* --- text --------------------------------------------------------------------------------------------- */
@@ -153,9 +143,18 @@ END_TEST
 
 START_TEST(text_errors) {
     static const char *const wrong[] = {
-        "  %1 = ADD", "  %1:i65 = CONST", "  %1:i64 CONST", "  FROB", "  %1:i64 = NOT %1", "  GOTO imm=zz",
-        "  GOTO what=1", "block pc=q", "  %0:i64 = CONST", "  %9999:i64 = CONST",
-        "  GOTO imm=11111111111111111111111111111111111111111111111111111111", "  CALL fn=nobody",
+        "  %1 = ADD",
+        "  %1:i65 = CONST",
+        "  %1:i64 CONST",
+        "  FROB",
+        "  %1:i64 = NOT %1",
+        "  GOTO imm=zz",
+        "  GOTO what=1",
+        "block pc=q",
+        "  %0:i64 = CONST",
+        "  %9999:i64 = CONST",
+        "  GOTO imm=11111111111111111111111111111111111111111111111111111111",
+        "  CALL fn=nobody",
     };
     char err[160];
     for (size_t k = 0; k < ARRAY_LEN(wrong); k++) {
@@ -223,9 +222,8 @@ END_TEST
 /* --- interpreter: results known from elsewhere ------------------------------------------------------------- */
 static uint64_t eval(unsigned op, unsigned type, uint64_t a, uint64_t b, unsigned lane, unsigned n) {
     struct ir_inst i = {.op = (uint8_t)op, .type = (uint8_t)type, .lane = (uint8_t)lane, .n = (uint8_t)n};
-    if (op == IR_TRUNC) {
+    if (op == IR_TRUNC)
         i.type = IR_I32;
-    }
     return ir_eval(&i, type, a, b, 0);
 }
 
@@ -267,11 +265,11 @@ static v128 eval_vec(unsigned op, unsigned lane, unsigned n, v128 a, v128 b) {
     ir_eval_vec(&i, &r, &a, &b, &b, a.u64[0]);
     return r;
 }
-#define CK_V(v_, hi, lo)                              \
-    do {                                              \
-        v128 got = v_;                                \
-        ck_assert_uint_eq(got.u64[1], UINT64_C(hi));  \
-        ck_assert_uint_eq(got.u64[0], UINT64_C(lo));  \
+#define CK_V(v_, hi, lo)                                                                                               \
+    do {                                                                                                               \
+        v128 got = v_;                                                                                                 \
+        ck_assert_uint_eq(got.u64[1], UINT64_C(hi));                                                                   \
+        ck_assert_uint_eq(got.u64[0], UINT64_C(lo));                                                                   \
     } while (0)
 #define V(hi, lo) ((v128){.u64 = {UINT64_C(lo), UINT64_C(hi)}})
 
@@ -293,9 +291,12 @@ START_TEST(vector_values) {
     CK_V(eval_vec(IR_VMULLS, 0, 0, V(2, 0xffffffff), V(3, 5)), 6, 0xfffffffffffffffb);
     CK_V(eval_vec(IR_VPMULL, 3, 0, V(0, 0x8000000000000001), V(0, 3)), 1, 0x8000000000000003);
     /* FIPS 197, appendix B, round 1: SubBytes and ShiftRows of the start of round, then MixColumns; and back. */
-    v128 start = (v128){.u8 = {0x19, 0x3d, 0xe3, 0xbe, 0xa0, 0xf4, 0xe2, 0x2b, 0x9a, 0xc6, 0x8d, 0x2a, 0xe9, 0xf8, 0x48, 0x08}};
-    v128 sub = (v128){.u8 = {0xd4, 0xbf, 0x5d, 0x30, 0xe0, 0xb4, 0x52, 0xae, 0xb8, 0x41, 0x11, 0xf1, 0x1e, 0x27, 0x98, 0xe5}};
-    v128 mix = (v128){.u8 = {0x04, 0x66, 0x81, 0xe5, 0xe0, 0xcb, 0x19, 0x9a, 0x48, 0xf8, 0xd3, 0x7a, 0x28, 0x06, 0x26, 0x4c}};
+    v128 start =
+        (v128){.u8 = {0x19, 0x3d, 0xe3, 0xbe, 0xa0, 0xf4, 0xe2, 0x2b, 0x9a, 0xc6, 0x8d, 0x2a, 0xe9, 0xf8, 0x48, 0x08}};
+    v128 sub =
+        (v128){.u8 = {0xd4, 0xbf, 0x5d, 0x30, 0xe0, 0xb4, 0x52, 0xae, 0xb8, 0x41, 0x11, 0xf1, 0x1e, 0x27, 0x98, 0xe5}};
+    v128 mix =
+        (v128){.u8 = {0x04, 0x66, 0x81, 0xe5, 0xe0, 0xcb, 0x19, 0x9a, 0x48, 0xf8, 0xd3, 0x7a, 0x28, 0x06, 0x26, 0x4c}};
     v128 r = eval_vec(IR_VAESE, 0, 0, start, b);
     ck_assert_mem_eq(&r, &sub, 16);
     r = eval_vec(IR_VAESMC, 0, 0, sub, b);

@@ -44,10 +44,8 @@ void rt_call(struct cpu *cpu, enum abi_call call) {
     case ABI_CALL_POWEROFF:
     case ABI_CALL_RESET:
     case ABI_CALL_STOPPED:
-    case ABI_CALL_PANIC:
-        longjmp(leave, (int)call);
-    default:
-        break;
+    case ABI_CALL_PANIC: longjmp(leave, (int)call);
+    default: break;
     }
 }
 

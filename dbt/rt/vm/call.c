@@ -6,7 +6,9 @@
 
 /* The image's ABI_VERSION as an absolute symbol, for the table in start.S. */
 __asm__(".globl vm_abi_version\n"
-        ".set vm_abi_version, " "1" "\n");
+        ".set vm_abi_version, "
+        "1"
+        "\n");
 _Static_assert(ABI_VERSION == 1, "change it in the line above, too");
 
 void rt_call(struct cpu *cpu, enum abi_call call) {
@@ -20,6 +22,4 @@ void rt_doorbell(struct cpu *cpu, unsigned n) {
     __asm__ volatile("movl %0, (%1)" : : "r"(n), "r"(ABI_VA_DOORBELL + 8 * (uint64_t)n) : "memory");
 }
 
-void rt_set_view(struct view *v) {
-    __asm__ volatile("wrgsbase %0" : : "r"(v) : "memory");
-}
+void rt_set_view(struct view *v) { __asm__ volatile("wrgsbase %0" : : "r"(v) : "memory"); }

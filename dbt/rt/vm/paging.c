@@ -33,9 +33,7 @@ static struct pt_slice *slice_of(struct cpu *cpu) {
     return s;
 }
 
-bool rt_has_paging(void) {
-    return true;
-}
+bool rt_has_paging(void) { return true; }
 
 uint64_t *rt_pt_alloc(struct cpu *cpu, uint64_t *pa) {
     struct pt_slice *s = slice_of(cpu);
@@ -48,10 +46,9 @@ uint64_t *rt_pt_alloc(struct cpu *cpu, uint64_t *pa) {
         return NULL;
     uint64_t *page = (uint64_t *)((uint64_t)s + (n << PAGE_SHIFT));
     /* Write no more than is needed: the host may still shadow a recycled page. */
-    for (unsigned i = 0; i < PAGE_SIZE / sizeof(*page); i++) {
+    for (unsigned i = 0; i < PAGE_SIZE / sizeof(*page); i++)
         if (page[i])
             page[i] = 0;
-    }
     *pa = (uint64_t)page - cpu->boot->pt_pool_va + cpu->boot->pt_pool_pa;
     return page;
 }
@@ -65,9 +62,7 @@ uint64_t *rt_pt_at(struct cpu *cpu, uint64_t pa) {
     return (uint64_t *)(pa - cpu->boot->pt_pool_pa + cpu->boot->pt_pool_va);
 }
 
-uint64_t *rt_pml4(struct cpu *cpu) {
-    return (uint64_t *)cpu->boot->pml4_va[cpu->index];
-}
+uint64_t *rt_pml4(struct cpu *cpu) { return (uint64_t *)cpu->boot->pml4_va[cpu->index]; }
 
 /* Ring 0 flushes for us (trap.S): one page, four, eight or everything. It tells them apart by the flags of a comparison
  * with 2: carry, none, parity (of 3), zero. */
@@ -81,8 +76,8 @@ static void flush(enum flush kind, const uint64_t page[FLUSH_AT_ONCE]) {
     uint64_t rax = page[0];
     __asm__ volatile("cmpl $2, %[kind]\n\tint3"
                      : "+a"(rax)
-                     : "c"(page[1]), "d"(page[2]), "S"(page[3]), "D"(page[4]), "r"(r8), "r"(r9), "r"(r10),
-                       [kind] "r"(kind)
+                     : "c"(page[1]), "d"(page[2]), "S"(page[3]), "D"(page[4]), "r"(r8), "r"(r9),
+                       "r"(r10), [kind] "r"(kind)
                      : "memory", "cc");
 }
 
@@ -114,9 +109,7 @@ static bool is_shadowed(struct cpu *cpu) {
     return s->shadowed == SHADOWED_YES;
 }
 
-bool rt_touch(struct cpu *cpu, uint64_t host_va) {
-    return is_shadowed(cpu) && vm_touch(host_va);
-}
+bool rt_touch(struct cpu *cpu, uint64_t host_va) { return is_shadowed(cpu) && vm_touch(host_va); }
 
 void rt_flush_all(struct cpu *cpu) {
     static const uint64_t none[FLUSH_AT_ONCE];

@@ -8,10 +8,10 @@
 #include "graft/rt.h"
 #include "graft/vm.h"
 
-#define PTE_TABLE UINT64_C(0x27)       /* present, writable, user, accessed */
+#define PTE_TABLE UINT64_C(0x27)            /* present, writable, user, accessed */
 #define PTE_LEAF (UINT64_C(0x67) | BIT(63)) /* and dirty; not executable */
 #define PTE_HUGE BIT(7)
-#define SLOT_FREE 3                    /* PML4 slots without anything else in them */
+#define SLOT_FREE 3 /* PML4 slots without anything else in them */
 #define SLOT_4K 2
 #define SLOT_2M 4
 #define SLOT_MANY 6

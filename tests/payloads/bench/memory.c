@@ -60,7 +60,9 @@ static void atomics(void) {
     micro_begin();
     for (unsigned i = 0; i < 8000000; i++) {
         __asm__ volatile("1: ldxr %0, [%1]\nadd %0, %0, #1\nstxr w9, %0, [%1]\ncbnz w9, 1b"
-                         : "=&r"(v) : "r"(MICRO_VA + 8192 + 16) : "x9", "memory");
+                         : "=&r"(v)
+                         : "r"(MICRO_VA + 8192 + 16)
+                         : "x9", "memory");
         sum += v;
     }
     micro_end("memory-exclusive", sum);

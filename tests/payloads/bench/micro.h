@@ -57,7 +57,7 @@ static inline void micro_end(const char *name, uint64_t checksum) {
 #define LDR_X2_LITERAL(bytes) (0x58000002u | ((uint32_t)((int64_t)(bytes) >> 2) & 0x7ffffu) << 5)
 
 static inline uint64_t micro_call(const void *code, uint64_t x0, uint64_t x1) {
-    return ((uint64_t(*)(uint64_t, uint64_t))code)(x0, x1);
+    return ((uint64_t (*)(uint64_t, uint64_t))code)(x0, x1);
 }
 
 #endif

@@ -23,15 +23,15 @@ static void on_interrupt(struct frame *f, unsigned vector) {
     seen++;
 }
 
-#define MEASURE(name, title, handler, ...)                  \
-    static void name(void) {                                \
-        seen = caught = 0;                                  \
-        exception_handler = handler;                        \
-        micro_begin();                                      \
-        for (unsigned i = 0; i < COUNT; i++)                \
-            __VA_ARGS__;                                    \
-        micro_end(title, seen + caught);                    \
-        CHECK_EQ(seen + caught, COUNT);                     \
+#define MEASURE(name, title, handler, ...)                                                                             \
+    static void name(void) {                                                                                           \
+        seen = caught = 0;                                                                                             \
+        exception_handler = handler;                                                                                   \
+        micro_begin();                                                                                                 \
+        for (unsigned i = 0; i < COUNT; i++)                                                                           \
+            __VA_ARGS__;                                                                                               \
+        micro_end(title, seen + caught);                                                                               \
+        CHECK_EQ(seen + caught, COUNT);                                                                                \
     }
 
 MEASURE(svc, "trap-svc", catch_and_skip, __asm__ volatile("svc #0" : : : "memory"))

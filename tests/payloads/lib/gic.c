@@ -3,32 +3,26 @@
 /* gic.c: the interrupt controller driver of the payloads. */
 #include "gic.h"
 
-#define write_icc(r, v) do { write_sysreg(r, v); isb(); } while (0)
+#define write_icc(r, v)                                                                                                \
+    do {                                                                                                               \
+        write_sysreg(r, v);                                                                                            \
+        isb();                                                                                                         \
+    } while (0)
 
-bool gic_is_v3(void) {
-    return read_sysreg(id_aa64pfr0_el1) >> 24 & 15;
-}
+bool gic_is_v3(void) { return read_sysreg(id_aa64pfr0_el1) >> 24 & 15; }
 
-static unsigned this_cpu(void) {
-    return read_sysreg(mpidr_el1) & 0xff;
-}
+static unsigned this_cpu(void) { return read_sysreg(mpidr_el1) & 0xff; }
 
-static uint64_t redistributor(void) {
-    return GICR_BASE + GICR_STRIDE * this_cpu();
-}
+static uint64_t redistributor(void) { return GICR_BASE + GICR_STRIDE * this_cpu(); }
 
 uint64_t gic_reg(unsigned id, unsigned base, unsigned bits_per_id) {
     uint64_t frame = gic_is_v3() && id < 32 ? redistributor() + GICR_SGI : GICD_BASE;
     return frame + base + id * bits_per_id / 32 * 4;
 }
 
-static void set_bit(unsigned id, unsigned base) {
-    mmio_write32(gic_reg(id, base, 1), 1u << (id & 31));
-}
+static void set_bit(unsigned id, unsigned base) { mmio_write32(gic_reg(id, base, 1), 1u << (id & 31)); }
 
-static bool get_bit(unsigned id, unsigned base) {
-    return mmio_read32(gic_reg(id, base, 1)) >> (id & 31) & 1;
-}
+static bool get_bit(unsigned id, unsigned base) { return mmio_read32(gic_reg(id, base, 1)) >> (id & 31) & 1; }
 
 void gic_init(void) {
     unsigned lines = 32 * ((gicd(GICD_TYPER) & 31) + 1);

@@ -18,7 +18,7 @@ static void set_interface(bool on);
 #define SPI_C 93u
 #define SGI 3u
 #define PPI 20u
-#define ID(iar) ((iar)&1023)
+#define ID(iar) ((iar) & 1023)
 #define unmask() __asm__ volatile("msr daifclr, #2\nisb" : : : "memory")
 #define mask() __asm__ volatile("msr daifset, #2" : : : "memory")
 
@@ -423,11 +423,12 @@ static void test_config_registers(void) {
     CHECK_EQ(mmio_read32(gic_reg(0, GICD_ICFGR, 2)), 0xaaaaaaaa);
 }
 
-#define COMMON_GIC_TESTS                                                                                            \
-    {"idle", test_idle}, {"edge", test_edge}, {"level", test_level}, {"switches", test_switches},                   \
-        {"mask", test_mask}, {"order", test_order}, {"nesting", test_nesting}, {"binary point", test_binary_point}, \
-        {"eoi mode", test_eoi_mode}, {"preemption", test_preemption}, {"delivery", test_delivery},                  \
-        {"wfi", test_wfi}, {"sgi", test_sgi}, {"bit registers", test_bit_registers},                                \
-        {"priority registers", test_priority_registers}, {"config registers", test_config_registers}
+#define COMMON_GIC_TESTS                                                                                               \
+    {"idle", test_idle}, {"edge", test_edge}, {"level", test_level}, {"switches", test_switches}, {"mask", test_mask}, \
+        {"order", test_order}, {"nesting", test_nesting}, {"binary point", test_binary_point},                         \
+        {"eoi mode", test_eoi_mode}, {"preemption", test_preemption}, {"delivery", test_delivery}, {"wfi", test_wfi},  \
+        {"sgi", test_sgi}, {"bit registers", test_bit_registers}, {"priority registers", test_priority_registers}, {   \
+        "config registers", test_config_registers                                                                      \
+    }
 
 #endif

@@ -114,9 +114,7 @@ void context_expect_at(const char *file, int line, const struct context *c, unsi
         test_fail(file, line, "SPSR_EL1", c->out.spsr, spsr);
 }
 
-bool on_qemu(void) {
-    return read_sysreg(midr_el1) == 0x000f0510; /* what its `max` reads as */
-}
+bool on_qemu(void) { return read_sysreg(midr_el1) == 0x000f0510; /* what its `max` reads as */ }
 
 void code_sync(const void *p, size_t bytes) {
     for (uint64_t a = (uint64_t)p & ~15ul; a < (uint64_t)p + bytes; a += 16)

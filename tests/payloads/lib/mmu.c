@@ -5,7 +5,7 @@
 
 #define POOL_PAGES 512
 #define INDEX(va, level) ((va) >> (39 - 9 * (level)) & 511)
-#define ADDRESS(pte) ((pte)&0x0000fffffffff000ul)
+#define ADDRESS(pte) ((pte) & 0x0000fffffffff000ul)
 #define BLOCK_BYTES 0x200000ul
 
 static uint8_t pool[POOL_PAGES][4096] __attribute__((aligned(4096)));
@@ -22,9 +22,7 @@ void *page_alloc(void) {
     return pool[pool_used++];
 }
 
-uint64_t *mmu_new_root(void) {
-    return page_alloc();
-}
+uint64_t *mmu_new_root(void) { return page_alloc(); }
 
 static uint64_t *table_at(uint64_t *root, uint64_t va, unsigned level, bool create) {
     uint64_t *table = root;
@@ -67,13 +65,9 @@ uint64_t *mmu_entry_at(uint64_t *root, uint64_t va, unsigned level) {
     return table ? &table[INDEX(va, level)] : NULL;
 }
 
-uint64_t *mmu_root0(void) {
-    return root0;
-}
+uint64_t *mmu_root0(void) { return root0; }
 
-uint64_t *mmu_root1(void) {
-    return root1;
-}
+uint64_t *mmu_root1(void) { return root1; }
 
 /* map_ram(): 64 blocks at va, but the first, which holds the payload, in pages: its code is read-only. */
 static void map_ram(uint64_t va, uint64_t attrs) {
@@ -93,7 +87,7 @@ void mmu_on(void) {
             mmu_block(root0, a, a, PTE_RW | PTE_UXN | PTE_PXN | PTE_ATTR_DEVICE);
         map_ram(0, PTE_RW);
     }
-    write_sysreg(mair_el1, 0x00ff);                          /* 0: normal write-back, 1: Device-nGnRnE */
+    write_sysreg(mair_el1, 0x00ff); /* 0: normal write-back, 1: Device-nGnRnE */
     write_sysreg(tcr_el1, TCR_ON);
     write_sysreg(ttbr0_el1, root0);
     write_sysreg(ttbr1_el1, root1);

@@ -26,9 +26,7 @@ static struct context c;
 static uint8_t *page, *page2; /* physical pages under test */
 static uint64_t *root;
 
-static const void *at(uint32_t pstate, const void *code) {
-    return (pstate & 12) == 0 ? USER(code) : code;
-}
+static const void *at(uint32_t pstate, const void *code) { return (pstate & 12) == 0 ? USER(code) : code; }
 
 static __attribute__((unused)) void set_pte(uint64_t *entry, uint64_t value, uint64_t va) {
     *entry = value;

@@ -17,7 +17,12 @@
 #define UART_BASE 0x09000000ul
 #define RAM_BASE 0x40000000ul
 
-#define read_sysreg(r) ({ uint64_t v_; __asm__ volatile("mrs %0, " #r : "=r"(v_) : : "memory"); v_; })
+#define read_sysreg(r)                                                                                                 \
+    ({                                                                                                                 \
+        uint64_t v_;                                                                                                   \
+        __asm__ volatile("mrs %0, " #r : "=r"(v_) : : "memory");                                                       \
+        v_;                                                                                                            \
+    })
 #define write_sysreg(r, v) __asm__ volatile("msr " #r ", %0" : : "r"((uint64_t)(v)) : "memory")
 #define isb() __asm__ volatile("isb" : : : "memory")
 #define dsb() __asm__ volatile("dsb sy" : : : "memory")
@@ -32,17 +37,21 @@ struct test {
 };
 extern const struct test tests[];
 extern const unsigned test_count;
-#define TESTS(...)                                \
-    const struct test tests[] = {__VA_ARGS__};    \
+#define TESTS(...)                                                                                                     \
+    const struct test tests[] = {__VA_ARGS__};                                                                         \
     const unsigned test_count = ARRAY_LEN(tests)
 
 void test_fail(const char *file, int line, const char *what, uint64_t got, uint64_t want);
-#define CHECK(c) do { if (!(c)) test_fail(__FILE__, __LINE__, #c, 0, 1); } while (0)
-#define CHECK_EQ(got, want)                                                    \
-    do {                                                                       \
-        uint64_t got_ = (uint64_t)(got), want_ = (uint64_t)(want);             \
-        if (got_ != want_)                                                     \
-            test_fail(__FILE__, __LINE__, #got " == " #want, got_, want_);     \
+#define CHECK(c)                                                                                                       \
+    do {                                                                                                               \
+        if (!(c))                                                                                                      \
+            test_fail(__FILE__, __LINE__, #c, 0, 1);                                                                   \
+    } while (0)
+#define CHECK_EQ(got, want)                                                                                            \
+    do {                                                                                                               \
+        uint64_t got_ = (uint64_t)(got), want_ = (uint64_t)(want);                                                     \
+        if (got_ != want_)                                                                                             \
+            test_fail(__FILE__, __LINE__, #got " == " #want, got_, want_);                                             \
     } while (0)
 
 /* --- output ------------------------------------------------------------------------------------------ */
@@ -55,7 +64,12 @@ struct frame {
     uint64_t x[31], sp, elr, spsr, esr, far;
 };
 enum vector {
-    VEC_SYNC_SP0 = 0, VEC_SYNC = 4, VEC_IRQ = 5, VEC_FIQ = 6, VEC_SERROR = 7, VEC_SYNC_LOWER = 8,
+    VEC_SYNC_SP0 = 0,
+    VEC_SYNC = 4,
+    VEC_IRQ = 5,
+    VEC_FIQ = 6,
+    VEC_SERROR = 7,
+    VEC_SYNC_LOWER = 8,
     VEC_IRQ_LOWER = 9
 };
 /* Called for every exception while not NULL; an exception without a handler fails the payload. The handler edits the
@@ -105,7 +119,7 @@ bool on_qemu(void);
 /* SNIPPET(): position-independent code in a page of its own section, ending in BRK #0x7777 (CODE_DONE). It may be run
  * through any mapping. */
 #define CODE_DONE 0xf2007777u
-#define SNIPPET(name, ...)                                                                              \
+#define SNIPPET(name, ...)                                                                                             \
     __asm__(".pushsection .text.snippets, \"ax\"\n.balign 16\n" #name ":\n" __VA_ARGS__ "\nbrk #0x7777\n.popsection"); \
     extern const uint32_t name[]
 /* code_write(): instruction words at p, clean to the point of unification. */
@@ -125,7 +139,7 @@ void code_sync(const void *p, size_t bytes);
 #define PTE_PXN (1ul << 53)
 #define PTE_UXN (1ul << 54)
 #define PTE_RW (PTE_PAGE | PTE_ATTR_NORMAL | PTE_SH | PTE_AF)
-#define TCR_ON \
+#define TCR_ON                                                                                                         \
     (16ul | 16ul << 16 | 2ul << 30 | 5ul << 32 | 1ul << 36 | 0x3500ul | 0x35000000ul) /* 48 bits, 16-bit ASID */
 /* mmu_on(): TTBR0 maps RAM (EL1 read/write/execute, the payload's own code read-only) and devices; TTBR1 starts
  * empty. MAIR 0 = normal, 1 = device. */
@@ -150,20 +164,26 @@ void mmu_user_alias(void);
 #define SCTLR_ON (SCTLR_OFF | 1 | 1 << 2 | 1 << 12)
 /* SLEEP_WHILE(): WFI until an interrupt handler has made the condition false. Checked with IRQs masked, so none is
  * missed. */
-#define SLEEP_WHILE(cond)                                                                      \
-    do {                                                                                       \
-        __asm__ volatile("msr daifset, #2" : : : "memory");                                    \
-        while (cond)                                                                           \
-            __asm__ volatile("wfi\nmsr daifclr, #2\nisb\nmsr daifset, #2" : : : "memory");     \
-        __asm__ volatile("msr daifclr, #2" : : : "memory");                                    \
+#define SLEEP_WHILE(cond)                                                                                              \
+    do {                                                                                                               \
+        __asm__ volatile("msr daifset, #2" : : : "memory");                                                            \
+        while (cond)                                                                                                   \
+            __asm__ volatile("wfi\nmsr daifclr, #2\nisb\nmsr daifset, #2" : : : "memory");                             \
+        __asm__ volatile("msr daifclr, #2" : : : "memory");                                                            \
     } while (0)
-#define tlbi_all() do { dsb(); __asm__ volatile("tlbi vmalle1is" : : : "memory"); dsb(); isb(); } while (0)
-#define tlbi_va(va)                                                                                         \
-    do {                                                                                                    \
-        dsb();                                                                                              \
-        __asm__ volatile("tlbi vaae1is, %0" : : "r"(((uint64_t)(va)) >> 12 & 0xfffffffffffull) : "memory"); \
-        dsb();                                                                                              \
-        isb();                                                                                              \
+#define tlbi_all()                                                                                                     \
+    do {                                                                                                               \
+        dsb();                                                                                                         \
+        __asm__ volatile("tlbi vmalle1is" : : : "memory");                                                             \
+        dsb();                                                                                                         \
+        isb();                                                                                                         \
+    } while (0)
+#define tlbi_va(va)                                                                                                    \
+    do {                                                                                                               \
+        dsb();                                                                                                         \
+        __asm__ volatile("tlbi vaae1is, %0" : : "r"(((uint64_t)(va)) >> 12 & 0xfffffffffffull) : "memory");            \
+        dsb();                                                                                                         \
+        isb();                                                                                                         \
     } while (0)
 
 /* --- power, CPUs, time --------------------------------------------------------------------------- */
