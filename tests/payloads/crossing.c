@@ -5,28 +5,25 @@
 
 /* --- accesses across pages, write-back ----------------------------------------------------------- */
 
-#define X_FORMS(X)                                                                                                     \
-    X(x_ldrh, "ldrh w1, [x0]", 2, 0)                                                                                   \
-    X(x_ldr_w, "ldr w1, [x0]", 4, 0)                                                                                   \
-    X(x_ldr_x, "ldr x1, [x0]", 8, 0) X(x_ldrsw, "ldrsw x1, [x0], #4", 4, 0) X(x_ldr_post, "ldr x1, [x0], #8", 8, 0)    \
-        X(x_ldr_pre, "ldr x1, [x0, #0]!", 8, 0) X(x_ldr_q, "ldr q1, [x0], #16", 16, 0)                                 \
-            X(x_ldp_x, "ldp x1, x2, [x0]", 16, 0) X(x_ldp_w, "ldp w1, w2, [x0], #8", 8, 0)                             \
-                X(x_ldp_base, "ldp x0, x1, [x0]", 16, 0) X(x_ldp_base2, "ldp x1, x0, [x0]", 16, 0)                     \
-                    X(x_ldpsw, "ldpsw x1, x2, [x0, #0]!", 8, 0) X(x_ldp_q, "ldp q1, q2, [x0], #32", 32, 0)             \
-                        X(x_ldr_self, "ldr x0, [x0]", 8, 0) X(x_ldnp, "ldnp x1, x2, [x0]", 16, 0)                      \
-                            X(x_ldtr, "ldtr x1, [x0]", 8, 0) X(x_strh, "strh w1, [x0], #2", 2, 1) X(                   \
-                                x_str_w, "str w1, [x0, #0]!", 4, 1) X(x_str_x, "str x1, [x0], #8", 8, 1)               \
-                                X(x_str_q, "str q1, [x0], #16", 16, 1) X(x_stp_x, "stp x1, x2, [x0], #16", 16, 1) X(   \
-                                    x_stp_w, "stp w1, w2, [x0, #0]!", 8, 1) X(x_stp_q, "stp q1, q2, [x0], #32", 32, 1) \
-                                    X(x_stp_d, "stp d1, d2, [x0], #16", 16, 1) X(x_stnp, "stnp x1, x2, [x0]", 16, 1)   \
-                                        X(x_sttr, "sttr x1, [x0]", 8, 1) X(x_ld1, "ld1 {v1.16b}, [x0], #16", 16, 0)    \
-                                            X(x_ld1x4, "ld1 {v1.16b-v4.16b}, [x0], x3", 64,                            \
-                                              0) X(x_ld4, "ld4 {v1.8h-v4.8h}, [x0], #64", 64, 0)                       \
-                                                X(x_st1, "st1 {v1.2d}, [x0], #16", 16, 1)                              \
-                                                    X(x_st1x3, "st1 {v1.4s-v3.4s}, [x0], #48", 48, 1)                  \
-                                                        X(x_st3, "st3 {v1.8b-v3.8b}, [x0], #24", 24, 1)                \
-                                                            X(x_ld1_lane, "ld1 {v1.d}[1], [x0], #8", 8, 0)             \
-                                                                X(x_st2_lane, "st2 {v1.s, v2.s}[2], [x0], #8", 8, 1)
+/* clang-format off */
+#define X_FORMS(X) \
+    X(x_ldrh, "ldrh w1, [x0]", 2, 0) X(x_ldr_w, "ldr w1, [x0]", 4, 0) X(x_ldr_x, "ldr x1, [x0]", 8, 0) \
+    X(x_ldrsw, "ldrsw x1, [x0], #4", 4, 0) X(x_ldr_post, "ldr x1, [x0], #8", 8, 0) \
+    X(x_ldr_pre, "ldr x1, [x0, #0]!", 8, 0) X(x_ldr_q, "ldr q1, [x0], #16", 16, 0) \
+    X(x_ldp_x, "ldp x1, x2, [x0]", 16, 0) X(x_ldp_w, "ldp w1, w2, [x0], #8", 8, 0) \
+    X(x_ldp_base, "ldp x0, x1, [x0]", 16, 0) X(x_ldp_base2, "ldp x1, x0, [x0]", 16, 0) \
+    X(x_ldpsw, "ldpsw x1, x2, [x0, #0]!", 8, 0) X(x_ldp_q, "ldp q1, q2, [x0], #32", 32, 0) \
+    X(x_ldr_self, "ldr x0, [x0]", 8, 0) X(x_ldnp, "ldnp x1, x2, [x0]", 16, 0) X(x_ldtr, "ldtr x1, [x0]", 8, 0) \
+    X(x_strh, "strh w1, [x0], #2", 2, 1) X(x_str_w, "str w1, [x0, #0]!", 4, 1) \
+    X(x_str_x, "str x1, [x0], #8", 8, 1) X(x_str_q, "str q1, [x0], #16", 16, 1) \
+    X(x_stp_x, "stp x1, x2, [x0], #16", 16, 1) X(x_stp_w, "stp w1, w2, [x0, #0]!", 8, 1) \
+    X(x_stp_q, "stp q1, q2, [x0], #32", 32, 1) X(x_stp_d, "stp d1, d2, [x0], #16", 16, 1) \
+    X(x_stnp, "stnp x1, x2, [x0]", 16, 1) X(x_sttr, "sttr x1, [x0]", 8, 1) \
+    X(x_ld1, "ld1 {v1.16b}, [x0], #16", 16, 0) X(x_ld1x4, "ld1 {v1.16b-v4.16b}, [x0], x3", 64, 0) \
+    X(x_ld4, "ld4 {v1.8h-v4.8h}, [x0], #64", 64, 0) X(x_st1, "st1 {v1.2d}, [x0], #16", 16, 1) \
+    X(x_st1x3, "st1 {v1.4s-v3.4s}, [x0], #48", 48, 1) X(x_st3, "st3 {v1.8b-v3.8b}, [x0], #24", 24, 1) \
+    X(x_ld1_lane, "ld1 {v1.d}[1], [x0], #8", 8, 0) X(x_st2_lane, "st2 {v1.s, v2.s}[2], [x0], #8", 8, 1)
+/* clang-format on */
 #define X_SNIPPET(name, text, size, write) SNIPPET(name, text);
 #define X_ROW(name, text, size, write) {name, size, write},
 X_FORMS(X_SNIPPET)

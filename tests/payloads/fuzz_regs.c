@@ -142,17 +142,16 @@ static void test_system_registers(void) {
 
 /* --- devices ------------------------------------------------------------------------------------- */
 
-#define ACCESSES(X)                                                                                                    \
-    X(d_ldrb, "ldrb w1, [x0]")                                                                                         \
-    X(d_ldrh, "ldrh w1, [x0]")                                                                                         \
-    X(d_ldr, "ldr w1, [x0]") X(d_ldrx, "ldr x1, [x0]") X(d_ldp, "ldp x1, x2, [x0]") X(d_ldrq, "ldr q0, [x0]")          \
-        X(d_ldar, "ldar w1, [x0]") X(d_ldxr, "ldxr x1, [x0]") X(d_strb, "strb w1, [x0]") X(d_strh, "strh w1, [x0]")    \
-            X(d_str, "str w1, [x0]") X(d_strx, "str x1, [x0]") X(d_stp, "stp x1, x2, [x0]") X(d_strq, "str q0, [x0]")  \
-                X(d_stlr, "stlr w1, [x0]") X(d_str2, "str w1, [x0]") X(d_stxr, "ldxr x2, [x0]\nstxr w3, x1, [x0]")     \
-                    X(d_ldadd, "ldadd w1, w2, [x0]") X(d_cas, "cas x1, x2, [x0]")                                      \
-                        X(d_casp, "casp x4, x5, x2, x3, [x0]") X(d_ld1, "ld1 {v0.4s}, [x0]")                           \
-                            X(d_st4, "st4 {v0.8b-v3.8b}, [x0]") X(d_zva, "dc zva, x0") X(d_str3, "str w1, [x0]")       \
-                                X(d_exec, "br x0")
+/* clang-format off */
+#define ACCESSES(X) \
+    X(d_ldrb, "ldrb w1, [x0]") X(d_ldrh, "ldrh w1, [x0]") X(d_ldr, "ldr w1, [x0]") X(d_ldrx, "ldr x1, [x0]") \
+    X(d_ldp, "ldp x1, x2, [x0]") X(d_ldrq, "ldr q0, [x0]") X(d_ldar, "ldar w1, [x0]") X(d_ldxr, "ldxr x1, [x0]") \
+    X(d_strb, "strb w1, [x0]") X(d_strh, "strh w1, [x0]") X(d_str, "str w1, [x0]") X(d_strx, "str x1, [x0]") \
+    X(d_stp, "stp x1, x2, [x0]") X(d_strq, "str q0, [x0]") X(d_stlr, "stlr w1, [x0]") X(d_str2, "str w1, [x0]") \
+    X(d_stxr, "ldxr x2, [x0]\nstxr w3, x1, [x0]") X(d_ldadd, "ldadd w1, w2, [x0]") X(d_cas, "cas x1, x2, [x0]") \
+    X(d_casp, "casp x4, x5, x2, x3, [x0]") X(d_ld1, "ld1 {v0.4s}, [x0]") X(d_st4, "st4 {v0.8b-v3.8b}, [x0]") \
+    X(d_zva, "dc zva, x0") X(d_str3, "str w1, [x0]") X(d_exec, "br x0")
+/* clang-format on */
 #define D_SNIPPET(name, text) SNIPPET(name, text);
 #define D_ROW(name, text) name,
 ACCESSES(D_SNIPPET)

@@ -138,22 +138,21 @@ static void test_self_loop(void) {
 
 /* --- every kind of store ------------------------------------------------------------------------- */
 
-#define STORES(X)                                                                                                      \
-    X(s_strb, "strb w1, [x0]\nlsr w1, w1, #8\nstrb w1, [x0, #1]\nlsr w1, w1, #8\n"                                     \
-              "strb w1, [x0, #2]\nlsr w1, w1, #8\nstrb w1, [x0, #3]")                                                  \
-    X(s_strh, "strh w1, [x0]\nlsr w1, w1, #16\nstrh w1, [x0, #2]")                                                     \
-    X(s_str, "str w1, [x0], #4")                                                                                       \
-    X(s_strx, "ldr w2, [x0, #4]\norr x1, x1, x2, lsl #32\nstr x1, [x0]")                                               \
-        X(s_stp, "ldr w2, [x0, #4]\nstp w1, w2, [x0]") X(s_stlr, "stlr w1, [x0]")                                      \
-            X(s_stur, "add x0, x0, #3\nstur w1, [x0, #-3]") X(s_sttr, "sttr w1, [x0]")                                 \
-                X(s_stxr, "1: ldxr w2, [x0]\nstxr w3, w1, [x0]\ncbnz w3, 1b") X(s_swp, "swpal w1, w2, [x0]")           \
-                    X(s_cas, "ldr w2, [x0]\ncasal w2, w1, [x0]")                                                       \
-                        X(s_ldadd, "ldr w2, [x0]\nsub w2, w1, w2\nldadd w2, w3, [x0]")                                 \
-                            X(s_vec, "ldr q0, [x0]\nmov v0.s[0], w1\nstr q0, [x0]")                                    \
-                                X(s_st1, "fmov s0, w1\nst1 {v0.s}[0], [x0]")                                           \
-                                    X(s_stps, "ldr s1, [x0, #4]\nfmov s0, w1\nstp s0, s1, [x0]")                       \
-                                        X(s_unaligned, "ldr x2, [x0, #-3]\nbfi x2, x1, #24, #32\nstr x2, [x0, #-3]")   \
-                                            X(s_stxp, "1: ldxp w2, w3, [x0]\nstxp w4, w1, w3, [x0]\ncbnz w4, 1b")
+/* clang-format off */
+#define STORES(X) \
+    X(s_strb, "strb w1, [x0]\nlsr w1, w1, #8\nstrb w1, [x0, #1]\nlsr w1, w1, #8\n" \
+      "strb w1, [x0, #2]\nlsr w1, w1, #8\nstrb w1, [x0, #3]") \
+    X(s_strh, "strh w1, [x0]\nlsr w1, w1, #16\nstrh w1, [x0, #2]") X(s_str, "str w1, [x0], #4") \
+    X(s_strx, "ldr w2, [x0, #4]\norr x1, x1, x2, lsl #32\nstr x1, [x0]") \
+    X(s_stp, "ldr w2, [x0, #4]\nstp w1, w2, [x0]") X(s_stlr, "stlr w1, [x0]") \
+    X(s_stur, "add x0, x0, #3\nstur w1, [x0, #-3]") X(s_sttr, "sttr w1, [x0]") \
+    X(s_stxr, "1: ldxr w2, [x0]\nstxr w3, w1, [x0]\ncbnz w3, 1b") X(s_swp, "swpal w1, w2, [x0]") \
+    X(s_cas, "ldr w2, [x0]\ncasal w2, w1, [x0]") X(s_ldadd, "ldr w2, [x0]\nsub w2, w1, w2\nldadd w2, w3, [x0]") \
+    X(s_vec, "ldr q0, [x0]\nmov v0.s[0], w1\nstr q0, [x0]") X(s_st1, "fmov s0, w1\nst1 {v0.s}[0], [x0]") \
+    X(s_stps, "ldr s1, [x0, #4]\nfmov s0, w1\nstp s0, s1, [x0]") \
+    X(s_unaligned, "ldr x2, [x0, #-3]\nbfi x2, x1, #24, #32\nstr x2, [x0, #-3]") \
+    X(s_stxp, "1: ldxp w2, w3, [x0]\nstxp w4, w1, w3, [x0]\ncbnz w4, 1b")
+/* clang-format on */
 #define STORE_SNIPPET(name, text) SNIPPET(name, text);
 #define STORE_ROW(name, text) name,
 STORES(STORE_SNIPPET)

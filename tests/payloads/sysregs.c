@@ -65,23 +65,21 @@ static void test_reset(void) {
 
 /* --- what Linux reads ---------------------------------------------------------------------------- */
 
-#define READS(X)                                                                                                       \
-    X(midr_el1)                                                                                                        \
-    X(mpidr_el1)                                                                                                       \
-    X(revidr_el1) X(aidr_el1) X(ctr_el0) X(dczid_el0) X(clidr_el1) X(csselr_el1) X(ccsidr_el1) X(id_aa64pfr0_el1)      \
-        X(id_aa64pfr1_el1) X(id_aa64dfr0_el1) X(id_aa64dfr1_el1) X(id_aa64isar0_el1) X(id_aa64isar1_el1)               \
-            X(id_aa64mmfr0_el1) X(id_aa64mmfr1_el1) X(id_aa64mmfr2_el1) X(id_aa64afr0_el1) X(id_aa64afr1_el1)          \
-                X(id_pfr0_el1) X(id_pfr1_el1) X(id_dfr0_el1) X(id_mmfr0_el1) X(id_mmfr3_el1) X(id_isar0_el1)           \
-                    X(id_isar5_el1) X(mvfr0_el1) X(mvfr1_el1) X(mvfr2_el1) X(sctlr_el1) X(actlr_el1) X(cpacr_el1)      \
-                        X(ttbr0_el1) X(ttbr1_el1) X(tcr_el1) X(mair_el1) X(amair_el1) X(afsr0_el1) X(afsr1_el1)        \
-                            X(esr_el1) X(far_el1) X(par_el1) X(vbar_el1) X(isr_el1) X(contextidr_el1) X(elr_el1)       \
-                                X(spsr_el1) X(sp_el0) X(tpidr_el0) X(tpidrro_el0) X(tpidr_el1) X(cntkctl_el1)          \
-                                    X(cntfrq_el0) X(cntvct_el0) X(cntpct_el0) X(cntv_ctl_el0) X(cntv_cval_el0)         \
-                                        X(cntv_tval_el0) X(cntp_ctl_el0) X(cntp_cval_el0) X(cntp_tval_el0)             \
-                                            X(mdscr_el1) X(oslsr_el1) X(osdlr_el1) X(dbgbvr0_el1) X(dbgbcr0_el1)       \
-                                                X(dbgwvr0_el1) X(dbgwcr0_el1) X(mdccsr_el0) X(mdrar_el1) X(nzcv)       \
-                                                    X(daif) X(currentel) X(spsel) X(fpcr) X(fpsr) X(rvbar_el1)         \
-                                                        X(S3_0_C0_C4_4) X(S3_0_C0_C6_2) X(S3_0_C0_C7_3)
+/* clang-format off */
+#define READS(X) \
+    X(midr_el1) X(mpidr_el1) X(revidr_el1) X(aidr_el1) X(ctr_el0) X(dczid_el0) X(clidr_el1) X(csselr_el1) \
+    X(ccsidr_el1) X(id_aa64pfr0_el1) X(id_aa64pfr1_el1) X(id_aa64dfr0_el1) X(id_aa64dfr1_el1) \
+    X(id_aa64isar0_el1) X(id_aa64isar1_el1) X(id_aa64mmfr0_el1) X(id_aa64mmfr1_el1) X(id_aa64mmfr2_el1) \
+    X(id_aa64afr0_el1) X(id_aa64afr1_el1) X(id_pfr0_el1) X(id_pfr1_el1) X(id_dfr0_el1) X(id_mmfr0_el1) \
+    X(id_mmfr3_el1) X(id_isar0_el1) X(id_isar5_el1) X(mvfr0_el1) X(mvfr1_el1) X(mvfr2_el1) X(sctlr_el1) \
+    X(actlr_el1) X(cpacr_el1) X(ttbr0_el1) X(ttbr1_el1) X(tcr_el1) X(mair_el1) X(amair_el1) X(afsr0_el1) \
+    X(afsr1_el1) X(esr_el1) X(far_el1) X(par_el1) X(vbar_el1) X(isr_el1) X(contextidr_el1) X(elr_el1) \
+    X(spsr_el1) X(sp_el0) X(tpidr_el0) X(tpidrro_el0) X(tpidr_el1) X(cntkctl_el1) X(cntfrq_el0) X(cntvct_el0) \
+    X(cntpct_el0) X(cntv_ctl_el0) X(cntv_cval_el0) X(cntv_tval_el0) X(cntp_ctl_el0) X(cntp_cval_el0) \
+    X(cntp_tval_el0) X(mdscr_el1) X(oslsr_el1) X(osdlr_el1) X(dbgbvr0_el1) X(dbgbcr0_el1) X(dbgwvr0_el1) \
+    X(dbgwcr0_el1) X(mdccsr_el0) X(mdrar_el1) X(nzcv) X(daif) X(currentel) X(spsel) X(fpcr) X(fpsr) X(rvbar_el1) \
+    X(S3_0_C0_C4_4) X(S3_0_C0_C6_2) X(S3_0_C0_C7_3)
+/* clang-format on */
 #define READ(r)                                                                                                        \
     {                                                                                                                  \
         caught = 0;                                                                                                    \

@@ -72,14 +72,16 @@ static uint64_t abort_esr(bool user, bool write, unsigned fsc) {
     }
 FORM0(vmalle1)
 FORM0(vmalle1is)
-FORM(vae1) FORM(vae1is) FORM(vale1) FORM(vale1is) FORM(vaae1) FORM(vaae1is) FORM(vaale1) FORM(vaale1is) FORM(aside1)
-    FORM(aside1is)
+/* clang-format off */
+FORM(vae1) FORM(vae1is) FORM(vale1) FORM(vale1is) FORM(vaae1) FORM(vaae1is) FORM(vaale1) FORM(vaale1is)
+FORM(aside1) FORM(aside1is)
+    /* clang-format on */
 
-        enum {
-            BY_VA = 1,
-            BY_ASID = 2,
-            TABLES = 4
-        };
+    enum {
+        BY_VA = 1,
+        BY_ASID = 2,
+        TABLES = 4
+    };
 static const struct {
     const char *name;
     void (*run)(uint64_t arg);

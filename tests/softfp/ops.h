@@ -7,43 +7,37 @@
 #include <stdint.h>
 
 /* OP(name, lane, A64 instruction on v0 <- v1, v2, v3): scalar of lane log2 bytes. */
-#define OPS_SD(OP, L, R)                                                                                               \
-    OP(add, L, "fadd " R "0, " R "1, " R "2")                                                                          \
-    OP(sub, L, "fsub " R "0, " R "1, " R "2")                                                                          \
-    OP(mul, L, "fmul " R "0, " R "1, " R "2") OP(div, L, "fdiv " R "0, " R "1, " R "2") OP(                            \
-        sqrt, L, "fsqrt " R "0, " R "1") OP(fma, L, "fmadd " R "0, " R "2, " R "3, " R "1")                            \
-        OP(max, L, "fmax " R "0, " R "1, " R "2") OP(min, L, "fmin " R "0, " R "1, " R "2") OP(                        \
-            maxnm, L, "fmaxnm " R "0, " R "1, " R "2") OP(minnm, L, "fminnm " R "0, " R "1, " R "2")                   \
-            OP(cmpeq, L, "fcmeq " R "0, " R "1, " R "2") OP(cmpge, L, "fcmge " R "0, " R "1, " R "2") OP(              \
-                cmpgt, L, "fcmgt " R "0, " R "1, " R "2") OP(mulx, L, "fmulx " R "0, " R "1, " R "2")                  \
-                OP(recpe, L, "frecpe " R "0, " R "1") OP(recps, L, "frecps " R "0, " R "1, " R "2")                    \
-                    OP(rsqrte, L, "frsqrte " R "0, " R "1") OP(rsqrts, L, "frsqrts " R "0, " R "1, " R "2")            \
-                        OP(recpx, L, "frecpx " R "0, " R "1") OP(rintn, L, "frintn " R "0, " R "1")                    \
-                            OP(rinta, L, "frinta " R "0, " R "1") OP(rintx, L, "frintx " R "0, " R "1")                \
-                                OP(rinti, L, "frinti " R "0, " R "1") OP(rintz, L, "frintz " R "0, " R "1")            \
-                                    OP(rintp, L, "frintp " R "0, " R "1") OP(tosz, L, "fcvtzs " R "0, " R "1")         \
-                                        OP(touz, L, "fcvtzu " R "0, " R "1") OP(tosa, L, "fcvtas " R "0, " R "1") OP(  \
-                                            toum, L, "fcvtmu " R "0, " R "1") OP(tosf, L, "fcvtzs " R "0, " R "1, #7") \
-                                            OP(touf, L, "fcvtzu " R "0, " R "1, #13") OP(                              \
-                                                froms, L, "scvtf " R "0, " R "1") OP(fromu, L, "ucvtf " R "0, " R "1") \
-                                                OP(fromsf, L, "scvtf " R "0, " R "1, #9")                              \
-                                                    OP(fromuf, L, "ucvtf " R "0, " R "1, #32")                         \
-                                                        OP(xtos, L, "fcvtns x0, " R "1\n fmov d0, x0")                 \
-                                                            OP(wtou, L, "fcvtpu w0, " R "1\n fmov s0, w0")             \
-                                                                OP(xfroms, L, "fmov x0, d1\n scvtf " R "0, x0")        \
-                                                                    OP(wfromu, L, "fmov w0, s1\n ucvtf " R "0, w0")    \
-                                                                        OP(cmp, L,                                     \
-                                                                           "fcmp " R "1, " R                           \
-                                                                           "2\n mrs x0, nzcv\n fmov d0, x0")           \
-                                                                            OP(cmpe, L,                                \
-                                                                               "fcmpe " R "1, " R                      \
-                                                                               "2\n mrs x0, nzcv\n fmov d0, x0")
-#define OPS(OP)                                                                                                        \
-    OPS_SD(OP, 2, "s")                                                                                                 \
-    OPS_SD(OP, 3, "d")                                                                                                 \
-    OP(widen, 2, "fcvt d0, s1") OP(narrow, 3, "fcvt s0, d1") OP(narrow_odd, 3, "fcvtxn s0, d1")                        \
-        OP(widen, 1, "fcvt s0, h1") OP(narrow, 2, "fcvt h0, s1") OP(widen2, 1, "fcvt d0, h1")                          \
-            OP(narrow2, 3, "fcvt h0, d1")
+/* clang-format off */
+#define OPS_SD(OP, L, R) \
+    OP(add, L, "fadd " R "0, " R "1, " R "2") OP(sub, L, "fsub " R "0, " R "1, " R "2") \
+    OP(mul, L, "fmul " R "0, " R "1, " R "2") OP(div, L, "fdiv " R "0, " R "1, " R "2") \
+    OP(sqrt, L, "fsqrt " R "0, " R "1") OP(fma, L, "fmadd " R "0, " R "2, " R "3, " R "1") \
+    OP(max, L, "fmax " R "0, " R "1, " R "2") OP(min, L, "fmin " R "0, " R "1, " R "2") \
+    OP(maxnm, L, "fmaxnm " R "0, " R "1, " R "2") OP(minnm, L, "fminnm " R "0, " R "1, " R "2") \
+    OP(cmpeq, L, "fcmeq " R "0, " R "1, " R "2") OP(cmpge, L, "fcmge " R "0, " R "1, " R "2") \
+    OP(cmpgt, L, "fcmgt " R "0, " R "1, " R "2") OP(mulx, L, "fmulx " R "0, " R "1, " R "2") \
+    OP(recpe, L, "frecpe " R "0, " R "1") OP(recps, L, "frecps " R "0, " R "1, " R "2") \
+    OP(rsqrte, L, "frsqrte " R "0, " R "1") OP(rsqrts, L, "frsqrts " R "0, " R "1, " R "2") \
+    OP(recpx, L, "frecpx " R "0, " R "1") \
+    OP(rintn, L, "frintn " R "0, " R "1") OP(rinta, L, "frinta " R "0, " R "1") \
+    OP(rintx, L, "frintx " R "0, " R "1") OP(rinti, L, "frinti " R "0, " R "1") \
+    OP(rintz, L, "frintz " R "0, " R "1") OP(rintp, L, "frintp " R "0, " R "1") \
+    OP(tosz, L, "fcvtzs " R "0, " R "1") OP(touz, L, "fcvtzu " R "0, " R "1") \
+    OP(tosa, L, "fcvtas " R "0, " R "1") OP(toum, L, "fcvtmu " R "0, " R "1") \
+    OP(tosf, L, "fcvtzs " R "0, " R "1, #7") OP(touf, L, "fcvtzu " R "0, " R "1, #13") \
+    OP(froms, L, "scvtf " R "0, " R "1") OP(fromu, L, "ucvtf " R "0, " R "1") \
+    OP(fromsf, L, "scvtf " R "0, " R "1, #9") OP(fromuf, L, "ucvtf " R "0, " R "1, #32") \
+    OP(xtos, L, "fcvtns x0, " R "1\n fmov d0, x0") OP(wtou, L, "fcvtpu w0, " R "1\n fmov s0, w0") \
+    OP(xfroms, L, "fmov x0, d1\n scvtf " R "0, x0") OP(wfromu, L, "fmov w0, s1\n ucvtf " R "0, w0") \
+    OP(cmp, L, "fcmp " R "1, " R "2\n mrs x0, nzcv\n fmov d0, x0") \
+    OP(cmpe, L, "fcmpe " R "1, " R "2\n mrs x0, nzcv\n fmov d0, x0")
+/* clang-format on */
+/* clang-format off */
+#define OPS(OP) \
+    OPS_SD(OP, 2, "s") OPS_SD(OP, 3, "d") \
+    OP(widen, 2, "fcvt d0, s1") OP(narrow, 3, "fcvt s0, d1") OP(narrow_odd, 3, "fcvtxn s0, d1") \
+    OP(widen, 1, "fcvt s0, h1") OP(narrow, 2, "fcvt h0, s1") OP(widen2, 1, "fcvt d0, h1") OP(narrow2, 3, "fcvt h0, d1")
+/* clang-format on */
 
 struct record {
     uint64_t result;
