@@ -60,6 +60,8 @@ static void engine_init(const struct abi_boot *boot, struct cpu *cpu, unsigned i
     cpu->boot = boot;
     cpu->shared = (struct abi_shared *)(uintptr_t)boot->shared_va;
     cpu->guest = &a64_guest;
+    cpu->self = cpu;
+    cpu->view_disp = view_disp(cpu);
     cpu->excl_addr = ~UINT64_C(0);
     cpu->abi.timer_deadline = ~UINT64_C(0);
     if (!e)

@@ -174,6 +174,8 @@ struct block *translate_step(struct cpu *cpu, uint64_t pc, uint64_t pa, const vo
 
 /* --- mmu/: see mmu_int.h ------------------------------------------------------------------------------------------ */
 void mmu_init(struct cpu *cpu);
+/* view_disp(): what cpu.view_disp has to be. */
+int32_t view_disp(const struct cpu *cpu);
 /* mmu_fetch_quiet(): like mem_fetch() without raising: NULL if that would abort. */
 const void *mmu_fetch_quiet(struct cpu *cpu, uint64_t va, struct gpa *pa);
 /* mmu_jump_cache_set(): pc's block in the current view. */

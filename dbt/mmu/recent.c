@@ -90,8 +90,8 @@ static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, unsigned use, u
     asm_mov_rr(a, false, t1, t0);
     asm_shift_ri(a, ASM_SHR, false, t1, PAGE_SHIFT - ENTRY_SHIFT);
     asm_alu_ri(a, ASM_AND, false, t1, (RECENT_PAGES - 1) << ENTRY_SHIFT);
-    asm_alu_rm(a, ASM_ADD, true, t1, asm_mem_gs(view_disp + (int32_t)offsetof(struct recent_view, table)));
-    asm_alu_rm(a, ASM_OR, true, t0, asm_mem_gs(view_disp + (int32_t)offsetof(struct recent_view, id)));
+    asm_alu_rm(a, ASM_ADD, true, t1, asm_mem_view(view_disp + (int32_t)offsetof(struct recent_view, table)));
+    asm_alu_rm(a, ASM_OR, true, t0, asm_mem_view(view_disp + (int32_t)offsetof(struct recent_view, id)));
     asm_alu_rm(a, ASM_CMP, true, t0, asm_mem(t1, (int32_t)offsetof(struct recent_page, tag) + 8 * (int32_t)use));
     uint32_t other = asm_jcc_short(a, ASM_NE);
     asm_alu_mi(a, ASM_SUB, false, asm_mem(t1, (int32_t)offsetof(struct recent_page, left)), 1);

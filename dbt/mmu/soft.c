@@ -232,7 +232,7 @@ static void soft_protect(struct cpu *cpu, struct gpa page) {
 /* --- the probe ----------------------------------------------------------------------------------------------------- */
 static struct asm_mem soft_field(const struct mmu_probe *p, size_t offset) {
     int32_t disp = (int32_t)(sizeof(struct view) + offset);
-    return p->current ? asm_mem_gs(disp) : asm_mem(p->tmp1, disp);
+    return p->current ? asm_mem_view(disp) : asm_mem(p->tmp1, disp);
 }
 
 static void soft_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {

@@ -51,6 +51,30 @@ static void view_clear(struct cpu *cpu, struct view *v, struct context *c, unsig
     v->has_code = 0;
 }
 
+/* --- memory ------------------------------------------------------------------------------------------------- */
+/* Where a view is found from RBP, struct cpu is mapped in front of it, and RBP points there: see cpu.view_disp. */
+static size_t beside_bytes(const struct cpu *cpu) {
+    return cpu->view_disp ? ALIGN_UP(cpu->guest->cpu_size, PAGE_SIZE) : 0;
+}
+
+int32_t view_disp(const struct cpu *cpu) {
+    if (rt_has_gs())
+        return 0;
+    return (int32_t)(ALIGN_UP(cpu->guest->cpu_size, PAGE_SIZE) + offsetof(struct view_slot, view)) - CODEGEN_BIAS;
+}
+
+/* Zeroed memory for a view, NULL if there is none. */
+static struct view_slot *view_take(struct cpu *cpu) {
+    size_t beside = beside_bytes(cpu), bytes = mmu_of(cpu)->view_bytes;
+    char *p = heap_take(&engine_of(cpu)->heap, beside ? beside + bytes + PAGE_SIZE : bytes);
+    if (!p || !beside)
+        return (struct view_slot *)p;
+    p = (char *)ALIGN_UP((uintptr_t)p, PAGE_SIZE);
+    if (!rt_map_cpu(cpu, p, beside))
+        rt_panic(cpu, "this host does not map memory twice");
+    return (struct view_slot *)(p + beside);
+}
+
 void mmu_init(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
     struct mmu_state *m = heap_take(&e->heap, sizeof(*m));
@@ -59,8 +83,8 @@ void mmu_init(struct cpu *cpu) {
     e->mmu = m;
     m->view_bytes = ALIGN_UP(sizeof(struct view_slot) + e->ops->view_bytes(), 64);
     e->ops->init(cpu);
-    m->null = heap_take(&e->heap, m->view_bytes);
-    m->contexts = (unsigned)(heap_left(&e->heap) / 2 / (3 * m->view_bytes));
+    m->null = view_take(cpu);
+    m->contexts = (unsigned)(heap_left(&e->heap) / 2 / (3 * (m->view_bytes + beside_bytes(cpu))));
     if (!m->null || m->contexts < 2)
         rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
     if (m->contexts > CONTEXTS)
@@ -76,11 +100,9 @@ void mmu_init(struct cpu *cpu) {
 /* Memory for a view: new, or that of the context which was left longest ago. */
 static struct view *view_memory(struct cpu *cpu, struct context *c) {
     struct mmu_state *m = mmu_of(cpu);
-    struct view_slot *s = heap_take(&engine_of(cpu)->heap, m->view_bytes);
-    if (s) {
-        memset(s, 0, m->view_bytes);
+    struct view_slot *s = view_take(cpu);
+    if (s)
         return &s->view;
-    }
     struct context *victim = NULL;
     struct view **best = NULL;
     for (unsigned i = 0; i < m->contexts; i++) {
@@ -216,7 +238,7 @@ void mmu_context_changed(struct cpu *cpu) {
     remember_last(m);
     m->sync_wanted |= m->hidden >> regime & 1;
     m->view = v;
-    rt_set_view(v);
+    cpu_set_view(cpu, v);
     cache_forget_returns(cpu);
     STAT(cpu, view_switches)++;
 }

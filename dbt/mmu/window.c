@@ -1098,7 +1098,6 @@ static void window_init(struct cpu *cpu) {
     st->rmap_max = (uint32_t)entries;
     st->rmap_used = 1;
     st->pml4 = rt_pml4(cpu);
-    st->probes.counts = cpu->boot->count;
     mmu_of(cpu)->strategy = st;
 }
 

@@ -11,7 +11,8 @@
 
 /* --- rewriting ---------------------------------------------------------------------------------------------------- */
 /*
- * The forms of a probe, from the imm32 on: CMP r32, imm32; JNE rel32; MOV r64, gs:[disp32] (65 REX 8B ModRM SIB disp32).
+ * The forms of a probe, from the imm32 on: CMP r32, imm32; JNE rel32; MOV r64, gs:[disp32] (65 REX 8B ModRM SIB disp32); where
+ * the view is found from RBP, prefix and ModRM differ, and disp32 by cpu.view_disp (asm_mem_view()).
  *   predicted  as emitted, with the prediction NO_REGION at first
  *   table      AND r32, 511; JO (never taken: AND clears OF); MOV r64, gs:[r * 8 + disp32]
  */
@@ -42,14 +43,14 @@ static uint32_t site_region(const uint8_t *site) {
     return region;
 }
 
-static void patch_counter(const struct window_probes *probes, uint8_t *site, enum abi_stat stat) {
+static void patch_counter(const struct cpu *cpu, uint8_t *site, enum abi_stat stat) {
     int32_t disp = mmu_stat_disp(stat);
-    if (UNLIKELY(probes->counts))
+    if (UNLIKELY(cpu->boot->count))
         memcpy(site + SITE_COUNT_DISP, &disp, 4);
 }
 
-static void patch_region(uint8_t *site, uint32_t region) {
-    int32_t disp = DELTA_DISP + 8 * (int32_t)(region % REGION_HASH);
+static void patch_region(const struct cpu *cpu, uint8_t *site, uint32_t region) {
+    int32_t disp = cpu->view_disp + DELTA_DISP + 8 * (int32_t)(region % REGION_HASH);
     site[SITE_CMP_MODRM] = (uint8_t)(MODRM_CMP | (site[SITE_CMP_MODRM] & 7));
     memcpy(site, &region, 4);
     site[SITE_JCC] = JCC_JNE;
@@ -58,9 +59,9 @@ static void patch_region(uint8_t *site, uint32_t region) {
     memcpy(site + SITE_MOV_DISP, &disp, 4);
 }
 
-static void patch_table(const struct window_probes *probes, uint8_t *site) {
+static void patch_table(const struct cpu *cpu, uint8_t *site) {
     uint32_t mask = REGION_HASH - 1;
-    int32_t disp = DELTA_DISP;
+    int32_t disp = cpu->view_disp + DELTA_DISP;
     unsigned reg = (site[SITE_CMP_MODRM] & 7) | (site[SITE_CMP_OPCODE - 1] == 0x41 ? 8 : 0);
     site[SITE_CMP_MODRM] = (uint8_t)(MODRM_AND | (reg & 7));
     memcpy(site, &mask, 4);
@@ -68,7 +69,7 @@ static void patch_table(const struct window_probes *probes, uint8_t *site) {
     site[SITE_MOV_REX] |= reg & 8 ? REX_X : 0;
     site[SITE_MOV_SIB] = (uint8_t)(3 << 6 | (reg & 7) << 3 | 5);
     memcpy(site + SITE_MOV_DISP, &disp, 4);
-    patch_counter(probes, site, ABI_STAT_checks_table);
+    patch_counter(cpu, site, ABI_STAT_checks_table);
 }
 
 /* --- what decides about it -------------------------------------------------------------------------------------- */
@@ -82,7 +83,7 @@ void window_probe_credit(struct cpu *cpu, struct window_probes *probes, uint64_t
     if (!s || ++s->used < SITE_CREDIT << s->lost)
         return;
     s->used = 0;
-    patch_region(site, region_of(va));
+    patch_region(cpu, site, region_of(va));
 }
 
 void window_probe_miss(struct cpu *cpu, struct window_probes *probes, uint64_t va, uint8_t *site) {
@@ -103,17 +104,17 @@ void window_probe_miss(struct cpu *cpu, struct window_probes *probes, uint64_t v
             s->used = 0;
             if (s->lost < SITE_CREDIT_SHIFTS)
                 s->lost++;
-            patch_region(site, NO_REGION);
+            patch_region(cpu, site, NO_REGION);
         }
         return;
     }
     STAT(cpu, region_misses)++;
     STAT(cpu, region_patches)++;
     if (++s->misses < SITE_MISSES) {
-        patch_region(site, region);
+        patch_region(cpu, site, region);
     } else {
         s->misses = 0;
-        patch_table(probes, site);
+        patch_table(cpu, site);
     }
 }
 
@@ -138,7 +139,7 @@ void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_prob
         /* patch_region() and patch_table() know these three instructions. */
         p->site = asm_cmp_ri32(a, false, p->tmp0, (int32_t)NO_REGION);
         asm_jcc(a, ASM_NE, p->slow);
-        asm_mov_rm(a, true, p->tmp1, asm_mem_gs(DELTA_DISP + 8 * (int32_t)(NO_REGION % REGION_HASH)));
+        asm_mov_rm(a, true, p->tmp1, asm_mem_view(DELTA_DISP + 8 * (int32_t)(NO_REGION % REGION_HASH)));
         mmu_emit_count(a, cpu, ABI_STAT_checks_passed); /* or checks_table: patch_counter() knows it */
     } else {
         asm_alu_ri(a, ASM_AND, false, p->tmp0, REGION_HASH - 1);

@@ -18,7 +18,6 @@
 /* What is known of probes, by hash. Those that share an entry share its counters: the worst of that is a decision that comes
  * early or late, while taking turns with an entry could put it off for ever. */
 struct window_probes {
-    bool counts; /* abi_boot.count */
     struct site {
         uint16_t used; /* accesses in C since a probe last got a prediction */
         uint8_t misses, faults, lost;

@@ -161,10 +161,11 @@ static void put_mem(struct asm_buf *a, unsigned reg, struct asm_mem m, unsigned 
         return;
     }
     unsigned index = m.index == ASM_NOREG ? 4u : m.index & 7u;
-    if (m.base == ASM_NOREG) { /* [index * scale + disp32] */
-        put8(a, r | 4);
+    if (m.base == ASM_NOREG) { /* [index * scale + disp32], or with RBP in front: base 5 means either, by mod */
+        bool rbp = m.view && a->view_disp;
+        put8(a, (rbp ? 0x80 : 0) | r | 4);
         put8(a, (unsigned)m.scale << 6 | index << 3 | 5);
-        put32(a, (uint32_t)m.disp);
+        put32(a, (uint32_t)(rbp ? m.disp + a->view_disp : m.disp));
         return;
     }
     unsigned base = m.base & 7, mod = m.disp == 0 && base != 5 ? 0u : m.disp == (int8_t)m.disp && !evex ? 0x40u : 0x80u;
@@ -180,6 +181,11 @@ static void put_mem(struct asm_buf *a, unsigned reg, struct asm_mem m, unsigned 
         put32(a, (uint32_t)m.disp);
 }
 
+/* Where the view is found from RBP, DS (which changes nothing) stands in for GS, so that the code has one layout. */
+static void put_segment(struct asm_buf *a, struct asm_mem m) {
+    if (m.view)
+        put8(a, a->view_disp ? 0x3e : 0x65);
+}
 static inline unsigned mem_rex(struct asm_mem m) {
     return (m.index != ASM_NOREG && m.index & 8 ? 2u : 0) | (m.base < 16 && m.base & 8 ? 1u : 0);
 }
@@ -191,8 +197,7 @@ void asm_op_rr(struct asm_buf *a, uint32_t op, bool w, unsigned reg, unsigned rm
 }
 void asm_op_rm(struct asm_buf *a, uint32_t op, bool w, unsigned reg, struct asm_mem m, unsigned imm_bytes) {
     room(a);
-    if (m.gs)
-        put8(a, 0x65);
+    put_segment(a, m);
     put_opcode(a, op, (w ? 8u : 0) | (reg & 8) >> 1 | mem_rex(m));
     put_mem(a, reg, m, imm_bytes, false);
 }
@@ -206,8 +211,7 @@ void asm_op_rr8(struct asm_buf *a, uint32_t op, unsigned reg, unsigned rm) {
 void asm_op_m8(struct asm_buf *a, uint32_t op, unsigned reg, struct asm_mem m) {
     unsigned rex = (reg & 8) >> 1 | mem_rex(m);
     room(a);
-    if (m.gs)
-        put8(a, 0x65);
+    put_segment(a, m);
     put_opcode(a, op, rex || reg > 3 ? 0x40 | rex : 0);
     put_mem(a, reg, m, 0, false);
 }
@@ -458,8 +462,7 @@ void asm_vex_rr(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsign
 }
 static void vex_mem(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m, unsigned imm_bytes) {
     room(a);
-    if (m.gs)
-        put8(a, 0x65);
+    put_segment(a, m);
     if ((reg | v) & 16) {
         evex_mem(a, op | evex_w(op), reg, v, m, imm_bytes);
         return;

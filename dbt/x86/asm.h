@@ -63,6 +63,7 @@ enum asm_shift { ASM_ROL, ASM_ROR, ASM_SHL = 4, ASM_SHR = 5, ASM_SAR = 7 };
 struct asm_buf {
     uint8_t *start, *p, *limit; /* limit: an instruction may start below it */
     bool overflow;
+    int32_t view_disp; /* cpu.view_disp: see asm_mem_view(). asm_init() leaves it alone */
 };
 
 /* A place in the code. Forward jumps to it are chained through their rel32 fields until it is bound. */
@@ -71,11 +72,11 @@ struct asm_label {
     uint32_t chain; /* offset + 1 of the last rel32 that waits for it, 0 if none */
 };
 
-/* A memory operand [seg: base + (index << scale) + disp]. */
+/* A memory operand [base + (index << scale) + disp], or in the current view. */
 struct asm_mem {
     uint8_t base, index; /* ASM_NOREG: absent */
     uint8_t scale;       /* 0 .. 3 */
-    bool gs;             /* relative to the GS base */
+    bool view;           /* relative to the current view: base is ASM_NOREG */
     int32_t disp;
     const void *target; /* base ASM_RIP: address within 2 GiB of the code */
 };
@@ -86,11 +87,12 @@ static inline struct asm_mem asm_mem(unsigned base, int32_t disp) { /* [base + d
 static inline struct asm_mem asm_mem_index(unsigned base, unsigned index, unsigned scale, int32_t disp) {
     return (struct asm_mem){(uint8_t)base, (uint8_t)index, (uint8_t)scale, false, disp, NULL};
 }
-static inline struct asm_mem asm_mem_gs(int32_t disp) { /* gs:[disp] */
+static inline struct asm_mem
+asm_mem_view(int32_t disp) { /* gs:[disp], or [rbp + view_disp + disp]: one length, opcode and SIB at one place */
     return (struct asm_mem){ASM_NOREG, ASM_NOREG, 0, true, disp, NULL};
 }
-static inline struct asm_mem asm_mem_gs_index(unsigned index, unsigned scale,
-                                              int32_t disp) { /* gs:[(index << scale) + disp] */
+static inline struct asm_mem asm_mem_view_index(unsigned index, unsigned scale,
+                                                int32_t disp) { /* gs:[(index << scale) + disp], likewise */
     return (struct asm_mem){ASM_NOREG, (uint8_t)index, (uint8_t)scale, true, disp, NULL};
 }
 static inline struct asm_mem asm_mem_rip(const void *target) { /* [rip + ...]: a constant near the code */

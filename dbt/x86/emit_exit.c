@@ -19,7 +19,7 @@ static bool same_page(const struct codegen *cg, uint64_t pc) { return (cg->b->pc
 static uint32_t jump_far(struct codegen *cg, uint64_t pc, struct asm_label *miss) {
     struct asm_buf *a = &cg->a;
     int32_t page = (int32_t)(offsetof(struct view, code_page) + code_page_index(pc) * sizeof(uint32_t));
-    asm_alu_mi(a, ASM_CMP, false, asm_mem_gs(page), NO_PAGE);
+    asm_alu_mi(a, ASM_CMP, false, asm_mem_view(page), NO_PAGE);
     asm_jcc(a, ASM_NE, miss);
     uint32_t site = asm_pos(a);
     asm_jmp(a, miss);
@@ -110,10 +110,10 @@ void emit_GOTO_REG(struct codegen *cg, const struct ir_inst *in) {
     asm_shift_ri(a, ASM_SHR, false, ASM_RCX, JUMP_CACHE_FOLD);
     asm_alu_rr(a, ASM_XOR, false, ASM_RCX, ASM_RAX);
     asm_alu_ri(a, ASM_AND, false, ASM_RCX, ((1 << JUMP_CACHE_BITS) - 1) << 2);
-    asm_alu_rm(a, ASM_CMP, true, ASM_RAX, asm_mem_gs_index(ASM_RCX, 2, cache));
+    asm_alu_rm(a, ASM_CMP, true, ASM_RAX, asm_mem_view_index(ASM_RCX, 2, cache));
     asm_jcc_to(a, ASM_NE, cg->lookup);
     emit_count(cg, ABI_STAT_jump_cache_hits);
-    asm_jmp_m(a, asm_mem_gs_index(ASM_RCX, 2, cache + (int32_t)offsetof(struct jump_cache_entry, host)));
+    asm_jmp_m(a, asm_mem_view_index(ASM_RCX, 2, cache + (int32_t)offsetof(struct jump_cache_entry, host)));
 }
 _Static_assert(sizeof(struct jump_cache_entry) == 16 && offsetof(struct jump_cache_entry, pc) == 0,
                "index << 2 is pc bits << 4");

@@ -119,7 +119,18 @@ static const uint8_t *start(struct codegen *cg) {
 }
 static void save_pins(struct codegen *cg, regset which) { move_pins(cg, which & ~cg->kept, false); }
 static void load_pins(struct codegen *cg, regset which) { move_pins(cg, which & ~cg->kept, true); }
-static void cpu_arg(struct codegen *cg) { asm_lea(&cg->a, true, ASM_RDI, asm_mem(ASM_RBP, -CODEGEN_BIAS)); }
+/* reg = struct cpu as the engine knows it. */
+static void cpu_arg(struct codegen *cg, unsigned reg) {
+    if (cg->a.view_disp)
+        asm_mov_rm(&cg->a, true, reg, CPU_FIELD(self));
+    else
+        asm_lea(&cg->a, true, reg, asm_mem(ASM_RBP, -CODEGEN_BIAS));
+}
+/* C code may have changed the view. */
+static void renew_rbp(struct codegen *cg) {
+    if (cg->a.view_disp)
+        asm_mov_rm(&cg->a, true, ASM_RBP, CPU_FIELD(rbp));
+}
 static void mxcsr(struct codegen *cg, bool load, struct asm_mem m) {
     asm_op_rm(&cg->a, ASM_OP(0, 1, 0xae), false, load ? 2 : 3, m, 0);
 }
@@ -150,6 +161,7 @@ static void enter_thunk(struct codegen *cg) {
         asm_push(a, saved[i]);
     asm_alu_ri(a, ASM_SUB, true, ASM_RSP, FRAME_BYTES);
     asm_lea(a, true, ASM_RBP, asm_mem(ASM_RDI, CODEGEN_BIAS));
+    renew_rbp(cg);
     asm_mov_mr(a, true, CPU_FIELD(exit_rsp), ASM_RSP);
     mxcsr(cg, false, FRAME_FIELD(mxcsr));
     mxcsr(cg, true, CPU_FIELD(fp.mxcsr));
@@ -192,10 +204,10 @@ static void jump_to_victim(struct codegen *cg) {
     asm_shift_ri(a, ASM_SHR, false, ASM_RCX, JUMP_VICTIM_FOLD);
     asm_alu_rr(a, ASM_XOR, false, ASM_RCX, ASM_RAX);
     asm_alu_ri(a, ASM_AND, false, ASM_RCX, ((1 << JUMP_VICTIM_BITS) - 1) << 2);
-    asm_alu_rm(a, ASM_CMP, true, ASM_RAX, asm_mem_gs_index(ASM_RCX, 2, victims));
+    asm_alu_rm(a, ASM_CMP, true, ASM_RAX, asm_mem_view_index(ASM_RCX, 2, victims));
     uint32_t other = asm_jcc_short(a, ASM_NE);
     emit_count(cg, ABI_STAT_jump_cache_hits);
-    asm_jmp_m(a, asm_mem_gs_index(ASM_RCX, 2, victims + (int32_t)offsetof(struct jump_cache_entry, host)));
+    asm_jmp_m(a, asm_mem_view_index(ASM_RCX, 2, victims + (int32_t)offsetof(struct jump_cache_entry, host)));
     asm_bind_short(a, other);
 }
 
@@ -213,7 +225,7 @@ static const uint8_t *find_thunk(struct codegen *cg, const void *fn, bool site) 
     asm_mov_rm(a, true, ASM_RSI, cpu_mem(cg->guest->pc_offset));
     if (site)
         asm_mov_rm(a, true, ASM_RDX, CPU_FIELD(exit_site));
-    cpu_arg(cg);
+    cpu_arg(cg, ASM_RDI);
     asm_call(a, fn);
     load_pins(cg, CALLER_SAVED);
     emit_clock(cg, ABI_STAT_ticks_engine);
@@ -233,6 +245,7 @@ static void call_and_return(struct codegen *cg, const void *fn, regset reload) {
         asm_call_r(a, ASM_RAX);
     emit_clock(cg, ABI_STAT_ticks_engine);
     asm_alu_ri(a, ASM_ADD, true, ASM_RSP, 8);
+    renew_rbp(cg);
     load_pins(cg, reload);
     asm_ret(a);
 }
@@ -242,15 +255,15 @@ static void call_thunks(struct codegen *cg) {
     cg->call_state = start(cg);
     asm_mov_mr(a, true, cpu_mem(cg->guest->pc_offset), ASM_RDI);
     save_pins(cg, ALL_PINS);
-    cpu_arg(cg);
+    cpu_arg(cg, ASM_RDI);
     call_and_return(cg, NULL, ALL_PINS);
     cg->call_pure = start(cg);
     save_pins(cg, CALLER_SAVED);
-    cpu_arg(cg);
+    cpu_arg(cg, ASM_RDI);
     call_and_return(cg, NULL, CALLER_SAVED);
     cg->callv = start(cg);
     save_pins(cg, CALLER_SAVED);
-    cpu_arg(cg);
+    cpu_arg(cg, ASM_RDI);
     asm_mov_rr(a, false, ASM_R9, ASM_RSI);
     for (unsigned i = 0; i < 4; i++)
         asm_lea(a, true, pointer[i], cpu_mem(offsetof(struct cpu, vscratch) + 16 * i));
@@ -279,7 +292,7 @@ static void slow_thunk(struct codegen *cg, bool vector) {
         asm_mov_mr(a, true, record, ASM_RAX);
         emit_clock(cg, ABI_STAT_ticks_code);
         asm_mov_ri(a, ASM_RDI, (uintptr_t)cg);
-        asm_lea(a, true, ASM_RSI, asm_mem(ASM_RBP, -CODEGEN_BIAS));
+        cpu_arg(cg, ASM_RSI);
         asm_mov_rr(a, true, ASM_RDX, ASM_RSP);
         asm_call(a, (const void *)(uintptr_t)slow_run);
         emit_clock(cg, ABI_STAT_ticks_engine);
@@ -348,6 +361,7 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
     if (!host_features(&cg->features))
         return 0;
     cg->cpu = cpu;
+    cg->a.view_disp = cpu->view_disp;
     cg->mmu = mmu;
     cg->guest = cpu->guest;
     cg->alone = cpu->boot && cpu->boot->vcpu_count == 1;
@@ -365,7 +379,7 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
 }
 const uint8_t *codegen_lookup_thunk(struct codegen *cg) { return cg->lookup; }
 void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry) {
-    rt_set_view(cpu->views[cpu->regime]);
+    cpu_set_view(cpu, cpu->views[cpu->regime]);
     cg->enter(cpu, entry);
 }
 _Noreturn void codegen_unwind(struct codegen *cg, struct cpu *cpu) { cg->unwind(cpu); }

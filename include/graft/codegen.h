@@ -5,7 +5,7 @@
  *
  * Host register convention in translated code: RSP the engine's stack (16-byte
  * aligned at calls), RBP = struct cpu + CODEGEN_BIAS, GS base = the current
- * view, MXCSR the guest's. Pinned guest registers live in the host registers
+ * view (or neither: cpu.view_disp), MXCSR the guest's. Pinned guest registers live in the host registers
  * that the backend chose; everything else is in struct cpu at block borders.
  */
 #ifndef GRAFT_CODEGEN_H

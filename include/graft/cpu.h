@@ -32,7 +32,7 @@ struct cpu {
 
     /* Read or written by emitted code. */
     struct view *views[REGIMES]; /* the view that each regime uses now */
-    uint32_t regime;             /* current regime; the GS base is views[regime] in translated code */
+    uint32_t regime;             /* current regime; translated code runs with views[regime]: see cpu_set_view() */
     uint32_t index;              /* vCPU number */
     uint64_t excl_addr;          /* exclusive monitor: address, ~0 = open */
     uint64_t excl_val[2];        /* what LDX read */
@@ -42,6 +42,10 @@ struct cpu {
     uint32_t tlbi_pending; /* invalidations that the next barrier must complete */
     uint32_t flags_insn; /* not 0: NZCV in the state is out of date, it is what this guest instruction has set (ir.h) */
     uint64_t spill[32];  /* backend's spill slots and scratch */
+    /* Where GS is not to be had, struct cpu is mapped once more beside each view, and RBP points into that mapping. */
+    int32_t view_disp; /* from RBP in translated code to the view; 0: the view is at the GS base */
+    char *rbp;         /* what RBP is in translated code, if view_disp is not 0 */
+    struct cpu *self;  /* this structure where the engine knows it */
     v128 vscratch[8];    /* operands and result of CALLV, and 16-byte slow accesses */
     struct ras_entry ras[RAS_ENTRIES];
     struct fp_env fp;

@@ -99,7 +99,7 @@ void mmu_retry(struct cpu *cpu, uint64_t pc);
 /* mmu_protect_code(): the page is about to hold translated code: writes to it must reach engine_code_written(). */
 void mmu_protect_code(struct cpu *cpu, struct gpa page);
 
-/* --- a view: what translated code reaches through GS ---------------------------------------------------- */
+/* --- a view: what translated code reaches through GS or RBP --------------------------------------------- */
 #define JUMP_CACHE_BITS 12
 #define JUMP_CACHE_FOLD 11 /* higher bits of the pc take part: functions of different pages start at equal offsets */
 #define JUMP_VICTIM_BITS 9 /* of the table of entries that others took the place of */
@@ -149,7 +149,7 @@ struct mmu_probe {
     uint8_t size; /* log2 bytes */
     bool write;
     uint8_t regime;
-    bool current;           /* regime is the block's own: the view is at GS; else at cpu->views[regime] */
+    bool current;           /* regime is the block's own: else at cpu->views[regime] */
     bool align;             /* go slow if the address is not a multiple of the size */
     uint64_t hint;          /* a likely address, 0 if unknown */
     struct asm_label *slow; /* jump here if the fast access cannot be done */

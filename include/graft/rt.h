@@ -25,8 +25,21 @@ static inline uint64_t rt_ticks(void) {
     __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
     return (uint64_t)hi << 32 | lo;
 }
-/* rt_set_view(): makes v the GS base of this thread or vCPU. */
+/* rt_has_gs(): can this thread or vCPU set its GS base without a system call, and keep it? If not, translated code reaches its
+ * view from RBP (cpu.view_disp). */
+bool rt_has_gs(void);
+/* rt_set_view(): makes v the GS base of this thread or vCPU. Only if rt_has_gs(). */
 void rt_set_view(struct view *v);
+/* rt_map_cpu(): maps the first bytes of struct cpu at at, too (both multiples of PAGE_SIZE, private memory of this vCPU until
+ * now). False: the host refuses. Only if !rt_has_gs(). */
+bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes);
+/* cpu_set_view(): v is the view that translated code of this vCPU finds from now on. */
+static inline void cpu_set_view(struct cpu *cpu, struct view *v) {
+    if (cpu->view_disp)
+        cpu->rbp = (char *)v - cpu->view_disp;
+    else
+        rt_set_view(v);
+}
 
 /* Host page tables, VM only (in-process: rt_has_paging() is false and the others must not be called). */
 bool rt_has_paging(void);

@@ -44,7 +44,8 @@ static uint64_t option(int argc, char **argv, const char *name, uint64_t otherwi
 static void *memory(size_t bytes, int protection) {
     /* Near this program's code, so that calls from translated code reach. */
     void *hint = (void *)(((uintptr_t)&engine_main & ~UINT64_C(0xfffff)) + (64 << 20));
-    void *p = mmap(protection & PROT_EXEC ? hint : NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+    /* Shared: struct cpu is mapped twice where there is no GS base. */
+    void *p = mmap(protection & PROT_EXEC ? hint : NULL, bytes, protection, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
                    -1, 0);
     if (p == MAP_FAILED) {
         perror("mmap");

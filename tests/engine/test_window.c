@@ -77,6 +77,8 @@ void rt_call(struct cpu *c, enum abi_call call) {
         exit(1);
 }
 void rt_doorbell(struct cpu *c, unsigned n) {}
+bool rt_has_gs(void) { return true; }
+bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes) { return false; }
 void rt_set_view(struct view *v) {}
 bool rt_has_paging(void) { return true; }
 uint64_t *rt_pml4(struct cpu *c) { return pml4; }

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* rt_user.c: runtime services of the engine in a process. There are no host page tables: strategy soft only. */
+#define _GNU_SOURCE /* mremap() */
 #include "dbt/rt/user/rt_user.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <sys/mman.h>
 
-#define ARCH_SET_GS 0x1001
 #define HWCAP2_FSGSBASE_BIT 2ul
 #define MXCSR_DEFAULT 0x1f80u
 
@@ -18,6 +17,8 @@ static struct {
     rt_user_doorbell *doorbell;
     void *ctx;
 } embedder;
+
+bool rt_user_without_gs;
 
 /* Where a call that does not return ends this thread's rt_user_run(). */
 static _Thread_local jmp_buf leave;
@@ -55,11 +56,17 @@ void rt_doorbell(struct cpu *cpu, unsigned n) {
         embedder.doorbell(embedder.ctx, n);
 }
 
-void rt_set_view(struct view *v) {
-    if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT)
-        __asm__ volatile("wrgsbase %0" : : "r"(v) : "memory");
-    else
-        syscall(SYS_arch_prctl, ARCH_SET_GS, v);
+/* What a process may do is what the kernel says: the instruction may work, and its effect be lost at the next switch. */
+bool rt_has_gs(void) { return (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT) && !rt_user_without_gs; }
+
+void rt_set_view(struct view *v) { __asm__ volatile("wrgsbase %0" : : "r"(v) : "memory"); }
+
+/* An old size of 0 duplicates a shared mapping. */
+bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes) {
+    if (mremap(cpu, 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, at) != at)
+        return false;
+    madvise(at, bytes, MADV_POPULATE_WRITE); /* or each page costs a fault */
+    return true;
 }
 
 bool rt_has_paging(void) { return false; }

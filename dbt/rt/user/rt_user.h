@@ -18,7 +18,10 @@ typedef void rt_user_doorbell(void *ctx, unsigned n);
 
 /* rt_user_set_monitor(): once, before the first rt_user_run(). */
 void rt_user_set_monitor(rt_user_monitor *monitor, rt_user_doorbell *doorbell, void *ctx);
-/* rt_user_run(): the life of a vCPU, until a call that does not return; which one it was. */
+/* For tests: as on a host where a process has no GS base of its own. */
+extern bool rt_user_without_gs;
+/* rt_user_run(): the life of a vCPU, until a call that does not return; which one it was. boot->vcpu_va[] has to be memory
+ * that is mapped shared, since it is mapped a second time where GS is not to be had. */
 enum abi_call rt_user_run(const struct abi_boot *boot, unsigned vcpu);
 
 #endif

@@ -22,4 +22,8 @@ void rt_doorbell(struct cpu *cpu, unsigned n) {
     __asm__ volatile("movl %0, (%1)" : : "r"(n), "r"(ABI_VA_DOORBELL + 8 * (uint64_t)n) : "memory");
 }
 
+bool rt_has_gs(void) { return true; }
+
+bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes) { return false; }
+
 void rt_set_view(struct view *v) { __asm__ volatile("wrgsbase %0" : : "r"(v) : "memory"); }
