@@ -389,7 +389,6 @@ static bool hits_running(struct cpu *cpu, uint64_t pa, uint64_t len) {
 
 void code_before_write_slow(struct cpu *cpu, uint64_t pa, uint64_t len) {
     struct engine *e = engine_of(cpu);
-    e->mmu->fault_cause = ABI_STAT_host_faults_code;
     uint8_t bits = *code_bits_at(e, pa);
     for (unsigned i = 0; i < cpu->boot->vcpu_count; i++)
         if (i != cpu->index && bits >> i & 1)
@@ -398,6 +397,7 @@ void code_before_write_slow(struct cpu *cpu, uint64_t pa, uint64_t len) {
         return;
     if (hits_running(cpu, pa, len)) {
         e->step = true;
+        mmu_fault_done(cpu, ABI_STAT_host_faults_code);
         engine_unwind(cpu);
     }
     STAT(cpu, write_protect_faults)++;

@@ -213,8 +213,7 @@ void engine_main(const struct abi_boot *boot, unsigned vcpu) {
 _Noreturn void engine_unwind(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
     cpu->exit_site = 0;
-    if (UNLIKELY(cpu->fault_ticks))
-        mmu_fault_done(cpu);
+    mmu_fault_done(cpu, ABI_STAT_host_faults_abort);
     if (e->in_code)
         codegen_unwind(e->cg, cpu);
     __builtin_longjmp(e->unwind, 1);

@@ -157,11 +157,14 @@ static inline _Atomic uint8_t *code_bits_at(const struct engine *e, uint64_t pa)
 static inline bool pa_is_ram(const struct cpu *cpu, uint64_t pa) {
     return pa - cpu->boot->ram_gpa < cpu->boot->ram_size;
 }
-/* code_before_write(): translated code writes [pa, pa+len), RAM in one page, next. Drops code made from it; may unwind. */
+/* code_before_write(): translated code writes [pa, pa+len), RAM in one page, next. Drops code made from it; may unwind. False:
+ * no vCPU has code of that page. */
 void code_before_write_slow(struct cpu *cpu, uint64_t pa, uint64_t len);
-static inline void code_before_write(struct cpu *cpu, uint64_t pa, uint64_t len) {
-    if (UNLIKELY(*code_bits_at(engine_of(cpu), pa)))
+static inline bool code_before_write(struct cpu *cpu, uint64_t pa, uint64_t len) {
+    bool any = *code_bits_at(engine_of(cpu), pa);
+    if (UNLIKELY(any))
         code_before_write_slow(cpu, pa, len);
+    return any;
 }
 
 /* --- translate.c ------------------------------------------------------------------------------------------------- */

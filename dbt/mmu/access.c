@@ -60,21 +60,24 @@ static struct walk_entry *walk_to(struct cpu *cpu, uint64_t va, enum mmu_access 
 }
 
 /* --- what host faults are for --------------------------------------------------------------------------------- */
-void mmu_fault_done(struct cpu *cpu) {
+void mmu_fault_done(struct cpu *cpu, enum abi_stat cause) {
+    if (LIKELY(!cpu->fault_ticks))
+        return;
     STAT(cpu, ticks_host_faults) += rt_ticks() - cpu->fault_ticks;
     cpu->fault_ticks = 0;
-    cpu->abi.stats[mmu_of(cpu)->fault_cause]++;
+    cpu->abi.stats[cause]++;
 }
 
+/* Of all functions below: s is the slow access of emitted code that goes on here, NULL if it is a helper's access. */
+
 /* resolve(): the translation of an access; raises the guest's abort if there is none. */
-static struct walk_entry *resolve(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime,
-                                  unsigned flags) {
+static struct walk_entry *resolve(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, unsigned flags,
+                                  const struct mmu_slow *s) {
     struct walk w;
     struct walk_entry *e = walk_to(cpu, va, access, regime, &w);
     if (UNLIKELY(!e)) {
         struct mmu_state *m = mmu_of(cpu);
-        m->fault_cause = ABI_STAT_host_faults_abort;
-        m->retry.pc = m->in_c ? ~UINT64_C(0) : guest_pc(cpu);
+        m->retry.pc = s && s->unpredicted ? ~UINT64_C(0) : guest_pc(cpu);
         m->retry.va = va;
         m->retry.access = access;
         m->retry.regime = (uint8_t)regime;
@@ -92,9 +95,9 @@ void mmu_retry(struct cpu *cpu, uint64_t pc) {
     if (m->retry.regime != cpu->regime || m->retry.access == MMU_FETCH)
         return;
     struct walk_entry *e = walk_to(cpu, m->retry.va, m->retry.access, cpu->regime, &w);
-    m->in_c = NULL;
+    struct mmu_slow s = {.va = m->retry.va, .desc = MMU_DESC(0, cpu->regime, 0), .fill_now = true};
     if (e && e->host)
-        engine_of(cpu)->ops->fill(cpu, m->retry.va, cpu->regime, m->retry.access, &e->w);
+        engine_of(cpu)->ops->fill(cpu, &s, m->retry.access, &e->w);
 }
 
 bool mem_probe(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w) {
@@ -113,7 +116,7 @@ bool mem_translate(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigne
 }
 
 const void *mem_fetch(struct cpu *cpu, uint64_t va, struct gpa *pa) {
-    struct walk_entry *e = resolve(cpu, va, MMU_FETCH, cpu->regime, 0);
+    struct walk_entry *e = resolve(cpu, va, MMU_FETCH, cpu->regime, 0, NULL);
     *pa = GPA(e->w.pa.v | (va & PAGE_MASK));
     if (UNLIKELY(!e->host))
         cpu->guest->external_abort(cpu, va, MMU_FETCH, *pa);
@@ -164,7 +167,6 @@ static void io_read(struct cpu *cpu, uint64_t va, const struct walk_entry *e, ui
     unsigned each = bytes > 8 ? 8 : bytes;
     if (pa.v & (bytes - 1))
         each = 1; /* of Normal memory with nothing but a device behind it */
-    mmu_of(cpu)->fault_cause = ABI_STAT_host_faults_device;
     for (unsigned i = 0; i < bytes; i += each) {
         uint64_t value = 0;
         if (!bus_read(cpu, GPA(pa.v + i), each, &value))
@@ -178,7 +180,6 @@ static void io_write(struct cpu *cpu, uint64_t va, const struct walk_entry *e, c
     unsigned each = bytes > 8 ? 8 : bytes;
     if (pa.v & (bytes - 1))
         each = 1;
-    mmu_of(cpu)->fault_cause = ABI_STAT_host_faults_device;
     for (unsigned i = 0; i < bytes; i += each) {
         uint64_t value = 0;
         memcpy(&value, in + i, each);
@@ -195,13 +196,13 @@ struct halves {
 };
 
 static void halves_resolve(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned regime,
-                           unsigned flags, struct halves *h) {
+                           unsigned flags, const struct mmu_slow *s, struct halves *h) {
     uint64_t second = ALIGN_DOWN(va, PAGE_SIZE) + PAGE_SIZE;
     h->bytes[0] = (unsigned)(second - va);
     h->bytes[1] = bytes - h->bytes[0];
     for (unsigned i = 0; i < 2; i++) {
         uint64_t at = i ? second : va;
-        struct walk_entry *e = resolve(cpu, at, access, regime, flags);
+        struct walk_entry *e = resolve(cpu, at, access, regime, flags, s);
         if (e->w.device)
             cpu->guest->align_fault(cpu, va, access);
         h->pa[i] = e->w.pa.v | (at & PAGE_MASK);
@@ -219,27 +220,34 @@ static void check_align(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_a
         cpu->guest->align_fault(cpu, va, access);
 }
 
-/* Reads bytes (1 << size) to out; fill: make the next such access fast. */
+static void before_write(struct cpu *cpu, uint64_t pa, unsigned bytes, struct mmu_slow *s) {
+    if (UNLIKELY(code_before_write(cpu, pa, bytes)) && s)
+        s->cause = ABI_STAT_host_faults_code;
+}
+
+/* Reads bytes (1 << size) to out. */
 static void read_any(struct cpu *cpu, uint64_t va, v128 *out, unsigned size, unsigned regime, unsigned flags,
-                     bool fill) {
+                     struct mmu_slow *s) {
     unsigned bytes = 1u << size;
     check_align(cpu, va, bytes, MMU_READ, flags);
     if (UNLIKELY(crosses(va, bytes))) {
         struct halves h;
-        halves_resolve(cpu, va, bytes, MMU_READ, regime, flags, &h);
+        halves_resolve(cpu, va, bytes, MMU_READ, regime, flags, s, &h);
         memcpy(out->u8, h.host[0], h.bytes[0]);
         memcpy(out->u8 + h.bytes[0], h.host[1], h.bytes[1]);
         return;
     }
-    struct walk_entry *e = resolve(cpu, va, MMU_READ, regime, flags);
+    struct walk_entry *e = resolve(cpu, va, MMU_READ, regime, flags, s);
     if (UNLIKELY(e->w.device))
         check_align(cpu, va, bytes, MMU_READ, IR_MEM_ALIGN);
     if (UNLIKELY(!e->host)) {
+        if (s)
+            s->cause = ABI_STAT_host_faults_device;
         io_read(cpu, va, e, out->u8, bytes);
         return;
     }
-    if (fill)
-        engine_of(cpu)->ops->fill(cpu, va, regime, MMU_READ, &e->w);
+    if (s)
+        engine_of(cpu)->ops->fill(cpu, s, MMU_READ, &e->w);
     const uint8_t *p = e->host + (va & PAGE_MASK);
     out->u64[0] = load(p, size);
     if (size == 4)
@@ -247,29 +255,31 @@ static void read_any(struct cpu *cpu, uint64_t va, v128 *out, unsigned size, uns
 }
 
 static void write_any(struct cpu *cpu, uint64_t va, const v128 *in, unsigned size, unsigned regime, unsigned flags,
-                      bool fill) {
+                      struct mmu_slow *s) {
     unsigned bytes = 1u << size;
     check_align(cpu, va, bytes, MMU_WRITE, flags);
     if (UNLIKELY(crosses(va, bytes))) {
         struct halves h;
-        halves_resolve(cpu, va, bytes, MMU_WRITE, regime, flags, &h);
-        code_before_write(cpu, h.pa[0], h.bytes[0]);
-        code_before_write(cpu, h.pa[1], h.bytes[1]);
+        halves_resolve(cpu, va, bytes, MMU_WRITE, regime, flags, s, &h);
+        before_write(cpu, h.pa[0], h.bytes[0], s);
+        before_write(cpu, h.pa[1], h.bytes[1], s);
         memcpy(h.host[0], in->u8, h.bytes[0]);
         memcpy(h.host[1], in->u8 + h.bytes[0], h.bytes[1]);
         return;
     }
-    struct walk_entry *e = resolve(cpu, va, MMU_WRITE, regime, flags);
+    struct walk_entry *e = resolve(cpu, va, MMU_WRITE, regime, flags, s);
     if (UNLIKELY(e->w.device))
         check_align(cpu, va, bytes, MMU_WRITE, IR_MEM_ALIGN);
     if (UNLIKELY(!e->host)) {
+        if (s)
+            s->cause = ABI_STAT_host_faults_device;
         io_write(cpu, va, e, in->u8, bytes);
         return;
     }
     uint8_t *p = e->host + (va & PAGE_MASK);
-    code_before_write(cpu, e->w.pa.v | (va & PAGE_MASK), bytes);
-    if (fill)
-        engine_of(cpu)->ops->fill(cpu, va, regime, MMU_WRITE, &e->w);
+    before_write(cpu, e->w.pa.v | (va & PAGE_MASK), bytes, s);
+    if (s)
+        engine_of(cpu)->ops->fill(cpu, s, MMU_WRITE, &e->w);
     store(p, in->u64[0], size);
     if (size == 4)
         store(p + 8, in->u64[1], 3); /* 16 bytes are two times 8 */
@@ -279,82 +289,85 @@ static void write_any(struct cpu *cpu, uint64_t va, const v128 *in, unsigned siz
 
 uint64_t mem_read(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime, unsigned flags) {
     v128 value = {.u64 = {0, 0}};
-    read_any(cpu, va, &value, size, regime, flags, false);
+    read_any(cpu, va, &value, size, regime, flags, NULL);
     return value.u64[0];
 }
 void mem_write(struct cpu *cpu, uint64_t va, uint64_t value, unsigned size, unsigned regime, unsigned flags) {
     v128 in = {.u64 = {value, 0}};
-    write_any(cpu, va, &in, size, regime, flags, false);
+    write_any(cpu, va, &in, size, regime, flags, NULL);
 }
 void mem_read_128(struct cpu *cpu, uint64_t va, v128 *value, unsigned regime, unsigned flags) {
-    read_any(cpu, va, value, 4, regime, flags, false);
+    read_any(cpu, va, value, 4, regime, flags, NULL);
 }
 void mem_write_128(struct cpu *cpu, uint64_t va, const v128 *value, unsigned regime, unsigned flags) {
-    write_any(cpu, va, value, 4, regime, flags, false);
+    write_any(cpu, va, value, 4, regime, flags, NULL);
 }
 
-void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime) {
+static void *host_at(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime,
+                     struct mmu_slow *s) {
     unsigned bytes = 1u << size;
     check_align(cpu, va, bytes, access, IR_MEM_ALIGN);
-    struct walk_entry *e = resolve(cpu, va, access, regime, 0);
+    struct walk_entry *e = resolve(cpu, va, access, regime, 0, s);
     uint64_t pa = e->w.pa.v | (va & PAGE_MASK);
     if (UNLIKELY(!e->host))
         cpu->guest->external_abort(cpu, va, access, GPA(pa));
     if (access == MMU_WRITE)
-        code_before_write(cpu, pa, bytes);
+        before_write(cpu, pa, bytes, s);
+    if (s)
+        engine_of(cpu)->ops->fill(cpu, s, access, &e->w);
     return e->host + (va & PAGE_MASK);
 }
 
-void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime) {
+static void *host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime, struct mmu_slow *s) {
     check_align(cpu, va, 1u << size, MMU_READ, IR_MEM_ALIGN);
-    resolve(cpu, va, MMU_READ, regime, 0);
-    return mem_host(cpu, va, size, MMU_WRITE, regime);
+    resolve(cpu, va, MMU_READ, regime, 0, s);
+    return host_at(cpu, va, size, MMU_WRITE, regime, s);
+}
+
+void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime) {
+    return host_at(cpu, va, size, access, regime, NULL);
+}
+
+void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime) {
+    return host_rmw(cpu, va, size, regime, NULL);
 }
 
 /* --- the slow path of emitted accesses ------------------------------------------------------------------------------------- */
-static void slow_begin(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
+static void slow_begin(struct cpu *cpu, struct mmu_slow *s) {
     STAT(cpu, slow_accesses)++;
     if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_MMU))
-        rt_log(cpu, ABI_LOG_MMU, "slow access to %llx desc %x site %p\n", (unsigned long long)va, desc, site);
-    mmu_of(cpu)->fault_cause = ABI_STAT_host_faults_fill;
-    mmu_of(cpu)->in_c = NULL;
-    mmu_of(cpu)->lent.index = 0;
-    mmu_of(cpu)->fill_now = (desc & (MMU_DESC_HOISTED | MMU_DESC_NEARBY)) != 0;
-    if (site && !(desc & MMU_DESC_HOISTED))
-        engine_of(cpu)->ops->miss(cpu, va, MMU_DESC_REGIME(desc), site);
+        rt_log(cpu, ABI_LOG_MMU, "slow access to %llx desc %x site %p\n", (unsigned long long)s->va, s->desc, s->site);
+    s->cause = ABI_STAT_host_faults_fill;
+    s->fill_now = (s->desc & (MMU_DESC_HOISTED | MMU_DESC_NEARBY)) != 0;
+    if (s->site && !(s->desc & MMU_DESC_HOISTED))
+        engine_of(cpu)->ops->miss(cpu, s);
 }
 
-static void slow_end(struct cpu *cpu) {
-    if (UNLIKELY(cpu->fault_ticks))
-        mmu_fault_done(cpu);
-}
-
-uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
-    slow_begin(cpu, va, desc, site);
+uint64_t mmu_slow_ld(struct cpu *cpu, struct mmu_slow *s) {
+    unsigned size = MMU_DESC_SIZE(s->desc);
     v128 value = {.u64 = {0, 0}};
-    read_any(cpu, va, &value, MMU_DESC_SIZE(desc), MMU_DESC_REGIME(desc), MMU_DESC_FLAGS(desc), true);
-    slow_end(cpu);
-    if (MMU_DESC_SIZE(desc) == 4)
+    slow_begin(cpu, s);
+    read_any(cpu, s->va, &value, size, MMU_DESC_REGIME(s->desc), MMU_DESC_FLAGS(s->desc), s);
+    mmu_fault_done(cpu, s->cause);
+    if (size == 4)
         cpu->vscratch[0] = value;
     return value.u64[0];
 }
 
-void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
-    slow_begin(cpu, va, desc, site);
+void mmu_slow_st(struct cpu *cpu, struct mmu_slow *s, uint64_t value) {
+    unsigned size = MMU_DESC_SIZE(s->desc);
     v128 in = {.u64 = {value, 0}};
-    if (MMU_DESC_SIZE(desc) == 4)
+    if (size == 4)
         in = cpu->vscratch[0];
-    write_any(cpu, va, &in, MMU_DESC_SIZE(desc), MMU_DESC_REGIME(desc), MMU_DESC_FLAGS(desc), true);
-    slow_end(cpu);
+    slow_begin(cpu, s);
+    write_any(cpu, s->va, &in, size, MMU_DESC_REGIME(s->desc), MMU_DESC_FLAGS(s->desc), s);
+    mmu_fault_done(cpu, s->cause);
 }
 
-static void *slow_host(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
-    unsigned size = MMU_DESC_SIZE(desc), regime = MMU_DESC_REGIME(desc);
-    slow_begin(cpu, va, desc, site);
-    void *p = mem_host_rmw(cpu, va, size, regime);
-    struct walk_entry *e = resolve(cpu, va, MMU_WRITE, regime, 0);
-    engine_of(cpu)->ops->fill(cpu, va, regime, MMU_WRITE, &e->w);
-    slow_end(cpu);
+static void *slow_host(struct cpu *cpu, struct mmu_slow *s) {
+    slow_begin(cpu, s);
+    void *p = host_rmw(cpu, s->va, MMU_DESC_SIZE(s->desc), MMU_DESC_REGIME(s->desc), s);
+    mmu_fault_done(cpu, s->cause);
     return p;
 }
 
@@ -394,17 +407,17 @@ static bool exchange(void *p, uint64_t *expected, uint64_t value, unsigned size)
     return done;
 }
 
-uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
-    unsigned size = MMU_DESC_SIZE(desc), kind = MMU_DESC_KIND(desc);
-    void *p = slow_host(cpu, va, desc, site);
+uint64_t mmu_slow_atomic(struct cpu *cpu, struct mmu_slow *s, uint64_t value) {
+    unsigned size = MMU_DESC_SIZE(s->desc), kind = MMU_DESC_KIND(s->desc);
+    void *p = slow_host(cpu, s);
     uint64_t old = load(p, size);
     while (!exchange(p, &old, combine(kind, old, value, size), size)) {
     }
     return old;
 }
 
-uint64_t mmu_slow_cas(struct cpu *cpu, uint64_t va, uint64_t expected, uint64_t value, uint32_t desc, void *site) {
-    void *p = slow_host(cpu, va, desc, site);
-    exchange(p, &expected, value, MMU_DESC_SIZE(desc));
+uint64_t mmu_slow_cas(struct cpu *cpu, struct mmu_slow *s, uint64_t expected, uint64_t value) {
+    void *p = slow_host(cpu, s);
+    exchange(p, &expected, value, MMU_DESC_SIZE(s->desc));
     return expected;
 }

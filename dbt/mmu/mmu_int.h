@@ -60,20 +60,15 @@ struct mmu_state {
     uint32_t next_id;
     uint64_t clock;
     size_t view_bytes;
-    bool sync_wanted;    /* a downgrade must take effect before translated code runs again */
-    uint8_t fault_cause; /* enum abi_stat: what the host fault in progress, if there is one, turned out to be for */
-    uint8_t hidden;      /* bit per regime: cpu->views[] leads to no pages of it until the next flush */
-    bool fill_now;       /* the slow access in progress wants its page mapped, however rarely it is touched */
-    uint8_t *in_c;       /* the probe of the slow access in progress, if it has no prediction */
-    struct {             /* the last access that the host's tables were asked for, and that aborted */
-        uint64_t pc, va;
+    bool sync_wanted; /* a downgrade must take effect before translated code runs again */
+    uint8_t hidden;   /* bit per regime: cpu->views[] leads to no pages of it until the next flush */
+    /* For mmu_retry(): the last access that aborted, but for one whose probe has no prediction. The access itself (struct
+     * mmu_slow) has ended when the guest returns from the exception that it raised. */
+    struct {
+        uint64_t pc, va; /* pc ~0: none */
         enum mmu_access access;
         uint8_t regime;
     } retry;
-    struct {                /* the slow access in progress may go on through this page alone: see nearby() */
-        uint64_t va, index; /* index 0: no */
-        uint8_t regime;
-    } lent;
     uint64_t walks_big; /* by hash of their 2 MiB and 1 GiB: remembered walks of mappings larger than a page */
     struct walk_entry walk[WALK_ENTRIES];
     uint64_t bloom[BLOOM_BITS / 64]; /* union over all views */
@@ -124,8 +119,9 @@ static inline void mmu_emit_count(struct asm_buf *a, const struct cpu *cpu, enum
         asm_inc_m(a, asm_mem(ASM_RBP, mmu_stat_disp(stat)));
 }
 
-/* mmu_fault_done(): the access that a host fault began has ended, or has raised the guest's exception. */
-void mmu_fault_done(struct cpu *cpu);
+/* mmu_fault_done(): the access that a host fault began, if one did (cpu->fault_ticks), is done, raises the guest's exception
+ * or starts again. cause: what the fault was for, one of host_faults_*. */
+void mmu_fault_done(struct cpu *cpu, enum abi_stat cause);
 
 extern const struct mmu_ops mmu_window_ops, mmu_soft_ops;
 

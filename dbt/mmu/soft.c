@@ -109,8 +109,9 @@ static void flush_view(struct cpu *cpu, struct view *v) {
 }
 
 /* --- filling ------------------------------------------------------------------------------------------------- */
-static void soft_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_access access, const struct walk *w) {
-    struct view *v = view_for(cpu, regime);
+static void soft_fill(struct cpu *cpu, struct mmu_slow *slow, enum mmu_access access, const struct walk *w) {
+    uint64_t va = slow->va;
+    struct view *v = view_for(cpu, MMU_DESC_REGIME(slow->desc));
     uint64_t page = ALIGN_DOWN(va, PAGE_SIZE), pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
     void *host = ram_ptr(cpu, GPA(pa), PAGE_SIZE);
     if (!v || !host || w->device)
@@ -144,9 +145,9 @@ static void soft_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_ac
 }
 
 /* A page that was pushed out recently goes back to its place. */
-static void soft_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *site) {
-    struct view *v = cpu->views[regime];
-    struct soft_view *s = soft_of(v);
+static void soft_miss(struct cpu *cpu, struct mmu_slow *slow) {
+    uint64_t va = slow->va;
+    struct soft_view *s = soft_of(cpu->views[MMU_DESC_REGIME(slow->desc)]);
     uint64_t page = ALIGN_DOWN(va, PAGE_SIZE);
     if (!s->shift)
         return;

@@ -742,7 +742,6 @@ static void loans_end(struct cpu *cpu) {
         st->loan_table[i / LOANS_IN_TABLE][index_at((uint64_t)i << LOAN_SHIFT, PAGE_SHIFT)] = 0;
     st->loans = 0;
     st->flush_all = true;
-    mmu_of(cpu)->lent.index = 0;
     recent_clear(&st->recent);
 }
 
@@ -764,10 +763,9 @@ static uint64_t *loan_entry(struct cpu *cpu, unsigned n) {
     return &(*table)[index_at((uint64_t)n << LOAN_SHIFT, PAGE_SHIFT)];
 }
 
-/* Lets the emitted code behind the access in progress use the page without mapping it in a window. */
-static void lend(struct cpu *cpu, uint64_t va, unsigned regime, uint64_t pa, bool write) {
+/* Lets the emitted code behind the slow access use the page without mapping it in a window. */
+static void lend(struct cpu *cpu, struct mmu_slow *s, uint64_t pa, bool write) {
     struct window_state *st = state_of(cpu);
-    struct mmu_state *m = mmu_of(cpu);
     uint64_t pte = ram_host_pa(cpu, pa) | PTE_LEAF | (write ? PTE_W : 0);
     unsigned n = st->loans;
     while (n > 0 && st->loans - n < 8 && st->loan_pte[n - 1] != pte)
@@ -784,9 +782,8 @@ static void lend(struct cpu *cpu, uint64_t va, unsigned regime, uint64_t pa, boo
         *entry = st->loan_pte[n] = pte;
         st->loans++;
     }
-    m->lent.va = ALIGN_DOWN(va, PAGE_SIZE);
-    m->lent.index = (LOAN_SLOT << REGION_SHIFT | (uint64_t)n << LOAN_SHIFT) - m->lent.va;
-    m->lent.regime = (uint8_t)regime;
+    s->lent.va = ALIGN_DOWN(s->va, PAGE_SIZE);
+    s->lent.index = (LOAN_SLOT << REGION_SHIFT | (uint64_t)n << LOAN_SHIFT) - s->lent.va;
 }
 
 static void loans_protect(struct cpu *cpu, uint64_t pa) {
@@ -800,35 +797,35 @@ static void loans_protect(struct cpu *cpu, uint64_t pa) {
 }
 
 /* Is the page touched often enough to be mapped, rather than served in C? A probe that had to fault has decided that. */
-static bool page_is_hot(struct cpu *cpu, const struct view *v, uint64_t va) {
-    struct window_state *st = state_of(cpu);
-    uint8_t *unmapped = &st->unmapped[heat_of(st, va) - st->heat];
-    uint8_t *heat = heat_of(st, va);
-    if (mmu_of(cpu)->in_c && (!mmu_of(cpu)->fill_now || *unmapped >= FICKLE) &&
-        !recent_used_up(&st->recent, recent_of(v), va) && ++*heat < HEAT_MAP)
+static bool page_is_hot(struct window_state *st, const struct view *v, const struct mmu_slow *s) {
+    uint8_t *heat = heat_of(st, s->va);
+    uint8_t *unmapped = &st->unmapped[heat - st->heat];
+    if (s->unpredicted && (!s->fill_now || *unmapped >= FICKLE) && !recent_used_up(&st->recent, recent_of(v), s->va) &&
+        ++*heat < HEAT_MAP)
         return false;
-    if (mmu_of(cpu)->in_c && *unmapped >= FICKLE)
+    if (s->unpredicted && *unmapped >= FICKLE)
         *unmapped = 0; /* it stays longer now */
     *heat = 0;
     return true;
 }
 
 /* Remembers the page for probes without a prediction; win: NULL if it is not mapped there. */
-static void note(struct cpu *cpu, struct view *v, const struct window *win, uint64_t va, const struct walk *w,
-                 bool write) {
+static void note(struct cpu *cpu, struct view *v, const struct window *win, const struct mmu_slow *s,
+                 const struct walk *w, bool write) {
     struct window_state *st = state_of(cpu);
     uint64_t pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
-    uint64_t lent = mmu_of(cpu)->lent.index;
+    uint64_t lent = s->lent.index;
     uint64_t delta = win    ? live_delta(st, win)
                      : lent ? lent
-                            : cpu->boot->ram_va + ram_offset(cpu, pa) - ALIGN_DOWN(va, PAGE_SIZE);
-    recent_note(&st->recent, recent_of(v), va, w, page_key(cpu, pa), delta, win || lent,
+                            : cpu->boot->ram_va + ram_offset(cpu, pa) - ALIGN_DOWN(s->va, PAGE_SIZE);
+    recent_note(&st->recent, recent_of(v), s->va, w, page_key(cpu, pa), delta, win || lent,
                 win ? RECENT_SAMPLE : RECENT_HEAT, write && !*code_bits_at(engine_of(cpu), pa));
 }
 
-static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_access access, const struct walk *w) {
+static void window_fill(struct cpu *cpu, struct mmu_slow *s, enum mmu_access access, const struct walk *w) {
     struct window_state *st = state_of(cpu);
-    uint64_t pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
+    unsigned regime = MMU_DESC_REGIME(s->desc);
+    uint64_t va = s->va, pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
     struct view *v = view_for(cpu, regime);
     if (!v || w->device || !w->read || !pa_is_ram(cpu, pa))
         return;
@@ -845,14 +842,14 @@ static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_
         if (!win)
             break;
         if (mapped(cpu, win, va, pa, write)) {
-            window_probe_credit(cpu, &st->probes, va);
-            note(cpu, v, win, va, w, write);
+            window_probe_credit(cpu, &st->probes, s);
+            note(cpu, v, win, s, w, write);
             break;
         }
-        if (!page_is_hot(cpu, v, va)) {
-            if (mmu_of(cpu)->fill_now)
-                lend(cpu, va, regime, pa, w->write && writable(cpu, pa, write));
-            note(cpu, v, NULL, va, w, write);
+        if (!page_is_hot(st, v, s)) {
+            if (s->fill_now)
+                lend(cpu, s, pa, w->write && writable(cpu, pa, write));
+            note(cpu, v, NULL, s, w, write);
             break;
         }
         win->has_global |= !win->hi && w->global;
@@ -864,13 +861,12 @@ static void window_fill(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_
         win->giant |= w->page_shift > HUGE_SHIFT;
         if (map(cpu, win, va, access, w)) {
             STAT(cpu, fills)++;
-            note(cpu, v, win, va, w, write);
+            note(cpu, v, win, s, w, write);
             break;
         }
         if (!evict(cpu, win))
             break;
     }
-    mmu_of(cpu)->in_c = NULL;
     if (st->flush_all || st->flushes)
         window_sync(cpu);
 }
@@ -1107,14 +1103,11 @@ static void window_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const u
     recent_emit_thunks(a, cpu, thunk, RECENT_DISP);
 }
 
-static void window_miss(struct cpu *cpu, uint64_t va, unsigned regime, void *site) {
-    window_probe_miss(cpu, &state_of(cpu)->probes, va, site);
-}
+static void window_miss(struct cpu *cpu, struct mmu_slow *s) { window_probe_miss(cpu, &state_of(cpu)->probes, s); }
 
-static uint64_t window_nearby(struct cpu *cpu, uint64_t va, unsigned regime) {
-    const struct mmu_state *m = mmu_of(cpu);
-    if (UNLIKELY(m->lent.index) && m->lent.regime == regime && va - m->lent.va + LOAN_REACH < 2 * LOAN_REACH)
-        return m->lent.index;
+static uint64_t window_nearby(struct cpu *cpu, const struct mmu_slow *s, uint64_t va, unsigned regime) {
+    if (UNLIKELY(s->lent.index) && MMU_DESC_REGIME(s->desc) == regime && va - s->lent.va + LOAN_REACH < 2 * LOAN_REACH)
+        return s->lent.index;
     return deltas(cpu->views[regime])->delta[region_of(va) % REGION_HASH];
 }
 

@@ -77,24 +77,23 @@ static struct site *site_entry(struct window_probes *probes, const uint8_t *at) 
     return &probes->site[((uint32_t)(uintptr_t)at * 0x9e3779b1u >> 19) % WINDOW_PROBES];
 }
 
-void window_probe_credit(struct cpu *cpu, struct window_probes *probes, uint64_t va) {
-    uint8_t *site = mmu_of(cpu)->in_c;
-    struct site *s = site ? site_entry(probes, site) : NULL;
+void window_probe_credit(struct cpu *cpu, struct window_probes *probes, const struct mmu_slow *slow) {
+    struct site *s = slow->unpredicted ? site_entry(probes, slow->unpredicted) : NULL;
     if (!s || ++s->used < SITE_CREDIT << s->lost)
         return;
     s->used = 0;
-    patch_region(cpu, site, region_of(va));
+    patch_region(cpu, slow->unpredicted, region_of(slow->va));
 }
 
-void window_probe_miss(struct cpu *cpu, struct window_probes *probes, uint64_t va, uint8_t *site) {
-    uint32_t region = region_of(va);
+void window_probe_miss(struct cpu *cpu, struct window_probes *probes, struct mmu_slow *slow) {
+    uint8_t *site = slow->site;
+    uint32_t region = region_of(slow->va);
     bool predicted = site_is_predicted(site);
     uint32_t was = predicted ? site_region(site) : region;
-    mmu_of(cpu)->in_c = NULL;
     if (!predicted && !site_is_table(site))
         return;
     if (was == NO_REGION) {
-        mmu_of(cpu)->in_c = site;
+        slow->unpredicted = site;
         return;
     }
     struct site *s = site_entry(probes, site);

@@ -28,9 +28,9 @@ static inline uint32_t region_of(uint64_t va) { return (uint32_t)(va >> REGION_S
 
 /* window_probe_emit(): mmu_ops.emit_probe. */
 void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
-/* window_probe_miss(): the probe at site failed, or the access behind it faulted. Sets mmu_state.in_c. */
-void window_probe_miss(struct cpu *cpu, struct window_probes *probes, uint64_t va, uint8_t *site);
-/* window_probe_credit(): the access in progress found its page mapped: a probe without a prediction comes closer to one. */
-void window_probe_credit(struct cpu *cpu, struct window_probes *probes, uint64_t va);
+/* window_probe_miss(): the probe at slow->site failed, or the access behind it faulted. Sets slow->unpredicted. */
+void window_probe_miss(struct cpu *cpu, struct window_probes *probes, struct mmu_slow *slow);
+/* window_probe_credit(): the access found its page mapped: a probe without a prediction comes closer to one. */
+void window_probe_credit(struct cpu *cpu, struct window_probes *probes, const struct mmu_slow *slow);
 
 #endif

@@ -26,10 +26,10 @@ static void *place(const struct slow *s, unsigned reg) {
 static uint64_t get(const struct slow *s, unsigned reg) { return *(const uint64_t *)place(s, reg); }
 static void set(const struct slow *s, unsigned reg, uint64_t value) { *(uint64_t *)place(s, reg) = value; }
 
-static void load(const struct slow *s, uint64_t va, void *site) {
+static void load(const struct slow *s, struct mmu_slow *access) {
     const struct slow_record *r = &s->r;
     unsigned size = MMU_DESC_SIZE(r->desc);
-    uint64_t v = mmu_slow_ld(s->cpu, va, r->desc, site);
+    uint64_t v = mmu_slow_ld(s->cpu, access);
     if (r->dst >= 16) {
         *(v128 *)place(s, r->dst) = size == 4 ? s->cpu->vscratch[0] : (v128){.u64 = {v, 0}};
         return;
@@ -40,7 +40,7 @@ static void load(const struct slow *s, uint64_t va, void *site) {
     }
     set(s, r->dst, r->flags & SLOW_32 ? (uint32_t)v : v);
 }
-static void store(const struct slow *s, uint64_t va, void *site) {
+static void store(const struct slow *s, struct mmu_slow *access) {
     const struct slow_record *r = &s->r;
     uint64_t value = (uint64_t)(int64_t)r->imm;
     if (r->value != NO_REG) {
@@ -48,40 +48,40 @@ static void store(const struct slow *s, uint64_t va, void *site) {
             s->cpu->vscratch[0] = *(const v128 *)place(s, r->value);
         value = get(s, r->value);
     }
-    mmu_slow_st(s->cpu, va, value, r->desc, site);
+    mmu_slow_st(s->cpu, access, value);
 }
 /* A compare and swap with what LDX read decides. */
-static void store_exclusive(const struct slow *s, uint64_t va, void *site) {
+static void store_exclusive(const struct slow *s, struct mmu_slow *access) {
     uint64_t mask = MASK(8u << MMU_DESC_SIZE(s->r.desc)), expected = s->cpu->excl_val[0];
-    uint64_t old = mmu_slow_cas(s->cpu, va, expected, get(s, s->r.value2), s->r.desc, site);
+    uint64_t old = mmu_slow_cas(s->cpu, access, expected, get(s, s->r.value2));
     set(s, s->r.dst, (old & mask) != (expected & mask));
     s->cpu->excl_addr = ~UINT64_C(0);
 }
-static void atomic(const struct slow *s, uint64_t va, void *site) {
+static void atomic(const struct slow *s, struct mmu_slow *access) {
     const struct slow_record *r = &s->r;
-    uint64_t old = r->kind == STUB_ATOMIC
-                       ? mmu_slow_atomic(s->cpu, va, get(s, r->value), r->desc, site)
-                       : mmu_slow_cas(s->cpu, va, get(s, r->value), get(s, r->value2), r->desc, site);
+    uint64_t old = r->kind == STUB_ATOMIC ? mmu_slow_atomic(s->cpu, access, get(s, r->value))
+                                          : mmu_slow_cas(s->cpu, access, get(s, r->value), get(s, r->value2));
     if (r->dst != NO_REG)
         set(s, r->dst, old & MASK(8u << MMU_DESC_SIZE(r->desc)));
 }
 static void memory(const struct slow *s) {
     const struct slow_record *r = &s->r;
-    uint64_t va = get(s, r->base) + (uint64_t)(int64_t)r->disp;
-    void *site = (void *)(uintptr_t)(s->at + r->site);
+    struct mmu_slow access = {.va = get(s, r->base) + (uint64_t)(int64_t)r->disp,
+                              .desc = r->desc,
+                              .site = (void *)(uintptr_t)(s->at + r->site)};
     memcpy((char *)s->cpu + s->cg->guest->pc_offset, &r->pc, sizeof(r->pc));
     if (r->flags_insn)
         s->cpu->flags_insn = r->flags_insn;
     switch (r->kind) {
-    case STUB_LD: load(s, va, site); break;
-    case STUB_ST: store(s, va, site); break;
-    case STUB_STX: store_exclusive(s, va, site); break;
-    default: atomic(s, va, site); break;
+    case STUB_LD: load(s, &access); break;
+    case STUB_ST: store(s, &access); break;
+    case STUB_STX: store_exclusive(s, &access); break;
+    default: atomic(s, &access); break;
     }
     for (unsigned i = 0; i < r->hoists; i++) { /* the access may have changed what is mapped where */
         uint64_t base = get(s, r->hoist[i].base);
         set(s, r->hoist[i].index,
-            s->cg->mmu->nearby ? s->cg->mmu->nearby(s->cpu, base, r->hoist[i].regime)
+            s->cg->mmu->nearby ? s->cg->mmu->nearby(s->cpu, &access, base, r->hoist[i].regime)
                                : (UINT64_C(1) << 62) - base); /* not canonical: faults */
     }
 }

@@ -63,7 +63,7 @@ bool mem_translate(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigne
 /* ram_ptr(): RAM at a guest-physical address, NULL if [pa, pa+len) is not all RAM. */
 void *ram_ptr(const struct cpu *cpu, struct gpa pa, uint64_t len);
 
-/* --- slow path of emitted accesses. desc packs the access: see MMU_DESC. site: value the probe recorded. ---- */
+/* --- slow path of emitted accesses ------------------------------------------------------------------------ */
 #define MMU_DESC(size, regime, flags) ((uint32_t)((size) | (regime) << 4 | (flags) << 8))
 #define MMU_DESC_SIZE(d) ((d) & 15)
 #define MMU_DESC_REGIME(d) ((d) >> 4 & 15)
@@ -71,13 +71,27 @@ void *ram_ptr(const struct cpu *cpu, struct gpa pa, uint64_t len);
 #define MMU_DESC_KIND(d) ((d) >> 16 & 15) /* enum ir_atomic */
 #define MMU_DESC_HOISTED (1u << 24)       /* it used an earlier access's probe: it comes here by a host fault only */
 #define MMU_DESC_NEARBY (1u << 25)        /* later accesses use its probe: they fault unless the page is mapped */
-uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc,
-                     void *site); /* zero-extended; size 4: result in vscratch[0] */
-void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc,
-                 void *site); /* size 4: value in vscratch[0] */
-uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc,
-                         void *site); /* kind in desc bits 16.. */
-uint64_t mmu_slow_cas(struct cpu *cpu, uint64_t va, uint64_t expected, uint64_t value, uint32_t desc, void *site);
+/* A slow access in progress. Who does a stub's work makes one on its stack and hands it to mmu_slow_*(), which hands it on to
+ * all that takes part: what one step finds out for a later one is in here, and ends with the access. */
+struct mmu_slow {
+    /* set by who makes it; the rest is 0 then */
+    uint64_t va;
+    uint32_t desc; /* see MMU_DESC */
+    void *site;    /* what the probe recorded (mmu_probe.site), NULL: nothing is to be learnt from it */
+    /* set on the way */
+    uint32_t cause;         /* enum abi_stat: what a host fault that led here turned out to be for */
+    bool fill_now;          /* the access wants its page mapped, however rarely it is touched */
+    uint8_t *unpredicted;   /* by miss(): the probe, if it has no prediction: it has asked no host table */
+    struct {                /* by fill(): what follows in the block may go on through this page alone, see nearby() */
+        uint64_t va, index; /* index 0: no */
+    } lent;
+};
+/* mmu_slow_ld(): zero-extended; size 4: the result is in vscratch[0]. mmu_slow_st(): size 4: the value is in vscratch[0].
+ * All may unwind with the guest's exception. */
+uint64_t mmu_slow_ld(struct cpu *cpu, struct mmu_slow *s);
+void mmu_slow_st(struct cpu *cpu, struct mmu_slow *s, uint64_t value);
+uint64_t mmu_slow_atomic(struct cpu *cpu, struct mmu_slow *s, uint64_t value); /* MMU_DESC_KIND */
+uint64_t mmu_slow_cas(struct cpu *cpu, struct mmu_slow *s, uint64_t expected, uint64_t value);
 
 /* --- invalidation, called by the guest's TLBI and system registers ------------------------------------ */
 enum mmu_inval_kind { MMU_INVAL_ALL, MMU_INVAL_ASID, MMU_INVAL_VA, MMU_INVAL_VA_ASID };
@@ -166,10 +180,11 @@ struct mmu_ops {
     void (*init)(struct cpu *cpu);
     size_t (*view_bytes)(void);                         /* of the strategy's part of a view */
     void (*view_init)(struct cpu *cpu, struct view *v); /* a fresh or recycled view, spaces and regime set */
-    /* fill(): an access was allowed by this walk: make the next one fast, if possible. */
-    void (*fill)(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_access access, const struct walk *w);
-    /* miss(): the probe at site failed for va; called before the walk. May rewrite the site's prediction. */
-    void (*miss)(struct cpu *cpu, uint64_t va, unsigned regime, void *site);
+    /* fill(): the access s was allowed by this walk: make the next one fast, if possible. */
+    void (*fill)(struct cpu *cpu, struct mmu_slow *s, enum mmu_access access, const struct walk *w);
+    /* miss(): the probe at s->site failed, or the access behind it faulted; called before the walk. May rewrite the site's
+     * prediction. */
+    void (*miss)(struct cpu *cpu, struct mmu_slow *s);
     void (*invalidate)(struct cpu *cpu, const struct mmu_inval *inv);
     void (*sync)(struct cpu *cpu);
     void (*protect)(struct cpu *cpu, struct gpa page); /* revoke write access to that page everywhere on this vCPU */
@@ -183,9 +198,9 @@ struct mmu_ops {
     void (*emit_thunks)(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk);
     /* nearby(): the value for the index register of a hoisted probe (covers_nearby) that makes accesses near va right, or
      * fault if there is no mapping now. va is their base; they are less than 128 KiB away from it. The backend renews
-     * hoisted index registers with it after every slow access, and uses none of them beyond its block. NULL: it uses one
+     * hoisted index registers with it after every slow access s, and uses none of them beyond its block. NULL: it uses one
      * that makes base + index non-canonical, so that later accesses of the block fault and go slow. */
-    uint64_t (*nearby)(struct cpu *cpu, uint64_t va, unsigned regime);
+    uint64_t (*nearby)(struct cpu *cpu, const struct mmu_slow *s, uint64_t va, unsigned regime);
 };
 extern const struct mmu_ops *const mmu_strategies[]; /* indexed by enum abi_mmu */
 

@@ -63,8 +63,8 @@ const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) {
 const uint8_t *engine_jump(struct cpu *cpu, uint64_t pc, uint64_t site) { return engine_lookup(cpu, pc); }
 void rt_set_view(struct view *v) { syscall(SYS_arch_prctl, ARCH_SET_GS, v); }
 
-static void *slow(struct cpu *cpu, uint64_t va, unsigned size, bool align) {
-    uint64_t bytes = UINT64_C(1) << size;
+static void *slow(struct cpu *cpu, const struct mmu_slow *s, bool align) {
+    uint64_t va = s->va, bytes = UINT64_C(1) << MMU_DESC_SIZE(s->desc);
     if (va < FAKE_MEM_BASE || va - FAKE_MEM_BASE > FAKE_MEM_BYTES - bytes || (align && va % bytes)) {
         running->reserved = 1;
         codegen_unwind(native.cg, cpu);
@@ -72,21 +72,19 @@ static void *slow(struct cpu *cpu, uint64_t va, unsigned size, bool align) {
     return native_memory + (va - FAKE_MEM_BASE);
 }
 static bool aligned(uint32_t desc) { return (MMU_DESC_FLAGS(desc) & IR_MEM_ALIGN) != 0; }
-uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
-    unsigned size = MMU_DESC_SIZE(desc);
+uint64_t mmu_slow_ld(struct cpu *cpu, struct mmu_slow *s) {
+    unsigned size = MMU_DESC_SIZE(s->desc);
     uint64_t value = 0;
-    memcpy(size == 4 ? (void *)&cpu->vscratch[0] : (void *)&value, slow(cpu, va, size, aligned(desc)),
-           (size_t)1 << size);
+    memcpy(size == 4 ? (void *)&cpu->vscratch[0] : (void *)&value, slow(cpu, s, aligned(s->desc)), (size_t)1 << size);
     return value;
 }
-void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
-    unsigned size = MMU_DESC_SIZE(desc);
-    memcpy(slow(cpu, va, size, aligned(desc)), size == 4 ? (void *)&cpu->vscratch[0] : (void *)&value,
-           (size_t)1 << size);
+void mmu_slow_st(struct cpu *cpu, struct mmu_slow *s, uint64_t value) {
+    unsigned size = MMU_DESC_SIZE(s->desc);
+    memcpy(slow(cpu, s, aligned(s->desc)), size == 4 ? (void *)&cpu->vscratch[0] : (void *)&value, (size_t)1 << size);
 }
-uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
-    unsigned size = MMU_DESC_SIZE(desc), shift = 64 - (8u << size), kind = MMU_DESC_KIND(desc);
-    void *p = slow(cpu, va, size, true);
+uint64_t mmu_slow_atomic(struct cpu *cpu, struct mmu_slow *s, uint64_t value) {
+    unsigned size = MMU_DESC_SIZE(s->desc), shift = 64 - (8u << size), kind = MMU_DESC_KIND(s->desc);
+    void *p = slow(cpu, s, true);
     uint64_t old = 0, mask = MASK(8u << size), result;
     memcpy(&old, p, (size_t)1 << size);
     int64_t so = (int64_t)(old << shift), sv = (int64_t)(value << shift);
@@ -104,9 +102,9 @@ uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t 
     memcpy(p, &result, (size_t)1 << size);
     return old;
 }
-uint64_t mmu_slow_cas(struct cpu *cpu, uint64_t va, uint64_t expected, uint64_t value, uint32_t desc, void *site) {
-    unsigned size = MMU_DESC_SIZE(desc);
-    void *p = slow(cpu, va, size, true);
+uint64_t mmu_slow_cas(struct cpu *cpu, struct mmu_slow *s, uint64_t expected, uint64_t value) {
+    unsigned size = MMU_DESC_SIZE(s->desc);
+    void *p = slow(cpu, s, true);
     uint64_t old = 0;
     memcpy(&old, p, (size_t)1 << size);
     if (old == (expected & MASK(8u << size)))
@@ -144,7 +142,7 @@ static void probe_hoist(struct asm_buf *a, const struct cpu *cpu, struct mmu_pro
     p->index = p->tmp0;
     p->covers_nearby = true;
 }
-static uint64_t hoist_nearby(struct cpu *cpu, uint64_t va, unsigned regime) {
+static uint64_t hoist_nearby(struct cpu *cpu, const struct mmu_slow *s, uint64_t va, unsigned regime) {
     return va - NEAR_BASE < 65536 ? delta() : (UINT64_C(1) << 62) - va;
 }
 static const struct mmu_ops strategies[NATIVE_PROBE_COUNT] = {

@@ -489,10 +489,10 @@ static void *cold_site(void) {
 }
 
 /* A later access of the block, which goes through what nearby() says. */
-static void check_nearby(uint64_t va, unsigned reg, const struct walk *w) {
-    uint64_t host = va + engine_of(cpu)->ops->nearby(cpu, va, reg);
+static void check_nearby(const struct mmu_slow *s, const struct walk *w) {
+    uint64_t host = s->va + engine_of(cpu)->ops->nearby(cpu, s, s->va, MMU_DESC_REGIME(s->desc));
     if (host >> 39 == LOAN_SLOT)
-        check_loan(va, host, w);
+        check_loan(s->va, host, w);
 }
 
 static void access_page(void) {
@@ -514,11 +514,11 @@ static void access_page(void) {
     }
     uint64_t value = rng;
     const bool near = rnd(2);
-    const uint32_t desc = MMU_DESC(3, reg, 0) | (near ? MMU_DESC_NEARBY : 0);
+    struct mmu_slow slow = {.va = va, .desc = MMU_DESC(3, reg, 0) | (near ? MMU_DESC_NEARBY : 0), .site = cold_site()};
     if (write)
-        mmu_slow_st(cpu, va, value, desc, cold_site());
+        mmu_slow_st(cpu, &slow, value);
     else
-        value = mmu_slow_ld(cpu, va, desc, cold_site());
+        value = mmu_slow_ld(cpu, &slow);
     if (w.fault)
         fail("no abort", va);
     uint64_t there;
@@ -526,7 +526,7 @@ static void access_page(void) {
     if (there != value)
         fail("wrong data", va);
     if (near && !w.device)
-        check_nearby(va, reg, &w);
+        check_nearby(&slow, &w);
 }
 
 static void access_some(void) {

@@ -41,35 +41,35 @@ static void emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_prob
 
 static const struct mmu_ops identity = {.name = "identity", .emit_probe = emit_probe};
 
-uint64_t mmu_slow_ld(struct cpu *cpu, uint64_t va, uint32_t desc, void *site) {
-    unsigned size = MMU_DESC_SIZE(desc), flags = MMU_DESC_FLAGS(desc);
+uint64_t mmu_slow_ld(struct cpu *cpu, struct mmu_slow *s) {
+    unsigned size = MMU_DESC_SIZE(s->desc), flags = MMU_DESC_FLAGS(s->desc);
     if (size < 4)
-        return mem_read(cpu, va, size, 0, flags);
-    mem_read_128(cpu, va, &cpu->vscratch[0], 0, flags);
+        return mem_read(cpu, s->va, size, 0, flags);
+    mem_read_128(cpu, s->va, &cpu->vscratch[0], 0, flags);
     return 0;
 }
 
-void mmu_slow_st(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
-    unsigned size = MMU_DESC_SIZE(desc), flags = MMU_DESC_FLAGS(desc);
+void mmu_slow_st(struct cpu *cpu, struct mmu_slow *s, uint64_t value) {
+    unsigned size = MMU_DESC_SIZE(s->desc), flags = MMU_DESC_FLAGS(s->desc);
     if (size < 4)
-        mem_write(cpu, va, value, size, 0, flags);
+        mem_write(cpu, s->va, value, size, 0, flags);
     else
-        mem_write_128(cpu, va, &cpu->vscratch[0], 0, flags);
+        mem_write_128(cpu, s->va, &cpu->vscratch[0], 0, flags);
 }
 
 /* What may be accessed atomically was accessed before the slow path: only a fault is left to find. */
-static void slow_atomic(struct cpu *cpu, uint64_t va, uint32_t desc) {
-    mem_host(cpu, va, MMU_DESC_SIZE(desc), MMU_WRITE, 0);
-    rt_panic(cpu, "slow path of an atomic access to %llx\n", (unsigned long long)va);
+static void slow_atomic(struct cpu *cpu, const struct mmu_slow *s) {
+    mem_host(cpu, s->va, MMU_DESC_SIZE(s->desc), MMU_WRITE, 0);
+    rt_panic(cpu, "slow path of an atomic access to %llx\n", (unsigned long long)s->va);
 }
 
-uint64_t mmu_slow_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint32_t desc, void *site) {
-    slow_atomic(cpu, va, desc);
+uint64_t mmu_slow_atomic(struct cpu *cpu, struct mmu_slow *s, uint64_t value) {
+    slow_atomic(cpu, s);
     return 0;
 }
 
-uint64_t mmu_slow_cas(struct cpu *cpu, uint64_t va, uint64_t expected, uint64_t value, uint32_t desc, void *site) {
-    slow_atomic(cpu, va, desc);
+uint64_t mmu_slow_cas(struct cpu *cpu, struct mmu_slow *s, uint64_t expected, uint64_t value) {
+    slow_atomic(cpu, s);
     return 0;
 }
 
