@@ -3,12 +3,12 @@
 /*
  * mmu_int.h: what the memory code shares with itself: contexts (an address-space
  * pair and its views), and a small cache of guest walks for accesses from C.
+ * Knows no host: what emits code includes mmu_emit.h.
  */
 #ifndef DBT_MMU_INT_H
 #define DBT_MMU_INT_H
 
 #include "dbt/engine.h"
-#include "dbt/x86/asm.h"
 
 #define VIEW_BLOOM_WORDS 64
 #define VIEW_USED 52
@@ -103,21 +103,6 @@ void context_unmake(struct cpu *cpu, uint32_t asid);
 void walks_forget(struct mmu_state *m, const struct mmu_inval *inv);
 
 static inline bool space_equal(struct mmu_space a, struct mmu_space b) { return a.root == b.root && a.asid == b.asid; }
-
-/* mmu_views_mem(): cpu->views[regime] as an operand of translated code. */
-static inline struct asm_mem mmu_views_mem(unsigned regime) {
-    return asm_mem(ASM_RBP, (int32_t)(offsetof(struct cpu, views) + 8 * regime) - CODEGEN_BIAS);
-}
-
-/* mmu_emit_count(): adds 1 to a counter of abi_stats.def, if translated code counts. Changes the flags. mmu_stat_disp():
- * the counter's displacement in that instruction, its last four bytes. */
-static inline int32_t mmu_stat_disp(enum abi_stat stat) {
-    return (int32_t)(offsetof(struct abi_vcpu, stats) + 8 * (size_t)stat) - CODEGEN_BIAS;
-}
-static inline void mmu_emit_count(struct asm_buf *a, const struct cpu *cpu, enum abi_stat stat) {
-    if (UNLIKELY(cpu->boot && cpu->boot->count))
-        asm_inc_m(a, asm_mem(ASM_RBP, mmu_stat_disp(stat)));
-}
 
 /* mmu_fault_done(): the access that a host fault began, if one did (cpu->fault_ticks), is done, raises the guest's exception
  * or starts again. cause: what the fault was for, one of host_faults_*. */

@@ -2,6 +2,7 @@
  * Copyright The Graft Authors */
 /* recent.c: see recent.h. */
 #include "dbt/mmu/recent.h"
+#include "dbt/mmu/mmu_emit.h"
 
 #define ENTRY_SHIFT 6 /* log2 sizeof(struct recent_page) */
 

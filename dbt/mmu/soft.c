@@ -7,8 +7,7 @@
  * the probe compares the address of the access's last byte, cut to its page, so
  * that an access which crosses a page misses.
  */
-#include "dbt/mmu/mmu_int.h"
-#include "dbt/x86/asm.h"
+#include "dbt/mmu/mmu_emit.h"
 
 #define SOFT_SHIFT_MIN 8 /* log2 entries */
 #define SOFT_SHIFT_MAX 13

@@ -2,6 +2,7 @@
  * Copyright The Graft Authors */
 /* window_probe.c: see window_probe.h. A "site" is the address of the probe's first immediate, where it is rewritten. */
 #include "dbt/mmu/window_probe.h"
+#include "dbt/mmu/mmu_emit.h"
 
 #define SITE_MISSES 3         /* wrong predictions before a probe becomes a table look-up */
 #define SITE_FAULTS 2         /* faults before a probe loses its prediction */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "dbt/mmu/recent.h"
+#include "dbt/x86/asm.h"
 
 #define RAM_GPA UINT64_C(0x40000000)
 #define RAM_BYTES (32ull << 20)
