@@ -42,7 +42,7 @@ void cache_init(struct cpu *cpu) {
     c->code = (uint8_t *)(uintptr_t)cpu->boot->code_va[cpu->index];
     if (code_size < 4 * CACHE_BLOCK_BYTES || code_size > UINT32_MAX)
         rt_panic(cpu, "a code cache of %llu bytes is of no use", (unsigned long long)code_size);
-    codegen_spares_high = rt_has_paging(); /* in the VM all C code is the engine's, compiled without AVX-512 */
+    codegen_spares_high = rt_keeps_high_vectors();
     thunks = codegen_init(e->cg, cpu, e->ops, c->code, code_size);
     if (!thunks)
         rt_panic(cpu, "this host's CPU is too old: AVX2, FMA and BMI2 are needed");

@@ -31,7 +31,7 @@ static uint64_t share(uint64_t most, uint64_t all, unsigned vcpus) {
     return all / vcpus < most ? ALIGN_DOWN(all / vcpus, HUGE) : most;
 }
 
-void layout_make(struct layout *l, bool in_vm, uint64_t image_size, unsigned vcpus, uint64_t ram_size) {
+void layout_make(struct layout *l, bool in_vm, bool windows, uint64_t image_size, unsigned vcpus, uint64_t ram_size) {
     *l = (struct layout){.heap_size = SHARED_HEAP_BYTES,
                          .vcpu_heap_size = share(VCPU_HEAP_BYTES, VCPU_HEAP_BYTES_ALL, vcpus),
                          .code_size = share(CODE_BYTES, CODE_BYTES_ALL, vcpus)};
@@ -56,7 +56,9 @@ void layout_make(struct layout *l, bool in_vm, uint64_t image_size, unsigned vcp
         l->code[i] = take(l, l->code_size, HUGE);
     for (unsigned i = 0; i < vcpus; i++)
         l->vcpu_heap[i] = take(l, l->vcpu_heap_size, HUGE);
-    if (in_vm) {
+    if (windows && !in_vm)
+        l->roots = take(l, vcpus * PAGE_SIZE, PAGE_SIZE);
+    if (in_vm || windows) {
         l->pt_pool_size = vcpus * PT_SLICE_BYTES;
         l->pt_pool = take(l, l->pt_pool_size, HUGE);
     }

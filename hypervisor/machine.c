@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* machine.c: the machine: its memory, its devices and what they may ask of it (device.h). */
+#include "graft/mmu.h"
 #include "hypervisor/boot.h"
 #include "hypervisor/monitor.h"
 
@@ -228,11 +229,27 @@ static bool choose_vm(struct machine *m, char err[ERR_BYTES]) {
         return true;
     }
     m->vm = &vm_inproc;
-    if (o->vm == VM_KVM || (o->mmu_given && o->mmu == ABI_MMU_WINDOW)) {
+    if (o->vm == VM_KVM) {
         snprintf(err, ERR_BYTES, "%.200s", why);
         return false;
     }
     log_printf("graft: %s: running in this process instead (slower)\n", why);
+    return true;
+}
+
+/* What the user asked for, or the fastest that the place has. */
+static bool choose_mmu(struct machine *m, char err[ERR_BYTES]) {
+    const struct options *o = m->options;
+    char why[ERR_BYTES];
+    m->mmu = o->mmu_given ? o->mmu : m->vm->in_vm ? ABI_MMU_WINDOW : ABI_MMU_SOFT;
+    if (!mmu_strategies[m->mmu]->needs_paging || !m->vm->windows_reserve || m->vm->windows_reserve(m, why))
+        return true;
+    if (o->mmu_given) {
+        snprintf(err, ERR_BYTES, "--mmu %s: %.200s", mmu_strategies[m->mmu]->name, why);
+        return false;
+    }
+    log_printf("graft: %s: --mmu soft instead (slower)\n", why);
+    m->mmu = ABI_MMU_SOFT;
     return true;
 }
 
@@ -253,8 +270,9 @@ uint8_t *machine_alloc_pages(uint64_t size) {
 static bool alloc_memory(struct machine *m, char err[ERR_BYTES]) {
     bool in_vm = m->vm->in_vm;
     m->ram_size = m->options->memory;
-    layout_make(&m->layout, in_vm, in_vm ? engine_image_size() : 0, m->vcpu_count, m->ram_size);
-    m->ram = machine_alloc_pages(m->ram_size);
+    layout_make(&m->layout, in_vm, mmu_strategies[m->mmu]->needs_paging, in_vm ? engine_image_size() : 0, m->vcpu_count,
+                m->ram_size);
+    m->ram = m->vm->ram_alloc(m);
     m->arena = m->ram ? m->vm->arena_alloc(m, m->layout.total) : NULL;
     if (!m->arena) {
         snprintf(err, ERR_BYTES, "cannot get %llu MiB of memory: %s", (unsigned long long)(m->ram_size >> 20),
@@ -283,9 +301,9 @@ static bool cpu_is_new(char err[ERR_BYTES]) {
 }
 
 static bool build(struct machine *m, char err[ERR_BYTES]) {
-    if (!cpu_is_new(err) || !choose_vm(m, err) || !alloc_memory(m, err))
+    if (!cpu_is_new(err) || !choose_vm(m, err) || !choose_mmu(m, err) || !alloc_memory(m, err))
         return false;
-    m->boot->mmu = m->vm->in_vm ? m->options->mmu : ABI_MMU_SOFT;
+    m->boot->mmu = m->mmu;
     if (!(m->events = events_create(m))) {
         snprintf(err, ERR_BYTES, "cannot make the event loop: %s", strerror(errno));
         return false;

@@ -61,7 +61,8 @@ struct layout {
     uint64_t boot, shared, code_pages, heap;
     uint64_t cpu[ABI_MAX_VCPUS], vcpu_heap[ABI_MAX_VCPUS], code[ABI_MAX_VCPUS];
     uint64_t stack[ABI_MAX_VCPUS], fault_stack[ABI_MAX_VCPUS]; /* VM only */
-    uint64_t pt_pool, pt_pool_size;                            /* VM only */
+    uint64_t pt_pool, pt_pool_size;                            /* with windows only */
+    uint64_t roots;                                            /* page tables' roots; in a process with windows only */
     uint64_t heap_size, vcpu_heap_size, code_size;
     uint64_t total;
 };
@@ -76,6 +77,7 @@ struct machine {
     uint64_t arena_va; /* the engine's */
     uint8_t *ram;
     uint64_t ram_size;
+    enum abi_mmu mmu; /* the strategy that was chosen */
     struct abi_boot *boot;
     struct abi_shared *shared;
     uint8_t *code_pages;
@@ -103,6 +105,11 @@ struct vm_ops {
     /* arena_alloc(): memory of that size for the arena; sets arena_va. NULL if there is none. */
     uint8_t *(*arena_alloc)(struct machine *m, uint64_t size);
     void (*arena_free)(struct machine *m, uint64_t size);
+    /* ram_alloc(): guest RAM of m->ram_size, zeroed, on a 2 MiB border. NULL if there is none. */
+    uint8_t *(*ram_alloc)(struct machine *m);
+    /* windows_reserve(): are there host addresses for a strategy with windows? Called before anything is allocated, if the strategy
+     * needs them. NULL: any number, no need to ask. */
+    bool (*windows_reserve)(struct machine *m, char err[ERR_BYTES]);
     /* create(): after everything in memory is in place. Nonzero and err if it cannot be done. */
     int (*create)(struct machine *m, char err[ERR_BYTES]);
     /* run(): life of a vCPU, in its thread; returns when the machine is no longer running. */
@@ -140,7 +147,8 @@ const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len);
 uint8_t *machine_alloc_pages(uint64_t size);
 
 /* --- layout.c ------------------------------------------------------------------------------------------ */
-void layout_make(struct layout *l, bool in_vm, uint64_t image_size, unsigned vcpus, uint64_t ram_size);
+/* layout_make(): windows: there is to be a pool of page tables. */
+void layout_make(struct layout *l, bool in_vm, bool windows, uint64_t image_size, unsigned vcpus, uint64_t ram_size);
 /* layout_boot(): fills boot and shared for the engine, which sees the arena at va. */
 void layout_boot(struct machine *m, uint64_t ram_va);
 

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* vm_inproc.c: the engine as a library in this process: hosts without KVM, debuggers and sanitizers. */
+#define _GNU_SOURCE /* memfd_create() */
 #include "dbt/rt/user/rt_user.h"
+#include "graft/mmu.h"
 #include "hypervisor/monitor.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define ARENA_STEP (UINT64_C(32) << 20)
 #define ARENA_REACH (UINT64_C(1900) << 20) /* of a 32-bit offset, with room for the engine's own code */
@@ -35,11 +40,10 @@ static uint8_t *map_near(uint64_t size) {
 
 /* struct cpu of each vCPU is mapped more than once where the process has no GS base (rt_map_cpu()). */
 static bool share_cpus(struct machine *m, uint8_t *arena) {
-    for (unsigned i = 0; i < m->vcpu_count; i++) {
+    for (unsigned i = 0; i < m->vcpu_count; i++)
         if (mmap(arena + m->layout.cpu[i], ABI_CPU_BYTES, PROT_READ | PROT_WRITE,
                  MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
             return false;
-    }
     return true;
 }
 
@@ -55,6 +59,134 @@ static uint8_t *inproc_arena_alloc(struct machine *m, uint64_t size) {
 
 static void inproc_arena_free(struct machine *m, uint64_t size) { munmap(m->arena, size); }
 
+/* --- windows ---------------------------------------------------------------------------------------------------- */
+#define SLOTS 256 /* of 512 GiB: what a process may have with four-level page tables */
+#define SLOT_SHIFT 39
+#define WINDOWS_MIN 4 /* for each vCPU */
+
+/* What a machine with windows has on top. */
+struct inproc {
+    int ram_fd;
+    uint64_t reserved[SLOTS / 64]; /* by us, without access */
+    uint64_t windows[ABI_MAX_VCPUS][SLOTS / 64];
+    uint32_t null_slot, loan_slot[ABI_MAX_VCPUS];
+};
+
+static bool has_slot(const uint64_t *set, unsigned slot) { return set[slot / 64] >> slot % 64 & 1; }
+static void add_slot(uint64_t *set, unsigned slot) { set[slot / 64] |= BIT(slot % 64); }
+
+/* Slots that something is mapped in, with a neighbour each for what may grow. */
+static bool used_slots(uint64_t used[SLOTS / 64]) {
+    unsigned long long from, to;
+    FILE *f = fopen("/proc/self/maps", "re");
+    if (!f)
+        return false;
+    while (fscanf(f, "%llx-%llx%*[^\n]", &from, &to) == 2) {
+        unsigned first = (unsigned)(from >> SLOT_SHIFT), last = (unsigned)((to - 1) >> SLOT_SHIFT);
+        for (unsigned slot = first ? first - 1 : 0; slot <= last + 1 && slot < SLOTS; slot++)
+            add_slot(used, slot);
+    }
+    fclose(f);
+    return true;
+}
+
+/* Nobody gets an address in there. */
+static bool reserve_slot(struct inproc *p, unsigned slot) {
+    if (has_slot(p->reserved, slot))
+        return true;
+    void *want = (void *)((uint64_t)slot << SLOT_SHIFT), *got;
+    got = mmap(want, BIT(SLOT_SHIFT), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1,
+               0);
+    if (got != want && got != MAP_FAILED)
+        munmap(got, BIT(SLOT_SHIFT));
+    if (got == want)
+        add_slot(p->reserved, slot);
+    return got == want;
+}
+
+static void release_slots(struct inproc *p) {
+    for (unsigned slot = 0; slot < SLOTS; slot++)
+        if (has_slot(p->reserved, slot))
+            munmap((void *)((uint64_t)slot << SLOT_SHIFT), BIT(SLOT_SHIFT));
+}
+
+/* Every other slot, with an empty one on each side, in turn to each vCPU; the first ones are for nothing and for loans. */
+static bool inproc_windows_reserve(struct machine *m, char err[ERR_BYTES]) {
+    uint64_t used[SLOTS / 64] = {0};
+    unsigned count = 0, loans = 0;
+    struct inproc *p = calloc(1, sizeof(*p));
+    m->vm_data = p;
+    if (!p || !used_slots(used)) {
+        snprintf(err, ERR_BYTES, "cannot read /proc/self/maps");
+        return false;
+    }
+    p->ram_fd = -1;
+    for (unsigned slot = 1; slot + 1 < SLOTS; slot++) {
+        if (has_slot(used, slot) || !reserve_slot(p, slot - 1) || !reserve_slot(p, slot) || !reserve_slot(p, slot + 1))
+            continue;
+        if (!p->null_slot)
+            p->null_slot = slot;
+        else if (loans < m->vcpu_count)
+            p->loan_slot[loans++] = slot;
+        else
+            add_slot(p->windows[count++ % m->vcpu_count], slot);
+        slot++; /* a guard */
+    }
+    if (count >= WINDOWS_MIN * m->vcpu_count)
+        return true;
+    release_slots(p);
+    *p = (struct inproc){.ram_fd = -1};
+    snprintf(err, ERR_BYTES, "this process may not reserve address space (ulimit -v?)");
+    return false;
+}
+
+/* --- memory ------------------------------------------------------------------------------------------------------ */
+/* One file, so that its pages can be mapped at any address. */
+static uint8_t *map_ram_file(struct machine *m, int fd) {
+    uint64_t huge = UINT64_C(2) << 20;
+    uint8_t *room = mmap(NULL, m->ram_size + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED)
+        return NULL;
+    uint8_t *start = (uint8_t *)ALIGN_UP((uint64_t)room, huge);
+    if (start > room)
+        munmap(room, (size_t)(start - room));
+    munmap(start + m->ram_size, (size_t)(room + huge - start));
+    if (mmap(start, m->ram_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) == MAP_FAILED) {
+        munmap(start, m->ram_size);
+        return NULL;
+    }
+    madvise(start, m->ram_size, MADV_HUGEPAGE);
+    return start;
+}
+
+static uint8_t *inproc_ram_alloc(struct machine *m) {
+    struct inproc *p = m->vm_data;
+    uint8_t *ram;
+    rt_user_set_ram(-1, NULL, m->vcpu_count);
+    if (!mmu_strategies[m->mmu]->needs_paging)
+        return machine_alloc_pages(m->ram_size);
+    p->ram_fd = memfd_create("guest-ram", MFD_CLOEXEC);
+    if (p->ram_fd < 0 || ftruncate(p->ram_fd, (off_t)m->ram_size) || !(ram = map_ram_file(m, p->ram_fd)))
+        return NULL;
+    rt_user_set_ram(p->ram_fd, ram, m->vcpu_count);
+    return ram;
+}
+
+/* What the engine has to know of windows: page tables of its own, and where they may lead. */
+static void describe_windows(struct machine *m) {
+    const struct inproc *p = m->vm_data;
+    struct abi_boot *b = m->boot;
+    for (unsigned i = 0; i < m->vcpu_count; i++) {
+        b->pml4_va[i] = b->pml4_pa[i] = m->arena_va + m->layout.roots + i * PAGE_SIZE;
+        memcpy(b->window_slots[i], p->windows[i], sizeof(p->windows[i]));
+        b->loan_slot[i] = p->loan_slot[i];
+    }
+    b->null_slot = p->null_slot;
+    b->pt_pool_va = b->pt_pool_pa = m->arena_va + m->layout.pt_pool;
+    b->pt_pool_size = m->layout.pt_pool_size;
+    b->ram_pa = 0;
+}
+
 static void on_call(void *ctx, unsigned vcpu, struct abi_vcpu *abi) {
     struct machine *m = ctx;
     run_call(m, &m->vcpu[vcpu]);
@@ -64,12 +196,22 @@ static void on_doorbell(void *ctx, unsigned n) { events_doorbell(ctx, n); }
 
 static int inproc_create(struct machine *m, char err[ERR_BYTES]) {
     rt_user_set_monitor(on_call, on_doorbell, m);
+    if (mmu_strategies[m->mmu]->needs_paging)
+        describe_windows(m);
     return 0;
 }
 
 static void inproc_run(struct machine *m, struct vcpu *v) { rt_user_run(m->boot, v->index); }
 
-static void inproc_destroy(struct machine *m) {}
+static void inproc_destroy(struct machine *m) {
+    struct inproc *p = m->vm_data;
+    if (!p)
+        return;
+    release_slots(p);
+    if (p->ram_fd >= 0)
+        close(p->ram_fd);
+    free(p);
+}
 
 static uint64_t inproc_tsc_hz(struct machine *m) { return 0; }
 
@@ -78,6 +220,8 @@ const struct vm_ops vm_inproc = {
     .in_vm = false,
     .arena_alloc = inproc_arena_alloc,
     .arena_free = inproc_arena_free,
+    .ram_alloc = inproc_ram_alloc,
+    .windows_reserve = inproc_windows_reserve,
     .create = inproc_create,
     .run = inproc_run,
     .destroy = inproc_destroy,

@@ -73,6 +73,8 @@ static uint8_t *kvm_arena_alloc(struct machine *m, uint64_t size) {
     return machine_alloc_pages(size);
 }
 
+static uint8_t *kvm_ram_alloc(struct machine *m) { return machine_alloc_pages(m->ram_size); }
+
 static void kvm_arena_free(struct machine *m, uint64_t size) { munmap(m->arena, size); }
 
 static int failed(char err[ERR_BYTES], const char *what) {
@@ -319,6 +321,7 @@ const struct vm_ops vm_kvm = {
     .name = "kvm",
     .in_vm = true,
     .arena_alloc = kvm_arena_alloc,
+    .ram_alloc = kvm_ram_alloc,
     .arena_free = kvm_arena_free,
     .create = kvm_create,
     .run = kvm_run,

@@ -181,10 +181,14 @@ int vm_tables_build(struct machine *m, struct vm_tables *t, char err[ERR_BYTES])
     for (unsigned i = 0; i < m->vcpu_count; i++) {
         m->boot->pml4_pa[i] = t->pml4[i];
         m->boot->pml4_va[i] = ABI_VA_ENGINE + t->pml4[i];
+        m->boot->loan_slot[i] = VM_LOAN_SLOT;
+        for (unsigned slot = VM_WINDOW_FIRST; slot <= VM_WINDOW_LAST; slot += 2) /* the odd ones are guards */
+            m->boot->window_slots[i][slot / 64] |= BIT(slot % 64);
     }
     m->boot->pt_pool_va = ABI_VA_ENGINE + m->layout.pt_pool;
     m->boot->pt_pool_pa = m->layout.pt_pool;
     m->boot->pt_pool_size = m->layout.pt_pool_size;
+    m->boot->null_slot = VM_NULL_SLOT;
     m->boot->ram_pa = VM_RAM_PA;
     return 0;
 }

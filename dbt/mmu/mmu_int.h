@@ -73,7 +73,9 @@ struct mmu_state {
     struct walk_entry walk[WALK_ENTRIES];
     uint64_t bloom[BLOOM_BITS / 64]; /* union over all views */
     uint32_t bloom_count;
-    void *strategy; /* the strategy's own state */
+    struct windows *windows; /* windows.h, of strategies that have them */
+    uint32_t deltas_at;      /* offset of a view's deltas in the strategy's part of it */
+    void *strategy;          /* the strategy's own state */
 };
 static inline struct mmu_state *mmu_of(const struct cpu *cpu) { return cpu->engine->mmu; }
 

@@ -75,6 +75,11 @@ struct abi_boot {
     uint64_t pt_pool_va, pt_pool_pa, pt_pool_size; /* page-table pages, per VM; split between vCPUs by the engine */
     uint64_t pml4_pa[ABI_MAX_VCPUS], pml4_va[ABI_MAX_VCPUS];
     uint64_t ram_pa; /* host-VM-physical address of guest RAM (what PTEs hold) */
+    /* Slots of 512 GiB of the engine's address space (address >> 39): */
+    uint64_t window_slots[ABI_MAX_VCPUS]
+                         [4];          /* a bit for each that this vCPU may use as a window; its neighbours are empty */
+    uint32_t null_slot;                /* nothing is ever mapped there */
+    uint32_t loan_slot[ABI_MAX_VCPUS]; /* for single pages of this vCPU */
 };
 
 /* Bits of abi_vcpu.pending. Any set bit makes translated code leave at its next check. */

@@ -46,7 +46,7 @@ struct cpu {
     int32_t view_disp; /* from RBP in translated code to the view; 0: the view is at the GS base */
     char *rbp;         /* what RBP is in translated code, if view_disp is not 0 */
     struct cpu *self;  /* this structure where the engine knows it */
-    v128 vscratch[8];    /* operands and result of CALLV, and 16-byte slow accesses */
+    v128 vscratch[8];  /* operands and result of CALLV, and 16-byte slow accesses */
     struct ras_entry ras[RAS_ENTRIES];
     struct fp_env fp;
 

@@ -41,18 +41,26 @@ static inline void cpu_set_view(struct cpu *cpu, struct view *v) {
         rt_set_view(v);
 }
 
-/* Host page tables, VM only (in-process: rt_has_paging() is false and the others must not be called). */
+/* rt_keeps_high_vectors(): does no C code that translated code calls touch the vector registers that only AVX-512 has? */
+bool rt_keeps_high_vectors(void);
+
+/* Host page tables: the vCPU's own in the VM; in a process, tables that the kernel's mappings are made to follow. The others must
+ * not be called unless rt_has_paging(). */
 bool rt_has_paging(void);
 /* rt_pt_alloc(): a zeroed page-table page of this vCPU; NULL when the pool is empty. *pa: what a PTE holds. */
 uint64_t *rt_pt_alloc(struct cpu *cpu, uint64_t *pa);
 void rt_pt_free(struct cpu *cpu, uint64_t *page);
 uint64_t *rt_pt_at(struct cpu *cpu, uint64_t pa); /* the page-table page at that VM-physical address */
 uint64_t *rt_pml4(struct cpu *cpu);               /* this vCPU's root: 512 entries, slot 0 is the engine's */
-/* rt_flush_pages(): INVLPG in the ring 0 stub. Several pages at once cost little more than one. */
+#define RT_FLUSH_HUGE UINT64_C(2)
+/* rt_flush_pages(): INVLPG in the ring 0 stub. Several pages at once cost little more than one. host_va: page addresses, with
+ * RT_FLUSH_HUGE if the host may know the 2 MiB page around it. */
 void rt_flush_pages(struct cpu *cpu, const uint64_t *host_va, unsigned count);
 /* rt_touch(): a write to a page that changes nothing in it. False if it faulted or if this host does not go by what its page
  * tables say then, but has a TLB of its own: then only a flush helps against what it remembers. */
 bool rt_touch(struct cpu *cpu, uint64_t host_va);
+/* rt_map_pages(): the entries of count pages from host_va on may have gone from not present to present. */
+void rt_map_pages(struct cpu *cpu, uint64_t host_va, unsigned count);
 void rt_flush_all(struct cpu *cpu); /* CR3 reload in the ring 0 stub */
 
 /* rt_log(): printf subset (%s %d %u %x %llx %lx %p %c, width and 0) to the monitor's log; topic: ABI_LOG_* or 0. */

@@ -21,6 +21,12 @@
 #define VM_SEL_DATA3 0x23
 #define VM_SEL_TSS 0x28
 
+/* The lower canonical half in slots of 512 GiB. Slot 0 is the engine's; every other one is a window, those between are guards. */
+#define VM_WINDOW_FIRST 2
+#define VM_WINDOW_LAST 252
+#define VM_LOAN_SLOT 254
+#define VM_NULL_SLOT 255
+
 /* A stack is a naturally aligned piece of VM_STACK_BYTES: a guard page at the bottom, and in its last 16 bytes the
  * address of the vCPU's struct cpu, which is how a handler finds it from RSP alone. */
 #define VM_STACK_BYTES 0x40000

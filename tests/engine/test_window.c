@@ -81,6 +81,7 @@ void rt_doorbell(struct cpu *c, unsigned n) {}
 bool rt_has_gs(void) { return true; }
 bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes) { return false; }
 void rt_set_view(struct view *v) {}
+bool rt_keeps_high_vectors(void) { return false; }
 bool rt_has_paging(void) { return true; }
 uint64_t *rt_pml4(struct cpu *c) { return pml4; }
 uint64_t *rt_pt_at(struct cpu *c, uint64_t pa) { return pt_pool[(pa - PT_PA) >> 12]; }
@@ -125,6 +126,7 @@ static void tlb_add(uint64_t host, uint64_t pa, bool write) {
     tlb_hash[h] = ++tlb_count;
 }
 
+void rt_map_pages(struct cpu *c, uint64_t host, unsigned count) {}
 void rt_flush_all(struct cpu *c) {
     tlb_count = 0;
     memset(tlb_hash, 0, sizeof(tlb_hash));

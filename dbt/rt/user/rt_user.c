@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* rt_user.c: runtime services of the engine in a process. There are no host page tables: strategy soft only. */
+/* rt_user.c: runtime services of the engine in a process, and its host faults. Host paging is in paging.c. */
 #define _GNU_SOURCE /* mremap() */
-#include "dbt/rt/user/rt_user.h"
+#include "dbt/rt/user/user.h"
+#include "graft/codegen.h"
 
+#include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 #define HWCAP2_FSGSBASE_BIT 2ul
 #define MXCSR_DEFAULT 0x1f80u
@@ -29,10 +33,54 @@ void rt_user_set_monitor(rt_user_monitor *monitor, rt_user_doorbell *doorbell, v
     embedder.ctx = ctx;
 }
 
+/* --- host faults ---------------------------------------------------------------------------------------------- */
+static _Thread_local struct cpu *running; /* the vCPU that this thread is */
+static struct sigaction chained[2];       /* what SIGSEGV and SIGBUS did before us */
+#define PAGE_FAULT_WRITE 2                /* of the error code: Intel SDM, volume 3, section 4.7 */
+
+/* Not ours: as if we were not here. */
+static void pass_on(int signal, siginfo_t *info, void *context) {
+    const struct sigaction *old = &chained[signal == SIGBUS];
+    if (old->sa_flags & SA_SIGINFO)
+        old->sa_sigaction(signal, info, context);
+    else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN)
+        old->sa_handler(signal);
+    else
+        sigaction(signal, old, NULL); /* the access faults again */
+}
+
+/* An access of translated code goes on if the tables allow it by now, else at its stub. */
+static void on_fault(int signal, siginfo_t *info, void *context) {
+    greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
+    const uint8_t *pc = (const uint8_t *)regs[REG_RIP];
+    const uint8_t *stub = running && running->engine ? engine_fault_stub(running, pc) : NULL;
+    if (!stub) {
+        pass_on(signal, info, context);
+        return;
+    }
+    STAT(running, host_faults)++;
+    if (rt_user_fault(running, (uint64_t)info->si_addr, regs[REG_ERR] & PAGE_FAULT_WRITE))
+        return;
+    running->fault_ticks = rt_ticks();
+    regs[REG_RIP] = (greg_t)stub;
+}
+
+static void catch_faults(void) {
+    struct sigaction act = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
+    sigaction(SIGSEGV, &act, &chained[0]);
+    sigaction(SIGBUS, &act, &chained[1]);
+}
+
 enum abi_call rt_user_run(const struct abi_boot *boot, unsigned vcpu) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct cpu *cpu = (struct cpu *)(uintptr_t)boot->vcpu_va[vcpu];
+    pthread_once(&once, catch_faults);
+    running = cpu;
     int call = setjmp(leave);
     if (!call)
         engine_main(boot, vcpu);
+    running = NULL;
+    rt_user_paging_end(cpu);
     uint32_t mxcsr = MXCSR_DEFAULT;
     __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
     return (enum abi_call)call;
@@ -69,13 +117,4 @@ bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes) {
     return true;
 }
 
-bool rt_has_paging(void) { return false; }
-
-/* The engine asks rt_has_paging() first. */
-uint64_t *rt_pt_alloc(struct cpu *cpu, uint64_t *pa) { abort(); }
-void rt_pt_free(struct cpu *cpu, uint64_t *page) { abort(); }
-uint64_t *rt_pt_at(struct cpu *cpu, uint64_t pa) { abort(); }
-uint64_t *rt_pml4(struct cpu *cpu) { abort(); }
-void rt_flush_pages(struct cpu *cpu, const uint64_t *host_va, unsigned count) { abort(); }
-bool rt_touch(struct cpu *cpu, uint64_t host_va) { abort(); }
-void rt_flush_all(struct cpu *cpu) { abort(); }
+bool rt_keeps_high_vectors(void) { return false; }

@@ -24,6 +24,9 @@ void rt_doorbell(struct cpu *cpu, unsigned n) {
 
 bool rt_has_gs(void) { return true; }
 
+/* All C code is the engine's, compiled without AVX-512. */
+bool rt_keeps_high_vectors(void) { return true; }
+
 bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes) { return false; }
 
 void rt_set_view(struct view *v) { __asm__ volatile("wrgsbase %0" : : "r"(v) : "memory"); }

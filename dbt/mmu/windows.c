@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* windows.c: which window is whose, what becomes of it when the guest invalidates, flushes. See windows.h. */
+#include "dbt/mmu/windows.h"
+
+#define EVICT_AT_ONCE 8 /* windows: their tables are free only after a flush */
+
+/* Canonical addresses land in the null slot: a #PF. (The #GP that others give is dearer on hosts that emulate it.)
+ * NULL_DELTA is set in these alone: a probe may look at it before it faults for nothing. */
+static uint64_t null_delta(const struct windows *ws, uint32_t region) {
+    int32_t canonical = (int32_t)(region % REGION_HASH) - (region % REGION_HASH < REGION_HASH / 2 ? 0 : REGION_HASH);
+    return (ws->null_slot - (uint64_t)(int64_t)canonical) << REGION_SHIFT | NULL_DELTA;
+}
+
+struct window *window_at(struct windows *ws, uint64_t host) {
+    unsigned n = ws->window_of_slot[host >> REGION_SHIFT];
+    struct window *w = n ? &ws->win[n - 1] : NULL;
+    return w && (w->state == WINDOW_LIVE || w->state == WINDOW_STALE) ? w : NULL;
+}
+
+/* A host that shadows our tables looks at them again when it must not write to a page that it knows as read-only. That is
+ * cheaper than a flush, and the page is about to be written to: it was copied on write. */
+static bool is_touched(struct cpu *cpu, const struct window *w, uint64_t host) {
+    struct windows *ws = windows_of(cpu);
+    const uint64_t *pde = host & FLUSH_READ_ONLY ? pages_find(cpu, w->pdpt, host) : NULL;
+    if (!pde || *pde & PTE_PS)
+        return false;
+    for (unsigned i = 0; i < ws->pages.flushes; i++)
+        if (ws->pages.flush[i] & FLUSH_HUGE && (ws->pages.flush[i] ^ host) < HUGE_SIZE)
+            return false;
+    uint64_t *pte = &rt_pt_at(cpu, *pde & PTE_ADDR)[index_at(host, PAGE_SHIFT)];
+    if (!*pte && !window_remap(cpu, w, *pde, pte, host))
+        return false;
+    if (!(*pte & PTE_W) || !rt_touch(cpu, ALIGN_DOWN(host, PAGE_SIZE)))
+        return false;
+    STAT(cpu, flush_touches)++;
+    return true;
+}
+
+/* What is left waits until the vCPU enters that regime. */
+static void hide(struct cpu *cpu, uint8_t regimes) {
+    struct mmu_state *m = mmu_of(cpu);
+    uint8_t changed = m->hidden ^ regimes;
+    m->hidden = regimes;
+    for (unsigned r = 0; changed >> r; r++)
+        if (changed >> r & 1)
+            view_show(cpu, r);
+}
+
+void windows_flush(struct cpu *cpu, uint8_t regimes) {
+    struct windows *ws = windows_of(cpu);
+    uint64_t now[FLUSH_LIST], later[FLUSH_LIST];
+    unsigned count = 0, left = 0;
+    uint8_t hidden = 0;
+    if (ws->pages.flush_all) {
+        rt_flush_all(cpu);
+        ws->pages.flushes = 0;
+        ws->pages.flush_all = false;
+    }
+    for (unsigned i = 0; i < ws->pages.flushes; i++) {
+        uint64_t host = ws->pages.flush[i];
+        const struct window *w = window_at(ws, host);
+        if (!w) /* dropped: windows_bury() flushes everything before its place is used again */
+            continue;
+        if (!(regimes >> w->regime & 1)) {
+            hidden |= (uint8_t)(1u << w->regime);
+            later[left++] = host;
+        } else if (!is_touched(cpu, w, host)) {
+            now[count++] = ALIGN_DOWN(host, PAGE_SIZE) | (host & FLUSH_HUGE);
+        }
+    }
+    if (count)
+        rt_flush_pages(cpu, now, count);
+    memcpy(ws->pages.flush, later, left * sizeof(later[0]));
+    ws->pages.flushes = left;
+    hide(cpu, hidden);
+}
+
+/* Pages of other regimes than the current one can be reached by unprivileged accesses alone, which go through cpu->views[]:
+ * those views are hidden until the vCPU enters the regime. So an exception costs one flush at most, when it returns. */
+void windows_sync(struct cpu *cpu) { windows_flush(cpu, (uint8_t)(1u << cpu->regime)); }
+
+/* Makes dead windows and their tables free. */
+static void windows_bury(struct cpu *cpu) {
+    struct windows *ws = windows_of(cpu);
+    ws->pages.flush_all = true;
+    windows_sync(cpu);
+    ws->dead = false;
+    for (unsigned i = 0; i < ws->count; i++) {
+        struct window *w = &ws->win[i];
+        if (w->state == WINDOW_DEAD) {
+            if (w->pdpt)
+                pages_free(cpu, w->pdpt, 3);
+            *w = (struct window){.state = WINDOW_FREE};
+        }
+    }
+}
+
+static bool is_attached(struct cpu *cpu, struct view *v, const struct window *w) {
+    const struct windows *ws = windows_of(cpu);
+    return view_deltas(cpu, v)[w->region % REGION_HASH] == window_delta(ws, w);
+}
+
+static void detach_from(struct cpu *cpu, struct view *v, void *arg) {
+    const struct windows *ws = windows_of(cpu);
+    const struct window *w = arg;
+    if (is_attached(cpu, v, w))
+        view_deltas(cpu, v)[w->region % REGION_HASH] = null_delta(ws, w->region);
+}
+
+void window_detach(struct cpu *cpu, struct window *w) {
+    view_each(cpu, detach_from, w);
+    recent_clear(&windows_of(cpu)->recent);
+}
+
+void window_drop(struct cpu *cpu, struct window *w) {
+    struct windows *ws = windows_of(cpu);
+    window_detach(cpu, w);
+    ws->pages.pml4[window_slot(ws, w)] = 0;
+    w->state = WINDOW_DEAD;
+    ws->dead = true;
+}
+
+void windows_drop_all(struct cpu *cpu) {
+    struct windows *ws = windows_of(cpu);
+    for (unsigned i = 0; i < ws->count; i++)
+        if (ws->win[i].state == WINDOW_LIVE || ws->win[i].state == WINDOW_STALE)
+            window_drop(cpu, &ws->win[i]);
+    windows_bury(cpu);
+    rmap_clear(&ws->rmap);
+}
+
+bool window_has_root(const struct context *c, const struct window *w) {
+    return (w->hi ? c->hi.root : c->lo.root) == w->root;
+}
+
+/* When was the window's space current last? ~0: it is now. */
+static uint64_t last_use(struct cpu *cpu, const struct window *w) {
+    struct mmu_state *m = mmu_of(cpu);
+    uint64_t last = 0;
+    if (window_has_root(m->current, w))
+        return ~UINT64_C(0);
+    for (unsigned i = 0; i < m->contexts; i++) {
+        const struct context *c = &m->context[i];
+        if (c->used && window_has_root(c, w) && c->stamp > last)
+            last = c->stamp;
+    }
+    return last;
+}
+
+/* The window that was used longest ago, NULL if there is none but keep. */
+static struct window *oldest(struct cpu *cpu, const struct window *keep) {
+    struct windows *ws = windows_of(cpu);
+    struct window *victim = NULL;
+    uint64_t least = 0;
+    for (unsigned i = 0; i < ws->count; i++) {
+        struct window *w = &ws->win[i];
+        if (w == keep || (w->state != WINDOW_LIVE && w->state != WINDOW_STALE))
+            continue;
+        uint64_t last = last_use(cpu, w);
+        if (!victim || last < least) {
+            victim = w;
+            least = last;
+        }
+    }
+    return victim;
+}
+
+/* The current space's go only if there are no others. */
+bool windows_evict(struct cpu *cpu, const struct window *keep) {
+    struct windows *ws = windows_of(cpu);
+    struct window *victim = oldest(cpu, keep);
+    for (unsigned i = 0; victim && i < EVICT_AT_ONCE; i++) {
+        window_drop(cpu, victim);
+        victim = oldest(cpu, keep);
+        if (victim && window_has_root(mmu_of(cpu)->current, victim))
+            break;
+    }
+    bool any = ws->dead;
+    if (any)
+        windows_bury(cpu);
+    return any;
+}
+
+/* May the contents be wrong for an ASID that has not used the window so far? */
+static bool belongs_to_asids(const struct window *w) { return !w->hi || w->has_nonglobal; }
+
+static struct window *window_find(struct cpu *cpu, uint64_t root, unsigned regime, uint32_t region) {
+    struct windows *ws = windows_of(cpu);
+    for (unsigned i = 0; i < ws->count; i++) {
+        struct window *w = &ws->win[i];
+        if (w->region == region && w->regime == regime && w->root == root &&
+            (w->state == WINDOW_LIVE || w->state == WINDOW_STALE))
+            return w;
+    }
+    return NULL;
+}
+
+static struct window *window_new(struct cpu *cpu, uint64_t root, unsigned regime, uint32_t region, bool hi) {
+    struct windows *ws = windows_of(cpu);
+    for (unsigned tries = 0; tries < 2; tries++) {
+        for (unsigned i = 0; i < ws->count; i++) {
+            struct window *w = &ws->win[i];
+            if (w->state != WINDOW_FREE)
+                continue;
+            *w = (struct window){
+                .root = root, .region = region, .regime = (uint8_t)regime, .hi = hi, .state = WINDOW_LIVE};
+            return w;
+        }
+        if (ws->dead)
+            windows_bury(cpu);
+        else if (!windows_evict(cpu, NULL))
+            break;
+    }
+    return NULL;
+}
+
+/* A window for a new space in place of another's: its tables are where the new one needs them, and often the same pages are
+ * there: window_resync() finds out. First come those whose space was invalidated while it was not current, and has not been since:
+ * most likely the process is gone. When all windows are in use it is the one that was used longest ago. */
+static struct window *window_heir(struct cpu *cpu, uint64_t root, unsigned regime, uint32_t region) {
+    struct windows *ws = windows_of(cpu);
+    struct window *heir = NULL;
+    uint64_t least = ~UINT64_C(0);
+    bool full = !ws->dead;
+    for (unsigned i = 0; i < ws->count; i++) {
+        struct window *w = &ws->win[i];
+        full &= w->state != WINDOW_FREE;
+        if (w->state != WINDOW_STALE || w->region != region || w->regime != regime || w->hi || w->giant)
+            continue;
+        w->root = root;
+        return w;
+    }
+    for (unsigned i = 0; full && i < ws->count; i++) {
+        struct window *w = &ws->win[i];
+        bool fits = w->state == WINDOW_LIVE && w->region == region && w->regime == regime && !w->hi && !w->giant;
+        uint64_t last = fits ? last_use(cpu, w) : least;
+        if (last < least) {
+            heir = w;
+            least = last;
+        }
+    }
+    if (!heir)
+        return NULL;
+    window_detach(cpu, heir);
+    heir->state = WINDOW_STALE;
+    heir->root = root;
+    return heir;
+}
+
+/* Does a view of that ASID use the window? Then its contents are what that ASID may see. */
+static bool asid_attached(struct cpu *cpu, const struct window *w, uint32_t asid) {
+    struct mmu_state *m = mmu_of(cpu);
+    for (unsigned i = 0; i < m->contexts; i++) {
+        const struct context *c = &m->context[i];
+        for (unsigned r = 0; c->lo.asid == asid && c->made >> r; r++)
+            if (c->made >> r & 1 && is_attached(cpu, c->view[r], w))
+                return true;
+    }
+    return false;
+}
+
+/* Makes the view lead to the window. Another one that it led to is not kept up to date for it any more. */
+static void attach(struct cpu *cpu, struct view *v, const struct window *w) {
+    struct windows *ws = windows_of(cpu);
+    uint64_t *delta = &view_deltas(cpu, v)[w->region % REGION_HASH];
+    if (*delta != window_delta(ws, w) && *delta != null_delta(ws, w->region))
+        recent_clear(&ws->recent);
+    *delta = window_delta(ws, w);
+}
+
+struct window *window_for(struct cpu *cpu, struct view *v, uint64_t va) {
+    uint32_t region = region_of(va);
+    bool hi = cpu->guest->is_hi(va);
+    uint64_t root = hi ? v->hi.root : v->lo.root;
+    struct window *w = window_find(cpu, root, v->regime, region);
+    if (!w && !hi)
+        w = window_heir(cpu, root, v->regime, region);
+    if (w && (w->state == WINDOW_STALE || (belongs_to_asids(w) && !asid_attached(cpu, w, v->lo.asid)))) {
+        window_resync(cpu, w);
+        if (w->state != WINDOW_LIVE)
+            w = NULL;
+        windows_sync(cpu);
+    }
+    if (!w)
+        w = window_new(cpu, root, v->regime, region, hi);
+    if (w)
+        attach(cpu, v, w);
+    return w;
+}
+
+/* One TLBI by address covers the whole guest mapping there: more than a page if that is a block. */
+static void clear_va(struct cpu *cpu, struct window *w, uint64_t *pde, uint64_t va) {
+    struct windows *ws = windows_of(cpu);
+    uint64_t host = window_host(ws, w, va);
+    if (w->giant) {
+        window_drop(cpu, w);
+        return;
+    }
+    if (*pde & PTE_PS) {
+        pages_set(&ws->pages, pde, 0, host);
+        return;
+    }
+    uint64_t *table = rt_pt_at(cpu, *pde & PTE_ADDR);
+    if (*pde & PTE_BLOCK) {
+        pages_clear_table(&ws->pages, table, ALIGN_DOWN(host, HUGE_SIZE));
+        *pde &= ~(uint64_t)PTE_BLOCK;
+    } else if (table[index_at(va, PAGE_SHIFT)]) {
+        uint8_t *unmapped = &ws->heat.unmapped[heat_index(va)];
+        *unmapped += *unmapped < FICKLE;
+        pages_set(&ws->pages, &table[index_at(va, PAGE_SHIFT)], 0, ALIGN_DOWN(host, PAGE_SIZE));
+    }
+}
+
+static void invalidate_space(struct cpu *cpu, struct window *w) {
+    struct mmu_state *m = mmu_of(cpu);
+    if (w->state != WINDOW_LIVE)
+        return;
+    if (window_has_root(m->current, w)) {
+        window_resync(cpu, w);
+    } else {
+        window_detach(cpu, w);
+        w->state = WINDOW_STALE;
+    }
+}
+
+void windows_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
+    struct windows *ws = windows_of(cpu);
+    bool by_va = inv->kind == MMU_INVAL_VA || inv->kind == MMU_INVAL_VA_ASID;
+    if (by_va) {
+        ws->heat.touched[heat_index(inv->va)] = 0;
+        recent_forget(&ws->recent, inv->va);
+    } else {
+        recent_clear(&ws->recent);
+    }
+    for (unsigned i = 0; i < ws->count; i++) {
+        struct window *w = &ws->win[i];
+        if (w->state != WINDOW_LIVE && w->state != WINDOW_STALE)
+            continue;
+        if (by_va) {
+            /* Tags are ignored: bits 55..39. What no view of the ASID uses is looked at again before one does. */
+            if ((w->region ^ region_of(inv->va)) & MASK(17))
+                continue;
+            uint64_t *pde = pages_find(cpu, w->pdpt, inv->va);
+            if ((pde || w->giant) &&
+                (inv->kind == MMU_INVAL_VA || w->hi || w->has_global || asid_attached(cpu, w, inv->asid)))
+                clear_va(cpu, w, pde, inv->va);
+        } else if (inv->kind == MMU_INVAL_ALL || (belongs_to_asids(w) && asid_attached(cpu, w, inv->asid))) {
+            invalidate_space(cpu, w);
+        }
+    }
+}
+
+/* --- start-up ----------------------------------------------------------------------------------------------------- */
+void windows_view_init(struct cpu *cpu, struct view *v) {
+    struct windows *ws = windows_of(cpu);
+    uint64_t *delta = view_deltas(cpu, v);
+    for (unsigned i = 0; i < REGION_HASH; i++)
+        delta[i] = null_delta(ws, i);
+    for (unsigned i = 0; i < ws->count && view_slot(v)->context; i++) {
+        const struct window *w = &ws->win[i];
+        if (w->state == WINDOW_LIVE && w->regime == v->regime && window_has_root(view_slot(v)->context, w) &&
+            (!belongs_to_asids(w) || asid_attached(cpu, w, v->lo.asid)))
+            delta[w->region % REGION_HASH] = window_delta(ws, w);
+    }
+}
+
+void windows_init(struct cpu *cpu, struct windows *ws, uint64_t entries) {
+    const uint64_t *slots = cpu->boot->window_slots[cpu->index];
+    for (unsigned slot = 0; slot < 256 && ws->count < WINDOWS_MAX; slot++) {
+        if (!(slots[slot / 64] >> slot % 64 & 1))
+            continue;
+        ws->slot[ws->count++] = (uint8_t)slot;
+        ws->window_of_slot[slot] = (uint8_t)ws->count;
+    }
+    if (!ws->count || !rmap_init(&ws->rmap, &engine_of(cpu)->heap, entries))
+        rt_panic(cpu, "vCPU %u has no room for windows", cpu->index);
+    ws->null_slot = cpu->boot->null_slot;
+    ws->pages.pml4 = rt_pml4(cpu);
+    mmu_of(cpu)->windows = ws;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * windows.h: guest pages as host pages, in 512 GiB windows of the host's address space: what the strategies `window` and
+ * `process` share. docs/internals.md has the picture.
+ *
+ * A view holds a delta by the low nine bits of the region number (va >> 39); an access goes to va + delta. For any other
+ * region with the same nine bits the sum is not canonical, so a delta can never be applied to the wrong region: it faults.
+ * Which slots of 512 GiB are windows says abi_boot.window_slots; their neighbours and abi_boot.null_slot are never mapped. The
+ * null slot is where a delta points to while its region has no window. The sum of an address and a displacement of less than
+ * 2 GiB stays inside the window or its guards.
+ *
+ * Invalidation of a whole space re-reads the guest's tables for what is mapped now (resync.c) rather than throwing it away: a
+ * fault costs as much as a hundred walks. Windows of spaces that are not current wait for that until they are used again.
+ *
+ * A window is found by the root of its tables, not by ASID: a kernel that gives itself and its processes different ASIDs over
+ * the same tables shares it. An ASID that has no view attached to the window may expect to see newer tables, so attaching the
+ * first one is another occasion to re-read them.
+ */
+#ifndef DBT_MMU_WINDOWS_H
+#define DBT_MMU_WINDOWS_H
+
+#include "dbt/mmu/recent.h"
+#include "dbt/mmu/rmap.h"
+#include "dbt/mmu/window_probe.h"
+
+#define WINDOWS_MAX 128
+
+enum window_state_kind {
+    WINDOW_FREE,
+    WINDOW_LIVE,
+    WINDOW_STALE /* resync before use */,
+    WINDOW_DEAD /* free after a flush */
+};
+struct window {
+    uint64_t root; /* mmu_space.root */
+    uint32_t region;
+    uint8_t regime, state;
+    bool hi;
+    bool has_global;    /* lower half: holds entries of all ASIDs */
+    bool has_nonglobal; /* upper half: holds entries that are tagged with an ASID */
+    bool giant;         /* holds parts of a guest block larger than 2 MiB */
+    uint64_t *pdpt;
+};
+
+/* How pages are used, by hash of their address. */
+#define HEAT_PAGES 1024
+#define FICKLE 4 /* times that a page was unmapped after which it is better not mapped */
+struct heat {
+    uint8_t touched[HEAT_PAGES];  /* accesses in C since a page was mapped or unmapped */
+    uint8_t unmapped[HEAT_PAGES]; /* how often a page was unmapped, up to FICKLE */
+};
+static inline unsigned heat_index(uint64_t va) { return (uint32_t)(va >> PAGE_SHIFT) * 0x9e3779b1u >> 22; }
+
+/* The first part of the strategy's state. */
+struct windows {
+    struct window win[WINDOWS_MAX];
+    uint8_t slot[WINDOWS_MAX];   /* of each window: its host addresses are slot << 39 and up */
+    uint8_t window_of_slot[256]; /* number of the window + 1, 0: none */
+    unsigned count;
+    uint64_t null_slot;
+    bool dead; /* some windows are WINDOW_DEAD */
+    struct pages pages;
+    struct rmap rmap;
+    struct heat heat;
+    struct recent recent; /* knows host addresses: forgets them when a view is led elsewhere */
+};
+static inline struct windows *windows_of(const struct cpu *cpu) { return mmu_of(cpu)->windows; }
+/* view_deltas(): of a view, by region % REGION_HASH. */
+static inline uint64_t *view_deltas(const struct cpu *cpu, struct view *v) {
+    return (uint64_t *)((char *)(v + 1) + mmu_of(cpu)->deltas_at);
+}
+
+static inline uint64_t window_slot(const struct windows *ws, const struct window *w) { return ws->slot[w - ws->win]; }
+static inline uint64_t window_delta(const struct windows *ws, const struct window *w) {
+    return (window_slot(ws, w) - w->region) << REGION_SHIFT;
+}
+static inline uint64_t window_host(const struct windows *ws, const struct window *w, uint64_t va) {
+    return window_slot(ws, w) << REGION_SHIFT | (va & MASK(REGION_SHIFT));
+}
+
+/* --- windows.c ------------------------------------------------------------------------------------------------ */
+/* windows_init(): ws is zeroed; entries: pages of RAM that can be mapped writable one by one before all is dropped. */
+void windows_init(struct cpu *cpu, struct windows *ws, uint64_t entries);
+/* windows_view_init(): the deltas of a view that was set up just now. */
+void windows_view_init(struct cpu *cpu, struct view *v);
+/* window_at(): the window that a host address is in, NULL if there is none in use. */
+struct window *window_at(struct windows *ws, uint64_t host);
+/* window_for(): the live window for va in that view; sets the view's delta. NULL: none to be had. */
+struct window *window_for(struct cpu *cpu, struct view *v, uint64_t va);
+/* window_detach(): no view leads to the window any more; its contents stay. */
+void window_detach(struct cpu *cpu, struct window *w);
+void window_drop(struct cpu *cpu, struct window *w);
+void windows_drop_all(struct cpu *cpu);
+/* windows_evict(): drops some windows and flushes. False if there are none but keep. */
+bool windows_evict(struct cpu *cpu, const struct window *keep);
+/* window_has_root(): does the window belong to that context? */
+bool window_has_root(const struct context *c, const struct window *w);
+/* windows_flush(): what is pending of the pages of some regimes, a bit each. windows_sync(): of the current regime; what is left
+ * is hidden until the vCPU enters its regime. */
+void windows_flush(struct cpu *cpu, uint8_t regimes);
+void windows_sync(struct cpu *cpu);
+void windows_invalidate(struct cpu *cpu, const struct mmu_inval *inv);
+
+/* --- windows_map.c ---------------------------------------------------------------------------------------------- */
+/* Pages around an access that the guest maps linearly, with the same attributes: [first, first + count) of its 2 MiB. */
+struct run {
+    unsigned first, count;
+    uint64_t pa; /* of first */
+    bool block;  /* of a guest block mapping */
+};
+struct run run_of(const struct cpu *cpu, uint64_t va, const struct walk *w);
+/* page_writable(): may the page at pa be mapped writable when a write to it was just done (wrote), or on occasion of something
+ * else? */
+bool page_writable(struct cpu *cpu, uint64_t pa, bool wrote);
+/* window_can_map(): is what the walk found something that an access like that may have mapped? */
+bool window_can_map(struct cpu *cpu, enum mmu_access access, const struct walk *w);
+/* window_mapped(): is the access possible already? */
+bool window_mapped(struct cpu *cpu, const struct window *win, uint64_t va, uint64_t pa, bool write);
+/* window_map(): maps va in the window that v leads it to, and what goes with it. False: no memory for the tables. */
+bool window_map(struct cpu *cpu, struct window *win, struct view *v, uint64_t va, enum mmu_access access,
+                const struct walk *w);
+/* windows_protect(): no window lets anyone write to that page of RAM any more. */
+void windows_protect(struct cpu *cpu, struct gpa page);
+
+/* --- resync.c -------------------------------------------------------------------------------------------------- */
+/* window_kind_is_new(): a mapping of the same page, but of another kind than the window is prepared for, has to be filled anew: a
+ * TLBI must reach all of it (block: of a guest block, as the page-directory entry says). */
+bool window_kind_is_new(const struct window *win, const struct walk *w, bool block);
+/* window_resync(): brings what is mapped in line with the guest's tables, which must be those of the current context. The window
+ * is dropped if that is not worth it. */
+void window_resync(struct cpu *cpu, struct window *w);
+/* window_remap(): maps a page that was unmapped again, if it may be written to now. */
+bool window_remap(struct cpu *cpu, const struct window *win, uint64_t pde, uint64_t *pte, uint64_t host);
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* user.h: what the files of this folder share. */
+#ifndef DBT_RT_USER_USER_H
+#define DBT_RT_USER_USER_H
+
+#include "dbt/rt/user/rt_user.h"
+
+/* rt_user_fault(): translated code of this vCPU, on whose thread this is, faulted at that address. True: the tables allow the
+ * access, and it is mapped now. */
+bool rt_user_fault(struct cpu *cpu, uint64_t at, bool write);
+/* rt_user_paging_end(): unmaps all that this vCPU has mapped. */
+void rt_user_paging_end(struct cpu *cpu);
+
+#endif
