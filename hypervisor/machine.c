@@ -233,7 +233,6 @@ static bool choose_vm(struct machine *m, char err[ERR_BYTES]) {
         snprintf(err, ERR_BYTES, "%.200s", why);
         return false;
     }
-    log_printf("graft: %s: running in this process instead (slower)\n", why);
     return true;
 }
 
@@ -251,6 +250,12 @@ static bool choose_mmu(struct machine *m, char err[ERR_BYTES]) {
     log_printf("graft: %s: --mmu soft instead (slower)\n", why);
     m->mmu = ABI_MMU_SOFT;
     return true;
+}
+
+void machine_announce(struct machine *m) {
+    char why[ERR_BYTES];
+    if (m->options->vm == VM_AUTO && !m->vm->in_vm && !vm_kvm_usable(why))
+        log_printf("graft: %s: running in this process instead, with --mmu %s\n", why, options_mmu_names[m->boot->mmu]);
 }
 
 uint8_t *machine_alloc_pages(uint64_t size) {

@@ -37,15 +37,18 @@ static void set_signals(void) {
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* One life of the machine, from power on to power off or reset. */
+/* One life of the machine, from power on to power off or reset. state: how the last one ended, and how this one did. */
 static int run_once(const struct options *o, struct chardev *serial, struct chardev *console,
                     enum machine_state *state) {
     char err[ERR_BYTES];
     struct machine *m = machine_create(o, serial, console, err);
     int status = STATUS_OK;
+    bool first = *state != MACHINE_RESET;
     *state = MACHINE_BROKEN;
     if (!m)
         return complain(err);
+    if (first)
+        machine_announce(m);
     *state = machine_run(m);
     if (*state == MACHINE_BROKEN)
         status = STATUS_BROKEN;

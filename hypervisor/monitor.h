@@ -125,6 +125,8 @@ bool vm_kvm_usable(char err[ERR_BYTES]);
 /* machine_create(): NULL and err for mistakes of the user. machine_run(): until it stops; the state it stopped with. */
 struct machine *machine_create(const struct options *o, struct chardev *serial, struct chardev *console,
                                char err[ERR_BYTES]);
+/* machine_announce(): one line in the log if m runs in the process for want of KVM. Nothing if that was asked for. */
+void machine_announce(struct machine *m);
 /* machine_create_probe(): one without devices that runs the host probe. */
 struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES]);
 enum machine_state machine_run(struct machine *m);

@@ -12,7 +12,7 @@
     GRAFT=${GRAFT:-$RELEASE/graft}
     QEMU=${QEMU:-$BUILD/qemu/bin/qemu-system-aarch64}
     PEER=${PEER:-graft}
-    KERNEL='' INITRD='' APPEND='' MEMORY=1G SMP=1 DRIVE='' NET=none MMU='' GIC='' CPU=''
+    KERNEL='' INITRD='' APPEND='' MEMORY=1G SMP=1 DRIVE='' NET=none VM='' MMU='' GIC='' CPU=''
 }
 
 # guest_command: sets the array CMD.
@@ -29,6 +29,7 @@ graft_command() {
     [ "$SMP" = 1 ] || CMD+=(--smp "$SMP")
     [ -z "$DRIVE" ] || CMD+=(--drive "$DRIVE")
     [ "$NET" = none ] || CMD+=(--net "$NET")
+    [ -z "$VM" ] || CMD+=(--vm "$VM")
     [ -z "$MMU" ] || CMD+=(--mmu "$MMU")
     [ -z "$GIC" ] || CMD+=(--gic "$GIC")
     [ -z "$CPU" ] || CMD+=(--cpu "$CPU")
@@ -48,7 +49,7 @@ require_peer() {
     case $PEER in
     graft)
         [ -x "$GRAFT" ] || die "no $GRAFT (build it first)"
-        if [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then skip "no usable /dev/kvm"; fi
+        if [ "$VM" = kvm ] && ! kvm_usable; then skip "no usable /dev/kvm"; fi
         ;;
     qemu) "$GRAFT_ROOT/scripts/fetch-qemu" ;;
     *) usage_error "unknown peer '$PEER' (graft or qemu)" ;;

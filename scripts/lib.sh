@@ -57,6 +57,8 @@ as_root() {
     fi
 }
 
+kvm_usable() { [ -r /dev/kvm ] && [ -w /dev/kvm ]; }
+
 # need_value OPTION ARGUMENTS-LEFT: an option that takes a value has one.
 need_value() { [ "$2" -ge 2 ] || usage_error "$1 needs a value"; }
 

@@ -185,6 +185,7 @@ class Contender:
     path: str = ""
     mmu: str = ""
     version: str = ""
+    place: str = ""  # Graft's host, layout and strategy in words
     commands: dict = field(default_factory=dict)
     cpus: frozenset = frozenset()
     quiet_limit: float = 180
@@ -198,8 +199,7 @@ class Contender:
         command = [self.path, "run", guest.kernel, "--memory", guest.memory, "--cpu", "cortex-a72"]
         if guest.initrd:
             command += ["--initrd", guest.initrd, "--append", guest.append]
-        if self.mmu != "default":
-            command += ["--mmu", self.mmu]
+        command += ["--mmu", self.mmu]
         if guest.disk:
             command += ["--drive", guest.disk + (",ro" if guest.read_only else "")]
         return command

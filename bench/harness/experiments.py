@@ -104,10 +104,12 @@ def measure(experiment, found, rounds, logs, progress):
     return values
 
 
-def write_table(experiment, values, path):
-    """Median, smallest and largest of the rounds."""
+def write_table(experiment, values, path, where=""):
+    """Median, smallest and largest of the rounds; where, if it is known, in a comment above them."""
     names = list(next(iter(values.values())))
     with open(path, "w", encoding="ascii", newline="") as file:
+        if where:
+            file.write(f"# {where}\n")
         out = csv.writer(file, lineterminator="\n")
         out.writerow([experiment.axes.x] + [n + suffix for n in names for suffix in ("", " min", " max")])
         for point, by_name in values.items():
@@ -115,7 +117,7 @@ def write_table(experiment, values, path):
             out.writerow([point] + [f"{v:.2f}" for cell in cells for v in cell])
 
 
-def plot(experiment, values, target):
+def plot(experiment, values, target, where):
     """target.svg and target.png: medians as lines, smallest and largest as bars."""
     names, axes = list(next(iter(values.values()))), experiment.axes
     blocks, plots = [], []
@@ -132,7 +134,7 @@ def plot(experiment, values, target):
     if axes.x_bytes:
         ticks = [(f"{p >> 20}M" if p >> 20 else f"{p >> 10}K", p) for p in experiment.points[::2]]
         labels = "set xtics (" + ", ".join(f'"{text}" {at}' for text, at in ticks) + ")"
-    script = "\n".join([*blocks, f"set title {report.quoted(axes.title)}", f"set xlabel {report.quoted(axes.x)}",
+    script = "\n".join([*blocks, f"set title {report.titled(axes.title, where)} noenhanced", f"set xlabel {report.quoted(axes.x)}",
                         f"set ylabel {report.quoted(axes.y)}", "set logscale x 2", "set logscale y", labels,
                         "set grid", "set key top left noenhanced",
                         f"set xrange [{min(values) * 0.8}:{max(values) * 1.25}]",

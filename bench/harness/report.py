@@ -18,6 +18,16 @@ def geometric_mean(values):
     return math.exp(sum(map(math.log, values)) / len(values)) if values else None
 
 
+def places(contenders):
+    """Where each Graft ran: written beside every table and figure."""
+    return "; ".join(f"{c.name}: {c.place}" for c in contenders if c.place)
+
+
+def titled(title, where):
+    """A chart's title, quoted for gnuplot, with where on a line of its own."""
+    return quoted(title + ("\n" + where if where else ""))
+
+
 class Row:
     """One benchmark: the samples of every contender, in rounds."""
 
@@ -56,6 +66,8 @@ class Report:
         self.qemus = [c.name for c in contenders if c.kind == "qemu"]
         self.grafts = [c.name for c in contenders if c.kind == "graft"]
         self.native = next((c.name for c in contenders if c.kind == "native"), None)
+        self.places = {c.name: c.place for c in contenders if c.place}
+        self.where = places(contenders)
         self.charts = True
         self.groups = list(dict.fromkeys(r.group for r in rows))
 
@@ -88,6 +100,7 @@ class Report:
     def as_json(self):
         return {
             "about": self.about,
+            "places": self.places,
             "geomean": {g: self.mean_speedup(g, self.grafts[0]) for g in self.groups} if self.grafts else {},
             "geomean_by_strategy": {n: {g: self.mean_speedup(g, n) for g in self.groups} for n in self.grafts},
             "slowdown_against_native": {n: {g: self.mean_against_native(g, n) for g in self.groups}
@@ -124,7 +137,7 @@ class Report:
 
     def summary_table(self):
         head = ["group"] + [f"{g} / QEMU" for g in self.grafts] + [f"{n} / native" for n in self.against_native()]
-        out = ["## Geometric means", "", line(head), line(["---"] + ["---:"] * (len(head) - 1))]
+        out = ["## Geometric means", "", *self.where_lines(), line(head), line(["---"] + ["---:"] * (len(head) - 1))]
         for group in self.groups:
             cells = [group] + [ratio(self.mean_speedup(group, g)) for g in self.grafts]
             cells += [ratio(self.mean_against_native(group, n)) for n in self.against_native()]
@@ -139,12 +152,15 @@ class Report:
         for g in self.grafts:
             head += [g, f"{g} / QEMU"] + ([f"{g} / native"] if native else [])
         head += [f"{g} / QEMU, fresh boot" for g in self.grafts if fresh]
-        out = [f"## {group}", "", line(head), line(["---"] + ["---:"] * (len(head) - 1))]
+        out = [f"## {group}", "", *self.where_lines(), line(head), line(["---"] + ["---:"] * (len(head) - 1))]
         for row in rows:
             out.append(line(self.row_cells(row, native) + [self.speedup_cell(fresh[row.name], g) if row.name in fresh
                                                            else "-" for g in self.grafts if fresh]))
         out += ["", f"![{group}]({group}.svg)", ""] if self.charts and self.bars(group) else [""]
         return out
+
+    def where_lines(self):
+        return [f"{self.where}.", ""] if self.where else []
 
     def row_cells(self, row, native):
         cells = [row.name] + [self.time_cell(row, n) for n in ([native] if native else []) + self.qemus]
@@ -203,7 +219,7 @@ set style data histogram
 set style histogram clustered gap 1
 set style fill solid 0.8 noborder
 set boxwidth 0.9
-set title {quoted(f'{group}: {what}')} noenhanced
+set title {titled(f'{group}: {what}', self.where)} noenhanced
 set ylabel {quoted(what)} noenhanced
 set xtics rotate by -40 noenhanced
 set grid ytics
@@ -236,4 +252,4 @@ def line(cells):
 
 
 def quoted(text):
-    return '"' + str(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + str(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 from . import contenders, suites
 
@@ -62,11 +63,45 @@ def script(name, *arguments):
         die(f"scripts/{name} failed")
 
 
-def check_graft(path):
+@dataclass
+class Host:
+    """What 'graft info' says of this host."""
+    kind: str       # none, pvm or hw: what /dev/kvm is
+    layout: str     # where the engine runs
+    default: str    # memory strategy
+    usable: list    # memory strategies
+    others: list    # those that it has, but not here
+
+    def place(self, mmu):
+        return f"host {self.kind}, layout {self.layout}, strategy {mmu}"
+
+
+def parse_info(text):
+    fields, usable, others, default = {}, [], [], ""
+    name = ""
+    for line in text.splitlines():
+        name = line[:14].strip() or name
+        rest = line[14:].strip()
+        fields.setdefault(name, rest)
+        if name == "strategies" and rest:
+            strategy = rest.split()[0]
+            (others if "(needs /dev/kvm)" in rest else usable).append(strategy)
+            default = strategy if "(default)" in rest else default
+    kind = fields.get("kvm", "unknown").split()[0].rstrip(":,")
+    return Host(kind, fields.get("layout", "unknown").split(":")[0], default, usable, others)
+
+
+def graft_host(path, wanted):
+    """The host as the binary at path sees it; ends the program if one of the strategies wanted is not to be had."""
     if not os.access(path, os.X_OK):
         die(f"no {path} (build it first)")
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        die("SKIP: no usable /dev/kvm", 77)
+    host = parse_info(output_of(path, "info"))
+    for mmu in wanted:
+        if mmu in host.others:
+            die(f"SKIP: --mmu {mmu} needs /dev/kvm, and there is none that can be used", 77)
+        if mmu not in host.usable:
+            usage_error(f"--mmu {mmu}: {path} has {', '.join(host.usable + host.others)}")
+    return host
 
 
 def output_of(*command):
@@ -95,7 +130,8 @@ def make_contenders(options, build, work):
         found.append(contenders.Contender(name, "qemu", path, version=version))
     for mmu in options.mmu if options.graft else []:
         version = first_line(output_of(options.graft, "--version"))
-        found.append(contenders.Contender(f"graft-{mmu}", "graft", options.graft, mmu, version))
+        found.append(contenders.Contender(f"graft-{mmu}", "graft", options.graft, mmu, version,
+                                          place=options.host.place(mmu)))
     for c in found:
         c.cpus = options.cpus
     if options.native:
@@ -139,7 +175,7 @@ def describe(options, found, build):
                      + first_line(output_of("aarch64-linux-gnu-gcc", "--version")),
     }
     for c in found:
-        about[c.name] = c.version
+        about[c.name] = c.version + (f"; {c.place}" if c.place else "")
     if options.graft:
         about["graft info"] = "; ".join(" ".join(line.split())
                                         for line in output_of(options.graft, "info").splitlines())

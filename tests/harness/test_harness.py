@@ -16,7 +16,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "bench"))
 sys.dont_write_bytecode = True
 
-from harness import contenders, experiments, report, suites  # noqa: E402  (needs the path above)
+from harness import contenders, experiments, report, setup, suites  # noqa: E402  (needs the path above)
 from harness.contenders import Contender, Sample  # noqa: E402
 
 TEAM = [Contender("qemu-10", "qemu"), Contender("qemu-7", "qemu"), Contender("graft-window", "graft"),
@@ -58,6 +58,15 @@ class Figures(unittest.TestCase):
         for part in ("* host: here", "| benchmark | native | qemu-10 | qemu-7 | graft-window | graft-window / QEMU |",
                      "| even | ", "**4.00x** (2.00-4.00)", "| 2.20x |", "how"):
             self.assertIn(part, text)
+
+    def test_where_it_ran_is_said_at_every_table(self):
+        team = [TEAM[0], Contender("graft-soft", "graft", place="host none, layout x, strategy soft")]
+        one = report.Row("int", "x", team)
+        for c in team:
+            one.samples[c.name] = [Sample(100)]
+        made = report.Report(team, [one], {"commands": []})
+        self.assertEqual(made.as_json()["places"], {"graft-soft": "host none, layout x, strategy soft"})
+        self.assertEqual(made.markdown().count("graft-soft: host none, layout x, strategy soft."), 2)
 
     def test_fresh_boots_are_a_column(self):
         rows = [row("mem", "chase", qemu10=[100], qemu7=[100], graft=[50], native=[10]),
@@ -163,11 +172,12 @@ class Experiments(unittest.TestCase):
     def test_table(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "x.csv")
-            experiments.write_table(experiments.AsidSwitch, self.VALUES, path)
+            experiments.write_table(experiments.AsidSwitch, self.VALUES, path, "here")
             with open(path, encoding="ascii") as file:
                 rows = list(csv.reader(file))
-        self.assertEqual(rows[0][1:4], ["qemu-10", "qemu-10 min", "qemu-10 max"])
-        self.assertEqual(rows[1], ["1", "6.00", "5.00", "7.00", "1.00", "1.00", "1.00"])
+        self.assertEqual(rows[0], ["# here"])
+        self.assertEqual(rows[1][1:4], ["qemu-10", "qemu-10 min", "qemu-10 max"])
+        self.assertEqual(rows[2], ["1", "6.00", "5.00", "7.00", "1.00", "1.00", "1.00"])
 
     def test_turns(self):
         class Fake:
@@ -183,6 +193,28 @@ class Experiments(unittest.TestCase):
         values = experiments.measure(fake, TEAM[:2], 2, "", lambda *a: None)
         self.assertEqual(fake.seen[:4], [(1, "qemu-10"), (1, "qemu-7"), (2, "qemu-10"), (2, "qemu-7")])
         self.assertEqual(values[2]["qemu-7"], [1.0, 1.0])
+
+
+INFO = """graft         0.1.0, ABI 1
+kvm           %s
+processor     sse4.1 avx2
+layout        %s: where
+strategies    window   host pages%s
+              soft     a software TLB%s
+"""
+
+
+class Hosts(unittest.TestCase):
+    def test_none(self):
+        host = setup.parse_info(INFO % ("none (/dev/kvm: No such file)", "in-process", " (needs /dev/kvm)", " (default)"))
+        self.assertEqual((host.kind, host.layout, host.default), ("none", "in-process", "soft"))
+        self.assertEqual((host.usable, host.others), (["soft"], ["window"]))
+        self.assertEqual(host.place("soft"), "host none, layout in-process, strategy soft")
+
+    def test_pvm(self):
+        host = setup.parse_info(INFO % ("pvm: shadow page tables", "flat", " (default)", ""))
+        self.assertEqual((host.kind, host.layout, host.default), ("pvm", "flat", "window"))
+        self.assertEqual((host.usable, host.others), (["window", "soft"], []))
 
 
 class Documentation(unittest.TestCase):
