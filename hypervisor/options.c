@@ -241,8 +241,6 @@ static enum options_command finish_run(const struct options *o) {
         return bad("run: --dtb and --dump-dtb do not go together");
     if (o->serial && o->console && !strcmp(o->serial, "stdio") && !strcmp(o->console, "stdio"))
         return bad("run: --serial and --console cannot both be stdio");
-    if (o->vm == VM_INPROC && o->profile)
-        return bad("run: --profile needs --vm kvm");
     return COMMAND_RUN;
 }
 

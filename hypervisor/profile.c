@@ -1,21 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * profile.c: where the processors spend their time (--profile). A timer of each vCPU's thread interrupts KVM_RUN; the
- * instruction pointer found then is one sample. Samples in the engine are counted by function, those in translated code
- * by address (perf-PID.map of -d perf names the blocks). Only for engines in a VM: elsewhere perf does the same.
+ * profile.c: where the processors spend their time (--profile). A timer of each vCPU's thread interrupts KVM_RUN, or the
+ * engine itself where it runs in this process; the instruction pointer found then is one sample. Samples in the engine
+ * and, in the process, in the monitor and its libraries are counted by function, those in translated code by address
+ * (perf-PID.map of -d perf names the blocks). A vCPU that waits for an interrupt is not sampled.
  */
 #include "hypervisor/monitor.h"
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <link.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #define PROFILE_HZ 2000
@@ -31,11 +38,17 @@ struct profile {
     timer_t timer;
 };
 
-static void on_signal(int number) { (void)number; }
+/* In a VM the signal only has to end KVM_RUN, which tells where it was. */
+static void on_signal(int number, siginfo_t *info, void *context) {
+    struct vcpu *v = info->si_value.sival_ptr;
+    if (!v->machine->vm->in_vm && !atomic_load(&v->abi->idle))
+        profile_sample(v, (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP]);
+}
 
 void profile_start(struct vcpu *v) {
-    struct sigaction act = {.sa_handler = on_signal};
-    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = PROFILE_SIGNAL};
+    struct sigaction act = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
+    struct sigevent event = {
+        .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = PROFILE_SIGNAL, .sigev_value.sival_ptr = v};
     struct itimerspec every = {.it_interval.tv_nsec = 1000000000 / PROFILE_HZ, .it_value.tv_nsec = 1};
     if (!v->machine->options->profile || !(v->profile = calloc(1, sizeof(*v->profile))))
         return;
@@ -80,20 +93,20 @@ static int by_count(const void *a, const void *b) {
     return x->count < y->count ? 1 : x->count > y->count ? -1 : strcmp(x->name, y->name);
 }
 
-/* The symbol of the engine's image that pc is in or behind: assembly has no sizes. NULL outside of the image. */
-static const char *engine_symbol(uint64_t pc) {
-    const Elf64_Ehdr *e = (const Elf64_Ehdr *)engine_image;
-    const Elf64_Shdr *sh = (const Elf64_Shdr *)(engine_image + e->e_shoff);
+/* The symbol that pc, an address as the linker gave them, is in or behind: assembly has no sizes. NULL: there is none. */
+static const char *symbol_at(const uint8_t *elf, uint64_t pc) {
+    const Elf64_Ehdr *e = (const Elf64_Ehdr *)elf;
+    const Elf64_Shdr *sh = (const Elf64_Shdr *)(elf + e->e_shoff);
     const char *found = NULL;
     uint64_t best = 0;
-    for (unsigned i = 0; pc - ABI_VA_ENGINE < engine_image_size() && i < e->e_shnum; i++) {
+    for (unsigned i = 0; i < e->e_shnum; i++) {
         if (sh[i].sh_type != SHT_SYMTAB)
             continue;
-        const Elf64_Sym *sym = (const Elf64_Sym *)(engine_image + sh[i].sh_offset);
-        const char *names = (const char *)engine_image + sh[sh[i].sh_link].sh_offset;
+        const Elf64_Sym *sym = (const Elf64_Sym *)(elf + sh[i].sh_offset);
+        const char *names = (const char *)elf + sh[sh[i].sh_link].sh_offset;
         for (size_t n = 0; n < sh[i].sh_size / sizeof(*sym); n++) {
-            if (ELF64_ST_TYPE(sym[n].st_info) <= STT_FUNC && names[sym[n].st_name] && sym[n].st_value <= pc &&
-                sym[n].st_value >= best) {
+            if (ELF64_ST_TYPE(sym[n].st_info) <= STT_FUNC && sym[n].st_shndx != SHN_UNDEF && names[sym[n].st_name] &&
+                sym[n].st_value <= pc && sym[n].st_value >= best) {
                 best = sym[n].st_value;
                 found = names + sym[n].st_name;
             }
@@ -102,20 +115,71 @@ static const char *engine_symbol(uint64_t pc) {
     return found;
 }
 
-static void name_of(const struct machine *m, uint64_t pc, char name[64]) {
-    const char *symbol = m->vm->in_vm ? engine_symbol(pc) : NULL;
-    uint64_t offset = pc - m->arena_va;
+/* This program as a file, for its symbols. */
+struct self {
+    const uint8_t *elf; /* NULL: it cannot be read */
+    size_t size;
+    uint64_t base, end; /* where it is loaded */
+};
+
+static int find_self(struct dl_phdr_info *info, size_t size, void *arg) {
+    struct self *self = arg;
+    self->base = info->dlpi_addr;
+    for (unsigned i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD)
+            self->end = self->base + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz;
+    return 1; /* the program itself comes first */
+}
+
+static void self_open(struct self *self) {
+    struct stat st;
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    dl_iterate_phdr(find_self, self);
+    if (fd < 0)
+        return;
+    if (!fstat(fd, &st)) {
+        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        self->size = (size_t)st.st_size;
+        self->elf = p == MAP_FAILED ? NULL : p;
+    }
+    close(fd);
+}
+
+static void self_close(struct self *self) {
+    if (self->elf)
+        munmap((void *)self->elf, self->size);
+}
+
+static bool in_code(const struct machine *m, uint64_t pc) {
     bool code = false;
     for (unsigned i = 0; i < m->vcpu_count; i++)
-        code |= offset - m->layout.code[i] < m->layout.code_size;
+        code |= pc - m->arena_va - m->layout.code[i] < m->layout.code_size;
+    return code;
+}
+
+static void name_of(const struct machine *m, const struct self *self, uint64_t pc, char name[64]) {
+    const char *symbol = NULL;
+    Dl_info dl = {0};
+    if (in_code(m, pc)) {
+        snprintf(name, 64, "code %" PRIx64, pc);
+        return;
+    }
+    if (m->vm->in_vm && pc - ABI_VA_ENGINE < engine_image_size())
+        symbol = symbol_at(engine_image, pc);
+    else if (!m->vm->in_vm && self->elf && pc >= self->base && pc < self->end)
+        symbol = symbol_at(self->elf, pc - self->base);
+    else if (!m->vm->in_vm && dladdr((void *)pc, &dl)) /* a library: it shows what it exports */
+        symbol = dl.dli_sname ? dl.dli_sname : dl.dli_fname;
     if (symbol)
-        snprintf(name, 64, "%s", symbol);
+        snprintf(name, 64, "%.63s", symbol);
     else
-        snprintf(name, 64, "%s %" PRIx64, code ? "code" : "other", pc);
+        snprintf(name, 64, "other %" PRIx64, pc);
 }
 
 static size_t collect(struct machine *m, struct line *line, uint64_t *total) {
+    struct self self = {0};
     size_t lines = 0;
+    self_open(&self);
     for (unsigned i = 0; i < m->vcpu_count; i++) {
         const struct profile *p = m->vcpu[i].profile;
         for (unsigned s = 0; p && s < PROFILE_SLOTS; s++) {
@@ -123,7 +187,7 @@ static size_t collect(struct machine *m, struct line *line, uint64_t *total) {
             size_t n = 0;
             if (!p->slot[s].count)
                 continue;
-            name_of(m, p->slot[s].pc, name);
+            name_of(m, &self, p->slot[s].pc, name);
             while (n < lines && strcmp(line[n].name, name))
                 n++;
             if (n == lines)
@@ -132,6 +196,7 @@ static size_t collect(struct machine *m, struct line *line, uint64_t *total) {
             *total += p->slot[s].count;
         }
     }
+    self_close(&self);
     return lines;
 }
 

@@ -220,7 +220,6 @@ class Cli(unittest.TestCase):
         self.assertGreater(s['total']['insns_translated'], 2)
         self.assertEqual(len(s['vcpu']), 1)
 
-    @unittest.skipUnless(VM == 'kvm', 'samples are taken by KVM only')
     def test_profile(self):
         profile = self.path('profile')
         p = self.start(say('p') + SPIN, '--profile', profile, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
