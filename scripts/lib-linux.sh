@@ -44,6 +44,16 @@ qemu_command() {
     [ "$NET" = none ] || CMD+=(-netdev "user,id=net0" -device "virtio-net-device,netdev=net0")
 }
 
+# graft_place: "host none|pvm|hw, layout WHERE, strategy NAME", as graft info has it for this host and without options.
+graft_place() {
+    "$GRAFT" info | awk '
+        { name = substr($0, 1, 14); gsub(/ /, "", name); if (name != "") key = name; rest = substr($0, 15) }
+        key == "kvm" { split(rest, word, /[ :,]/); kind = word[1] }
+        key == "layout" { layout = rest; sub(/:.*/, "", layout) }
+        key == "strategies" && /\(default\)/ { split(rest, word, " "); strategy = word[1] }
+        END { printf "host %s, layout %s, strategy %s\n", kind, layout, strategy }'
+}
+
 # Ends the script when this machine cannot run PEER; fetches QEMU if that is it.
 require_peer() {
     case $PEER in

@@ -47,14 +47,49 @@ skip() {
 
 # --- small helpers ----------------------------------------------------------
 
+# become_root: makes as_root possible, asking for a password if there is somebody to answer. Fails if it cannot be had.
+become_root() {
+    [ "$(id -u)" != 0 ] || return 0
+    command -v sudo >/dev/null || return 1
+    sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; }
+}
+
 as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    elif command -v sudo >/dev/null; then
-        sudo "$@"
-    else
-        die "need root for: $*"
-    fi
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# progress WHAT LOG COMMAND...: runs the command with its output in LOG; shows LOG's end if it fails. Standard error says
+# what is being done, from 5 seconds on also for how long, and what LOG's last line is.
+progress() {
+    local what=$1 log=$2 ticker status=0 start=$SECONDS
+    shift 2
+    mkdir -p "$(dirname "$log")"
+    say "$what"
+    tick "$what" "$log" &
+    ticker=$!
+    # shellcheck disable=SC2064  # this one's, now
+    trap "kill $ticker 2>/dev/null" EXIT
+    "$@" >"$log" 2>&1 || status=$?
+    kill $ticker
+    wait $ticker 2>/dev/null || true
+    trap - EXIT
+    if [ $((SECONDS - start)) -ge 5 ]; then printf '%s%s: %s: done after %d s\n' "$clear_line" "$prog" "$what" $((SECONDS - start)) >&2; fi
+    [ "$status" = 0 ] || { tail -n 40 "$log" >&2; say "$what: failed with status $status; log $log"; }
+    return "$status"
+}
+
+# On a terminal the line is written over, again and again.
+clear_line='' end_line='\n'
+if [ -t 2 ]; then clear_line=$'\r\e[K' end_line=''; fi
+
+tick() {
+    local what=$1 log=$2 seconds=0
+    # Its output is not ours: who waits for the end of that does not wait for this.
+    while sleep 5 >/dev/null 2>&1; do
+        seconds=$((seconds + 5))
+        # shellcheck disable=SC2059
+        printf "%s%s: %s: %d s, %s$end_line" "$clear_line" "$prog" "$what" $seconds "$(tail -n 1 "$log" | cut -c1-60)" >&2
+    done
 }
 
 kvm_usable() { [ -r /dev/kvm ] && [ -w /dev/kvm ]; }
@@ -174,8 +209,8 @@ private_apt() {
         -o APT::Sandbox::User=root -o Debug::NoLocking=true)
     # Lists of the last twelve hours will do.
     if [ -n "$(find "$state" -maxdepth 1 -name updated -mmin -720)" ]; then return; fi
-    apt-get "${APT[@]}" update >"$state/update.log" 2>&1 ||
-        { cat "$state/update.log" >&2; die "apt-get update ($name) failed"; }
+    progress "reading the package lists of ${*: -1} ($arch)" "$state/update.log" apt-get "${APT[@]}" update ||
+        die "apt-get update ($name) failed"
     touch "$state/updated"
 }
 
@@ -184,15 +219,27 @@ apt_download() {
     local dir=$1
     shift
     mkdir -p "$dir"
-    (cd "$dir" && apt-get "${APT[@]}" download "$@") >"$dir/download.log" 2>&1 ||
-        { cat "$dir/download.log" >&2; die "download of $* failed"; }
+    progress "downloading $*" "$dir/download.log" in_folder "$dir" apt-get "${APT[@]}" download "$@" ||
+        die "download of $* failed"
+}
+
+in_folder() {
+    (cd "$1" && "${@:2}")
 }
 
 # --- CMake ------------------------------------------------------------------
 
-# Configures and builds the release tree.
+# build_release: configures and builds the release tree, tests and all.
 build_release() {
-    cmake -S "$GRAFT_ROOT" -B "$RELEASE" -G Ninja -DCMAKE_BUILD_TYPE=Release >"$BUILD/cmake.log" 2>&1 ||
-        { cat "$BUILD/cmake.log" >&2; die "cmake failed"; }
+    progress "configuring" "$BUILD/cmake.log" configure -DBUILD_TESTING=ON || die "cmake failed"
     cmake --build "$RELEASE"
 }
+
+# build_graft: the program alone, for which fewer packages will do. A tree that has been configured keeps its settings.
+build_graft() {
+    [ -e "$RELEASE/build.ninja" ] ||
+        progress "configuring" "$BUILD/cmake.log" configure -DBUILD_TESTING=OFF || die "cmake failed"
+    progress "building graft" "$BUILD/build.log" cmake --build "$RELEASE" --target graft || die "the build failed"
+}
+
+configure() { cmake -S "$GRAFT_ROOT" -B "$RELEASE" -G Ninja -DCMAKE_BUILD_TYPE=Release "$@"; }
