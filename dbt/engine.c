@@ -195,18 +195,24 @@ static void dispatch(struct cpu *cpu) {
     run(cpu, e->cache.code + b->entry);
 }
 
+static void rounds(struct cpu *cpu) {
+    struct engine *e = engine_of(cpu);
+    for (;;) {
+        dispatch(cpu);
+        e->stepping = false;
+        STAT(cpu, ticks_total) = rt_ticks() - e->started;
+    }
+}
+
 void engine_main(const struct abi_boot *boot, unsigned vcpu) {
     struct cpu *cpu = cpu_at(boot, vcpu);
     engine_init(boot, cpu, vcpu);
     struct engine *e = engine_of(cpu);
     cpu->quiescent = 0;
     engine_serve_requests(cpu);
-    __builtin_setjmp(e->unwind); /* exceptions raised outside translated code go on here */
-    e->stepping = false;
     for (;;) {
-        dispatch(cpu);
+        codegen_catch(rounds, cpu, &e->unwind); /* comes back from exceptions raised outside translated code */
         e->stepping = false;
-        STAT(cpu, ticks_total) = rt_ticks() - e->started;
     }
 }
 
@@ -216,7 +222,7 @@ _Noreturn void engine_unwind(struct cpu *cpu) {
     mmu_fault_done(cpu, ABI_STAT_host_faults_abort);
     if (e->in_code)
         codegen_unwind(e->cg, cpu);
-    __builtin_longjmp(e->unwind, 1);
+    codegen_throw(e->unwind);
 }
 
 /* --- called by translated code ---------------------------------------------------------------------------- */

@@ -112,7 +112,7 @@ struct engine {
     bool flush_wanted;              /* empty the code cache at the next dispatch */
     bool step;                      /* the next instruction runs alone: it writes to the block that it is in */
     bool stepping;                  /* that instruction is running now */
-    void *unwind[5];                /* __builtin_setjmp() of the dispatcher, for unwinding outside translated code */
+    void *unwind;                   /* codegen_catch() of the dispatcher, for unwinding outside translated code */
     uint64_t started;               /* TSC */
     uint64_t ticket[ABI_MAX_VCPUS]; /* req_posted of each target after this vCPU's last request to it */
 };

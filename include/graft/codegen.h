@@ -63,6 +63,11 @@ void codegen_unlink(const struct code_link *l);
 void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry);
 /* codegen_unwind(): from a helper called by translated code back to codegen_enter()'s return. */
 _Noreturn void codegen_unwind(struct codegen *cg, struct cpu *cpu);
+/* codegen_catch(): calls fn(cpu) and returns when that does, or when codegen_throw() is called with what *mark was set to
+ * before fn was. To the compiler it is a call like any other, so the caller's variables are what they were: setjmp() in
+ * its place would leave that to each compiler. */
+void codegen_catch(void (*fn)(struct cpu *), struct cpu *cpu, void **mark);
+_Noreturn void codegen_throw(void *mark);
 /* codegen_lookup_thunk(): what an empty RAS entry points to. */
 const uint8_t *codegen_lookup_thunk(struct codegen *cg);
 

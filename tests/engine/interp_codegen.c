@@ -62,4 +62,13 @@ void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry) {
 
 _Noreturn void codegen_unwind(struct codegen *cg, struct cpu *cpu) { longjmp(cg->leave, 1); }
 
+void codegen_catch(void (*fn)(struct cpu *), struct cpu *cpu, void **mark) {
+    jmp_buf here;
+    *mark = here;
+    if (!setjmp(here))
+        fn(cpu);
+}
+
+_Noreturn void codegen_throw(void *mark) { longjmp(mark, 1); }
+
 const uint8_t *codegen_lookup_thunk(struct codegen *cg) { return NULL; }
