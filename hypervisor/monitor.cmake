@@ -9,7 +9,7 @@ set(monitor_dir ${CMAKE_SOURCE_DIR}/hypervisor)
 file(GLOB monitor_sources CONFIGURE_DEPENDS ${monitor_dir}/*.c ${CMAKE_SOURCE_DIR}/devices/*.c)
 list(REMOVE_ITEM monitor_sources ${monitor_dir}/main.c)
 add_library(graft_monitor STATIC ${monitor_sources} ${monitor_dir}/engine_image.S)
-target_compile_definitions(graft_monitor PRIVATE _GNU_SOURCE=)
+target_compile_definitions(graft_monitor PRIVATE _GNU_SOURCE= GRAFT_VERSION="${PROJECT_VERSION}")
 set_source_files_properties(${monitor_dir}/engine_image.S PROPERTIES
   COMPILE_OPTIONS "-DGRAFT_ENGINE_ELF=\"${GRAFT_ENGINE_ELF}\"" OBJECT_DEPENDS ${GRAFT_ENGINE_ELF})
 add_dependencies(graft_monitor graft_engine_elf)
@@ -18,5 +18,24 @@ add_executable(graft ${monitor_dir}/main.c)
 target_compile_definitions(graft PRIVATE _GNU_SOURCE=)
 target_link_libraries(graft PRIVATE graft_monitor)
 set_target_properties(graft PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
-install(TARGETS graft RUNTIME DESTINATION bin)
-install(FILES ${CMAKE_SOURCE_DIR}/docs/graft.1 DESTINATION share/man/man1)
+
+# The manual page and the completions, from the table of options.
+set(option_tables ${monitor_dir}/options.def ${CMAKE_SOURCE_DIR}/dbt/mmu/mmu.def)
+set(from_options ${CMAKE_BINARY_DIR}/graft.1 ${CMAKE_BINARY_DIR}/graft.bash ${CMAKE_BINARY_DIR}/_graft)
+add_custom_command(
+  OUTPUT ${from_options}
+  COMMAND ${Python3_EXECUTABLE} ${monitor_dir}/optiongen.py --options ${monitor_dir}/options.def
+          --mmu ${CMAKE_SOURCE_DIR}/dbt/mmu/mmu.def --manual ${CMAKE_SOURCE_DIR}/docs/graft.1.in
+          --version ${PROJECT_VERSION} --out ${CMAKE_BINARY_DIR}
+  DEPENDS ${monitor_dir}/optiongen.py ${option_tables} ${CMAKE_SOURCE_DIR}/docs/graft.1.in
+  COMMENT "Manual page and completions"
+  VERBATIM)
+add_custom_target(graft_manual ALL DEPENDS ${from_options})
+add_dependencies(graft graft_manual) # so that 'ninja graft' is all that is to be installed
+
+set(GRAFT_ZSH_DIR ${CMAKE_INSTALL_DATADIR}/zsh/site-functions CACHE STRING "Where zsh looks for completions")
+install(TARGETS graft RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(FILES ${CMAKE_BINARY_DIR}/graft.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${CMAKE_BINARY_DIR}/graft.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME graft)
+install(FILES ${CMAKE_BINARY_DIR}/_graft DESTINATION ${GRAFT_ZSH_DIR})
+install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -17,7 +17,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define GRAFT_VERSION "0.1.0"
 #define ERR_BYTES 256
 
 /* The board: QEMU's virt. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* options.c: the command line and its help. */
+/* options.c: the command line and its help. The options are the rows of options.def; what one does with its value is the
+ * function take_...() of that name here. */
 #include "hypervisor/monitor.h"
 
 #include <errno.h>
@@ -9,63 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const options_mmu_names[2] = {[ABI_MMU_WINDOW] = "window", [ABI_MMU_SOFT] = "soft"};
-const char *const options_cpu_names[2] = {[ABI_CPU_MAX] = "max", [ABI_CPU_CORTEX_A72] = "cortex-a72"};
-
-static const char help_main[] = "usage: graft COMMAND [OPTION]...\n"
-                                "\n"
-                                "Runs AArch64 guest systems on x86-64 hosts.\n"
-                                "\n"
-                                "commands:\n"
-                                "  run KERNEL   run a guest\n"
-                                "  info         what this host is, and what Graft makes of it\n"
-                                "\n"
-                                "  graft COMMAND --help   the options of a command\n"
-                                "  graft --version\n";
-
-static const char help_run[] = "usage: graft run KERNEL [OPTION]...\n"
-                               "\n"
-                               "KERNEL is a Linux Image (plain, gzip, or an EFI zboot image), an AArch64 ELF\n"
-                               "file, or a flat binary, which is loaded at RAM + 0x80000.\n"
-                               "\n"
-                               "  --initrd FILE        initial RAM disk\n"
-                               "  --append STRING      kernel command line\n"
-                               "  --memory SIZE        RAM: a number with K, M (default) or G; default 1G\n"
-                               "  --smp N              processors, 1 to 8; default 1\n"
-                               "  --drive FILE[,ro]    a disk (virtio-blk, raw image); may be repeated\n"
-                               "  --net user|none      a network card behind a user-mode network; default none\n"
-                               "  --serial BACKEND     the PL011: stdio (default), file:FILE, pty or none\n"
-                               "  --console BACKEND    a virtio console as well, with a back end of that kind\n"
-                               "  --dtb FILE           use this device tree; --append and --initrd are put into it\n"
-                               "  --dump-dtb FILE      write the device tree to FILE and end\n"
-                               "  --mmu NAME           how guest memory is reached:\n"
-                               "                         window   host page tables (default with KVM)\n"
-                               "                         soft     a software TLB\n"
-                               "  --gic 2|3            interrupt controller; default 3\n"
-                               "  --cpu MODEL          max (default) or cortex-a72\n"
-                               "  --vm kvm|inproc      where translated code runs; default kvm if it can be used,\n"
-                               "                       else inproc: this process, with --mmu soft\n"
-                               "  --stats FILE[,count] write counters and times as JSON at the end; count: also those\n"
-                               "                       that translated code has to keep, which makes it slower\n"
-                               "  --profile FILE       sample what the processors execute, write it at the end\n"
-                               "  -d TOPIC[,TOPIC]...  log unimp, guest, in, ir, out, int, mmu, exec, perf\n"
-                               "                       (perf: write /tmp/perf-PID.map)\n"
-                               "  --dump-filter ADDR[..ADDR]\n"
-                               "                       in, ir, out, exec: only blocks with code at these addresses\n"
-                               "  -D FILE              the log goes to FILE instead of standard error\n"
-                               "  --help\n"
-                               "\n"
-                               "On the stdio console Ctrl-A X ends the guest; Ctrl-A H shows the other keys.\n"
-                               "Exit status: 0 the guest powered off or was told to stop, 1 it could not be run,\n"
-                               "2 bad usage, 3 Graft itself failed.\n";
-
-static const char help_info[] = "usage: graft info [--probe]\n"
-                                "\n"
-                                "Prints what /dev/kvm is on this host, the layout and the memory strategy that\n"
-                                "Graft uses, and the processor features that matter.\n"
-                                "\n"
-                                "  --probe   also measure what the operations cost that Graft is built on\n"
-                                "  --help\n";
+#define MMU(NAME, name, help, manual) [ABI_MMU_##NAME] = #name,
+const char *const options_mmu_names[] = {
+#include "dbt/mmu/mmu.def"
+};
+#undef MMU
+const char *const options_cpu_names[] = {[ABI_CPU_MAX] = "max", [ABI_CPU_CORTEX_A72] = "cortex-a72"};
 
 static enum options_command bad(const char *fmt, ...) {
     va_list ap;
@@ -101,33 +51,6 @@ static bool parse_size(const char *s, uint64_t *size) {
     return true;
 }
 
-/* lookup(): the index of s in names, -1 if it is not there. */
-static int lookup(const char *s, const char *const *names, unsigned count) {
-    for (unsigned i = 0; i < count; i++)
-        if (!strcmp(s, names[i]))
-            return (int)i;
-    return -1;
-}
-
-static bool parse_backend(const char *s) {
-    return !strcmp(s, "stdio") || !strcmp(s, "pty") || !strcmp(s, "none") || (!strncmp(s, "file:", 5) && s[5]);
-}
-
-static bool parse_topics(const char *s, uint32_t *topics) {
-    static const char *const names[] = {"unimp", "guest", "in", "ir", "out", "int", "mmu", "exec", "perf"};
-    while (*s) {
-        size_t len = strcspn(s, ",");
-        unsigned i = 0;
-        while (i < ARRAY_LEN(names) && (strlen(names[i]) != len || memcmp(names[i], s, len)))
-            i++;
-        if (i == ARRAY_LEN(names))
-            return false;
-        *topics |= 1u << i;
-        s += len + (s[len] == ',');
-    }
-    return true;
-}
-
 static bool parse_address(const char *s, const char **end, uint64_t *address) {
     char *after;
     errno = 0;
@@ -145,7 +68,87 @@ static bool parse_range(const char *s, uint64_t *first, uint64_t *last) {
     return !*s && *first <= *last;
 }
 
-static const char *take_stats(struct options *o, const char *v) {
+/* join(): a list of values (options.def) for a reader: "a, b or c". Valid until the next call. */
+static const char *join(const char *values, const char *before, const char *last) {
+    static char text[160];
+    size_t used = (size_t)sprintf(text, "%s", before);
+    for (; *values && used + 5 < sizeof(text); values++)
+        if (*values != '|')
+            text[used++] = *values;
+        else
+            used += (size_t)sprintf(text + used, "%s", strchr(values + 1, '|') ? ", " : last);
+    text[used] = 0;
+    return text;
+}
+
+/* choice(): the index of the len bytes at s in a list of values, -1 if they are not in it. */
+static int choice(const char *values, const char *s, size_t len) {
+    for (int n = 0;; n++) {
+        size_t size = strcspn(values, "|");
+        bool any = size >= 4 && !memcmp(values + size - 4, "FILE", 4);
+        if (any ? len > size - 4 && !memcmp(values, s, size - 4) : len == size && !memcmp(values, s, len))
+            return n;
+        if (!values[size])
+            return -1;
+        values += size + 1;
+    }
+}
+
+/* --- what the options do ------------------------------------------------------------------------------------- */
+/* Each takes a value. If the row lists what may be given, it is that, and n its index in the list. Returns NULL if it is
+ * right, else what would be. */
+#define TAKE(name) static const char *take_##name(struct options *o, const char *v, int n)
+
+TAKE(initrd) { return o->initrd = v, NULL; }
+TAKE(append) { return o->append = v, NULL; }
+TAKE(dtb) { return o->dtb = v, NULL; }
+TAKE(dump_dtb) { return o->dump_dtb = v, NULL; }
+TAKE(profile) { return o->profile = v, NULL; }
+TAKE(log_file) { return o->log_file = v, NULL; }
+TAKE(serial) { return o->serial = v, NULL; }
+TAKE(console) { return o->console = v, NULL; }
+TAKE(net) { return o->net_user = n == 0, NULL; }
+TAKE(gic) { return o->gic = 2 + (unsigned)n, NULL; }
+TAKE(cpu) { return o->cpu = (enum abi_cpu_model)n, NULL; }
+TAKE(vm) { return o->vm = n == 0 ? VM_KVM : VM_INPROC, NULL; }
+TAKE(topics) { return o->log_topics |= 1u << n, NULL; } /* listed in the order of the bits ABI_LOG_* */
+TAKE(probe) { return o->probe = true, NULL; }
+
+TAKE(memory) {
+    bool right = parse_size(v, &o->memory) && o->memory >= 16u << 20 && o->memory <= UINT64_C(64) << 30 &&
+                 !(o->memory & 0xfffff);
+    return right ? NULL : "16M to 64G, whole MiB";
+}
+
+TAKE(smp) {
+    if (v[0] < '1' || v[0] > '0' + ABI_MAX_VCPUS || v[1])
+        return "1 to 8";
+    o->smp = (unsigned)(v[0] - '0');
+    return NULL;
+}
+
+TAKE(drive) {
+    size_t len = strlen(v);
+    bool ro = len > 3 && !strcmp(v + len - 3, ",ro");
+    if (o->drives == OPTIONS_MAX_DRIVES)
+        return "no more than 16 drives";
+    o->drive[o->drives].path = strndup(v, ro ? len - 3 : len);
+    o->drive[o->drives].readonly = ro;
+    return o->drive[o->drives++].path ? NULL : "no more than 16 drives";
+}
+
+#define MMU(NAME, name, help, manual) ABI_MMU_##NAME,
+TAKE(mmu) {
+    static const enum abi_mmu listed[] = {
+#include "dbt/mmu/mmu.def"
+    };
+    o->mmu = listed[n];
+    o->mmu_given = true;
+    return NULL;
+}
+#undef MMU
+
+TAKE(stats) {
     size_t len = strlen(v);
     free(o->stats);
     o->count = len >= 6 && !strcmp(v + len - 6, ",count");
@@ -153,87 +156,11 @@ static const char *take_stats(struct options *o, const char *v) {
     return o->stats && *o->stats ? NULL : "FILE or FILE,count";
 }
 
-static bool add_drive(struct options *o, const char *s) {
-    size_t len = strlen(s);
-    bool ro = len > 3 && !strcmp(s + len - 3, ",ro");
-    if (o->drives == OPTIONS_MAX_DRIVES)
-        return false;
-    o->drive[o->drives].path = strndup(s, ro ? len - 3 : len);
-    o->drive[o->drives].readonly = ro;
-    return o->drive[o->drives++].path != NULL;
+TAKE(dump_filter) {
+    return parse_range(v, &o->dump_first, &o->dump_last) ? NULL : "a hexadecimal address, or two with .. between them";
 }
 
-/* take_value(): one option of 'run' that has a value. NULL: fine; else what is wrong with the value. */
-static const char *take_value(struct options *o, const char *name, const char *v) {
-    int n;
-    if (!strcmp(name, "--initrd"))
-        o->initrd = v;
-    else if (!strcmp(name, "--append"))
-        o->append = v;
-    else if (!strcmp(name, "--dtb"))
-        o->dtb = v;
-    else if (!strcmp(name, "--dump-dtb"))
-        o->dump_dtb = v;
-    else if (!strcmp(name, "--stats"))
-        return take_stats(o, v);
-    else if (!strcmp(name, "--profile"))
-        o->profile = v;
-    else if (!strcmp(name, "-D"))
-        o->log_file = v;
-    else if (!strcmp(name, "--memory")) {
-        if (!parse_size(v, &o->memory) || o->memory < (16u << 20) || o->memory > (UINT64_C(64) << 30) ||
-            o->memory & 0xfffff)
-            return "16M to 64G, whole MiB";
-    } else if (!strcmp(name, "--smp")) {
-        if (v[0] < '1' || v[0] > '0' + ABI_MAX_VCPUS || v[1])
-            return "1 to 8";
-        o->smp = (unsigned)(v[0] - '0');
-    } else if (!strcmp(name, "--drive")) {
-        if (!add_drive(o, v))
-            return "no more than 16 drives";
-    } else if (!strcmp(name, "--net")) {
-        if (strcmp(v, "user") && strcmp(v, "none"))
-            return "user or none";
-        o->net_user = !strcmp(v, "user");
-    } else if (!strcmp(name, "--serial") || !strcmp(name, "--console")) {
-        if (!parse_backend(v))
-            return "stdio, file:FILE, pty or none";
-        *(name[2] == 's' ? &o->serial : &o->console) = v;
-    } else if (!strcmp(name, "--mmu")) {
-        if ((n = lookup(v, options_mmu_names, 2)) < 0)
-            return "window or soft";
-        o->mmu = (enum abi_mmu)n;
-        o->mmu_given = true;
-    } else if (!strcmp(name, "--dump-filter")) {
-        if (!parse_range(v, &o->dump_first, &o->dump_last))
-            return "a hexadecimal address, or two with .. between them";
-    } else if (!strcmp(name, "--gic")) {
-        if ((v[0] != '2' && v[0] != '3') || v[1])
-            return "2 or 3";
-        o->gic = (unsigned)(v[0] - '0');
-    } else if (!strcmp(name, "--cpu")) {
-        if ((n = lookup(v, options_cpu_names, 2)) < 0)
-            return "max or cortex-a72";
-        o->cpu = (enum abi_cpu_model)n;
-    } else if (!strcmp(name, "--vm")) {
-        if (strcmp(v, "kvm") && strcmp(v, "inproc"))
-            return "kvm or inproc";
-        o->vm = v[0] == 'k' ? VM_KVM : VM_INPROC;
-    } else { /* -d: the only one left, see has_value() */
-        if (!parse_topics(v, &o->log_topics))
-            return "a list of unimp, guest, in, ir, out, int, mmu, exec, perf";
-    }
-    return NULL;
-}
-
-static bool has_value(const char *name) {
-    static const char *const names[] = {"--initrd", "--append",  "--dtb", "--dump-dtb",   "--stats",
-                                        "-D",       "--memory",  "--smp", "--drive",      "--net",
-                                        "--serial", "--console", "--mmu", "--profile",    "--gic",
-                                        "--cpu",    "--vm",      "-d",    "--dump-filter"};
-    return lookup(name, names, ARRAY_LEN(names)) >= 0;
-}
-
+/* --- the tables ------------------------------------------------------------------------------------------------ */
 static enum options_command finish_run(const struct options *o) {
     if (!o->kernel && !o->dump_dtb)
         return bad("run: no KERNEL given");
@@ -244,54 +171,179 @@ static enum options_command finish_run(const struct options *o) {
     return COMMAND_RUN;
 }
 
-static enum options_command parse_run(struct options *o, int argc, char **argv) {
-    for (int i = 0; i < argc; i++) {
-        char *arg = argv[i];
-        char name[16];
-        const char *value = NULL, *wrong;
-        if (!strcmp(arg, "--help") || !strcmp(arg, "-h")) {
-            fputs(help_run, stdout);
-            return COMMAND_DONE;
-        }
-        if (arg[0] != '-' || !arg[1]) {
-            if (o->kernel)
-                return bad("run: more than one KERNEL: '%s' and '%s'", o->kernel, arg);
-            o->kernel = arg;
-            continue;
-        }
-        size_t len = strcspn(arg, "=");
-        if (arg[1] == '-' && arg[len] && len < sizeof(name)) { /* --name=value */
-            memcpy(name, arg, len);
-            name[len] = 0;
-            value = arg + len + 1;
-        } else {
-            if (strlen(arg) >= sizeof(name))
-                return bad("run: unknown option '%s'", arg);
-            strcpy(name, arg);
-        }
-        if (!has_value(name))
-            return bad("run: unknown option '%s'", arg);
-        if (!value && ++i == argc)
-            return bad("run: %s needs a value", name);
-        if (!value)
-            value = argv[i];
-        if ((wrong = take_value(o, name, value)))
-            return bad("run: %s: '%s' is not right: %s", name, value, wrong);
-    }
-    return finish_run(o);
+static enum options_command finish_info(const struct options *o) { return COMMAND_INFO; }
+
+static const char before_run[] = "usage: graft run KERNEL [OPTION]...\n"
+                                 "\n"
+                                 "KERNEL is a Linux Image (plain, gzip, or an EFI zboot image), an AArch64 ELF\n"
+                                 "file, or a flat binary, which is loaded at RAM + 0x80000.\n"
+                                 "\n";
+static const char after_run[] = "\n"
+                                "On the stdio console Ctrl-A X ends the guest; Ctrl-A H shows the other keys.\n"
+                                "Exit status: 0 the guest powered off or was told to stop, 1 it could not be run,\n"
+                                "2 bad usage, 3 Graft itself failed.\n";
+static const char before_info[] = "usage: graft info [--probe]\n"
+                                  "\n"
+                                  "Prints what /dev/kvm is on this host, the layout and the memory strategy that\n"
+                                  "Graft uses, and the processor features that matter.\n"
+                                  "\n";
+static const char after_info[] = "";
+enum { width_run = 20, width_info = 9 }; /* of the column of options in the help */
+
+static const struct command {
+    const char *name, *argument, *help, *before, *after;
+    int width;
+    enum options_command (*finish)(const struct options *o);
+} commands[] = {
+#define COMMAND(name, argument, help) {#name, argument, help, before_##name, after_##name, width_##name, finish_##name},
+#define OPTION(command, name, argument, values, take, help, manual)
+#include "hypervisor/options.def"
+#undef COMMAND
+#undef OPTION
+};
+
+#define MMU(NAME, name, help, manual) "|" #name
+static const char mmu_values[] =
+#include "dbt/mmu/mmu.def"
+    ;
+#undef MMU
+#define MMU_VALUES (mmu_values + 1)
+#define take_help NULL /* help ends the command line */
+
+static const struct option {
+    const char *command, *name, *argument, *values;
+    const char *(*take)(struct options *o, const char *v, int n);
+    const char *help;
+} rows[] = {
+#define COMMAND(name, argument, help)
+#define OPTION(command, name, argument, values, take, help, manual)                                                    \
+    {#command, name, argument, values, take_##take, help},
+#include "hypervisor/options.def"
+#undef COMMAND
+#undef OPTION
+};
+
+static const struct command *find_command(const char *name) {
+    for (unsigned i = 0; i < ARRAY_LEN(commands); i++)
+        if (!strcmp(commands[i].name, name))
+            return &commands[i];
+    return NULL;
 }
 
-static enum options_command parse_info(struct options *o, int argc, char **argv) {
-    for (int i = 0; i < argc; i++) {
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-            fputs(help_info, stdout);
-            return COMMAND_DONE;
-        }
-        if (strcmp(argv[i], "--probe"))
-            return bad("info: unknown argument '%s'", argv[i]);
-        o->probe = true;
+static const struct option *find_option(const char *command, const char *name, size_t len) {
+    for (const struct option *row = rows; row < rows + ARRAY_LEN(rows); row++)
+        if (!strcmp(row->command, command) && strlen(row->name) == len && !memcmp(row->name, name, len))
+            return row;
+    return NULL;
+}
+
+/* --- help ------------------------------------------------------------------------------------------------------ */
+static void help_main(void) {
+    puts("usage: graft COMMAND [OPTION]...\n"
+         "\n"
+         "Runs AArch64 guest systems on x86-64 hosts.\n"
+         "\n"
+         "commands:");
+    for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
+        int used = printf("  %s %s", commands[i].name, commands[i].argument);
+        printf("%*s%s\n", 15 - used, "", commands[i].help);
     }
-    return COMMAND_INFO;
+    puts("\n"
+         "  graft COMMAND --help   the options of a command\n"
+         "  graft --version");
+}
+
+static void help_strategies(int indent) {
+#define MMU(NAME, name, help, manual) printf("%*s%-8s %s\n", indent, "", #name, help);
+#include "dbt/mmu/mmu.def"
+#undef MMU
+}
+
+static void help_option(const struct option *row, int width) {
+    int indent = width + 3;
+    int used = printf("  %s%s%s", row->name, *row->argument ? " " : "", row->argument);
+    if (used >= indent && *row->help)
+        used = printf("\n") - 1;
+    for (const char *line = row->help; *line; used = 0) {
+        size_t len = strcspn(line, "\n");
+        printf("%*s%.*s\n", indent - used, "", (int)len, line);
+        line += len + (line[len] == '\n');
+    }
+    if (!*row->help)
+        puts("");
+    if (row->values == MMU_VALUES)
+        help_strategies(indent + 2);
+}
+
+static enum options_command help_command(const struct command *c) {
+    fputs(c->before, stdout);
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+        if (!strcmp(rows[i].command, c->name))
+            help_option(&rows[i], c->width);
+    fputs(c->after, stdout);
+    return COMMAND_DONE;
+}
+
+/* --- parsing ---------------------------------------------------------------------------------------------------- */
+/* take_value(): one value of an option, or each of a list of them. NULL: fine; else what would be right. */
+static const char *take_value(struct options *o, const struct option *row, const char *v) {
+    if (!strstr(row->argument, "...")) {
+        int n = *row->values ? choice(row->values, v, strlen(v)) : 0;
+        return n < 0 ? join(row->values, "", " or ") : row->take(o, v, n);
+    }
+    while (*v) {
+        size_t len = strcspn(v, ",");
+        int n = choice(row->values, v, len);
+        if (n < 0)
+            return join(row->values, "a list of ", ", ");
+        row->take(o, v, n);
+        v += len + (v[len] == ',');
+    }
+    return NULL;
+}
+
+/* parse_option(): the option at argv[*at], moving to its value if that follows. Anything but COMMAND_RUN is the end. */
+static enum options_command parse_option(struct options *o, const struct command *c, int *at, int argc, char **argv) {
+    const char *arg = argv[*at], *wrong;
+    size_t len = arg[0] == '-' && arg[1] == '-' ? strcspn(arg, "=") : strlen(arg); /* --name=value */
+    const char *value = arg[len] ? arg + len + 1 : NULL;
+    const struct option *row = find_option(c->name, strcmp(arg, "-h") ? arg : "--help", strcmp(arg, "-h") ? len : 6);
+    if (!row || (value && !*row->argument))
+        return bad("%s: unknown %s '%s'", c->name, *c->argument ? "option" : "argument", arg);
+    if (!row->take)
+        return help_command(c);
+    if (*row->argument && !value && ++*at == argc)
+        return bad("%s: %s needs a value", c->name, row->name);
+    if (*row->argument && !value)
+        value = argv[*at];
+    if ((wrong = take_value(o, row, value)))
+        return bad("%s: %s: '%s' is not right: %s", c->name, row->name, value, wrong);
+    return COMMAND_RUN;
+}
+
+static enum options_command parse_command(struct options *o, const struct command *c, int argc, char **argv) {
+    for (int i = 0; i < argc; i++) {
+        if (*c->argument && (argv[i][0] != '-' || !argv[i][1])) {
+            if (o->kernel)
+                return bad("run: more than one KERNEL: '%s' and '%s'", o->kernel, argv[i]);
+            o->kernel = argv[i];
+        } else {
+            enum options_command end = parse_option(o, c, &i, argc, argv);
+            if (end != COMMAND_RUN)
+                return end;
+        }
+    }
+    return c->finish(o);
+}
+
+static enum options_command help(const char *of) {
+    const struct command *c = find_command(of);
+    if (c)
+        return help_command(c);
+    if (*of)
+        return bad("no help on '%s': there is run and info", of);
+    help_main();
+    return COMMAND_DONE;
 }
 
 enum options_command options_parse(struct options *o, int argc, char **argv) {
@@ -303,25 +355,18 @@ enum options_command options_parse(struct options *o, int argc, char **argv) {
                           .dump_last = UINT64_MAX};
     if (argc < 2)
         return bad("no command given: run or info");
-    const char *command = argv[1];
-    if (!strcmp(command, "--help") || !strcmp(command, "-h") || !strcmp(command, "help")) {
-        const char *of = argc > 2 ? argv[2] : "";
-        if (*of && strcmp(of, "run") && strcmp(of, "info"))
-            return bad("no help on '%s': there is run and info", of);
-        fputs(!strcmp(of, "run") ? help_run : !strcmp(of, "info") ? help_info : help_main, stdout);
-        return COMMAND_DONE;
-    }
-    if (!strcmp(command, "--version")) {
-        if (argc > 2)
-            return bad("--version takes nothing after it: '%s'", argv[2]);
-        puts("graft " GRAFT_VERSION);
-        return COMMAND_DONE;
-    }
-    if (!strcmp(command, "run"))
-        return parse_run(o, argc - 2, argv + 2);
-    if (!strcmp(command, "info"))
-        return parse_info(o, argc - 2, argv + 2);
-    return bad("unknown command '%s'", command);
+    const char *name = argv[1];
+    const struct command *c = find_command(name);
+    if (c)
+        return parse_command(o, c, argc - 2, argv + 2);
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help"))
+        return help(argc > 2 ? argv[2] : "");
+    if (strcmp(name, "--version"))
+        return bad("unknown command '%s'", name);
+    if (argc > 2)
+        return bad("--version takes nothing after it: '%s'", argv[2]);
+    puts("graft " GRAFT_VERSION);
+    return COMMAND_DONE;
 }
 
 void options_free(struct options *o) {

@@ -34,6 +34,7 @@ struct options {
 /* options_parse(): prints what is wrong on stderr (one line) for COMMAND_BAD. */
 enum options_command options_parse(struct options *o, int argc, char **argv);
 void options_free(struct options *o);
-extern const char *const options_mmu_names[2], *const options_cpu_names[2];
+/* Indexed by enum abi_mmu and enum abi_cpu_model. */
+extern const char *const options_mmu_names[], *const options_cpu_names[];
 
 #endif

@@ -5,7 +5,7 @@
 
 #define PENDING_OWN 1u /* bit of cpu->tlbi_pending: host TLB flushes that mmu_sync() will do */
 
-#define MMU(name, ops) [name] = &ops,
+#define MMU(NAME, name, help, manual) [ABI_MMU_##NAME] = &mmu_##name##_ops,
 const struct mmu_ops *const mmu_strategies[] = {
 #include "dbt/mmu/mmu.def"
 };
