@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Graft Authors
 # graft_engine_elf: the engine as a freestanding image for the VM, from ${GRAFT_ENGINE_SOURCES} and the VM runtime. It never
-# has sanitizers, whatever the rest has. Sets GRAFT_ENGINE_ELF.
+# has sanitizers, whatever the rest has. Sets GRAFT_ENGINE_ELF, the file that the monitor embeds.
 set(vm_dir ${CMAKE_SOURCE_DIR}/dbt/rt/vm)
 add_executable(graft_engine_elf ${GRAFT_ENGINE_SOURCES} ${vm_dir}/start.S ${vm_dir}/trap.S ${vm_dir}/trap.c
   ${vm_dir}/paging.c ${vm_dir}/call.c ${vm_dir}/string.c ${vm_dir}/probe.c)
@@ -33,4 +33,7 @@ check_linker_flag(C -Wl,--no-warn-rwx-segments GRAFT_HAS_RWX_WARNING) # binutils
 if(GRAFT_HAS_RWX_WARNING)
   target_link_options(graft_engine_elf PRIVATE -Wl,--no-warn-rwx-segments)
 endif()
-set(GRAFT_ENGINE_ELF ${CMAKE_BINARY_DIR}/graft-engine.elf)
+# graft carries it without what is for a debugger alone.
+set(GRAFT_ENGINE_ELF ${CMAKE_BINARY_DIR}/graft-engine.stripped)
+add_custom_command(TARGET graft_engine_elf POST_BUILD BYPRODUCTS ${GRAFT_ENGINE_ELF}
+  COMMAND ${CMAKE_OBJCOPY} --strip-debug $<TARGET_FILE:graft_engine_elf> ${GRAFT_ENGINE_ELF} VERBATIM)
