@@ -264,6 +264,16 @@ static void block_drop(struct engine *e, uint32_t n) {
     STAT(e->cpu, blocks_invalidated)++;
 }
 
+void cache_drop_block(struct engine *e, struct block *b) {
+    struct cache *c = &e->cache;
+    uint32_t n = (uint32_t)(b - c->block), *at = &c->page[page_bucket(b->pa)];
+    while (*at != n)
+        at = &c->block[*at].page_next;
+    *at = b->page_next;
+    block_drop(e, n);
+    cache_forget_returns(e->cpu);
+}
+
 /* Was the block made from code in [pa, pa+len)? */
 static bool made_from(const struct block *b, uint64_t pa, uint64_t len) {
     return b->pa - b->watch_before < pa + len && pa < b->pa + b->watch_bytes;
@@ -419,6 +429,11 @@ static const uint8_t *fault_stub_in(const struct cache *c, const struct block *b
             hi = mid;
     }
     return lo < b->faults && f[lo].at == at ? c->code + b->start + f[lo].stub : NULL;
+}
+
+struct block *cache_block_at(struct engine *e, const uint8_t *host_pc) {
+    uint64_t offset = (uintptr_t)host_pc - (uintptr_t)e->cache.code;
+    return offset < e->cache.code_limit ? block_at(&e->cache, (uint32_t)offset) : NULL;
 }
 
 const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc) {

@@ -115,6 +115,8 @@ static void serve_pending(struct cpu *cpu) {
         engine_call(cpu, ABI_CALL_STOPPED);
     if (bits & ABI_PEND_REQ)
         engine_serve_requests(cpu);
+    if (bits & ABI_PEND_SAMPLE)
+        hot_sample(cpu);
     if (bits & ABI_PEND_DMA)
         serve_dma(cpu);
     cpu->guest->service(cpu, bits);

@@ -103,6 +103,7 @@ struct engine {
     struct mmu_state *mmu;
     struct heap heap;
     struct cache cache;
+    struct hot *hot_blocks; /* NULL: nobody asked for them */
     struct ir_block *ir;
     struct code_out *out;
     uint8_t *code_bits; /* abi_shared.code_pages_va */
@@ -110,6 +111,7 @@ struct engine {
     uint32_t dma_tail;
     bool in_code;                   /* inside codegen_enter() */
     bool flush_wanted;              /* empty the code cache at the next dispatch */
+    bool hot;                       /* the block in translation is one that runs much: see hot.c */
     bool step;                      /* the next instruction runs alone: it writes to the block that it is in */
     bool stepping;                  /* that instruction is running now */
     void *unwind;                   /* codegen_catch() of the dispatcher, for unwinding outside translated code */
@@ -147,6 +149,10 @@ void cache_link(struct engine *e, uint64_t site, struct block *target);
 void cache_flush(struct engine *e);
 /* cache_drop(): invalidates the blocks that overlap [pa, pa+len), which lies in one page. */
 void cache_drop(struct engine *e, uint64_t pa, uint64_t len);
+/* cache_block_at(): the block whose host code that is, NULL if there is none; it may not be valid any more. */
+struct block *cache_block_at(struct engine *e, const uint8_t *host_pc);
+/* cache_drop_block(): one valid block; it may be running. */
+void cache_drop_block(struct engine *e, struct block *b);
 /* cache_forget_returns(): empties the return-address stack. */
 void cache_forget_returns(struct cpu *cpu);
 
@@ -174,6 +180,14 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
 bool translate_shown(const struct cpu *cpu, const struct block *b, uint32_t topic);
 /* translate_step(): a block of one instruction that is in no table; valid until the next one. */
 struct block *translate_step(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words);
+
+/* --- hot.c -------------------------------------------------------------------------------------------------------- */
+/* hot_init(): starts sampling. False: this host cannot, no block is ever hot. */
+bool hot_init(struct cpu *cpu);
+/* hot_sample(): serves ABI_PEND_SAMPLE; from the dispatcher only. */
+void hot_sample(struct cpu *cpu);
+/* hot_has(): is the block one that runs much? */
+bool hot_has(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
 
 /* --- mmu/: see mmu_int.h ------------------------------------------------------------------------------------------ */
 void mmu_init(struct cpu *cpu);

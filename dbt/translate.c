@@ -92,6 +92,7 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
     if (!cache_room(e))
         return NULL;
     uint64_t from = rt_ticks();
+    e->hot = hot_has(e, pa, pc, e->mode);
     /* First the protection, then the look at the bytes: a write after this is noticed. */
     mmu_protect_code(cpu, GPA(ALIGN_DOWN(pa, PAGE_SIZE)));
     unsigned max = BLOCK_MAX_INSNS;
@@ -111,6 +112,7 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
 struct block *translate_step(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words) {
     struct engine *e = engine_of(cpu);
     struct cache *c = &e->cache;
+    e->hot = false;
     if (compile(cpu, pc, words, 1, c->code + c->code_limit, cpu->boot->code_size - c->code_limit) ||
         e->out->faults > ARRAY_LEN(c->step_fault))
         rt_panic(cpu, "the instruction at %llx does not fit in a block", (unsigned long long)pc);

@@ -47,11 +47,11 @@ int info_main(const struct options *o) {
     printf("tsc           %.3f GHz\n", (double)run_tsc_hz() * 1e-9);
     printf("layout        %s\n", kvm ? "flat: engine and guest code in ring 3 of a VM, ring 0 only flushes"
                                      : "in-process: engine and guest code in this process");
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < ABI_MMU_COUNT; i++) {
         const struct mmu_ops *s = mmu_strategies[i];
-        bool is_default = kvm ? i == ABI_MMU_WINDOW : i == ABI_MMU_SOFT;
+        bool is_default = i == machine_default_mmu(kvm);
         printf("%s  %-8s %s%s%s\n", i ? "            " : "strategies  ", s->name, s->about,
-               is_default ? " (default)" : "", s->needs_paging && !kvm ? " (needs /dev/kvm)" : "");
+               is_default ? " (default)" : "", s->needs_process && kvm ? " (needs --vm inproc)" : "");
     }
     if (o->probe)
         probe_print();

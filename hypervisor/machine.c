@@ -220,7 +220,7 @@ static bool add_devices(struct machine *m, char err[ERR_BYTES]) {
 static bool choose_vm(struct machine *m, char err[ERR_BYTES]) {
     const struct options *o = m->options;
     char why[ERR_BYTES];
-    if (o->vm == VM_INPROC) {
+    if (o->vm == VM_INPROC || (o->vm == VM_AUTO && o->mmu_given && mmu_strategies[o->mmu]->needs_process)) {
         m->vm = &vm_inproc;
         return true;
     }
@@ -236,11 +236,13 @@ static bool choose_vm(struct machine *m, char err[ERR_BYTES]) {
     return true;
 }
 
+enum abi_mmu machine_default_mmu(bool in_vm) { return in_vm ? ABI_MMU_WINDOW : ABI_MMU_PROCESS; }
+
 /* What the user asked for, or the fastest that the place has. */
 static bool choose_mmu(struct machine *m, char err[ERR_BYTES]) {
     const struct options *o = m->options;
     char why[ERR_BYTES];
-    m->mmu = o->mmu_given ? o->mmu : m->vm->in_vm ? ABI_MMU_WINDOW : ABI_MMU_SOFT;
+    m->mmu = o->mmu_given ? o->mmu : machine_default_mmu(m->vm->in_vm);
     if (!mmu_strategies[m->mmu]->needs_paging || !m->vm->windows_reserve || m->vm->windows_reserve(m, why))
         return true;
     if (o->mmu_given) {

@@ -126,6 +126,8 @@ struct machine *machine_create(const struct options *o, struct chardev *serial, 
                                char err[ERR_BYTES]);
 /* machine_announce(): one line in the log if m runs in the process for want of KVM. Nothing if that was asked for. */
 void machine_announce(struct machine *m);
+/* machine_default_mmu(): the fastest strategy in the VM, or in this process. */
+enum abi_mmu machine_default_mmu(bool in_vm);
 /* machine_create_probe(): one without devices that runs the host probe. */
 struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES]);
 enum machine_state machine_run(struct machine *m);

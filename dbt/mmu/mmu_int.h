@@ -73,6 +73,7 @@ struct mmu_state {
     struct walk_entry walk[WALK_ENTRIES];
     uint64_t bloom[BLOOM_BITS / 64]; /* union over all views */
     uint32_t bloom_count;
+    struct soft_state *soft; /* soft.c, of strategies that have a software TLB */
     struct windows *windows; /* windows.h, of strategies that have them */
     uint32_t deltas_at;      /* offset of a view's deltas in the strategy's part of it */
     void *strategy;          /* the strategy's own state */
@@ -110,6 +111,6 @@ static inline bool space_equal(struct mmu_space a, struct mmu_space b) { return 
  * or starts again. cause: what the fault was for, one of host_faults_*. */
 void mmu_fault_done(struct cpu *cpu, enum abi_stat cause);
 
-extern const struct mmu_ops mmu_window_ops, mmu_soft_ops;
+extern const struct mmu_ops mmu_process_ops, mmu_window_ops, mmu_soft_ops;
 
 #endif

@@ -39,7 +39,7 @@ struct soft_state {
 };
 
 static struct soft_view *soft_of(struct view *v) { return (struct soft_view *)(v + 1); }
-static struct soft_state *state_of(struct cpu *cpu) { return mmu_of(cpu)->strategy; }
+static struct soft_state *state_of(struct cpu *cpu) { return mmu_of(cpu)->soft; }
 static struct soft_entry *slot(struct soft_view *s, uint64_t va) {
     return (struct soft_entry *)((char *)s->table + (va >> (PAGE_SHIFT - SOFT_ENTRY_SHIFT) & s->mask));
 }
@@ -52,7 +52,7 @@ static void soft_init(struct cpu *cpu) {
     if (!st || !(st->writable = heap_take(h, (cpu->boot->ram_size >> PAGE_SHIFT) / 8 + 1)))
         rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
     st->empty = nothing;
-    mmu_of(cpu)->strategy = st;
+    mmu_of(cpu)->soft = st;
 }
 
 static size_t soft_view_bytes(void) { return sizeof(struct soft_view); }
@@ -263,7 +263,6 @@ static void soft_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu
 const struct mmu_ops mmu_soft_ops = {
     .name = "soft",
     .about = "a software TLB, looked up before each access",
-    .needs_paging = false,
     .init = soft_init,
     .view_bytes = soft_view_bytes,
     .view_init = soft_view_init,

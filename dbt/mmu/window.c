@@ -118,7 +118,7 @@ static void window_init(struct cpu *cpu) {
 }
 
 /* --- what emitted code needs ------------------------------------------------------------------------------------ */
-#define RECENT_DISP (DELTA_DISP + (int32_t)offsetof(struct window_view, recent))
+#define RECENT_DISP ((int32_t)(sizeof(struct view) + offsetof(struct window_view, recent)))
 static void window_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk) {
     recent_emit_thunks(a, cpu, thunk, RECENT_DISP);
 }

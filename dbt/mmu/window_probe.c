@@ -51,7 +51,7 @@ static void patch_counter(const struct cpu *cpu, uint8_t *site, enum abi_stat st
 }
 
 static void patch_region(const struct cpu *cpu, uint8_t *site, uint32_t region) {
-    int32_t disp = cpu->view_disp + DELTA_DISP + 8 * (int32_t)(region % REGION_HASH);
+    int32_t disp = cpu->view_disp + window_delta_disp(cpu) + 8 * (int32_t)(region % REGION_HASH);
     site[SITE_CMP_MODRM] = (uint8_t)(MODRM_CMP | (site[SITE_CMP_MODRM] & 7));
     memcpy(site, &region, 4);
     site[SITE_JCC] = JCC_JNE;
@@ -62,7 +62,7 @@ static void patch_region(const struct cpu *cpu, uint8_t *site, uint32_t region) 
 
 static void patch_table(const struct cpu *cpu, uint8_t *site) {
     uint32_t mask = REGION_HASH - 1;
-    int32_t disp = cpu->view_disp + DELTA_DISP;
+    int32_t disp = cpu->view_disp + window_delta_disp(cpu);
     unsigned reg = (site[SITE_CMP_MODRM] & 7) | (site[SITE_CMP_OPCODE - 1] == 0x41 ? 8 : 0);
     site[SITE_CMP_MODRM] = (uint8_t)(MODRM_AND | (reg & 7));
     memcpy(site, &mask, 4);
@@ -76,6 +76,12 @@ static void patch_table(const struct cpu *cpu, uint8_t *site) {
 /* --- what decides about it -------------------------------------------------------------------------------------- */
 static struct site *site_entry(struct window_probes *probes, const uint8_t *at) {
     return &probes->site[((uint32_t)(uintptr_t)at * 0x9e3779b1u >> 19) % WINDOW_PROBES];
+}
+
+bool window_probe_is(const uint8_t *site) { return site && (site_is_predicted(site) || site_is_table(site)); }
+
+void window_probe_predict(struct asm_buf *a, const struct cpu *cpu, const struct mmu_probe *p) {
+    patch_region(cpu, a->start + p->site, region_of(p->hint));
 }
 
 void window_probe_credit(struct cpu *cpu, struct window_probes *probes, const struct mmu_slow *slow) {
@@ -139,13 +145,13 @@ void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_prob
         /* patch_region() and patch_table() know these three instructions. */
         p->site = asm_cmp_ri32(a, false, p->tmp0, (int32_t)NO_REGION);
         asm_jcc(a, ASM_NE, p->slow);
-        asm_mov_rm(a, true, p->tmp1, asm_mem_view(DELTA_DISP + 8 * (int32_t)(NO_REGION % REGION_HASH)));
+        asm_mov_rm(a, true, p->tmp1, asm_mem_view(window_delta_disp(cpu) + 8 * (int32_t)(NO_REGION % REGION_HASH)));
         mmu_emit_count(a, cpu, ABI_STAT_checks_passed); /* or checks_table: patch_counter() knows it */
     } else {
         asm_alu_ri(a, ASM_AND, false, p->tmp0, REGION_HASH - 1);
         p->site = asm_pos(a) - 4;
         asm_mov_rm(a, true, p->tmp1, mmu_views_mem(p->regime));
-        asm_mov_rm(a, true, p->tmp1, asm_mem_index(p->tmp1, p->tmp0, 3, DELTA_DISP));
+        asm_mov_rm(a, true, p->tmp1, asm_mem_index(p->tmp1, p->tmp0, 3, window_delta_disp(cpu)));
         asm_test_ri(a, false, p->tmp1, NULL_DELTA);
         asm_jcc(a, ASM_NE, p->slow);
         mmu_emit_count(a, cpu, ABI_STAT_checks_table);

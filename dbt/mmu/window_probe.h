@@ -11,8 +11,7 @@
 
 #define REGION_SHIFT 39
 #define REGION_HASH 512
-#define NULL_DELTA 1                              /* bit of a delta that leads nowhere */
-#define DELTA_DISP ((int32_t)sizeof(struct view)) /* of the deltas of a view, from the GS base */
+#define NULL_DELTA 1 /* bit of a delta that leads nowhere */
 #define WINDOW_PROBES 8192
 
 /* What is known of probes, by hash. Those that share an entry share its counters: the worst of that is a decision that comes
@@ -24,10 +23,18 @@ struct window_probes {
     } site[WINDOW_PROBES];
 };
 
+/* window_delta_disp(): of a view's deltas, from the view. */
+static inline int32_t window_delta_disp(const struct cpu *cpu) {
+    return (int32_t)(sizeof(struct view) + mmu_of(cpu)->deltas_at);
+}
 static inline uint32_t region_of(uint64_t va) { return (uint32_t)(va >> REGION_SHIFT); }
 
 /* window_probe_emit(): mmu_ops.emit_probe. */
 void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
+/* window_probe_predict(): the probe that was emitted just now, of the vCPU's own regime, expects p->hint's region. */
+void window_probe_predict(struct asm_buf *a, const struct cpu *cpu, const struct mmu_probe *p);
+/* window_probe_is(): is a probe of this kind at that site? */
+bool window_probe_is(const uint8_t *site);
 /* window_probe_miss(): the probe at slow->site failed, or the access behind it faulted. Sets slow->unpredicted. */
 void window_probe_miss(struct cpu *cpu, struct window_probes *probes, struct mmu_slow *slow);
 /* window_probe_credit(): the access found its page mapped: a probe without a prediction comes closer to one. */

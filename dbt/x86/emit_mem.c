@@ -121,6 +121,7 @@ static void probe(struct codegen *cg, const struct ir_inst *in, bool write, stru
         .regime = in->cc,
         .current = in->cc == (cg->b->mode & 3),
         .align = (in->flags & IR_MEM_ALIGN) != 0 || in->op >= IR_ATOMIC, /* these must not be split */
+        .pc = cg->pc,
         .hint = likely_value(cg, in->a, 4),
         .slow = &acc->stub->slow,
         .index = MMU_NO_INDEX,

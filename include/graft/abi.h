@@ -29,7 +29,7 @@
 #define ABI_VA_ENGINE UINT64_C(0x0000000040000000)   /* image, heap, code caches: < 2 GiB, so rel32 reaches */
 #define ABI_VA_RAM UINT64_C(0x0000001000000000)      /* guest RAM, linear */
 
-enum abi_mmu { ABI_MMU_WINDOW, ABI_MMU_SOFT };
+enum abi_mmu { ABI_MMU_WINDOW, ABI_MMU_SOFT, ABI_MMU_PROCESS, ABI_MMU_COUNT };
 enum abi_cpu_model { ABI_CPU_MAX, ABI_CPU_CORTEX_A72 };
 
 /* Guest-physical ranges that the engine may treat specially. */
@@ -84,11 +84,12 @@ struct abi_boot {
 
 /* Bits of abi_vcpu.pending. Any set bit makes translated code leave at its next check. */
 enum abi_pending {
-    ABI_PEND_IRQ = 1u << 0,   /* an interrupt input may have changed: evaluate the interrupt controller */
-    ABI_PEND_TIMER = 1u << 1, /* timer_deadline has passed: evaluate the timers */
-    ABI_PEND_REQ = 1u << 2,   /* another vCPU left a request (TLBI, code invalidation, CPU_ON) */
-    ABI_PEND_STOP = 1u << 3,  /* the monitor wants this vCPU to call ABI_CALL_STOPPED */
-    ABI_PEND_DMA = 1u << 4,   /* the monitor wrote to pages that hold translated code: see abi_shared.dma */
+    ABI_PEND_IRQ = 1u << 0,    /* an interrupt input may have changed: evaluate the interrupt controller */
+    ABI_PEND_TIMER = 1u << 1,  /* timer_deadline has passed: evaluate the timers */
+    ABI_PEND_REQ = 1u << 2,    /* another vCPU left a request (TLBI, code invalidation, CPU_ON) */
+    ABI_PEND_STOP = 1u << 3,   /* the monitor wants this vCPU to call ABI_CALL_STOPPED */
+    ABI_PEND_SAMPLE = 1u << 5, /* the runtime has looked where translated code is: cpu.sample_pc */
+    ABI_PEND_DMA = 1u << 4,    /* the monitor wrote to pages that hold translated code: see abi_shared.dma */
 };
 
 /* Calls from the engine to the monitor: number in abi_vcpu.call, arguments in arg[], result in ret[]. */

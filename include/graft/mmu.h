@@ -165,6 +165,7 @@ struct mmu_probe {
     uint8_t regime;
     bool current;           /* regime is the block's own: else at cpu->views[regime] */
     bool align;             /* go slow if the address is not a multiple of the size */
+    uint64_t pc;            /* of the guest's instruction */
     uint64_t hint;          /* a likely address, 0 if unknown */
     struct asm_label *slow; /* jump here if the fast access cannot be done */
     /* out */
@@ -175,8 +176,9 @@ struct mmu_probe {
 #define MMU_THUNKS 256
 struct mmu_ops {
     const char *name;
-    const char *about; /* one line for --help */
-    bool needs_paging;
+    const char *about;  /* one line for --help */
+    bool needs_paging;  /* rt_has_paging() */
+    bool needs_process; /* made for what things cost in a process: not for the VM */
     void (*init)(struct cpu *cpu);
     size_t (*view_bytes)(void);                         /* of the strategy's part of a view */
     void (*view_init)(struct cpu *cpu, struct view *v); /* a fresh or recycled view, spaces and regime set */

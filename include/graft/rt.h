@@ -63,6 +63,16 @@ bool rt_touch(struct cpu *cpu, uint64_t host_va);
 void rt_map_pages(struct cpu *cpu, uint64_t host_va, unsigned count);
 void rt_flush_all(struct cpu *cpu); /* CR3 reload in the ring 0 stub */
 
+/* rt_page_costs(): what a page costs this host in ticks, measured once: a fault that changes nothing; to map one page that is
+ * there, and its first access; to take it away. Zeros in the VM, where nobody asks. */
+struct rt_page_costs {
+    uint64_t fault, map, unmap;
+};
+struct rt_page_costs rt_page_costs(struct cpu *cpu);
+/* rt_sample_start(): from now on, some hundred times in a second of this vCPU's processor time, sets cpu->sample_pc and
+ * ABI_PEND_SAMPLE if translated code runs then. False: this host cannot. */
+bool rt_sample_start(struct cpu *cpu);
+
 /* rt_log(): printf subset (%s %d %u %x %llx %lx %p %c, width and 0) to the monitor's log; topic: ABI_LOG_* or 0. */
 void rt_log(struct cpu *cpu, uint32_t topic, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* rt_panic(): a broken invariant of the engine: reports guest pc, dumps the block, stops the machine. */

@@ -289,3 +289,35 @@ void rt_user_paging_end(struct cpu *cpu) {
     each_chunk(&paging[cpu->index], forget, cpu, 0);
     paging[cpu->index] = (struct paging){.clock = 0};
 }
+
+/* --- what it costs ------------------------------------------------------------------------------------------------- */
+#define COST_ROUNDS 8u
+
+/* Of the least of some rounds: what else the host does meanwhile is not the price. */
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+struct rt_page_costs rt_page_costs(struct cpu *cpu) {
+    static struct rt_page_costs cost[ABI_MAX_VCPUS];
+    struct rt_page_costs *c = &cost[cpu->index];
+    uint64_t at = (uint64_t)cpu->boot->loan_slot[cpu->index] << 39;
+    if (c->map || host.fd < 0)
+        return *c;
+    *c = (struct rt_page_costs){~UINT64_C(0), ~UINT64_C(0), ~UINT64_C(0)};
+    for (unsigned i = 0; i < COST_ROUNDS; i++) {
+        uint64_t t0 = rt_ticks();
+        void *p =
+            mmap((void *)at, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, host.fd, 0);
+        if (p == MAP_FAILED)
+            break;
+        *(volatile uint8_t *)p;
+        uint64_t t1 = rt_ticks();
+        forbid(at, PAGE_SIZE);
+        uint64_t t2 = rt_ticks();
+        bool faulted = rt_user_try(at);
+        uint64_t t3 = rt_ticks();
+        c->map = least(c->map, t1 - t0);
+        c->unmap = least(c->unmap, t2 - t1);
+        c->fault = least(c->fault, faulted ? t3 - t2 : c->fault);
+    }
+    return *c;
+}

@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #define HWCAP2_FSGSBASE_BIT 2ul
 #define MXCSR_DEFAULT 0x1f80u
@@ -49,11 +52,32 @@ static void pass_on(int signal, siginfo_t *info, void *context) {
         sigaction(signal, old, NULL); /* the access faults again */
 }
 
+extern const uint8_t rt_user_try_access[], rt_user_try_failed[];
+bool rt_user_try(uint64_t at) {
+    bool failed;
+    __asm__ volatile(".globl rt_user_try_access, rt_user_try_failed\n\t"
+                     "xorl %k0, %k0\n"
+                     "rt_user_try_access:\n\t"
+                     "testb $0, (%1)\n\t"
+                     "jmp 1f\n"
+                     "rt_user_try_failed:\n\t"
+                     "movl $1, %k0\n"
+                     "1:"
+                     : "=&q"(failed)
+                     : "r"(running ? at : (uint64_t)&failed)
+                     : "cc", "memory");
+    return failed;
+}
+
 /* An access of translated code goes on if the tables allow it by now, else at its stub. */
 static void on_fault(int signal, siginfo_t *info, void *context) {
     greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
     const uint8_t *pc = (const uint8_t *)regs[REG_RIP];
     const uint8_t *stub = running && running->engine ? engine_fault_stub(running, pc) : NULL;
+    if (running && pc == rt_user_try_access) {
+        regs[REG_RIP] = (greg_t)rt_user_try_failed;
+        return;
+    }
     if (!stub) {
         pass_on(signal, info, context);
         return;
@@ -71,6 +95,38 @@ static void catch_faults(void) {
     sigaction(SIGBUS, &act, &chained[1]);
 }
 
+/* --- samples ----------------------------------------------------------------------------------------------------- */
+#define SAMPLE_SIGNAL SIGUSR2
+#define SAMPLE_NS 2000000 /* of processor time; a host without finer timers rounds it up to its tick */
+static _Thread_local timer_t sampler;
+static _Thread_local bool sampling;
+
+static void on_sample(int signal, siginfo_t *info, void *context) {
+    struct cpu *cpu = running;
+    uint64_t pc = (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+    if (!cpu || pc - cpu->boot->code_va[cpu->index] >= cpu->boot->code_size)
+        return;
+    cpu->sample_pc = pc;
+    __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_SAMPLE, __ATOMIC_SEQ_CST);
+}
+
+bool rt_sample_start(struct cpu *cpu) {
+    struct sigaction act = {.sa_sigaction = on_sample, .sa_flags = SA_SIGINFO | SA_RESTART};
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SAMPLE_SIGNAL};
+    struct itimerspec every = {.it_interval.tv_nsec = SAMPLE_NS, .it_value.tv_nsec = SAMPLE_NS};
+    event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+    if (sigaction(SAMPLE_SIGNAL, &act, NULL) || timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &sampler))
+        return false;
+    sampling = !timer_settime(sampler, 0, &every, NULL);
+    return sampling;
+}
+
+static void sample_end(void) {
+    if (sampling)
+        timer_delete(sampler);
+    sampling = false;
+}
+
 enum abi_call rt_user_run(const struct abi_boot *boot, unsigned vcpu) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct cpu *cpu = (struct cpu *)(uintptr_t)boot->vcpu_va[vcpu];
@@ -79,6 +135,7 @@ enum abi_call rt_user_run(const struct abi_boot *boot, unsigned vcpu) {
     int call = setjmp(leave);
     if (!call)
         engine_main(boot, vcpu);
+    sample_end();
     running = NULL;
     rt_user_paging_end(cpu);
     uint32_t mxcsr = MXCSR_DEFAULT;

@@ -9,6 +9,8 @@
 /* rt_user_fault(): translated code of this vCPU, on whose thread this is, faulted at that address. True: the tables allow the
  * access, and it is mapped now. */
 bool rt_user_fault(struct cpu *cpu, uint64_t at, bool write);
+/* rt_user_try(): reads a byte there; true: it faulted, false: it did not, or this thread is no vCPU. */
+bool rt_user_try(uint64_t at);
 /* rt_user_paging_end(): unmaps all that this vCPU has mapped. */
 void rt_user_paging_end(struct cpu *cpu);
 

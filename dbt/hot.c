@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * hot.c: blocks that the vCPU spends its time in. A timer of the runtime looks now and then where translated code is
+ * (rt_sample_start()); that block and those that it is linked to are translated again, with engine.hot set, so that a
+ * memory strategy may do for them what would not pay everywhere. Counting costs the code nothing.
+ */
+#include "dbt/engine.h"
+
+#define HOT_BLOCKS 4096    /* remembered, by hash; the newer of two goes in */
+#define HOT_NEIGHBOURS 16u /* blocks that one sample makes hot */
+
+struct hot {
+    struct hot_block {
+        uint64_t pa, pc;
+        uint32_t mode;
+        bool used;
+    } block[HOT_BLOCKS];
+};
+
+bool hot_init(struct cpu *cpu) {
+    struct engine *e = engine_of(cpu);
+    if (!rt_sample_start(cpu))
+        return false;
+    e->hot_blocks = heap_take(&e->heap, sizeof(*e->hot_blocks));
+    return e->hot_blocks != NULL;
+}
+
+static struct hot_block *entry_for(struct hot *h, uint64_t pa, uint64_t pc, uint32_t mode) {
+    return &h->block[((pa ^ pc << 7 ^ mode) * UINT64_C(0x9e3779b97f4a7c15) >> 52) % HOT_BLOCKS];
+}
+
+bool hot_has(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode) {
+    if (!e->hot_blocks)
+        return false;
+    const struct hot_block *h = entry_for(e->hot_blocks, pa, pc, mode);
+    return h->used && h->pa == pa && h->pc == pc && h->mode == mode;
+}
+
+/* Notes the block; false if it was hot already. */
+static bool add(struct engine *e, const struct block *b) {
+    if (hot_has(e, b->pa, b->pc, b->mode))
+        return false;
+    *entry_for(e->hot_blocks, b->pa, b->pc, b->mode) =
+        (struct hot_block){.pa = b->pa, .pc = b->pc, .mode = b->mode, .used = true};
+    STAT(e->cpu, blocks_hot)++;
+    return true;
+}
+
+void hot_sample(struct cpu *cpu) {
+    struct engine *e = engine_of(cpu);
+    struct cache *c = &e->cache;
+    struct block *b = e->hot_blocks ? cache_block_at(e, (const uint8_t *)(uintptr_t)cpu->sample_pc) : NULL;
+    uint32_t found[HOT_NEIGHBOURS];
+    unsigned count = 0;
+    if (!b || !b->valid || !add(e, b))
+        return;
+    found[count++] = (uint32_t)(b - c->block);
+    for (unsigned i = 0; i < count; i++) {
+        const struct block *from = &c->block[found[i]];
+        for (uint32_t l = from->first_link; l < from->first_link + from->links && count < HOT_NEIGHBOURS; l++) {
+            uint32_t target = c->link[l].target;
+            if (target && c->block[target].valid && add(e, &c->block[target]))
+                found[count++] = target;
+        }
+    }
+    for (unsigned i = 0; i < count; i++)
+        if (c->block[found[i]].faults) /* it accesses memory */
+            cache_drop_block(e, &c->block[found[i]]);
+}
