@@ -49,9 +49,11 @@ struct a64_cpu {
     uint32_t powered;           /* PSCI: _Atomic by convention (__atomic builtins): 0 off, 1 on, 2 on pending */
     uint64_t boot_pc, boot_arg; /* PSCI CPU_ON */
     struct a64_cpuif *cpuif;    /* GIC CPU interface / redistributor state of this PE (gic.c) */
-    uint64_t space_lo,
-        space_hi;        /* what space() mixes into root: every translation control but TTBR and ASID (walk.c) */
-    uint64_t timer_mult; /* guest counter = TSC delta * timer_mult >> 64 (timer.c) */
+    struct a64_space_key {
+        uint64_t controls; /* all that a translation depends on, but TTBR and ASID: bits of mmu_space.root (walk.c) */
+        uint64_t table;    /* the bits of TTBR that say where the table is */
+    } space[2];            /* of the lower and the upper half */
+    uint64_t timer_mult;   /* guest counter = TSC delta * timer_mult >> 64 (timer.c) */
     uint64_t timer_ticks, timer_ticks_frac; /* the inverse, TSC ticks of a count: integer part, fraction / 2^64 */
     bool has_pan;                           /* FEAT_PAN, from the ID registers */
 };

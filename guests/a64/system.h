@@ -75,7 +75,7 @@ struct a64_attrs {
 };
 void a64_walk_attrs(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w,
                     struct a64_attrs *attrs);
-/* a64_controls_changed(): after a write to SCTLR, TCR or MAIR: recomputes space_lo and space_hi. */
+/* a64_controls_changed(): after a write to SCTLR, TCR or MAIR: recomputes a64_cpu.space. */
 void a64_controls_changed(struct a64_cpu *c);
 
 /* guest.c */

@@ -44,6 +44,11 @@ static unsigned input_bits(uint64_t tcr, bool hi) {
     return 64 - (tsz < 16 ? 16 : tsz > 39 ? 39 : tsz);
 }
 
+/* The level of the first table, and the bits of TTBR that say where it is: it starts at a multiple of its size. */
+static unsigned first_level(unsigned bits) { return 4 - (bits - 4) / 9; }
+static unsigned first_width(unsigned bits) { return bits - (12 + 9 * (3 - first_level(bits))); }
+static uint64_t table_mask(unsigned bits) { return MASK(48) & ~MASK(first_width(bits) + 3); }
+
 /* Are the bits of va above the input address all equal to bit 55 (up to the tag, where TBI ignores it)? */
 static bool va_in_range(uint64_t va, unsigned bits, bool tbi) {
     unsigned top = tbi ? 56 : 64;
@@ -59,6 +64,9 @@ static void walk_fault(struct walk *w, enum a64_fsc fsc, unsigned level) {
 static bool access_allowed(const struct walk *w, enum mmu_access access) {
     return access == MMU_READ ? w->read : access == MMU_WRITE ? w->write : w->exec;
 }
+
+/* Is an attribute of MAIR_EL1 a kind of Device memory? */
+static bool is_device(uint8_t mair) { return (mair & 0xf0) == 0; }
 
 /* SCTLR_EL1.M = 0: flat. Data accesses are Device-nGnRnE; what that means for them is the alignment check, which the
  * mode key asks of every access while the MMU is off, so RAM needs no slow path on top of it. */
@@ -110,7 +118,7 @@ static void walk_leaf(const struct a64_cpu *c, uint64_t va, enum mmu_access acce
     w->level = (uint8_t)level;
     attrs->mair = (uint8_t)(c->sys.mair_el1 >> 8 * (desc >> 2 & 7));
     attrs->shareability = desc >> 8 & 3;
-    w->device = (attrs->mair & 0xf0) == 0;
+    w->device = is_device(attrs->mair);
     w->global = !(desc & DESC_NG);
     leaf_permissions(c, desc, tables, regime, w);
     if (!(desc & DESC_AF))
@@ -130,20 +138,19 @@ void a64_walk_attrs(struct cpu *cpu, uint64_t va, enum mmu_access access, unsign
     }
     bool hi = va >> 55 & 1;
     uint64_t tcr = c->sys.tcr_el1;
-    unsigned bits = input_bits(tcr, hi), level = 4 - (bits - 4) / 9;
+    unsigned bits = input_bits(tcr, hi), level = first_level(bits);
     bool denied = TCR_EPD(tcr, hi) || (regime == A64_EL0 && TCR_E0PD(tcr, hi));
     if (denied || !va_in_range(va, bits, TCR_TBI(tcr, hi))) {
         walk_fault(w, FSC_TRANSLATION, 0);
         return;
     }
-    unsigned first = bits - (12 + 9 * (3 - level)); /* address bits that the first table resolves */
-    uint64_t table = (hi ? c->sys.ttbr1_el1 : c->sys.ttbr0_el1) & (MASK(48) & ~MASK(first + 3));
+    uint64_t table = (hi ? c->sys.ttbr1_el1 : c->sys.ttbr0_el1) & table_mask(bits);
     uint64_t tables = 0;
     if (table >> output_bits(c)) {
         walk_fault(w, FSC_ADDRESS_SIZE, 0);
         return;
     }
-    for (unsigned width = first;; width = 9, level++) {
+    for (unsigned width = first_width(bits);; width = 9, level++) {
         unsigned index = (unsigned)a64_bits(va, 12 + 9 * (3 - level), width);
         const uint64_t *entries = ram_ptr(cpu, GPA(table), UINT64_C(8) << width);
         if (!entries) {
@@ -182,43 +189,43 @@ void a64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned reg
 
 /* --- the identity of an address space -------------------------------------------------------------------- */
 
-/* Mixes what a translation depends on, beside TTBR and ASID, into the bits of space.root that no table address uses.
- * Two sets of controls that a guest uses for one table meet in these 27 bits with a chance of 2^-27. */
-#define ROOT_FREE (~DESC_ADDR)
-#define ROOT_MMU_OFF UINT64_C(0x7ff) /* root while the MMU is off: no table, no other control matters */
+/* space.root holds all that a translation depends on, beside the ASID: bits 47..4 say where the first table is (the smallest
+ * has two entries), the others hold the controls. Of MAIR_EL1 that is which of its eight attributes are Device memory. */
+#define ROOT_WXN(x) ((uint64_t)(x) << 0)
+#define ROOT_EPD(x) ((uint64_t)(x) << 1)
+#define ROOT_E0PD(x) ((uint64_t)(x) << 2)
+#define ROOT_TBI(x) ((uint64_t)(x) << 3)
+#define ROOT_BITS(x) ((uint64_t)(x) << 48)   /* 5 bits: input address bits - 25 */
+#define ROOT_IPS(x) ((uint64_t)(x) << 53)    /* 3 bits */
+#define ROOT_DEVICE(x) ((uint64_t)(x) << 56) /* 8 bits */
+#define ROOT_MMU_OFF ROOT_BITS(31)           /* no input address is that large; but for TBI, nothing else matters */
 
-static uint64_t mix(uint64_t h, uint64_t v) {
-    h = (h ^ v) * UINT64_C(0x9e3779b97f4a7c15);
-    return h ^ h >> 29;
-}
-
-static uint64_t space_controls(const struct a64_cpu *c, bool hi) {
+static struct a64_space_key space_key(const struct a64_cpu *c, bool hi) {
     uint64_t tcr = c->sys.tcr_el1;
-    uint64_t h = mix(1, (uint64_t)TCR_TSZ(tcr, hi) | TCR_EPD(tcr, hi) << 8 | TCR_TBI(tcr, hi) << 9 |
-                            (uint64_t)TCR_IPS(tcr) << 10 | TCR_E0PD(tcr, hi) << 13 | (c->sys.sctlr_el1 & SCTLR_WXN));
-    h = mix(h, c->sys.mair_el1);
-    return (h & ROOT_FREE) | BIT(11); /* bit 11: never equal to the MMU-off constant */
+    unsigned bits = input_bits(tcr, hi), device = 0;
+    for (unsigned i = 0; i < 8; i++)
+        device |= (unsigned)is_device((uint8_t)(c->sys.mair_el1 >> 8 * i)) << i;
+    return (struct a64_space_key){
+        .controls = ROOT_WXN((c->sys.sctlr_el1 & SCTLR_WXN) != 0) | ROOT_EPD(TCR_EPD(tcr, hi)) |
+                    ROOT_E0PD(TCR_E0PD(tcr, hi)) | ROOT_TBI(TCR_TBI(tcr, hi)) | ROOT_BITS(bits - 25) |
+                    ROOT_IPS(TCR_IPS(tcr)) | ROOT_DEVICE(device),
+        .table = table_mask(bits),
+    };
 }
 
 void a64_controls_changed(struct a64_cpu *c) {
-    c->space_lo = space_controls(c, false);
-    c->space_hi = space_controls(c, true);
+    c->space[false] = space_key(c, false);
+    c->space[true] = space_key(c, true);
 }
 
 struct mmu_space a64_space(struct cpu *cpu, bool hi, unsigned regime) {
     const struct a64_cpu *c = a64(cpu);
-    if (!(c->sys.sctlr_el1 & SCTLR_M)) {
-        /* Tags and the upper half still differ, by TBI. */
-        uint64_t tbi = TCR_TBI(c->sys.tcr_el1, hi);
-        return (struct mmu_space){ROOT_MMU_OFF & ~(tbi << 1), 0};
-    }
+    if (!(c->sys.sctlr_el1 & SCTLR_M))
+        return (struct mmu_space){ROOT_MMU_OFF | ROOT_TBI(TCR_TBI(c->sys.tcr_el1, hi)), 0};
     uint64_t ttbr = hi ? c->sys.ttbr1_el1 : c->sys.ttbr0_el1;
-    uint64_t base = ttbr & DESC_ADDR, controls = hi ? c->space_hi : c->space_lo;
-    /* A table smaller than a page starts between page boundaries: its low address bits count, too. */
-    if (UNLIKELY(ttbr & (PAGE_MASK & ~UINT64_C(1))))
-        controls = (mix(controls, ttbr & PAGE_MASK & ~UINT64_C(1)) & ROOT_FREE) | BIT(11);
+    uint64_t root = (ttbr & c->space[hi].table) | c->space[hi].controls;
     if (hi)
-        return (struct mmu_space){base | controls, 0};
+        return (struct mmu_space){root, 0};
     uint64_t asid = (c->sys.tcr_el1 & TCR_A1 ? c->sys.ttbr1_el1 : ttbr) >> 48;
-    return (struct mmu_space){base | controls, (uint32_t)(c->sys.tcr_el1 & TCR_AS ? asid : asid & 0xff)};
+    return (struct mmu_space){root, (uint32_t)(c->sys.tcr_el1 & TCR_AS ? asid : asid & 0xff)};
 }

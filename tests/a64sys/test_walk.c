@@ -3,6 +3,8 @@
 /* test_walk.c: translation tables made by hand, walked in every regime; AT; the identity of address spaces. */
 #include "world.h"
 
+#include <stdlib.h>
+
 #define TABLE(n) (WORLD_RAM + 0x1000 * (n))
 #define VALID 3u
 #define BLOCK 1u
@@ -207,6 +209,50 @@ static void test_spaces(void) {
     CHECK_EQ(a64_space(cpu, true, A64_EL1).asid, 0);
 }
 
+static uint64_t root_with(uint64_t tcr, uint64_t mair, bool wxn) {
+    struct a64_sysregs *s = &world.cpu[0]->sys;
+    s->tcr_el1 = tcr;
+    s->mair_el1 = mair;
+    s->sctlr_el1 = wxn ? s->sctlr_el1 | SCTLR_WXN : s->sctlr_el1 & ~SCTLR_WXN;
+    a64_controls_changed(world.cpu[0]);
+    return a64_space(world_cpu(0), false, A64_EL1).root;
+}
+
+static int compare_roots(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* No two sets of controls that translate differently are one address space. */
+static void test_controls(void) {
+    enum { SIZES = 24, DEVICES = 256, FLAGS = 64, COUNT = SIZES * DEVICES * FLAGS };
+    uint64_t *root = malloc(COUNT * sizeof(*root));
+    unsigned n = 0, same = 0;
+    start();
+    for (unsigned i = 0; i < COUNT; i++) {
+        unsigned size = i % SIZES, device = i / SIZES % DEVICES, flags = i / SIZES / DEVICES;
+        uint64_t tcr = (size + 16) | (flags & 1) << 7 | (uint64_t)(flags >> 1 & 1) << 37 | BIT(36), mair = 0;
+        tcr |= (uint64_t)(flags >> 2 & 1) << 55 | (uint64_t)(flags >> 4) << 32;
+        for (unsigned k = 0; k < 8; k++)
+            mair |= (uint64_t)(device >> k & 1 ? 4 : 0x44) << 8 * k;
+        root[n++] = root_with(tcr, mair, flags >> 3 & 1);
+    }
+    qsort(root, n, sizeof(*root), compare_roots);
+    for (unsigned i = 1; i < n; i++)
+        same += root[i] == root[i - 1];
+    CHECK_EQ(same, 0);
+    free(root);
+    /* Other kinds of Normal and of Device memory translate alike, and so do sizes out of range. */
+    CHECK_EQ(root_with(16, 0xff04, false), root_with(16, 0x4400, false));
+    CHECK_EQ(root_with(16, 0xff, false), root_with(0, 0xff, false));
+    /* A table of two entries is 16 bytes long; the bits of TTBR below that do not count. */
+    uint64_t table = root_with(33, 0xff, false);
+    world.cpu[0]->sys.ttbr0_el1 = TABLE(0) | 0xe;
+    CHECK_EQ(a64_space(world_cpu(0), false, A64_EL1).root, table);
+    world.cpu[0]->sys.ttbr0_el1 = TABLE(0) | 0x10;
+    CHECK(a64_space(world_cpu(0), false, A64_EL1).root != table);
+}
+
 static void test_tlbi(void) {
     start();
     a64_helper_sys(world_cpu(0), A64_SYSREG(1, 0, 8, 7, 1), 0x1234ull << 48 | 0x80000000123, 0);
@@ -228,5 +274,6 @@ void test_walk(void) {
     test_off();
     test_at();
     test_spaces();
+    test_controls();
     test_tlbi();
 }
