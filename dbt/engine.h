@@ -29,6 +29,12 @@ void *heap_get(struct heap *h, unsigned shift);
 void heap_put(struct heap *h, void *p, unsigned shift);
 static inline size_t heap_left(const struct heap *h) { return h->size - h->used; }
 
+/* Bits of cpu->tlbi_pending: what the guest's barrier has to wait for. */
+enum pending_inval {
+    PENDING_OWN = 1u,    /* host TLB flushes, which mmu_sync() does */
+    PENDING_OTHERS = 2u, /* requests to other vCPUs: engine_broadcast_wait() */
+};
+
 /* --- requests between vCPUs ------------------------------------------------------------------------------ */
 #define MAILBOX_ENTRIES 64
 struct mailbox {

@@ -10,9 +10,6 @@
  */
 #include "dbt/engine.h"
 
-/* Bits of cpu->tlbi_pending that this file and mmu/ set; the guest's barrier clears it when both are done. */
-#define PENDING_OTHERS 2u
-
 static void mailbox_lock(struct mailbox *m) {
     while (__atomic_exchange_n((uint32_t *)&m->lock, 1, __ATOMIC_SEQ_CST))
         __builtin_ia32_pause();
@@ -65,7 +62,7 @@ void engine_broadcast_wait(struct cpu *cpu) {
             __builtin_ia32_pause();
         }
     }
-    cpu->tlbi_pending &= ~PENDING_OTHERS;
+    cpu->tlbi_pending &= ~(uint32_t)PENDING_OTHERS;
 }
 
 static void serve(struct cpu *cpu, const struct engine_request *req) {

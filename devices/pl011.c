@@ -176,7 +176,6 @@ static const struct device_ops pl011_ops = {
     .name = "pl011",
     .read = pl011_read,
     .write = pl011_write,
-    .reset = pl011_reset,
     .destroy = pl011_destroy,
 };
 

@@ -105,7 +105,6 @@ static const struct device_ops pl031_ops = {
     .name = "pl031",
     .read = pl031_read,
     .write = pl031_write,
-    .reset = pl031_reset,
     .destroy = pl031_destroy,
 };
 

@@ -35,7 +35,6 @@ struct virtio_type {
     unsigned queues;
     uint64_t features;                                /* beside VERSION_1, INDIRECT_DESC and EVENT_IDX */
     void (*notify)(struct virtio *v, unsigned queue); /* the driver made buffers available */
-    void (*reset)(struct virtio *v);                  /* forget requests in flight; may be NULL */
     void (*destroy)(struct virtio *v);
 };
 

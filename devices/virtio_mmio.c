@@ -68,8 +68,6 @@ static void virtio_reset(struct device *d) {
     v->device_features_sel = v->driver_features_sel = v->queue_sel = 0;
     memset(v->queue, 0, sizeof(v->queue));
     machine_virtio_ack(d, ~0u);
-    if (v->type->reset)
-        v->type->reset(v);
 }
 
 static void queue_notify(struct virtio *v, uint64_t queue) {
@@ -190,7 +188,6 @@ void virtio_init(struct virtio *v, const struct virtio_type *type, struct machin
         .name = "virtio-mmio",
         .read = virtio_read,
         .write = virtio_write,
-        .reset = virtio_reset,
         .notify = virtio_notify,
         .destroy = virtio_destroy,
     };

@@ -8,7 +8,6 @@
 #include "hypervisor/monitor.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #define MIB (UINT64_C(1) << 20)
 #define HUGE (2 * MIB)
@@ -91,6 +90,5 @@ void layout_boot(struct machine *m, uint64_t ram_va) {
         b->vcpu_heap_va[i] = va + l->vcpu_heap[i];
         b->code_va[i] = va + l->code[i];
     }
-    b->rtc_base = (uint64_t)time(NULL);
     m->shared->code_pages_va = va + l->code_pages;
 }

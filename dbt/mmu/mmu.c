@@ -3,8 +3,6 @@
 /* mmu.c: the list of strategies, invalidation (what every strategy needs of it) and write protection of code. */
 #include "dbt/mmu/mmu_int.h"
 
-#define PENDING_OWN 1u /* bit of cpu->tlbi_pending: host TLB flushes that mmu_sync() will do */
-
 #define MMU(NAME, name, help, manual) [ABI_MMU_##NAME] = &mmu_##name##_ops,
 const struct mmu_ops *const mmu_strategies[] = {
 #include "dbt/mmu/mmu.def"
@@ -203,7 +201,7 @@ void mmu_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
 void mmu_sync(struct cpu *cpu) {
     mmu_of(cpu)->sync_wanted = false;
     engine_of(cpu)->ops->sync(cpu);
-    cpu->tlbi_pending &= ~PENDING_OWN;
+    cpu->tlbi_pending &= ~(uint32_t)PENDING_OWN;
 }
 
 void mmu_protect_code(struct cpu *cpu, struct gpa page) {

@@ -35,8 +35,6 @@ typedef uint64_t regset;
 /* Pinned registers that C functions clobber. */
 #define CALLER_SAVED (BIT(ASM_R8) | BIT(ASM_R9) | BIT(ASM_R10) | BIT(ASM_R11) | XMM_CLASS)
 
-/* RBP points CODEGEN_BIAS behind the start of struct cpu: the guest's first 256 bytes are within a disp8. */
-#define CODEGEN_BIAS ((int32_t)sizeof(struct cpu) + 128)
 static inline struct asm_mem cpu_mem(size_t offset) { return asm_mem(ASM_RBP, (int32_t)offset - CODEGEN_BIAS); }
 #define CPU_FIELD(field) cpu_mem(offsetof(struct cpu, field))
 

@@ -18,7 +18,6 @@ enum a64_regime { A64_EL0, A64_EL1 /* PSTATE.PAN = 0 */, A64_EL1_PAN };
 #define A64_MODE_SOFTFP (1u << 6)     /* FPCR.FZ: host arithmetic cannot do it */
 #define A64_MODE_SPSEL (1u << 7)      /* PSTATE.SPSel, EL1 only */
 #define A64_MODE_IL (1u << 8)         /* PSTATE.IL: every instruction is an Illegal Execution state exception */
-#define A64_MODE_SS (1u << 9)         /* reserved for software step */
 #define A64_MODE_ZVA (1u << 10)       /* EL0 may use DC ZVA (SCTLR_EL1.DZE): then it is translated inline */
 
 struct a64_sysregs {
@@ -26,7 +25,7 @@ struct a64_sysregs {
     uint64_t afsr0_el1, afsr1_el1, esr_el1, far_el1, par_el1, vbar_el1, contextidr_el1;
     uint64_t elr_el1, spsr_el1, sp_el0, sp_el1; /* the SP not in use; the one in use is x[31] */
     uint64_t tpidr_el0, tpidrro_el0, tpidr_el1, cntkctl_el1, csselr_el1, mdscr_el1, osdlr_el1, oslsr_el1;
-    uint64_t pmcr, pmuserenr, cntv_ctl, cntv_cval, cntp_ctl, cntp_cval;
+    uint64_t cntv_ctl, cntv_cval, cntp_ctl, cntp_cval;
     uint64_t midr, mpidr, revidr, ctr, dczid, clidr, ccsidr[8];
     uint64_t id_pfr0, id_pfr1, id_dfr0, id_dfr1, id_isar0, id_isar1, id_isar2, id_mmfr0, id_mmfr1, id_mmfr2;
     uint64_t dbgbvr[16], dbgbcr[16], dbgwvr[16], dbgwcr[16];
@@ -41,12 +40,12 @@ struct a64_cpu {
     uint32_t nzcv; /* stored form, see ir.h */
     uint32_t daif; /* PSTATE.DAIF in bits 9..6, as the DAIF register */
     uint32_t el;   /* 0 or 1 */
-    uint32_t spsel, pan, il, uao, ss;
+    uint32_t spsel, pan, il;
     v128 v[32];
     struct a64_sysregs sys;
     /* Interrupt lines into this PE, after the interrupt controller. */
     bool irq, fiq;
-    uint32_t powered;           /* PSCI: _Atomic by convention (__atomic builtins): 0 off, 1 on, 2 on pending */
+    uint32_t powered;           /* enum a64_power; other vCPUs look at it and set it, by __atomic builtins */
     uint64_t boot_pc, boot_arg; /* PSCI CPU_ON */
     struct a64_cpuif *cpuif;    /* GIC CPU interface / redistributor state of this PE (gic.c) */
     struct a64_space_key {

@@ -5,12 +5,11 @@
 #include "system.h"
 
 #define SPSR_PAN BIT(22)
-#define SPSR_SS BIT(21)
 #define SPSR_IL BIT(20)
 
 uint32_t a64_pstate(struct a64_cpu *c) {
     a64_flags_settle(&c->c);
-    return ir_flags_unpack(c->nzcv) | c->pan << 22 | c->ss << 21 | c->il << 20 | (c->daif & DAIF_MASK) | c->el << 2 |
+    return ir_flags_unpack(c->nzcv) | c->pan << 22 | c->il << 20 | (c->daif & DAIF_MASK) | c->el << 2 |
            (c->el ? c->spsel : 0);
 }
 
@@ -50,7 +49,6 @@ void a64_take_exception(struct cpu *cpu, unsigned vector, uint32_t esr, uint64_t
         c->pan = 1;
     c->daif = DAIF_MASK;
     c->il = 0;
-    c->ss = 0;
     c->pc = a64_branch_addr(c, (c->sys.vbar_el1 & ~UINT64_C(0x7ff)) + group + vector);
     regime_changed(cpu);
 }

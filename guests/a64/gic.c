@@ -7,7 +7,6 @@
  * watched: two interrupts could look like one long level, so these are treated as level-sensitive whatever GICD_ICFGR
  * says. The device tree calls them edge-triggered; a driver acknowledges the device before the interrupt ends, so it
  * sees no difference. */
-#define VIRTIO_FIRST_ID 48
 static uint32_t always_level(unsigned word) { return word == 1 ? 0xffff0000u : word == 2 ? 0x0000ffffu : 0; }
 
 uint32_t gic_pending(const struct gic_bank *b, unsigned word) {

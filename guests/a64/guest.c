@@ -17,7 +17,7 @@ void a64_reset(struct cpu *cpu) {
     c->daif = DAIF_MASK;
     c->el = 1;
     c->spsel = 1;
-    c->pan = c->il = c->uao = c->ss = 0;
+    c->pan = c->il = 0;
     s->sctlr_el1 = 0x00c50838;
     s->cpacr_el1 = s->ttbr0_el1 = s->ttbr1_el1 = s->tcr_el1 = s->mair_el1 = s->vbar_el1 = 0;
     s->cntkctl_el1 = s->mdscr_el1 = s->osdlr_el1 = s->csselr_el1 = 0;

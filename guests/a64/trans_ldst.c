@@ -157,7 +157,7 @@ bool trans_LDR_lit_v(struct a64_trans *t, const struct arg_LDR_lit_v *a) {
 bool trans_LDSTP(struct a64_trans *t, const struct arg_LDSTP *a) {
     struct ir_block *b = t->b;
     unsigned size = a->opc == 2 ? 3 : 2, regime = a64_trans_regime(t);
-    unsigned flags = a64_mem_flags(t) | IR_MEM_PAIR | (a->opc == 1 ? IR_MEM_SEXT : 0);
+    unsigned flags = a64_mem_flags(t) | (a->opc == 1 ? IR_MEM_SEXT : 0);
     int64_t offset = sext(a->imm, 7) * (1 << size);
     int32_t disp = a->idx == POST ? 0 : (int32_t)offset, step = 1 << size;
     irv base = a64_base(t, a->rn);
@@ -180,7 +180,7 @@ bool trans_LDSTP_v(struct a64_trans *t, const struct arg_LDSTP_v *a) {
     struct ir_block *b = t->b;
     if (!a64_fp_access(t))
         return true;
-    unsigned size = 2 + a->opc, regime = a64_trans_regime(t), flags = a64_mem_flags(t) | IR_MEM_PAIR;
+    unsigned size = 2 + a->opc, regime = a64_trans_regime(t), flags = a64_mem_flags(t);
     int64_t offset = sext(a->imm, 7) * (1 << size);
     int32_t disp = a->idx == POST ? 0 : (int32_t)offset, step = 1 << size;
     irv base = a64_base(t, a->rn);

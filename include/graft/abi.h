@@ -68,7 +68,6 @@ struct abi_boot {
     uint64_t tsc_base;      /* TSC value at which the guest's counter reads 0 */
     uint64_t entry_pc;      /* where vCPU 0 starts (guest-physical, MMU off) */
     uint64_t entry_args[4]; /* x0 .. x3 at that moment */
-    uint64_t rtc_base;      /* wall clock in seconds when the machine started */
     uint32_t region_count;
     struct abi_region regions[ABI_MAX_REGIONS];
     /* Filled by the VM runtime's loader, zero in-process: */

@@ -26,10 +26,6 @@ struct code_link {
 struct code_fault {
     uint32_t at, stub; /* offsets from the block's start */
 };
-/* For pc reports and perf: host offset -> guest pc. */
-struct code_pc {
-    uint32_t at, guest; /* offset from the block's start, offset from block pc */
-};
 #define CODE_MAX_LINKS 64
 #define CODE_MAX_FAULTS 512
 struct code_out {

@@ -41,7 +41,6 @@ struct cpu {
     uint32_t ras_top;
     uint32_t tlbi_pending; /* invalidations that the next barrier must complete */
     uint32_t flags_insn; /* not 0: NZCV in the state is out of date, it is what this guest instruction has set (ir.h) */
-    uint64_t spill[32];  /* backend's spill slots and scratch */
     /* Where GS is not to be had, struct cpu is mapped once more beside each view, and RBP points into that mapping. */
     int32_t view_disp; /* from RBP in translated code to the view; 0: the view is at the GS base */
     char *rbp;         /* what RBP is in translated code, if view_disp is not 0 */

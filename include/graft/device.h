@@ -21,7 +21,6 @@ struct device_ops {
     /* Register access: offset < device size, bytes 1, 2, 4 or 8, naturally aligned, inside the device. */
     uint64_t (*read)(struct device *d, uint64_t offset, unsigned bytes);
     void (*write)(struct device *d, uint64_t offset, uint64_t value, unsigned bytes);
-    void (*reset)(struct device *d);
     void (*notify)(struct device *d, uint64_t queues); /* virtio: doorbell, bit mask of queue indices; NULL otherwise */
     void (*destroy)(struct device *d);                 /* flush data, close files */
 };

@@ -2,7 +2,7 @@
  * Copyright The Graft Authors */
 /*
  * guest.h: the one struct through which the engine reaches a guest ISA. A
- * folder under guests/ provides one, and a line in guests/guests.def.
+ * folder under guests/ provides one; guests/guests.cmake lists those that have decode tables.
  */
 #ifndef GRAFT_GUEST_H
 #define GRAFT_GUEST_H
