@@ -21,7 +21,7 @@ enum {
 
 struct pl031 {
     struct device dev;
-    struct event_timer *alarm;
+    struct event_timer alarm;
     uint32_t offset; /* guest seconds minus host seconds, modulo 2^32 */
     uint32_t mr, lr, imsc, ris;
 };
@@ -41,7 +41,7 @@ static void set_alarm(struct pl031 *r) {
         pl031_update(r);
         return;
     }
-    event_set_timer(r->alarm, event_now_ns() + seconds * NS_PER_S);
+    event_set_timer(&r->alarm, event_now_ns() + seconds * NS_PER_S);
 }
 
 static void pl031_alarm(void *arg) {
@@ -91,13 +91,13 @@ static void pl031_write(struct device *d, uint64_t offset, uint64_t value, unsig
 static void pl031_reset(struct device *d) {
     struct pl031 *r = pl031_of(d);
     r->mr = r->lr = r->imsc = r->ris = r->offset = 0;
-    event_set_timer(r->alarm, 0);
+    event_set_timer(&r->alarm, 0);
     pl031_update(r);
 }
 
 static void pl031_destroy(struct device *d) {
     struct pl031 *r = pl031_of(d);
-    event_del_timer(r->alarm);
+    event_del_timer(&r->alarm);
     free(r);
 }
 
@@ -114,7 +114,7 @@ struct device *pl031_create(struct machine *m, uint64_t gpa, unsigned spi) {
         return NULL;
     r->dev =
         (struct device){.ops = &pl031_ops, .machine = m, .gpa = gpa, .size = 0x1000, .spi = spi, .virtio_slot = -1};
-    r->alarm = event_add_timer(m, pl031_alarm, r);
+    event_add_timer(m, &r->alarm, pl031_alarm, r);
     pl031_reset(&r->dev);
     return &r->dev;
 }

@@ -36,12 +36,13 @@ struct watch {
 struct net {
     struct virtio v;
     Slirp *slirp;
-    struct event_timer *timer;
+    struct event_timer timer;
+    bool incomplete; /* slirp lacks a timer that it wanted */
     struct watch watch[MAX_FDS];
 };
 
 struct net_timer {
-    struct event_timer *event;
+    struct event_timer event;
     SlirpTimerCb cb;
     void *opaque;
     struct net *net;
@@ -150,7 +151,7 @@ static void net_rearm(struct net *n) {
             w->event = NULL;
         }
     }
-    event_set_timer(n->timer, timeout_ms == UINT32_MAX ? 0 : event_now_ns() + (uint64_t)timeout_ms * NS_PER_MS + 1);
+    event_set_timer(&n->timer, timeout_ms == UINT32_MAX ? 0 : event_now_ns() + (uint64_t)timeout_ms * NS_PER_MS + 1);
 }
 
 static void net_poll(struct net *n) {
@@ -171,10 +172,12 @@ static void slirp_timer_fired(void *arg) {
 static void *cb_timer_new(SlirpTimerCb cb, void *cb_opaque, void *opaque) {
     struct net *n = opaque;
     struct net_timer *t = calloc(1, sizeof(*t));
-    if (!t)
-        abort();
+    if (!t) {
+        n->incomplete = true;
+        return NULL;
+    }
     *t = (struct net_timer){.cb = cb, .opaque = cb_opaque, .net = n};
-    t->event = event_add_timer(n->v.dev.machine, slirp_timer_fired, t);
+    event_add_timer(n->v.dev.machine, &t->event, slirp_timer_fired, t);
     return t;
 }
 
@@ -182,14 +185,15 @@ static void cb_timer_free(void *timer, void *opaque) {
     struct net_timer *t = timer;
     (void)opaque;
     if (t)
-        event_del_timer(t->event);
+        event_del_timer(&t->event);
     free(t);
 }
 
 static void cb_timer_mod(void *timer, int64_t expire_ms, void *opaque) {
     struct net_timer *t = timer;
     (void)opaque;
-    event_set_timer(t->event, expire_ms <= 0 ? 1 : (uint64_t)expire_ms * NS_PER_MS);
+    if (t)
+        event_set_timer(&t->event, expire_ms <= 0 ? 1 : (uint64_t)expire_ms * NS_PER_MS);
 }
 
 static int64_t cb_clock(void *opaque) {
@@ -232,7 +236,7 @@ static const SlirpCb callbacks = {
 static void net_destroy(struct virtio *v) {
     struct net *n = net_of(v);
     slirp_cleanup(n->slirp);
-    event_del_timer(n->timer);
+    event_del_timer(&n->timer);
     free(n);
 }
 
@@ -259,11 +263,13 @@ struct device *virtio_net_create(struct machine *m, uint64_t gpa, unsigned spi, 
     inet_pton(AF_INET, "10.0.2.2", &config.vhost);
     inet_pton(AF_INET, "10.0.2.15", &config.vdhcp_start);
     inet_pton(AF_INET, "10.0.2.3", &config.vnameserver);
-    n->timer = event_add_timer(m, net_timeout, n);
+    event_add_timer(m, &n->timer, net_timeout, n);
     n->slirp = slirp_new(&config, &callbacks, n);
-    if (!n->slirp) {
-        snprintf(err, 256, "network: libslirp could not be started");
-        event_del_timer(n->timer);
+    if (!n->slirp || n->incomplete) {
+        snprintf(err, 256, n->slirp ? "network: out of memory" : "network: libslirp could not be started");
+        if (n->slirp)
+            slirp_cleanup(n->slirp);
+        event_del_timer(&n->timer);
         free(n);
         return NULL;
     }

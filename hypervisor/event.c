@@ -27,14 +27,6 @@ struct event_fd {
     struct event_fd *next; /* in the list of all, or of the dead */
 };
 
-struct event_timer {
-    struct events *events;
-    void (*fn)(void *arg);
-    void *arg;
-    uint64_t at; /* 0: not set */
-    struct event_timer *next;
-};
-
 enum bell { BELL_VIRTIO, BELL_TIMER, BELL_POSTED, BELL_WAKE, BELLS };
 struct events {
     struct machine *machine;
@@ -120,13 +112,9 @@ static void rearm(struct events *ev) {
     set_timer_fd(ev->timer_fd, first);
 }
 
-struct event_timer *event_add_timer(struct machine *m, void (*fn)(void *arg), void *arg) {
-    struct event_timer *t = calloc(1, sizeof(*t));
-    if (!t)
-        return NULL;
+void event_add_timer(struct machine *m, struct event_timer *t, void (*fn)(void *arg), void *arg) {
     *t = (struct event_timer){.events = m->events, .fn = fn, .arg = arg, .next = m->events->timers};
     m->events->timers = t;
-    return t;
 }
 
 void event_set_timer(struct event_timer *t, uint64_t monotonic_ns) {
@@ -140,7 +128,6 @@ void event_del_timer(struct event_timer *t) {
         p = &(*p)->next;
     *p = t->next;
     rearm(t->events);
-    free(t);
 }
 
 /* A callback may add, set and delete timers: look for one due timer at a time. */
@@ -321,8 +308,6 @@ void events_destroy(struct events *ev) {
     while (ev->fds)
         event_del_fd(ev->fds);
     free_dead(ev);
-    while (ev->timers)
-        event_del_timer(ev->timers);
     int fds[] = {ev->bell[0],  ev->bell[1],        ev->bell[2],   ev->bell[3],
                  ev->timer_fd, ev->guest_timer_fd, ev->signal_fd, ev->epoll};
     for (unsigned i = 0; i < ARRAY_LEN(fds); i++)

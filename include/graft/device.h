@@ -60,8 +60,15 @@ typedef void event_fn(void *arg, uint32_t events); /* EPOLLIN, EPOLLOUT ... */
 struct event_fd *event_add_fd(struct machine *m, int fd, uint32_t events, event_fn *fn, void *arg);
 void event_mod_fd(struct event_fd *e, uint32_t events);
 void event_del_fd(struct event_fd *e);
-struct event_timer;
-struct event_timer *event_add_timer(struct machine *m, void (*fn)(void *arg), void *arg);
+/* A timer lies in its owner's memory from event_add_timer() to event_del_timer(), so that it can always be had. */
+struct event_timer {
+    struct events *events;
+    void (*fn)(void *arg);
+    void *arg;
+    uint64_t at; /* 0: not set */
+    struct event_timer *next;
+};
+void event_add_timer(struct machine *m, struct event_timer *t, void (*fn)(void *arg), void *arg);
 void event_set_timer(struct event_timer *t, uint64_t monotonic_ns); /* 0 = stop */
 void event_del_timer(struct event_timer *t);
 uint64_t event_now_ns(void); /* CLOCK_MONOTONIC */
