@@ -58,8 +58,8 @@ bool bus_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value) {
 /* Posts a write to the ring; false if the ring is full. */
 static bool post(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) {
     struct abi_shared *s = cpu->shared;
-    while (__atomic_exchange_n((uint32_t *)&s->posted_lock, 1, __ATOMIC_SEQ_CST))
-        __builtin_ia32_pause();
+    for (unsigned turn = 0; __atomic_exchange_n((uint32_t *)&s->posted_lock, 1, __ATOMIC_SEQ_CST); turn++)
+        rt_yield(cpu, turn);
     uint32_t head = s->posted_head, used = head - s->posted_tail;
     bool room = used < ABI_POSTED_ENTRIES;
     if (room) {

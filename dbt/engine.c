@@ -79,8 +79,8 @@ static void engine_init(const struct abi_boot *boot, struct cpu *cpu, unsigned i
     if (index == 0)
         shared_init(cpu, boot);
     else
-        while (!e->shared->ready)
-            __builtin_ia32_pause();
+        for (unsigned turn = 0; !e->shared->ready; turn++)
+            rt_yield(cpu, turn);
     e->code_bits = (uint8_t *)(uintptr_t)cpu->shared->code_pages_va;
     e->dma_tail = cpu->shared->dma_head;
     e->ir = heap_take(&e->heap, sizeof(*e->ir));

@@ -10,9 +10,9 @@
  */
 #include "dbt/engine.h"
 
-static void mailbox_lock(struct mailbox *m) {
-    while (__atomic_exchange_n((uint32_t *)&m->lock, 1, __ATOMIC_SEQ_CST))
-        __builtin_ia32_pause();
+static void mailbox_lock(struct cpu *cpu, struct mailbox *m) {
+    for (unsigned turn = 0; __atomic_exchange_n((uint32_t *)&m->lock, 1, __ATOMIC_SEQ_CST); turn++)
+        rt_yield(cpu, turn);
 }
 static void mailbox_unlock(struct mailbox *m) { __atomic_store_n((uint32_t *)&m->lock, 0, __ATOMIC_SEQ_CST); }
 
@@ -29,7 +29,7 @@ void engine_request_post(struct cpu *from, unsigned to, const struct engine_requ
     struct engine *e = engine_of(from);
     struct cpu *target = engine_cpu(from, to);
     struct mailbox *m = &e->shared->mailbox[to];
-    mailbox_lock(m);
+    mailbox_lock(from, m);
     mailbox_add(m, req);
     e->ticket[to] = __atomic_add_fetch((uint64_t *)&target->req_posted, 1, __ATOMIC_SEQ_CST);
     mailbox_unlock(m);
@@ -56,10 +56,10 @@ void engine_broadcast_wait(struct cpu *cpu) {
         struct cpu *other = engine_cpu(cpu, i);
         if (i == cpu->index)
             continue;
-        while (other->req_done < e->ticket[i] && !other->quiescent) {
+        for (unsigned turn = 0; other->req_done < e->ticket[i] && !other->quiescent; turn++) {
             if (cpu->req_posted != cpu->req_done)
                 engine_serve_requests(cpu); /* two that wait for each other */
-            __builtin_ia32_pause();
+            rt_yield(cpu, turn);
         }
     }
     cpu->tlbi_pending &= ~(uint32_t)PENDING_OTHERS;
@@ -76,7 +76,7 @@ static void serve(struct cpu *cpu, const struct engine_request *req) {
 void engine_serve_requests(struct cpu *cpu) {
     struct mailbox *m = &engine_of(cpu)->shared->mailbox[cpu->index];
     uint32_t own = cpu->tlbi_pending;
-    mailbox_lock(m);
+    mailbox_lock(cpu, m);
     uint64_t posted = cpu->req_posted;
     for (uint32_t i = 0; i < m->count; i++)
         serve(cpu, &m->entry[i]);

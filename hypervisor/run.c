@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -101,6 +102,7 @@ bool run_call(struct machine *m, struct vcpu *v) {
     case ABI_CALL_MMIO_WRITE: call_mmio(m, abi, true); return true;
     case ABI_CALL_WAIT: call_wait(m, abi); return !m->force;
     case ABI_CALL_KICK: call_kick(m, arg_of(abi, 0)); return true;
+    case ABI_CALL_YIELD: sched_yield(); return true;
     case ABI_CALL_LOG: call_text(m, abi, NULL); return true;
     case ABI_CALL_DUMP: call_dump(m, abi); return true;
     case ABI_CALL_PERFMAP: log_perf(abi->arg[0], abi->arg[1], abi->arg[2]); return true;

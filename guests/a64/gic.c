@@ -169,8 +169,8 @@ struct gic_op gic_begin(struct cpu *cpu) {
     struct gic *g = *engine_guest_shared(cpu);
     struct gic_op op = {cpu, g, a64(cpu)->cpuif, 0};
     while (__atomic_exchange_n((uint32_t *)&g->lock, 1, __ATOMIC_ACQUIRE))
-        while (__atomic_load_n((uint32_t *)&g->lock, __ATOMIC_RELAXED))
-            __builtin_ia32_pause();
+        for (unsigned turn = 0; __atomic_load_n((uint32_t *)&g->lock, __ATOMIC_RELAXED); turn++)
+            rt_yield(cpu, turn);
     sample_lines(&op);
     return op;
 }

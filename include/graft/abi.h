@@ -18,7 +18,7 @@
 #include "graft/base.h"
 
 #define ABI_MAGIC 0x54465247u /* "GRFT" */
-#define ABI_VERSION 1
+#define ABI_VERSION 2
 #define ABI_MAX_VCPUS 8
 #define ABI_MAX_SPIS 288 /* QEMU virt has 256 + 32 private: interrupt ids 32 .. 32+255 */
 #define ABI_VIRTIO_SLOTS 32
@@ -104,6 +104,7 @@ enum abi_call {
     ABI_CALL_PANIC,         /* arg0, arg1: text; the engine is broken; does not return */
     ABI_CALL_DUMP, /* arg0 address, arg1 bytes, arg2 kind: 0 host code, 1 guest code at arg3; disassemble to the log */
     ABI_CALL_PERFMAP, /* arg0 host code address, arg1 bytes, arg2 guest pc */
+    ABI_CALL_YIELD,   /* let other threads run: this vCPU waits for another one */
 };
 
 /* Doorbells: no exit to the vCPU's thread, the monitor's event thread hears them. */

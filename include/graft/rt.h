@@ -25,6 +25,9 @@ static inline uint64_t rt_ticks(void) {
     __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
     return (uint64_t)hi << 32 | lo;
 }
+/* rt_yield(): one turn of a loop that waits for what another vCPU is about to do; turns are counted from 0. A short pause at
+ * first; when that has not helped, the host may run that vCPU's thread instead of this one. Leaves cpu->abi.arg and ret alone. */
+void rt_yield(struct cpu *cpu, unsigned turn);
 /* rt_has_gs(): can this thread or vCPU set its GS base without a system call, and keep it? If not, translated code reaches its
  * view from RBP (cpu.view_disp). */
 bool rt_has_gs(void);

@@ -78,6 +78,7 @@ void rt_call(struct cpu *c, enum abi_call call) {
         exit(1);
 }
 void rt_doorbell(struct cpu *c, unsigned n) {}
+void rt_yield(struct cpu *c, unsigned turn) {}
 bool rt_has_gs(void) { return true; }
 bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes) { return false; }
 void rt_set_view(struct view *v) {}

@@ -6,6 +6,7 @@
 #include "graft/codegen.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -159,6 +160,14 @@ void rt_doorbell(struct cpu *cpu, unsigned n) {
     STAT(cpu, doorbells)++;
     if (embedder.doorbell)
         embedder.doorbell(embedder.ctx, n);
+}
+
+#define PAUSES 100 /* as long as a system call takes, or some */
+void rt_yield(struct cpu *cpu, unsigned turn) {
+    if (turn < PAUSES)
+        __builtin_ia32_pause();
+    else
+        sched_yield();
 }
 
 /* What a process may do is what the kernel says: the instruction may work, and its effect be lost at the next switch. */
