@@ -262,8 +262,12 @@ void engine_call(struct cpu *cpu, enum abi_call call) {
     cpu->quiescent = 1;
     rt_call(cpu, call);
     cpu->quiescent = 0;
-    if (cpu->req_posted != cpu->req_done)
-        engine_serve_requests(cpu);
+    if (cpu->req_posted != cpu->req_done) {
+        const uint64_t ret[2] = {cpu->abi.ret[0], cpu->abi.ret[1]};
+        engine_serve_requests(cpu); /* which may call the monitor, too */
+        cpu->abi.ret[0] = ret[0];
+        cpu->abi.ret[1] = ret[1];
+    }
     if (call == ABI_CALL_WAIT) {
         STAT(cpu, exits_wait)++;
         STAT(cpu, ticks_wait) += rt_ticks() - from;

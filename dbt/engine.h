@@ -127,7 +127,7 @@ struct engine {
 static inline struct engine *engine_of(const struct cpu *cpu) { return cpu->engine; }
 
 /* engine_call(): rt_call() as a quiescent point: other vCPUs need not wait for this one meanwhile, and their requests are
- * served before it returns. */
+ * served before it returns. abi.ret is what the monitor answered to this call then. */
 void engine_call(struct cpu *cpu, enum abi_call call);
 /* engine_serve_requests(): honours what others left in this vCPU's mailbox. */
 void engine_serve_requests(struct cpu *cpu);

@@ -147,10 +147,21 @@ static void test_both(void) {
     CHECK(yields == 4 && cpu[0]->req_done == cpu[0]->req_posted && cpu[1]->req_done == cpu[1]->req_posted);
 }
 
+/* The answer of a call is that of the call, whatever is asked of the vCPU meanwhile. */
+static void test_answer(void) {
+    uint64_t value = 0;
+    logs = 0;
+    CHECK(bus_read(cpu[0], DEVICE, 4, &value));
+    CHECK(value == DEVICE_VALUE);
+    CHECK(bus_write(cpu[0], DEVICE, 4, 1));
+    CHECK(logs >= 2); /* else nothing came in between */
+}
+
 int main(void) {
     machine_make();
     test_wait();
     test_both();
+    test_answer();
     printf("requests: %d failed checks\n", failures);
     return failures != 0;
 }
