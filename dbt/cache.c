@@ -45,7 +45,7 @@ void cache_init(struct cpu *cpu) {
     codegen_spares_high = rt_keeps_high_vectors();
     thunks = codegen_init(e->cg, cpu, e->ops, c->code, code_size);
     if (!thunks)
-        rt_panic(cpu, "this host's CPU is too old: AVX2, FMA and BMI2 are needed");
+        rt_panic(cpu, "this host's CPU is too old for the backend");
     c->code_first = c->code_used = (uint32_t)ALIGN_UP(thunks, 64);
     c->code_limit = (uint32_t)code_size - CACHE_STEP_BYTES;
     /* Tables for code of typical density, in at most half of the heap. */

@@ -1,28 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* info.c: 'graft info': what this host is and what Graft makes of it. */
+#include "graft/host.h"
 #include "graft/mmu.h"
 #include "hypervisor/monitor.h"
 
-#include <cpuid.h>
 #include <stdio.h>
 #include <string.h>
 
 static void print_features(void) {
-    static const struct {
-        const char *name;
-        uint8_t leaf, reg, bit; /* reg: 0 EBX, 1 ECX */
-    } features[] = {{"sse4.1", 1, 1, 19},  {"sse4.2", 1, 1, 20}, {"popcnt", 1, 1, 23}, {"cx16", 1, 1, 13},
-                    {"aes", 1, 1, 25},     {"pclmul", 1, 1, 1},  {"f16c", 1, 1, 29},   {"fma", 1, 1, 12},
-                    {"avx", 1, 1, 28},     {"bmi1", 7, 0, 3},    {"avx2", 7, 0, 5},    {"bmi2", 7, 0, 8},
-                    {"avx512f", 7, 0, 16}, {"sha", 7, 0, 29},    {"fsgsbase", 7, 0, 0}};
     printf("processor    ");
-    for (unsigned i = 0; i < ARRAY_LEN(features); i++) {
-        unsigned a, b, c, d;
-        if (__get_cpuid_count(features[i].leaf, 0, &a, &b, &c, &d) &&
-            ((features[i].reg ? c : b) >> features[i].bit & 1))
-            printf(" %s", features[i].name);
-    }
+    for (enum host_feature f = 0; f < HOST_FEATURES; f++)
+        if (host_has(f))
+            printf(" %s", host_feature_name(f));
+    printf("\n");
+    if (host_lacks() == HOST_FEATURES)
+        return;
+    printf("             too old: there is no");
+    for (enum host_feature f = 0; f < HOST_FEATURES; f++)
+        if (host_feature_needed(f) && !host_has(f))
+            printf(" %s", host_feature_name(f));
     printf("\n");
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* machine.c: the machine: its memory, its devices and what they may ask of it (device.h). */
+#include "graft/host.h"
 #include "graft/mmu.h"
 #include "hypervisor/boot.h"
 #include "hypervisor/monitor.h"
@@ -299,12 +300,12 @@ static bool alloc_memory(struct machine *m, char err[ERR_BYTES]) {
     return true;
 }
 
-/* The engine is compiled for x86-64-v3. */
 static bool cpu_is_new(char err[ERR_BYTES]) {
-    bool found = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-    if (!found)
-        snprintf(err, ERR_BYTES, "this host's CPU is too old: AVX2, FMA and BMI2 are needed (x86-64-v3)");
-    return found;
+    enum host_feature lacks = host_lacks();
+    if (lacks != HOST_FEATURES)
+        snprintf(err, ERR_BYTES, "this host's CPU is too old: it has no %s ('graft info' lists what is needed)",
+                 host_feature_name(lacks));
+    return lacks == HOST_FEATURES;
 }
 
 static bool build(struct machine *m, char err[ERR_BYTES]) {

@@ -2,36 +2,15 @@
  * Copyright The Graft Authors */
 /* thunks.c: host features, the code that all blocks share, and entering and leaving translated code. */
 #include "dbt/x86/backend.h"
+#include "graft/host.h"
 #include "graft/rt.h"
 
 /* --- host features ------------------------------------------------------------------------------------------- */
-struct cpuid {
-    uint32_t a, b, c, d;
-};
-static struct cpuid cpuid(uint32_t leaf, uint32_t sub) {
-    struct cpuid r;
-    __asm__ volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(sub));
-    return r;
-}
-static uint32_t xcr0(void) {
-    uint32_t lo, hi;
-    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-    return lo;
-}
-/* Haswell's level is required: everything is emitted for it. */
-#define NEED_1C                                                                                                        \
-    (BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(23) | BIT(25) | BIT(27) | BIT(28))
-#define NEED_7B (BIT(3) | BIT(5) | BIT(8))                /* BMI1, AVX2, BMI2 */
-#define AVX512_7B (BIT(16) | BIT(17) | BIT(30) | BIT(31)) /* F, DQ, BW, VL */
 bool codegen_minimum, codegen_spares_high;
 static bool host_features(struct codegen_features *f) {
-    if (cpuid(0, 0).a < 7 || (cpuid(1, 0).c & NEED_1C) != NEED_1C)
-        return false;
-    uint32_t b = cpuid(7, 0).b, x = xcr0();
-    if ((b & NEED_7B) != NEED_7B || !(cpuid(0x80000001, 0).c & BIT(5)) || (x & 6) != 6) /* LZCNT; XMM and YMM state */
-        return false;
-    f->avx512 = !codegen_minimum && (b & AVX512_7B) == AVX512_7B && (x & 0xe6) == 0xe6;
-    return true;
+    f->avx512 = !codegen_minimum && host_has(HOST_AVX512F) && host_has(HOST_AVX512DQ) && host_has(HOST_AVX512BW) &&
+                host_has(HOST_AVX512VL);
+    return host_lacks() == HOST_FEATURES;
 }
 
 /* --- constants ----------------------------------------------------------------------------------------------- */

@@ -390,6 +390,22 @@ class Cli(unittest.TestCase):
         self.assertEqual(text.count('\n'), 0 if KVM else 1, text)
         self.assertEqual('/dev/kvm' in text and '--mmu' in text, not KVM, text)
 
+    @unittest.skipUnless(shutil.which('qemu-x86_64'), 'qemu-x86_64 is not installed')
+    def test_old_processor(self):
+        def on(cpu, *args):
+            return subprocess.run(['qemu-x86_64', '-cpu', cpu, GRAFT, *args], stdin=subprocess.DEVNULL,
+                                  capture_output=True, timeout=60, check=False)
+        if on('Haswell', '--version').returncode:
+            self.skipTest('this build does not run under qemu-x86_64')
+        guest = self.path('guest', POWEROFF)
+        for cpu, lacking in (('Nehalem', 'movbe'), ('Haswell,-aes', 'aes'), ('Haswell,-f16c', 'f16c'),
+                             ('Haswell,-bmi2', 'bmi2'), ('Haswell,-abm', 'lzcnt')):
+            info, run = on(cpu, 'info').stdout.decode(), on(cpu, 'run', guest, '--vm', 'inproc')
+            self.assertRegex(info, r'too old: there is no .*\b%s\b' % lacking)
+            self.assertEqual(run.returncode, 1, cpu)
+            self.assertIn('this host\'s CPU is too old: it has no %s ' % lacking, run.stderr.decode())
+        self.assertNotIn('too old', on('Haswell', 'info').stdout.decode())
+
 
 if __name__ == '__main__':
     unittest.main(argv=[sys.argv[0]] + sys.argv[2:])

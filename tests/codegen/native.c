@@ -215,7 +215,7 @@ void native_setup(enum native_pins pins, enum native_probe probe, bool avx512) {
     codegen_minimum = !avx512;
     native.thunks = codegen_init(native.cg, &setup_cpu.c, &strategies[probe], native.code, native.code_size);
     if (!native.thunks) {
-        fprintf(stderr, "the host has no AVX2\n");
+        fprintf(stderr, "the host's CPU is too old\n");
         exit(77);
     }
     for (unsigned i = 0; i < ARRAY_LEN(view->jump_cache); i++)
