@@ -8,9 +8,7 @@
 enum reg { EAX, EBX, ECX, EDX };
 static uint32_t cpuid(uint32_t leaf, enum reg reg) {
     uint32_t r[4];
-    __asm__ volatile("cpuid"
-                     : "=a"(r[EAX]), "=b"(r[EBX]), "=c"(r[ECX]), "=d"(r[EDX])
-                     : "a"(leaf & 0x80000000), "c"(0));
+    __asm__ volatile("cpuid" : "=a"(r[EAX]), "=b"(r[EBX]), "=c"(r[ECX]), "=d"(r[EDX]) : "a"(leaf & 0x80000000), "c"(0));
     if (r[EAX] < leaf)
         return 0;
     __asm__ volatile("cpuid" : "=a"(r[EAX]), "=b"(r[EBX]), "=c"(r[ECX]), "=d"(r[EDX]) : "a"(leaf), "c"(0));

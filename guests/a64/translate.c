@@ -184,6 +184,7 @@ static void translate_misaligned(struct a64_trans *t, const uint32_t *words) {
         ir_insn(b, b->pc & ~UINT64_C(3), insn);
         bool checked = (t->mode & A64_MODE_SA) && checks_sp(insn);
         ir_call(b, IR_NONE, &helper_a64_helper_sp_or_pc, ir_const(b, IR_I64, checked), 0, 0);
+        b->watch_before = b->watch_bytes = 2; /* all of the instruction */
     } else {
         ir_insn(b, b->pc, 0);
         ir_call(b, IR_NONE, &helper_a64_helper_pc_align, ir_const(b, IR_I64, b->pc), 0, 0);
