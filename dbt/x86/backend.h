@@ -8,6 +8,7 @@
  *   regalloc.c  where values are: registers, spill slots, homes in struct cpu
  *   flags.c     EFLAGS as a place for FLAGS and comparison results
  *   emit_*.c    one emitter for each IR operation
+ *   stub.c      code out of line; slow.c, in C, does what it asks for
  *   thunks.c    the code that all blocks share; entering and leaving
  *
  * Register numbers: 0..15 general registers, 16..47 XMM0..31. XMM16 and up are
@@ -245,6 +246,8 @@ struct codegen {
 };
 
 /* --- analyse.c ------------------------------------------------------------------------------------------- */
+/* analyse_block(): from the last instruction to the first: uses of values, what is fused or dead, targets. Fills cg->v and
+ * cg->next_use. */
 void analyse_block(struct codegen *cg);
 
 /* --- regalloc.c ------------------------------------------------------------------------------------------- */
@@ -291,20 +294,26 @@ unsigned def_fresh_x(struct codegen *cg);
 void def_in(struct codegen *cg, irv v, unsigned reg);
 /* def_alias(): the result is what src's register holds. */
 void def_alias(struct codegen *cg, irv v, irv src);
+/* kill_value(): v is not used any more: its register, its spill slot and its home are forgotten. */
 void kill_value(struct codegen *cg, irv v);
+/* evict(): the values in reg go to another register if one is free, else to memory. */
 void evict(struct codegen *cg, unsigned reg);
 /* spill_temps(): no temporary holds a value that is only there (before a call). */
 void spill_temps(struct codegen *cg);
 /* spill_state(): the values of guest state read so far survive its being changed by a helper. */
 void spill_state(struct codegen *cg);
 regset live_temps(struct codegen *cg); /* temporaries that hold values needed after this instruction */
+/* drop_hoists(): later accesses make probes of their own. */
 void drop_hoists(struct codegen *cg);
+/* store_slot(): stores v, which is in reg, in a spill slot: its own, or a new one. slot_mem(): that slot as an operand. */
 void store_slot(struct codegen *cg, irv v, unsigned reg);
 struct asm_mem slot_mem(struct codegen *cg, irv v);
+/* home_add(): struct cpu holds v, too, at that offset: v needs no slot. home_forget(): these bytes are about to change; a value
+ * that is nowhere else is read first. */
 void home_add(struct codegen *cg, irv v, int32_t offset);
 void home_forget(struct codegen *cg, int32_t offset, unsigned bytes);
 unsigned pin_at(const struct codegen *cg, uint64_t offset);   /* the pin whose home covers it, or NO_REG */
-void clear_pin(struct codegen *cg, unsigned pin, irv except); /* values that alias it move away */
+void clear_pin(struct codegen *cg, unsigned pin, irv except); /* values in it, but that one, move away */
 void emit_GET(struct codegen *cg, const struct ir_inst *in);
 void emit_PUT(struct codegen *cg, const struct ir_inst *in);
 
@@ -312,11 +321,17 @@ void emit_PUT(struct codegen *cg, const struct ir_inst *in);
 /* flags_clobber(): what EFLAGS hold and is still needed is saved. Before the instruction's first use(). */
 void flags_clobber(struct codegen *cg);
 bool flags_live(struct codegen *cg); /* would flags_clobber() emit anything? */
+/* flags_set(): the instruction just emitted left the FLAGS value v in EFLAGS, which mean kind. flags_set_bool(): x86 condition
+ * cc is now the boolean v. Both follow a flags_clobber(). */
 void flags_set(struct codegen *cg, irv v, enum flags_kind kind);
 void flags_set_bool(struct codegen *cg, irv v, unsigned cc);
+/* flags_bool(): is the boolean v a condition of EFLAGS now? Which one? */
 bool flags_bool(const struct codegen *cg, irv v, unsigned *cc);
+/* flags_memo(): EFLAGS are of that operation on these operands, whether or not a value says so: another one of the same needs
+ * not be emitted. flags_memo_is(): are they? */
 void flags_memo(struct codegen *cg, unsigned op, irv a, irv b, irv c);
 bool flags_memo_is(const struct codegen *cg, unsigned op, irv a, irv b, irv c);
+/* flags_put(): the PUT of v to the guest's NZCV, in its stored form. */
 void flags_put(struct codegen *cg, irv v, int32_t offset);
 /* flags_are_stored(): NZCV in the state is right: cpu->flags_insn says so. */
 void flags_are_stored(struct codegen *cg);
@@ -330,14 +345,24 @@ unsigned flags_test(struct codegen *cg, irv v);
 /* flags_carry(): CF = v, or not v. What else EFLAGS hold is saved first, and v if it is used again. */
 void flags_carry(struct codegen *cg, irv v, bool inverted, bool again);
 unsigned flags_stored(struct codegen *cg, irv v); /* a register with the stored form */
+/* setcc_reg(): reg = 1 if the condition (or CC_*) holds, else 0. Leaves EFLAGS alone. */
 void setcc_reg(struct codegen *cg, unsigned cc, unsigned reg);
 static inline unsigned cc_not(unsigned cc) { return cc ^ 1; }
 
-/* --- emit_exit.c, emit_mem.c, emit_fp.c, thunks.c ---------------------------------------------------------- */
+/* --- stub.c ------------------------------------------------------------------------------------------------- */
+/* stub_new(): a stub of that kind, which is emitted behind the block; the block jumps to its label `slow`. Valid until the
+ * block is compiled, whatever else fails: without room for one it is another's, and the block fails. */
 struct stub *stub_new(struct codegen *cg, enum stub_kind kind);
-void emit_stub(struct codegen *cg, struct stub *s);
+/* stub_fault(): the next instruction may fault, and then goes on at the stub. */
+void stub_fault(struct codegen *cg, const struct stub *s);
+/* stub_emit(): false if it is the stub of an exit, whose own part emit_exit_stub() emits next. */
+bool stub_emit(struct codegen *cg, struct stub *s);
+
+/* --- emit_exit.c, emit_fp.c, thunks.c, slow.c ------------------------------------------------------------------ */
+/* emit_entry(): the block's entries, with and without the check of abi.pending. */
+void emit_entry(struct codegen *cg);
+/* emit_exit_stub(): stores the flags that only this exit needs, and leaves for the exit's target. */
 void emit_exit_stub(struct codegen *cg, struct stub *s);
-void emit_slow(struct codegen *cg, struct stub *s);
 /* fp_may_wait(): may unchecked results stay so while this instruction is emitted? fp_flush(): checks them now. */
 bool fp_may_wait(const struct codegen *cg, const struct ir_inst *in);
 void fp_flush(struct codegen *cg);
@@ -345,7 +370,7 @@ void fp_flush(struct codegen *cg);
 void fp_note(struct codegen *cg, struct stub *s);
 /* fp_renamed(): what an unchecked operation has in one register is in the other now. */
 void fp_renamed(struct codegen *cg, unsigned from, unsigned to);
-void emit_entry(struct codegen *cg);
+/* thunks_emit(): the code that all blocks share, at the start of the code area. */
 void thunks_emit(struct codegen *cg);
 /* emit_count(): adds 1 to a counter of abi_stats.def, if code is to count. Changes the flags, no register. */
 static inline void emit_count(struct codegen *cg, enum abi_stat stat) {
@@ -354,8 +379,8 @@ static inline void emit_count(struct codegen *cg, enum abi_stat stat) {
 }
 /* slow_run(): does what the record in f says; the pins are at home, the temporaries in f. */
 void slow_run(struct codegen *cg, struct cpu *cpu, struct frame *f);
+/* call_helper(): fn by one of the thunks call_state, call_pure, callv; its arguments are in place, no temporary holds a value. */
 void call_helper(struct codegen *cg, const uint8_t *thunk, const void *fn);
-void add_fault(struct codegen *cg, const struct stub *s); /* the next instruction may fault */
 
 typedef void emit_fn(struct codegen *cg, const struct ir_inst *in);
 #define IR_OP(name, result, operands, properties) emit_fn emit_##name;

@@ -77,7 +77,8 @@ int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *
     emit_entry(cg);
     emit_insts(cg);
     for (unsigned i = 0; i < cg->stubs && !cg->failed; i++)
-        emit_stub(cg, &cg->stub[i]);
+        if (!stub_emit(cg, &cg->stub[i]))
+            emit_exit_stub(cg, &cg->stub[i]);
     if (cg->failed)
         return -1;
     emit_constants(cg);

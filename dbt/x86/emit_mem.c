@@ -57,16 +57,6 @@ static uint64_t likely_value(const struct codegen *cg, irv v, unsigned depth) {
     }
 }
 
-void add_fault(struct codegen *cg, const struct stub *s) {
-    struct code_out *out = cg->out;
-    if (out->faults == CODE_MAX_FAULTS) {
-        cg->failed = true;
-        return;
-    }
-    out->fault[out->faults].at = asm_pos(&cg->a);
-    out->fault[out->faults++].stub = (uint32_t)(s - cg->stub);
-}
-
 /* --- hoisting ------------------------------------------------------------------------------------------------ */
 static struct hoist *find_hoist(struct codegen *cg, const struct ir_inst *in) {
     int64_t offset;
@@ -177,11 +167,11 @@ static void load_vector(struct codegen *cg, struct access *acc, unsigned size, u
     struct asm_buf *a = &cg->a;
     static const uint32_t op[5] = {0, 0, ASM_OP(1, 1, 0x6e), ASM_OP(2, 1, 0x7e), ASM_OP(2, 1, 0x6f)};
     if (size >= 2) {
-        add_fault(cg, acc->stub);
+        stub_fault(cg, acc->stub);
         asm_vex_rm(a, op[size], x, 0, acc->m);
     } else {
         unsigned t = acc->free != NO_REG ? acc->free : scratch(cg, GPR_CLASS);
-        add_fault(cg, acc->stub);
+        stub_fault(cg, acc->stub);
         asm_load(a, size, false, false, t, acc->m);
         asm_vex_rr(a, OP_VMOVD, x, 0, t);
     }
@@ -201,7 +191,7 @@ void emit_LD(struct codegen *cg, const struct ir_inst *in) {
         acc.stub->rec.flags = (sext ? SLOW_SEXT : 0) | (is_wide(in) ? 0 : SLOW_32);
         done(cg);
         d = def(cg, acc.free);
-        add_fault(cg, acc.stub);
+        stub_fault(cg, acc.stub);
         asm_load(&cg->a, in->lane, sext, is_wide(in), d, acc.m);
     }
     end(cg, &acc, d);
@@ -209,7 +199,7 @@ void emit_LD(struct codegen *cg, const struct ir_inst *in) {
 
 static void store_vector(struct codegen *cg, struct access *acc, unsigned size, unsigned x) {
     struct asm_buf *a = &cg->a;
-    add_fault(cg, acc->stub);
+    stub_fault(cg, acc->stub);
     switch (size) {
     case 0: asm_vex_rmi(a, ASM_OP(1, 3, 0x14), x, 0, acc->m, 0); break;
     case 1: asm_vex_rmi(a, ASM_OP(1, 3, 0x15), x, 0, acc->m, 0); break;
@@ -221,7 +211,7 @@ static void store_vector(struct codegen *cg, struct access *acc, unsigned size, 
 /* xchg: a full barrier, which keeps a later load-acquire behind a store-release. Only another vCPU could tell. */
 static void exchange(struct codegen *cg, struct access *acc, unsigned size, unsigned reg) {
     struct asm_buf *a = &cg->a;
-    add_fault(cg, acc->stub);
+    stub_fault(cg, acc->stub);
     if (size == 0)
         asm_op_m8(a, ASM_OP(0, 0, 0x86), reg, acc->m);
     else
@@ -241,7 +231,7 @@ void emit_ST(struct codegen *cg, const struct ir_inst *in) {
     acc.vector = vec;
     if (has_imm) {
         acc.stub->rec.imm = imm;
-        add_fault(cg, acc.stub);
+        stub_fault(cg, acc.stub);
         asm_mov_mi(&cg->a, in->lane == 3, acc.m, imm);
     } else if (vec) {
         store_vector(cg, &acc, in->lane, xmm(value));
@@ -250,7 +240,7 @@ void emit_ST(struct codegen *cg, const struct ir_inst *in) {
         asm_mov_rr(&cg->a, true, t, value);
         exchange(cg, &acc, in->lane, t);
     } else {
-        add_fault(cg, acc.stub);
+        stub_fault(cg, acc.stub);
         asm_store(&cg->a, in->lane, acc.m, value);
     }
     done(cg);
@@ -261,7 +251,7 @@ void emit_ST(struct codegen *cg, const struct ir_inst *in) {
 static void lock_rm(struct codegen *cg, struct access *acc, unsigned size, unsigned opcode8, unsigned map,
                     unsigned reg) {
     struct asm_buf *a = &cg->a;
-    add_fault(cg, acc->stub);
+    stub_fault(cg, acc->stub);
     if (!cg->alone)
         asm_lock(a);
     if (size == 0)
@@ -335,7 +325,7 @@ void emit_ATOMIC(struct codegen *cg, const struct ir_inst *in) {
         return;
     }
     struct asm_label again = {0};
-    add_fault(cg, acc.stub);
+    stub_fault(cg, acc.stub);
     asm_load(a, size, false, false, ASM_RAX, acc.m);
     asm_bind(a, &again);
     atomic_new(cg, in, t, value);
@@ -389,68 +379,4 @@ void emit_FENCE(struct codegen *cg, const struct ir_inst *in) {
         asm_lock(&cg->a);
         asm_alu_mi(&cg->a, ASM_OR, false, FRAME_FIELD(pad), 0);
     }
-}
-
-/* --- stubs ----------------------------------------------------------------------------------------------------------
- */
-struct stub *stub_new(struct codegen *cg, enum stub_kind kind) {
-    if (cg->stubs == MAX_STUBS) {
-        cg->failed = true;
-        cg->stubs = 0;
-    }
-    struct stub *s = &cg->stub[cg->stubs++];
-    *s = (struct stub){
-        .flags_reg = NO_REG,
-        .rec = {.flags_insn = cg->flags_insn, .kind = (uint8_t)kind, .value = NO_REG, .value2 = NO_REG, .dst = NO_REG}};
-    return s;
-}
-
-/* A call of the slow thunk, followed by the record that it interprets (slow.c). */
-void emit_slow(struct codegen *cg, struct stub *s) {
-    struct asm_buf *a = &cg->a;
-    asm_call(a, cg->slow[s->vector]);
-    asm_room(a);
-    int32_t here = (int32_t)asm_pos(a);
-    s->rec.site = (int32_t)s->site - here;
-    s->rec.back = (int32_t)s->back - here;
-    asm_data(a, &s->rec, s->rec.hoists ? sizeof(s->rec) : offsetof(struct slow_record, hoist));
-}
-/* Where a failed probe goes first, if the strategy knows another way; a fault goes to the slow path at once. */
-static void emit_retry(struct codegen *cg, const struct stub *s) {
-    struct asm_label access = {.at = s->access + 1};
-    struct mmu_probe p = {
-        .base = s->rec.base,
-        .tmp0 = s->tmp0,
-        .tmp1 = s->tmp1,
-        .disp = s->rec.disp,
-        .size = MMU_DESC_SIZE(s->rec.desc),
-        .write = s->rec.kind == STUB_ST,
-    };
-    cg->mmu->emit_retry(&cg->a, cg->mmu_thunk, &p, (s->rec.desc & MMU_DESC_NEARBY) != 0, &access);
-}
-/* softfp for each operation in turn: the guest state is exact then. The last one goes on at `back`, if that is not 0. */
-static void emit_fp_calls(struct codegen *cg, const struct stub *s, uint32_t back) {
-    struct asm_buf *a = &cg->a;
-    const uint32_t bytes = offsetof(struct slow_record, hoist);
-    for (unsigned i = 0; i < s->calls; i++) {
-        struct slow_record rec = cg->fp_call[s->call + i];
-        asm_call(a, cg->slow[true]);
-        asm_room(a);
-        bool last = back && i + 1u == s->calls;
-        rec.back = (int32_t)(last ? back - asm_pos(a) : bytes);
-        asm_data(a, &rec, bytes);
-    }
-}
-void emit_stub(struct codegen *cg, struct stub *s) {
-    asm_bind(&cg->a, &s->slow);
-    if (s->retry)
-        emit_retry(cg, s);
-    s->start = asm_pos(&cg->a);
-    emit_fp_calls(cg, s, s->rec.kind == STUB_FP_GROUP ? s->back : 0);
-    if (s->rec.kind == STUB_FP_GROUP)
-        return;
-    if (s->rec.kind <= STUB_FP)
-        emit_slow(cg, s);
-    else
-        emit_exit_stub(cg, s);
 }

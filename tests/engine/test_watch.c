@@ -92,7 +92,8 @@ int main(int argc, char **argv) {
                 ((uint8_t *)page)[i] = (uint8_t)rnd(256);
         translate(&again, &cpu.c, page, pc, mode, max);
         if (!same(&first, &again)) {
-            fprintf(stderr, "FAIL in round %lu: the translation of %llx depends on more than %u bytes before and %u from it\n",
+            fprintf(stderr,
+                    "FAIL in round %lu: the translation of %llx depends on more than %u bytes before and %u from it\n",
                     round, (unsigned long long)pc, first.watch_before, first.watch_bytes);
             return 1;
         }

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * stub.c: code out of line, behind a block's last instruction: where a failed probe, a fault or a result that has to be
+ * done again goes. It calls the slow thunk; what that does, the record behind the call says (slow.c). What is particular to
+ * exits is in emit_exit.c.
+ */
+#include "dbt/x86/backend.h"
+
+struct stub *stub_new(struct codegen *cg, enum stub_kind kind) {
+    if (cg->stubs == MAX_STUBS) {
+        cg->failed = true;
+        cg->stubs = 0;
+    }
+    struct stub *s = &cg->stub[cg->stubs++];
+    *s = (struct stub){
+        .flags_reg = NO_REG,
+        .rec = {.flags_insn = cg->flags_insn, .kind = (uint8_t)kind, .value = NO_REG, .value2 = NO_REG, .dst = NO_REG}};
+    return s;
+}
+
+void stub_fault(struct codegen *cg, const struct stub *s) {
+    struct code_out *out = cg->out;
+    if (out->faults == CODE_MAX_FAULTS) {
+        cg->failed = true;
+        return;
+    }
+    out->fault[out->faults].at = asm_pos(&cg->a);
+    out->fault[out->faults++].stub = (uint32_t)(s - cg->stub);
+}
+
+/* A call of the slow thunk, followed by the record that it interprets (slow.c). */
+static void emit_slow(struct codegen *cg, struct stub *s) {
+    struct asm_buf *a = &cg->a;
+    asm_call(a, cg->slow[s->vector]);
+    asm_room(a);
+    int32_t here = (int32_t)asm_pos(a);
+    s->rec.site = (int32_t)s->site - here;
+    s->rec.back = (int32_t)s->back - here;
+    asm_data(a, &s->rec, s->rec.hoists ? sizeof(s->rec) : offsetof(struct slow_record, hoist));
+}
+/* Where a failed probe goes first, if the strategy knows another way; a fault goes to the slow path at once. */
+static void emit_retry(struct codegen *cg, const struct stub *s) {
+    struct asm_label access = {.at = s->access + 1};
+    struct mmu_probe p = {
+        .base = s->rec.base,
+        .tmp0 = s->tmp0,
+        .tmp1 = s->tmp1,
+        .disp = s->rec.disp,
+        .size = MMU_DESC_SIZE(s->rec.desc),
+        .write = s->rec.kind == STUB_ST,
+    };
+    cg->mmu->emit_retry(&cg->a, cg->mmu_thunk, &p, (s->rec.desc & MMU_DESC_NEARBY) != 0, &access);
+}
+/* softfp for each operation in turn: the guest state is exact then. The last one goes on at `back`, if that is not 0. */
+static void emit_fp_calls(struct codegen *cg, const struct stub *s, uint32_t back) {
+    struct asm_buf *a = &cg->a;
+    const uint32_t bytes = offsetof(struct slow_record, hoist);
+    for (unsigned i = 0; i < s->calls; i++) {
+        struct slow_record rec = cg->fp_call[s->call + i];
+        asm_call(a, cg->slow[true]);
+        asm_room(a);
+        bool last = back && i + 1u == s->calls;
+        rec.back = (int32_t)(last ? back - asm_pos(a) : bytes);
+        asm_data(a, &rec, bytes);
+    }
+}
+bool stub_emit(struct codegen *cg, struct stub *s) {
+    asm_bind(&cg->a, &s->slow);
+    if (s->retry)
+        emit_retry(cg, s);
+    s->start = asm_pos(&cg->a);
+    emit_fp_calls(cg, s, s->rec.kind == STUB_FP_GROUP ? s->back : 0);
+    if (s->rec.kind <= STUB_FP)
+        emit_slow(cg, s);
+    return s->rec.kind <= STUB_FP_GROUP;
+}
