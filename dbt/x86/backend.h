@@ -312,7 +312,9 @@ struct asm_mem slot_mem(struct codegen *cg, irv v);
  * that is nowhere else is read first. */
 void home_add(struct codegen *cg, irv v, int32_t offset);
 void home_forget(struct codegen *cg, int32_t offset, unsigned bytes);
-unsigned pin_at(const struct codegen *cg, uint64_t offset);   /* the pin whose home covers it, or NO_REG */
+unsigned pin_at(const struct codegen *cg, uint64_t offset); /* the pin whose home covers it, or NO_REG */
+/* held_renamed(): what an unchecked operation has in one register (cg->held) is in the other now. */
+void held_renamed(struct codegen *cg, unsigned from, unsigned to);
 void clear_pin(struct codegen *cg, unsigned pin, irv except); /* values in it, but that one, move away */
 void emit_GET(struct codegen *cg, const struct ir_inst *in);
 void emit_PUT(struct codegen *cg, const struct ir_inst *in);
@@ -368,8 +370,6 @@ bool fp_may_wait(const struct codegen *cg, const struct ir_inst *in);
 void fp_flush(struct codegen *cg);
 /* fp_note(): the stub does them first. */
 void fp_note(struct codegen *cg, struct stub *s);
-/* fp_renamed(): what an unchecked operation has in one register is in the other now. */
-void fp_renamed(struct codegen *cg, unsigned from, unsigned to);
 /* thunks_emit(): the code that all blocks share, at the start of the code area. */
 void thunks_emit(struct codegen *cg);
 /* emit_count(): adds 1 to a counter of abi_stats.def, if code is to count. Changes the flags, no register. */

@@ -189,18 +189,6 @@ unsigned fp_result(struct codegen *cg, const struct ir_inst *in, bool clean) {
 /* --- operations that are checked together ------------------------------------------------------------------------- */
 /* An unchecked result is used by other operations, and put to the guest's registers, as if it were right. The check comes
  * before anything else looks at it: then softfp does all of them again in their order. */
-void fp_renamed(struct codegen *cg, unsigned from, unsigned to) {
-    for (unsigned i = 0; i < cg->fp_ops; i++) {
-        struct slow_record *r = &cg->fp_op[i].rec;
-        uint8_t *reg[] = {&r->base, &r->value, &r->value2, &r->dst};
-        for (unsigned k = 0; k < ARRAY_LEN(reg); k++)
-            *reg[k] = *reg[k] == from ? (uint8_t)to : *reg[k];
-    }
-    if (cg->unchecked >> from & 1)
-        cg->unchecked |= BIT(to);
-    cg->held = (cg->held & ~BIT(from)) | BIT(to);
-    cg->unchecked &= ~BIT(from);
-}
 void fp_note(struct codegen *cg, struct stub *s) {
     s->call = (uint16_t)cg->fp_calls;
     s->calls = (uint16_t)cg->fp_ops;
@@ -247,7 +235,7 @@ static unsigned fp_result_late(struct codegen *cg, const struct ir_inst *in, boo
         for (unsigned k = 0; k < 3; k++)
             op[k] = op[k] == xmm(pin) ? t : op[k];
         if (cg->held >> pin & 1)
-            fp_renamed(cg, pin, XMM(t));
+            held_renamed(cg, pin, XMM(t));
         cg->locked &= ~BIT(pin);
     }
     if (cg->v[cg->at].target != NO_REG && cg->locked >> cg->v[cg->at].target & 1)

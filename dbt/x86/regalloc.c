@@ -450,6 +450,19 @@ void spill_state(struct codegen *cg) {
     cg->homes = 0;
 }
 
+void held_renamed(struct codegen *cg, unsigned from, unsigned to) {
+    for (unsigned i = 0; i < cg->fp_ops; i++) {
+        struct slow_record *r = &cg->fp_op[i].rec;
+        uint8_t *reg[] = {&r->base, &r->value, &r->value2, &r->dst};
+        for (unsigned k = 0; k < ARRAY_LEN(reg); k++)
+            *reg[k] = *reg[k] == from ? (uint8_t)to : *reg[k];
+    }
+    if (cg->unchecked >> from & 1)
+        cg->unchecked |= BIT(to);
+    cg->held = (cg->held & ~BIT(from)) | BIT(to);
+    cg->unchecked &= ~BIT(from);
+}
+
 /* --- pins, GET and PUT ---------------------------------------------------------------------------------------- */
 unsigned pin_at(const struct codegen *cg, uint64_t offset) {
     uint64_t n = offset - sizeof(struct cpu);
@@ -466,7 +479,7 @@ void clear_pin(struct codegen *cg, unsigned pin, irv except) {
                 to = scratch(cg, is_xmm(pin) ? XMM_CLASS : GPR_CLASS);
                 copy_reg(cg, to, pin);
                 if (cg->held >> pin & 1)
-                    fp_renamed(cg, pin, to);
+                    held_renamed(cg, pin, to);
             }
             detach(cg, v);
             attach(cg, v, to);
@@ -517,7 +530,7 @@ static void put_pin(struct codegen *cg, irv v, unsigned pin) {
     if (cg->held >> pin & 1) { /* a check needs what is there */
         unsigned t = scratch(cg, XMM_CLASS);
         copy_reg(cg, t, pin);
-        fp_renamed(cg, pin, t);
+        held_renamed(cg, pin, t);
     }
     if (val->reg == NO_REG) {
         load_value(cg, v, pin);
@@ -534,7 +547,7 @@ static void put_pin(struct codegen *cg, irv v, unsigned pin) {
     else
         copy_reg(cg, pin, reg);
     if (cg->unchecked >> reg & 1)
-        fp_renamed(cg, reg, pin);
+        held_renamed(cg, reg, pin);
     if (!(cg->pins >> reg & 1)) { /* later uses read the pin; the temporary is free */
         for (irv x = cg->reg_head[reg], next; x; x = next) {
             next = cg->v[x].reg_next;
