@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Graft Authors
-"""scripts/compare and scripts/experiment without a guest: figures from recorded samples and consoles, usage errors."""
+"""scripts/compare and scripts/experiment without a guest: figures from recorded samples and consoles. Usage errors of all
+scripts."""
 
 import csv
 import json
@@ -239,12 +240,17 @@ class Manners(unittest.TestCase):
                                   ("compare", ["--peer", "/none"]), ("compare", ["--cpus", "9999"]),
                                   ("compare", ["--kpti", "on"]), ("compare", ["--suite", "int", "--only", "nbody"]),
                                   ("experiment", []), ("experiment", ["none"]), ("experiment", ["--points", "x"]),
-                                  ("experiment", ["asid-switch", "--rounds", "0"]), ("fetch-root", ["x"])):
+                                  ("experiment", ["asid-switch", "--rounds", "0"]), ("fetch-root", ["x"]),
+                                  ("demo", ["--frob"]), ("demo", ["--suite", "sid"]), ("deps", ["none"]),
+                                  ("fetch-guest", ["--suite", "sid"]), ("bench-boot", ["-n", "x"]),
+                                  ("linux-test", ["--suite", "sid"]), ("linux-test", ["--gic"]),
+                                  ("test-hw", ["--frob"]), ("test-fresh", ["--suite", "sid"])):
             code, out, err = self.status(script, *arguments)
             self.assertEqual((code, out, err.count("\n")), (2, "", 1), (script, arguments, err))
 
     def test_help(self):
-        for script in ("compare", "experiment", "fetch-root"):
+        for script in ("compare", "experiment", "fetch-root", "demo", "deps", "fetch-guest", "bench-boot", "linux-test",
+                       "test", "test-hw", "test-fresh"):
             code, out, err = self.status(script, "--help")
             self.assertEqual((code, err), (0, ""), script)
             self.assertIn("usage: scripts/" + script, out)
