@@ -53,7 +53,11 @@ void hot_sample(struct cpu *cpu) {
     struct block *b = e->hot_blocks ? cache_block_at(e, (const uint8_t *)(uintptr_t)cpu->sample_pc) : NULL;
     uint32_t found[HOT_NEIGHBOURS];
     unsigned count = 0;
-    if (!b || !b->valid || !add(e, b))
+    if (!b || !b->valid)
+        return;
+    if (e->ops->sampled)
+        e->ops->sampled(cpu, b->pc);
+    if (!add(e, b))
         return;
     found[count++] = (uint32_t)(b - c->block);
     for (unsigned i = 0; i < count; i++) {

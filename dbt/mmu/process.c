@@ -8,30 +8,37 @@
  * a system call, the first touch, the system call that takes the page away again. A guest's process maps hundreds of pages
  * and looks at most of them a few times. So code decides: what a sample found running (hot.c) is translated again; an access
  * whose page is known then has that page mapped, with what the guest's table maps linearly around it, and gets a window's
- * probe for that region. All else stays as it is. Faults are on account: an instruction that spends more than a share of
- * its time on them goes back to the software TLB for a while, for longer each time.
+ * probe for that region. All else stays as it is. It is all on account: an instruction that spends more than a share of its
+ * time on faults goes back to the software TLB for a while, for longer each time, and so does an address space that spends
+ * more than that on having its pages taken away (a process that forks). A process has to run for a while before any of its
+ * pages is mapped.
  */
 #include "dbt/mmu/mmu_emit.h"
 #include "dbt/mmu/windows.h"
 
-#define COLD_PCS 1024       /* instructions with an account, by hash */
-#define FAULT_SHARE 8u      /* faults may take one in so many of the ticks since the account was opened ... */
-#define FAULT_CREDIT 32u    /* ... and so many fault times more */
-#define MISMATCHES 64u      /* addresses in another region than predicted, before an instruction goes back */
+#define COLD_PCS 1024    /* instructions with an account, by hash */
+#define SPACES 256       /* address spaces with an account, by hash */
+#define SPACE_SAMPLES 3u /* of code in the lower half, before its pages are worth mapping: most processes end before */
+#define SHARE 8u         /* what is on account may take one in so many of the ticks since it was opened ... */
+#define CREDIT 32u       /* ... and so many fault times more */
+#define RUN_PAGES 64u    /* that one fault maps for a process: each costs again when it is touched first */
+#define MISMATCHES 64u   /* addresses in another region than predicted, before an instruction goes back */
 #define COLD_TICKS_SHIFT 27 /* log2 of the ticks that it stays there the first time: some 50 ms */
 #define COLD_DOUBLINGS 8
 
+/* What mapping has cost somebody. */
 struct account {
-    uint64_t pc, opened, spent; /* ticks */
-    uint64_t cold_until;
-    uint16_t mismatches;
-    uint8_t times;
+    uint64_t who;
+    uint64_t opened, spent, cold_until; /* ticks */
+    uint16_t events;                    /* mismatches of an instruction, samples of a space */
+    uint8_t times;                      /* that it went cold */
 };
 
 struct process_state {
     struct windows windows;
-    struct account account[COLD_PCS];
-    uint64_t fault_ticks; /* what a fault costs in all, with the mapping */
+    struct account insn[COLD_PCS]; /* by guest pc */
+    struct account space[SPACES];  /* by root */
+    struct rt_page_costs cost;
 };
 
 static struct process_state *state_of(const struct cpu *cpu) {
@@ -39,48 +46,78 @@ static struct process_state *state_of(const struct cpu *cpu) {
 }
 
 /* --- accounts ---------------------------------------------------------------------------------------------------- */
-static struct account *account_at(const struct cpu *cpu, uint64_t pc) {
-    return &state_of(cpu)->account[(pc >> 1) * UINT64_C(0x9e3779b97f4a7c15) >> 54];
+static struct account *insn_at(const struct cpu *cpu, uint64_t pc) {
+    return &state_of(cpu)->insn[(pc >> 1) * UINT64_C(0x9e3779b97f4a7c15) >> 54];
 }
-
-static bool is_cold(const struct cpu *cpu, uint64_t pc) {
-    const struct account *a = account_at(cpu, pc);
-    return a->pc == pc && a->cold_until > rt_ticks();
+static struct account *space_at(const struct cpu *cpu, uint64_t root) {
+    return &state_of(cpu)->space[root * UINT64_C(0x9e3779b97f4a7c15) >> 56];
 }
+_Static_assert(COLD_PCS == 1 << 10 && SPACES == 1 << 8, "the hashes above");
 
-static struct account *account_open(struct cpu *cpu, uint64_t pc, uint64_t now) {
-    struct account *a = account_at(cpu, pc);
-    if (a->pc != pc)
-        *a = (struct account){.pc = pc, .opened = now};
+static bool is_cold(const struct account *a, uint64_t who) { return a->who == who && a->cold_until > rt_ticks(); }
+
+/* Who had the account before loses it. */
+static struct account *account_of(struct account *a, uint64_t who, uint64_t now) {
+    if (a->who != who)
+        *a = (struct account){.who = who, .opened = now};
     return a;
 }
 
-/* The instruction's block is translated again without a window's probe for it. */
-static void close_account(struct cpu *cpu, struct account *a, const struct mmu_slow *s, uint64_t now) {
-    struct engine *e = engine_of(cpu);
-    struct block *b = cache_block_at(e, s->site);
+/* False: it is overdrawn. */
+static bool pay(struct cpu *cpu, struct account *a, uint64_t ticks, uint64_t now) {
+    a->spent += ticks;
+    return a->spent <= CREDIT * state_of(cpu)->cost.fault + (now > a->opened ? now - a->opened : 0) / SHARE;
+}
+
+static void go_cold(struct cpu *cpu, struct account *a, uint64_t now) {
     a->cold_until = now + (UINT64_C(1) << (COLD_TICKS_SHIFT + a->times));
     a->times += a->times < COLD_DOUBLINGS;
     a->opened = a->cold_until;
     a->spent = 0;
-    a->mismatches = 0;
+    a->events = 0;
     STAT(cpu, process_cold)++;
+}
+
+/* The instruction's block is translated again without a window's probe for it. */
+static void insn_go_cold(struct cpu *cpu, struct account *a, const struct mmu_slow *s, uint64_t now) {
+    struct engine *e = engine_of(cpu);
+    struct block *b = cache_block_at(e, s->site);
+    go_cold(cpu, a, now);
     if (b && b->valid)
         cache_drop_block(e, b);
 }
 
-/* The access faulted: may its instruction have the page mapped? */
-static bool may_map(struct cpu *cpu, const struct mmu_slow *s) {
-    uint64_t now = rt_ticks(), price = state_of(cpu)->fault_ticks;
-    struct account *a = account_open(cpu, guest_pc(cpu), now);
-    a->spent += price;
-    if (a->spent <= FAULT_CREDIT * price + (now > a->opened ? now - a->opened : 0) / FAULT_SHARE)
-        return true;
-    close_account(cpu, a, s, now);
-    return false;
+/* What the kernel took for pages of the current process, or of the guest's kernel on its behalf. */
+static void space_pays(struct cpu *cpu, uint64_t ticks) {
+    struct windows *ws = windows_of(cpu);
+    uint64_t now = rt_ticks(), root = mmu_of(cpu)->current->lo.root;
+    struct account *a = account_of(space_at(cpu, root), root, now);
+    if (pay(cpu, a, ticks, now))
+        return;
+    go_cold(cpu, a, now);
+    for (unsigned i = 0; i < ws->count; i++) {
+        struct window *w = &ws->win[i];
+        if (!w->hi && w->root == root && (w->state == WINDOW_LIVE || w->state == WINDOW_STALE))
+            window_drop(cpu, w);
+    }
+}
+
+/* Are the pages of that half of the current space worth mapping? */
+static bool space_is_warm(struct cpu *cpu, const struct view *v, uint64_t va) {
+    const struct account *a = space_at(cpu, v->lo.root);
+    return cpu->guest->is_hi(va) || (a->who == v->lo.root && a->events >= SPACE_SAMPLES && !is_cold(a, v->lo.root));
+}
+
+static void process_sampled(struct cpu *cpu, uint64_t pc) {
+    uint64_t root = mmu_of(cpu)->current->lo.root;
+    if (cpu->guest->is_hi(pc))
+        return;
+    struct account *a = account_of(space_at(cpu, root), root, rt_ticks());
+    a->events += a->events < SPACE_SAMPLES;
 }
 
 static void process_miss(struct cpu *cpu, struct mmu_slow *s) {
+    uint64_t pc = guest_pc(cpu), now;
     if (cpu->fault_ticks)
         return;
     if (!window_probe_is(s->site)) {
@@ -88,9 +125,10 @@ static void process_miss(struct cpu *cpu, struct mmu_slow *s) {
         return;
     }
     STAT(cpu, region_misses)++;
-    struct account *a = account_open(cpu, guest_pc(cpu), rt_ticks());
-    if (++a->mismatches >= MISMATCHES)
-        close_account(cpu, a, s, rt_ticks());
+    now = rt_ticks();
+    struct account *a = account_of(insn_at(cpu, pc), pc, now);
+    if (++a->events >= MISMATCHES)
+        insn_go_cold(cpu, a, s, now);
 }
 
 /* --- filling ------------------------------------------------------------------------------------------------------ */
@@ -98,7 +136,7 @@ static bool map_page(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_acc
     struct windows *ws = windows_of(cpu);
     struct view *v = view_for(cpu, regime);
     bool done = false;
-    if (!v || !window_can_map(cpu, access, w))
+    if (!v || !space_is_warm(cpu, v, va) || !window_can_map(cpu, access, w))
         return false;
     if (rmap_room(&ws->rmap) < 2 * TABLE_ENTRIES)
         windows_drop_all(cpu);
@@ -116,10 +154,23 @@ static bool map_page(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_acc
     return done;
 }
 
+/* The access faulted: its instruction pays for the fault, for the pages that are mapped, and for what they will cost when they
+ * are touched and when they go. */
+static void map_faulted(struct cpu *cpu, const struct mmu_slow *s, enum mmu_access access, const struct walk *w) {
+    const struct rt_page_costs *cost = &state_of(cpu)->cost;
+    uint64_t pc = guest_pc(cpu), now = rt_ticks(), pages = STAT(cpu, fills_around);
+    struct account *a = account_of(insn_at(cpu, pc), pc, now);
+    map_page(cpu, s->va, cpu->regime, access, w);
+    pages = STAT(cpu, fills_around) - pages;
+    if (!pay(cpu, a, cost->fault + cost->map + cost->unmap + pages * cost->touch / 2, now))
+        insn_go_cold(cpu, a, s, now);
+}
+
 static void process_fill(struct cpu *cpu, struct mmu_slow *s, enum mmu_access access, const struct walk *w) {
     mmu_soft_ops.fill(cpu, s, access, w);
-    if (cpu->fault_ticks && MMU_DESC_REGIME(s->desc) == cpu->regime && may_map(cpu, s))
-        map_page(cpu, s->va, cpu->regime, access, w);
+    if (cpu->fault_ticks && MMU_DESC_REGIME(s->desc) == cpu->regime &&
+        !is_cold(insn_at(cpu, guest_pc(cpu)), guest_pc(cpu)))
+        map_faulted(cpu, s, access, w);
 }
 
 /* --- the probe ------------------------------------------------------------------------------------------------------- */
@@ -128,7 +179,8 @@ static bool worth_a_window(struct cpu *cpu, const struct mmu_probe *p) {
     uint64_t va = p->hint + (uint64_t)(int64_t)p->disp;
     enum mmu_access access = p->write ? MMU_WRITE : MMU_READ;
     struct walk w;
-    if (!engine_of(cpu)->hot || !p->hint || !p->current || p->regime != cpu->regime || is_cold(cpu, p->pc))
+    if (!engine_of(cpu)->hot || !p->hint || !p->current || p->regime != cpu->regime ||
+        is_cold(insn_at(cpu, p->pc), p->pc))
         return false;
     return mem_probe(cpu, va, access, p->regime, &w) && map_page(cpu, va, p->regime, access, &w);
 }
@@ -150,12 +202,19 @@ static uint64_t process_nearby(struct cpu *cpu, const struct mmu_slow *s, uint64
 
 /* --- both halves ------------------------------------------------------------------------------------------------------ */
 static void process_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
+    uint64_t from = rt_ticks();
     windows_invalidate(cpu, inv);
+    if (inv->kind == MMU_INVAL_ASID)
+        space_pays(cpu, rt_ticks() - from);
     mmu_soft_ops.invalidate(cpu, inv);
 }
 
 static void process_sync(struct cpu *cpu) {
+    const struct pages *p = &windows_of(cpu)->pages;
+    uint64_t from = p->flushes || p->flush_all ? rt_ticks() : 0;
     windows_sync(cpu);
+    if (from)
+        space_pays(cpu, rt_ticks() - from);
     mmu_soft_ops.sync(cpu);
 }
 
@@ -180,7 +239,8 @@ static void process_init(struct cpu *cpu) {
     mmu_soft_ops.init(cpu);
     mmu_of(cpu)->deltas_at = (uint32_t)ALIGN_UP(mmu_soft_ops.view_bytes(), 64);
     windows_init(cpu, &st->windows, (cpu->boot->ram_size >> PAGE_SHIFT) / 2 + 8 * TABLE_ENTRIES);
-    st->fault_ticks = rt_page_costs(cpu).fault + rt_page_costs(cpu).map;
+    st->windows.run_max = RUN_PAGES;
+    st->cost = rt_page_costs(cpu);
     hot_init(cpu); /* without it everything stays with the software TLB */
 }
 
@@ -196,6 +256,7 @@ const struct mmu_ops mmu_process_ops = {
     .miss = process_miss,
     .invalidate = process_invalidate,
     .sync = process_sync,
+    .sampled = process_sampled,
     .protect = process_protect,
     .emit_probe = process_emit_probe,
     .nearby = process_nearby,

@@ -376,6 +376,7 @@ void windows_init(struct cpu *cpu, struct windows *ws, uint64_t entries) {
     if (!ws->count || !rmap_init(&ws->rmap, &engine_of(cpu)->heap, entries))
         rt_panic(cpu, "vCPU %u has no room for windows", cpu->index);
     ws->null_slot = cpu->boot->null_slot;
+    ws->run_max = TABLE_ENTRIES;
     ws->pages.pml4 = rt_pml4(cpu);
     mmu_of(cpu)->windows = ws;
 }

@@ -59,6 +59,8 @@ struct windows {
     uint8_t window_of_slot[256]; /* number of the window + 1, 0: none */
     unsigned count;
     uint64_t null_slot;
+    unsigned
+        run_max; /* pages of a lower half that are mapped together, if the guest maps them linearly: 16 .. 512, a power of 2 */
     bool dead; /* some windows are WINDOW_DEAD */
     struct pages pages;
     struct rmap rmap;

@@ -138,12 +138,24 @@ static uint64_t *window_tables(struct cpu *cpu, struct window *w, uint64_t va) {
     return pd ? &pd[index_at(va, 21)] : NULL;
 }
 
+/* The part of a run around va that is to be mapped. */
+static void run_cut(const struct windows *ws, const struct window *win, struct run *r, uint64_t va) {
+    unsigned from = index_at(va, PAGE_SHIFT) & ~(ws->run_max - 1), to = from + ws->run_max, end = r->first + r->count;
+    if (win->hi || r->count <= ws->run_max)
+        return;
+    from = from > r->first ? from : r->first;
+    r->pa += (uint64_t)(from - r->first) << PAGE_SHIFT;
+    r->first = from;
+    r->count = (to < end ? to : end) - from;
+}
+
 /* Maps va and what goes with it. False: no memory for the tables. */
 static bool map(struct cpu *cpu, struct window *win, uint64_t va, enum mmu_access access, const struct walk *w) {
     struct windows *ws = windows_of(cpu);
     uint64_t *pde = window_tables(cpu, win, va), host = window_host(ws, win, ALIGN_DOWN(va, HUGE_SIZE));
     struct run r = run_of(cpu, va, w);
     uint64_t block = r.block ? PTE_BLOCK : 0;
+    run_cut(ws, win, &r, va);
     if (!pde)
         return false;
     if (*pde & PTE_PS && *pde & PTE_P)

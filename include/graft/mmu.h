@@ -189,6 +189,8 @@ struct mmu_ops {
     void (*miss)(struct cpu *cpu, struct mmu_slow *s);
     void (*invalidate)(struct cpu *cpu, const struct mmu_inval *inv);
     void (*sync)(struct cpu *cpu);
+    void (*sampled)(struct cpu *cpu,
+                    uint64_t pc); /* a sample found code at that guest pc running (hot.c); NULL: so what */
     void (*protect)(struct cpu *cpu, struct gpa page); /* revoke write access to that page everywhere on this vCPU */
     void (*emit_probe)(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
     /* emit_retry(): out of line, where the probe p of a load or store failed (one that is current and need not be aligned):

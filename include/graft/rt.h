@@ -67,9 +67,9 @@ void rt_map_pages(struct cpu *cpu, uint64_t host_va, unsigned count);
 void rt_flush_all(struct cpu *cpu); /* CR3 reload in the ring 0 stub */
 
 /* rt_page_costs(): what a page costs this host in ticks, measured once: a fault that changes nothing; to map one page that is
- * there, and its first access; to take it away. Zeros in the VM, where nobody asks. */
+ * there; its first access then; to take it away. Zeros in the VM, where nobody asks. */
 struct rt_page_costs {
-    uint64_t fault, map, unmap;
+    uint64_t fault, map, touch, unmap;
 };
 struct rt_page_costs rt_page_costs(struct cpu *cpu);
 /* rt_sample_start(): from now on, some hundred times in a second of this vCPU's processor time, sets cpu->sample_pc and

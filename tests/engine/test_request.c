@@ -55,7 +55,7 @@ bool rt_map_cpu(struct cpu *c, void *at, size_t bytes) { return false; }
 void rt_set_view(struct view *v) {}
 bool rt_keeps_high_vectors(void) { return false; }
 bool rt_sample_start(struct cpu *cpu) { return false; }
-struct rt_page_costs rt_page_costs(struct cpu *cpu) { return (struct rt_page_costs){0, 0, 0}; }
+struct rt_page_costs rt_page_costs(struct cpu *cpu) { return (struct rt_page_costs){0, 0, 0, 0}; }
 bool rt_has_paging(void) { return false; }
 uint64_t *rt_pml4(struct cpu *c) { abort(); }
 uint64_t *rt_pt_at(struct cpu *c, uint64_t pa) { abort(); }

@@ -84,7 +84,7 @@ bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes) { return false; }
 void rt_set_view(struct view *v) {}
 bool rt_keeps_high_vectors(void) { return false; }
 bool rt_sample_start(struct cpu *c) { return false; }
-struct rt_page_costs rt_page_costs(struct cpu *c) { return (struct rt_page_costs){1, 1, 1}; }
+struct rt_page_costs rt_page_costs(struct cpu *c) { return (struct rt_page_costs){1, 1, 1, 1}; }
 bool rt_has_paging(void) { return true; }
 uint64_t *rt_pml4(struct cpu *c) { return pml4; }
 uint64_t *rt_pt_at(struct cpu *c, uint64_t pa) { return pt_pool[(pa - PT_PA) >> 12]; }

@@ -302,22 +302,24 @@ struct rt_page_costs rt_page_costs(struct cpu *cpu) {
     uint64_t at = (uint64_t)cpu->boot->loan_slot[cpu->index] << 39;
     if (c->map || host.fd < 0)
         return *c;
-    *c = (struct rt_page_costs){~UINT64_C(0), ~UINT64_C(0), ~UINT64_C(0)};
+    *c = (struct rt_page_costs){~UINT64_C(0), ~UINT64_C(0), ~UINT64_C(0), ~UINT64_C(0)};
     for (unsigned i = 0; i < COST_ROUNDS; i++) {
         uint64_t t0 = rt_ticks();
         void *p =
             mmap((void *)at, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, host.fd, 0);
         if (p == MAP_FAILED)
             break;
-        *(volatile uint8_t *)p;
         uint64_t t1 = rt_ticks();
-        forbid(at, PAGE_SIZE);
+        *(volatile uint8_t *)p;
         uint64_t t2 = rt_ticks();
-        bool faulted = rt_user_try(at);
+        forbid(at, PAGE_SIZE);
         uint64_t t3 = rt_ticks();
+        bool faulted = rt_user_try(at);
+        uint64_t t4 = rt_ticks();
         c->map = least(c->map, t1 - t0);
-        c->unmap = least(c->unmap, t2 - t1);
-        c->fault = least(c->fault, faulted ? t3 - t2 : c->fault);
+        c->touch = least(c->touch, t2 - t1);
+        c->unmap = least(c->unmap, t3 - t2);
+        c->fault = least(c->fault, faulted ? t4 - t3 : c->fault);
     }
     return *c;
 }

@@ -35,7 +35,7 @@ bool rt_has_gs(void) { return true; }
 
 bool rt_sample_start(struct cpu *cpu) { return false; }
 
-struct rt_page_costs rt_page_costs(struct cpu *cpu) { return (struct rt_page_costs){0, 0, 0}; }
+struct rt_page_costs rt_page_costs(struct cpu *cpu) { return (struct rt_page_costs){0, 0, 0, 0}; }
 
 /* All C code is the engine's, compiled without AVX-512. */
 bool rt_keeps_high_vectors(void) { return true; }
