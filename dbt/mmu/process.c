@@ -13,7 +13,6 @@
  * more than that on having its pages taken away (a process that forks). A process has to run for a while before any of its
  * pages is mapped.
  */
-#include "dbt/mmu/mmu_emit.h"
 #include "dbt/mmu/windows.h"
 
 #define COLD_PCS 1024    /* instructions with an account, by hash */
