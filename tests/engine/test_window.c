@@ -15,6 +15,7 @@
 
 #include "dbt/mmu/recent.h"
 #include "dbt/x86/asm.h"
+#include "graft/vm.h"
 
 #define RAM_GPA UINT64_C(0x40000000)
 #define RAM_BYTES (32ull << 20)
@@ -291,7 +292,7 @@ static void check_entry(struct view *v, unsigned h, uint64_t host, uint64_t pa, 
         fail("code is writable", va);
 }
 
-#define LOAN_SLOT 254
+#define LOAN_SLOT VM_LOAN_SLOT
 /* A page that is lent, and what the host may still know of its place. */
 static void check_loan(uint64_t va, uint64_t host, const struct walk *w) {
     uint64_t e = leaf(host), pa = E_PA(w->pa.v) - RAM_GPA + RAM_HOST_PA;
@@ -599,7 +600,11 @@ static void machine_make(void) {
                              .ram_size = RAM_BYTES,
                              .ram_va = (uintptr_t)ram,
                              .ram_pa = RAM_HOST_PA,
+                             .null_slot = VM_NULL_SLOT,
+                             .loan_slot = {LOAN_SLOT},
                              .code_size = 1 << 20};
+    for (unsigned slot = VM_WINDOW_FIRST; slot <= VM_WINDOW_LAST; slot += 2)
+        boot.window_slots[0][slot / 64] |= BIT(slot % 64);
     cpu = aligned_alloc(4096, ABI_CPU_BYTES);
     memset(cpu, 0, ABI_CPU_BYTES);
     static struct engine engine;
