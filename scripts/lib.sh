@@ -65,7 +65,7 @@ progress() {
     shift 2
     mkdir -p "$(dirname "$log")"
     say "$what"
-    tick "$what" "$log" &
+    tick "$what" "$log" 9>&- & # not with with_lock's lock
     ticker=$!
     # shellcheck disable=SC2064  # this one's, now
     trap "kill $ticker 2>/dev/null" EXIT
@@ -73,8 +73,13 @@ progress() {
     kill $ticker
     wait $ticker 2>/dev/null || true
     trap - EXIT
-    if [ $((SECONDS - start)) -ge 5 ]; then printf '%s%s: %s: done after %d s\n' "$clear_line" "$prog" "$what" $((SECONDS - start)) >&2; fi
-    [ "$status" = 0 ] || { tail -n 40 "$log" >&2; say "$what: failed with status $status; log $log"; }
+    if [ "$status" != 0 ]; then
+        printf %s "$clear_line" >&2
+        tail -n 40 "$log" >&2
+        say "$what: failed with status $status; log $log"
+    elif [ $((SECONDS - start)) -ge 5 ]; then
+        printf '%s%s: %s: done after %d s\n' "$clear_line" "$prog" "$what" $((SECONDS - start)) >&2
+    fi
     return "$status"
 }
 
@@ -83,12 +88,13 @@ clear_line='' end_line='\n'
 if [ -t 2 ]; then clear_line=$'\r\e[K' end_line=''; fi
 
 tick() {
-    local what=$1 log=$2 seconds=0
+    local what=$1 log=$2 seconds=0 last
     # Its output is not ours: who waits for the end of that does not wait for this.
     while sleep 5 >/dev/null 2>&1; do
         seconds=$((seconds + 5))
+        last=$(tail -n 1 "$log" | tr '\r' '\n' | tail -n 1 | sed -E 's/\x1b\[[0-9;]*[A-Za-z]//g' | cut -c1-60)
         # shellcheck disable=SC2059
-        printf "%s%s: %s: %d s, %s$end_line" "$clear_line" "$prog" "$what" $seconds "$(tail -n 1 "$log" | cut -c1-60)" >&2
+        printf "%s%s: %s: %d s, %s$end_line" "$clear_line" "$prog" "$what" $seconds "$last" >&2
     done
 }
 
