@@ -253,12 +253,14 @@ static struct mmu_space fake_space(struct cpu *c, bool hi, unsigned r) {
                               hi ? 0 : asid_of[current_space] | (asid_alias ? ASID_ALIAS : 0)};
 }
 static bool fake_is_hi(uint64_t va) { return va >> 55 & 1; }
-static _Noreturn void fake_abort(struct cpu *c, uint64_t va, enum mmu_access access, const struct walk *w,
-                                 unsigned flags) {
+__attribute__((noreturn)) static void fake_abort(struct cpu *c, uint64_t va, enum mmu_access access,
+                                                 const struct walk *w, unsigned flags) {
     longjmp(aborted, 1);
 }
-static _Noreturn void fake_align(struct cpu *c, uint64_t va, enum mmu_access access) { longjmp(aborted, 1); }
-static _Noreturn void fake_external(struct cpu *c, uint64_t va, enum mmu_access access, struct gpa pa) {
+__attribute__((noreturn)) static void fake_align(struct cpu *c, uint64_t va, enum mmu_access access) {
+    longjmp(aborted, 1);
+}
+__attribute__((noreturn)) static void fake_external(struct cpu *c, uint64_t va, enum mmu_access access, struct gpa pa) {
     longjmp(aborted, 1);
 }
 static void fake_init(struct cpu *c) {}

@@ -88,7 +88,9 @@ uint64_t a64_helper_sp_align(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c
 
 uint64_t a64_helper_pc_align(struct cpu *cpu, uint64_t target, uint64_t b, uint64_t c) { world_raise(IFAULT_ALIGN); }
 
-static _Noreturn void align_fault(struct cpu *cpu, uint64_t va, enum mmu_access access) { world_raise(IFAULT_ALIGN); }
+__attribute__((noreturn)) static void align_fault(struct cpu *cpu, uint64_t va, enum mmu_access access) {
+    world_raise(IFAULT_ALIGN);
+}
 
 /* --- system registers: none of the tested rows reaches these -------------------------------------- */
 
