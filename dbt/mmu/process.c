@@ -194,6 +194,13 @@ static void process_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct 
     }
 }
 
+static void process_emit_find(struct asm_buf *a, const uint8_t *const *thunk, struct mmu_probe *p) {
+    mmu_soft_ops.emit_find(a, thunk, p);
+}
+static void process_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk) {
+    mmu_soft_ops.emit_thunks(a, cpu, thunk);
+}
+
 /* The index registers of both kinds of probes take a window's delta: where nothing is mapped it leads to a fault. */
 static uint64_t process_nearby(struct cpu *cpu, const struct mmu_slow *s, uint64_t va, unsigned regime) {
     return view_deltas(cpu, cpu->views[regime])[region_of(va) % REGION_HASH];
@@ -258,5 +265,7 @@ const struct mmu_ops mmu_process_ops = {
     .sampled = process_sampled,
     .protect = process_protect,
     .emit_probe = process_emit_probe,
+    .emit_find = process_emit_find,
+    .emit_thunks = process_emit_thunks,
     .nearby = process_nearby,
 };

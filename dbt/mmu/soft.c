@@ -1,263 +1,392 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * soft.c: the software TLB strategy: a direct-mapped table of (tags, addend) per
- * view, resized by its use rate when it is emptied and when it thrashes, with a
- * small victim table behind it (Tong et al., TACO 2014). A tag is the page address;
- * the probe compares the address of the access's last byte, cut to its page, so
- * that an access which crosses a page misses.
+ * soft.c: the software TLB strategy: one table for each vCPU. An entry's tags are a page's
+ * address and, in the low bits, the id of the view that may use it, so a view is emptied by giving it another id: no
+ * change of address space, exception level or ASID touches an entry.
+ *
+ * A probe looks at one entry. Its page may also be in the same place of one of the other ways, which are looked at out of
+ * line, so streams that fall on one place do not throw each other out. The first way is not the same for all
+ * views: each starts at one of a few places of the table, so that programs which are loaded at one address do not
+ * fall on the same entries.
+ *
+ * Views of one upper half and regime share an id for as long as they hold nothing but global pages of that half: a
+ * kernel's pages survive in every process what happens to processes.
  */
 #include "dbt/mmu/mmu_emit.h"
 
-#define SOFT_SHIFT_MIN 8 /* log2 entries */
-#define SOFT_SHIFT_MAX 13
-#define SOFT_VICTIMS 8
-#define SOFT_NONE (~UINT64_C(0))
+#define SOFT_SETS 4096u /* that an address chooses between */
+#define SOFT_PLACES 4u  /* where a view may start */
+#define SOFT_PLACE_STEP (SOFT_SETS / SOFT_PLACES)
+#define SOFT_ENTRIES (SOFT_SETS + (SOFT_PLACES - 1) * SOFT_PLACE_STEP)
+#define SOFT_WAYS 4u
+#define SOFT_IDS 4096u   /* they take the place of an address's low bits */
+#define SOFT_NULL_ID 1u  /* of the view that holds nothing; 0 is in no tag */
+#define SOFT_SHARED 8u   /* ids that several views use */
+#define SOFT_SAMPLE 64u  /* look-ups that an entry in another way serves before C moves it to the first */
+#define SOFT_BLOCKS 1024 /* counters of entries of large guest mappings, by hash of the mapping */
+#define WRITTEN_NOWHERE 0
+#define WRITTEN_ANYWHERE 0xffff
 
 struct soft_entry {
-    uint64_t tag_read, tag_write; /* SOFT_NONE: not allowed */
-    uint64_t addend;              /* host address - guest address */
-    uint64_t pad;
+    uint64_t tag[2]; /* by enum mmu_access, MMU_READ and MMU_WRITE: page | id; 0: not allowed */
+    uint64_t addend; /* host address - guest address */
+    uint32_t left;   /* look-ups until the next one goes to C */
+    uint8_t shift;   /* log2 bytes of the guest's mapping */
 };
-_Static_assert(sizeof(struct soft_entry) == 32, "the probe scales by 32");
+_Static_assert(sizeof(struct soft_entry) == 32 && MMU_READ == 0 && MMU_WRITE == 1, "the probe knows");
 #define SOFT_ENTRY_SHIFT 5
+
+/* The ways of a set are in different sets of the host's caches. */
+struct soft_way {
+    struct soft_entry entry[SOFT_ENTRIES];
+    uint8_t pad[192];
+};
 
 /* Behind struct view. */
 struct soft_view {
-    uint64_t mask;            /* (entries - 1) * 32; read by the probe */
-    struct soft_entry *table; /* read by the probe */
-    unsigned shift;           /* log2 entries; 0: the shared empty table */
-    uint32_t used, evicted;   /* since the last flush */
-    unsigned next_victim;
-    bool big; /* holds pages of larger guest mappings */
-    struct soft_entry victim[SOFT_VICTIMS];
+    struct soft_entry *table; /* read by the probe: the view's place in the first way */
+    uint64_t id;              /* read by the probe */
+    bool shared;
 };
 
 struct soft_state {
-    struct soft_entry empty; /* table of views that hold nothing yet */
-    uint8_t *writable;       /* bit per RAM page: some table may have a write tag for it */
+    struct soft_way way[SOFT_WAYS];
+    uint32_t next_id;
+    struct {
+        struct mmu_space hi;
+        uint32_t regime, id; /* id 0: unused */
+    } shared[SOFT_SHARED];
+    unsigned next_shared;
+    uint16_t blocks[SOFT_BLOCKS]; /* entries of large guest mappings, by block_of() */
+    uint16_t *written; /* by RAM page: where write tags for it may be: 1 + the place in each way, or a constant */
 };
 
 static struct soft_view *soft_of(struct view *v) { return (struct soft_view *)(v + 1); }
 static struct soft_state *state_of(struct cpu *cpu) { return mmu_of(cpu)->soft; }
-static struct soft_entry *slot(struct soft_view *s, uint64_t va) {
-    return (struct soft_entry *)((char *)s->table + (va >> (PAGE_SHIFT - SOFT_ENTRY_SHIFT) & s->mask));
+static unsigned set_of(uint64_t va) { return (unsigned)(va >> PAGE_SHIFT) % SOFT_SETS; }
+/* The number of the 2 MiB, 1 GiB or 512 GiB that va is in, as a hash: those of different sizes differ. */
+static unsigned block_of(uint64_t va, unsigned shift) {
+    return (unsigned)(((va << 8 >> 8 >> shift) << 6 | shift) * UINT64_C(0x9e3779b97f4a7c15) >> 32) % SOFT_BLOCKS;
 }
-
-static const struct soft_entry nothing = {SOFT_NONE, SOFT_NONE, 0, 0};
+static uint64_t tag_of(const struct soft_entry *e) { return e->tag[MMU_READ] | e->tag[MMU_WRITE]; }
 
 static void soft_init(struct cpu *cpu) {
     struct heap *h = &engine_of(cpu)->heap;
     struct soft_state *st = heap_take(h, sizeof(*st));
-    if (!st || !(st->writable = heap_take(h, (cpu->boot->ram_size >> PAGE_SHIFT) / 8 + 1)))
+    if (!st || !(st->written = heap_take(h, (cpu->boot->ram_size >> PAGE_SHIFT) * sizeof(*st->written))))
         rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
-    st->empty = nothing;
+    st->next_id = SOFT_NULL_ID;
     mmu_of(cpu)->soft = st;
 }
 
+/* --- ids ------------------------------------------------------------------------------------------------------ */
 static size_t soft_view_bytes(void) { return sizeof(struct soft_view); }
 
-static void release_table(struct cpu *cpu, struct soft_view *s) {
-    if (s->shift)
-        heap_put(&engine_of(cpu)->heap, s->table, s->shift + SOFT_ENTRY_SHIFT);
-    s->shift = 0;
-    s->mask = 0;
-    s->table = &state_of(cpu)->empty;
+static void set_id(struct soft_state *st, struct soft_view *s, uint32_t id, bool shared) {
+    s->id = id;
+    s->shared = shared;
+    s->table = &st->way[0].entry[id % SOFT_PLACES * SOFT_PLACE_STEP];
 }
 
-static void clear_table(struct soft_view *s) {
-    if (s->shift)
-        for (size_t i = 0; i < (size_t)1 << s->shift; i++)
-            s->table[i] = nothing;
-    for (unsigned i = 0; i < SOFT_VICTIMS; i++)
-        s->victim[i] = nothing;
-    s->used = s->evicted = 0;
-    s->big = false;
-}
+static void renew(struct cpu *cpu, struct view *v, void *arg);
 
-/* Gives the view a table of 1 << shift entries if there is memory for it; all entries are lost. */
-static void resize(struct cpu *cpu, struct soft_view *s, unsigned shift) {
-    struct soft_entry *table = shift == s->shift ? NULL : heap_get(&engine_of(cpu)->heap, shift + SOFT_ENTRY_SHIFT);
-    if (table) {
-        release_table(cpu, s);
-        s->table = table;
-        s->shift = shift;
-        s->mask = (((uint64_t)1 << shift) - 1) << SOFT_ENTRY_SHIFT;
+/* An id that no entry and no view has. */
+static uint32_t new_id(struct cpu *cpu) {
+    struct soft_state *st = state_of(cpu);
+    if (st->next_id == SOFT_IDS - 1) {
+        memset(st->way, 0, sizeof(st->way));
+        memset(st->blocks, 0, sizeof(st->blocks));
+        memset(st->shared, 0, sizeof(st->shared));
+        st->next_id = SOFT_NULL_ID;
+        view_each(cpu, renew, NULL);
     }
-    clear_table(s);
+    return ++st->next_id;
 }
 
-/* Called for memory that was zero or belonged to another view of this strategy. */
+/* The id that views of that upper half and regime share. */
+static uint32_t shared_id(struct cpu *cpu, const struct view *v) {
+    struct soft_state *st = state_of(cpu);
+    for (unsigned i = 0; i < SOFT_SHARED; i++)
+        if (st->shared[i].id && st->shared[i].regime == v->regime && space_equal(st->shared[i].hi, v->hi))
+            return st->shared[i].id;
+    uint32_t id = new_id(cpu);
+    unsigned n = st->next_shared++ % SOFT_SHARED;
+    st->shared[n].hi = v->hi;
+    st->shared[n].regime = v->regime;
+    st->shared[n].id = id;
+    return id;
+}
+
 static void soft_view_init(struct cpu *cpu, struct view *v) {
-    struct soft_view *s = soft_of(v);
-    release_table(cpu, s);
-    clear_table(s);
+    bool null = v == &mmu_of(cpu)->null->view;
+    set_id(state_of(cpu), soft_of(v), null ? SOFT_NULL_ID : shared_id(cpu, v), !null);
+}
+static void renew(struct cpu *cpu, struct view *v, void *arg) { soft_view_init(cpu, v); }
+
+/* --- entries ---------------------------------------------------------------------------------------------------- */
+static void count_block(struct soft_state *st, const struct soft_entry *e, int by) {
+    if (UNLIKELY(e->shift > PAGE_SHIFT))
+        st->blocks[block_of(tag_of(e), e->shift)] += (uint16_t)by;
+}
+static void drop(struct soft_state *st, struct soft_entry *e) {
+    if (tag_of(e))
+        count_block(st, e, -1);
+    e->tag[MMU_READ] = e->tag[MMU_WRITE] = 0;
 }
 
-static void flush_view(struct cpu *cpu, struct view *v) {
-    struct soft_view *s = soft_of(v);
-    if (!s->shift)
+/* The entry at that place for that page becomes the first; the others move on. */
+static struct soft_entry *place(struct soft_state *st, const struct soft_view *s, unsigned at, uint64_t va) {
+    uint64_t tag = ALIGN_DOWN(va, PAGE_SIZE) | s->id;
+    unsigned k = 0;
+    while (k < SOFT_WAYS - 1 && tag_of(&st->way[k].entry[at]) != tag)
+        k++;
+    drop(st, &st->way[k].entry[at]);
+    for (; k; k--) {
+        st->way[k].entry[at] = st->way[k - 1].entry[at];
+        st->way[k].entry[at].left = SOFT_SAMPLE;
+    }
+    return &st->way[0].entry[at];
+}
+
+static bool writes_to(const struct soft_entry *e, uint64_t host) {
+    return e->tag[MMU_WRITE] && ALIGN_DOWN(e->tag[MMU_WRITE], PAGE_SIZE) + e->addend == host;
+}
+/* A write tag for the RAM page at host is about to be at that place. */
+static void note_written(struct soft_state *st, uint16_t *written, unsigned at, uint64_t host) {
+    if (*written == 1 + at || *written == WRITTEN_ANYWHERE)
         return;
-    uint32_t entries = 1u << s->shift;
-    unsigned shift = s->shift;
-    if (s->used > entries - entries / 4 && shift < SOFT_SHIFT_MAX)
-        shift++;
-    else if (s->used < entries / 4 && shift > SOFT_SHIFT_MIN)
-        shift--;
-    resize(cpu, s, shift);
+    bool other = false;
+    for (unsigned k = 0; k < SOFT_WAYS && *written; k++)
+        other |= writes_to(&st->way[k].entry[*written - 1], host);
+    *written = other ? WRITTEN_ANYWHERE : (uint16_t)(1 + at);
+}
+static uint16_t *written_of(struct cpu *cpu, uint64_t pa) {
+    return &state_of(cpu)->written[(pa - cpu->boot->ram_gpa) >> PAGE_SHIFT];
 }
 
-/* --- filling ------------------------------------------------------------------------------------------------- */
 static void soft_fill(struct cpu *cpu, struct mmu_slow *slow, enum mmu_access access, const struct walk *w) {
-    uint64_t va = slow->va;
+    uint64_t va = slow->va, page = ALIGN_DOWN(va, PAGE_SIZE), pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
     struct view *v = view_for(cpu, MMU_DESC_REGIME(slow->desc));
-    uint64_t page = ALIGN_DOWN(va, PAGE_SIZE), pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
     void *host = ram_ptr(cpu, GPA(pa), PAGE_SIZE);
     if (!v || !host || w->device)
         return;
+    struct soft_state *st = state_of(cpu);
     struct soft_view *s = soft_of(v);
-    if (!s->shift)
-        resize(cpu, s, SOFT_SHIFT_MIN);
-    else if (s->evicted > 2u << s->shift && s->shift < SOFT_SHIFT_MAX)
-        resize(cpu, s, s->shift + 1);
-    if (!s->shift)
-        return;
-    struct soft_entry *e = slot(s, va);
-    if (e->tag_read != page && e->tag_write != page) {
-        if (e->tag_read == SOFT_NONE && e->tag_write == SOFT_NONE) {
-            s->used++;
-        } else {
-            s->victim[s->next_victim++ % SOFT_VICTIMS] = *e;
-            s->evicted++;
-        }
-    }
+    if (s->shared && !(w->global && cpu->guest->is_hi(va)))
+        set_id(st, s, new_id(cpu), false);
     /* A first write to a page with anyone's code has to be seen: see code_before_write(). */
     uint8_t code = *code_bits_at(engine_of(cpu), pa);
     bool write = w->write && (access == MMU_WRITE ? !(code >> cpu->index & 1) : !code);
-    *e = (struct soft_entry){w->read ? page : SOFT_NONE, write ? page : SOFT_NONE, (uintptr_t)host - page, 0};
-    if (write) {
-        uint64_t n = (pa - cpu->boot->ram_gpa) >> PAGE_SHIFT;
-        state_of(cpu)->writable[n / 8] |= (uint8_t)(1u << n % 8);
-    }
-    s->big |= w->page_shift > PAGE_SHIFT;
+    unsigned at = (unsigned)(s->table - st->way[0].entry) + set_of(va);
+    if (write)
+        note_written(st, written_of(cpu, pa), at, (uintptr_t)host);
+    struct soft_entry *e = place(st, s, at, va);
+    uint64_t tag = page | s->id;
+    *e = (struct soft_entry){.tag = {[MMU_READ] = w->read ? tag : 0, [MMU_WRITE] = write ? tag : 0},
+                             .addend = (uintptr_t)host - page,
+                             .shift = w->page_shift};
+    if (tag_of(e))
+        count_block(st, e, 1);
     STAT(cpu, fills)++;
 }
 
-/* A page that was pushed out recently goes back to its place. */
-static void soft_miss(struct cpu *cpu, struct mmu_slow *slow) {
-    uint64_t va = slow->va;
-    struct soft_view *s = soft_of(cpu->views[MMU_DESC_REGIME(slow->desc)]);
-    uint64_t page = ALIGN_DOWN(va, PAGE_SIZE);
-    if (!s->shift)
-        return;
-    for (unsigned i = 0; i < SOFT_VICTIMS; i++) {
-        struct soft_entry *o = &s->victim[i], *e = slot(s, va);
-        if (o->tag_read != page && o->tag_write != page)
-            continue;
-        if (e->tag_read == page || e->tag_write == page) { /* it is back already, this one is old */
-            *o = nothing;
-            return;
+static void soft_miss(struct cpu *cpu, struct mmu_slow *slow) {}
+
+/* --- invalidation ------------------------------------------------------------------------------------------------- */
+/* Drops the entries of count sets, from that of va on, whose mapping holds va. */
+static void drop_sets(struct soft_state *st, uint64_t va, unsigned count) {
+    for (unsigned p = 0; p < SOFT_PLACES; p++) {
+        for (unsigned k = 0; k < SOFT_WAYS; k++) {
+            struct soft_entry *e = &st->way[k].entry[p * SOFT_PLACE_STEP + (set_of(va) & ~(count - 1))];
+            for (unsigned i = 0; i < count; i++)
+                if (tag_of(&e[i]) && !((tag_of(&e[i]) ^ va) << 8 >> 8 >> e[i].shift))
+                    drop(st, &e[i]);
         }
-        struct soft_entry t = *e;
-        *e = *o;
-        *o = t;
-        s->evicted++;
-        return;
     }
 }
-
-/* --- invalidation ---------------------------------------------------------------------------------------------- */
-static bool entry_is(const struct soft_entry *e, uint64_t va) {
-    return (e->tag_read != SOFT_NONE && MMU_VA_BITS(e->tag_read) == MMU_VA_BITS(va)) ||
-           (e->tag_write != SOFT_NONE && MMU_VA_BITS(e->tag_write) == MMU_VA_BITS(va));
-}
-
-static void drop_va(struct cpu *cpu, struct view *v, void *arg) {
-    struct soft_view *s = soft_of(v);
-    uint64_t va = *(const uint64_t *)arg;
-    if (!s->shift)
-        return;
-    if (s->big) { /* one TLBI covers a whole block, whose pages are anywhere in the table */
-        flush_view(cpu, v);
-        return;
-    }
-    if (entry_is(slot(s, va), va))
-        *slot(s, va) = nothing;
-    for (unsigned i = 0; i < SOFT_VICTIMS; i++)
-        if (entry_is(&s->victim[i], va))
-            s->victim[i] = nothing;
+static void drop_va(struct soft_state *st, uint64_t va) {
+    if (UNLIKELY(st->blocks[block_of(va, 30)] || st->blocks[block_of(va, 39)]))
+        drop_sets(st, va, SOFT_SETS);
+    else if (UNLIKELY(st->blocks[block_of(va, 21)]))
+        drop_sets(st, va, 1u << (21 - PAGE_SHIFT));
+    else
+        drop_sets(st, va, 1);
 }
 
 static void soft_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
     struct context *c = mmu_of(cpu)->current;
+    struct soft_state *st = state_of(cpu);
     if (inv->kind == MMU_INVAL_VA || inv->kind == MMU_INVAL_VA_ASID) {
-        uint64_t va = inv->va; /* in all address spaces: it may be a global entry */
-        view_each(cpu, drop_va, &va);
+        drop_va(st, inv->va); /* in all address spaces: it may be a global entry */
         return;
     }
     bool any = inv->kind == MMU_INVAL_ALL;
     context_forget(cpu, any, inv->asid);
+    if (any)
+        memset(st->shared, 0, sizeof(st->shared));
     if (!c || (!any && c->lo.asid != inv->asid && c->hi.asid != inv->asid))
         return;
-    for (unsigned r = 0; r < REGIMES; r++)
-        if (c->made >> r & 1)
-            flush_view(cpu, c->view[r]);
+    for (unsigned r = 0; r < REGIMES; r++) /* what is shared is global */
+        if (c->made >> r & 1 && (any || !soft_of(c->view[r])->shared))
+            soft_view_init(cpu, c->view[r]);
 }
 
 static void soft_sync(struct cpu *cpu) {}
 
-static void revoke(struct soft_entry *e, uint64_t host) {
-    if (e->tag_write != SOFT_NONE && e->tag_write + e->addend == host)
-        e->tag_write = SOFT_NONE;
+static void revoke(struct soft_state *st, unsigned first, unsigned count, uint64_t host) {
+    for (unsigned k = 0; k < SOFT_WAYS; k++)
+        for (unsigned i = first; i < first + count; i++)
+            if (writes_to(&st->way[k].entry[i], host))
+                st->way[k].entry[i].tag[MMU_WRITE] = 0;
 }
-static void protect_view(struct cpu *cpu, struct view *v, void *arg) {
-    struct soft_view *s = soft_of(v);
-    uint64_t host = *(const uint64_t *)arg;
-    for (size_t i = 0; s->shift && i < (size_t)1 << s->shift; i++)
-        revoke(&s->table[i], host);
-    for (unsigned i = 0; i < SOFT_VICTIMS; i++)
-        revoke(&s->victim[i], host);
-}
-
 static void soft_protect(struct cpu *cpu, struct gpa page) {
-    uint64_t n = (page.v - cpu->boot->ram_gpa) >> PAGE_SHIFT;
-    uint8_t *bits = &state_of(cpu)->writable[n / 8], mask = (uint8_t)(1u << n % 8);
+    struct soft_state *st = state_of(cpu);
+    uint16_t *written = written_of(cpu, page.v);
     uint64_t host = (uintptr_t)ram_ptr(cpu, page, PAGE_SIZE);
-    if (!(*bits & mask))
-        return;
-    view_each(cpu, protect_view, &host);
-    *bits &= (uint8_t)~mask;
+    if (*written == WRITTEN_ANYWHERE)
+        revoke(st, 0, SOFT_ENTRIES, host);
+    else if (*written != WRITTEN_NOWHERE)
+        revoke(st, *written - 1u, 1, host);
+    *written = WRITTEN_NOWHERE;
 }
 
-/* --- the probe ----------------------------------------------------------------------------------------------------- */
-static struct asm_mem soft_field(const struct mmu_probe *p, size_t offset) {
-    int32_t disp = (int32_t)(sizeof(struct view) + offset);
-    return p->current ? asm_mem_view(disp) : asm_mem(p->tmp1, disp);
+/* --- emitted code ------------------------------------------------------------------------------------------------- */
+#define OP_RORX (ASM_OP(3, 3, 0xf0) | ASM_W)
+#define INDEX_SHIFT (PAGE_SHIFT - SOFT_ENTRY_SHIFT)
+#define INDEX_MASK ((int32_t)((SOFT_SETS - 1) << SOFT_ENTRY_SHIFT))
+#define TAG_DISP(write) ((int32_t)(offsetof(struct soft_entry, tag) + 8 * (size_t)(write)))
+#define VIEW_DISP(field) ((int32_t)(sizeof(struct view) + offsetof(struct soft_view, field)))
+
+/* reg = base + disp */
+static void emit_address(struct asm_buf *a, unsigned reg, unsigned base, int32_t disp) {
+    if (disp)
+        asm_lea(a, true, reg, asm_mem(base, disp));
+    else if (reg != base)
+        asm_mov_rr(a, true, reg, base);
+}
+static void emit_align(struct asm_buf *a, const struct mmu_probe *p) {
+    int32_t low = (1 << p->size) - 1;
+    if (!p->align || !low)
+        return;
+    emit_address(a, p->tmp0, p->base, p->disp);
+    asm_test_ri(a, false, p->tmp0, low);
+    asm_jcc(a, ASM_NE, p->slow);
+}
+
+/* tmp0 = the place in its way of the entry for base + low */
+static void emit_index(struct asm_buf *a, const struct mmu_probe *p, unsigned to) {
+    if (p->low) {
+        asm_lea(a, false, to, asm_mem(p->base, p->low));
+        asm_shift_ri(a, ASM_SHR, false, to, INDEX_SHIFT);
+    } else {
+        asm_vex_rri(a, OP_RORX, to, 0, p->base, INDEX_SHIFT);
+    }
+    asm_alu_ri(a, ASM_AND, false, to, INDEX_MASK);
+}
+/* tmp1 = the page of the last byte: if that of the first is another, it is not looked for where it could be. */
+static void emit_last_page(struct asm_buf *a, const struct mmu_probe *p) {
+    emit_address(a, p->tmp1, p->base, p->high - 1);
+    asm_alu_ri(a, ASM_AND, true, p->tmp1, -(int32_t)PAGE_SIZE);
 }
 
 static void soft_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
-    int32_t last = p->disp + (int32_t)(1u << p->size) - 1;
-    if (!p->current)
-        asm_mov_rm(a, true, p->tmp1, mmu_views_mem(p->regime));
-    /* tmp0 = the entry */
-    if (p->disp)
-        asm_lea(a, true, p->tmp0, asm_mem(p->base, p->disp));
-    else
-        asm_mov_rr(a, true, p->tmp0, p->base);
-    asm_shift_ri(a, ASM_SHR, true, p->tmp0, PAGE_SHIFT - SOFT_ENTRY_SHIFT);
-    asm_alu_rm(a, ASM_AND, true, p->tmp0, soft_field(p, offsetof(struct soft_view, mask)));
-    asm_alu_rm(a, ASM_ADD, true, p->tmp0, soft_field(p, offsetof(struct soft_view, table)));
-    /* tmp1 = the page of the last byte, or for checked alignment of the first, with the low bits that must be 0 */
-    asm_lea(a, true, p->tmp1, asm_mem(p->base, p->align ? p->disp : last));
-    asm_alu_ri(a, ASM_AND, true, p->tmp1, -(int32_t)PAGE_SIZE | (p->align ? (1 << p->size) - 1 : 0));
-    size_t tag = p->write ? offsetof(struct soft_entry, tag_write) : offsetof(struct soft_entry, tag_read);
-    asm_alu_rm(a, ASM_CMP, true, p->tmp1, asm_mem(p->tmp0, (int32_t)tag));
+    emit_align(a, p);
+    if (p->current) {
+        emit_index(a, p, p->tmp0);
+        asm_alu_rm(a, ASM_ADD, true, p->tmp0, asm_mem_view(VIEW_DISP(table)));
+        emit_last_page(a, p);
+        asm_alu_rm(a, ASM_OR, true, p->tmp1, asm_mem_view(VIEW_DISP(id)));
+    } else {
+        emit_last_page(a, p);
+        asm_mov_rm(a, true, p->tmp0, mmu_views_mem(p->regime));
+        asm_alu_rm(a, ASM_OR, true, p->tmp1, asm_mem(p->tmp0, VIEW_DISP(id)));
+        asm_mov_rm(a, true, p->tmp0, asm_mem(p->tmp0, VIEW_DISP(table)));
+        emit_index(a, p, p->tmp2);
+        asm_alu_rr(a, ASM_ADD, true, p->tmp0, p->tmp2);
+    }
+    asm_alu_rm(a, ASM_CMP, true, p->tmp1, asm_mem(p->tmp0, TAG_DISP(p->write)));
     p->site = asm_pos(a);
     asm_jcc(a, ASM_NE, p->slow);
     mmu_emit_count(a, cpu, ABI_STAT_tlb_hits);
     asm_mov_rm(a, true, p->tmp0, asm_mem(p->tmp0, (int32_t)offsetof(struct soft_entry, addend)));
     p->index = p->tmp0;
-    p->covers_nearby = false;
+    p->covers_range = true;
+}
+
+/* Thunks, by temporaries, what for and, as views are found in two ways, whose. */
+#define FIND_REGIME 0u /* the one regime that code of others looks up out of line: unprivileged accesses of a kernel */
+static unsigned thunk_index(bool current, bool write, unsigned t0, unsigned t1) {
+    return (unsigned)current << 7 | (unsigned)write << 6 | t0 << 3 | t1;
+}
+_Static_assert(MMU_THUNKS >= 256, "see thunk_index()");
+
+/* t0: the address of the first byte, t1: that of the last. Returns with ZF set and the addend in t0, or with ZF clear. */
+static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, bool current, bool write, unsigned t0, unsigned t1) {
+    unsigned view = t0 != ASM_RAX && t1 != ASM_RAX ? ASM_RAX : t0 != ASM_RCX && t1 != ASM_RCX ? ASM_RCX : ASM_RDX;
+    struct asm_label hit = {0}, found = {0};
+    asm_alu_rr(a, ASM_XOR, true, t1, t0);
+    asm_alu_ri(a, ASM_CMP, true, t1, PAGE_MASK);
+    uint32_t crosses = asm_jcc_short(a, ASM_A);
+    asm_mov_rr(a, false, t1, t0);
+    asm_shift_ri(a, ASM_SHR, false, t1, INDEX_SHIFT);
+    asm_alu_ri(a, ASM_AND, false, t1, INDEX_MASK);
+    asm_alu_ri(a, ASM_AND, true, t0, -(int32_t)PAGE_SIZE);
+    if (!current) {
+        asm_push(a, view);
+        asm_mov_rm(a, true, view, mmu_views_mem(FIND_REGIME));
+    }
+    asm_alu_rm(a, ASM_ADD, true, t1, current ? asm_mem_view(VIEW_DISP(table)) : asm_mem(view, VIEW_DISP(table)));
+    asm_alu_rm(a, ASM_OR, true, t0, current ? asm_mem_view(VIEW_DISP(id)) : asm_mem(view, VIEW_DISP(id)));
+    if (!current)
+        asm_pop(a, view);
+    asm_alu_rm(a, ASM_CMP, true, t0, asm_mem(t1, TAG_DISP(write)));
+    asm_jcc(a, ASM_E, &found);
+    for (unsigned k = 1; k < SOFT_WAYS; k++) {
+        asm_alu_ri(a, ASM_ADD, true, t1, (int32_t)sizeof(struct soft_way));
+        asm_alu_rm(a, ASM_CMP, true, t0, asm_mem(t1, TAG_DISP(write)));
+        asm_jcc(a, ASM_E, &hit);
+    }
+    asm_bind_short(a, crosses);
+    asm_ret(a);
+    asm_bind(a, &hit);
+    asm_alu_mi(a, ASM_SUB, false, asm_mem(t1, (int32_t)offsetof(struct soft_entry, left)), 1);
+    uint32_t used_up = asm_jcc_short(a, ASM_E);
+    asm_bind(a, &found);
+    mmu_emit_count(a, cpu, ABI_STAT_tlb_finds);
+    asm_mov_rm(a, true, t0, asm_mem(t1, (int32_t)offsetof(struct soft_entry, addend)));
+    asm_alu_rr(a, ASM_CMP, true, t0, t0);
+    asm_ret(a);
+    asm_bind_short(a, used_up);
+    asm_test_rr(a, true, ASM_RSP, ASM_RSP); /* ZF clear */
+    asm_ret(a);
+}
+
+static void soft_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk) {
+    static const uint8_t temps[] = {ASM_RAX, ASM_RCX, ASM_RDX, ASM_RSI, ASM_RDI};
+    for (unsigned kind = 0; kind < 4; kind++) {
+        for (unsigned i = 0; i < ARRAY_LEN(temps); i++) {
+            for (unsigned k = 0; k < ARRAY_LEN(temps); k++) {
+                if (i == k)
+                    continue;
+                thunk[thunk_index(kind & 2, kind & 1, temps[i], temps[k])] = a->p;
+                emit_thunk(a, cpu, kind & 2, kind & 1, temps[i], temps[k]);
+            }
+        }
+    }
+}
+
+static void soft_emit_find(struct asm_buf *a, const uint8_t *const *thunk, struct mmu_probe *p) {
+    p->index = p->tmp0;
+    if (!p->current && p->regime != FIND_REGIME) {
+        asm_jmp(a, p->slow);
+        return;
+    }
+    emit_align(a, p);
+    emit_address(a, p->tmp1, p->base, p->high - 1);
+    emit_address(a, p->tmp0, p->base, p->low);
+    asm_call(a, thunk[thunk_index(p->current, p->write, p->tmp0, p->tmp1)]);
+    asm_jcc(a, ASM_NE, p->slow);
 }
 
 const struct mmu_ops mmu_soft_ops = {
@@ -272,4 +401,6 @@ const struct mmu_ops mmu_soft_ops = {
     .sync = soft_sync,
     .protect = soft_protect,
     .emit_probe = soft_emit_probe,
+    .emit_find = soft_emit_find,
+    .emit_thunks = soft_emit_thunks,
 };

@@ -156,7 +156,9 @@ struct stub {
     uint32_t site;        /* mmu_probe.site; link: position of the jump */
     uint32_t start;       /* position of what a fault goes to */
     bool vector;          /* XMM temporaries are in use */
-    bool retry;           /* a load or store with a probe that the strategy may try otherwise */
+    bool retry;           /* a load or store with a probe that the strategy may try otherwise: mmu_ops.emit_retry */
+    bool find;            /* an access with a probe that the strategy has mmu_ops.emit_find for */
+    bool align;           /* mmu_probe.align */
     uint8_t tmp0, tmp1;   /* of that probe */
     uint32_t access;      /* position behind the probe */
     uint16_t call, calls; /* softfp calls that come first: of cg->fp_call */
@@ -357,6 +359,8 @@ static inline unsigned cc_not(unsigned cc) { return cc ^ 1; }
 struct stub *stub_new(struct codegen *cg, enum stub_kind kind);
 /* stub_fault(): the next instruction may fault, and then goes on at the stub. */
 void stub_fault(struct codegen *cg, const struct stub *s);
+/* stub_probe(): what a probe for the stub's access has to be for. */
+struct mmu_probe stub_probe(const struct codegen *cg, const struct stub *s);
 /* stub_emit(): false if it is the stub of an exit, whose own part emit_exit_stub() emits next. */
 bool stub_emit(struct codegen *cg, struct stub *s);
 

@@ -102,36 +102,38 @@ static void note_hoists(struct codegen *cg, struct stub *s) {
 }
 
 /* --- the access ------------------------------------------------------------------------------------------------ */
-static void probe(struct codegen *cg, const struct ir_inst *in, bool write, struct access *acc) {
-    struct mmu_probe p = {
-        .base = acc->stub->rec.base,
-        .disp = disp_of(in),
-        .size = in->lane,
-        .write = write,
-        .regime = in->cc,
-        .current = in->cc == (cg->b->mode & 3),
-        .align = (in->flags & IR_MEM_ALIGN) != 0 || in->op >= IR_ATOMIC, /* these must not be split */
-        .pc = cg->pc,
-        .hint = likely_value(cg, in->a, 4),
-        .slow = &acc->stub->slow,
-        .index = MMU_NO_INDEX,
-    };
-    p.tmp0 = (uint8_t)scratch(cg, GPR_CLASS);
-    p.tmp1 = (uint8_t)scratch(cg, GPR_CLASS);
+static bool must_align(const struct ir_inst *in) {
+    return (in->flags & IR_MEM_ALIGN) != 0 || in->op >= IR_ATOMIC; /* these must not be split */
+}
+
+static void probe(struct codegen *cg, const struct ir_inst *in, struct access *acc) {
+    struct stub *s = acc->stub;
+    s->align = must_align(in);
+    s->tmp0 = (uint8_t)scratch(cg, GPR_CLASS);
+    s->tmp1 = (uint8_t)scratch(cg, GPR_CLASS);
+    struct mmu_probe p = stub_probe(cg, s);
+    p.pc = cg->pc;
+    p.hint = likely_value(cg, in->a, 4);
+    p.slow = &s->slow;
+    if (!p.current) {
+        p.tmp2 = (uint8_t)scratch(cg, GPR_CLASS);
+        cg->locked &= ~BIT(p.tmp2);
+    }
     cg->mmu->emit_probe(&cg->a, cg->cpu, &p);
-    acc->stub->site = p.site;
-    acc->stub->retry = cg->mmu->emit_retry && p.current && !p.align && p.index == p.tmp1;
-    acc->stub->tmp0 = p.tmp0;
-    acc->stub->tmp1 = p.tmp1;
-    acc->stub->access = asm_pos(&cg->a);
+    s->site = p.site;
+    if (p.covers_range)
+        s->find = cg->mmu->emit_find != NULL;
+    else
+        s->retry = cg->mmu->emit_retry && p.current && !p.align && p.index == p.tmp1;
+    s->access = asm_pos(&cg->a);
     acc->m = asm_mem_index(p.base, p.index == MMU_NO_INDEX ? ASM_NOREG : p.index, 0, p.disp);
     acc->free = p.index == p.tmp0 ? p.tmp1 : p.tmp0;
     if (p.covers_nearby)
-        add_hoist(cg, in, p.index, acc->stub);
+        add_hoist(cg, in, p.index, s);
 }
 
 /* Starts an access. EFLAGS are free, the operands in use. */
-static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind kind, bool write, struct access *acc) {
+static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind kind, struct access *acc) {
     struct stub *s = stub_new(cg, kind);
     acc->stub = s;
     acc->vector = false;
@@ -140,7 +142,7 @@ static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind k
     s->rec.disp = disp_of(in);
     s->rec.pc = cg->pc;
     s->rec.desc = MMU_DESC(in->lane, in->cc, in->flags) | (in->op == IR_ATOMIC ? (uint32_t)in->n << 16 : 0);
-    struct hoist *h = in->flags & IR_MEM_ALIGN || in->op >= IR_ATOMIC ? NULL : find_hoist(cg, in);
+    struct hoist *h = must_align(in) ? NULL : find_hoist(cg, in);
     if (h) {
         if (cg->next_use[cg->at][0])
             h->base = in->a;
@@ -151,7 +153,7 @@ static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind k
         if (h->index != MMU_NO_INDEX)
             cg->locked |= BIT(h->index);
     } else {
-        probe(cg, in, write, acc);
+        probe(cg, in, acc);
     }
 }
 /* Ends it: after done() and def(); dst is the result's register, or NO_REG. */
@@ -179,8 +181,10 @@ static void load_vector(struct codegen *cg, struct access *acc, unsigned size, u
 void emit_LD(struct codegen *cg, const struct ir_inst *in) {
     flags_clobber(cg);
     use(cg, in->a);
+    if (in->type == IR_V128) /* the slow path passes by what def() spills */
+        cg->locked &= ~BIT(scratch(cg, XMM_CLASS));
     struct access acc;
-    begin(cg, in, STUB_LD, false, &acc);
+    begin(cg, in, STUB_LD, &acc);
     unsigned d;
     if (in->type == IR_V128) {
         done(cg);
@@ -226,7 +230,7 @@ void emit_ST(struct codegen *cg, const struct ir_inst *in) {
     unsigned value = has_imm ? NO_REG : vec ? use_low(cg, in->b, 1u << in->lane) : use(cg, in->b);
     use(cg, in->a);
     struct access acc;
-    begin(cg, in, STUB_ST, true, &acc);
+    begin(cg, in, STUB_ST, &acc);
     acc.stub->rec.value = (uint8_t)value;
     acc.vector = vec;
     if (has_imm) {
@@ -303,7 +307,7 @@ void emit_ATOMIC(struct codegen *cg, const struct ir_inst *in) {
     unsigned value = use(cg, in->b);
     use(cg, in->a);
     struct access acc;
-    begin(cg, in, STUB_ATOMIC, true, &acc);
+    begin(cg, in, STUB_ATOMIC, &acc);
     acc.stub->rec.value = (uint8_t)value;
     unsigned t = acc.free != NO_REG ? acc.free : scratch(cg, GPR_CLASS);
     if (simple) {
@@ -339,7 +343,7 @@ void emit_CAS(struct codegen *cg, const struct ir_inst *in) {
     unsigned value = use(cg, in->c);
     use(cg, in->a);
     struct access acc;
-    begin(cg, in, STUB_CAS, true, &acc);
+    begin(cg, in, STUB_CAS, &acc);
     acc.stub->rec.value = ASM_RAX;
     acc.stub->rec.value2 = (uint8_t)value;
     lock_rm(cg, &acc, in->lane, 0xb0, 1, value);
@@ -360,7 +364,7 @@ void emit_STX(struct codegen *cg, const struct ir_inst *in) {
     asm_alu_rm(a, ASM_CMP, true, base, CPU_FIELD(excl_addr));
     asm_jcc(a, ASM_NE, &out);
     struct access acc;
-    begin(cg, in, STUB_STX, true, &acc);
+    begin(cg, in, STUB_STX, &acc);
     drop_hoists(cg);
     acc.stub->rec.value2 = (uint8_t)value;
     asm_mov_rm(a, true, ASM_RAX, CPU_FIELD(excl_val));

@@ -29,6 +29,24 @@ void stub_fault(struct codegen *cg, const struct stub *s) {
     out->fault[out->faults++].stub = (uint32_t)(s - cg->stub);
 }
 
+struct mmu_probe stub_probe(const struct codegen *cg, const struct stub *s) {
+    unsigned size = MMU_DESC_SIZE(s->rec.desc), regime = MMU_DESC_REGIME(s->rec.desc);
+    return (struct mmu_probe){
+        .base = s->rec.base,
+        .tmp0 = s->tmp0,
+        .tmp1 = s->tmp1,
+        .disp = s->rec.disp,
+        .size = (uint8_t)size,
+        .low = s->rec.disp,
+        .high = s->rec.disp + (1 << size),
+        .write = s->rec.kind != STUB_LD,
+        .regime = (uint8_t)regime,
+        .current = regime == (cg->b->mode & 3),
+        .align = s->align,
+        .index = MMU_NO_INDEX,
+    };
+}
+
 /* A call of the slow thunk, followed by the record that it interprets (slow.c). */
 static void emit_slow(struct codegen *cg, struct stub *s) {
     struct asm_buf *a = &cg->a;
@@ -42,15 +60,16 @@ static void emit_slow(struct codegen *cg, struct stub *s) {
 /* Where a failed probe goes first, if the strategy knows another way; a fault goes to the slow path at once. */
 static void emit_retry(struct codegen *cg, const struct stub *s) {
     struct asm_label access = {.at = s->access + 1};
-    struct mmu_probe p = {
-        .base = s->rec.base,
-        .tmp0 = s->tmp0,
-        .tmp1 = s->tmp1,
-        .disp = s->rec.disp,
-        .size = MMU_DESC_SIZE(s->rec.desc),
-        .write = s->rec.kind == STUB_ST,
-    };
+    struct mmu_probe p = stub_probe(cg, s);
     cg->mmu->emit_retry(&cg->a, cg->mmu_thunk, &p, (s->rec.desc & MMU_DESC_NEARBY) != 0, &access);
+}
+static void emit_find(struct codegen *cg, const struct stub *s) {
+    struct asm_label access = {.at = s->access + 1}, slow = {0};
+    struct mmu_probe p = stub_probe(cg, s);
+    p.slow = &slow;
+    cg->mmu->emit_find(&cg->a, cg->mmu_thunk, &p);
+    asm_jmp(&cg->a, &access);
+    asm_bind(&cg->a, &slow);
 }
 /* softfp for each operation in turn: the guest state is exact then. The last one goes on at `back`, if that is not 0. */
 static void emit_fp_calls(struct codegen *cg, const struct stub *s, uint32_t back) {
@@ -69,6 +88,8 @@ bool stub_emit(struct codegen *cg, struct stub *s) {
     asm_bind(&cg->a, &s->slow);
     if (s->retry)
         emit_retry(cg, s);
+    if (s->find)
+        emit_find(cg, s);
     s->start = asm_pos(&cg->a);
     emit_fp_calls(cg, s, s->rec.kind == STUB_FP_GROUP ? s->back : 0);
     if (s->rec.kind <= STUB_FP)

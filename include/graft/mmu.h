@@ -159,8 +159,10 @@ struct mmu_probe {
     /* in */
     uint8_t base;       /* host register with the guest virtual address; preserved */
     uint8_t tmp0, tmp1; /* free host registers */
+    uint8_t tmp2;       /* another one, for emit_probe() and if not current */
     int32_t disp;
-    uint8_t size; /* log2 bytes */
+    uint8_t size;      /* log2 bytes */
+    int32_t low, high; /* the bytes base + low .. base + high - 1 are to be covered: those of the access, or more */
     bool write;
     uint8_t regime;
     bool current;           /* regime is the block's own: else at cpu->views[regime] */
@@ -172,6 +174,7 @@ struct mmu_probe {
     uint8_t index;      /* tmp0, tmp1 or MMU_NO_INDEX */
     uint32_t site;      /* code offset that the stub passes back to mmu_slow_*() as site */
     bool covers_nearby; /* true: another access of the same base, |disp| < 32 KiB, may use the same operand base */
+    bool covers_range;  /* true: the index register is right for the bytes low .. high; see emit_find() */
 };
 #define MMU_THUNKS 256
 struct mmu_ops {
@@ -195,11 +198,14 @@ struct mmu_ops {
     void (*emit_probe)(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
     /* emit_retry(): out of line, where the probe p of a load or store failed (one that is current and need not be aligned):
      * jumps to access with the index register as the probe leaves it, or goes on to the slow path. near: others are hoisted
-     * to the probe. emit_thunks(): code for that, emitted once; its addresses are in thunk, which emit_retry() gets, too.
+     * to the probe. emit_thunks(): code for that, emitted once; its addresses are in thunk, which emit_retry() and emit_find() get, too.
      * NULL: nothing but the slow path. */
     void (*emit_retry)(struct asm_buf *a, const uint8_t *const *thunk, const struct mmu_probe *p, bool near,
                        struct asm_label *access);
     void (*emit_thunks)(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk);
+    /* emit_find(): out of line, for probes that cover a range: looks an access (or range) p up more thoroughly than its probe
+     * did. Goes on with the index register set, which is tmp0, or jumps to p->slow. As for emit_probe() otherwise. */
+    void (*emit_find)(struct asm_buf *a, const uint8_t *const *thunk, struct mmu_probe *p);
     /* nearby(): the value for the index register of a hoisted probe (covers_nearby) that makes accesses near va right, or
      * fault if there is no mapping now. va is their base; they are less than 128 KiB away from it. The backend renews
      * hoisted index registers with it after every slow access s, and uses none of them beyond its block. NULL: it uses one
