@@ -2,7 +2,7 @@
  * Copyright The Graft Authors */
 /*
  * soft.c: the software TLB strategy: one table for each vCPU. An entry's tags are a page's
- * address and, in the low bits, the id of the view that may use it, so a view is emptied by giving it another id: no
+ * number and, above it, the id of the view that may use it, so a view is emptied by giving it another id: no
  * change of address space, exception level or ASID touches an entry.
  *
  * A probe looks at one entry. Its page may also be in the same place of one of the other ways, which are looked at out of
@@ -20,7 +20,8 @@
 #define SOFT_PLACE_STEP (SOFT_SETS / SOFT_PLACES)
 #define SOFT_ENTRIES (SOFT_SETS + (SOFT_PLACES - 1) * SOFT_PLACE_STEP)
 #define SOFT_WAYS 4u
-#define SOFT_IDS 4096u   /* they take the place of an address's low bits */
+#define SOFT_IDS 4096u /* they are above a page's number */
+#define SOFT_ID_SHIFT (64 - PAGE_SHIFT)
 #define SOFT_NULL_ID 1u  /* of the view that holds nothing; 0 is in no tag */
 #define SOFT_SHARED 8u   /* ids that several views use */
 #define SOFT_SAMPLE 64u  /* look-ups that an entry in another way serves before C moves it to the first */
@@ -29,7 +30,7 @@
 #define WRITTEN_ANYWHERE 0xffff
 
 struct soft_entry {
-    uint64_t tag[2]; /* by enum mmu_access, MMU_READ and MMU_WRITE: page | id; 0: not allowed */
+    uint64_t tag[2]; /* by enum mmu_access, MMU_READ and MMU_WRITE: see make_tag(); 0: not allowed */
     uint64_t addend; /* host address - guest address */
     uint32_t left;   /* look-ups until the next one goes to C */
     uint8_t shift;   /* log2 bytes of the guest's mapping */
@@ -46,7 +47,7 @@ struct soft_way {
 /* Behind struct view. */
 struct soft_view {
     struct soft_entry *table; /* read by the probe: the view's place in the first way */
-    uint64_t id;              /* read by the probe */
+    uint64_t id;              /* read by the probe: shifted to its place in a tag */
     bool shared;
 };
 
@@ -69,7 +70,9 @@ static unsigned set_of(uint64_t va) { return (unsigned)(va >> PAGE_SHIFT) % SOFT
 static unsigned block_of(uint64_t va, unsigned shift) {
     return (unsigned)(((va << 8 >> 8 >> shift) << 6 | shift) * UINT64_C(0x9e3779b97f4a7c15) >> 32) % SOFT_BLOCKS;
 }
+static uint64_t make_tag(const struct soft_view *s, uint64_t va) { return va >> PAGE_SHIFT | s->id; }
 static uint64_t tag_of(const struct soft_entry *e) { return e->tag[MMU_READ] | e->tag[MMU_WRITE]; }
+static uint64_t page_of(uint64_t tag) { return tag << PAGE_SHIFT; }
 
 static void soft_init(struct cpu *cpu) {
     struct heap *h = &engine_of(cpu)->heap;
@@ -84,7 +87,7 @@ static void soft_init(struct cpu *cpu) {
 static size_t soft_view_bytes(void) { return sizeof(struct soft_view); }
 
 static void set_id(struct soft_state *st, struct soft_view *s, uint32_t id, bool shared) {
-    s->id = id;
+    s->id = (uint64_t)id << SOFT_ID_SHIFT;
     s->shared = shared;
     s->table = &st->way[0].entry[id % SOFT_PLACES * SOFT_PLACE_STEP];
 }
@@ -127,7 +130,7 @@ static void renew(struct cpu *cpu, struct view *v, void *arg) { soft_view_init(c
 /* --- entries ---------------------------------------------------------------------------------------------------- */
 static void count_block(struct soft_state *st, const struct soft_entry *e, int by) {
     if (UNLIKELY(e->shift > PAGE_SHIFT))
-        st->blocks[block_of(tag_of(e), e->shift)] += (uint16_t)by;
+        st->blocks[block_of(page_of(tag_of(e)), e->shift)] += (uint16_t)by;
 }
 static void drop(struct soft_state *st, struct soft_entry *e) {
     if (tag_of(e))
@@ -137,7 +140,7 @@ static void drop(struct soft_state *st, struct soft_entry *e) {
 
 /* The entry at that place for that page becomes the first; the others move on. */
 static struct soft_entry *place(struct soft_state *st, const struct soft_view *s, unsigned at, uint64_t va) {
-    uint64_t tag = ALIGN_DOWN(va, PAGE_SIZE) | s->id;
+    uint64_t tag = make_tag(s, va);
     unsigned k = 0;
     while (k < SOFT_WAYS - 1 && tag_of(&st->way[k].entry[at]) != tag)
         k++;
@@ -150,7 +153,7 @@ static struct soft_entry *place(struct soft_state *st, const struct soft_view *s
 }
 
 static bool writes_to(const struct soft_entry *e, uint64_t host) {
-    return e->tag[MMU_WRITE] && ALIGN_DOWN(e->tag[MMU_WRITE], PAGE_SIZE) + e->addend == host;
+    return e->tag[MMU_WRITE] && page_of(e->tag[MMU_WRITE]) + e->addend == host;
 }
 /* A write tag for the RAM page at host is about to be at that place. */
 static void note_written(struct soft_state *st, uint16_t *written, unsigned at, uint64_t host) {
@@ -182,7 +185,7 @@ static void soft_fill(struct cpu *cpu, struct mmu_slow *slow, enum mmu_access ac
     if (write)
         note_written(st, written_of(cpu, pa), at, (uintptr_t)host);
     struct soft_entry *e = place(st, s, at, va);
-    uint64_t tag = page | s->id;
+    uint64_t tag = make_tag(s, va);
     *e = (struct soft_entry){.tag = {[MMU_READ] = w->read ? tag : 0, [MMU_WRITE] = write ? tag : 0},
                              .addend = (uintptr_t)host - page,
                              .shift = w->page_shift};
@@ -200,7 +203,7 @@ static void drop_sets(struct soft_state *st, uint64_t va, unsigned count) {
         for (unsigned k = 0; k < SOFT_WAYS; k++) {
             struct soft_entry *e = &st->way[k].entry[p * SOFT_PLACE_STEP + (set_of(va) & ~(count - 1))];
             for (unsigned i = 0; i < count; i++)
-                if (tag_of(&e[i]) && !((tag_of(&e[i]) ^ va) << 8 >> 8 >> e[i].shift))
+                if (tag_of(&e[i]) && !((page_of(tag_of(&e[i])) ^ va) << 8 >> 8 >> e[i].shift))
                     drop(st, &e[i]);
         }
     }
@@ -258,6 +261,11 @@ static void soft_protect(struct cpu *cpu, struct gpa page) {
 #define TAG_DISP(write) ((int32_t)(offsetof(struct soft_entry, tag) + 8 * (size_t)(write)))
 #define VIEW_DISP(field) ((int32_t)(sizeof(struct view) + offsetof(struct soft_view, field)))
 
+/* A field of the current view; nobody rewrites these instructions, so they are as short as can be. */
+static struct asm_mem view_mem(const struct asm_buf *a, int32_t disp) {
+    return a->view_disp ? asm_mem(ASM_RBP, a->view_disp + disp) : asm_mem_view(disp);
+}
+
 /* reg = base + disp */
 static void emit_address(struct asm_buf *a, unsigned reg, unsigned base, int32_t disp) {
     if (disp)
@@ -287,16 +295,16 @@ static void emit_index(struct asm_buf *a, const struct mmu_probe *p, unsigned to
 /* tmp1 = the page of the last byte: if that of the first is another, it is not looked for where it could be. */
 static void emit_last_page(struct asm_buf *a, const struct mmu_probe *p) {
     emit_address(a, p->tmp1, p->base, p->high - 1);
-    asm_alu_ri(a, ASM_AND, true, p->tmp1, -(int32_t)PAGE_SIZE);
+    asm_shift_ri(a, ASM_SHR, true, p->tmp1, PAGE_SHIFT);
 }
 
 static void soft_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
     emit_align(a, p);
     if (p->current) {
         emit_index(a, p, p->tmp0);
-        asm_alu_rm(a, ASM_ADD, true, p->tmp0, asm_mem_view(VIEW_DISP(table)));
+        asm_alu_rm(a, ASM_ADD, true, p->tmp0, view_mem(a, VIEW_DISP(table)));
         emit_last_page(a, p);
-        asm_alu_rm(a, ASM_OR, true, p->tmp1, asm_mem_view(VIEW_DISP(id)));
+        asm_alu_rm(a, ASM_OR, true, p->tmp1, view_mem(a, VIEW_DISP(id)));
     } else {
         emit_last_page(a, p);
         asm_mov_rm(a, true, p->tmp0, mmu_views_mem(p->regime));
@@ -331,13 +339,13 @@ static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, bool current, b
     asm_mov_rr(a, false, t1, t0);
     asm_shift_ri(a, ASM_SHR, false, t1, INDEX_SHIFT);
     asm_alu_ri(a, ASM_AND, false, t1, INDEX_MASK);
-    asm_alu_ri(a, ASM_AND, true, t0, -(int32_t)PAGE_SIZE);
+    asm_shift_ri(a, ASM_SHR, true, t0, PAGE_SHIFT);
     if (!current) {
         asm_push(a, view);
         asm_mov_rm(a, true, view, mmu_views_mem(FIND_REGIME));
     }
-    asm_alu_rm(a, ASM_ADD, true, t1, current ? asm_mem_view(VIEW_DISP(table)) : asm_mem(view, VIEW_DISP(table)));
-    asm_alu_rm(a, ASM_OR, true, t0, current ? asm_mem_view(VIEW_DISP(id)) : asm_mem(view, VIEW_DISP(id)));
+    asm_alu_rm(a, ASM_ADD, true, t1, current ? view_mem(a, VIEW_DISP(table)) : asm_mem(view, VIEW_DISP(table)));
+    asm_alu_rm(a, ASM_OR, true, t0, current ? view_mem(a, VIEW_DISP(id)) : asm_mem(view, VIEW_DISP(id)));
     if (!current)
         asm_pop(a, view);
     asm_alu_rm(a, ASM_CMP, true, t0, asm_mem(t1, TAG_DISP(write)));
@@ -358,7 +366,8 @@ static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, bool current, b
     asm_alu_rr(a, ASM_CMP, true, t0, t0);
     asm_ret(a);
     asm_bind_short(a, used_up);
-    asm_test_rr(a, true, ASM_RSP, ASM_RSP); /* ZF clear */
+    asm_alu_mi(a, ASM_ADD, false, asm_mem(t1, (int32_t)offsetof(struct soft_entry, left)),
+               1); /* ZF clear; until C sees it */
     asm_ret(a);
 }
 

@@ -3,14 +3,27 @@
 /*
  * analyse.c: the backward pass over a block: the next use of each value at each
  * point, operations that are not used, operations that their only consumer emits
- * (fused), and results that may be computed in the pinned register they are PUT to.
+ * (fused), results that may be computed in the pinned register they are PUT to, and
+ * which memory accesses one probe may serve.
  */
 #include "dbt/x86/backend.h"
+
+/* A group of accesses that are behind the current instruction. */
+struct open_group {
+    irv root; /* 0: none */
+    uint8_t regime;
+    int64_t low, high; /* from root */
+    bool write;
+    uint8_t count;
+};
+#define OPEN_GROUPS 6
 
 struct analysis {
     struct codegen *cg;
     irv pending[NREGS]; /* the value that a later PUT moves to the pin, while its definition may do it */
     regset some;        /* pins that have one */
+    struct open_group group[OPEN_GROUPS];
+    unsigned next_group;
 };
 
 static bool removable(const struct ir_inst *in) {
@@ -134,6 +147,50 @@ static void see_definition(struct analysis *an, unsigned i) {
     }
 }
 
+/* --- groups of accesses ---------------------------------------------------------------------------------------- */
+irv address_root(const struct codegen *cg, const struct ir_inst *in, int64_t *offset) {
+    irv v = in->a;
+    *offset = in->op == IR_LD || in->op == IR_ST ? (int32_t)in->imm : 0;
+    for (;;) {
+        const struct ir_inst *at = inst_of(cg, v);
+        if (at->op != IR_ADD || at->type != IR_I64 || !is_const(cg, at->b))
+            return v;
+        *offset += (int64_t)inst_of(cg, at->b)->imm;
+        v = at->a;
+    }
+}
+
+static struct open_group *group_of(struct analysis *an, irv root, unsigned regime) {
+    for (unsigned i = 0; i < OPEN_GROUPS; i++)
+        if (an->group[i].root == root && an->group[i].regime == regime)
+            return &an->group[i];
+    struct open_group *g = &an->group[an->next_group++ % OPEN_GROUPS];
+    g->root = 0;
+    return g;
+}
+static void see_access(struct analysis *an, unsigned i) {
+    const struct ir_inst *in = &an->cg->b->inst[i];
+    int64_t at, end;
+    irv root = address_root(an->cg, in, &at);
+    end = at + (1 << in->lane);
+    struct open_group *g = group_of(an, root, in->cc), one = {root, in->cc, at, end, in->op == IR_ST, 1};
+    int64_t low = g->low < at ? g->low : at, high = g->high > end ? g->high : end;
+    if (g->root && high - low <= GROUP_BYTES && g->count < UINT8_MAX)
+        *g = (struct open_group){root, in->cc, low, high, g->write || one.write, (uint8_t)(g->count + 1)};
+    else
+        *g = one;
+    an->cg->group[i] =
+        (struct group){(int16_t)(g->low - at), (int16_t)(g->high - at), g->write, (uint8_t)(g->count - 1)};
+}
+/* What lies between the accesses of a group. Loads from pages that may not be written go on to where a store might not
+ * follow. */
+static void see_between(struct analysis *an, const struct ir_inst *in) {
+    bool ends = in->op == IR_CALL || in->op == IR_CALLV || in->op == IR_STX;
+    for (unsigned i = 0; i < OPEN_GROUPS; i++)
+        if (ends || (ir_op_info[in->op].exits && an->group[i].write))
+            an->group[i].root = 0;
+}
+
 void analyse_block(struct codegen *cg) {
     const struct ir_block *b = cg->b;
     struct analysis an = {.cg = cg};
@@ -159,6 +216,10 @@ void analyse_block(struct codegen *cg) {
             if (pin != NO_REG)
                 forget(&an, pin);
         }
+        if ((in->op == IR_LD || in->op == IR_ST) && !(in->flags & IR_MEM_ALIGN))
+            see_access(&an, i);
+        else
+            see_between(&an, in);
         irv fused = fusible(cg, in);
         if (fused) {
             cg->v[fused].flags |= V_FUSED;

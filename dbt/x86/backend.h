@@ -146,21 +146,25 @@ struct slow_record {
     uint8_t base, value, value2, dst; /* registers; STUB_FP: the first three are operands */
     uint8_t hoists, reserved;
     struct {
-        uint8_t base, index, regime;
-    } hoist[MAX_HOISTS]; /* index registers to renew; absent from the code if there are none */
+        uint8_t base, index, regime; /* base NO_REG: the probe covers a range, the index is MMU_NO_ADDEND from now on */
+    } hoist[MAX_HOISTS];             /* index registers to renew; absent from the code if there are none */
 } __attribute__((packed));
 struct stub {
     struct slow_record rec;
     struct asm_label slow;
     uint32_t back;
-    uint32_t site;        /* mmu_probe.site; link: position of the jump */
-    uint32_t start;       /* position of what a fault goes to */
-    bool vector;          /* XMM temporaries are in use */
-    bool retry;           /* a load or store with a probe that the strategy may try otherwise: mmu_ops.emit_retry */
-    bool find;            /* an access with a probe that the strategy has mmu_ops.emit_find for */
-    bool align;           /* mmu_probe.align */
+    uint32_t site;  /* mmu_probe.site, 0: none; link: position of the jump */
+    uint32_t start; /* position of what a fault goes to */
+    bool vector;    /* XMM temporaries are in use */
+    bool retry;     /* a load or store with a probe that the strategy may try otherwise: mmu_ops.emit_retry */
+    bool find;      /* an access with a probe that the strategy has mmu_ops.emit_find for */
+    bool align;     /* mmu_probe.align */
+    bool hoisted;   /* it uses the range of an earlier probe, tmp0 is the index register */
+    bool shared;    /* others do that with this one's */
+    bool write;     /* what its probe is for: low, high and write as in struct mmu_probe */
+    int32_t low, high;
     uint8_t tmp0, tmp1;   /* of that probe */
-    uint32_t access;      /* position behind the probe */
+    uint32_t access;      /* position behind the probe, or the test of the index register */
     uint16_t call, calls; /* softfp calls that come first: of cg->fp_call */
     uint8_t flags_kind;   /* exits: flags to store first: enum flags_kind if they are in EFLAGS, */
     uint8_t flags_reg;    /* ... else a register, or NO_REG */
@@ -189,7 +193,19 @@ struct hoist {
     uint8_t index; /* register, or MMU_NO_INDEX */
     uint16_t stub; /* of the probe's access */
     uint32_t site; /* of the probe */
+    /* Of a probe that covers a range: offsets from root, and the accesses that are still to come. */
+    bool range, write;
+    unsigned left;
+    int64_t low, high;
 };
+
+/* The loads and stores from here on that one probe may serve: they are off one base, with nothing in between that ends it. */
+struct group {
+    int16_t low, high; /* the bytes that they touch, from the address of this one */
+    bool write;        /* one is a store */
+    uint8_t more;      /* how many follow */
+};
+#define GROUP_BYTES 256 /* at most */
 
 struct codegen {
     struct cpu *cpu;
@@ -245,12 +261,15 @@ struct codegen {
     struct stub stub[MAX_STUBS];
     struct value v[IR_MAX_INSTS];
     uint16_t next_use[IR_MAX_INSTS][3]; /* of each operand's value, after this use */
+    struct group group[IR_MAX_INSTS];   /* of loads and stores, if probes cover ranges */
 };
 
 /* --- analyse.c ------------------------------------------------------------------------------------------- */
 /* analyse_block(): from the last instruction to the first: uses of values, what is fused or dead, targets. Fills cg->v and
  * cg->next_use. */
 void analyse_block(struct codegen *cg);
+/* address_root(): the address of a memory access without constant additions, and their sum. */
+irv address_root(const struct codegen *cg, const struct ir_inst *in, int64_t *offset);
 
 /* --- regalloc.c ------------------------------------------------------------------------------------------- */
 static inline const struct ir_inst *inst_of(const struct codegen *cg, irv v) { return &cg->b->inst[v]; }
@@ -359,8 +378,9 @@ static inline unsigned cc_not(unsigned cc) { return cc ^ 1; }
 struct stub *stub_new(struct codegen *cg, enum stub_kind kind);
 /* stub_fault(): the next instruction may fault, and then goes on at the stub. */
 void stub_fault(struct codegen *cg, const struct stub *s);
-/* stub_probe(): what a probe for the stub's access has to be for. */
+/* stub_probe(): what a probe for the stub's access alone has to be for. stub_group_probe(): for its group, too. */
 struct mmu_probe stub_probe(const struct codegen *cg, const struct stub *s);
+struct mmu_probe stub_group_probe(const struct codegen *cg, const struct stub *s);
 /* stub_emit(): false if it is the stub of an exit, whose own part emit_exit_stub() emits next. */
 bool stub_emit(struct codegen *cg, struct stub *s);
 

@@ -5,9 +5,12 @@
  * a stub out of line that both a failed probe and a fault go to (mmu.h). Until the
  * host access has completed, the registers of its operands hold them.
  *
- * A probe that covers nearby addresses is hoisted: later accesses off the same base
- * reuse its index register. As C code may take the mapping away, each stub renews
- * the hoisted index registers before it returns.
+ * A probe that covers nearby addresses, or a range, is hoisted: later accesses off the same
+ * base reuse its index register. As C code may take the mapping away, each stub renews
+ * the hoisted index registers before it returns. Accesses that use the range of another's probe
+ * test whether it has been found in one page; if not, their stubs look them up one by
+ * one, and do the access themselves: with a copy of its instructions, since the
+ * index register goes back to saying so.
  */
 #include "dbt/x86/backend.h"
 
@@ -23,17 +26,6 @@ struct access {
 };
 
 static int32_t disp_of(const struct ir_inst *in) { return in->op == IR_LD || in->op == IR_ST ? (int32_t)in->imm : 0; }
-
-/* The base value without constant additions, and their sum. */
-static irv root_of(const struct codegen *cg, irv v, int64_t *offset) {
-    for (*offset = 0;;) {
-        const struct ir_inst *in = inst_of(cg, v);
-        if (in->op != IR_ADD || in->type != IR_I64 || !is_const(cg, in->b))
-            return v;
-        *offset += (int64_t)inst_of(cg, in->b)->imm;
-        v = in->a;
-    }
-}
 
 /* A likely value of v: what it would be if executed now. 0 if unknown. */
 static uint64_t likely_value(const struct codegen *cg, irv v, unsigned depth) {
@@ -58,31 +50,63 @@ static uint64_t likely_value(const struct codegen *cg, irv v, unsigned depth) {
 }
 
 /* --- hoisting ------------------------------------------------------------------------------------------------ */
+static bool covers(const struct hoist *h, const struct ir_inst *in, int64_t offset) {
+    if (h->range)
+        return offset >= h->low && offset + (1 << in->lane) <= h->high && (h->write || in->op == IR_LD);
+    return offset - h->at > -NEARBY && offset - h->at < NEARBY && disp_of(in) <= MAX_DISP && disp_of(in) >= -MAX_DISP;
+}
 static struct hoist *find_hoist(struct codegen *cg, const struct ir_inst *in) {
     int64_t offset;
-    irv root = root_of(cg, in->a, &offset);
-    if (disp_of(in) > MAX_DISP || disp_of(in) < -MAX_DISP)
-        return NULL;
-    offset += disp_of(in);
+    irv root = address_root(cg, in, &offset);
     for (unsigned i = 0; i < MAX_HOISTS; i++) {
         struct hoist *h = &cg->hoist[i];
-        if (h->root == root && h->regime == in->cc && offset - h->at > -NEARBY && offset - h->at < NEARBY)
+        if (h->root == root && h->regime == in->cc && covers(h, in, offset))
             return h;
     }
     return NULL;
 }
-static void add_hoist(struct codegen *cg, const struct ir_inst *in, unsigned index, const struct stub *s) {
+static void add_hoist(struct codegen *cg, const struct ir_inst *in, unsigned index, const struct stub *s, bool range) {
+    const struct group *g = &cg->group[cg->at];
     unsigned n = cg->hoist_next;
+    if (range && !g->more)
+        return;
     for (unsigned i = 0; i < MAX_HOISTS; i++)
         n = cg->hoist[i].root ? n : i;
     struct hoist *h = &cg->hoist[n];
     cg->hoist_next = (n + 1) % MAX_HOISTS;
-    h->root = root_of(cg, in->a, &h->at);
+    h->root = address_root(cg, in, &h->at);
     h->base = in->a;
     h->regime = in->cc;
     h->index = (uint8_t)index;
     h->stub = (uint16_t)(s - cg->stub);
     h->site = s->site;
+    h->range = range;
+    if (range) {
+        h->write = g->write;
+        h->left = g->more;
+        h->low = h->at + g->low;
+        h->high = h->at + g->high;
+    }
+}
+/* An access that needs no probe. */
+static void use_hoist(struct codegen *cg, struct hoist *h, const struct ir_inst *in, struct access *acc) {
+    struct stub *s = acc->stub;
+    acc->m = asm_mem_index(s->rec.base, h->index == MMU_NO_INDEX ? ASM_NOREG : h->index, 0, s->rec.disp);
+    if (h->index != MMU_NO_INDEX)
+        cg->locked |= BIT(h->index);
+    if (h->range) {
+        s->hoisted = true;
+        s->tmp0 = h->index;
+        cg->stub[h->stub].shared = true;
+        if (!--h->left)
+            h->root = 0;
+        return;
+    }
+    if (cg->next_use[cg->at][0])
+        h->base = in->a;
+    s->site = h->site;
+    s->rec.desc |= MMU_DESC_HOISTED;
+    cg->stub[h->stub].rec.desc |= MMU_DESC_NEARBY;
 }
 /* The hoisted bases that the stub renews. One whose base is in no register any more ends here. */
 static void note_hoists(struct codegen *cg, struct stub *s) {
@@ -91,7 +115,10 @@ static void note_hoists(struct codegen *cg, struct stub *s) {
         if (!h->root)
             continue;
         const struct value *base = &cg->v[h->base];
-        if (!base->next_use || base->reg == NO_REG) {
+        if (h->range) {
+            s->rec.hoist[s->rec.hoists].base = NO_REG;
+            s->rec.hoist[s->rec.hoists++].index = h->index;
+        } else if (!base->next_use || base->reg == NO_REG) {
             h->root = 0;
         } else if (h->index != MMU_NO_INDEX) {
             s->rec.hoist[s->rec.hoists].base = base->reg;
@@ -106,12 +133,21 @@ static bool must_align(const struct ir_inst *in) {
     return (in->flags & IR_MEM_ALIGN) != 0 || in->op >= IR_ATOMIC; /* these must not be split */
 }
 
+static void set_group(const struct codegen *cg, const struct ir_inst *in, struct stub *s) {
+    const struct group *g = &cg->group[cg->at];
+    bool alone = s->align || !cg->mmu->emit_find || !g->more;
+    s->low = s->rec.disp + (alone ? 0 : g->low);
+    s->high = s->rec.disp + (alone ? 1 << in->lane : g->high);
+    s->write = s->rec.kind != STUB_LD || (!alone && g->write);
+}
+
 static void probe(struct codegen *cg, const struct ir_inst *in, struct access *acc) {
     struct stub *s = acc->stub;
     s->align = must_align(in);
     s->tmp0 = (uint8_t)scratch(cg, GPR_CLASS);
     s->tmp1 = (uint8_t)scratch(cg, GPR_CLASS);
-    struct mmu_probe p = stub_probe(cg, s);
+    set_group(cg, in, s);
+    struct mmu_probe p = stub_group_probe(cg, s);
     p.pc = cg->pc;
     p.hint = likely_value(cg, in->a, 4);
     p.slow = &s->slow;
@@ -128,8 +164,8 @@ static void probe(struct codegen *cg, const struct ir_inst *in, struct access *a
     s->access = asm_pos(&cg->a);
     acc->m = asm_mem_index(p.base, p.index == MMU_NO_INDEX ? ASM_NOREG : p.index, 0, p.disp);
     acc->free = p.index == p.tmp0 ? p.tmp1 : p.tmp0;
-    if (p.covers_nearby)
-        add_hoist(cg, in, p.index, s);
+    if (p.covers_nearby || (s->find && !s->align))
+        add_hoist(cg, in, p.index, s, s->find);
 }
 
 /* Starts an access. EFLAGS are free, the operands in use. */
@@ -143,17 +179,20 @@ static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind k
     s->rec.pc = cg->pc;
     s->rec.desc = MMU_DESC(in->lane, in->cc, in->flags) | (in->op == IR_ATOMIC ? (uint32_t)in->n << 16 : 0);
     struct hoist *h = must_align(in) ? NULL : find_hoist(cg, in);
-    if (h) {
-        if (cg->next_use[cg->at][0])
-            h->base = in->a;
-        s->site = h->site;
-        s->rec.desc |= MMU_DESC_HOISTED;
-        cg->stub[h->stub].rec.desc |= MMU_DESC_NEARBY;
-        acc->m = asm_mem_index(s->rec.base, h->index == MMU_NO_INDEX ? ASM_NOREG : h->index, 0, s->rec.disp);
-        if (h->index != MMU_NO_INDEX)
-            cg->locked |= BIT(h->index);
-    } else {
+    if (h)
+        use_hoist(cg, h, in, acc);
+    else
         probe(cg, in, acc);
+}
+/* The access itself is next, and nothing is emitted in between: the slow path comes back behind it. */
+static void now(struct codegen *cg, const struct access *acc) {
+    struct stub *s = acc->stub;
+    if (s->hoisted) {
+        asm_test_ri(&cg->a, false, s->tmp0, MMU_NO_ADDEND);
+        asm_jcc(&cg->a, ASM_NE, &s->slow);
+        s->access = asm_pos(&cg->a);
+    } else if (!s->find) { /* behind probes that cover ranges nothing faults */
+        stub_fault(cg, s);
     }
 }
 /* Ends it: after done() and def(); dst is the result's register, or NO_REG. */
@@ -169,11 +208,11 @@ static void load_vector(struct codegen *cg, struct access *acc, unsigned size, u
     struct asm_buf *a = &cg->a;
     static const uint32_t op[5] = {0, 0, ASM_OP(1, 1, 0x6e), ASM_OP(2, 1, 0x7e), ASM_OP(2, 1, 0x6f)};
     if (size >= 2) {
-        stub_fault(cg, acc->stub);
+        now(cg, acc);
         asm_vex_rm(a, op[size], x, 0, acc->m);
     } else {
         unsigned t = acc->free != NO_REG ? acc->free : scratch(cg, GPR_CLASS);
-        stub_fault(cg, acc->stub);
+        now(cg, acc);
         asm_load(a, size, false, false, t, acc->m);
         asm_vex_rr(a, OP_VMOVD, x, 0, t);
     }
@@ -195,7 +234,7 @@ void emit_LD(struct codegen *cg, const struct ir_inst *in) {
         acc.stub->rec.flags = (sext ? SLOW_SEXT : 0) | (is_wide(in) ? 0 : SLOW_32);
         done(cg);
         d = def(cg, acc.free);
-        stub_fault(cg, acc.stub);
+        now(cg, &acc);
         asm_load(&cg->a, in->lane, sext, is_wide(in), d, acc.m);
     }
     end(cg, &acc, d);
@@ -203,7 +242,7 @@ void emit_LD(struct codegen *cg, const struct ir_inst *in) {
 
 static void store_vector(struct codegen *cg, struct access *acc, unsigned size, unsigned x) {
     struct asm_buf *a = &cg->a;
-    stub_fault(cg, acc->stub);
+    now(cg, acc);
     switch (size) {
     case 0: asm_vex_rmi(a, ASM_OP(1, 3, 0x14), x, 0, acc->m, 0); break;
     case 1: asm_vex_rmi(a, ASM_OP(1, 3, 0x15), x, 0, acc->m, 0); break;
@@ -215,7 +254,7 @@ static void store_vector(struct codegen *cg, struct access *acc, unsigned size, 
 /* xchg: a full barrier, which keeps a later load-acquire behind a store-release. Only another vCPU could tell. */
 static void exchange(struct codegen *cg, struct access *acc, unsigned size, unsigned reg) {
     struct asm_buf *a = &cg->a;
-    stub_fault(cg, acc->stub);
+    now(cg, acc);
     if (size == 0)
         asm_op_m8(a, ASM_OP(0, 0, 0x86), reg, acc->m);
     else
@@ -235,7 +274,7 @@ void emit_ST(struct codegen *cg, const struct ir_inst *in) {
     acc.vector = vec;
     if (has_imm) {
         acc.stub->rec.imm = imm;
-        stub_fault(cg, acc.stub);
+        now(cg, &acc);
         asm_mov_mi(&cg->a, in->lane == 3, acc.m, imm);
     } else if (vec) {
         store_vector(cg, &acc, in->lane, xmm(value));
@@ -244,7 +283,7 @@ void emit_ST(struct codegen *cg, const struct ir_inst *in) {
         asm_mov_rr(&cg->a, true, t, value);
         exchange(cg, &acc, in->lane, t);
     } else {
-        stub_fault(cg, acc.stub);
+        now(cg, &acc);
         asm_store(&cg->a, in->lane, acc.m, value);
     }
     done(cg);
@@ -255,7 +294,7 @@ void emit_ST(struct codegen *cg, const struct ir_inst *in) {
 static void lock_rm(struct codegen *cg, struct access *acc, unsigned size, unsigned opcode8, unsigned map,
                     unsigned reg) {
     struct asm_buf *a = &cg->a;
-    stub_fault(cg, acc->stub);
+    now(cg, acc);
     if (!cg->alone)
         asm_lock(a);
     if (size == 0)
@@ -329,7 +368,7 @@ void emit_ATOMIC(struct codegen *cg, const struct ir_inst *in) {
         return;
     }
     struct asm_label again = {0};
-    stub_fault(cg, acc.stub);
+    now(cg, &acc);
     asm_load(a, size, false, false, ASM_RAX, acc.m);
     asm_bind(a, &again);
     atomic_new(cg, in, t, value);

@@ -68,7 +68,7 @@ static void memory(const struct slow *s) {
     const struct slow_record *r = &s->r;
     struct mmu_slow access = {.va = get(s, r->base) + (uint64_t)(int64_t)r->disp,
                               .desc = r->desc,
-                              .site = (void *)(uintptr_t)(s->at + r->site)};
+                              .site = r->site ? (void *)(uintptr_t)(s->at + r->site) : NULL};
     memcpy((char *)s->cpu + s->cg->guest->pc_offset, &r->pc, sizeof(r->pc));
     if (r->flags_insn)
         s->cpu->flags_insn = r->flags_insn;
@@ -79,6 +79,10 @@ static void memory(const struct slow *s) {
     default: atomic(s, &access); break;
     }
     for (unsigned i = 0; i < r->hoists; i++) { /* the access may have changed what is mapped where */
+        if (r->hoist[i].base == NO_REG) {
+            set(s, r->hoist[i].index, MMU_NO_ADDEND);
+            continue;
+        }
         uint64_t base = get(s, r->hoist[i].base);
         set(s, r->hoist[i].index,
             s->cg->mmu->nearby ? s->cg->mmu->nearby(s->cpu, &access, base, r->hoist[i].regime)

@@ -47,13 +47,21 @@ struct mmu_probe stub_probe(const struct codegen *cg, const struct stub *s) {
     };
 }
 
+struct mmu_probe stub_group_probe(const struct codegen *cg, const struct stub *s) {
+    struct mmu_probe p = stub_probe(cg, s);
+    p.low = s->low;
+    p.high = s->high;
+    p.write = s->write;
+    return p;
+}
+
 /* A call of the slow thunk, followed by the record that it interprets (slow.c). */
 static void emit_slow(struct codegen *cg, struct stub *s) {
     struct asm_buf *a = &cg->a;
     asm_call(a, cg->slow[s->vector]);
     asm_room(a);
     int32_t here = (int32_t)asm_pos(a);
-    s->rec.site = (int32_t)s->site - here;
+    s->rec.site = s->site ? (int32_t)s->site - here : 0;
     s->rec.back = (int32_t)s->back - here;
     asm_data(a, &s->rec, s->rec.hoists ? sizeof(s->rec) : offsetof(struct slow_record, hoist));
 }
@@ -63,13 +71,49 @@ static void emit_retry(struct codegen *cg, const struct stub *s) {
     struct mmu_probe p = stub_probe(cg, s);
     cg->mmu->emit_retry(&cg->a, cg->mmu_thunk, &p, (s->rec.desc & MMU_DESC_NEARBY) != 0, &access);
 }
-static void emit_find(struct codegen *cg, const struct stub *s) {
-    struct asm_label access = {.at = s->access + 1}, slow = {0};
-    struct mmu_probe p = stub_probe(cg, s);
-    p.slow = &slow;
+/* Looks up what p is for; at miss if that is in vain. */
+static void find(struct codegen *cg, struct mmu_probe p, struct asm_label *miss) {
+    p.slow = miss;
     cg->mmu->emit_find(&cg->a, cg->mmu_thunk, &p);
-    asm_jmp(&cg->a, &access);
+}
+/* Does the access out of line. The others of its group are to look themselves up. */
+static void access_here(struct codegen *cg, const struct stub *s) {
+    struct asm_buf *a = &cg->a;
+    struct asm_label back = {.at = s->back + 1};
+    if (a->overflow)
+        return;
+    asm_room(a);
+    asm_data(a, a->start + s->access, s->back - s->access);
+    asm_mov_ri32(a, s->tmp0, MMU_NO_ADDEND);
+    asm_jmp(a, &back);
+}
+static void emit_find(struct codegen *cg, const struct stub *s) {
+    struct asm_label access = {.at = s->access + 1}, apart = {0}, slow = {0};
+    if (s->shared) {
+        find(cg, stub_group_probe(cg, s), &apart);
+        asm_jmp(&cg->a, &access);
+        asm_bind(&cg->a, &apart);
+    }
+    find(cg, stub_probe(cg, s), &slow);
+    if (s->shared)
+        access_here(cg, s);
+    else
+        asm_jmp(&cg->a, &access);
     asm_bind(&cg->a, &slow);
+}
+/* The range that an earlier probe was for was not in one page, or a slow access came in between. */
+static void emit_hoisted(struct codegen *cg, struct stub *s) {
+    struct asm_label slow = {0};
+    struct asm_mem saved = FRAME_FIELD(pad0);
+    s->tmp1 = ASM_RAX;
+    while (s->tmp1 == s->rec.base || s->tmp1 == s->tmp0)
+        s->tmp1++; /* RAX, RCX and RDX are temporaries */
+    asm_mov_mr(&cg->a, true, saved, s->tmp1);
+    find(cg, stub_probe(cg, s), &slow);
+    asm_mov_rm(&cg->a, true, s->tmp1, saved);
+    access_here(cg, s);
+    asm_bind(&cg->a, &slow);
+    asm_mov_rm(&cg->a, true, s->tmp1, saved);
 }
 /* softfp for each operation in turn: the guest state is exact then. The last one goes on at `back`, if that is not 0. */
 static void emit_fp_calls(struct codegen *cg, const struct stub *s, uint32_t back) {
@@ -90,6 +134,8 @@ bool stub_emit(struct codegen *cg, struct stub *s) {
         emit_retry(cg, s);
     if (s->find)
         emit_find(cg, s);
+    if (s->hoisted)
+        emit_hoisted(cg, s);
     s->start = asm_pos(&cg->a);
     emit_fp_calls(cg, s, s->rec.kind == STUB_FP_GROUP ? s->back : 0);
     if (s->rec.kind <= STUB_FP)

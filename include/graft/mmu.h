@@ -155,6 +155,9 @@ static inline unsigned code_page_index(uint64_t pc) {
 /* One access to emit. After emit_probe() the host operand is [base + index + disp], or [base + disp] if index is
  * MMU_NO_INDEX. The probe may clobber host flags, tmp0 and tmp1 and nothing else. */
 #define MMU_NO_INDEX 0xff
+/* The index register of a probe that covers a range, when there is nothing to add that is right for all of it. Else its bit 0 is
+ * clear. */
+#define MMU_NO_ADDEND 1
 struct mmu_probe {
     /* in */
     uint8_t base;       /* host register with the guest virtual address; preserved */
@@ -174,7 +177,10 @@ struct mmu_probe {
     uint8_t index;      /* tmp0, tmp1 or MMU_NO_INDEX */
     uint32_t site;      /* code offset that the stub passes back to mmu_slow_*() as site */
     bool covers_nearby; /* true: another access of the same base, |disp| < 32 KiB, may use the same operand base */
-    bool covers_range;  /* true: the index register is right for the bytes low .. high; see emit_find() */
+    bool
+        covers_range; /* true: other accesses to the bytes low .. high may use the index register, if the backend tests it
+                           against MMU_NO_ADDEND, which it sets there after each slow access. What the probe lets pass does not
+                           fault. See emit_find(), which such a strategy has */
 };
 #define MMU_THUNKS 256
 struct mmu_ops {

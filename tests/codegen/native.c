@@ -142,6 +142,32 @@ static void probe_hoist(struct asm_buf *a, const struct cpu *cpu, struct mmu_pro
     p->index = p->tmp0;
     p->covers_nearby = true;
 }
+/* Pages of 64 bytes: every other one is found only out of line, and so are those that take stores in C alone. */
+#define RANGE_PAGE 64
+static void range(struct asm_buf *a, struct mmu_probe *p, bool in_line) {
+    asm_lea(a, true, p->tmp0, asm_mem(p->base, p->low - (int32_t)FAKE_MEM_BASE));
+    asm_lea(a, true, p->tmp1, asm_mem(p->base, p->high - 1 - (int32_t)FAKE_MEM_BASE));
+    asm_alu_rr(a, ASM_XOR, true, p->tmp1, p->tmp0);
+    asm_alu_ri(a, ASM_CMP, true, p->tmp1, RANGE_PAGE - 1);
+    p->site = asm_pos(a);
+    asm_jcc(a, ASM_A, p->slow);
+    asm_alu_ri(a, ASM_CMP, true, p->tmp0, FAKE_MEM_BYTES - 1);
+    asm_jcc(a, ASM_A, p->slow);
+    asm_test_ri(a, false, p->tmp0, (in_line ? RANGE_PAGE : 0) | (p->write ? 2 * RANGE_PAGE : 0));
+    asm_jcc(a, ASM_NE, p->slow);
+    asm_mov_ri(a, p->tmp0, delta());
+    asm_mov_ri(a, p->tmp1, ~UINT64_C(0));
+    p->index = p->tmp0;
+}
+static void probe_range(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
+    align_check(a, p);
+    range(a, p, true);
+    p->covers_range = true;
+}
+static void find_range(struct asm_buf *a, const uint8_t *const *thunk, struct mmu_probe *p) {
+    align_check(a, p);
+    range(a, p, false);
+}
 static uint64_t hoist_nearby(struct cpu *cpu, const struct mmu_slow *s, uint64_t va, unsigned regime) {
     return va - NEAR_BASE < 65536 ? delta() : (UINT64_C(1) << 62) - va;
 }
@@ -149,6 +175,7 @@ static const struct mmu_ops strategies[NATIVE_PROBE_COUNT] = {
     [NATIVE_EACH] = {.name = "each", .emit_probe = probe_each},
     [NATIVE_HOIST] = {.name = "hoist", .emit_probe = probe_hoist, .nearby = hoist_nearby},
     [NATIVE_HOIST_POISON] = {.name = "poison", .emit_probe = probe_hoist},
+    [NATIVE_RANGE] = {.name = "range", .emit_probe = probe_range, .emit_find = find_range},
 };
 
 /* --- setting up ------------------------------------------------------------------------------------------------ */

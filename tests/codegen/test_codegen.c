@@ -204,11 +204,15 @@ END_TEST
 START_TEST(float_operations_avx2) { check_operations(IR_VFADD, IR_OP_COUNT - 1, 100, false); }
 END_TEST
 
+static enum native_memory random_memory(enum native_probe probe, uint64_t *seed) {
+    return (enum native_memory)(probe == NATIVE_RANGE ? NATIVE_RW : random_next(seed) % NATIVE_MEMORY_COUNT);
+}
+
 /* --- random blocks --------------------------------------------------------------------------------------------- */
 static void check_random(unsigned features, unsigned count, unsigned size, bool optimise) {
     for (unsigned config = 0; config < NATIVE_PINS_COUNT * NATIVE_PROBE_COUNT; config++) {
-        native_setup((enum native_pins)(config % NATIVE_PINS_COUNT), (enum native_probe)(config / NATIVE_PINS_COUNT),
-                     config & 1);
+        enum native_probe probe = (enum native_probe)(config / NATIVE_PINS_COUNT);
+        native_setup((enum native_pins)(config % NATIVE_PINS_COUNT), probe, config & 1);
         for (unsigned k = 1; k <= rounds(count); k++) {
             uint64_t seed = k * UINT64_C(0x9e3779b97f4a7c15) + features + config, s = seed;
             ir_random_block(&block, &s, 4 + (unsigned)(random_next(&s) % size), features);
@@ -220,8 +224,7 @@ static void check_random(unsigned features, unsigned count, unsigned size, bool 
                 random_start(&s);
                 if (features & IR_RANDOM_FLOAT)
                     random_floats(&s);
-                check_block(optimise ? "optimised block" : "block", seed,
-                            (enum native_memory)(random_next(&s) % NATIVE_MEMORY_COUNT));
+                check_block(optimise ? "optimised block" : "block", seed, random_memory(probe, &s));
             }
         }
     }
@@ -298,8 +301,8 @@ static void float_chain(uint64_t *seed, unsigned size) {
 }
 START_TEST(float_chains) {
     for (unsigned config = 0; config < NATIVE_PINS_COUNT * NATIVE_PROBE_COUNT * 2; config++) {
-        native_setup((enum native_pins)(config % NATIVE_PINS_COUNT),
-                     (enum native_probe)(config / NATIVE_PINS_COUNT % NATIVE_PROBE_COUNT),
+        enum native_probe probe = (enum native_probe)(config / NATIVE_PINS_COUNT % NATIVE_PROBE_COUNT);
+        native_setup((enum native_pins)(config % NATIVE_PINS_COUNT), probe,
                      config < NATIVE_PINS_COUNT * NATIVE_PROBE_COUNT);
         for (unsigned k = 1; k <= rounds(1500); k++) {
             uint64_t seed = k * UINT64_C(0x9e3779b97f4a7c15) + config, s = seed;
@@ -310,7 +313,7 @@ START_TEST(float_chains) {
             for (unsigned round = 0; round < 8; round++) {
                 random_start(&s);
                 random_floats(&s);
-                check_block("chain", seed, (enum native_memory)(random_next(&s) % NATIVE_MEMORY_COUNT));
+                check_block("chain", seed, random_memory(probe, &s));
             }
         }
     }
@@ -492,8 +495,8 @@ END_TEST
 
 /* Blocks as long as there can be: refused if they have too many accesses or exits, else right. */
 START_TEST(long_blocks) {
-    native_setup(NATIVE_PINS_ALL, NATIVE_HOIST, true);
-    for (unsigned k = 1; k <= rounds(20); k++) {
+    for (unsigned k = 1; k <= rounds(40); k++) {
+        native_setup(NATIVE_PINS_ALL, k & 2 ? NATIVE_HOIST : NATIVE_RANGE, true);
         uint64_t seed = k * UINT64_C(0x9e3779b97f4a7c15), s = seed;
         ir_random_block(&block, &s, 3800, k & 1 ? IR_RANDOM_ALL & ~(unsigned)IR_RANDOM_EXITS : IR_RANDOM_VECTOR);
         if (native_compile(&block, 0) == 0) {

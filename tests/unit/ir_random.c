@@ -70,6 +70,7 @@ struct gen {
     struct ir_block *b;
     uint64_t *seed;
     unsigned features;
+    irv address; /* of the last access */
 };
 
 static irv add(struct gen *g, struct ir_inst i) { return ir_append(g->b, &i); }
@@ -183,7 +184,7 @@ static void random_float(struct gen *g, struct ir_inst *i) {
 }
 
 void ir_random_fields(struct ir_inst *i, unsigned own, uint64_t *seed) {
-    struct gen g = {NULL, seed, 0};
+    struct gen g = {NULL, seed, 0, 0};
     if (i->op >= IR_UBFX && i->op <= IR_EXTR)
         random_bitfield(&g, i);
     else if (i->op == IR_CRC32C)
@@ -262,15 +263,17 @@ static void add_put(struct gen *g) {
     add(g, (struct ir_inst){.op = IR_PUT, .a = v, .imm = random_offset(g, type)});
 }
 
-/* An address, mostly inside the memory. */
+/* An address, mostly inside the memory, often near the last one. */
 static irv address(struct gen *g) {
+    if (g->address && below(g->seed, 2))
+        return g->address;
     irv x = value(g, IR_I64);
     if (below(g->seed, 8) == 0)
         return x;
     irv mask = add(g, (struct ir_inst){.op = IR_CONST, .type = IR_I64, .imm = FAKE_MEM_BYTES - 8});
     irv base = add(g, (struct ir_inst){.op = IR_CONST, .type = IR_I64, .imm = FAKE_MEM_BASE});
     irv low = add(g, (struct ir_inst){.op = IR_AND, .type = IR_I64, .a = x, .b = mask});
-    return add(g, (struct ir_inst){.op = IR_ADD, .type = IR_I64, .a = base, .b = low});
+    return g->address = add(g, (struct ir_inst){.op = IR_ADD, .type = IR_I64, .a = base, .b = low});
 }
 
 static void add_memory(struct gen *g) {
@@ -346,7 +349,7 @@ static void add_exit(struct gen *g) {
 }
 
 void ir_random_block(struct ir_block *b, uint64_t *seed, unsigned size, unsigned features) {
-    struct gen g = {b, seed, features};
+    struct gen g = {b, seed, features, 0};
     uint64_t pc = 0x1000;
     ir_block_reset(b, pc, 0);
     if (!(features & IR_RANDOM_MEMORY) && below(seed, 2)) /* flags are compared at faults too */
