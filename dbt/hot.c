@@ -69,6 +69,5 @@ void hot_sample(struct cpu *cpu) {
         }
     }
     for (unsigned i = 0; i < count; i++)
-        if (c->block[found[i]].faults) /* it accesses memory */
-            cache_drop_block(e, &c->block[found[i]]);
+        cache_drop_block(e, &c->block[found[i]]);
 }

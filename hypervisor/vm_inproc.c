@@ -49,6 +49,8 @@ static bool share_cpus(struct machine *m, uint8_t *arena) {
 
 static uint8_t *inproc_arena_alloc(struct machine *m, uint64_t size) {
     uint8_t *p = map_near(size);
+    if (p)
+        madvise(p, size, MADV_HUGEPAGE);
     if (p && !share_cpus(m, p)) {
         munmap(p, size);
         return NULL;

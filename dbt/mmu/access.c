@@ -56,6 +56,8 @@ static struct walk_entry *walk_to(struct cpu *cpu, uint64_t va, enum mmu_access 
     e->w = *w;
     e->w.pa.v = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
     e->host = ram_ptr(cpu, e->w.pa, PAGE_SIZE);
+    if (e->host)
+        rt_ram_used(cpu, e->w.pa);
     return e;
 }
 

@@ -13,6 +13,7 @@
  * more than that on having its pages taken away (a process that forks). A process has to run for a while before any of its
  * pages is mapped.
  */
+#include "dbt/mmu/mmu_emit.h"
 #include "dbt/mmu/windows.h"
 
 #define COLD_PCS 1024    /* instructions with an account, by hash */
@@ -21,7 +22,6 @@
 #define SHARE 8u         /* what is on account may take one in so many of the ticks since it was opened ... */
 #define CREDIT 32u       /* ... and so many fault times more */
 #define RUN_PAGES 64u    /* that one fault maps for a process: each costs again when it is touched first */
-#define MISMATCHES 64u   /* addresses in another region than predicted, before an instruction goes back */
 #define COLD_TICKS_SHIFT 27 /* log2 of the ticks that it stays there the first time: some 50 ms */
 #define COLD_DOUBLINGS 8
 
@@ -29,7 +29,7 @@
 struct account {
     uint64_t who;
     uint64_t opened, spent, cold_until; /* ticks */
-    uint16_t events;                    /* mismatches of an instruction, samples of a space */
+    uint16_t samples;                   /* of a space */
     uint8_t times;                      /* that it went cold */
 };
 
@@ -73,7 +73,7 @@ static void go_cold(struct cpu *cpu, struct account *a, uint64_t now) {
     a->times += a->times < COLD_DOUBLINGS;
     a->opened = a->cold_until;
     a->spent = 0;
-    a->events = 0;
+    a->samples = 0;
     STAT(cpu, process_cold)++;
 }
 
@@ -104,7 +104,7 @@ static void space_pays(struct cpu *cpu, uint64_t ticks) {
 /* Are the pages of that half of the current space worth mapping? */
 static bool space_is_warm(struct cpu *cpu, const struct view *v, uint64_t va) {
     const struct account *a = space_at(cpu, v->lo.root);
-    return cpu->guest->is_hi(va) || (a->who == v->lo.root && a->events >= SPACE_SAMPLES && !is_cold(a, v->lo.root));
+    return cpu->guest->is_hi(va) || (a->who == v->lo.root && a->samples >= SPACE_SAMPLES && !is_cold(a, v->lo.root));
 }
 
 static void process_sampled(struct cpu *cpu, uint64_t pc) {
@@ -112,22 +112,12 @@ static void process_sampled(struct cpu *cpu, uint64_t pc) {
     if (cpu->guest->is_hi(pc))
         return;
     struct account *a = account_of(space_at(cpu, root), root, rt_ticks());
-    a->events += a->events < SPACE_SAMPLES;
+    a->samples += a->samples < SPACE_SAMPLES;
 }
 
 static void process_miss(struct cpu *cpu, struct mmu_slow *s) {
-    uint64_t pc = guest_pc(cpu), now;
-    if (cpu->fault_ticks)
-        return;
-    if (!window_probe_is(s->site)) {
+    if (!cpu->fault_ticks)
         mmu_soft_ops.miss(cpu, s);
-        return;
-    }
-    STAT(cpu, region_misses)++;
-    now = rt_ticks();
-    struct account *a = account_of(insn_at(cpu, pc), pc, now);
-    if (++a->events >= MISMATCHES)
-        insn_go_cold(cpu, a, s, now);
 }
 
 /* --- filling ------------------------------------------------------------------------------------------------------ */
@@ -184,26 +174,47 @@ static bool worth_a_window(struct cpu *cpu, const struct mmu_probe *p) {
     return mem_probe(cpu, va, access, p->regime, &w) && map_page(cpu, va, p->regime, access, &w);
 }
 
+/* The region of the base is compared, not looked up: no load waits for the address. Where it is another one, or the space has no
+ * window there, the software TLB is asked out of line. */
+static void emit_window(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
+    uint32_t region = region_of(p->hint);
+    int32_t delta = window_delta_disp(cpu) + 8 * (int32_t)(region % REGION_HASH);
+    p->site = asm_pos(a);
+    if (p->align && p->size) {
+        asm_lea(a, true, p->tmp0, asm_mem(p->base, p->disp));
+        asm_test_ri(a, false, p->tmp0, (1 << p->size) - 1);
+        asm_jcc(a, ASM_NE, p->slow);
+    }
+    asm_mov_rr(a, true, p->tmp0, p->base);
+    asm_shift_ri(a, ASM_SHR, true, p->tmp0, REGION_SHIFT);
+    asm_cmp_ri32(a, false, p->tmp0, (int32_t)region);
+    asm_jcc(a, ASM_NE, p->slow);
+    asm_mov_rm(a, true, p->tmp0, asm_mem_view(delta));
+    asm_test_ri(a, false, p->tmp0, NULL_DELTA);
+    asm_jcc(a, ASM_NE, p->slow);
+    mmu_emit_count(a, cpu, ABI_STAT_checks_passed);
+    p->index = p->tmp0;
+    p->covers_nearby = false;
+    p->covers_range = true;
+    p->faults = true;
+}
+_Static_assert(NULL_DELTA == MMU_NO_ADDEND, "what the accesses of a group test");
+
 static void process_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
     if (worth_a_window(cpu->self, p)) {
-        window_probe_emit(a, cpu, p);
-        window_probe_predict(a, cpu, p);
+        emit_window(a, cpu, p);
         STAT(cpu->self, probes_window)++;
     } else {
         mmu_soft_ops.emit_probe(a, cpu, p);
     }
 }
 
-static void process_emit_find(struct asm_buf *a, const uint8_t *const *thunk, struct mmu_probe *p) {
-    mmu_soft_ops.emit_find(a, thunk, p);
-}
 static void process_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk) {
     mmu_soft_ops.emit_thunks(a, cpu, thunk);
 }
 
-/* The index registers of both kinds of probes take a window's delta: where nothing is mapped it leads to a fault. */
-static uint64_t process_nearby(struct cpu *cpu, const struct mmu_slow *s, uint64_t va, unsigned regime) {
-    return view_deltas(cpu, cpu->views[regime])[region_of(va) % REGION_HASH];
+static void process_emit_find(struct asm_buf *a, const uint8_t *const *thunk, struct mmu_probe *p) {
+    mmu_soft_ops.emit_find(a, thunk, p);
 }
 
 /* --- both halves ------------------------------------------------------------------------------------------------------ */
@@ -267,5 +278,4 @@ const struct mmu_ops mmu_process_ops = {
     .emit_probe = process_emit_probe,
     .emit_find = process_emit_find,
     .emit_thunks = process_emit_thunks,
-    .nearby = process_nearby,
 };

@@ -78,12 +78,6 @@ static struct site *site_entry(struct window_probes *probes, const uint8_t *at) 
     return &probes->site[((uint32_t)(uintptr_t)at * 0x9e3779b1u >> 19) % WINDOW_PROBES];
 }
 
-bool window_probe_is(const uint8_t *site) { return site && (site_is_predicted(site) || site_is_table(site)); }
-
-void window_probe_predict(struct asm_buf *a, const struct cpu *cpu, const struct mmu_probe *p) {
-    patch_region(cpu, a->start + p->site, region_of(p->hint));
-}
-
 void window_probe_credit(struct cpu *cpu, struct window_probes *probes, const struct mmu_slow *slow) {
     struct site *s = slow->unpredicted ? site_entry(probes, slow->unpredicted) : NULL;
     if (!s || ++s->used < SITE_CREDIT << s->lost)

@@ -31,10 +31,6 @@ static inline uint32_t region_of(uint64_t va) { return (uint32_t)(va >> REGION_S
 
 /* window_probe_emit(): mmu_ops.emit_probe. */
 void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
-/* window_probe_predict(): the probe that was emitted just now, of the vCPU's own regime, expects p->hint's region. */
-void window_probe_predict(struct asm_buf *a, const struct cpu *cpu, const struct mmu_probe *p);
-/* window_probe_is(): is a probe of this kind at that site? */
-bool window_probe_is(const uint8_t *site);
 /* window_probe_miss(): the probe at slow->site failed, or the access behind it faulted. Sets slow->unpredicted. */
 void window_probe_miss(struct cpu *cpu, struct window_probes *probes, struct mmu_slow *slow);
 /* window_probe_credit(): the access found its page mapped: a probe without a prediction comes closer to one. */

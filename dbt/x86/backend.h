@@ -159,6 +159,7 @@ struct stub {
     bool retry;     /* a load or store with a probe that the strategy may try otherwise: mmu_ops.emit_retry */
     bool find;      /* an access with a probe that the strategy has mmu_ops.emit_find for */
     bool align;     /* mmu_probe.align */
+    bool faults;    /* with find or hoisted: the access may fault all the same */
     bool hoisted;   /* it uses the range of an earlier probe, tmp0 is the index register */
     bool shared;    /* others do that with this one's */
     bool write;     /* what its probe is for: low, high and write as in struct mmu_probe */

@@ -96,6 +96,8 @@ static void use_hoist(struct codegen *cg, struct hoist *h, const struct ir_inst 
         cg->locked |= BIT(h->index);
     if (h->range) {
         s->hoisted = true;
+        s->faults = cg->stub[h->stub].faults;
+        s->site = s->faults ? h->site : 0;
         s->tmp0 = h->index;
         cg->stub[h->stub].shared = true;
         if (!--h->left)
@@ -157,10 +159,12 @@ static void probe(struct codegen *cg, const struct ir_inst *in, struct access *a
     }
     cg->mmu->emit_probe(&cg->a, cg->cpu, &p);
     s->site = p.site;
-    if (p.covers_range)
+    if (p.covers_range) {
         s->find = cg->mmu->emit_find != NULL;
-    else
+        s->faults = p.faults;
+    } else {
         s->retry = cg->mmu->emit_retry && p.current && !p.align && p.index == p.tmp1;
+    }
     s->access = asm_pos(&cg->a);
     acc->m = asm_mem_index(p.base, p.index == MMU_NO_INDEX ? ASM_NOREG : p.index, 0, p.disp);
     acc->free = p.index == p.tmp0 ? p.tmp1 : p.tmp0;
@@ -191,9 +195,9 @@ static void now(struct codegen *cg, const struct access *acc) {
         asm_test_ri(&cg->a, false, s->tmp0, MMU_NO_ADDEND);
         asm_jcc(&cg->a, ASM_NE, &s->slow);
         s->access = asm_pos(&cg->a);
-    } else if (!s->find) { /* behind probes that cover ranges nothing faults */
-        stub_fault(cg, s);
     }
+    if (s->faults || (!s->find && !s->hoisted))
+        stub_fault(cg, s);
 }
 /* Ends it: after done() and def(); dst is the result's register, or NO_REG. */
 static void end(struct codegen *cg, struct access *acc, unsigned dst) {

@@ -179,8 +179,9 @@ struct mmu_probe {
     bool covers_nearby; /* true: another access of the same base, |disp| < 32 KiB, may use the same operand base */
     bool
         covers_range; /* true: other accesses to the bytes low .. high may use the index register, if the backend tests it
-                           against MMU_NO_ADDEND, which it sets there after each slow access. What the probe lets pass does not
-                           fault. See emit_find(), which such a strategy has */
+                         * against MMU_NO_ADDEND, which it sets there after each slow access. See emit_find(), which such a
+                         * strategy has */
+    bool faults;      /* with covers_range: what the probe lets pass may fault */
 };
 #define MMU_THUNKS 256
 struct mmu_ops {

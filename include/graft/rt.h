@@ -72,6 +72,9 @@ struct rt_page_costs {
     uint64_t fault, map, touch, unmap;
 };
 struct rt_page_costs rt_page_costs(struct cpu *cpu);
+/* rt_ram_used(): that page of RAM is about to be used. In a process the host gives memory to it and to its neighbours at once: a
+ * fault for each page costs fifty times as much. */
+void rt_ram_used(struct cpu *cpu, struct gpa page);
 /* rt_sample_start(): from now on, some hundred times in a second of this vCPU's processor time, sets cpu->sample_pc and
  * ABI_PEND_SAMPLE if translated code runs then. False: this host cannot. */
 bool rt_sample_start(struct cpu *cpu);

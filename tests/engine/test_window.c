@@ -84,6 +84,7 @@ bool rt_has_gs(void) { return true; }
 bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes) { return false; }
 void rt_set_view(struct view *v) {}
 bool rt_keeps_high_vectors(void) { return false; }
+void rt_ram_used(struct cpu *c, struct gpa page) {}
 bool rt_sample_start(struct cpu *c) { return false; }
 struct rt_page_costs rt_page_costs(struct cpu *c) { return (struct rt_page_costs){1, 1, 1, 1}; }
 bool rt_has_paging(void) { return true; }

@@ -33,6 +33,8 @@ void rt_yield(struct cpu *cpu, unsigned turn) {
 
 bool rt_has_gs(void) { return true; }
 
+void rt_ram_used(struct cpu *cpu, struct gpa page) {}
+
 bool rt_sample_start(struct cpu *cpu) { return false; }
 
 struct rt_page_costs rt_page_costs(struct cpu *cpu) { return (struct rt_page_costs){0, 0, 0, 0}; }
