@@ -48,6 +48,23 @@ static struct {
     uint64_t maps_max; /* for each vCPU */
 } host = {.fd = -1};
 
+/* --- memory for RAM ------------------------------------------------------------------------------------------------ */
+#define PIECE_SHIFT 18 /* log2 of what is populated at once: little enough not to take much that the guest never uses */
+#define PIECES (UINT64_C(1) << (36 - PIECE_SHIFT)) /* of 64 GiB */
+static _Atomic uint8_t populated[PIECES / 8];
+
+void rt_ram_used(struct cpu *cpu, struct gpa page) {
+    const struct abi_boot *boot = cpu->boot;
+    uint64_t offset = ALIGN_DOWN(page.v - boot->ram_gpa, BIT(PIECE_SHIFT)), n = offset >> PIECE_SHIFT;
+    uint64_t bytes = boot->ram_size - offset < BIT(PIECE_SHIFT) ? boot->ram_size - offset : BIT(PIECE_SHIFT);
+    uint8_t bit = (uint8_t)(1u << n % 8);
+    if (n >= PIECES || populated[n / 8] & bit ||
+        __atomic_fetch_or((uint8_t *)&populated[n / 8], bit, __ATOMIC_RELAXED) & bit)
+        return;
+    madvise((void *)(boot->ram_va + offset), bytes,
+            MADV_POPULATE_WRITE); /* before Linux 5.14 it is not known: page by page */
+}
+
 /* --- what the kernel lets us map --------------------------------------------------------------------------------- */
 #define MAPS_ELSEWHERE 4096 /* libraries, heaps, stacks */
 
@@ -76,23 +93,6 @@ static void forbid(uint64_t at, uint64_t bytes) {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
     if (mmap((void *)at, bytes, PROT_NONE, flags, -1, 0) == MAP_FAILED)
         abort(); /* the guest would go on with a page that it has given away */
-}
-
-/* --- memory for RAM ------------------------------------------------------------------------------------------------ */
-#define PIECE_SHIFT 18 /* log2 of what is populated at once: little enough not to take much that the guest never uses */
-#define PIECES (UINT64_C(1) << (36 - PIECE_SHIFT)) /* of 64 GiB */
-static _Atomic uint8_t populated[PIECES / 8];
-
-void rt_ram_used(struct cpu *cpu, struct gpa page) {
-    const struct abi_boot *boot = cpu->boot;
-    uint64_t offset = ALIGN_DOWN(page.v - boot->ram_gpa, BIT(PIECE_SHIFT)), n = offset >> PIECE_SHIFT;
-    uint64_t bytes = boot->ram_size - offset < BIT(PIECE_SHIFT) ? boot->ram_size - offset : BIT(PIECE_SHIFT);
-    uint8_t bit = (uint8_t)(1u << n % 8);
-    if (n >= PIECES || populated[n / 8] & bit ||
-        __atomic_fetch_or((uint8_t *)&populated[n / 8], bit, __ATOMIC_RELAXED) & bit)
-        return;
-    madvise((void *)(boot->ram_va + offset), bytes,
-            MADV_POPULATE_WRITE); /* before Linux 5.14 it is not known: page by page */
 }
 
 /* --- chunks -------------------------------------------------------------------------------------------------------- */
