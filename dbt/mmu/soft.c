@@ -15,8 +15,8 @@
  */
 #include "dbt/mmu/mmu_emit.h"
 
-#define SOFT_SETS 4096u /* that an address chooses between */
-#define SOFT_PLACES 4u  /* where a view may start */
+#define SOFT_SETS 16384u /* that an address chooses between */
+#define SOFT_PLACES 4u   /* where a view may start */
 #define SOFT_PLACE_STEP (SOFT_SETS / SOFT_PLACES)
 #define SOFT_ENTRIES (SOFT_SETS + (SOFT_PLACES - 1) * SOFT_PLACE_STEP)
 #define SOFT_WAYS 4u
@@ -59,16 +59,20 @@ struct soft_state {
         uint32_t regime, id; /* id 0: unused */
     } shared[SOFT_SHARED];
     unsigned next_shared;
-    uint16_t blocks[SOFT_BLOCKS]; /* entries of large guest mappings, by block_of() */
+    uint32_t blocks[2][SOFT_BLOCKS]; /* entries of guest mappings of 2 MiB, and of 1 GiB: see blocks_at() */
+    uint32_t giant;                  /* of larger ones */
     uint16_t *written; /* by RAM page: where write tags for it may be: 1 + the place in each way, or a constant */
 };
 
 static struct soft_view *soft_of(struct view *v) { return (struct soft_view *)(v + 1); }
 static struct soft_state *state_of(struct cpu *cpu) { return mmu_of(cpu)->soft; }
 static unsigned set_of(uint64_t va) { return (unsigned)(va >> PAGE_SHIFT) % SOFT_SETS; }
-/* The number of the 2 MiB, 1 GiB or 512 GiB that va is in, as a hash: those of different sizes differ. */
-static unsigned block_of(uint64_t va, unsigned shift) {
-    return (unsigned)(((va << 8 >> 8 >> shift) << 6 | shift) * UINT64_C(0x9e3779b97f4a7c15) >> 32) % SOFT_BLOCKS;
+/* Where the mapping of that size at va is counted: by hash, but what is in one half does not get in the other's way. */
+static uint32_t *blocks_at(struct soft_state *st, uint64_t va, unsigned shift) {
+    if (shift > 30)
+        return &st->giant;
+    uint64_t hash = (va << 8 >> 8 >> shift) * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+    return &st->blocks[shift > 21][hash % (SOFT_BLOCKS / 2) + (va >> 55 & 1) * (SOFT_BLOCKS / 2)];
 }
 static uint64_t make_tag(const struct soft_view *s, uint64_t va) { return va >> PAGE_SHIFT | s->id; }
 static uint64_t tag_of(const struct soft_entry *e) { return e->tag[MMU_READ] | e->tag[MMU_WRITE]; }
@@ -100,6 +104,7 @@ static uint32_t new_id(struct cpu *cpu) {
     if (st->next_id == SOFT_IDS - 1) {
         memset(st->way, 0, sizeof(st->way));
         memset(st->blocks, 0, sizeof(st->blocks));
+        st->giant = 0;
         memset(st->shared, 0, sizeof(st->shared));
         st->next_id = SOFT_NULL_ID;
         view_each(cpu, renew, NULL);
@@ -130,7 +135,7 @@ static void renew(struct cpu *cpu, struct view *v, void *arg) { soft_view_init(c
 /* --- entries ---------------------------------------------------------------------------------------------------- */
 static void count_block(struct soft_state *st, const struct soft_entry *e, int by) {
     if (UNLIKELY(e->shift > PAGE_SHIFT))
-        st->blocks[block_of(page_of(tag_of(e)), e->shift)] += (uint16_t)by;
+        *blocks_at(st, page_of(tag_of(e)), e->shift) += (uint32_t)by;
 }
 static void drop(struct soft_state *st, struct soft_entry *e) {
     if (tag_of(e))
@@ -197,24 +202,23 @@ static void soft_fill(struct cpu *cpu, struct mmu_slow *slow, enum mmu_access ac
 static void soft_miss(struct cpu *cpu, struct mmu_slow *slow) {}
 
 /* --- invalidation ------------------------------------------------------------------------------------------------- */
-/* Drops the entries of count sets, from that of va on, whose mapping holds va. */
-static void drop_sets(struct soft_state *st, uint64_t va, unsigned count) {
-    for (unsigned p = 0; p < SOFT_PLACES; p++) {
-        for (unsigned k = 0; k < SOFT_WAYS; k++) {
-            struct soft_entry *e = &st->way[k].entry[p * SOFT_PLACE_STEP + (set_of(va) & ~(count - 1))];
-            for (unsigned i = 0; i < count; i++)
-                if (tag_of(&e[i]) && !((page_of(tag_of(&e[i])) ^ va) << 8 >> 8 >> e[i].shift))
-                    drop(st, &e[i]);
-        }
+/* Drops those of count entries of each way whose mapping holds va. */
+static void drop_from(struct soft_state *st, uint64_t va, unsigned first, unsigned count) {
+    for (unsigned k = 0; k < SOFT_WAYS; k++) {
+        struct soft_entry *e = &st->way[k].entry[first];
+        for (unsigned i = 0; i < count; i++)
+            if (tag_of(&e[i]) && !((page_of(tag_of(&e[i])) ^ va) << 8 >> 8 >> e[i].shift))
+                drop(st, &e[i]);
     }
 }
 static void drop_va(struct soft_state *st, uint64_t va) {
-    if (UNLIKELY(st->blocks[block_of(va, 30)] || st->blocks[block_of(va, 39)]))
-        drop_sets(st, va, SOFT_SETS);
-    else if (UNLIKELY(st->blocks[block_of(va, 21)]))
-        drop_sets(st, va, 1u << (21 - PAGE_SHIFT));
-    else
-        drop_sets(st, va, 1);
+    if (UNLIKELY(st->giant || *blocks_at(st, va, 30))) {
+        drop_from(st, va, 0, SOFT_ENTRIES);
+        return;
+    }
+    unsigned count = UNLIKELY(*blocks_at(st, va, 21)) ? 1u << (21 - PAGE_SHIFT) : 1;
+    for (unsigned p = 0; p < SOFT_PLACES; p++)
+        drop_from(st, va, p * SOFT_PLACE_STEP + (set_of(va) & ~(count - 1)), count);
 }
 
 static void soft_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
