@@ -2,6 +2,7 @@
  * Copyright The Graft Authors */
 /* options.c: the command line and its help. The options are the rows of options.def; what one does with its value is the
  * function take_...() of that name here. */
+#include "graft/mmu.h"
 #include "hypervisor/monitor.h"
 
 #include <errno.h>
@@ -168,6 +169,8 @@ static enum options_command finish_run(const struct options *o) {
         return bad("run: --dtb and --dump-dtb do not go together");
     if (o->serial && o->console && !strcmp(o->serial, "stdio") && !strcmp(o->console, "stdio"))
         return bad("run: --serial and --console cannot both be stdio");
+    if (o->vm == VM_KVM && o->mmu_given && mmu_strategies[o->mmu]->needs_process)
+        return bad("run: --mmu %s needs --vm inproc", mmu_strategies[o->mmu]->name);
     return COMMAND_RUN;
 }
 

@@ -4,6 +4,6 @@
 # strategy in a VM, which needs /dev/kvm; NAME, in the process, which every host can do. The test cli compares this
 # with what `graft info` lists, so that no strategy is forgotten.
 set(GRAFT_KVM_STRATEGIES window soft)
-set(GRAFT_INPROC_STRATEGIES soft)
+set(GRAFT_INPROC_STRATEGIES window soft process)
 list(TRANSFORM GRAFT_KVM_STRATEGIES PREPEND kvm- OUTPUT_VARIABLE GRAFT_KVM_PLACES)
 set(GRAFT_PLACES ${GRAFT_KVM_PLACES} ${GRAFT_INPROC_STRATEGIES})

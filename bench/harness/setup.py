@@ -22,9 +22,9 @@ def usage_error(text):
     sys.exit(2)
 
 
-def die(text, status=1):
+def die(text):
     print(f"{PROGRAM}: {text}", file=sys.stderr)
-    sys.exit(status)
+    sys.exit(1)
 
 
 def strategies(value):
@@ -67,28 +67,24 @@ def script(name, *arguments):
 class Host:
     """What 'graft info' says of this host."""
     kind: str       # none, pvm or hw: what /dev/kvm is
-    layout: str     # where the engine runs
     default: str    # memory strategy
-    usable: list    # memory strategies
-    others: list    # those that it has, but not here
+    layouts: dict   # memory strategy -> where the engine runs with it
 
     def place(self, mmu):
-        return f"host {self.kind}, layout {self.layout}, strategy {mmu}"
+        return f"host {self.kind}, layout {self.layouts[mmu]}, strategy {mmu}"
 
 
 def parse_info(text):
-    fields, usable, others, default = {}, [], [], ""
-    name = ""
+    fields, strategies, name = {}, [], ""
     for line in text.splitlines():
         name = line[:14].strip() or name
-        rest = line[14:].strip()
-        fields.setdefault(name, rest)
-        if name == "strategies" and rest:
-            strategy = rest.split()[0]
-            (others if "(needs /dev/kvm)" in rest else usable).append(strategy)
-            default = strategy if "(default)" in rest else default
-    kind = fields.get("kvm", "unknown").split()[0].rstrip(":,")
-    return Host(kind, fields.get("layout", "unknown").split(":")[0], default, usable, others)
+        fields.setdefault(name, line[14:].strip())
+        if name == "strategies":
+            strategies.append(line[14:].strip())
+    layout = fields.get("layout", "unknown").split(":")[0]
+    layouts = {s.split()[0]: "in-process" if s.endswith("(needs --vm inproc)") else layout for s in strategies}
+    default = next((s.split()[0] for s in strategies if "(default)" in s), "")
+    return Host(fields.get("kvm", "unknown").split()[0].rstrip(":,"), default, layouts)
 
 
 def graft_host(path, wanted):
@@ -97,10 +93,8 @@ def graft_host(path, wanted):
         die(f"no {path} (build it first)")
     host = parse_info(output_of(path, "info"))
     for mmu in wanted:
-        if mmu in host.others:
-            die(f"SKIP: --mmu {mmu} needs /dev/kvm, and there is none that can be used", 77)
-        if mmu not in host.usable:
-            usage_error(f"--mmu {mmu}: {path} has {', '.join(host.usable + host.others)}")
+        if mmu not in host.layouts:
+            usage_error(f"--mmu {mmu}: {path} has {', '.join(host.layouts)}")
     return host
 
 

@@ -111,7 +111,7 @@ class Cli(unittest.TestCase):
         cases = [[], ['fly'], ['run'], ['run', 'a', 'b'], ['run', 'a', '--what'], ['run', 'a', '--memory'],
                  ['run', 'a', '--a-very-long-option-that-does-not-exist', '1'], ['info', 'x'], ['run', 'a', '-x'],
                  ['run', 'a', '--dtb', 'x', '--dump-dtb', 'y'], ['run', 'a', '--console', 'stdio'],
-                 ['run', 'a', '--vm', 'inproc', '--mmu', 'window'], ['help', 'x'], ['--version', 'x']]
+                 ['run', 'a', '--vm', 'kvm', '--mmu', 'process'], ['help', 'x'], ['--version', 'x']]
         for option, values in {'--memory': ['', '0', '1', '-1', '1T', '65G', '99999999999999999999', '1G1'],
                                '--smp': ['0', '9', '1x', ''], '--mmu': ['hard'], '--gic': ['1', '4', '33'],
                                '--cpu': ['cortex-z1'], '--serial': ['tcp:1', 'file:'], '--net': ['tap'], '--vm': ['xen'],
@@ -257,7 +257,7 @@ class Cli(unittest.TestCase):
         n = 50000
         # mov x0, #n; movz x1, #0x4010, lsl #16; loop: ldr x2, [x1]; subs x0, x0, #1; b.ne loop
         code = words(0xd2800000 | n << 5, 0xd2a80201, 0xf9400022, 0xf1000400, 0x54ffffc1) + POWEROFF
-        for mmu in [name for name, about in strategies().items() if VM == 'kvm' or 'needs /dev/kvm' not in about]:
+        for mmu in [name for name, about in strategies().items() if VM == 'inproc' or 'needs --vm inproc' not in about]:
             total = self.stats_of(code, '--mmu', mmu)['total']
             fast = total['tlb_hits'] if mmu == 'soft' else total['checks_passed'] + total['checks_table']
             self.assertLessEqual(fast, n, mmu)
@@ -377,8 +377,9 @@ class Cli(unittest.TestCase):
         found = strategies()
         tested = {vm: set(os.environ[f'GRAFT_{vm}_STRATEGIES'].split()) for vm in ('KVM', 'INPROC')}
         self.assertEqual(set(found), tested['KVM'] | tested['INPROC'])
-        if not KVM:
-            self.assertEqual({s for s, about in found.items() if 'needs /dev/kvm' not in about}, tested['INPROC'])
+        for name, about in found.items():
+            if 'needs --vm inproc' in about:
+                self.assertNotIn(name, tested['KVM'])
 
     def test_a_run_without_kvm_says_so_once(self):
         """And no more than once, though the guest resets the machine. With KVM, and where it was asked for: nothing."""

@@ -201,21 +201,22 @@ kvm           %s
 processor     sse4.1 avx2
 layout        %s: where
 strategies    window   host pages%s
-              soft     a software TLB%s
+              soft     a software TLB
+              process  pages of the process%s
 """
 
 
 class Hosts(unittest.TestCase):
     def test_none(self):
-        host = setup.parse_info(INFO % ("none (/dev/kvm: No such file)", "in-process", " (needs /dev/kvm)", " (default)"))
-        self.assertEqual((host.kind, host.layout, host.default), ("none", "in-process", "soft"))
-        self.assertEqual((host.usable, host.others), (["soft"], ["window"]))
+        host = setup.parse_info(INFO % ("none (/dev/kvm: No such file)", "in-process", "", " (default)"))
+        self.assertEqual((host.kind, host.default, list(host.layouts)), ("none", "process", ["window", "soft", "process"]))
         self.assertEqual(host.place("soft"), "host none, layout in-process, strategy soft")
 
     def test_pvm(self):
-        host = setup.parse_info(INFO % ("pvm: shadow page tables", "flat", " (default)", ""))
-        self.assertEqual((host.kind, host.layout, host.default), ("pvm", "flat", "window"))
-        self.assertEqual((host.usable, host.others), (["window", "soft"], []))
+        host = setup.parse_info(INFO % ("pvm: shadow page tables", "flat", " (default)", " (needs --vm inproc)"))
+        self.assertEqual((host.kind, host.default), ("pvm", "window"))
+        self.assertEqual(host.place("window"), "host pvm, layout flat, strategy window")
+        self.assertEqual(host.place("process"), "host pvm, layout in-process, strategy process")
 
 
 class Documentation(unittest.TestCase):
