@@ -39,7 +39,7 @@ struct chunk {
 static struct paging {
     struct chunk *hash[CHUNK_HASH];
     uint64_t clock, oldest; /* counts fills; what was filled before is gone */
-    uint64_t maps;          /* calls of mmap() that may have split a mapping since they were counted */
+    uint64_t maps;          /* changes that may have split a mapping since mappings were counted */
 } paging[ABI_MAX_VCPUS];
 
 static struct {
@@ -115,7 +115,7 @@ static void chunk_clear(struct chunk *c) {
 
 /* Mappings that the kernel needs for a chunk: where one page does not continue the one before it. */
 static unsigned chunk_maps(const struct chunk *c) {
-    unsigned n = 0;
+    unsigned n = 1;
     for (unsigned i = 1; i < CHUNK_PAGES; i++)
         n += c->page[i] != (c->page[i - 1] ? c->page[i - 1] + 2 : 0);
     return n;
@@ -136,7 +136,8 @@ static void each_chunk(struct paging *p, void (*fn)(struct cpu *cpu, struct chun
     }
 }
 
-/* Room for more mappings: what was mapped longest ago goes. The tables still have it; an access brings it back. */
+/* Room for more mappings, if there is none: what was mapped longest ago goes. The tables still have it; an access brings it
+ * back. */
 static void forget_old(struct cpu *cpu, struct chunk *c, uint64_t stamp) {
     struct paging *p = &paging[cpu->index];
     if (c->stamp <= stamp)
@@ -146,6 +147,8 @@ static void forget_old(struct cpu *cpu, struct chunk *c, uint64_t stamp) {
 }
 static void make_room(struct cpu *cpu) {
     struct paging *p = &paging[cpu->index];
+    if (p->maps <= host.maps_max)
+        return;
     p->oldest += (p->clock - p->oldest) / 2;
     p->maps = 0;
     each_chunk(p, forget_old, cpu, p->oldest);
@@ -154,8 +157,7 @@ static void make_room(struct cpu *cpu) {
 /* Valid until the next call. */
 static struct chunk *chunk_make(struct cpu *cpu, uint64_t at) {
     struct paging *p = &paging[cpu->index];
-    if (p->maps > host.maps_max)
-        make_room(cpu);
+    make_room(cpu);
     struct chunk *c = chunk_find(p, at), **head = bucket(p, at);
     if (c || !(c = calloc(1, sizeof(*c))))
         return c;
@@ -198,10 +200,9 @@ static bool resident(uint64_t ram, unsigned pages) {
     return true;
 }
 
-static bool map_run(struct paging *p, struct chunk *c, unsigned first, unsigned count, mapping m) {
+static bool map_run(struct chunk *c, unsigned first, unsigned count, mapping m) {
     uint64_t at = c->host + ((uint64_t)first << PAGE_SHIFT), ram = (uint64_t)((m >> 1) - 1) << PAGE_SHIFT;
     int flags = MAP_SHARED | MAP_FIXED | (resident(ram, count) ? MAP_POPULATE : 0);
-    p->maps++;
     return mmap((void *)at, (uint64_t)count << PAGE_SHIFT, PROT_READ | (m & 1 ? PROT_WRITE : 0), flags, host.fd,
                 (off_t)ram) != MAP_FAILED;
 }
@@ -209,11 +210,11 @@ static bool map_run(struct paging *p, struct chunk *c, unsigned first, unsigned 
 /* One change of a run of pages [first, first + count) from have to want (of the first; the others follow on). */
 static void change(struct paging *p, struct chunk *c, unsigned first, unsigned count, mapping have, mapping want) {
     uint64_t at = c->host + ((uint64_t)first << PAGE_SHIFT), bytes = (uint64_t)count << PAGE_SHIFT;
+    p->maps++;
     if (want && have >> 1 == want >> 1) { /* the same page with other rights */
-        p->maps++;
         if (mprotect((void *)at, bytes, PROT_READ | (want & 1 ? PROT_WRITE : 0)))
             want = 0;
-    } else if (want && !map_run(p, c, first, count, want)) {
+    } else if (want && !map_run(c, first, count, want)) {
         want = 0;
     }
     if (!want && have)
@@ -234,6 +235,10 @@ static bool differs(mapping have, mapping want, bool fill) {
 static void update(struct cpu *cpu, struct chunk *c, unsigned first, unsigned last, bool fill) {
     struct paging *p = &paging[cpu->index];
     uint64_t directory = directory_entry(cpu, c->host);
+    if (!fill && p->maps > host.maps_max) { /* no room for holes: faults bring back what is left */
+        chunk_clear(c);
+        return;
+    }
     for (unsigned i = first, n; i < last; i += n) {
         mapping have = c->page[i], want = wanted(cpu, directory, i);
         n = 1;
@@ -265,6 +270,7 @@ void rt_map_pages(struct cpu *cpu, uint64_t host_va, unsigned count) {
 
 void rt_flush_pages(struct cpu *cpu, const uint64_t *host_va, unsigned count) {
     STAT(cpu, flush_host_page) += count;
+    make_room(cpu);
     for (unsigned i = 0; i < count; i++) {
         struct chunk *c = chunk_find(&paging[cpu->index], host_va[i]);
         unsigned first = (unsigned)(host_va[i] >> PAGE_SHIFT) % CHUNK_PAGES;
@@ -279,6 +285,7 @@ static void update_all(struct cpu *cpu, struct chunk *c, uint64_t arg) { update(
 
 void rt_flush_all(struct cpu *cpu) {
     STAT(cpu, flush_host_all)++;
+    make_room(cpu);
     each_chunk(&paging[cpu->index], update_all, cpu, 0);
 }
 
