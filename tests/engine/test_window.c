@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * test_window.c: random histories of a guest that maps, unmaps, forks, switches
- * address spaces and holds code, against the window strategy on page tables in this
- * process. A model of the host's TLB keeps every entry it ever saw until it is
- * flushed; after each barrier, whatever of that the current views can reach has to
- * agree with the guest's tables.
+ * test_window.c: random histories of a guest that maps, unmaps, forks, switches address spaces and holds code, against a
+ * strategy with windows on page tables in this process. The host (window_host.h) knows what it may still use of the tables;
+ * after each barrier, whatever of that the current views can reach has to agree with the guest's tables.
  *
- * usage: test_window [SEED [STEPS]]
+ * usage: test_window STRATEGY [SEED [STEPS]]
  */
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "dbt/mmu/recent.h"
+#include "dbt/mmu/windows.h"
 #include "dbt/x86/asm.h"
-#include "graft/vm.h"
+#include "tests/engine/window_host.h"
 
 #define RAM_GPA UINT64_C(0x40000000)
 #define RAM_BYTES (32ull << 20)
@@ -40,17 +39,17 @@ static struct chunk space[SPACES][REGIONS][CHUNKS]; /* the last one is the upper
 static unsigned current_space, regime = REGIME_KERNEL;
 /* Each lower half has two ASIDs, as a kernel with separate ASIDs for itself and its process has. */
 static uint32_t asid_of[SPACES - 1], next_asid;
+static uint64_t root_of[SPACES], next_root;
 static unsigned asid_alias;
 #define ASID_ALIAS 0x8000u
 
 static struct abi_boot boot;
-static struct cpu *cpu;
+struct cpu *cpu;
 static uint8_t *ram;
 static uint64_t pml4[512] __attribute__((aligned(4096)));
 static uint64_t pt_pool[PT_PAGES][512] __attribute__((aligned(4096)));
-static bool pt_used[PT_PAGES];
 static jmp_buf aborted;
-static unsigned long recent_seen, loans_seen;
+static unsigned long recent_seen, loans_seen, pages_seen, mapped_accesses, probed;
 /* What was accessed last: changes of just that are the interesting ones. */
 static struct {
     unsigned s, r, c, page;
@@ -59,14 +58,14 @@ static struct {
 static uint64_t rng = 1;
 static unsigned long step;
 
-static uint64_t rnd(uint64_t n) {
+uint64_t rnd(uint64_t n) {
     rng ^= rng << 13;
     rng ^= rng >> 7;
     rng ^= rng << 17;
     return rng % n;
 }
 
-static void fail(const char *what, uint64_t va) {
+_Noreturn void fail(const char *what, uint64_t va) {
     fprintf(stderr, "FAIL at step %lu: %s, va %llx, space %u\n", step, what, (unsigned long long)va, current_space);
     exit(1);
 }
@@ -86,129 +85,18 @@ void rt_set_view(struct view *v) {}
 bool rt_keeps_high_vectors(void) { return false; }
 void rt_ram_used(struct cpu *c, struct gpa page) {}
 bool rt_sample_start(struct cpu *c) { return false; }
-struct rt_page_costs rt_page_costs(struct cpu *c) { return (struct rt_page_costs){1, 1, 1, 1}; }
-bool rt_has_paging(void) { return true; }
-uint64_t *rt_pml4(struct cpu *c) { return pml4; }
-uint64_t *rt_pt_at(struct cpu *c, uint64_t pa) { return pt_pool[(pa - PT_PA) >> 12]; }
-uint64_t *rt_pt_alloc(struct cpu *c, uint64_t *pa) {
-    for (unsigned i = 0; i < PT_PAGES; i++) {
-        if (pt_used[i])
-            continue;
-        pt_used[i] = true;
-        memset(pt_pool[i], 0, 4096);
-        *pa = PT_PA + ((uint64_t)i << 12);
-        return pt_pool[i];
-    }
-    return NULL;
-}
-void rt_pt_free(struct cpu *c, uint64_t *page) { pt_used[(page - pt_pool[0]) / 512] = false; }
 
-/* --- the host's TLB -------------------------------------------------------------------------------------------- */
-#define TLB_MAX 400000
-static struct {
-    uint64_t host, pa; /* 4 KiB pages */
-    bool write;
-} tlb[TLB_MAX];
-static unsigned tlb_count;
-/* Each host page's place in tlb, by open addressing. */
-#define TLB_HASH (1u << 20)
-static uint32_t tlb_hash[TLB_HASH];
-
-static void tlb_add(uint64_t host, uint64_t pa, bool write) {
-    uint32_t h = (uint32_t)((host >> 12) * 0x9e3779b97f4a7c15u >> 44) & (TLB_HASH - 1);
-    for (; tlb_hash[h]; h = (h + 1) & (TLB_HASH - 1)) {
-        unsigned i = tlb_hash[h] - 1;
-        if (tlb[i].host == host && tlb[i].pa == pa) {
-            tlb[i].write |= write;
-            return;
-        }
-    }
-    if (tlb_count == TLB_MAX)
-        return;
-    tlb[tlb_count].host = host;
-    tlb[tlb_count].pa = pa;
-    tlb[tlb_count].write = write;
-    tlb_hash[h] = ++tlb_count;
-}
-
-void rt_map_pages(struct cpu *c, uint64_t host, unsigned count) {}
-void rt_flush_all(struct cpu *c) {
-    tlb_count = 0;
-    memset(tlb_hash, 0, sizeof(tlb_hash));
-}
-
-static void tlb_rebuild(void) {
-    static typeof(tlb[0]) copy[TLB_MAX];
-    unsigned n = tlb_count;
-    memcpy(copy, tlb, n * sizeof(copy[0]));
-    rt_flush_all(cpu);
-    for (unsigned i = 0; i < n; i++)
-        if (copy[i].host)
-            tlb_add(copy[i].host, copy[i].pa, copy[i].write);
-}
-
-static void flush_page(uint64_t host) {
-    /* A host that has a 2 MiB entry drops all of it; one that split it may drop 4 KiB only: the weaker is modelled when
-     * the tables hold 4 KiB pages now. */
-    uint64_t slot = host >> 39, e = pml4[slot];
-    bool huge = true;
-    if (e & 1 && (e = rt_pt_at(cpu, E_PA(e))[host >> 30 & 511]) & 1) {
-        e = rt_pt_at(cpu, E_PA(e))[host >> 21 & 511];
-        huge = !(e & 1) || e & 0x80;
-    }
-    for (unsigned i = 0; i < tlb_count; i++)
-        if (tlb[i].host >> 12 == host >> 12 || (huge && tlb[i].host >> 21 == host >> 21))
-            tlb[i].host = 0;
-}
-
-void rt_flush_pages(struct cpu *c, const uint64_t *host, unsigned count) {
-    for (unsigned i = 0; i < count; i++)
-        flush_page(host[i]);
-    tlb_rebuild();
-}
-
-static uint64_t leaf(uint64_t host) {
-    uint64_t e = pml4[host >> 39];
-    for (int shift = 30; e & 1 && shift >= 12 && !(e & 0x80); shift -= 9)
+/* --- the engine's tables --------------------------------------------------------------------------------------- */
+uint64_t leaf(uint64_t host) {
+    uint64_t e = rt_pml4(cpu)[host >> 39];
+    for (int shift = 30; e & LEAF_PRESENT && shift >= 12 && !(e & LEAF_HUGE); shift -= 9)
         e = rt_pt_at(cpu, E_PA(e))[host >> shift & 511];
     return e;
 }
 
-/* A host that shadows the tables: it looks again at a page that it knows as read-only. */
-bool rt_touch(struct cpu *c, uint64_t host) {
-    uint64_t e = leaf(host);
-    if ((e & 0x83) != 3)
-        fail("a page is touched that is not writable", host);
-    for (unsigned i = 0; i < tlb_count; i++)
-        if (tlb[i].host >> 12 == host >> 12 && tlb[i].write && tlb[i].pa != E_PA(e & 0xfffffffffffff))
-            fail("a page is touched that the host knows as writable", host);
-    if (rnd(4) == 0)
-        return false;
-    for (unsigned i = 0; i < tlb_count; i++)
-        if (tlb[i].host >> 12 == host >> 12)
-            tlb[i].host = 0;
-    tlb_rebuild();
-    return true;
-}
-
-static void tlb_load(void) {
-    for (unsigned s = 1; s < 256; s++) {
-        if (!(pml4[s] & 1))
-            continue;
-        uint64_t *pdpt = rt_pt_at(cpu, E_PA(pml4[s]));
-        for (unsigned i = 0; i < 512; i++) {
-            uint64_t *pd = pdpt[i] & 1 ? rt_pt_at(cpu, E_PA(pdpt[i])) : NULL;
-            for (unsigned j = 0; pd && j < 512; j++) {
-                uint64_t at = (uint64_t)s << 39 | (uint64_t)i << 30 | (uint64_t)j << 21;
-                uint64_t *pt = pd[j] & 1 && !(pd[j] & 0x80) ? rt_pt_at(cpu, E_PA(pd[j])) : NULL;
-                for (unsigned k = 0; pd[j] & 1 && k < 512; k++) {
-                    uint64_t e = pt ? pt[k] : pd[j] + ((uint64_t)k << 12);
-                    if (e & 1)
-                        tlb_add(at | (uint64_t)k << 12, E_PA(e & 0xfffffffffffff), e & 2);
-                }
-            }
-        }
-    }
+uint64_t leaf_ram(uint64_t entry, uint64_t host) {
+    uint64_t page = entry & MASK(52) & ~(entry & LEAF_HUGE ? MASK(21) : MASK(12));
+    return page - RAM_HOST_PA + (entry & LEAF_HUGE ? host & MASK(21) & ~PAGE_MASK : 0);
 }
 
 /* --- the fake guest ------------------------------------------------------------------------------------------------ */
@@ -250,7 +138,7 @@ static void fake_walk(struct cpu *c, uint64_t va, enum mmu_access access, unsign
 }
 static uint32_t fake_mode(const struct cpu *c) { return regime; }
 static struct mmu_space fake_space(struct cpu *c, bool hi, unsigned r) {
-    return (struct mmu_space){hi ? 99 : current_space + 1,
+    return (struct mmu_space){root_of[hi ? SPACES - 1 : current_space],
                               hi ? 0 : asid_of[current_space] | (asid_alias ? ASID_ALIAS : 0)};
 }
 static bool fake_is_hi(uint64_t va) { return va >> 55 & 1; }
@@ -282,36 +170,38 @@ const struct guest_ops a64_guest = {.name = "fake",
 /* --- checks -------------------------------------------------------------------------------------------------------------- */
 static bool has_code(uint64_t pa) { return *code_bits_at(engine_of(cpu), pa); }
 
-static void check_entry(struct view *v, unsigned h, uint64_t host, uint64_t pa, bool write) {
-    const uint64_t *delta = (const uint64_t *)(v + 1);
-    uint64_t va = host - delta[h];
+/* The host may use that page as va in that regime. */
+static void check_entry(unsigned reg, uint64_t va, const struct host_page *p) {
     struct walk w = {.fault = 0};
-    fake_walk(cpu, va, write ? MMU_WRITE : MMU_READ, v->regime, &w);
+    fake_walk(cpu, va, p->write ? MMU_WRITE : MMU_READ, reg, &w);
     if (w.fault)
-        fail(write ? "the guest does not allow that write" : "the guest does not map that", va);
-    if (w.device || E_PA(w.pa.v) - RAM_GPA + RAM_HOST_PA != pa)
+        fail(p->write ? "the guest does not allow that write" : "the guest does not map that", va);
+    if (w.device || E_PA(w.pa.v) - RAM_GPA != p->ram)
         fail("not that page", va);
-    if (write && has_code(E_PA(w.pa.v)))
+    if (p->write && has_code(E_PA(w.pa.v)))
         fail("code is writable", va);
+    pages_seen++;
 }
 
-#define LOAN_SLOT VM_LOAN_SLOT
 /* A page that is lent, and what the host may still know of its place. */
 static void check_loan(uint64_t va, uint64_t host, const struct walk *w) {
-    uint64_t e = leaf(host), pa = E_PA(w->pa.v) - RAM_GPA + RAM_HOST_PA;
-    if (w->fault || w->device || !(e & 1) || E_PA(e & 0xfffffffffffff) != pa)
+    uint64_t e = leaf(host), offset = E_PA(w->pa.v) - RAM_GPA;
+    unsigned count;
+    const struct host_page *p = host_pages(&count);
+    if (w->fault || w->device || !(e & LEAF_PRESENT) || leaf_ram(e, host) != offset)
         fail("a loan is not what the guest maps", va);
-    if (e & 2 && (!w->write || has_code(E_PA(w->pa.v))))
+    if (e & LEAF_WRITE && (!w->write || has_code(E_PA(w->pa.v))))
         fail("a loan is writable", va);
-    for (unsigned i = 0; i < tlb_count; i++)
-        if (tlb[i].host >> 12 == host >> 12 && (tlb[i].pa != pa || (tlb[i].write && !(e & 2))))
+    for (unsigned i = 0; i < count; i++)
+        if (p[i].host >> 12 == host >> 12 && (p[i].ram != offset || (p[i].write && !(e & LEAF_WRITE))))
             fail("a loan's place was not flushed", va);
     loans_seen++;
 }
+static bool is_loan(uint64_t host) { return host >> 39 == boot.loan_slot[0] && host - (uintptr_t)ram >= RAM_BYTES; }
 
 /* What a probe without a prediction would find, in the regime's view. */
 static void check_recent(struct view *v) {
-    const uint64_t *delta = (const uint64_t *)(v + 1);
+    const uint64_t *delta = view_deltas(cpu, v);
     const struct recent_view *recent = (const struct recent_view *)(delta + 512);
     for (unsigned i = 0; i < RECENT_PAGES; i++) {
         const struct recent_page *e = &recent->table[i];
@@ -324,7 +214,7 @@ static void check_recent(struct view *v) {
             if (va + e->delta == delta[(va >> 39) % 512] + va)
                 continue; /* the host's tables decide */
             fake_walk(cpu, va, write ? MMU_WRITE : MMU_READ, v->regime, &w);
-            if ((va + e->delta) >> 39 == LOAN_SLOT && va + e->delta - (uintptr_t)ram >= RAM_BYTES) {
+            if (is_loan(va + e->delta)) {
                 check_loan(va, va + e->delta, &w);
                 continue;
             }
@@ -341,13 +231,16 @@ static void check_recent(struct view *v) {
 
 /* Whatever the host may use now, and a current view can reach, is right. */
 static void check_all(void) {
-    tlb_load();
+    host_look();
+    unsigned count;
+    const struct host_page *p = host_pages(&count);
     for (unsigned r = 0; r < REGIMES; r++) {
         struct view *v = cpu->views[r];
-        const uint64_t *delta = (const uint64_t *)(v + 1);
+        const uint64_t *delta = view_deltas(cpu, v);
         if (v == &mmu_of(cpu)->null->view)
             continue;
-        check_recent(v);
+        if (boot.mmu == ABI_MMU_WINDOW)
+            check_recent(v);
         for (unsigned h = 0; h < 512; h++) {
             /* The slot that this delta leads the hash's region to: any region of the guest's that hashes here. */
             for (unsigned g = 0; g < 2 * REGIONS; g++) {
@@ -355,11 +248,9 @@ static void check_all(void) {
                 if ((base >> 39) % 512 != h)
                     continue;
                 uint64_t slot = (base + delta[h]) >> 39;
-                if (slot >= 255)
-                    continue;
-                for (unsigned i = 0; i < tlb_count; i++)
-                    if (tlb[i].host >> 39 == slot)
-                        check_entry(v, h, tlb[i].host, tlb[i].pa, tlb[i].write);
+                for (unsigned i = 0; i < count; i++)
+                    if (p[i].host >> 39 == slot)
+                        check_entry(v->regime, p[i].host - delta[h], &p[i]);
             }
         }
     }
@@ -382,7 +273,9 @@ static void barrier(void) {
     if (rnd(8) == 0)
         check_all();
     else
-        tlb_load();
+        host_look();
+    if (rnd(64) == 0)
+        host_check();
 }
 
 /* --- the guest's life -------------------------------------------------------------------------------------------------------- */
@@ -464,6 +357,9 @@ static void fresh_asids(unsigned s, unsigned r, unsigned c) {
         ch->block &= ~(uint64_t)E_WRITE;
     for (unsigned i = 0; i < SPACES - 1; i++)
         asid_of[i] = ++next_asid;
+    for (unsigned i = 0; i < SPACES - 1; i++) /* other tables, too, which say the same */
+        if (rnd(2))
+            root_of[i] = ++next_root;
     enter(regime);
 }
 
@@ -487,56 +383,133 @@ static void repair(unsigned s, unsigned r, unsigned c, unsigned page) {
     check_all();
 }
 
-/* A probe that has no prediction yet; NULL half of the time: an access that has faulted. */
-static void *cold_site(void) {
-    static uint8_t code[256];
-    struct asm_buf a;
+/* What the guest does, and what its tables say of that. */
+struct guest_access {
+    uint64_t va;
+    unsigned regime;
+    bool write;
+    struct walk walk;
+};
+
+static uint64_t ram_at(const struct walk *w) {
+    uint64_t there;
+    memcpy(&there, ram + (w->pa.v - RAM_GPA), sizeof(there));
+    return there;
+}
+
+/* An access at a host address that ought to be the page that the walk found. False: it faulted. */
+static bool check_data(uint64_t host, bool write, const struct walk *w) {
+    uint64_t value = rng;
+    if (!host_access(host, write, &value))
+        return false;
+    if (w->fault || w->device || (write && has_code(w->pa.v)))
+        fail("an access that must not be possible", host);
+    if (ram_at(w) != value)
+        fail("wrong data in a window", host);
+    mapped_accesses++;
+    return true;
+}
+
+/* An access through a window, as translated code does one behind a probe. False: it faulted. */
+static bool through_window(const struct guest_access *a) {
+    uint64_t delta = view_deltas(cpu, cpu->views[a->regime])[region_of(a->va) % REGION_HASH];
+    if (delta & NULL_DELTA && a->regime != regime) /* the probe of an unprivileged access looks */
+        return false;
+    return check_data(a->va + delta, a->write, &a->walk);
+}
+
+static uint8_t code[512];
+/* Emits the probe of an access; the address of its site. */
+static void *emit_probe(const struct guest_access *a, bool hot) {
+    struct asm_buf buf;
     struct asm_label slow = {0};
-    struct mmu_probe p = {.base = ASM_RBX, .tmp0 = ASM_RSI, .tmp1 = ASM_RDI, .size = 3, .current = true, .slow = &slow};
-    asm_init(&a, code, sizeof(code));
-    engine_of(cpu)->ops->emit_probe(&a, cpu, &p);
-    return rnd(2) ? code + p.site : NULL;
+    struct mmu_probe p = {.base = ASM_RBX,
+                          .tmp0 = ASM_RSI,
+                          .tmp1 = ASM_RDI,
+                          .tmp2 = ASM_RDX,
+                          .size = 3,
+                          .high = 8,
+                          .write = a->write,
+                          .regime = (uint8_t)a->regime,
+                          .current = a->regime == regime,
+                          .pc = guest_pc(cpu),
+                          .hint = a->va,
+                          .slow = &slow};
+    asm_init(&buf, code, sizeof(code));
+    engine_of(cpu)->hot = hot;
+    engine_of(cpu)->ops->emit_probe(&buf, cpu, &p);
+    engine_of(cpu)->hot = false;
+    return code + p.site;
+}
+
+/* How the access comes to C, if it does: false: it was done without. */
+static bool probe(const struct guest_access *a, struct mmu_slow *slow) {
+    bool hot = rnd(2);
+    if (rnd(2)) {
+        slow->site = emit_probe(a, hot);
+        if (boot.mmu == ABI_MMU_WINDOW || !window_probe_is(slow->site))
+            return true; /* a software TLB, or a probe that has no prediction yet */
+        if (!through_window(a))
+            fail("a probe was emitted for a page that is not mapped", a->va);
+        probed++;
+        return false;
+    }
+    if (through_window(a))
+        return false;
+    cpu->fault_ticks = rt_ticks();
+    return true;
 }
 
 /* A later access of the block, which goes through what nearby() says. */
 static void check_nearby(const struct mmu_slow *s, const struct walk *w) {
     uint64_t host = s->va + engine_of(cpu)->ops->nearby(cpu, s, s->va, MMU_DESC_REGIME(s->desc));
-    if (host >> 39 == LOAN_SLOT)
-        check_loan(s->va, host, w);
+    if (!is_loan(host))
+        return;
+    check_loan(s->va, host, w);
+    check_data(host, false, w);
+}
+
+/* Some instructions access memory again and again. Code in the lower half runs often enough to be worth something. */
+static void run_to(uint64_t pc) {
+    memcpy((char *)cpu + cpu->guest->pc_offset, &pc, sizeof(pc));
+    if (engine_of(cpu)->ops->sampled)
+        engine_of(cpu)->ops->sampled(cpu, pc);
 }
 
 static void access_page(void) {
-    bool hi = !rnd(3), write = rnd(2), tag = !rnd(10);
-    const unsigned reg = rnd(6) ? regime : 0; /* or an unprivileged access */
+    bool hi = !rnd(3), tag = !rnd(10);
     unsigned s = hi ? SPACES - 1 : current_space, r = (unsigned)rnd(REGIONS), c = (unsigned)rnd(CHUNKS);
     const unsigned page = some_page(), slot = (unsigned)rnd(ARRAY_LEN(last));
-    const uint64_t va = (va_of(s, r, c, page) + rnd(512) * 8) ^ (tag ? UINT64_C(0x5a) << 56 : 0);
-    struct walk w = {.fault = 0};
-    fake_walk(cpu, va, write ? MMU_WRITE : MMU_READ, reg, &w);
+    struct guest_access a = {.va = (va_of(s, r, c, page) + rnd(512) * 8) ^ (tag ? UINT64_C(0x5a) << 56 : 0),
+                             .regime = rnd(6) ? regime : 0, /* or an unprivileged access */
+                             .write = rnd(2)};
+    const struct walk *w = &a.walk;
+    fake_walk(cpu, a.va, a.write ? MMU_WRITE : MMU_READ, a.regime, &a.walk);
     last[slot].s = s, last[slot].r = r, last[slot].c = c, last[slot].page = page;
-    last[slot].pa = !w.fault && pa_is_ram(cpu, w.pa.v) ? ALIGN_DOWN(w.pa.v, PAGE_SIZE) : data_page();
+    last[slot].pa = !w->fault && pa_is_ram(cpu, w->pa.v) ? ALIGN_DOWN(w->pa.v, PAGE_SIZE) : data_page();
+    run_to(4 * (rnd(2) ? rnd(8) : rnd(1 << 16)));
+    const bool near = rnd(2);
+    struct mmu_slow slow = {.va = a.va, .desc = MMU_DESC(3, a.regime, 0) | (near ? MMU_DESC_NEARBY : 0)};
+    if (!probe(&a, &slow))
+        return;
     if (setjmp(aborted)) {
-        if (!w.fault && pa_is_ram(cpu, w.pa.v))
-            fail("an abort for nothing", va);
+        if (!w->fault && pa_is_ram(cpu, w->pa.v))
+            fail("an abort for nothing", a.va);
         if (!rnd(4))
             repair(s, r, c, page);
         return;
     }
     uint64_t value = rng;
-    const bool near = rnd(2);
-    struct mmu_slow slow = {.va = va, .desc = MMU_DESC(3, reg, 0) | (near ? MMU_DESC_NEARBY : 0), .site = cold_site()};
-    if (write)
+    if (a.write)
         mmu_slow_st(cpu, &slow, value);
     else
         value = mmu_slow_ld(cpu, &slow);
-    if (w.fault)
-        fail("no abort", va);
-    uint64_t there;
-    memcpy(&there, ram + (w.pa.v - RAM_GPA), 8);
-    if (there != value)
-        fail("wrong data", va);
-    if (near && !w.device)
-        check_nearby(&slow, &w);
+    if (w->fault)
+        fail("no abort", a.va);
+    if (ram_at(w) != value)
+        fail("wrong data", a.va);
+    if (near && !w->device)
+        check_nearby(&slow, w);
 }
 
 static void access_some(void) {
@@ -593,34 +566,70 @@ static void one_step(void) {
         check_all();
 }
 
+/* --- a history that is not random ------------------------------------------------------------------------------- */
+/* What is mapped in long runs goes page by page, every other one: hosts that count mappings have many more then. */
+static void comb(void) {
+    const unsigned s = SPACES - 1;
+    enter(REGIME_KERNEL);
+    for (unsigned n = 0; n < REGIONS * CHUNKS; n++) {
+        struct chunk *ch = &space[s][n / CHUNKS][n % CHUNKS];
+        uint64_t pa = RAM_GPA + DATA_OFFSET + ((uint64_t)n << 21) + PAGE_SIZE; /* no huge page */
+        ch->block = 0;
+        for (unsigned i = 0; i < 512; i++)
+            ch->table[i] = (pa + ((uint64_t)i << 12)) | E_VALID | E_WRITE | E_GLOBAL;
+    }
+    invalidate(MMU_INVAL_ALL, 0, 0);
+    barrier();
+    for (unsigned n = 0; n < REGIONS * CHUNKS; n++) {
+        for (unsigned i = 0; i < 512; i += 32) {
+            struct mmu_slow slow = {.va = va_of(s, n / CHUNKS, n % CHUNKS, i), .desc = MMU_DESC(3, regime, 0)};
+            run_to(slow.va);
+            cpu->fault_ticks = rt_ticks();
+            mmu_slow_ld(cpu, &slow);
+        }
+    }
+    host_check();
+    for (unsigned n = 0; n < REGIONS * CHUNKS; n++) {
+        for (unsigned i = 0; i < 512; i += 2) {
+            space[s][n / CHUNKS][n % CHUNKS].table[i] = 0;
+            invalidate(MMU_INVAL_VA, va_of(s, n / CHUNKS, n % CHUNKS, i), s);
+            if (i % 16 == 0)
+                mmu_sync(cpu);
+        }
+    }
+    barrier();
+    check_all();
+    host_check();
+}
+
 /* What engine_main() does, as far as memory needs it. */
-static void machine_make(void) {
-    ram = aligned_alloc(2 << 20, RAM_BYTES);
-    memset(ram, 0, RAM_BYTES);
+static void machine_make(enum abi_mmu mmu) {
     boot = (struct abi_boot){.vcpu_count = 1,
-                             .mmu = ABI_MMU_WINDOW,
+                             .mmu = mmu,
                              .ram_gpa = RAM_GPA,
                              .ram_size = RAM_BYTES,
-                             .ram_va = (uintptr_t)ram,
                              .ram_pa = RAM_HOST_PA,
-                             .null_slot = VM_NULL_SLOT,
-                             .loan_slot = {LOAN_SLOT},
+                             .pt_pool_va = (uintptr_t)pt_pool,
+                             .pt_pool_pa = PT_PA,
+                             .pt_pool_size = sizeof(pt_pool),
+                             .pml4_va = {(uintptr_t)pml4},
                              .code_size = 1 << 20};
-    for (unsigned slot = VM_WINDOW_FIRST; slot <= VM_WINDOW_LAST; slot += 2)
-        boot.window_slots[0][slot / 64] |= BIT(slot % 64);
+    host_make(&boot, RAM_BYTES);
+    ram = (uint8_t *)boot.ram_va;
     cpu = aligned_alloc(4096, ABI_CPU_BYTES);
     memset(cpu, 0, ABI_CPU_BYTES);
     static struct engine engine;
     static struct abi_shared shared;
     static struct engine_shared engine_shared;
     boot.vcpu_va[0] = (uintptr_t)cpu;
+    cpu->self = cpu;
     cpu->boot = &boot;
     cpu->shared = &shared;
     cpu->guest = &a64_guest;
     cpu->engine = &engine;
     engine.cpu = cpu;
     engine.guest = cpu->guest;
-    engine.ops = mmu_strategies[ABI_MMU_WINDOW];
+    engine.ops = mmu_strategies[mmu];
     engine.shared = &engine_shared;
     engine.heap.size = 32 << 20;
     engine.heap.base = calloc(1, engine.heap.size);
@@ -631,13 +640,33 @@ static void machine_make(void) {
     mmu_init(cpu);
     for (unsigned i = 0; i < SPACES - 1; i++)
         asid_of[i] = ++next_asid;
+    for (unsigned i = 0; i < SPACES; i++)
+        root_of[i] = ++next_root;
     mmu_context_changed(cpu);
 }
 
+static enum abi_mmu strategy_named(const char *name) {
+    for (enum abi_mmu mmu = 0; name && mmu < ABI_MMU_COUNT; mmu++)
+        if (!strcmp(mmu_strategies[mmu]->name, name) && mmu_strategies[mmu]->needs_paging)
+            return mmu;
+    fprintf(stderr, "usage: test_window STRATEGY [SEED [STEPS]], with a strategy that has windows\n");
+    exit(2);
+}
+
+static void check_coverage(void) {
+    if (!pages_seen || !mapped_accesses)
+        fail("no page was ever mapped", 0);
+    if (boot.mmu == ABI_MMU_WINDOW && (!recent_seen || !loans_seen))
+        fail("no recent page, or none that is lent, was ever looked at", 0);
+    if (boot.mmu != ABI_MMU_WINDOW && !probed)
+        fail("no code was ever hot", 0);
+}
+
 int main(int argc, char **argv) {
-    uint64_t steps = argc > 2 ? strtoull(argv[2], NULL, 0) : 20000;
-    rng = argc > 1 ? strtoull(argv[1], NULL, 0) * 2 + 1 : 12345;
-    machine_make();
+    enum abi_mmu mmu = strategy_named(argv[1]);
+    uint64_t steps = argc > 3 ? strtoull(argv[3], NULL, 0) : 20000;
+    rng = argc > 2 ? strtoull(argv[2], NULL, 0) * 2 + 1 : 12345;
+    machine_make(mmu);
     uint8_t *table = ram;
     for (unsigned s = 0; s < SPACES; s++) {
         for (unsigned r = 0; r < REGIONS; r++)
@@ -646,13 +675,13 @@ int main(int argc, char **argv) {
     }
     for (unsigned i = 0; i < 2 * SPACES * REGIONS * CHUNKS; i++)
         change_chunk(i % SPACES, i / SPACES % REGIONS, i / SPACES / REGIONS % CHUNKS);
+    comb();
     for (step = 0; step < steps; step++)
         one_step();
-    if (!recent_seen)
-        fail("no recent page was ever looked at", 0);
-    if (!loans_seen)
-        fail("no page was ever lent", 0);
-    printf("ok: %llu fills, %llu huge, %llu page flushes wanted by %lu steps\n", (unsigned long long)STAT(cpu, fills),
-           (unsigned long long)STAT(cpu, fills_huge), (unsigned long long)STAT(cpu, tlbi_va), step);
+    check_coverage();
+    host_end();
+    printf("ok: %lu steps, %llu fills, %llu huge; %lu pages checked, %lu accesses through windows, %lu of hot code\n",
+           step, (unsigned long long)STAT(cpu, fills), (unsigned long long)STAT(cpu, fills_huge), pages_seen,
+           mapped_accesses, probed);
     return 0;
 }

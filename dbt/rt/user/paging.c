@@ -87,6 +87,8 @@ void rt_user_set_ram(int fd, void *ram, unsigned vcpus) {
     host.maps_max = maps_limit() / 2 / vcpus; /* a call splits one mapping into three at most */
 }
 
+void rt_user_limit_maps(uint64_t max) { host.maps_max = max; }
+
 bool rt_has_paging(void) { return host.fd >= 0; }
 
 static void forbid(uint64_t at, uint64_t bytes) {
@@ -313,6 +315,15 @@ static void forget(struct cpu *cpu, struct chunk *c, uint64_t arg) { chunk_clear
 void rt_user_paging_end(struct cpu *cpu) {
     each_chunk(&paging[cpu->index], forget, cpu, 0);
     paging[cpu->index] = (struct paging){.clock = 0};
+}
+
+void rt_user_each_mapping(struct cpu *cpu, void (*fn)(void *arg, uint64_t host, uint64_t ram, bool write), void *arg) {
+    for (unsigned i = 0; i < CHUNK_HASH; i++)
+        for (const struct chunk *c = paging[cpu->index].hash[i]; c; c = c->next)
+            for (unsigned j = 0; j < CHUNK_PAGES; j++)
+                if (c->page[j])
+                    fn(arg, c->host + ((uint64_t)j << PAGE_SHIFT), (uint64_t)((c->page[j] >> 1) - 1) << PAGE_SHIFT,
+                       c->page[j] & 1);
 }
 
 /* --- what it costs ------------------------------------------------------------------------------------------------- */

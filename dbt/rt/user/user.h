@@ -14,4 +14,9 @@ bool rt_user_try(uint64_t at);
 /* rt_user_paging_end(): unmaps all that this vCPU has mapped. */
 void rt_user_paging_end(struct cpu *cpu);
 
+/* For tests: rt_user_limit_maps(): after how many changes each of which may split a mapping a vCPU has to make room.
+ * rt_user_each_mapping(): all pages that this vCPU has mapped: their addresses, and what is there, as offsets in RAM. */
+void rt_user_limit_maps(uint64_t max);
+void rt_user_each_mapping(struct cpu *cpu, void (*fn)(void *arg, uint64_t host, uint64_t ram, bool write), void *arg);
+
 #endif
