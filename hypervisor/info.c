@@ -50,7 +50,9 @@ int info_main(const struct options *o) {
         printf("%s  %-8s %s%s%s\n", i ? "            " : "strategies  ", s->name, s->about,
                is_default ? " (default)" : "", s->needs_process && kvm ? " (needs --vm inproc)" : "");
     }
-    if (o->probe)
+    if (o->probe && kvm)
         probe_print();
+    if (o->probe)
+        probe_process_print();
     return 0;
 }

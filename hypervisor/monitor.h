@@ -216,12 +216,14 @@ void profile_stop(struct vcpu *v);
 void profile_free(struct vcpu *v);
 int profile_write(struct machine *m, const char *path, char err[ERR_BYTES]);
 
-/* --- stats.c, info.c, probe.c --------------------------------------------------------------------------------- */
+/* --- stats.c, info.c, probe.c, probe_process.c --------------------------------------------------------------------------------- */
 int stats_write(struct machine *m, const char *path, char err[ERR_BYTES]);
 int info_main(const struct options *o);
 /* kvm_flavour(): "hw", "pvm" or "none". */
 const char *kvm_flavour(void);
+/* probe_print(): what operations cost in a VM, if there can be one; probe_process_print(): in this process. */
 void probe_print(void);
+void probe_process_print(void);
 
 /* --- files.c ---------------------------------------------------------------------------------------------------- */
 struct file {

@@ -55,7 +55,7 @@ void probe_print(void) {
         printf("\nno VM to measure in\n");
         return;
     }
-    printf("\n%-50s %12s\n", "operation", "cost");
+    printf("\n%-50s %12s\n", "operation in a virtual machine", "cost");
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
         double ns = (double)result[rows[i].what] * 1e9 / (double)tsc_hz;
         if (ns >= 1000)

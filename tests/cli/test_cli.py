@@ -11,6 +11,7 @@ import json
 import lzma
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -373,6 +374,28 @@ class Cli(unittest.TestCase):
         self.assertEqual((r.returncode, r.stderr), (0, b''))
         for part in (b'kvm', b'layout', b'window', b'soft'):
             self.assertIn(part, r.stdout)
+
+    def test_probe(self):
+        """One table for a process, on every host, behind one for a virtual machine where there can be one."""
+        r = self.graft('info', '--probe')
+        self.assertEqual((r.returncode, r.stderr), (0, b''))
+        text = r.stdout.decode()
+        self.assertEqual('operation in a virtual machine' in text, KVM)
+        lines = text[text.index('operation in a process'):].splitlines()[1:]
+        rows = dict(re.fullmatch(r'(\S.*?) {2,}(\S.*)', line).groups() for line in lines)
+        answers = [name for name in rows if re.match('GS base|huge pages', name)]
+        for name in answers:
+            self.assertIn(rows[name], ('yes', 'no'), name)
+        self.assertGreater(int(rows['vm.max_map_count']), 0)
+        times = {name: rows[name] for name in rows if name not in answers and name != 'vm.max_map_count'}
+        for name, cost in times.items():
+            self.assertRegex(cost, r'^\d+\.\d\d us$', name)
+            self.assertGreater(float(cost.split()[0]), 0, name)
+        for part in ('getpid', 'ARCH_SET_GS', 'SIGSEGV and back', 'private page', 'shared mapping', '(MADV_POPULATE_WRITE), p',
+                     '(MADV_POPULATE_WRITE), s', 'mmap(MAP_FIXED)', 'the same with MAP_POPULATE', 'after MAP_POPULATE',
+                     'mprotect', 'MADV_DONTNEED', 'munmap', 'SIGSEGV, mmap'):
+            self.assertEqual(len([name for name in times if part in name]), 1, part)
+        self.assertEqual((len(times), len(answers)), (14, 3))
 
     @unittest.skipUnless('GRAFT_INPROC_STRATEGIES' in os.environ, 'without the lists in the environment')
     def test_every_strategy_has_tests(self):
