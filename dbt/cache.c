@@ -17,6 +17,8 @@
 #define CACHE_ALIGN 16
 #define CACHE_STEP_BYTES (16 * 1024)   /* at the end of the code area: the step block */
 #define CACHE_BLOCK_BYTES (128 * 1024) /* room for the largest block */
+#define CACHE_AHEAD_BYTES (256 * 1024) /* the runtime is told in such pieces of what is about to be filled, ... */
+#define CACHE_NEAR_BYTES (32 * 1024)   /* ... when so much or less of the last one is left: blocks are smaller, as a rule */
 #define CACHE_MAX_DROPS 4
 #define CACHE_MAX_STORES 16
 
@@ -35,6 +37,16 @@ static void *take(struct cpu *cpu, size_t bytes) {
     return p;
 }
 
+static void look_ahead(struct cpu *cpu, struct cache *c) {
+    uint32_t want = c->code_used + CACHE_NEAR_BYTES, from = c->code_ahead;
+    if (want > c->code_limit)
+        want = c->code_limit;
+    if (LIKELY(want <= from))
+        return;
+    c->code_ahead = c->code_limit - from < CACHE_AHEAD_BYTES ? c->code_limit : from + CACHE_AHEAD_BYTES;
+    rt_code_ahead(cpu, c->code + from, c->code_ahead - from);
+}
+
 void cache_init(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
     struct cache *c = &e->cache;
@@ -42,12 +54,14 @@ void cache_init(struct cpu *cpu) {
     c->code = (uint8_t *)(uintptr_t)cpu->boot->code_va[cpu->index];
     if (code_size < 4 * CACHE_BLOCK_BYTES || code_size > UINT32_MAX)
         rt_panic(cpu, "a code cache of %llu bytes is of no use", (unsigned long long)code_size);
+    c->code_to_write = cpu->code_to_write;
+    c->code_limit = (uint32_t)code_size - CACHE_STEP_BYTES;
+    look_ahead(cpu, c);
     codegen_spares_high = rt_keeps_high_vectors();
     thunks = codegen_init(e->cg, cpu, e->ops, c->code, code_size);
     if (!thunks)
         rt_panic(cpu, "this host's CPU is too old for the backend");
     c->code_first = c->code_used = (uint32_t)ALIGN_UP(thunks, 64);
-    c->code_limit = (uint32_t)code_size - CACHE_STEP_BYTES;
     /* Tables for code of typical density, in at most half of the heap. */
     const size_t each = sizeof(struct block) + 3 * sizeof(struct block_link) + 6 * sizeof(struct code_fault) + 4;
     size_t n = code_size / 384;
@@ -119,6 +133,7 @@ struct block *cache_add(struct engine *e, const struct ir_block *ir, uint64_t pa
     memcpy(&c->fault[c->faults], out->fault, out->faults * sizeof(out->fault[0]));
     c->faults += out->faults;
     c->code_used = (uint32_t)ALIGN_UP(b->end, CACHE_ALIGN);
+    look_ahead(e->cpu, c);
     uint32_t *head = &c->hash[hash_bucket(c, pa, b->pc, b->mode)];
     b->hash_next = *head;
     *head = n;
@@ -143,7 +158,9 @@ static struct block *block_at(struct cache *c, uint32_t offset) {
 
 /* --- links --------------------------------------------------------------------------------------------------- */
 static struct code_link code_link_of(const struct cache *c, const struct block_link *l) {
-    return (struct code_link){.target_pc = l->target_pc, .site = c->code + l->site, .stub = c->code + l->stub};
+    uint8_t *site = c->code + l->site;
+    return (struct code_link){
+        .target_pc = l->target_pc, .site = site, .write = site + c->code_to_write, .stub = c->code + l->stub};
 }
 
 /* The number of the pair of pages that pc and pa are in; CODE_PAGE_NONE if there are too many. */

@@ -62,6 +62,7 @@ static void engine_init(const struct abi_boot *boot, struct cpu *cpu, unsigned i
     cpu->guest = &a64_guest;
     cpu->self = cpu;
     cpu->view_disp = view_disp(cpu);
+    cpu->code_to_write = boot->code_to_write[index];
     cpu->excl_addr = ~UINT64_C(0);
     cpu->abi.timer_deadline = ~UINT64_C(0);
     if (!e)

@@ -89,6 +89,7 @@ void layout_boot(struct machine *m, uint64_t ram_va) {
         b->vcpu_va[i] = va + l->cpu[i];
         b->vcpu_heap_va[i] = va + l->vcpu_heap[i];
         b->code_va[i] = va + l->code[i];
+        b->code_to_write[i] = m->code_to_write;
     }
     m->shared->code_pages_va = va + l->code_pages;
 }

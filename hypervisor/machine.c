@@ -281,10 +281,11 @@ static bool alloc_memory(struct machine *m, char err[ERR_BYTES]) {
     layout_make(&m->layout, in_vm, mmu_strategies[m->mmu]->needs_paging, in_vm ? engine_image_size() : 0, m->vcpu_count,
                 m->ram_size);
     m->ram = m->vm->ram_alloc(m);
-    m->arena = m->ram ? m->vm->arena_alloc(m, m->layout.total) : NULL;
+    m->arena = m->ram ? m->vm->arena_alloc(m, m->layout.total, err) : NULL;
     if (!m->arena) {
-        snprintf(err, ERR_BYTES, "cannot get %llu MiB of memory: %s", (unsigned long long)(m->ram_size >> 20),
-                 strerror(errno));
+        if (!err[0])
+            snprintf(err, ERR_BYTES, "cannot get %llu MiB of memory: %s", (unsigned long long)(m->ram_size >> 20),
+                     strerror(errno));
         return false;
     }
     m->boot = (struct abi_boot *)(m->arena + m->layout.boot);

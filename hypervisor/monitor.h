@@ -74,6 +74,7 @@ struct machine {
     struct layout layout;
     uint8_t *arena;    /* the monitor's address of it */
     uint64_t arena_va; /* the engine's */
+    int64_t code_to_write; /* abi_boot.code_to_write of each vCPU */
     uint8_t *ram;
     uint64_t ram_size;
     enum abi_mmu mmu; /* the strategy that was chosen */
@@ -101,8 +102,9 @@ struct machine {
 struct vm_ops {
     const char *name;
     bool in_vm; /* the engine has its own address space, stacks and page tables */
-    /* arena_alloc(): memory of that size for the arena; sets arena_va. NULL if there is none. */
-    uint8_t *(*arena_alloc)(struct machine *m, uint64_t size);
+    /* arena_alloc(): memory for the arena, by m->layout; sets arena_va and code_to_write. NULL if there is none, with err if it is not
+     * for want of memory. */
+    uint8_t *(*arena_alloc)(struct machine *m, uint64_t size, char err[ERR_BYTES]);
     void (*arena_free)(struct machine *m, uint64_t size);
     /* ram_alloc(): guest RAM of m->ram_size, zeroed, on a 2 MiB border. NULL if there is none. */
     uint8_t *(*ram_alloc)(struct machine *m);

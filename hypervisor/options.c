@@ -112,6 +112,7 @@ TAKE(net) { return o->net_user = n == 0, NULL; }
 TAKE(gic) { return o->gic = 2 + (unsigned)n, NULL; }
 TAKE(cpu) { return o->cpu = (enum abi_cpu_model)n, NULL; }
 TAKE(vm) { return o->vm = n == 0 ? VM_KVM : VM_INPROC, NULL; }
+TAKE(code) { return o->code = n == 0 ? CODE_SPLIT : CODE_RWX, NULL; }
 TAKE(topics) { return o->log_topics |= 1u << n, NULL; } /* listed in the order of the bits ABI_LOG_* */
 TAKE(probe) { return o->probe = true, NULL; }
 

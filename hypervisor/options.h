@@ -9,6 +9,7 @@
 #define OPTIONS_MAX_DRIVES 16
 enum options_command { COMMAND_RUN, COMMAND_INFO, COMMAND_DONE /* help or version was printed */, COMMAND_BAD };
 enum options_vm { VM_AUTO, VM_KVM, VM_INPROC };
+enum options_code { CODE_SPLIT, CODE_RWX };
 
 struct options {
     const char *kernel, *initrd, *append, *dtb, *dump_dtb, *profile, *log_file, *serial, *console;
@@ -28,6 +29,7 @@ struct options {
     enum abi_cpu_model cpu;
     uint32_t log_topics;
     enum options_vm vm;
+    enum options_code code;
     bool probe;
 };
 

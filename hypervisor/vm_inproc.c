@@ -13,12 +13,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8u
+#endif
 #define ARENA_STEP (UINT64_C(32) << 20)
 #define ARENA_REACH (UINT64_C(1900) << 20) /* of a 32-bit offset, with room for the engine's own code */
 
 static uint8_t *map_at(uint64_t want, uint64_t size) {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (want ? MAP_FIXED_NOREPLACE : 0);
-    uint8_t *p = mmap((void *)want, size, PROT_READ | PROT_WRITE | PROT_EXEC, flags, -1, 0);
+    uint8_t *p = mmap((void *)want, size, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
     if (!want || (uint64_t)p == want)
@@ -47,11 +50,61 @@ static bool share_cpus(struct machine *m, uint8_t *arena) {
     return true;
 }
 
-static uint8_t *inproc_arena_alloc(struct machine *m, uint64_t size) {
+/* The code caches lie one behind the other. */
+static uint64_t code_bytes(const struct machine *m) {
+    const struct layout *l = &m->layout;
+    return l->code[m->vcpu_count - 1] + l->code_size - l->code[0];
+}
+
+/* A file in memory, which nobody will start as a program. Kernels before 6.3 do not know that there is a difference. */
+static int code_file(uint64_t bytes) {
+    int fd = memfd_create("code", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL)
+        fd = memfd_create("code", MFD_CLOEXEC);
+    if (fd >= 0 && ftruncate(fd, (off_t)bytes)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* At code to run, elsewhere to be written. */
+static bool split_code(struct machine *m, uint8_t *code) {
+    uint64_t bytes = code_bytes(m);
+    int fd = code_file(bytes);
+    if (fd < 0)
+        return false;
+    void *run = mmap(code, bytes, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0);
+    uint8_t *write = run;
+    if (run != MAP_FAILED)
+        write = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    close(fd);
+    if (write == MAP_FAILED)
+        return false;
+    m->code_to_write = write - code;
+    return true;
+}
+
+static bool make_code(struct machine *m, uint8_t *arena, char err[ERR_BYTES]) {
+    uint8_t *code = arena + m->layout.code[0];
+    bool rwx = m->options->code == CODE_RWX;
+    if (rwx ? !mprotect(code, code_bytes(m), PROT_READ | PROT_WRITE | PROT_EXEC) : split_code(m, code))
+        return true;
+    if (errno == ENOMEM)
+        return false;
+    if (rwx)
+        snprintf(err, ERR_BYTES, "this host lets no memory be writable and executable (%s): leave out --code rwx",
+                 strerror(errno));
+    else
+        snprintf(err, ERR_BYTES, "this host lets no file in memory be executed (%s): try --code rwx", strerror(errno));
+    return false;
+}
+
+static uint8_t *inproc_arena_alloc(struct machine *m, uint64_t size, char err[ERR_BYTES]) {
     uint8_t *p = map_near(size);
     if (p)
         madvise(p, size, MADV_HUGEPAGE);
-    if (p && !share_cpus(m, p)) {
+    if (p && (!share_cpus(m, p) || !make_code(m, p, err))) {
         munmap(p, size);
         return NULL;
     }
@@ -59,7 +112,11 @@ static uint8_t *inproc_arena_alloc(struct machine *m, uint64_t size) {
     return p;
 }
 
-static void inproc_arena_free(struct machine *m, uint64_t size) { munmap(m->arena, size); }
+static void inproc_arena_free(struct machine *m, uint64_t size) {
+    if (m->code_to_write)
+        munmap(m->arena + m->layout.code[0] + m->code_to_write, code_bytes(m));
+    munmap(m->arena, size);
+}
 
 /* --- windows ---------------------------------------------------------------------------------------------------- */
 #define SLOTS 256 /* of 512 GiB: what a process may have with four-level page tables */

@@ -68,7 +68,7 @@ bool vm_kvm_usable(char err[ERR_BYTES]) {
     return fd >= 0;
 }
 
-static uint8_t *kvm_arena_alloc(struct machine *m, uint64_t size) {
+static uint8_t *kvm_arena_alloc(struct machine *m, uint64_t size, char err[ERR_BYTES]) {
     m->arena_va = ABI_VA_ENGINE;
     return machine_alloc_pages(size);
 }

@@ -44,13 +44,14 @@ static uint32_t site_region(const uint8_t *site) {
     return region;
 }
 
-static void patch_counter(const struct cpu *cpu, uint8_t *site, enum abi_stat stat) {
+static void patch_counter(const struct cpu *cpu, uint8_t *site /* writable */, enum abi_stat stat) {
     int32_t disp = mmu_stat_disp(stat);
     if (UNLIKELY(cpu->boot->count))
         memcpy(site + SITE_COUNT_DISP, &disp, 4);
 }
 
-static void patch_region(const struct cpu *cpu, uint8_t *site, uint32_t region) {
+static void patch_region(const struct cpu *cpu, uint8_t *at, uint32_t region) {
+    uint8_t *site = at + cpu->code_to_write;
     int32_t disp = cpu->view_disp + window_delta_disp(cpu) + 8 * (int32_t)(region % REGION_HASH);
     site[SITE_CMP_MODRM] = (uint8_t)(MODRM_CMP | (site[SITE_CMP_MODRM] & 7));
     memcpy(site, &region, 4);
@@ -60,7 +61,8 @@ static void patch_region(const struct cpu *cpu, uint8_t *site, uint32_t region) 
     memcpy(site + SITE_MOV_DISP, &disp, 4);
 }
 
-static void patch_table(const struct cpu *cpu, uint8_t *site) {
+static void patch_table(const struct cpu *cpu, uint8_t *at) {
+    uint8_t *site = at + cpu->code_to_write;
     uint32_t mask = REGION_HASH - 1;
     int32_t disp = cpu->view_disp + window_delta_disp(cpu);
     unsigned reg = (site[SITE_CMP_MODRM] & 7) | (site[SITE_CMP_OPCODE - 1] == 0x41 ? 8 : 0);

@@ -19,13 +19,14 @@ static inline void room(struct asm_buf *a) {
         a->p = a->start;
     }
 }
-static inline void put8(struct asm_buf *a, unsigned v) { *a->p++ = (uint8_t)v; }
+static inline uint8_t *writable(const struct asm_buf *a, uint8_t *code) { return code + a->to_write; }
+static inline void put8(struct asm_buf *a, unsigned v) { *writable(a, a->p++) = (uint8_t)v; }
 static inline void put32(struct asm_buf *a, uint32_t v) {
-    __builtin_memcpy(a->p, &v, 4);
+    __builtin_memcpy(writable(a, a->p), &v, 4);
     a->p += 4;
 }
 static inline void put64(struct asm_buf *a, uint64_t v) {
-    __builtin_memcpy(a->p, &v, 8);
+    __builtin_memcpy(writable(a, a->p), &v, 8);
     a->p += 8;
 }
 void asm_room(struct asm_buf *a) { room(a); }
@@ -34,7 +35,7 @@ void asm_data(struct asm_buf *a, const void *data, unsigned bytes) {
         a->overflow = true;
         a->p = a->start;
     }
-    __builtin_memcpy(a->p, data, bytes);
+    __builtin_memcpy(writable(a, a->p), data, bytes);
     a->p += bytes;
 }
 void asm_byte(struct asm_buf *a, unsigned byte) { put8(a, byte); }
@@ -59,9 +60,10 @@ void asm_bind(struct asm_buf *a, struct asm_label *l) {
         return;
     }
     for (uint32_t at = l->chain; at; at = next) {
-        __builtin_memcpy(&next, a->start + at - 1, 4);
+        uint8_t *field = writable(a, a->start + at - 1);
+        __builtin_memcpy(&next, field, 4);
         uint32_t rel = here - (at - 1 + 4);
-        __builtin_memcpy(a->start + at - 1, &rel, 4);
+        __builtin_memcpy(field, &rel, 4);
     }
     l->chain = 0;
 }
@@ -96,7 +98,7 @@ uint32_t asm_jmp_short(struct asm_buf *a) {
 }
 void asm_bind_short(struct asm_buf *a, uint32_t at) {
     if (!a->overflow)
-        a->start[at - 1] = (uint8_t)(asm_pos(a) - at);
+        *writable(a, a->start + at - 1) = (uint8_t)(asm_pos(a) - at);
 }
 
 static bool reaches(const struct asm_buf *a, const void *target, unsigned len, int32_t *rel) {

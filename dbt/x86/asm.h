@@ -8,7 +8,8 @@
  * Registers are numbers 0..15 as x86 encodes them, for both files; vector registers
  * 16..31 select the EVEX encoding of what is a VEX instruction otherwise. `w` is true for
  * 64-bit operands, false for 32-bit ones (which clear the upper half). Positions
- * are byte offsets from the start of the buffer; code runs where it is emitted.
+ * are byte offsets from the start of the buffer. All addresses are those where the code runs; it may have to be written
+ * elsewhere (to_write).
  */
 #ifndef GRAFT_X86_ASM_H
 #define GRAFT_X86_ASM_H
@@ -63,7 +64,9 @@ enum asm_shift { ASM_ROL, ASM_ROR, ASM_SHL = 4, ASM_SHR = 5, ASM_SAR = 7 };
 struct asm_buf {
     uint8_t *start, *p, *limit; /* limit: an instruction may start below it */
     bool overflow;
-    int32_t view_disp; /* cpu.view_disp: see asm_mem_view(). asm_init() leaves it alone */
+    /* asm_init() leaves these alone: */
+    int32_t view_disp;  /* cpu.view_disp: see asm_mem_view() */
+    ptrdiff_t to_write; /* cpu.code_to_write: from where a byte of code runs to where it is written */
 };
 
 /* A place in the code. Forward jumps to it are chained through their rel32 fields until it is bound. */

@@ -163,6 +163,7 @@ static void link_stub(struct codegen *cg, const struct stub *s, const uint8_t *t
     struct code_link *l = &out->link[out->links++];
     l->target_pc = s->rec.pc;
     l->site = a->start + s->site;
+    l->write = l->site + a->to_write;
     l->stub = a->p;
     asm_mov_ri(a, ASM_RAX, s->rec.pc);
     asm_lea(a, true, ASM_RCX, asm_mem_rip(l->site));
@@ -226,14 +227,14 @@ void emit_exit_stub(struct codegen *cg, struct stub *s) {
 }
 
 /* --- linking --------------------------------------------------------------------------------------------------- */
-static void patch(uint8_t *site, const uint8_t *target) {
-    uint8_t *rel = site + (site[0] == 0x0f ? 2 : 1); /* jcc or jmp */
-    int32_t d = (int32_t)(target - (rel + 4));
-    __builtin_memcpy(rel, &d, 4);
+static void patch(const struct code_link *l, const uint8_t *target) {
+    int rel = l->write[0] == 0x0f ? 2 : 1; /* jcc or jmp */
+    int32_t d = (int32_t)(target - (l->site + rel + 4));
+    __builtin_memcpy(l->write + rel, &d, 4);
 }
-void codegen_link(const struct code_link *l, const uint8_t *target) { patch(l->site, target); }
+void codegen_link(const struct code_link *l, const uint8_t *target) { patch(l, target); }
 void codegen_link_far(const struct code_link *l, const uint8_t *target, uint32_t page) {
-    __builtin_memcpy(l->site + FAR_PAGE, &page, sizeof(page));
-    patch(l->site, target);
+    __builtin_memcpy(l->write + FAR_PAGE, &page, sizeof(page));
+    patch(l, target);
 }
-void codegen_unlink(const struct code_link *l) { patch(l->site, l->stub); }
+void codegen_unlink(const struct code_link *l) { patch(l, l->stub); }

@@ -341,12 +341,13 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
         return 0;
     cg->cpu = cpu;
     cg->a.view_disp = cpu->view_disp;
+    cg->a.to_write = cpu->code_to_write;
     cg->mmu = mmu;
     cg->guest = cpu->guest;
     cg->alone = cpu->boot && cpu->boot->vcpu_count == 1;
     cg->count = cpu->boot && cpu->boot->count;
     struct consts *k = (struct consts *)ALIGN_UP((uintptr_t)code, 64);
-    consts_init(k);
+    consts_init((struct consts *)((uint8_t *)k + cg->a.to_write));
     cg->k = k;
     choose_pins(cg);
     uint8_t *thunks = (uint8_t *)(k + 1);

@@ -61,7 +61,9 @@ struct abi_boot {
     uint64_t vcpu_va[ABI_MAX_VCPUS]; /* ABI_CPU_BYTES each, zeroed: struct cpu */
     uint64_t vcpu_heap_va[ABI_MAX_VCPUS]; /* private heap of each vCPU (tables, views), zeroed */
     uint64_t vcpu_heap_size;
-    uint64_t code_va[ABI_MAX_VCPUS]; /* private code cache of each vCPU: writable and executable */
+    uint64_t code_va[ABI_MAX_VCPUS]; /* private code cache of each vCPU, where it runs: executable and readable */
+    /* From an address in there to where the same memory is writable: 0 if that is one address, as in the VM. */
+    int64_t code_to_write[ABI_MAX_VCPUS];
     uint64_t code_size;
     uint64_t shared_va;     /* struct abi_shared */
     uint64_t tsc_hz;        /* host TSC frequency */

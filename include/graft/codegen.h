@@ -7,6 +7,8 @@
  * aligned at calls), RBP = struct cpu + CODEGEN_BIAS, GS base = the current
  * view (or neither: cpu.view_disp), MXCSR the guest's. Pinned guest registers live in the host registers
  * that the backend chose; everything else is in struct cpu at block borders.
+ *
+ * A code address is where code runs, and may not be writable there: it is written at that address + cpu.code_to_write.
  */
 #ifndef GRAFT_CODEGEN_H
 #define GRAFT_CODEGEN_H
@@ -19,8 +21,9 @@
 /* A direct exit that can be linked to its target block. */
 struct code_link {
     uint64_t target_pc;
-    uint8_t *site; /* the jump to patch */
-    uint8_t *stub; /* where it goes while not linked */
+    uint8_t *site;  /* the jump to patch */
+    uint8_t *write; /* the same bytes, where they are written */
+    uint8_t *stub;  /* where it goes while not linked */
 };
 /* An access that may fault: host pc of the accessing instruction, and its out-of-line stub. Sorted by pc. */
 struct code_fault {

@@ -2,12 +2,13 @@
  * Copyright The Graft Authors */
 /*
  * inproc.c: runs a flat AArch64 binary on the engine in this process, without the
- * monitor: RAM, a PL011 that prints, a clock, a timer thread. Linked with the x86 backend
+ * monitor: RAM, a PL011 that prints, a clock, a timer thread; code is written at one address and runs at another. Linked with the x86 backend
  * (engine-run) or with the IR interpreter in its place (engine-interp).
  *
  * usage: engine-run FILE.bin [smp=N] [gic=2|3] [ram=MIB] [log=MASK] [stats=1]
  * Exit status: 0 the guest powered off, 1 anything else.
  */
+#define _GNU_SOURCE /* memfd_create() */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,17 +42,30 @@ static uint64_t option(int argc, char **argv, const char *name, uint64_t otherwi
     return otherwise;
 }
 
-static void *memory(size_t bytes, int protection) {
-    /* Near this program's code, so that calls from translated code reach. */
-    void *hint = (void *)(((uintptr_t)&engine_main & ~UINT64_C(0xfffff)) + (64 << 20));
+static void *mapping(void *hint, size_t bytes, int protection, int flags, int fd) {
     /* Shared: struct cpu is mapped twice where there is no GS base. */
-    void *p = mmap(protection & PROT_EXEC ? hint : NULL, bytes, protection, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
-                   -1, 0);
+    void *p = mmap(hint, bytes, protection, MAP_SHARED | MAP_NORESERVE | flags, fd, 0);
     if (p == MAP_FAILED) {
         perror("mmap");
         exit(1);
     }
     return p;
+}
+
+static void *memory(size_t bytes) { return mapping(NULL, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS, -1); }
+
+/* Near this program's code, so that calls from translated code reach. */
+static void code_memory(unsigned vcpu) {
+    void *hint = (void *)(((uintptr_t)&engine_main & ~UINT64_C(0xfffff)) + (64 << 20));
+    int fd = memfd_create("code", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)boot.code_size)) {
+        perror("memfd_create");
+        exit(1);
+    }
+    boot.code_va[vcpu] = (uintptr_t)mapping(hint, boot.code_size, PROT_READ | PROT_EXEC, 0, fd);
+    uintptr_t writable = (uintptr_t)mapping(NULL, boot.code_size, PROT_READ | PROT_WRITE, 0, fd);
+    boot.code_to_write[vcpu] = (ptrdiff_t)(writable - boot.code_va[vcpu]);
+    close(fd);
 }
 
 static uint64_t tsc_hz(void) {
@@ -167,7 +181,6 @@ static void load(const char *path) {
 }
 
 static void machine_make(int argc, char **argv) {
-    const int rw = PROT_READ | PROT_WRITE;
     boot = (struct abi_boot){.magic = ABI_MAGIC,
                              .version = ABI_VERSION,
                              .size = sizeof(boot),
@@ -185,13 +198,13 @@ static void machine_make(int argc, char **argv) {
                              .entry_pc = LOAD_GPA};
     if (boot.vcpu_count < 1 || boot.vcpu_count > ABI_MAX_VCPUS)
         exit(1);
-    boot.ram_va = (uintptr_t)memory(boot.ram_size, rw);
-    boot.heap_va = (uintptr_t)memory(boot.heap_size, rw);
-    boot.shared_va = (uintptr_t)memory(sizeof(struct abi_shared), rw);
+    boot.ram_va = (uintptr_t)memory(boot.ram_size);
+    boot.heap_va = (uintptr_t)memory(boot.heap_size);
+    boot.shared_va = (uintptr_t)memory(sizeof(struct abi_shared));
     for (unsigned i = 0; i < boot.vcpu_count; i++) {
-        boot.vcpu_va[i] = (uintptr_t)memory(ABI_CPU_BYTES, rw);
-        boot.vcpu_heap_va[i] = (uintptr_t)memory(boot.vcpu_heap_size, rw);
-        boot.code_va[i] = (uintptr_t)memory(boot.code_size, rw | PROT_EXEC);
+        boot.vcpu_va[i] = (uintptr_t)memory(ABI_CPU_BYTES);
+        boot.vcpu_heap_va[i] = (uintptr_t)memory(boot.vcpu_heap_size);
+        code_memory(i);
     }
     boot.tsc_base = rt_ticks();
 }

@@ -36,7 +36,7 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
 
 int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room,
                     struct code_out *out) {
-    struct record *r = (struct record *)where;
+    struct record *r = (struct record *)(where + cpu->code_to_write);
     struct copy *copy =
         room < sizeof(*r) ? NULL : malloc(sizeof(*copy)); /* the pages that are not written cost nothing */
     if (!copy)

@@ -183,4 +183,13 @@ bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes) {
     return true;
 }
 
+/* Or each page costs a fault, and a second one where it runs. */
+void rt_code_ahead(struct cpu *cpu, const uint8_t *code, size_t bytes) {
+    uint8_t *from = (uint8_t *)ALIGN_DOWN((uint64_t)code, PAGE_SIZE);
+    bytes = ALIGN_UP((uint64_t)code + bytes, PAGE_SIZE) - (uint64_t)from;
+    madvise(from + cpu->code_to_write, bytes, MADV_POPULATE_WRITE);
+    if (cpu->code_to_write)
+        madvise(from, bytes, MADV_POPULATE_READ);
+}
+
 bool rt_keeps_high_vectors(void) { return false; }
