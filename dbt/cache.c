@@ -18,7 +18,8 @@
 #define CACHE_STEP_BYTES (16 * 1024)   /* at the end of the code area: the step block */
 #define CACHE_BLOCK_BYTES (128 * 1024) /* room for the largest block */
 #define CACHE_AHEAD_BYTES (256 * 1024) /* the runtime is told in such pieces of what is about to be filled, ... */
-#define CACHE_NEAR_BYTES (32 * 1024)   /* ... when so much or less of the last one is left: blocks are smaller, as a rule */
+#define CACHE_NEAR_BYTES                                                                                               \
+    (32 * 1024) /* ... when so much or less of the last one is left: blocks are smaller, as a rule */
 #define CACHE_MAX_DROPS 4
 #define CACHE_MAX_STORES 16
 

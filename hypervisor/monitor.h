@@ -72,8 +72,8 @@ struct machine {
     void *vm_data;
 
     struct layout layout;
-    uint8_t *arena;    /* the monitor's address of it */
-    uint64_t arena_va; /* the engine's */
+    uint8_t *arena;        /* the monitor's address of it */
+    uint64_t arena_va;     /* the engine's */
     int64_t code_to_write; /* abi_boot.code_to_write of each vCPU */
     uint8_t *ram;
     uint64_t ram_size;

@@ -58,9 +58,9 @@ struct cpu {
     _Atomic uint64_t req_posted; /* broadcast requests: see engine.h */
     _Atomic uint64_t req_done;
     int64_t code_to_write; /* abi_boot.code_to_write: added to a code address by what writes there */
-    uint64_t sample_pc;   /* where translated code was when ABI_PEND_SAMPLE was set */
-    uint64_t clock;       /* TSC up to which the time is accounted for, if abi_boot.count */
-    uint64_t fault_ticks; /* TSC of the host fault whose access is in progress, 0 if there is none */
+    uint64_t sample_pc;    /* where translated code was when ABI_PEND_SAMPLE was set */
+    uint64_t clock;        /* TSC up to which the time is accounted for, if abi_boot.count */
+    uint64_t fault_ticks;  /* TSC of the host fault whose access is in progress, 0 if there is none */
 };
 _Static_assert(sizeof(struct cpu) < ABI_CPU_BYTES / 2, "room for the guest's state");
 

@@ -6,6 +6,8 @@
 usage: test_cli.py GRAFT [TEST]...
 """
 
+import ctypes
+import errno
 import gzip
 import json
 import lzma
@@ -71,6 +73,25 @@ def zboot(compression, payload):
     return b'MZ\0\0zimg' + struct.pack('<IIII', 64, len(payload), 0, 0) + compression.ljust(40, b'\0') + payload
 
 
+def without(number, *conditions):
+    """For preexec_fn: a process for which that system call fails with EACCES, if its arguments are so: (index, BPF jump, operand)."""
+    def statement(code, operand, otherwise=0):
+        return struct.pack('<HBBI', code, 0, otherwise, operand)
+    tests = [(0, 0x15, number)] + [(16 + 8 * index, jump, operand) for index, jump, operand in conditions]
+    code = b''
+    for n, (at, jump, operand) in enumerate(tests):
+        code += statement(0x20, at) + statement(jump, operand, 2 * (len(tests) - n) - 1)
+    code += statement(6, 0x00050000 | errno.EACCES) + statement(6, 0x7fff0000)
+    text = ctypes.create_string_buffer(code, len(code))
+    program = ctypes.create_string_buffer(struct.pack('<HxxxxxxQ', len(code) // 8, ctypes.addressof(text)))
+    libc = ctypes.CDLL(None)
+
+    def install(kept=text):
+        if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):  # no new privileges, filter
+            raise OSError('no filter')
+    return install
+
+
 class Cli(unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.mkdtemp(prefix='graft-cli.')
@@ -116,6 +137,7 @@ class Cli(unittest.TestCase):
         for option, values in {'--memory': ['', '0', '1', '-1', '1T', '65G', '99999999999999999999', '1G1'],
                                '--smp': ['0', '9', '1x', ''], '--mmu': ['hard'], '--gic': ['1', '4', '33'],
                                '--cpu': ['cortex-z1'], '--serial': ['tcp:1', 'file:'], '--net': ['tap'], '--vm': ['xen'],
+                               '--code': ['', 'wx'],
                                '-d': ['everything'], '--stats': ['', ',count'],
                                '--dump-filter': ['', 'x', '1..', '2..1', '..1', '1,2', '-1']}.items():
             cases += [['run', 'a', option, v] for v in values]
@@ -331,6 +353,51 @@ class Cli(unittest.TestCase):
                 self.assertEqual(p.wait(10), 0)
                 p.stdout.close()
                 self.assertLess(time.monotonic() - start, 1.5)
+
+    # --- memory of translated code ---
+    def mappings(self, *args):
+        """Protection and name of each mapping of a running process that has translated code."""
+        p = self.start(say('m') + SPIN, '--vm', 'inproc', '--smp', '2', *args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.assertEqual(p.stdout.read(1), b'm')
+        with open(f'/proc/{p.pid}/maps', encoding='utf-8') as f:
+            rows = [(line.split()[1], ' '.join(line.split()[5:])) for line in f]
+        p.terminate()
+        self.assertEqual(p.wait(10), 0)
+        p.stdout.close()
+        return rows
+
+    def test_code_is_not_writable_where_it_runs(self):
+        for mmu in ('soft', 'process'):
+            for args in ((), ('--code', 'split')):
+                rows = self.mappings('--mmu', mmu, *args)
+                self.assertEqual([row for row in rows if 'w' in row[0] and 'x' in row[0]], [])
+                self.assertEqual([row for row in rows if 'x' in row[0] and not row[1]], [])
+                self.assertEqual(sorted(row[0] for row in rows if 'memfd:code' in row[1]), ['r-xs', 'rw-s'])
+            rows = self.mappings('--mmu', mmu, '--code', 'rwx')
+            self.assertEqual([row[0] for row in rows if 'w' in row[0] and 'x' in row[0]], ['rwxp'])
+
+    def test_a_host_that_forbids_such_code(self):
+        guest = self.path('guest', POWEROFF)
+        equal, any_of, shared = 0x15, 0x45, 1
+        memfd_create, mmap, mprotect = 319, 9, 10
+        forbids_files = ('split', 'no file in memory', 'try --code rwx', 'rwx')
+        for how, (code, why, hint, other) in (
+                (without(memfd_create), forbids_files),
+                (without(mmap, (2, equal, 5), (3, any_of, shared)), forbids_files),
+                (without(mprotect, (2, equal, 7)), ('rwx', 'writable and executable', 'leave out --code rwx', 'split'))):
+            def run(code, how=how):
+                try:
+                    return subprocess.run([GRAFT, 'run', guest, '--vm', 'inproc', '--mmu', 'soft', '--code', code],
+                                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
+                                          preexec_fn=how)
+                except subprocess.SubprocessError:
+                    self.skipTest('this host lets a process filter no system calls')
+            r = run(code)
+            self.assertEqual((r.returncode, r.stderr.count('\n')), (1, 1), r.stderr)
+            for part in (why, hint, os.strerror(errno.EACCES)):
+                self.assertIn(part, r.stderr)
+            r = run(other)
+            self.assertEqual((r.returncode, r.stderr), (0, ''))
 
     def test_idle_uses_no_processor(self):
         p = self.start(say('i') + WFI_LOOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)

@@ -226,7 +226,11 @@ void native_init(void) {
     uint8_t *area = must(mmap(NULL, 2 * GUARD + FAKE_MEM_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     host_memory = must(mmap(area + GUARD, FAKE_MEM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0));
     native.code_size = CODE_BYTES;
-    native.code = must(mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    int code = memfd_create("code", 0);
+    if (code < 0 || ftruncate(code, CODE_BYTES))
+        must(NULL);
+    native.code = must(mmap(NULL, CODE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, code, 0));
+    native.writable = must(mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, code, 0));
     native.cg = must(calloc(1, codegen_size()));
     view = must(calloc(1, sizeof(*view)));
     struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
@@ -239,6 +243,7 @@ static struct fake_cpu setup_cpu;
 void native_setup(enum native_pins pins, enum native_probe probe, bool avx512) {
     fake_cpu_init(&setup_cpu);
     setup_cpu.c.guest = &guests[pins];
+    setup_cpu.c.code_to_write = native.writable - native.code;
     codegen_minimum = !avx512;
     native.thunks = codegen_init(native.cg, &setup_cpu.c, &strategies[probe], native.code, native.code_size);
     if (!native.thunks) {

@@ -17,7 +17,8 @@ enum native_probe { NATIVE_EACH, NATIVE_HOIST, NATIVE_HOIST_POISON, NATIVE_RANGE
 
 struct native {
     struct codegen *cg;
-    uint8_t *code;
+    uint8_t *code;     /* where it runs, which is not writable */
+    uint8_t *writable; /* the same memory */
     size_t code_size, thunks;
     struct code_out out; /* of the last native_compile() */
 };
