@@ -17,9 +17,8 @@
 #define CACHE_ALIGN 16
 #define CACHE_STEP_BYTES (16 * 1024)   /* at the end of the code area: the step block */
 #define CACHE_BLOCK_BYTES (128 * 1024) /* room for the largest block */
-#define CACHE_AHEAD_BYTES (256 * 1024) /* the runtime is told in such pieces of what is about to be filled, ... */
-#define CACHE_NEAR_BYTES                                                                                               \
-    (32 * 1024) /* ... when so much or less of the last one is left: blocks are smaller, as a rule */
+#define CACHE_AHEAD_BYTES (2u << 20)   /* the runtime hears in pieces of a huge page what is about to be filled, ... */
+#define CACHE_NEAR_BYTES (32 * 1024)   /* ... when less than this is left of the last one: most blocks are smaller */
 #define CACHE_MAX_DROPS 4
 #define CACHE_MAX_STORES 16
 
@@ -39,13 +38,12 @@ static void *take(struct cpu *cpu, size_t bytes) {
 }
 
 static void look_ahead(struct cpu *cpu, struct cache *c) {
-    uint32_t want = c->code_used + CACHE_NEAR_BYTES, from = c->code_ahead;
-    if (want > c->code_limit)
-        want = c->code_limit;
-    if (LIKELY(want <= from))
-        return;
-    c->code_ahead = c->code_limit - from < CACHE_AHEAD_BYTES ? c->code_limit : from + CACHE_AHEAD_BYTES;
-    rt_code_ahead(cpu, c->code + from, c->code_ahead - from);
+    uint64_t size = cpu->boot->code_size;
+    while (c->code_ahead < size && c->code_used + CACHE_NEAR_BYTES > c->code_ahead) {
+        uint64_t left = size - c->code_ahead, bytes = left < CACHE_AHEAD_BYTES ? left : CACHE_AHEAD_BYTES;
+        rt_code_ahead(cpu, c->code + c->code_ahead, bytes);
+        c->code_ahead += bytes;
+    }
 }
 
 void cache_init(struct cpu *cpu) {
@@ -56,13 +54,13 @@ void cache_init(struct cpu *cpu) {
     if (code_size < 4 * CACHE_BLOCK_BYTES || code_size > UINT32_MAX)
         rt_panic(cpu, "a code cache of %llu bytes is of no use", (unsigned long long)code_size);
     c->code_to_write = cpu->code_to_write;
-    c->code_limit = (uint32_t)code_size - CACHE_STEP_BYTES;
     look_ahead(cpu, c);
     codegen_spares_high = rt_keeps_high_vectors();
     thunks = codegen_init(e->cg, cpu, e->ops, c->code, code_size);
     if (!thunks)
         rt_panic(cpu, "this host's CPU is too old for the backend");
     c->code_first = c->code_used = (uint32_t)ALIGN_UP(thunks, 64);
+    c->code_limit = (uint32_t)code_size - CACHE_STEP_BYTES;
     /* Tables for code of typical density, in at most half of the heap. */
     const size_t each = sizeof(struct block) + 3 * sizeof(struct block_link) + 6 * sizeof(struct code_fault) + 4;
     size_t n = code_size / 384;

@@ -85,7 +85,7 @@ struct cache {
     uint8_t *code;
     int64_t code_to_write;                      /* cpu.code_to_write */
     uint32_t code_first, code_used, code_limit; /* bump allocation between first and limit */
-    uint32_t code_ahead;                        /* the runtime knows that it will be filled up to here */
+    uint64_t code_ahead;                        /* the runtime has heard of all below: rt_code_ahead() */
     struct block *block;                        /* [0] is unused: 0 means none. Sorted by start */
     struct block_link *link;                    /* [0] is unused */
     struct code_fault *fault;

@@ -41,6 +41,24 @@ static uint8_t *map_near(uint64_t size) {
     return map_at(0, size);
 }
 
+/* All of a file, to be read and written, where it may have huge pages. */
+static uint8_t *map_file(int fd, uint64_t size) {
+    uint64_t huge = UINT64_C(2) << 20;
+    uint8_t *room = mmap(NULL, size + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED)
+        return NULL;
+    uint8_t *start = (uint8_t *)ALIGN_UP((uint64_t)room, huge);
+    if (start > room)
+        munmap(room, (size_t)(start - room));
+    munmap(start + size, (size_t)(room + huge - start));
+    if (mmap(start, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) == MAP_FAILED) {
+        munmap(start, size);
+        return NULL;
+    }
+    madvise(start, size, MADV_HUGEPAGE);
+    return start;
+}
+
 /* struct cpu of each vCPU is mapped more than once where the process has no GS base (rt_map_cpu()). */
 static bool share_cpus(struct machine *m, uint8_t *arena) {
     for (unsigned i = 0; i < m->vcpu_count; i++)
@@ -75,11 +93,9 @@ static bool split_code(struct machine *m, uint8_t *code) {
     if (fd < 0)
         return false;
     void *run = mmap(code, bytes, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0);
-    uint8_t *write = run;
-    if (run != MAP_FAILED)
-        write = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    uint8_t *write = run == MAP_FAILED ? NULL : map_file(fd, bytes);
     close(fd);
-    if (write == MAP_FAILED)
+    if (!write)
         return false;
     m->code_to_write = write - code;
     return true;
@@ -200,32 +216,15 @@ static bool inproc_windows_reserve(struct machine *m, char err[ERR_BYTES]) {
 }
 
 /* --- memory ------------------------------------------------------------------------------------------------------ */
-/* One file, so that its pages can be mapped at any address. */
-static uint8_t *map_ram_file(struct machine *m, int fd) {
-    uint64_t huge = UINT64_C(2) << 20;
-    uint8_t *room = mmap(NULL, m->ram_size + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (room == MAP_FAILED)
-        return NULL;
-    uint8_t *start = (uint8_t *)ALIGN_UP((uint64_t)room, huge);
-    if (start > room)
-        munmap(room, (size_t)(start - room));
-    munmap(start + m->ram_size, (size_t)(room + huge - start));
-    if (mmap(start, m->ram_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) == MAP_FAILED) {
-        munmap(start, m->ram_size);
-        return NULL;
-    }
-    madvise(start, m->ram_size, MADV_HUGEPAGE);
-    return start;
-}
-
 static uint8_t *inproc_ram_alloc(struct machine *m) {
     struct inproc *p = m->vm_data;
     uint8_t *ram;
     rt_user_set_ram(-1, NULL, m->vcpu_count);
     if (!mmu_strategies[m->mmu]->needs_paging)
         return machine_alloc_pages(m->ram_size);
+    /* One file, so that its pages can be mapped at any address. */
     p->ram_fd = memfd_create("guest-ram", MFD_CLOEXEC);
-    if (p->ram_fd < 0 || ftruncate(p->ram_fd, (off_t)m->ram_size) || !(ram = map_ram_file(m, p->ram_fd)))
+    if (p->ram_fd < 0 || ftruncate(p->ram_fd, (off_t)m->ram_size) || !(ram = map_file(p->ram_fd, m->ram_size)))
         return NULL;
     rt_user_set_ram(p->ram_fd, ram, m->vcpu_count);
     return ram;
