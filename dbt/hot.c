@@ -69,6 +69,7 @@ void hot_sample(struct cpu *cpu) {
         }
     }
     for (unsigned i = 0; i < count; i++)
-        if (c->block[found[i]].valid) /* it may be in there twice: others can take a place among the hot ones in between */
+        if (c->block[found[i]]
+                .valid) /* it may be in there twice: others can take a place among the hot ones in between */
             cache_drop_block(e, &c->block[found[i]]);
 }
