@@ -19,6 +19,7 @@ void host_make(struct abi_boot *boot, uint64_t ram_bytes) {
 }
 
 bool rt_has_paging(void) { return true; }
+void rt_ram_used(struct cpu *c, struct gpa page) {}
 struct rt_page_costs rt_page_costs(struct cpu *c) { return (struct rt_page_costs){1, 1, 1, 1}; }
 
 /* --- the TLB -------------------------------------------------------------------------------------------------------- */
