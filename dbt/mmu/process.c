@@ -21,7 +21,7 @@
 #define SPACE_SAMPLES 3u /* of code in the lower half, before its pages are worth mapping: most processes end before */
 #define SHARE 8u         /* what is on account may take one in so many of the ticks since it was opened ... */
 #define CREDIT 32u       /* ... and so many fault times more */
-#define RUN_PAGES 64u    /* that one fault maps for a process: each costs again when it is touched first */
+#define RUN_PAGES 64u    /* that one fault maps: each costs again when it is touched first */
 #define COLD_TICKS_SHIFT 27 /* log2 of the ticks that it stays there the first time: some 50 ms */
 #define COLD_DOUBLINGS 8
 
@@ -230,8 +230,9 @@ static void process_init(struct cpu *cpu) {
     mmu_soft_ops.init(cpu);
     mmu_of(cpu)->deltas_at = (uint32_t)ALIGN_UP(mmu_soft_ops.view_bytes(), 64);
     windows_init(cpu, &st->windows, (cpu->boot->ram_size >> PAGE_SHIFT) / 2 + 8 * TABLE_ENTRIES);
-    st->windows.run_max = RUN_PAGES;
     st->cost = rt_page_costs(cpu);
+    st->windows.run_max = RUN_PAGES;
+    st->windows.cut_huge = !st->cost.huge;
     hot_init(cpu); /* without it everything stays with the software TLB */
 }
 

@@ -61,7 +61,8 @@ struct windows {
     uint64_t null_slot;
     unsigned
         run_max; /* pages of a lower half that are mapped together, if the guest maps them linearly: 16 .. 512, a power of 2 */
-    bool dead; /* some windows are WINDOW_DEAD */
+    bool cut_huge; /* that holds for 2 MiB that could be one host page, too */
+    bool dead;     /* some windows are WINDOW_DEAD */
     struct pages pages;
     struct rmap rmap;
     struct heat heat;

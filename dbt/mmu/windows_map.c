@@ -139,9 +139,9 @@ static uint64_t *window_tables(struct cpu *cpu, struct window *w, uint64_t va) {
 }
 
 /* The part of a run around va that is to be mapped. */
-static void run_cut(const struct windows *ws, const struct window *win, struct run *r, uint64_t va) {
+static void run_cut(const struct windows *ws, struct run *r, uint64_t va) {
     unsigned from = index_at(va, PAGE_SHIFT) & ~(ws->run_max - 1), to = from + ws->run_max, end = r->first + r->count;
-    if (win->hi || r->count <= ws->run_max)
+    if (r->count <= ws->run_max)
         return;
     from = from > r->first ? from : r->first;
     r->pa += (uint64_t)(from - r->first) << PAGE_SHIFT;
@@ -155,7 +155,8 @@ static bool map(struct cpu *cpu, struct window *win, uint64_t va, enum mmu_acces
     uint64_t *pde = window_tables(cpu, win, va), host = window_host(ws, win, ALIGN_DOWN(va, HUGE_SIZE));
     struct run r = run_of(cpu, va, w);
     uint64_t block = r.block ? PTE_BLOCK : 0;
-    run_cut(ws, win, &r, va);
+    if (ws->cut_huge || !run_is_huge(cpu, &r))
+        run_cut(ws, &r, va);
     if (!pde)
         return false;
     if (*pde & PTE_PS && *pde & PTE_P)

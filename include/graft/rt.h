@@ -70,6 +70,7 @@ void rt_flush_all(struct cpu *cpu); /* CR3 reload in the ring 0 stub */
  * there; its first access then; to take it away. Zeros in the VM, where nobody asks. */
 struct rt_page_costs {
     uint64_t fault, map, touch, unmap;
+    bool huge; /* RAM is in huge pages: 2 MiB that are mapped together cost no more than a page */
 };
 struct rt_page_costs rt_page_costs(struct cpu *cpu);
 /* rt_ram_used(): that page of RAM is about to be used. In a process the host gives memory to it and to its neighbours at once: a

@@ -20,7 +20,9 @@ void host_make(struct abi_boot *boot, uint64_t ram_bytes) {
 
 bool rt_has_paging(void) { return true; }
 void rt_ram_used(struct cpu *c, struct gpa page) {}
-struct rt_page_costs rt_page_costs(struct cpu *c) { return (struct rt_page_costs){1, 1, 1, 1}; }
+struct rt_page_costs rt_page_costs(struct cpu *c) {
+    return (struct rt_page_costs){.fault = 1, .map = 1, .touch = 1, .unmap = 1};
+}
 
 /* --- the TLB -------------------------------------------------------------------------------------------------------- */
 #define TLB_MAX 400000

@@ -51,18 +51,29 @@ static struct {
 /* --- memory for RAM ------------------------------------------------------------------------------------------------ */
 #define PIECE_SHIFT 18 /* log2 of what is populated at once: little enough not to take much that the guest never uses */
 #define PIECES (UINT64_C(1) << (36 - PIECE_SHIFT)) /* of 64 GiB */
-static _Atomic uint8_t populated[PIECES / 8];
+static _Atomic uint8_t populated[PIECES / 8];      /* a byte for each 2 MiB */
+_Static_assert(PIECE_SHIFT + 3 == CHUNK_SHIFT, "a byte of that set is what one huge page holds");
+
+/* A file in memory gets huge pages nearly nowhere but on demand, and then only where it has a page already. */
+static bool make_huge(uint64_t at) {
+    return !madvise((void *)at, PAGE_SIZE, MADV_POPULATE_WRITE) && !madvise((void *)at, CHUNK_BYTES, MADV_COLLAPSE);
+}
 
 void rt_ram_used(struct cpu *cpu, struct gpa page) {
     const struct abi_boot *boot = cpu->boot;
     uint64_t offset = ALIGN_DOWN(page.v - boot->ram_gpa, BIT(PIECE_SHIFT)), n = offset >> PIECE_SHIFT;
-    uint64_t bytes = boot->ram_size - offset < BIT(PIECE_SHIFT) ? boot->ram_size - offset : BIT(PIECE_SHIFT);
-    uint8_t bit = (uint8_t)(1u << n % 8);
-    if (n >= PIECES || populated[n / 8] & bit ||
-        __atomic_fetch_or((uint8_t *)&populated[n / 8], bit, __ATOMIC_RELAXED) & bit)
+    uint64_t left = boot->ram_size - offset, chunk = ALIGN_DOWN(offset, CHUNK_BYTES);
+    uint8_t bit = (uint8_t)(1u << n % 8), *set = (uint8_t *)&populated[n / 8];
+    if (n >= PIECES || *set & bit)
         return;
-    madvise((void *)(boot->ram_va + offset), bytes,
-            MADV_POPULATE_WRITE); /* before Linux 5.14 it is not known: page by page */
+    uint8_t before = __atomic_fetch_or(set, bit, __ATOMIC_RELAXED);
+    if (before & bit)
+        return;
+    if (!before && host.fd >= 0 && boot->ram_size - chunk >= CHUNK_BYTES && make_huge(boot->ram_va + chunk))
+        __atomic_store_n(set, 0xff, __ATOMIC_RELAXED);
+    else /* before Linux 5.14 this is not known: page by page */
+        madvise((void *)(boot->ram_va + offset), left < BIT(PIECE_SHIFT) ? left : BIT(PIECE_SHIFT),
+                MADV_POPULATE_WRITE);
 }
 
 /* --- what the kernel lets us map --------------------------------------------------------------------------------- */
@@ -338,7 +349,7 @@ struct rt_page_costs rt_page_costs(struct cpu *cpu) {
     uint64_t at = (uint64_t)cpu->boot->loan_slot[cpu->index] << 39;
     if (c->map || host.fd < 0)
         return *c;
-    *c = (struct rt_page_costs){~UINT64_C(0), ~UINT64_C(0), ~UINT64_C(0), ~UINT64_C(0)};
+    c->fault = c->map = c->touch = c->unmap = ~UINT64_C(0);
     for (unsigned i = 0; i < COST_ROUNDS; i++) {
         uint64_t t0 = rt_ticks();
         void *p =
@@ -357,5 +368,6 @@ struct rt_page_costs rt_page_costs(struct cpu *cpu) {
         c->unmap = least(c->unmap, t3 - t2);
         c->fault = least(c->fault, faulted ? t4 - t3 : c->fault);
     }
+    c->huge = make_huge((uint64_t)host.ram);
     return *c;
 }

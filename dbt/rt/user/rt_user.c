@@ -18,9 +18,6 @@
 #include <unistd.h>
 
 #define HWCAP2_FSGSBASE_BIT 2ul
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25 /* Linux 6.1 */
-#endif
 #define MXCSR_DEFAULT 0x1f80u
 
 static struct {

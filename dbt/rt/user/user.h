@@ -6,6 +6,12 @@
 
 #include "dbt/rt/user/rt_user.h"
 
+#include <sys/mman.h>
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
 /* rt_user_fault(): translated code of this vCPU, on whose thread this is, faulted at that address. True: the tables allow the
  * access, and it is mapped now. */
 bool rt_user_fault(struct cpu *cpu, uint64_t at, bool write);

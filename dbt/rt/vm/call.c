@@ -37,7 +37,7 @@ void rt_ram_used(struct cpu *cpu, struct gpa page) {}
 
 bool rt_sample_start(struct cpu *cpu) { return false; }
 
-struct rt_page_costs rt_page_costs(struct cpu *cpu) { return (struct rt_page_costs){0, 0, 0, 0}; }
+struct rt_page_costs rt_page_costs(struct cpu *cpu) { return (struct rt_page_costs){.fault = 0}; }
 
 /* All C code is the engine's, compiled without AVX-512. */
 bool rt_keeps_high_vectors(void) { return true; }
