@@ -7,14 +7,16 @@
  */
 #include "dbt/engine.h"
 
-#define HOT_BLOCKS 4096    /* remembered, by hash; the newer of two goes in */
+#define HOT_BLOCKS 4096 /* remembered, by hash; the newer of two goes in */
+#define HOT_SAMPLES                                                                                                    \
+    2u /* of a block, after which it is hot: to translate it again costs as much as running it for a while */
 #define HOT_NEIGHBOURS 16u /* blocks that one sample makes hot */
 
 struct hot {
     struct hot_block {
         uint64_t pa, pc;
         uint32_t mode;
-        bool used;
+        uint32_t samples; /* 0: unused */
     } block[HOT_BLOCKS];
 };
 
@@ -34,17 +36,19 @@ bool hot_has(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode) {
     if (!e->hot_blocks)
         return false;
     const struct hot_block *h = entry_for(e->hot_blocks, pa, pc, mode);
-    return h->used && h->pa == pa && h->pc == pc && h->mode == mode;
+    return h->samples >= HOT_SAMPLES && h->pa == pa && h->pc == pc && h->mode == mode;
 }
 
-/* Notes the block; false if it was hot already. */
-static bool add(struct engine *e, const struct block *b) {
+/* Counts samples of the block. True if it has become hot by them. */
+static bool count_samples(struct engine *e, const struct block *b, uint32_t samples) {
+    struct hot_block *h = entry_for(e->hot_blocks, b->pa, b->pc, b->mode);
     if (hot_has(e, b->pa, b->pc, b->mode))
         return false;
-    *entry_for(e->hot_blocks, b->pa, b->pc, b->mode) =
-        (struct hot_block){.pa = b->pa, .pc = b->pc, .mode = b->mode, .used = true};
-    STAT(e->cpu, blocks_hot)++;
-    return true;
+    if (h->pa != b->pa || h->pc != b->pc || h->mode != b->mode)
+        *h = (struct hot_block){.pa = b->pa, .pc = b->pc, .mode = b->mode};
+    h->samples += samples;
+    STAT(e->cpu, blocks_hot) += h->samples >= HOT_SAMPLES;
+    return h->samples >= HOT_SAMPLES;
 }
 
 void hot_sample(struct cpu *cpu) {
@@ -57,14 +61,14 @@ void hot_sample(struct cpu *cpu) {
         return;
     if (e->ops->sampled)
         e->ops->sampled(cpu, b->pc);
-    if (!add(e, b))
+    if (!count_samples(e, b, 1))
         return;
     found[count++] = (uint32_t)(b - c->block);
     for (unsigned i = 0; i < count; i++) {
         const struct block *from = &c->block[found[i]];
         for (uint32_t l = from->first_link; l < from->first_link + from->links && count < HOT_NEIGHBOURS; l++) {
             uint32_t target = c->link[l].target;
-            if (target && c->block[target].valid && add(e, &c->block[target]))
+            if (target && c->block[target].valid && count_samples(e, &c->block[target], HOT_SAMPLES))
                 found[count++] = target;
         }
     }

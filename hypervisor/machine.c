@@ -237,7 +237,7 @@ static bool choose_vm(struct machine *m, char err[ERR_BYTES]) {
     return true;
 }
 
-enum abi_mmu machine_default_mmu(bool in_vm) { return in_vm ? ABI_MMU_WINDOW : ABI_MMU_PROCESS; }
+enum abi_mmu machine_default_mmu(bool in_vm) { return in_vm ? ABI_MMU_WINDOW : ABI_MMU_SOFT; }
 
 /* What the user asked for, or the fastest that the place has. */
 static bool choose_mmu(struct machine *m, char err[ERR_BYTES]) {
