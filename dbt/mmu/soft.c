@@ -202,30 +202,32 @@ static void soft_fill(struct cpu *cpu, struct mmu_slow *slow, enum mmu_access ac
 static void soft_miss(struct cpu *cpu, struct mmu_slow *slow) {}
 
 /* --- invalidation ------------------------------------------------------------------------------------------------- */
-/* Drops those of count entries of each way whose mapping holds va. */
-static void drop_from(struct soft_state *st, uint64_t va, unsigned first, unsigned count) {
+/* The entries for va, of pages of their own. */
+static void drop_va(struct soft_state *st, uint64_t va) {
     for (unsigned k = 0; k < SOFT_WAYS; k++) {
-        struct soft_entry *e = &st->way[k].entry[first];
-        for (unsigned i = 0; i < count; i++)
-            if (tag_of(&e[i]) && !((page_of(tag_of(&e[i])) ^ va) << 8 >> 8 >> e[i].shift))
-                drop(st, &e[i]);
+        for (unsigned p = 0; p < SOFT_PLACES; p++) {
+            struct soft_entry *e = &st->way[k].entry[p * SOFT_PLACE_STEP + set_of(va)];
+            if (tag_of(e) && !((page_of(tag_of(e)) ^ va) << 8 >> 8 >> e->shift))
+                drop(st, e);
+        }
     }
 }
-static void drop_va(struct soft_state *st, uint64_t va) {
-    if (UNLIKELY(st->giant || *blocks_at(st, va, 30))) {
-        drop_from(st, va, 0, SOFT_ENTRIES);
-        return;
-    }
-    unsigned count = UNLIKELY(*blocks_at(st, va, 21)) ? 1u << (21 - PAGE_SHIFT) : 1;
-    for (unsigned p = 0; p < SOFT_PLACES; p++)
-        drop_from(st, va, p * SOFT_PLACE_STEP + (set_of(va) & ~(count - 1)), count);
+
+/* All views get ids that no entry has. */
+static void forget_all(struct cpu *cpu) {
+    memset(state_of(cpu)->shared, 0, sizeof(state_of(cpu)->shared));
+    view_each(cpu, renew, NULL);
 }
 
 static void soft_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
     struct context *c = mmu_of(cpu)->current;
     struct soft_state *st = state_of(cpu);
     if (inv->kind == MMU_INVAL_VA || inv->kind == MMU_INVAL_VA_ASID) {
-        drop_va(st, inv->va); /* in all address spaces: it may be a global entry */
+        if (UNLIKELY(st->giant || *blocks_at(st, inv->va, 30) || *blocks_at(st, inv->va, 21)))
+            forget_all(
+                cpu); /* its pages may be anywhere: to look for them takes longer than to fill what is used again */
+        else
+            drop_va(st, inv->va); /* in all address spaces: it may be a global entry */
         return;
     }
     bool any = inv->kind == MMU_INVAL_ALL;
