@@ -98,9 +98,6 @@ static void run(uint32_t pstate, uint64_t pc) {
 }
 
 static void report(const char *what) {
-    CHECK(ran > 100);
-    CHECK(done > 0);
-    CHECK(undefined > 0);
     print(what);
     const uint64_t counts[] = {ran, done, undefined, faulted, interrupted, other};
     static const char *const names[] = {" runs, ",   " to the end, ",  " undefined, ",
@@ -112,12 +109,15 @@ static void report(const char *what) {
     ran = done = undefined = faulted = interrupted = other = 0;
 }
 
+/* After the deadline, and not before something of each kind ran, however slow the machine is. */
+static bool enough(uint64_t end) { return read_sysreg(cntvct_el0) >= end && ran > 100 && done && undefined; }
+
 static uint64_t deadline(void) { return read_sysreg(cntvct_el0) + SECONDS_EACH * read_sysreg(cntfrq_el0); }
 
 static void test_el0(void) {
     *mmu_entry(mmu_root0(), CODE) = (uint64_t)code_page | PTE_RW | PTE_AP_EL0 | PTE_PXN;
     tlbi_all();
-    for (uint64_t end = deadline(); read_sysreg(cntvct_el0) < end;) {
+    for (uint64_t end = deadline(); !enough(end);) {
         unsigned length = 1 + next() % 32, at = next() % 900;
         for (unsigned i = 0; i < length; i++)
             code_page[at + i] = random_word();
@@ -140,7 +140,7 @@ static void test_el1(void) {
     for (unsigned i = 0; i < 1024; i++)
         code_page[i] = BRK_DONE;
     code_sync(code_page, 4096);
-    for (uint64_t end = deadline(); read_sysreg(cntvct_el0) < end;) {
+    for (uint64_t end = deadline(); !enough(end);) {
         uint32_t w = random_word();
         unsigned at = next() % 1023;
         if (!harmless(w))
