@@ -18,14 +18,15 @@ void recent_clear(struct recent *r) {
     r->big = 0;
 }
 
-/* Each setting up of a view gives it an id that no entry has. */
+/* What the view's memory has seen as another view must not be found by this one. */
 void recent_view_init(struct recent *r, struct recent_view *v) {
-    if (++r->next_id == RECENT_IDS) {
-        recent_clear(r);
-        r->next_id = 1;
-    }
+    if (!v->id)
+        v->id = ++r->last_id;
     v->table = r->page;
-    v->id = r->next_id;
+    for (unsigned i = 0; i < RECENT_PAGES; i++)
+        if ((r->page[i].tag[RECENT_READ] & PAGE_MASK) == v->id)
+            for (unsigned use = 0; use < RECENT_USES; use++)
+                r->page[i].tag[use] = 0;
 }
 
 bool recent_used_up(struct recent *r, const struct recent_view *v, uint64_t va) {

@@ -16,7 +16,6 @@
 #define RECENT_PAGES 128
 #define RECENT_SAMPLE 64 /* a near entry sends one in so many look-ups to C, which may give the probe a prediction */
 #define RECENT_HEAT 512  /* another one after that many: the page is worth mapping */
-#define RECENT_IDS 4096u /* of views: they take the place of an address's low bits */
 
 enum recent_use { RECENT_READ, RECENT_WRITE, RECENT_NEAR_READ, RECENT_NEAR_WRITE, RECENT_USES };
 
@@ -32,16 +31,18 @@ _Static_assert(sizeof(struct recent_page) == 64, "shifts of a page number make a
 
 struct recent {
     struct recent_page page[RECENT_PAGES];
-    uint32_t next_id;
+    uint32_t last_id;
     uint64_t big; /* mappings larger than a page: see big_has() */
 };
 
-/* In each view: what emitted code reads. */
+/* In each view: what emitted code reads. The id is its memory's for ever; it takes the place of an address's low bits. */
 struct recent_view {
     struct recent_page *table;
     uint64_t id;
 };
+_Static_assert(CONTEXTS < PAGE_SIZE / REGIMES - 1, "each view's id fits below a page's address");
 
+/* recent_view_init(): of a view that was set up just now, in memory that was zero before its first time. */
 void recent_view_init(struct recent *r, struct recent_view *v);
 /* recent_note(): an access of C's to va was allowed by w and has been done. near: delta is of a window, or a loan. left: the
  * next look-up but so many goes to C. */
