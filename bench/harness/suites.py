@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BENCH = os.path.join(ROOT, "bench")
-PROGRAM_SUITES = ("int", "fp", "fpvec", "mem", "sys", "apps")
+PROGRAM_SUITES = ("int", "fp", "fpvec", "mem", "sys", "apps", "held")
 SUITES = PROGRAM_SUITES + ("boot", "micro")
 PAYLOADS = os.path.join(ROOT, "tests", "payloads")
 
@@ -19,7 +19,7 @@ PAYLOADS = os.path.join(ROOT, "tests", "payloads")
 # behind our back: GCC does both at -O2 on AArch64.
 SCALAR = ["-O2", "-ffp-contract=off", "-fno-tree-vectorize", "-fno-math-errno"]
 FLAGS = {"int": ["-O2"], "fp": SCALAR, "fpvec": ["-O3", "-fno-math-errno"], "mem": ["-O2"], "sys": ["-O2"],
-         "apps": ["-O2"]}
+         "apps": ["-O2"], "held": ["-O2", "-ffp-contract=off", "-fno-math-errno"]}
 PAYLOAD_FLAGS = ["-O2", "-ffreestanding", "-nostdlib", "-static", "-fno-pic", "-mgeneral-regs-only", "-mstrict-align",
                  "-mno-outline-atomics", "-fno-stack-protector", "-march=armv8-a", "-Wl,--build-id=none",
                  "-Wl,--no-warn-rwx-segments"]
