@@ -138,7 +138,7 @@ static size_t take_escapes(struct chardev *c, uint8_t *b, size_t n) {
         }
         c->escape = false;
         if (b[i] == 'x' || b[i] == 'X')
-            machine_stop(c->machine, MACHINE_STOPPED);
+            supervise_stop(0);
         else if (b[i] == 'h' || b[i] == 'H' || b[i] == '?')
             show_help();
         else if (b[i] == CTRL_A)

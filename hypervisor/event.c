@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * event.c: the event loop of the main thread: file descriptors, timers, the
- * engine's doorbells and timer deadlines, signals, and the end of the machine.
+ * event.c: the event loop of the devices' thread: file descriptors, timers, the
+ * engine's doorbells and timer deadlines, and the end of the machine.
  */
 #include "hypervisor/monitor.h"
 
@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,10 +30,9 @@ enum bell { BELL_VIRTIO, BELL_TIMER, BELL_POSTED, BELL_WAKE, BELLS };
 struct events {
     struct machine *machine;
     int epoll;
-    int bell[BELLS];    /* eventfds: the doorbells by kind, and events_wake() */
-    int timer_fd;       /* of event_timers */
-    int guest_timer_fd; /* of the engine's deadlines */
-    int signal_fd;
+    int bell[BELLS];      /* eventfds: the doorbells by kind, and events_wake() */
+    int timer_fd;         /* of event_timers */
+    int guest_timer_fd;   /* of the engine's deadlines */
     uint64_t guest_armed; /* TSC value that guest_timer_fd is set to, ~0 if it is not */
     uint64_t passed[ABI_MAX_VCPUS],
         expected[ABI_MAX_VCPUS]; /* the last deadline that passed, and when the next one may be */
@@ -248,41 +246,21 @@ static void on_timer(void *arg, uint32_t events) {
     run_timers(m->events);
 }
 
-static void on_signal(void *arg, uint32_t events) {
-    struct machine *m = arg;
-    struct signalfd_siginfo info;
-    if (read(m->events->signal_fd, &info, sizeof(info)) != sizeof(info))
-        return;
-    if (info.ssi_signo == SIGCONT)
-        chardev_raw(); /* a shell may have changed the terminal meanwhile */
-    else
-        machine_stop(m, MACHINE_STOPPED);
-}
-
 /* --- the loop ------------------------------------------------------------------------------------------ */
 static bool add_own(struct machine *m, int fd, event_fn *fn, void *arg) {
     return fd >= 0 && event_add_fd(m, fd, EPOLLIN, fn, arg);
 }
 
 static bool open_all(struct machine *m, struct events *ev) {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGHUP);
-    sigaddset(&signals, SIGQUIT);
-    sigaddset(&signals, SIGCONT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     ev->epoll = epoll_create1(EPOLL_CLOEXEC);
     for (unsigned i = 0; i < BELLS; i++)
         ev->bell[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ev->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     ev->guest_timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    ev->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     return ev->epoll >= 0 && add_own(m, ev->bell[BELL_VIRTIO], on_virtio, m) &&
            add_own(m, ev->bell[BELL_TIMER], on_timer_bell, m) && add_own(m, ev->bell[BELL_POSTED], on_posted, m) &&
            add_own(m, ev->bell[BELL_WAKE], on_bell, &ev->bell[BELL_WAKE]) && add_own(m, ev->timer_fd, on_timer, m) &&
-           add_own(m, ev->guest_timer_fd, on_guest_timer, m) && add_own(m, ev->signal_fd, on_signal, m);
+           add_own(m, ev->guest_timer_fd, on_guest_timer, m);
 }
 
 struct events *events_create(struct machine *m) {
@@ -294,7 +272,6 @@ struct events *events_create(struct machine *m) {
                           .bell = {-1, -1, -1, -1},
                           .timer_fd = -1,
                           .guest_timer_fd = -1,
-                          .signal_fd = -1,
                           .guest_armed = ~UINT64_C(0)};
     m->events = ev;
     if (open_all(m, ev))
@@ -308,8 +285,7 @@ void events_destroy(struct events *ev) {
     while (ev->fds)
         event_del_fd(ev->fds);
     free_dead(ev);
-    int fds[] = {ev->bell[0],  ev->bell[1],        ev->bell[2],   ev->bell[3],
-                 ev->timer_fd, ev->guest_timer_fd, ev->signal_fd, ev->epoll};
+    int fds[] = {ev->bell[0], ev->bell[1], ev->bell[2], ev->bell[3], ev->timer_fd, ev->guest_timer_fd, ev->epoll};
     for (unsigned i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
@@ -323,7 +299,7 @@ static bool finished(struct machine *m) {
     if (m->state == MACHINE_RUNNING)
         return false;
     for (unsigned i = 0; i < m->vcpu_count; i++)
-        all = all && (m->vcpu[i].done || !m->vcpu[i].started);
+        all = all && (m->vcpu[i].done || !m->vcpu[i].thread);
     if (all)
         return true;
     uint64_t now = event_now_ns();
@@ -334,8 +310,8 @@ static bool finished(struct machine *m) {
     m->force = true;
     for (unsigned i = 0; i < m->vcpu_count; i++) {
         run_wake(m->vcpu[i].abi);
-        if (m->vcpu[i].started && !m->vcpu[i].done)
-            pthread_kill(m->vcpu[i].thread, SIGUSR1);
+        if (m->vcpu[i].thread && !m->vcpu[i].done)
+            thread_kick(m->vcpu[i].thread);
     }
     return false;
 }

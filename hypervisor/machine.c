@@ -13,7 +13,10 @@
 #include <sys/mman.h>
 
 /* --- services for devices ----------------------------------------------------------------------------------- */
-void machine_lock(struct machine *m) { pthread_mutex_lock(&m->lock); }
+void machine_lock(struct machine *m) {
+    thread_expect(THREADS(THREAD_DEVICES) | THREADS(THREAD_VCPU), "take the device lock");
+    pthread_mutex_lock(&m->lock);
+}
 
 void machine_unlock(struct machine *m) {
     if (m->serial)
@@ -383,17 +386,19 @@ enum machine_state machine_run(struct machine *m) {
     m->started_ns = event_now_ns();
     m->boot->tsc_base = run_tsc();
     for (unsigned i = 0; i < m->vcpu_count; i++) {
-        if (pthread_create(&m->vcpu[i].thread, NULL, run_vcpu_thread, &m->vcpu[i])) {
+        char name[16];
+        snprintf(name, sizeof(name), "vcpu%u", i);
+        m->vcpu[i].thread = thread_start(THREAD_VCPU, name, run_vcpu_thread, &m->vcpu[i]);
+        if (!m->vcpu[i].thread) {
             log_printf("graft: cannot start a thread\n");
             machine_stop(m, MACHINE_BROKEN);
             break;
         }
-        m->vcpu[i].started = true;
     }
     events_loop(m);
     for (unsigned i = 0; i < m->vcpu_count; i++)
-        if (m->vcpu[i].started)
-            pthread_join(m->vcpu[i].thread, NULL);
+        if (m->vcpu[i].thread)
+            thread_join(m->vcpu[i].thread);
     m->ended_ns = event_now_ns();
     machine_lock(m);
     machine_drain_posted(m);

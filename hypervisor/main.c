@@ -4,10 +4,12 @@
 #include "hypervisor/boot.h"
 #include "hypervisor/monitor.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { STATUS_OK, STATUS_FAILED, STATUS_USAGE, STATUS_BROKEN };
 
@@ -16,8 +18,7 @@ static int complain(const char *err) {
     return STATUS_FAILED;
 }
 
-/* The terminal must not stay raw, whatever happens. The handler is reset when it runs: raising again is fatal. The
- * signals that stop a machine come here only while there is none (event.c). */
+/* The terminal must not stay raw, whatever happens. The handler is reset when it runs: raising again is fatal. */
 static void on_fatal(int number) {
     chardev_restore();
     raise(number);
@@ -26,9 +27,9 @@ static void on_fatal(int number) {
 /* Makes system calls of a vCPU's thread return. */
 static void on_kick(int number) {}
 
+/* Signals that stop a machine go to the main thread (supervise.c). */
 static void set_signals(void) {
-    static const int fatal[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGTRAP,
-                                SIGSYS,  SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    static const int fatal[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
     struct sigaction kick = {.sa_handler = on_kick},
                      crash = {.sa_handler = on_fatal, .sa_flags = SA_RESETHAND | SA_NODEFER};
     for (unsigned i = 0; i < ARRAY_LEN(fatal); i++)
@@ -49,7 +50,9 @@ static int run_once(const struct options *o, struct chardev *serial, struct char
         return complain(err);
     if (first)
         machine_announce(m);
+    supervise_machine(m);
     *state = machine_run(m);
+    supervise_machine(NULL);
     if (*state == MACHINE_BROKEN)
         status = STATUS_BROKEN;
     if (o->profile && *state != MACHINE_RESET && profile_write(m, o->profile, err))
@@ -60,7 +63,8 @@ static int run_once(const struct options *o, struct chardev *serial, struct char
     return status;
 }
 
-static int run_machine(const struct options *o) {
+static int run_machine(void *arg) {
+    const struct options *o = arg;
     char err[ERR_BYTES];
     struct chardev *serial, *console = NULL;
     enum machine_state state = MACHINE_BROKEN;
@@ -81,18 +85,30 @@ static int run_machine(const struct options *o) {
     return status;
 }
 
-static int run_main(const struct options *o) {
+/* How a run ends that the user has ended, by a signal or by a key (0). */
+static int stopped_status(int signal) { return STATUS_OK; }
+
+static int run_main(struct options *o) {
     char err[ERR_BYTES];
     if (o->dump_dtb)
         return boot_dump_dtb(o, err) ? STATUS_OK : complain(err);
     set_signals();
     atexit(chardev_restore);
-    return run_machine(o);
+    int status = supervise(run_machine, o, stopped_status);
+    return status < 0 ? STATUS_BROKEN : status;
+}
+
+/* Descriptors 0 to 2 that are closed, as after >&-, would be given to the next file that is opened: a log, a disk. */
+static void fill_standard(void) {
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            _exit(STATUS_FAILED);
 }
 
 int main(int argc, char **argv) {
     struct options o;
     int status = STATUS_OK;
+    fill_standard();
     switch (options_parse(&o, argc, argv)) {
     case COMMAND_RUN: status = run_main(&o); break;
     case COMMAND_INFO: status = info_main(&o); break;

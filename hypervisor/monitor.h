@@ -4,8 +4,9 @@
  * monitor.h: what the parts of the monitor share with each other. Devices see
  * include/graft/device.h instead.
  *
- * Threads: the main thread is the event thread; each vCPU has its own. Devices,
- * events and character back ends are touched under machine_lock() only.
+ * Threads (docs/internals.md): main, which has signals and the terminal; devices, which makes the machine and runs
+ * its event loop; one of each vCPU and more of disks and consoles. Devices and events are touched under
+ * machine_lock() only.
  */
 #ifndef GRAFT_MONITOR_H
 #define GRAFT_MONITOR_H
@@ -43,8 +44,7 @@ struct vcpu {
     struct profile *profile; /* NULL without --profile */
     unsigned index;
     struct abi_vcpu *abi;
-    pthread_t thread;
-    bool started;
+    struct thread *thread; /* NULL: not started */
     _Atomic bool done;
     uint64_t cpu_ns;    /* processor time of its thread, known when done */
     uint64_t calls[16]; /* by enum abi_call */
@@ -181,10 +181,24 @@ struct image_rights engine_image_rights(uint64_t offset);
 /* --- run.c ------------------------------------------------------------------------------------------------ */
 /* run_call(): serves v->abi->call. False: the vCPU's life is over. */
 bool run_call(struct machine *m, struct vcpu *v);
-void *run_vcpu_thread(void *arg);
+void run_vcpu_thread(void *arg);
 void run_wake(struct abi_vcpu *abi);
 uint64_t run_tsc(void);
 uint64_t run_tsc_hz(void); /* measured */
+
+/* --- supervise.c: the main thread, which always answers ----------------------------------------------------- */
+/* supervise(): runs body in the thread of the devices and returns what it returns; -1 if there can be no thread. If the
+ * user has asked for the end and body does not come to one in time, the process ends with the status stopped(signal). */
+int supervise(int (*body)(void *arg), void *arg, int (*stopped)(int signal));
+/* supervise_machine(): this is what a stop is to stop from now on. NULL: nothing, before it is destroyed. */
+void supervise_machine(struct machine *m);
+/* supervise_stop(): the user wants the end: by a signal, or by a key (0). From any thread, never blocks. */
+void supervise_stop(int signal);
+bool supervise_stopping(void); /* has that been asked for? Then no one has much time */
+int supervise_signal(void);    /* by which signal; 0: by a key, or it has not */
+
+/* --- thread.c (the rest is in device.h) ---------------------------------------------------------------------- */
+void thread_is(enum thread_kind kind); /* of the caller, which thread_start() did not start */
 
 /* --- event.c ---------------------------------------------------------------------------------------------- */
 struct events *events_create(struct machine *m);

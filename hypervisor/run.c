@@ -123,13 +123,10 @@ bool run_call(struct machine *m, struct vcpu *v) {
     }
 }
 
-void *run_vcpu_thread(void *arg) {
+void run_vcpu_thread(void *arg) {
     struct vcpu *v = arg;
     struct machine *m = v->machine;
     struct timespec ts;
-    char name[16];
-    snprintf(name, sizeof(name), "vcpu%u", v->index);
-    prctl(PR_SET_NAME, name);
     prctl(PR_SET_TIMERSLACK, 1);
     profile_start(v);
     m->vm->run(m, v);
@@ -140,5 +137,4 @@ void *run_vcpu_thread(void *arg) {
     machine_stop(m, MACHINE_BROKEN);
     v->done = true;
     events_wake(m);
-    return NULL;
 }

@@ -6,7 +6,9 @@
  * Devices see this header and libc; never KVM, never the engine.
  *
  * Everything runs under the machine's device lock, in a vCPU's thread (register
- * access) or in the event thread (callbacks); a device needs no lock of its own.
+ * access) or in the thread of the devices (callbacks, doorbells); a device needs no
+ * lock of its own. Nothing there may block: what can, a device does in a thread of its
+ * own, which never takes the device lock and reports through an eventfd.
  */
 #ifndef GRAFT_DEVICE_H
 #define GRAFT_DEVICE_H
@@ -54,7 +56,22 @@ const void *guest_ram(struct machine *m, uint64_t gpa, uint64_t len);
 void *guest_ram_write_begin(struct machine *m, uint64_t gpa, uint64_t len);
 void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len);
 
-/* --- events (hypervisor/event.c): callbacks in the event thread, device lock held ------------------------ */
+/* --- threads (hypervisor/thread.c) ------------------------------------------------------------------------ */
+/* What each kind may do is in docs/internals.md. ANY: none of ours, as in a test. */
+enum thread_kind { THREAD_ANY, THREAD_MAIN, THREAD_DEVICES, THREAD_VCPU, THREAD_DISK, THREAD_CONSOLE };
+#define THREADS(kind) (1u << (kind))
+/* thread_start(): a thread of that kind; name is what ps and debuggers show, 15 bytes. NULL if there can be none.
+ * thread_kick(): makes a system call that it waits in return with EINTR; none that it is only about to make, so repeat
+ * it. thread_join(): waits for its end and frees it. */
+struct thread;
+struct thread *thread_start(enum thread_kind kind, const char *name, void (*fn)(void *arg), void *arg);
+void thread_kick(struct thread *t);
+void thread_join(struct thread *t);
+/* thread_expect(): aborts if the calling thread is of none of those kinds, a sum of THREADS(): it must not do what. */
+void thread_expect(unsigned kinds, const char *what);
+enum thread_kind thread_kind(void);
+
+/* --- events (hypervisor/event.c): callbacks in the devices' thread, device lock held ------------------------ */
 struct event_fd;
 typedef void event_fn(void *arg, uint32_t events); /* EPOLLIN, EPOLLOUT ... */
 struct event_fd *event_add_fd(struct machine *m, int fd, uint32_t events, event_fn *fn, void *arg);
