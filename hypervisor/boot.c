@@ -10,10 +10,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-struct boot_files {
-    struct file kernel, initrd, dtb;
-};
-
 static struct fdt_params params(const struct options *o) {
     struct fdt_params p = {
         .ram_gpa = BOARD_RAM, .ram_size = o->memory, .cpus = o->smp, .gic = o->gic, .bootargs = o->append};
@@ -33,7 +29,7 @@ static void *make_dtb(const struct options *o, const struct file *user, const st
     return blob;
 }
 
-static bool place(struct machine *m, struct boot_files *f, struct loader_target *t, char err[ERR_BYTES]) {
+static bool place(struct machine *m, const struct boot_files *f, struct loader_target *t, char err[ERR_BYTES]) {
     const struct options *o = m->options;
     struct fdt_params p = params(o);
     struct loader_place at = {.initrd_size = f->initrd.len};
@@ -67,28 +63,61 @@ static bool place(struct machine *m, struct boot_files *f, struct loader_target 
     return true;
 }
 
-static bool load(struct machine *m, struct boot_files *f, char err[ERR_BYTES]) {
-    const struct options *o = m->options;
-    struct loader_target t = {.ram = m->ram, .ram_gpa = BOARD_RAM, .ram_size = m->ram_size};
+/* --- the kernel ------------------------------------------------------------------------------------------------ */
+/* What is wrong with it, and what it may have been meant for. */
+static bool no_kernel(const char *path, const char *why, enum loader_use use, char err[ERR_BYTES]) {
+    static const char *const options[] = {[LOADER_DISK] = "--drive",
+                                          [LOADER_DISK_FILE] = "--drive",
+                                          [LOADER_INITRD] = "--initrd",
+                                          [LOADER_DTB] = "--dtb"};
+    size_t len = strlen(path);
+    if (use == LOADER_NO_USE)
+        snprintf(err, ERR_BYTES, "%.100s%s: %.120s", path, len > 100 ? "..." : "", why);
+    else if (len > 60)
+        snprintf(err, ERR_BYTES, "%.60s...: %.120s. Did you mean it for %s?", path, why, options[use]);
+    else
+        snprintf(err, ERR_BYTES, "%s: %.80s. Did you mean %s %s?", path, why, options[use], path);
+    return false;
+}
+
+/* Flat binaries are recognised by their name, as far as there is nothing else to be recognised. */
+static bool is_flat(const struct file *head, const char *path) {
+    size_t len = strlen(path);
+    return len > 4 && !strcmp(path + len - 4, ".bin") && !loader_kind(head->data, head->len);
+}
+
+static bool look_at_kernel(const struct file *head, const char *path, void *arg, char err[ERR_BYTES]) {
+    struct boot_files *f = arg;
     char why[LOADER_ERR_BYTES];
-    if (!file_read(&f->kernel, o->kernel, m->ram_size, err) ||
-        (o->initrd && !file_read(&f->initrd, o->initrd, m->ram_size, err)) ||
-        (o->dtb && !file_read(&f->dtb, o->dtb, m->ram_size, err)))
-        return false;
-    if (loader_load(f->kernel.data, f->kernel.len, &t, why)) {
-        snprintf(err, ERR_BYTES, "%.120s: %.120s", o->kernel, why);
-        return false;
-    }
-    return place(m, f, &t, err);
+    enum loader_use use;
+    if (f->flat || !head->len || loader_is_kernel(head->data, head->len))
+        return true;
+    if ((f->flat = is_flat(head, path)))
+        return true;
+    loader_refuse(head->data, head->len, &use, why);
+    return no_kernel(path, why, use, err);
+}
+
+bool boot_read(struct boot_files *f, const struct options *o, char err[ERR_BYTES]) {
+    *f = (struct boot_files){.flat = o->flat};
+    return file_read(&f->kernel, o->kernel, o->memory, look_at_kernel, f, err) &&
+           (!o->initrd || file_read(&f->initrd, o->initrd, o->memory, NULL, NULL, err)) &&
+           (!o->dtb || file_read(&f->dtb, o->dtb, o->memory, NULL, NULL, err));
+}
+
+void boot_free(struct boot_files *f) {
+    file_free(&f->kernel);
+    file_free(&f->initrd);
+    file_free(&f->dtb);
 }
 
 bool boot_load(struct machine *m, char err[ERR_BYTES]) {
-    struct boot_files f = {0};
-    bool ok = load(m, &f, err);
-    file_free(&f.kernel);
-    file_free(&f.initrd);
-    file_free(&f.dtb);
-    return ok;
+    const struct boot_files *f = m->files;
+    struct loader_target t = {.ram = m->ram, .ram_gpa = BOARD_RAM, .ram_size = m->ram_size, .flat = f->flat};
+    char why[LOADER_ERR_BYTES];
+    if (loader_load(f->kernel.data, f->kernel.len, &t, why))
+        return no_kernel(m->options->kernel, why, t.use, err);
+    return place(m, f, &t, err);
 }
 
 bool boot_dump_dtb(const struct options *o, char err[ERR_BYTES]) {

@@ -6,6 +6,14 @@
 
 #include "hypervisor/monitor.h"
 
+/* The files as they were when the run began: a guest that resets starts from them again. */
+struct boot_files {
+    struct file kernel, initrd, dtb;
+    bool flat; /* the kernel is a flat binary */
+};
+/* boot_read(): before there is a machine, so that a signal ends a wait for a file. */
+bool boot_read(struct boot_files *f, const struct options *o, char err[ERR_BYTES]);
+void boot_free(struct boot_files *f);
 /* boot_load(): kernel, initial RAM disk and device tree into guest RAM; entry and arguments into abi_boot. */
 bool boot_load(struct machine *m, char err[ERR_BYTES]);
 /* boot_dump_dtb(): --dump-dtb: writes the tree that the machine would have. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* files.c: whole files in and out. */
+#include "hypervisor/loader.h"
 #include "hypervisor/monitor.h"
 
 #include <errno.h>
@@ -23,13 +24,12 @@ static uint64_t size_of(int fd, uint64_t max) {
     return !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size >= 0 ? (uint64_t)st.st_size : max;
 }
 
-static bool read_all(struct file *f, int fd, const char *path, uint64_t max, char err[ERR_BYTES]) {
-    size_t room = 0;
-    if (size_of(fd, max) > max)
-        return wrong(err, path, "larger than the guest's memory");
-    for (;;) {
+/* Up to the end, or until there are `most` bytes. */
+static bool read_some(struct file *f, int fd, const char *path, uint64_t most, char err[ERR_BYTES]) {
+    size_t room = f->len;
+    while (f->len < most) {
         if (f->len == room) {
-            room = room ? room * 2 : 1 << 20;
+            room = room ? room * 2 : LOADER_HEAD;
             uint8_t *p = realloc(f->data, room);
             if (!p)
                 return wrong(err, path, "out of memory");
@@ -43,17 +43,27 @@ static bool read_all(struct file *f, int fd, const char *path, uint64_t max, cha
         if (n == 0)
             return true;
         f->len += (size_t)n;
-        if (f->len > max)
-            return wrong(err, path, "larger than the guest's memory");
     }
+    return true;
 }
 
-bool file_read(struct file *f, const char *path, uint64_t max, char err[ERR_BYTES]) {
+/* The head first: a file that is the wrong one may be large. */
+static bool read_all(struct file *f, int fd, const char *path, uint64_t max, file_look *look, void *arg,
+                     char err[ERR_BYTES]) {
+    if (look && (!read_some(f, fd, path, LOADER_HEAD, err) || !look(f, path, arg, err)))
+        return false;
+    bool fits = size_of(fd, max) <= max;
+    if (fits && !read_some(f, fd, path, max + 1, err))
+        return false;
+    return (fits && f->len <= max) || wrong(err, path, "larger than the guest's memory");
+}
+
+bool file_read(struct file *f, const char *path, uint64_t max, file_look *look, void *arg, char err[ERR_BYTES]) {
     *f = (struct file){0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return wrong(err, path, strerror(errno));
-    bool ok = read_all(f, fd, path, max, err);
+    bool ok = read_all(f, fd, path, max, look, arg, err);
     close(fd);
     if (!ok)
         file_free(f);

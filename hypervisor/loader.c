@@ -96,6 +96,18 @@ static int load_segment(const uint8_t *file, size_t len, const Elf64_Phdr *p, st
     return 0;
 }
 
+static int wrong_elf(const Elf64_Ehdr *h, char err[LOADER_ERR_BYTES]) {
+    bool big = h->e_ident[EI_DATA] == ELFDATA2MSB;
+    unsigned number = big ? (unsigned)__builtin_bswap16(h->e_machine) : h->e_machine;
+    const char *machine = loader_machine(number);
+    if (!machine)
+        snprintf(err, LOADER_ERR_BYTES, "an ELF file for machine %u, not a kernel for AArch64", number);
+    else
+        snprintf(err, LOADER_ERR_BYTES, "an ELF file for %s%s, not a kernel for %sAArch64", big ? "big-endian " : "",
+                 machine, big ? "little-endian " : "");
+    return -1;
+}
+
 static int load_elf(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
     Elf64_Ehdr h;
     Elf64_Phdr p;
@@ -103,7 +115,9 @@ static int load_elf(const uint8_t *file, size_t len, struct loader_target *t, ch
         return wrong(err, "ELF: the file is too short");
     memcpy(&h, file, sizeof(h));
     if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_ident[EI_DATA] != ELFDATA2LSB || h.e_machine != EM_AARCH64)
-        return wrong(err, "ELF: not a little-endian AArch64 program");
+        return wrong_elf(&h, err);
+    if (h.e_type == ET_REL)
+        return wrong(err, "an object file (ELF), not a kernel");
     if (h.e_phentsize != sizeof(p) || h.e_phoff > len || h.e_phnum > (len - h.e_phoff) / sizeof(p))
         return wrong(err, "ELF: the program headers are outside the file");
     t->low = UINT64_MAX;
@@ -111,6 +125,8 @@ static int load_elf(const uint8_t *file, size_t len, struct loader_target *t, ch
     t->entry = h.e_entry;
     for (unsigned i = 0; i < h.e_phnum; i++) {
         memcpy(&p, file + h.e_phoff + i * sizeof(p), sizeof(p));
+        if (p.p_type == PT_INTERP)
+            return wrong(err, "a program for AArch64 Linux (ELF), not a kernel");
         if (p.p_type != PT_LOAD || !p.p_memsz)
             continue;
         if (load_segment(file, len, &p, t, err))
@@ -125,23 +141,40 @@ static int load_elf(const uint8_t *file, size_t len, struct loader_target *t, ch
     return 0;
 }
 
-/* --- packed kernels -------------------------------------------------------------------------------------------- */
-static int load_packed(const char *kind, const char *format, const uint8_t *in, size_t len, struct loader_target *t,
+/* --- what kind it is ------------------------------------------------------------------------------------------- */
+int loader_refuse(const uint8_t *head, size_t len, enum loader_use *use, char err[LOADER_ERR_BYTES]) {
+    const struct loader_kind *k = loader_kind(head, len);
+    *use = k ? k->use : LOADER_NO_USE;
+    if (!k)
+        return wrong(err,
+                     "no kernel that is known (Image, ELF, zboot, or one of these packed). A flat binary needs --flat");
+    snprintf(err, LOADER_ERR_BYTES, "%s, not a kernel", k->what);
+    return -1;
+}
+
+static bool is_elf(const uint8_t *file, size_t len) { return len >= SELFMAG && !memcmp(file, ELFMAG, SELFMAG); }
+
+/* One that is not packed. */
+static int load_plain(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
+    if (is_image(file, len))
+        return load_image(file, len, t, err);
+    if (is_elf(file, len))
+        return load_elf(file, len, t, err);
+    return loader_refuse(file, len, &t->use, err);
+}
+
+static int load_packed(const char *kind, const uint8_t *in, size_t len, struct loader_target *t,
                        char err[LOADER_ERR_BYTES]) {
+    char why[LOADER_ERR_BYTES];
     uint8_t *out;
     size_t out_len;
     if (loader_decompress(kind, in, len, t->ram_size, &out, &out_len, err))
         return -1;
-    int r;
-    if (is_image(out, out_len)) {
-        r = load_image(out, out_len, t, err);
-        t->format = format;
-    } else if (out_len >= SELFMAG && !memcmp(out, ELFMAG, SELFMAG)) {
-        r = load_elf(out, out_len, t, err);
-        t->format = "packed ELF";
-    } else {
-        r = wrong(err, "what is packed in it is neither a Linux Image nor an ELF file");
-    }
+    int r = out_len ? load_plain(out, out_len, t, why) : wrong(why, "empty");
+    if (t->use != LOADER_INITRD) /* a packed one is good as it is */
+        t->use = LOADER_NO_USE;
+    if (r)
+        snprintf(err, LOADER_ERR_BYTES, "what is packed in it (%s): %.200s", kind, why);
     free(out);
     return r;
 }
@@ -161,26 +194,23 @@ static int load_zboot(const uint8_t *file, size_t len, struct loader_target *t, 
             return wrong(err, "zboot: the name of the compression is not text");
     if (h.payload_offset > len || h.payload_size > len - h.payload_offset)
         return wrong(err, "zboot: the payload is outside the file");
-    return load_packed(h.compression, "EFI zboot Image", file + h.payload_offset, h.payload_size, t, err);
+    return load_packed(h.compression, file + h.payload_offset, h.payload_size, t, err);
+}
+
+bool loader_is_kernel(const uint8_t *head, size_t len) {
+    return is_image(head, len) || is_elf(head, len) || is_zboot(head, len) || loader_packing(head, len);
 }
 
 int loader_load(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
+    const char *packing = loader_packing(file, len);
+    t->use = LOADER_NO_USE;
     if (len == 0)
         return wrong(err, "the file is empty");
-    if (len >= 2 && file[0] == 0x1f && file[1] == 0x8b)
-        return load_packed("gzip", "gzip Image", file, len, t, err);
+    if (t->flat)
+        return put_program(t, file, len, FLAT_OFFSET, len, err);
     if (is_zboot(file, len))
         return load_zboot(file, len, t, err);
-    if (len >= SELFMAG && !memcmp(file, ELFMAG, SELFMAG)) {
-        t->format = "ELF";
-        return load_elf(file, len, t, err);
-    }
-    if (is_image(file, len)) {
-        t->format = "Image";
-        return load_image(file, len, t, err);
-    }
-    t->format = "flat binary";
-    return put_program(t, file, len, FLAT_OFFSET, len, err);
+    return packing ? load_packed(packing, file, len, t, err) : load_plain(file, len, t, err);
 }
 
 /* --- placement --------------------------------------------------------------------------------------------------- */

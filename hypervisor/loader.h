@@ -8,19 +8,43 @@
 
 #define LOADER_ERR_BYTES 256
 
+/* How much of a file tells what it is. */
+#define LOADER_HEAD (128u << 10)
+enum loader_use {
+    LOADER_NO_USE,
+    LOADER_DISK,      /* what a raw disk image starts with */
+    LOADER_DISK_FILE, /* a disk in a format of its own: no raw image */
+    LOADER_INITRD,
+    LOADER_DTB,
+};
+struct loader_kind {
+    const char *what; /* "a qcow2 disk" */
+    enum loader_use use;
+};
+/* loader_kind(): NULL: something else, maybe a kernel. */
+const struct loader_kind *loader_kind(const uint8_t *file, size_t len);
+/* loader_machine(): "x86-64", from an ELF file's e_machine; NULL if it has no name here. */
+const char *loader_machine(unsigned machine);
+/* loader_packing(): how a file is packed, a kind for loader_decompress(); NULL if it is not. */
+const char *loader_packing(const uint8_t *file, size_t len);
+
 /* Where to load to, and what became of it (guest-physical addresses). */
 struct loader_target {
     /* in */
     uint8_t *ram;
     uint64_t ram_gpa, ram_size;
+    bool flat; /* the file is a flat binary, whatever it looks like */
     /* out */
     uint64_t entry;
-    uint64_t low, high; /* the range that the program occupies, its zeroed part included */
-    bool linux_boot;    /* a Linux Image or a flat binary: entered by the Linux boot protocol */
-    const char *format; /* "Image", "gzip Image", "ELF" ... */
+    uint64_t low, high;  /* the range that the program occupies, its zeroed part included */
+    bool linux_boot;     /* a Linux Image or a flat binary: entered by the Linux boot protocol */
+    enum loader_use use; /* of what was refused */
 };
 
-/* loader_load(): 0, or -1 and err (one line). Knows Image, gzip, zboot (gzip, zstd, xz), ELF64; all else is flat. */
+/* loader_is_kernel(): does loader_load() know what starts so? loader_refuse(): -1 and err, and what it may be good for. */
+bool loader_is_kernel(const uint8_t *head, size_t len);
+int loader_refuse(const uint8_t *head, size_t len, enum loader_use *use, char err[LOADER_ERR_BYTES]);
+/* loader_load(): 0, or -1 and err (one line). Knows Image and ELF64, plain or packed, and zboot. */
 int loader_load(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]);
 
 /* loader_place(): where the initial RAM disk and the device tree go, as on QEMU's virt. */
@@ -30,7 +54,8 @@ struct loader_place {
 };
 int loader_place(const struct loader_target *t, struct loader_place *p, char err[LOADER_ERR_BYTES]);
 
-/* loader_decompress(): kind is "gzip", "zstd" or "xz"; *out is malloc'ed, of at most max bytes. */
+/* loader_decompress(): kind is "gzip", "zstd", "xz", "lzma", "lz4" or "bzip2", or what zboot calls it; *out is malloc'ed, of
+ * at most max bytes. Files one behind the other, as parallel packers write them, are one; what is behind them is ignored. */
 int loader_decompress(const char *kind, const uint8_t *in, size_t len, uint64_t max, uint8_t **out, size_t *out_len,
                       char err[LOADER_ERR_BYTES]);
 

@@ -331,8 +331,8 @@ static bool build(struct machine *m, char err[ERR_BYTES]) {
     return true;
 }
 
-struct machine *machine_create(const struct options *o, struct chardev *serial, struct chardev *console,
-                               char err[ERR_BYTES]) {
+struct machine *machine_create(const struct options *o, const struct boot_files *files, struct chardev *serial,
+                               struct chardev *console, char err[ERR_BYTES]) {
     struct machine *m = calloc(1, sizeof(*m));
     err[0] = 0;
     if (!m) {
@@ -341,6 +341,7 @@ struct machine *machine_create(const struct options *o, struct chardev *serial, 
     }
     pthread_mutex_init(&m->lock, NULL);
     m->options = o;
+    m->files = files;
     m->serial = serial;
     m->console = console;
     m->vcpu_count = o->smp;

@@ -39,10 +39,10 @@ static void set_signals(void) {
 }
 
 /* One life of the machine, from power on to power off or reset. state: how the last one ended, and how this one did. */
-static int run_once(const struct options *o, struct chardev *serial, struct chardev *console,
-                    enum machine_state *state) {
+static int run_once(const struct options *o, const struct boot_files *files, struct chardev *serial,
+                    struct chardev *console, enum machine_state *state) {
     char err[ERR_BYTES];
-    struct machine *m = machine_create(o, serial, console, err);
+    struct machine *m = machine_create(o, files, serial, console, err);
     int status = STATUS_OK;
     bool first = *state != MACHINE_RESET;
     *state = MACHINE_BROKEN;
@@ -63,8 +63,14 @@ static int run_once(const struct options *o, struct chardev *serial, struct char
     return status;
 }
 
+struct run {
+    const struct options *options;
+    struct boot_files files;
+};
+
 static int run_machine(void *arg) {
-    const struct options *o = arg;
+    const struct run *run = arg;
+    const struct options *o = run->options;
     char err[ERR_BYTES];
     struct chardev *serial, *console = NULL;
     enum machine_state state = MACHINE_BROKEN;
@@ -77,7 +83,7 @@ static int run_machine(void *arg) {
         return complain(err);
     }
     do {
-        status = run_once(o, serial, console, &state);
+        status = run_once(o, &run->files, serial, console, &state);
     } while (state == MACHINE_RESET);
     chardev_close(serial);
     if (console)
@@ -94,7 +100,13 @@ static int run_main(struct options *o) {
         return boot_dump_dtb(o, err) ? STATUS_OK : complain(err);
     set_signals();
     atexit(chardev_restore);
-    int status = supervise(run_machine, o, stopped_status);
+    struct run run = {.options = o};
+    int status = STATUS_FAILED;
+    if (!boot_read(&run.files, o, err))
+        complain(err);
+    else
+        status = supervise(run_machine, &run, stopped_status);
+    boot_free(&run.files);
     return status < 0 ? STATUS_BROKEN : status;
 }
 

@@ -2,7 +2,8 @@
 # Copyright The Graft Authors
 # graft_monitor: the monitor and the devices as a library, for the program and for tests. graft: the program, in the top of
 # the build directory.
-pkg_check_modules(MONITOR REQUIRED IMPORTED_TARGET libzstd liblzma zlib capstone libcjson)
+pkg_check_modules(MONITOR REQUIRED IMPORTED_TARGET libzstd liblzma liblz4 zlib capstone libcjson)
+find_package(BZip2 REQUIRED)
 find_library(GRAFT_LIBFDT fdt REQUIRED)
 find_library(GRAFT_LIBSLIRP slirp REQUIRED) # its pkg-config file wants headers that are not needed
 set(monitor_dir ${CMAKE_SOURCE_DIR}/hypervisor)
@@ -13,7 +14,7 @@ target_compile_definitions(graft_monitor PRIVATE _GNU_SOURCE= GRAFT_VERSION="${P
 set_source_files_properties(${monitor_dir}/engine_image.S PROPERTIES
   COMPILE_OPTIONS "-DGRAFT_ENGINE_ELF=\"${GRAFT_ENGINE_ELF}\"" OBJECT_DEPENDS ${GRAFT_ENGINE_ELF})
 add_dependencies(graft_monitor graft_engine_elf)
-target_link_libraries(graft_monitor PUBLIC graft_engine graft_rt_user graft_engine PkgConfig::MONITOR ${GRAFT_LIBFDT} ${GRAFT_LIBSLIRP} Threads::Threads)
+target_link_libraries(graft_monitor PUBLIC graft_engine graft_rt_user graft_engine PkgConfig::MONITOR BZip2::BZip2 ${GRAFT_LIBFDT} ${GRAFT_LIBSLIRP} Threads::Threads)
 add_executable(graft ${monitor_dir}/main.c)
 target_compile_definitions(graft PRIVATE _GNU_SOURCE=)
 target_link_libraries(graft PRIVATE graft_monitor)

@@ -68,6 +68,7 @@ struct layout {
 
 struct machine {
     const struct options *options;
+    const struct boot_files *files;
     const struct vm_ops *vm;
     void *vm_data;
 
@@ -124,8 +125,9 @@ bool vm_kvm_usable(char err[ERR_BYTES]);
 
 /* --- machine.c ---------------------------------------------------------------------------------------- */
 /* machine_create(): NULL and err for mistakes of the user. machine_run(): until it stops; the state it stopped with. */
-struct machine *machine_create(const struct options *o, struct chardev *serial, struct chardev *console,
-                               char err[ERR_BYTES]);
+struct boot_files;
+struct machine *machine_create(const struct options *o, const struct boot_files *files, struct chardev *serial,
+                               struct chardev *console, char err[ERR_BYTES]);
 /* machine_announce(): one line in the log if m runs in the process for want of KVM. Nothing if that was asked for. */
 void machine_announce(struct machine *m);
 /* machine_default_mmu(): the fastest strategy in the VM, or in this process. */
@@ -246,7 +248,9 @@ struct file {
     uint8_t *data;
     size_t len;
 };
-bool file_read(struct file *f, const char *path, uint64_t max, char err[ERR_BYTES]);
+/* file_read(): look, if there is one, judges the first LOADER_HEAD bytes before more is read. */
+typedef bool file_look(const struct file *head, const char *path, void *arg, char err[ERR_BYTES]);
+bool file_read(struct file *f, const char *path, uint64_t max, file_look *look, void *arg, char err[ERR_BYTES]);
 bool file_write(const char *path, const void *data, size_t len, char err[ERR_BYTES]);
 void file_free(struct file *f);
 

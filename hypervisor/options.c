@@ -100,6 +100,7 @@ static int choice(const char *values, const char *s, size_t len) {
  * right, else what would be. */
 #define TAKE(name) static const char *take_##name(struct options *o, const char *v, int n)
 
+TAKE(flat) { return o->flat = true, NULL; }
 TAKE(initrd) { return o->initrd = v, NULL; }
 TAKE(append) { return o->append = v, NULL; }
 TAKE(dtb) { return o->dtb = v, NULL; }
@@ -179,8 +180,9 @@ static enum options_command finish_info(const struct options *o) { return COMMAN
 
 static const char before_run[] = "usage: graft run KERNEL [OPTION]...\n"
                                  "\n"
-                                 "KERNEL is a Linux Image (plain, gzip, or an EFI zboot image), an AArch64 ELF\n"
-                                 "file, or a flat binary, which is loaded at RAM + 0x80000.\n"
+                                 "KERNEL is a Linux Image or an AArch64 ELF file, plain or packed (gzip, zstd, xz,\n"
+                                 "lzma, lz4, bzip2), or an EFI zboot image; with --flat or a name that ends in\n"
+                                 ".bin also a flat binary, which is loaded at RAM + 0x80000.\n"
                                  "\n";
 static const char after_run[] = "\n"
                                 "On the stdio console Ctrl-A X ends the guest; Ctrl-A H shows the other keys.\n"

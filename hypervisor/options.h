@@ -14,6 +14,7 @@ enum options_code { CODE_SPLIT, CODE_RWX };
 struct options {
     const char *kernel, *initrd, *append, *dtb, *dump_dtb, *profile, *log_file, *serial, *console;
     char *stats;
+    bool flat;  /* the kernel is a flat binary */
     bool count; /* translated code counts, too */
     uint64_t dump_first, dump_last;
     uint64_t memory;

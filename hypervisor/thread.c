@@ -9,7 +9,7 @@
 #include <sys/prctl.h>
 
 static const char *const names[] = {
-    [THREAD_ANY] = "any", [THREAD_MAIN] = "main", [THREAD_DEVICES] = "devices",
+    [THREAD_ANY] = "any",   [THREAD_MAIN] = "main", [THREAD_DEVICES] = "devices",
     [THREAD_VCPU] = "vCPU", [THREAD_DISK] = "disk", [THREAD_CONSOLE] = "console",
 };
 static _Thread_local enum thread_kind own_kind;

@@ -2,23 +2,28 @@
  * Copyright The Graft Authors */
 /*
  * fuzz_loader.c: hostile kernel files. The first byte says how the rest is dressed up, so that a mutation reaches the
- * parsers behind a magic number or a checksum: as it is, gzip, a zboot container, an Image or an ELF header in front.
- * Guest RAM is a heap block of exactly its size, so that ASan sees a step outside it.
+ * parsers behind a magic number or a checksum: as it is, packed in each way, a zboot container, an Image or an ELF header
+ * in front. Guest RAM is a heap block of exactly its size, so that ASan sees a step outside it.
  */
 #include "hypervisor/loader.h"
 
+#include <bzlib.h>
 #include <elf.h>
+#include <lz4.h>
+#include <lz4frame.h>
+#include <lzma.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #define RAM_BYTES (256u << 10)
 #define RAM_GPA UINT64_C(0x40000000)
 #define MAX_FILE (64u << 10)
 
-enum dress { AS_IS, GZIP, ZBOOT, IMAGE, ELF, GZIP_IMAGE, GZIP_ELF, DRESSES };
+enum dress { AS_IS, FLAT, IMAGE, ELF, PACKED, ZBOOT, PACKED_IMAGE, PACKED_ELF, DRESSES };
 
-static size_t pack(uint8_t *out, const uint8_t *in, size_t len) {
+static size_t pack_gzip(uint8_t *out, const uint8_t *in, size_t len) {
     z_stream z = {0};
     if (deflateInit2(&z, 1, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK)
         abort();
@@ -30,6 +35,57 @@ static size_t pack(uint8_t *out, const uint8_t *in, size_t len) {
     deflateEnd(&z);
     return z.total_out;
 }
+
+static size_t pack_bzip2(uint8_t *out, const uint8_t *in, size_t len) {
+    unsigned n = MAX_FILE;
+    return BZ2_bzBuffToBuffCompress((char *)out, &n, (char *)(uintptr_t)in, (unsigned)len, 1, 0, 0) == BZ_OK ? n : 0;
+}
+
+static size_t pack_zstd(uint8_t *out, const uint8_t *in, size_t len) {
+    size_t n = ZSTD_compress(out, MAX_FILE, in, len, 1);
+    return ZSTD_isError(n) ? 0 : n;
+}
+
+static size_t pack_xz(uint8_t *out, const uint8_t *in, size_t len) {
+    size_t n = 0;
+    return lzma_easy_buffer_encode(0, LZMA_CHECK_CRC32, NULL, in, len, out, &n, MAX_FILE) == LZMA_OK ? n : 0;
+}
+
+static size_t pack_lzma(uint8_t *out, const uint8_t *in, size_t len) {
+    lzma_stream z = LZMA_STREAM_INIT;
+    lzma_options_lzma o;
+    if (lzma_lzma_preset(&o, 0) || lzma_alone_encoder(&z, &o) != LZMA_OK)
+        abort();
+    z.next_in = in;
+    z.avail_in = len;
+    z.next_out = out;
+    z.avail_out = MAX_FILE;
+    lzma_ret r = lzma_code(&z, LZMA_FINISH);
+    size_t n = r == LZMA_STREAM_END ? z.total_out : 0;
+    lzma_end(&z);
+    return n;
+}
+
+static size_t pack_lz4(uint8_t *out, const uint8_t *in, size_t len) {
+    size_t n = LZ4F_compressFrame(out, MAX_FILE, in, len, NULL);
+    return LZ4F_isError(n) ? 0 : n;
+}
+
+/* As `lz4 -l` does: one block. */
+static size_t pack_lz4_old(uint8_t *out, const uint8_t *in, size_t len) {
+    static const uint8_t magic[4] = {0x02, 0x21, 0x4c, 0x18};
+    uint32_t n = (uint32_t)LZ4_compress_default((const char *)in, (char *)out + 8, (int)len, MAX_FILE - 8);
+    memcpy(out, magic, 4);
+    memcpy(out + 4, &n, 4);
+    return 8 + n;
+}
+
+/* As zboot calls them. */
+static const struct {
+    const char *name;
+    size_t (*pack)(uint8_t *out, const uint8_t *in, size_t len);
+} packings[] = {{"gzip", pack_gzip}, {"bzip2", pack_bzip2}, {"zstd22", pack_zstd}, {"xzkern", pack_xz},
+                {"lzma", pack_lzma}, {"lz4", pack_lz4},     {"lz4", pack_lz4_old}};
 
 static size_t image(uint8_t *out, const uint8_t *in, size_t len) {
     memcpy(out, in, len);
@@ -51,24 +107,24 @@ static size_t elf(uint8_t *out, const uint8_t *in, size_t len) {
     return sizeof(h) + len;
 }
 
-static size_t zboot(uint8_t *out, const uint8_t *in, size_t len) {
-    static const uint8_t head[64] = {'M', 'Z', 0, 0, 'z', 'i', 'm', 'g', 64, 0, 0,   0,   0,   0,
-                                     0,   0,   0, 0, 0,   0,   0,   0,   0,  0, 'g', 'z', 'i', 'p'};
+static size_t zboot(uint8_t *out, const uint8_t *in, size_t len, unsigned packing) {
+    static const uint8_t head[64] = {'M', 'Z', 0, 0, 'z', 'i', 'm', 'g', 64};
     memcpy(out, head, sizeof(head));
-    uint32_t packed = (uint32_t)pack(out + sizeof(head), in, len);
+    strcpy((char *)out + 24, packings[packing].name);
+    uint32_t packed = (uint32_t)packings[packing].pack(out + sizeof(head), in, len);
     memcpy(out + 12, &packed, 4);
     return sizeof(head) + packed;
 }
 
-static size_t dress_up(enum dress how, uint8_t *out, const uint8_t *in, size_t len) {
+static size_t dress_up(enum dress how, unsigned packing, uint8_t *out, const uint8_t *in, size_t len) {
     static uint8_t inner[2 * MAX_FILE];
     switch (how) {
-    case GZIP: return pack(out, in, len);
-    case ZBOOT: return zboot(out, inner, image(inner, in, len));
+    case PACKED: return packings[packing].pack(out, in, len);
+    case ZBOOT: return zboot(out, inner, image(inner, in, len), packing);
     case IMAGE: return image(out, in, len);
     case ELF: return elf(out, in, len);
-    case GZIP_IMAGE: return pack(out, inner, image(inner, in, len));
-    case GZIP_ELF: return pack(out, inner, elf(inner, in, len));
+    case PACKED_IMAGE: return packings[packing].pack(out, inner, image(inner, in, len));
+    case PACKED_ELF: return packings[packing].pack(out, inner, elf(inner, in, len));
     default: memcpy(out, in, len); return len;
     }
 }
@@ -78,12 +134,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char err[LOADER_ERR_BYTES];
     if (size < 2 || size > MAX_FILE / 2)
         return 0;
-    size_t len = dress_up(data[0] % DRESSES, scratch, data + 1, size - 1);
+    enum dress how = data[0] % DRESSES;
+    size_t len = dress_up(how, data[0] / DRESSES % ARRAY_LEN(packings), scratch, data + 1, size - 1);
     uint8_t *file = malloc(len ? len : 1), *ram = malloc(RAM_BYTES);
     if (!file || !ram)
         abort();
     memcpy(file, scratch, len);
-    struct loader_target t = {.ram = ram, .ram_gpa = RAM_GPA, .ram_size = RAM_BYTES};
+    struct loader_target t = {.ram = ram, .ram_gpa = RAM_GPA, .ram_size = RAM_BYTES, .flat = how == FLAT};
+    if (!loader_is_kernel(file, len) && loader_kind(file, len) && !t.flat && loader_load(file, len, &t, err) == 0)
+        abort();
     if (loader_load(file, len, &t, err) == 0) {
         struct loader_place p = {.initrd_size = data[size - 1] * 1024u, .dtb_size = 8192};
         if (t.low < RAM_GPA || t.high > RAM_GPA + RAM_BYTES || t.low > t.high)
