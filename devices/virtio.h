@@ -5,7 +5,9 @@
  * Virtio 1.2 section 4.2) and split virtqueues (virtqueue.c, section 2.7).
  *
  * Everything in guest memory is hostile: rings are read once, with bounds
- * checks; a broken ring sets DEVICE_NEEDS_RESET and stops the device.
+ * checks; a broken ring sets DEVICE_NEEDS_RESET and stops the device. A driver
+ * may add buffers for as long as a device takes them: in the event thread it
+ * takes them in turns (virtq_next()), and others have theirs in between.
  */
 #ifndef GRAFT_VIRTIO_H
 #define GRAFT_VIRTIO_H
@@ -16,6 +18,8 @@
 #define VIRTQ_MAX_SIZE 256
 #define VIRTQ_MAX_SEGMENTS 130 /* data segments of one request: seg_max 128 + header + status */
 #define VIRTIO_CONFIG_BYTES 64
+#define VIRTQ_TURN_REQUESTS 64
+#define VIRTQ_TURN_BYTES (256u << 10)
 
 #define VIRTIO_ID_NET 1
 #define VIRTIO_ID_BLOCK 2
@@ -35,6 +39,10 @@ struct virtio_type {
     unsigned queues;
     uint64_t features;                                /* beside VERSION_1, INDIRECT_DESC and EVENT_IDX */
     void (*notify)(struct virtio *v, unsigned queue); /* the driver made buffers available */
+    /* quiesce(): queues were stopped: when it returns no thread of the device writes to guest RAM for requests of before. Must
+     * not wait for long. NULL: the device has no threads. */
+    void (*quiesce)(struct virtio *v);
+    bool (*finish)(struct virtio *v); /* device_ops.finish; NULL: nothing to do */
     void (*destroy)(struct virtio *v);
 };
 
@@ -42,6 +50,7 @@ struct virtq {
     uint64_t desc, avail, used; /* guest-physical */
     uint16_t num;               /* power of two, 1 .. VIRTQ_MAX_SIZE */
     bool ready;
+    _Atomic uint32_t life; /* counts how often it was stopped or started: requests of another life are no one's */
     uint16_t next_avail, next_used, signalled_used;
     bool signalled_valid;
 };
@@ -64,6 +73,7 @@ struct virtq_segment {
 /* A request: first the segments the device reads, then those that it writes. */
 struct virtq_request {
     uint16_t head;
+    uint32_t life; /* of its queue when it was popped */
     unsigned out_count, in_count;
     uint64_t out_bytes, in_bytes;
     struct virtq_segment out[VIRTQ_MAX_SEGMENTS], in[VIRTQ_MAX_SEGMENTS];
@@ -72,6 +82,8 @@ struct virtq_request {
 /* virtio_init(): fills v->dev and makes the device ready to be added to the bus. */
 void virtio_init(struct virtio *v, const struct virtio_type *type, struct machine *m, uint64_t gpa, unsigned spi,
                  int slot);
+/* virtio_is_live(): may the device use its queues? */
+bool virtio_is_live(const struct virtio *v);
 /* virtio_config_changed(): config was altered: tells the driver. */
 void virtio_config_changed(struct virtio *v);
 /* virtio_broken(): the driver broke the protocol: DEVICE_NEEDS_RESET. */
@@ -80,6 +92,13 @@ static inline bool virtio_has(const struct virtio *v, uint64_t feature) { return
 
 /* virtq_pop(): the next available request. Returns 1, 0 if there is none, -1 after virtio_broken(). */
 int virtq_pop(struct virtio *v, struct virtq *q, struct virtq_request *r);
+/* virtq_next(): virtq_pop() for work in the event thread: returns 0, too, when the turn is over, and then rings the bell, so that the
+ * device is notified again after all others. A turn starts as {0}. */
+struct virtq_turn {
+    unsigned requests;
+    uint64_t bytes;
+};
+int virtq_next(struct virtio *v, unsigned queue, struct virtq_turn *t, struct virtq_request *r);
 /* virtq_push(): the request is done, written bytes were stored into its in segments. */
 void virtq_push(struct virtio *v, struct virtq *q, uint16_t head, uint32_t written);
 /* virtq_unpop(): gives the request just popped back. */

@@ -48,10 +48,22 @@ static struct virtq *selected(struct virtio *v) {
     return v->queue_sel < v->type->queues ? &v->queue[v->queue_sel] : NULL;
 }
 
+/* Requests that were popped before are no one's any more, and no thread writes to guest RAM for them. */
+static void stop_queue(struct virtio *v, struct virtq *q) {
+    q->ready = false;
+    q->life++;
+    if (v->type->quiesce)
+        v->type->quiesce(v);
+}
+
+bool virtio_is_live(const struct virtio *v) {
+    return v->status & STATUS_DRIVER_OK && !(v->status & STATUS_NEEDS_RESET);
+}
+
 void virtio_broken(struct virtio *v) {
     v->status |= STATUS_NEEDS_RESET;
     for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
-        v->queue[i].ready = false;
+        stop_queue(v, &v->queue[i]);
     virtio_config_changed(v);
 }
 
@@ -66,12 +78,16 @@ static void virtio_reset(struct device *d) {
     v->status = 0;
     v->features = 0;
     v->device_features_sel = v->driver_features_sel = v->queue_sel = 0;
-    memset(v->queue, 0, sizeof(v->queue));
+    for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++) {
+        struct virtq *q = &v->queue[i];
+        stop_queue(v, q);
+        *q = (struct virtq){.life = q->life};
+    }
     machine_virtio_ack(d, ~0u);
 }
 
 static void queue_notify(struct virtio *v, uint64_t queue) {
-    if (queue < v->type->queues && v->status & STATUS_DRIVER_OK && !(v->status & STATUS_NEEDS_RESET))
+    if (queue < v->type->queues && virtio_is_live(v))
         v->type->notify(v, (unsigned)queue);
 }
 
@@ -118,11 +134,19 @@ static void set_high(uint64_t *reg, uint32_t value) { *reg = (*reg & UINT64_C(0x
 
 static bool is_queue_size(uint32_t n) { return n && n <= VIRTQ_MAX_SIZE && (n & (n - 1)) == 0; }
 
-static void queue_write(struct virtq *q, uint64_t offset, uint32_t value) {
+/* A live queue stays as it is, and a device that needs a reset has none. */
+static void set_ready(struct virtio *v, struct virtq *q, bool ready) {
+    if (!ready) {
+        stop_queue(v, q);
+    } else if (!q->ready && is_queue_size(q->num) && !(v->status & STATUS_NEEDS_RESET)) {
+        q->next_avail = q->next_used = 0, q->signalled_valid = false;
+        q->ready = true;
+    }
+}
+
+static void queue_write(struct virtio *v, struct virtq *q, uint64_t offset, uint32_t value) {
     if (offset == QUEUE_READY) {
-        q->ready = (value & 1) && is_queue_size(q->num);
-        if (q->ready)
-            q->next_avail = q->next_used = 0, q->signalled_valid = false;
+        set_ready(v, q, value & 1);
         return;
     }
     if (q->ready) /* the driver must not move a live queue */
@@ -168,13 +192,21 @@ static void virtio_write(struct device *d, uint64_t offset, uint64_t value64, un
             set_low(&v->features, value);
         break;
     case QUEUE_SEL: v->queue_sel = value; break;
-    case QUEUE_NOTIFY: queue_notify(v, value); break;
+    case QUEUE_NOTIFY: /* its work is done in the threads where the doorbells ring */
+        if (value < v->type->queues)
+            machine_ring(d, value);
+        break;
     case INTERRUPT_ACK: machine_virtio_ack(d, value); break;
     case STATUS: status_write(v, value); break;
     default:
         if (q)
-            queue_write(q, offset, value);
+            queue_write(v, q, offset, value);
     }
+}
+
+static bool virtio_finish(struct device *d) {
+    struct virtio *v = virtio_of(d);
+    return !v->type->finish || v->type->finish(v);
 }
 
 static void virtio_destroy(struct device *d) {
@@ -189,6 +221,7 @@ void virtio_init(struct virtio *v, const struct virtio_type *type, struct machin
         .read = virtio_read,
         .write = virtio_write,
         .notify = virtio_notify,
+        .finish = virtio_finish,
         .destroy = virtio_destroy,
     };
     v->dev = (struct device){.ops = &ops, .machine = m, .gpa = gpa, .size = 0x200, .spi = spi, .virtio_slot = slot};

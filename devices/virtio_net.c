@@ -78,7 +78,8 @@ static void net_transmit(struct net *n) {
     struct virtq *q = &n->v.queue[QUEUE_TX];
     static uint8_t frame[MAX_FRAME]; /* devices run under one lock */
     struct virtq_request r;
-    while (virtq_pop(&n->v, q, &r) == 1) {
+    struct virtq_turn turn = {0};
+    while (virtq_next(&n->v, QUEUE_TX, &turn, &r) == 1) {
         size_t len = virtq_read(&n->v, &r, NET_HEADER, frame, sizeof(frame));
         if (len && r.out_bytes - NET_HEADER <= sizeof(frame))
             slirp_input(n->slirp, frame, (int)len);

@@ -6,13 +6,14 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define CHUNK 256 /* getrandom() of up to 256 bytes neither blocks nor is cut short */
-#define MAX_REQUEST 65536
+#define CHUNK 256        /* getrandom() of up to 256 bytes neither blocks nor is cut short */
+#define MAX_REQUEST 1024 /* a driver that wants more asks again */
 
 static void rng_notify(struct virtio *v, unsigned queue) {
     struct virtq *q = &v->queue[queue];
     struct virtq_request r;
-    while (virtq_pop(v, q, &r) == 1) {
+    struct virtq_turn turn = {0};
+    while (virtq_next(v, queue, &turn, &r) == 1) {
         uint64_t done = 0, want = r.in_bytes < MAX_REQUEST ? r.in_bytes : MAX_REQUEST;
         while (done < want) {
             uint8_t buf[CHUNK];

@@ -103,6 +103,7 @@ int virtq_pop(struct virtio *v, struct virtq *q, struct virtq_request *r) {
     if (!load16(v, q->avail + 4 + 2ull * (q->next_avail % q->num), &head) || head >= q->num)
         goto broken;
     r->head = head;
+    r->life = q->life;
     r->out_count = r->in_count = 0;
     r->out_bytes = r->in_bytes = 0;
     if (!walk_chain(v, r, q->desc, q->num, head, virtio_has(v, VIRTIO_F_INDIRECT_DESC)))
@@ -112,6 +113,19 @@ int virtq_pop(struct virtio *v, struct virtq *q, struct virtq_request *r) {
 broken:
     virtio_broken(v);
     return -1;
+}
+
+int virtq_next(struct virtio *v, unsigned queue, struct virtq_turn *t, struct virtq_request *r) {
+    if (t->requests == VIRTQ_TURN_REQUESTS || t->bytes >= VIRTQ_TURN_BYTES) {
+        machine_ring(&v->dev, queue);
+        return 0;
+    }
+    int got = virtq_pop(v, &v->queue[queue], r);
+    if (got == 1) {
+        t->requests++;
+        t->bytes += r->in_bytes + r->out_bytes;
+    }
+    return got;
 }
 
 void virtq_unpop(struct virtq *q) { q->next_avail--; }

@@ -30,10 +30,11 @@ enum bell { BELL_VIRTIO, BELL_TIMER, BELL_POSTED, BELL_WAKE, BELLS };
 struct events {
     struct machine *machine;
     int epoll;
-    int bell[BELLS];      /* eventfds: the doorbells by kind, and events_wake() */
-    int timer_fd;         /* of event_timers */
-    int guest_timer_fd;   /* of the engine's deadlines */
-    uint64_t guest_armed; /* TSC value that guest_timer_fd is set to, ~0 if it is not */
+    int bell[BELLS];                /* eventfds: the doorbells by kind, and events_wake() */
+    int own_bell[ABI_VIRTIO_SLOTS]; /* and those of devices with a bell of their own, else -1 */
+    int timer_fd;                   /* of event_timers */
+    int guest_timer_fd;             /* of the engine's deadlines */
+    uint64_t guest_armed;           /* TSC value that guest_timer_fd is set to, ~0 if it is not */
     uint64_t passed[ABI_MAX_VCPUS],
         expected[ABI_MAX_VCPUS]; /* the last deadline that passed, and when the next one may be */
     uint64_t stop_at;            /* monotonic ns, 0 while running */
@@ -196,17 +197,26 @@ static enum bell bell_of(unsigned n) {
     return n == ABI_DB_TIMER ? BELL_TIMER : n == ABI_DB_POSTED ? BELL_POSTED : BELL_VIRTIO;
 }
 
-static void ring(struct machine *m, enum bell bell) {
+static void ring(int fd) {
     uint64_t one = 1;
-    while (write(m->events->bell[bell], &one, sizeof(one)) < 0 && errno == EINTR)
+    while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
         continue;
 }
 
-int events_doorbell_fd(struct machine *m, unsigned n) { return m->events->bell[bell_of(n)]; }
+int events_doorbell_fd(struct machine *m, unsigned n) {
+    struct events *ev = m->events;
+    bool own = n < ABI_VIRTIO_SLOTS && ev->own_bell[n] >= 0;
+    return own ? ev->own_bell[n] : ev->bell[bell_of(n)];
+}
 
-void events_doorbell(struct machine *m, unsigned n) { ring(m, bell_of(n)); }
+void events_doorbell(struct machine *m, unsigned n) { ring(events_doorbell_fd(m, n)); }
 
-void events_wake(struct machine *m) { ring(m, BELL_WAKE); }
+void events_wake(struct machine *m) { ring(m->events->bell[BELL_WAKE]); }
+
+void event_own_bell(struct device *d, int fd) {
+    d->machine->events->own_bell[d->virtio_slot] = fd;
+    d->own_bell = true;
+}
 
 static void on_bell(void *arg, uint32_t events) {
     int *bell = arg;
@@ -273,6 +283,8 @@ struct events *events_create(struct machine *m) {
                           .timer_fd = -1,
                           .guest_timer_fd = -1,
                           .guest_armed = ~UINT64_C(0)};
+    for (unsigned i = 0; i < ABI_VIRTIO_SLOTS; i++)
+        ev->own_bell[i] = -1;
     m->events = ev;
     if (open_all(m, ev))
         return ev;
@@ -292,7 +304,7 @@ void events_destroy(struct events *ev) {
     free(ev);
 }
 
-/* finished(): has every vCPU's thread ended? Makes those leave that do not by themselves. */
+/* finished(): has every vCPU's thread ended, and every device what it was doing? Makes vCPUs leave that do not by themselves. */
 static bool finished(struct machine *m) {
     struct events *ev = m->events;
     bool all = true;
@@ -301,7 +313,7 @@ static bool finished(struct machine *m) {
     for (unsigned i = 0; i < m->vcpu_count; i++)
         all = all && (m->vcpu[i].done || !m->vcpu[i].thread);
     if (all)
-        return true;
+        return machine_finish(m);
     uint64_t now = event_now_ns();
     if (!ev->stop_at)
         ev->stop_at = now + STOP_NS;

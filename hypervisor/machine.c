@@ -7,15 +7,38 @@
 #include "hypervisor/monitor.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* --- services for devices ----------------------------------------------------------------------------------- */
+static void turn_lock(struct turn_lock *l) {
+    uint32_t mine = atomic_fetch_add(&l->next, 1), now;
+    while ((now = atomic_load(&l->serving)) != mine)
+        syscall(SYS_futex, &l->serving, FUTEX_WAIT_PRIVATE, now, NULL, NULL, 0);
+}
+
+static void turn_unlock(struct turn_lock *l) {
+    uint32_t now = atomic_fetch_add(&l->serving, 1) + 1;
+    if (atomic_load(&l->next) != now)
+        syscall(SYS_futex, &l->serving, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+void device_lock(struct machine *m) {
+    thread_expect(THREADS(THREAD_DISK), "take the device lock as a disk's thread");
+    turn_lock(&m->lock);
+}
+
+void device_unlock(struct machine *m) { turn_unlock(&m->lock); }
+
 void machine_lock(struct machine *m) {
     thread_expect(THREADS(THREAD_DEVICES) | THREADS(THREAD_VCPU), "take the device lock");
-    pthread_mutex_lock(&m->lock);
+    turn_lock(&m->lock);
 }
 
 void machine_unlock(struct machine *m) {
@@ -23,7 +46,7 @@ void machine_unlock(struct machine *m) {
         chardev_flush(m->serial, false);
     if (m->console)
         chardev_flush(m->console, false);
-    pthread_mutex_unlock(&m->lock);
+    turn_unlock(&m->lock);
 }
 
 void machine_pend(struct machine *m, unsigned vcpu, uint32_t bits) {
@@ -56,6 +79,11 @@ uint32_t machine_virtio_status(struct device *d) {
 void machine_virtio_ack(struct device *d, uint32_t bits) {
     atomic_fetch_and(&d->machine->shared->virtio_isr[d->virtio_slot], ~bits);
     pend_irq(d->machine, d->spi);
+}
+
+void machine_ring(struct device *d, unsigned queue) {
+    atomic_fetch_or(&d->machine->shared->virtio_notify[d->virtio_slot], BIT(queue));
+    events_doorbell(d->machine, ABI_DB_VIRTIO0 + (unsigned)d->virtio_slot);
 }
 
 static struct abi_region *add_region(struct device *d, uint64_t offset, uint32_t size, enum abi_region_kind kind) {
@@ -165,12 +193,23 @@ bool machine_write(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t val
 void machine_notify(struct machine *m) {
     for (unsigned i = 0; i < m->device_count; i++) {
         struct device *d = m->device[i];
-        if (d->virtio_slot < 0 || !d->ops->notify)
+        if (d->virtio_slot < 0 || !d->ops->notify || d->own_bell)
             continue;
         uint64_t queues = atomic_exchange(&m->shared->virtio_notify[d->virtio_slot], 0);
         if (queues)
             d->ops->notify(d, queues);
     }
+}
+
+bool machine_finish(struct machine *m) {
+    bool all = true;
+    machine_lock(m);
+    for (unsigned i = 0; i < m->device_count; i++) {
+        struct device *d = m->device[i];
+        all &= !d->ops->finish || d->ops->finish(d);
+    }
+    machine_unlock(m);
+    return all;
 }
 
 const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len) {
@@ -339,7 +378,6 @@ struct machine *machine_create(const struct options *o, const struct boot_files 
         snprintf(err, ERR_BYTES, "out of memory");
         return NULL;
     }
-    pthread_mutex_init(&m->lock, NULL);
     m->options = o;
     m->files = files;
     m->serial = serial;
@@ -357,7 +395,6 @@ struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES
     err[0] = 0;
     if (!m)
         return NULL;
-    pthread_mutex_init(&m->lock, NULL);
     m->options = o;
     m->vcpu_count = 1;
     m->probe = true;
@@ -430,6 +467,5 @@ void machine_destroy(struct machine *m) {
         munmap(m->ram, m->ram_size);
     for (unsigned i = 0; i < m->vcpu_count; i++)
         profile_free(&m->vcpu[i]);
-    pthread_mutex_destroy(&m->lock);
     free(m);
 }

@@ -39,6 +39,11 @@ enum machine_state {
     MACHINE_BROKEN,   /* the engine or the VM failed */
 };
 
+/* A lock that is had in the order in which it was asked for: who takes it again and again keeps nobody out. */
+struct turn_lock {
+    _Atomic uint32_t next, serving;
+};
+
 struct vcpu {
     struct machine *machine;
     struct profile *profile; /* NULL without --profile */
@@ -83,7 +88,7 @@ struct machine {
     struct abi_shared *shared;
     uint8_t *code_pages;
 
-    pthread_mutex_t lock;
+    struct turn_lock lock;
     struct device *device[BOARD_DEVICES];
     unsigned device_count, device_last; /* device_last: where the last look-up ended */
     unsigned shadow_count;
@@ -136,7 +141,7 @@ enum abi_mmu machine_default_mmu(bool in_vm);
 struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES]);
 enum machine_state machine_run(struct machine *m);
 void machine_destroy(struct machine *m);
-void machine_lock(struct machine *m);
+void machine_lock(struct machine *m);   /* device_lock(), for the monitor itself */
 void machine_unlock(struct machine *m); /* also starts the output that was queued meanwhile */
 /* machine_stop(): from any thread; the first state wins, but the user's stop wins over the guest's reset. */
 void machine_stop(struct machine *m, enum machine_state state);
@@ -147,6 +152,8 @@ bool machine_write(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t val
 /* machine_drain_posted(), machine_notify(): what doorbells ask for. The lock is held. */
 void machine_drain_posted(struct machine *m);
 void machine_notify(struct machine *m);
+/* machine_finish(): device_ops.finish() of all devices. */
+bool machine_finish(struct machine *m);
 /* machine_engine_ptr(): the engine's [va, va+len) for the monitor; NULL if that is not all engine memory or RAM. */
 const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len);
 
@@ -207,7 +214,6 @@ struct events *events_create(struct machine *m);
 void events_destroy(struct events *e);
 /* events_loop(): serves events until the machine's state is not RUNNING and all vCPU threads are done. */
 void events_loop(struct machine *m);
-void events_wake(struct machine *m);                   /* look at the machine's state and timers */
 void events_doorbell(struct machine *m, unsigned n);   /* a doorbell that came by a call */
 int events_doorbell_fd(struct machine *m, unsigned n); /* an eventfd for it */
 
@@ -222,7 +228,6 @@ void chardev_restore(void); /* and as it was; async-signal-safe */
 /* --- log.c ------------------------------------------------------------------------------------------------- */
 bool log_open(const char *path, char err[ERR_BYTES]);
 void log_text(const char *text, size_t len);
-void log_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_disassemble(const uint8_t *code, size_t len, uint64_t address, bool guest);
 void log_perf(uint64_t host, uint64_t bytes, uint64_t guest_pc);
 

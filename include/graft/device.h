@@ -7,8 +7,9 @@
  *
  * Everything runs under the machine's device lock, in a vCPU's thread (register
  * access) or in the thread of the devices (callbacks, doorbells); a device needs no
- * lock of its own. Nothing there may block: what can, a device does in a thread of its
- * own, which never takes the device lock and reports through an eventfd.
+ * lock of its own. Nothing there may block: what can, a device does in threads of its
+ * own. Those of a disk take the lock to look at the queue and to say what came out
+ * (device_lock()); others report through an eventfd.
  */
 #ifndef GRAFT_DEVICE_H
 #define GRAFT_DEVICE_H
@@ -24,7 +25,10 @@ struct device_ops {
     uint64_t (*read)(struct device *d, uint64_t offset, unsigned bytes);
     void (*write)(struct device *d, uint64_t offset, uint64_t value, unsigned bytes);
     void (*notify)(struct device *d, uint64_t queues); /* virtio: doorbell, bit mask of queue indices; NULL otherwise */
-    void (*destroy)(struct device *d);                 /* flush data, close files */
+    /* finish(): the machine has stopped: the device takes no more work, and brings to an end what it has. False: not done yet; it is
+     * asked again after events_wake(). NULL: nothing to bring to an end. */
+    bool (*finish)(struct device *d);
+    void (*destroy)(struct device *d); /* without the lock: end threads, flush data, close files */
 };
 
 struct device {
@@ -34,6 +38,7 @@ struct device {
     uint64_t size;
     unsigned spi;    /* its interrupt: SPI number (interrupt id - 32) */
     int virtio_slot; /* -1 if it is not virtio-mmio */
+    bool own_bell;   /* its notifications go to a descriptor of its own, not to ops->notify() */
 };
 
 /* --- services of the machine (hypervisor/machine.c) --------------------------------------------------- */
@@ -48,6 +53,15 @@ void machine_virtio_ack(struct device *d, uint32_t bits);
  * machine_shadow(): a register whose reads are served from memory; returns where to store its value. */
 void machine_post_writes(struct device *d, uint64_t offset, uint32_t size);
 _Atomic uint32_t *machine_shadow(struct device *d, uint64_t offset);
+
+/* machine_ring(): notifies a queue of the virtio device d, as the driver does: for what a device has put off. */
+void machine_ring(struct device *d, unsigned queue);
+/* device_lock(): for threads of a device's own. While they have the lock they may do what a callback may, but no more with timers and
+ * descriptors than event_own_bell()'s: those are the event thread's. Not for long, and nothing that waits. */
+void device_lock(struct machine *m);
+void device_unlock(struct machine *m);
+/* log_printf(): a line for the user, in the log. From any thread. */
+void log_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* guest_ram(): checked access to guest RAM: a pointer to [gpa, gpa+len), or NULL if that is not all RAM.
  * Reads only; a device that writes uses guest_ram_write_begin() and _end() so that translated code of those pages is
@@ -89,6 +103,9 @@ void event_add_timer(struct machine *m, struct event_timer *t, void (*fn)(void *
 void event_set_timer(struct event_timer *t, uint64_t monotonic_ns); /* 0 = stop */
 void event_del_timer(struct event_timer *t);
 uint64_t event_now_ns(void); /* CLOCK_MONOTONIC */
+/* event_own_bell(): from now on the doorbell of the virtio device d adds to the eventfd fd: for a thread of the device's own. At creation. */
+void event_own_bell(struct device *d, int fd);
+void events_wake(struct machine *m); /* look at the machine's state and ask finish() again; from any thread */
 
 /* --- character back ends (hypervisor/chardev.c): stdio, file, pty -------------------------------------- */
 struct chardev;
