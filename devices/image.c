@@ -3,6 +3,7 @@
 /* image.c: raw image files and block devices (image.h). */
 #define _GNU_SOURCE
 #include "devices/image.h"
+#include "graft/device.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,11 +47,9 @@ static bool size_of(int fd, uint64_t *bytes, const char *path, char err[256]) {
 struct image *image_open(const char *path, bool readonly, char err[256]) {
     struct statfs fs;
     uint64_t bytes = 0;
-    int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-    if (fd < 0) {
-        snprintf(err, 256, "%.180s: %s", path, strerror(errno));
+    int fd = disk_open(path, readonly, err);
+    if (fd < 0)
         return NULL;
-    }
     struct image *f = size_of(fd, &bytes, path, err) ? calloc(1, sizeof(*f)) : NULL;
     if (!f) {
         close(fd);

@@ -273,7 +273,8 @@ static bool choose_vm(struct machine *m, char err[ERR_BYTES]) {
     }
     m->vm = &vm_inproc;
     if (o->vm == VM_KVM) {
-        snprintf(err, ERR_BYTES, "%.200s", why);
+        snprintf(err, ERR_BYTES,
+                 "%.140s: without KVM there is --vm inproc, with --mmu soft (default), process or window", why);
         return false;
     }
     return true;
@@ -288,13 +289,8 @@ static bool choose_mmu(struct machine *m, char err[ERR_BYTES]) {
     m->mmu = o->mmu_given ? o->mmu : machine_default_mmu(m->vm->in_vm);
     if (!mmu_strategies[m->mmu]->needs_paging || !m->vm->windows_reserve || m->vm->windows_reserve(m, why))
         return true;
-    if (o->mmu_given) {
-        snprintf(err, ERR_BYTES, "--mmu %s: %.200s", mmu_strategies[m->mmu]->name, why);
-        return false;
-    }
-    log_printf("graft: %s: --mmu soft instead (slower)\n", why);
-    m->mmu = ABI_MMU_SOFT;
-    return true;
+    snprintf(err, ERR_BYTES, "--mmu %s: %.180s; --mmu soft needs none", mmu_strategies[m->mmu]->name, why);
+    return false;
 }
 
 void machine_announce(struct machine *m) {

@@ -102,11 +102,12 @@ static int run_main(struct options *o) {
     atexit(chardev_restore);
     struct run run = {.options = o};
     int status = STATUS_FAILED;
-    if (!boot_read(&run.files, o, err))
+    if (!boot_read(&run.files, o, err) || !disks_open(o, err))
         complain(err);
     else
         status = supervise(run_machine, &run, stopped_status);
     boot_free(&run.files);
+    disks_close();
     return status < 0 ? STATUS_BROKEN : status;
 }
 

@@ -248,6 +248,14 @@ const char *kvm_flavour(void);
 void probe_print(void);
 void probe_process_print(void);
 
+/* --- disk.c: for devices there is disk_open() ----------------------------------------------------------------------- */
+/* disks_open(): the images of all drives: false and err if one cannot be had, is no raw image, is in use or given twice.
+ * disks_add(): one more. disks_have(): is this the file of one of them? */
+bool disks_open(const struct options *o, char err[ERR_BYTES]);
+bool disks_add(const char *path, bool readonly, char err[ERR_BYTES]);
+bool disks_have(int fd);
+void disks_close(void);
+
 /* --- files.c ---------------------------------------------------------------------------------------------------- */
 struct file {
     uint8_t *data;

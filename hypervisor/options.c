@@ -290,6 +290,69 @@ static enum options_command help_command(const struct command *c) {
     return COMMAND_DONE;
 }
 
+/* --- options of others ------------------------------------------------------------------------------------------- */
+/* What QEMU and lkvm call things, and what they are here. */
+static const struct foreign {
+    const char *name, *ours;
+} foreign[] = {
+    {"-m", "--memory SIZE"},
+    {"--mem", "--memory SIZE"},
+    {"--ram", "--memory SIZE"},
+    {"-c", "--smp N"},
+    {"--cpus", "--smp N"},
+    {"-kernel", "graft run KERNEL"},
+    {"--kernel", "graft run KERNEL"},
+    {"-k", "graft run KERNEL"},
+    {"-i", "--initrd FILE"},
+    {"-p", "--append STRING"},
+    {"--params", "--append STRING"},
+    {"--cmdline", "--append STRING"},
+    {"-hda", "--drive FILE[,ro]"},
+    {"-hdb", "--drive FILE[,ro]"},
+    {"-cdrom", "--drive FILE,ro"},
+    {"-blockdev", "--drive FILE[,ro]"},
+    {"--disk", "--drive FILE[,ro]"},
+    {"-device", "--drive, --net and --console"},
+    {"-nic", "--net user"},
+    {"-netdev", "--net user"},
+    {"-n", "--net user"},
+    {"--network", "--net user"},
+    {"--tty", "--serial pty"},
+    {"-nographic", "nothing: the terminal is the console (--serial stdio)"},
+    {"-display", "nothing: there is no display"},
+    {"-monitor", "nothing: there is no monitor; Ctrl-A H on the console shows its keys"},
+    {"-M", "nothing: the machine is always virt (--gic, --cpu)"},
+    {"-machine", "nothing: the machine is always virt (--gic, --cpu)"},
+    {"--machine", "nothing: the machine is always virt (--gic, --cpu)"},
+    {"-accel", "--vm kvm|inproc"},
+    {"--accel", "--vm kvm|inproc"},
+    {"-enable-kvm", "--vm kvm"},
+    {"--firmware", "--bios FILE"},
+};
+
+/* ours(): what an unknown option is here, NULL if nobody knows. */
+static const char *ours(const struct command *c, const char *name) {
+    static char text[80];
+    size_t len = strcspn(name, "=");
+    for (const struct foreign *f = foreign; f < foreign + ARRAY_LEN(foreign); f++)
+        if (strlen(f->name) == len && !memcmp(f->name, name, len))
+            return f->ours;
+    /* QEMU has one dash where we have two. */
+    snprintf(text, sizeof(text), "-%.*s", (int)len, name);
+    const struct option *row = find_option(c->name, text, strlen(text));
+    if (!row || name[1] == '-')
+        return NULL;
+    snprintf(text, sizeof(text), "%s%s%s", row->name, *row->argument ? " " : "", row->argument);
+    return text;
+}
+
+static enum options_command unknown(const struct command *c, const char *arg) {
+    const char *instead = *c->argument ? ours(c, arg) : NULL;
+    if (instead)
+        return bad("%s: unknown option '%s': here that is %s", c->name, arg, instead);
+    return bad("%s: unknown %s '%s'", c->name, *c->argument ? "option" : "argument", arg);
+}
+
 /* --- parsing ---------------------------------------------------------------------------------------------------- */
 /* take_value(): one value of an option, or each of a list of them. NULL: fine; else what would be right. */
 static const char *take_value(struct options *o, const struct option *row, const char *v) {
@@ -315,7 +378,7 @@ static enum options_command parse_option(struct options *o, const struct command
     const char *value = arg[len] ? arg + len + 1 : NULL;
     const struct option *row = find_option(c->name, strcmp(arg, "-h") ? arg : "--help", strcmp(arg, "-h") ? len : 6);
     if (!row || (value && !*row->argument))
-        return bad("%s: unknown %s '%s'", c->name, *c->argument ? "option" : "argument", arg);
+        return unknown(c, arg);
     if (!row->take)
         return help_command(c);
     if (*row->argument && !value && ++*at == argc)
@@ -323,7 +386,8 @@ static enum options_command parse_option(struct options *o, const struct command
     if (*row->argument && !value)
         value = argv[*at];
     if ((wrong = take_value(o, row, value)))
-        return bad("%s: %s: '%s' is not right: %s", c->name, row->name, value, wrong);
+        return bad("%s: %s: '%s' is not right: %s%s", c->name, row->name, value, wrong,
+                   strcmp(row->name, "-d") ? "" : "; a disk is --drive FILE");
     return COMMAND_RUN;
 }
 

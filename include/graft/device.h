@@ -116,6 +116,10 @@ size_t chardev_write(struct chardev *c, const void *buf, size_t len);
 void chardev_listen(struct chardev *c, size_t (*input)(void *arg, const uint8_t *buf, size_t len), void *arg);
 void chardev_more(struct chardev *c);
 
+/* --- disks (hypervisor/disk.c) -------------------------------------------------------------------------- */
+/* disk_open(): a descriptor of its own for the image at path, which was opened and locked before; -1 and err if it was not. */
+int disk_open(const char *path, bool readonly, char err[256]);
+
 /* --- creation: each file of devices/ exports one function; errors are reported through err (one line), NULL returned ---- */
 struct device *pl011_create(struct machine *m, uint64_t gpa, unsigned spi, struct chardev *c);
 struct device *pl031_create(struct machine *m, uint64_t gpa, unsigned spi);

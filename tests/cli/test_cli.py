@@ -72,6 +72,26 @@ class Cli(GraftTest):
         self.complains(2, ['run', 'a', '--smp=12'], '--smp', '12')
         self.complains(2, ['run', 'a', '--frob'], '--frob')
 
+    def test_options_of_others_name_ours(self):
+        for option, part in {'-m': '--memory SIZE', '--mem': '--memory SIZE', '-smp': '--smp N', '-c': '--smp N',
+                             '-kernel': 'graft run KERNEL', '-append': '--append STRING', '-p': '--append STRING',
+                             '-initrd': '--initrd FILE', '-i': '--initrd FILE', '-drive': '--drive FILE[,ro]',
+                             '-nographic': '--serial stdio', '-M': 'virt', '-cpu': '--cpu MODEL', '-net': '--net user|none',
+                             '--mem=512': '--memory SIZE', '--network': '--net user'}.items():
+            self.complains(2, ['run', 'a', option, '1'], f"'{option}': here that is ", part)
+        self.complains(2, ['run', 'a', '-d', 'disk.img'], 'a list of unimp', '--drive FILE')
+        self.complains(2, ['info', '-m'], "unknown argument '-m'")
+
+    @unittest.skipIf(KVM, 'there is a /dev/kvm here')
+    def test_without_kvm_it_is_said_what_there_is(self):
+        guest = self.path('k.bin', POWEROFF)
+        self.complains(1, ['run', guest, '--vm', 'kvm', '--mmu', 'window'], '/dev/kvm', '--vm inproc', 'soft', 'process', 'window')
+        r = subprocess.run(['bash', '-c', 'ulimit -v 80000000; "$@"', 'bash', GRAFT, 'run', guest, '--mmu', 'window'],
+                           capture_output=True, text=True, timeout=30, check=False)
+        self.assertEqual((r.returncode, r.stderr.count('\n')), (1, 1), r.stderr)
+        for part in ('--mmu window', 'address space', '--mmu soft'):
+            self.assertIn(part, r.stderr)
+
     def test_help(self):
         for args in (['--help'], ['-h'], ['help'], ['run', '--help'], ['info', '--help'], ['help', 'run'], ['--version']):
             r = self.graft(*args)

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,7 @@ void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
     if (!guest_ram(m, gpa, len))
         abort();
 }
+int disk_open(const char *path, bool readonly, char err[256]) { return open(path, readonly ? O_RDONLY : O_RDWR); }
 void machine_virtio_interrupt(struct device *d, uint32_t bits) { d->machine->isr |= bits; }
 uint32_t machine_virtio_status(struct device *d) { return d->machine->isr; }
 void machine_virtio_ack(struct device *d, uint32_t bits) { d->machine->isr &= ~bits; }
