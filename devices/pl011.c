@@ -29,7 +29,9 @@ enum {
 };
 #define FR_TXFE 0x80u
 #define FR_RXFF 0x40u
+#define FR_TXFF 0x20u
 #define FR_RXFE 0x10u
+#define FR_BUSY 0x08u
 #define INT_RX 0x10u
 #define INT_TX 0x20u
 #define INT_RT 0x40u
@@ -44,6 +46,7 @@ struct pl011 {
     _Atomic uint32_t *fr; /* the shadow register that guests read FR from */
     uint8_t rx[RX_DEPTH];
     unsigned rx_first, rx_count;
+    bool tx_full; /* the transmit FIFO is, as long as the output is not taken; else it is always empty */
     uint32_t ilpr, ibrd, fbrd, lcrh, cr, ifls, imsc, ris, dmacr, rsr;
 };
 
@@ -60,7 +63,7 @@ static unsigned rx_trigger(const struct pl011 *u) {
 }
 
 static void pl011_update(struct pl011 *u) {
-    uint32_t fr = FR_TXFE;
+    uint32_t fr = u->tx_full ? FR_TXFF | FR_BUSY : FR_TXFE;
     if (u->rx_count == 0)
         fr |= FR_RXFE;
     if (u->rx_count >= rx_depth(u))
@@ -79,13 +82,27 @@ static bool rx_push(struct pl011 *u, uint8_t byte) {
     return true;
 }
 
-static size_t pl011_input(void *arg, const uint8_t *buf, size_t len) {
+static void receive(struct pl011 *u) {
+    uint8_t byte;
+    while (u->rx_count < rx_depth(u) && chardev_read(u->chardev, &byte, 1))
+        rx_push(u, byte);
+}
+
+/* The transmit interrupt says that there is room in the FIFO. */
+static void look_at_room(struct pl011 *u) {
+    u->tx_full = chardev_room(u->chardev) < CHARDEV_FULL;
+    if (u->tx_full)
+        u->ris &= ~INT_TX;
+    else
+        u->ris |= INT_TX;
+}
+
+static void pl011_ready(void *arg) {
     struct pl011 *u = arg;
-    size_t taken = 0;
-    while (taken < len && rx_push(u, buf[taken]))
-        taken++;
+    if (u->tx_full)
+        look_at_room(u);
+    receive(u);
     pl011_update(u);
-    return taken;
 }
 
 static uint32_t read_data(struct pl011 *u) {
@@ -98,8 +115,8 @@ static uint32_t read_data(struct pl011 *u) {
         u->ris &= ~INT_RX;
     if (u->rx_count == 0)
         u->ris &= ~INT_RT;
+    receive(u);
     pl011_update(u);
-    chardev_more(u->chardev);
     return byte;
 }
 
@@ -108,7 +125,7 @@ static void write_data(struct pl011 *u, uint8_t byte) {
         rx_push(u, byte);
     else
         chardev_write(u->chardev, &byte, 1);
-    u->ris |= INT_TX;
+    look_at_room(u);
     pl011_update(u);
 }
 
@@ -157,8 +174,15 @@ static void pl011_write(struct device *d, uint64_t offset, uint64_t value, unsig
     case UART_DMACR: u->dmacr = v & 7; break;
     default: return;
     }
+    receive(u);
     pl011_update(u);
-    chardev_more(u->chardev);
+}
+
+/* A guest that looks at FR does not come to this: there is room for what it may have posted before it saw TXFF. One that
+ * does not look waits in its write, as on QEMU. */
+static bool pl011_holds(struct device *d, uint64_t offset) {
+    struct pl011 *u = pl011_of(d);
+    return offset == UART_DR && !(u->cr & CR_LBE) && !chardev_room(u->chardev);
 }
 
 static void pl011_reset(struct device *d) {
@@ -176,6 +200,7 @@ static const struct device_ops pl011_ops = {
     .name = "pl011",
     .read = pl011_read,
     .write = pl011_write,
+    .holds = pl011_holds,
     .destroy = pl011_destroy,
 };
 
@@ -189,6 +214,6 @@ struct device *pl011_create(struct machine *m, uint64_t gpa, unsigned spi, struc
     machine_post_writes(&u->dev, UART_DR, 4);
     u->fr = machine_shadow(&u->dev, UART_FR);
     pl011_reset(&u->dev);
-    chardev_listen(c, pl011_input, u);
+    chardev_listen(c, pl011_ready, u);
     return &u->dev;
 }

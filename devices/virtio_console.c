@@ -4,42 +4,91 @@
 #include "devices/virtio.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#define F_SIZE BIT(0)
+#define COPY_BYTES 4096
 
 enum { QUEUE_RX, QUEUE_TX };
 
 struct console {
     struct virtio v;
     struct chardev *chardev;
+    /* Bytes of the first available request that were taken while there is no room for the rest, and the life of its queue: */
+    uint64_t sent;
+    uint32_t life;
 };
 
 static struct console *console_of(struct virtio *v) { return CONTAINER_OF(v, struct console, v); }
 
+/* Takes what there is room for, but not too much at a time. */
+static void take(struct console *c, const struct virtq_request *r) {
+    uint8_t buf[COPY_BYTES];
+    size_t n;
+    for (size_t sum = 0; sum < VIRTQ_TURN_BYTES; sum += n) {
+        size_t room = chardev_room(c->chardev);
+        n = virtq_read(&c->v, r, c->sent, buf, room < sizeof(buf) ? room : sizeof(buf));
+        if (!n)
+            return;
+        c->sent += chardev_write(c->chardev, buf, n);
+    }
+    machine_ring(&c->v.dev, QUEUE_TX);
+}
+
+/* A request stays available until all of it is taken: its buffers are the guest's sign that the output is stuck. */
 static void transmit(struct console *c) {
     struct virtq *q = &c->v.queue[QUEUE_TX];
     struct virtq_request r;
-    while (virtq_pop(&c->v, q, &r) == 1) {
-        uint8_t buf[4096];
-        size_t n;
-        for (uint64_t done = 0; (n = virtq_read(&c->v, &r, done, buf, sizeof(buf))) != 0; done += n)
-            chardev_write(c->chardev, buf, n);
+    struct virtq_turn turn = {0};
+    while (virtq_next(&c->v, QUEUE_TX, &turn, &r) == 1) {
+        if (c->life != r.life)
+            c->sent = 0;
+        c->life = r.life;
+        take(c, &r);
+        if (c->sent < r.out_bytes) {
+            virtq_unpop(q);
+            break;
+        }
+        c->sent = 0;
         virtq_push(&c->v, q, r.head, 0);
     }
     virtq_interrupt(&c->v, q);
 }
 
-static size_t console_input(void *arg, const uint8_t *buf, size_t len) {
-    struct console *c = arg;
+/* A buffer is used for what there is to be read, and stays available if that is nothing. */
+static void receive(struct console *c) {
     struct virtq *q = &c->v.queue[QUEUE_RX];
     struct virtq_request r;
-    size_t taken = 0;
-    while (taken < len && virtq_pop(&c->v, q, &r) == 1) {
-        size_t n = virtq_write(&c->v, &r, 0, buf + taken, len - taken);
-        virtq_push(&c->v, q, r.head, (uint32_t)n);
-        taken += n;
+    struct virtq_turn turn = {0};
+    uint8_t buf[COPY_BYTES];
+    while (virtq_next(&c->v, QUEUE_RX, &turn, &r) == 1) {
+        size_t n = chardev_read(c->chardev, buf, r.in_bytes < sizeof(buf) ? r.in_bytes : sizeof(buf));
+        if (!n && r.in_bytes) {
+            virtq_unpop(q);
+            break;
+        }
+        virtq_push(&c->v, q, r.head, (uint32_t)virtq_write(&c->v, &r, 0, buf, n));
     }
-    if (taken)
-        virtq_interrupt(&c->v, q);
-    return taken;
+    virtq_interrupt(&c->v, q);
+}
+
+static void look_at_size(struct console *c) {
+    uint16_t size[2];
+    chardev_size(c->chardev, &size[0], &size[1]);
+    if (!memcmp(c->v.config, size, sizeof(size)))
+        return;
+    memcpy(c->v.config, size, sizeof(size));
+    if (virtio_has(&c->v, F_SIZE))
+        virtio_config_changed(&c->v);
+}
+
+static void console_ready(void *arg) {
+    struct console *c = arg;
+    look_at_size(c);
+    if (!virtio_is_live(&c->v))
+        return;
+    receive(c);
+    transmit(c);
 }
 
 static void console_notify(struct virtio *v, unsigned queue) {
@@ -47,7 +96,7 @@ static void console_notify(struct virtio *v, unsigned queue) {
     if (queue == QUEUE_TX)
         transmit(c);
     else
-        chardev_more(c->chardev);
+        receive(c);
 }
 
 static void console_destroy(struct virtio *v) { free(console_of(v)); }
@@ -62,8 +111,12 @@ struct device *virtio_console_create(struct machine *m, uint64_t gpa, unsigned s
     if (!c)
         return NULL;
     virtio_init(&c->v, &type, m, gpa, spi, slot);
-    c->v.config_bytes = 12; /* cols, rows, max_nr_ports, emerg_wr: none of their features is offered */
+    if (chardev_has_size(chardev))
+        c->v.features_offered |= F_SIZE;
+    c->v.config_bytes =
+        12; /* cols, rows, max_nr_ports, emerg_wr: of these only the first two have a feature that is offered */
     c->chardev = chardev;
-    chardev_listen(chardev, console_input, c);
+    look_at_size(c);
+    chardev_listen(chardev, console_ready, c);
     return &c->v.dev;
 }

@@ -304,6 +304,11 @@ void events_destroy(struct events *ev) {
     free(ev);
 }
 
+/* What the guest wrote last may wait for a reader of its console. */
+static bool is_written(const struct machine *m) {
+    return m->state == MACHINE_STOPPED || m->state == MACHINE_BROKEN || !machine_has_posted(m);
+}
+
 /* finished(): has every vCPU's thread ended, and every device what it was doing? Makes vCPUs leave that do not by themselves. */
 static bool finished(struct machine *m) {
     struct events *ev = m->events;
@@ -313,7 +318,7 @@ static bool finished(struct machine *m) {
     for (unsigned i = 0; i < m->vcpu_count; i++)
         all = all && (m->vcpu[i].done || !m->vcpu[i].thread);
     if (all)
-        return machine_finish(m);
+        return (is_written(m) || supervise_stopping()) && machine_finish(m);
     uint64_t now = event_now_ns();
     if (!ev->stop_at)
         ev->stop_at = now + STOP_NS;

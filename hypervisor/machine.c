@@ -42,11 +42,11 @@ void machine_lock(struct machine *m) {
 }
 
 void machine_unlock(struct machine *m) {
-    if (m->serial)
-        chardev_flush(m->serial, false);
-    if (m->console)
-        chardev_flush(m->console, false);
     turn_unlock(&m->lock);
+    if (m->serial)
+        chardev_flush(m->serial);
+    if (m->console)
+        chardev_flush(m->console);
 }
 
 void machine_pend(struct machine *m, unsigned vcpu, uint32_t bits) {
@@ -156,18 +156,49 @@ static struct device *device_at(struct machine *m, uint64_t gpa, unsigned bytes)
     return NULL;
 }
 
+static bool holds(struct device *d, uint64_t gpa) { return d->ops->holds && d->ops->holds(d, gpa - d->gpa); }
+
+bool machine_has_posted(const struct machine *m) {
+    return atomic_load(&m->shared->posted_tail) != atomic_load(&m->shared->posted_head);
+}
+
 void machine_drain_posted(struct machine *m) {
     struct abi_shared *s = m->shared;
-    uint32_t tail;
-    while ((tail = atomic_load(&s->posted_tail)) != atomic_load(&s->posted_head)) {
+    for (unsigned turn = 0; turn < ABI_POSTED_ENTRIES && machine_has_posted(m); turn++) {
+        uint32_t tail = atomic_load(&s->posted_tail);
         /* Copied before it is checked: the engine's side is trusted no further than a guest. */
         struct abi_posted_entry e = *(volatile struct abi_posted_entry *)&s->posted[tail % ABI_POSTED_ENTRIES];
         bool sized = e.size == 1 || e.size == 2 || e.size == 4;
         struct device *d = sized ? device_at(m, e.gpa, e.size) : NULL;
+        if (d && holds(d, e.gpa))
+            return;
         if (d)
             d->ops->write(d, e.gpa - d->gpa, e.value, e.size);
         atomic_store(&s->posted_tail, tail + 1);
     }
+    if (machine_has_posted(m))
+        events_doorbell(m, ABI_DB_POSTED);
+}
+
+static void wake_waiting(struct machine *m) {
+    atomic_fetch_add(&m->room, 1);
+    syscall(SYS_futex, &m->room, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+void machine_room(struct machine *m) {
+    machine_drain_posted(m);
+    wake_waiting(m);
+}
+
+/* A write that a device holds up waits in the thread of the vCPU that wrote, without the lock. False: the machine stops. */
+static bool wait_for_room(struct machine *m) {
+    uint32_t seen = atomic_load(&m->room);
+    if (m->state != MACHINE_RUNNING)
+        return false;
+    machine_unlock(m);
+    syscall(SYS_futex, &m->room, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    machine_lock(m);
+    return true;
 }
 
 bool machine_read(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t *value) {
@@ -181,10 +212,13 @@ bool machine_read(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t *val
 }
 
 bool machine_write(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t value) {
+    struct device *d;
     machine_lock(m);
-    machine_drain_posted(m);
-    struct device *d = device_at(m, gpa, bytes);
-    if (d)
+    do { /* also a posted write that found the ring full: those in there come first */
+        machine_drain_posted(m);
+        d = device_at(m, gpa, bytes);
+    } while (d && holds(d, gpa) && wait_for_room(m));
+    if (d && !holds(d, gpa))
         d->ops->write(d, gpa - d->gpa, value & MASK(8 * bytes), bytes);
     machine_unlock(m);
     return d != NULL;
@@ -355,9 +389,10 @@ static bool build(struct machine *m, char err[ERR_BYTES]) {
         snprintf(err, ERR_BYTES, "cannot make the event loop: %s", strerror(errno));
         return false;
     }
-    chardev_attach(m->serial, m);
-    if (m->console)
-        chardev_attach(m->console, m);
+    if (!chardev_attach(m->serial, m) || (m->console && !chardev_attach(m->console, m))) {
+        snprintf(err, ERR_BYTES, "out of memory");
+        return false;
+    }
     if (!add_devices(m, err) || !boot_load(m, err) || m->vm->create(m, err))
         return false;
     uint64_t hz = m->vm->tsc_hz(m);
@@ -413,6 +448,7 @@ void machine_stop(struct machine *m, enum machine_state state) {
     }
     for (unsigned i = 0; i < m->vcpu_count; i++)
         machine_pend(m, i, ABI_PEND_STOP);
+    wake_waiting(m);
     events_wake(m);
 }
 
@@ -436,15 +472,9 @@ enum machine_state machine_run(struct machine *m) {
     m->ended_ns = event_now_ns();
     machine_lock(m);
     machine_drain_posted(m);
+    machine_notify(m);
     machine_unlock(m);
     return (enum machine_state)m->state;
-}
-
-static void detach(struct chardev *c) {
-    if (!c)
-        return;
-    chardev_flush(c, true);
-    chardev_attach(c, NULL);
 }
 
 void machine_destroy(struct machine *m) {
@@ -453,8 +483,10 @@ void machine_destroy(struct machine *m) {
     for (unsigned i = 0; i < m->device_count; i++)
         m->device[i]->ops->destroy(m->device[i]);
     if (m->events) {
-        detach(m->serial);
-        detach(m->console);
+        if (m->serial)
+            chardev_attach(m->serial, NULL);
+        if (m->console)
+            chardev_attach(m->console, NULL);
         events_destroy(m->events);
     }
     if (m->arena)

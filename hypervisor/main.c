@@ -77,7 +77,8 @@ static int run_machine(void *arg) {
     int status;
     if (o->log_file && !log_open(o->log_file, err))
         return complain(err);
-    if (!(serial = chardev_open(o->serial, err)) || (o->console && !(console = chardev_open(o->console, err)))) {
+    if (!(serial = chardev_open("serial", o->serial, err)) ||
+        (o->console && !(console = chardev_open("console", o->console, err)))) {
         if (serial)
             chardev_close(serial);
         return complain(err);

@@ -89,6 +89,7 @@ struct machine {
     uint8_t *code_pages;
 
     struct turn_lock lock;
+    _Atomic uint32_t room; /* a futex that counts machine_room() */
     struct device *device[BOARD_DEVICES];
     unsigned device_count, device_last; /* device_last: where the last look-up ended */
     unsigned shadow_count;
@@ -149,11 +150,16 @@ void machine_stop(struct machine *m, enum machine_state state);
 void machine_pend(struct machine *m, unsigned vcpu, uint32_t bits);
 bool machine_read(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t *value);
 bool machine_write(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t value);
-/* machine_drain_posted(), machine_notify(): what doorbells ask for. The lock is held. */
+/* machine_drain_posted(), machine_notify(): what doorbells ask for. The lock is held. Some posted writes may be left:
+ * their device holds them up, or there were too many for one turn (then the doorbell rings again).
+ * machine_room(): a device takes posted writes again, for which vCPUs may be waiting.
+ * machine_has_posted(): is there any left? */
 void machine_drain_posted(struct machine *m);
 void machine_notify(struct machine *m);
 /* machine_finish(): device_ops.finish() of all devices. */
 bool machine_finish(struct machine *m);
+void machine_room(struct machine *m);
+bool machine_has_posted(const struct machine *m);
 /* machine_engine_ptr(): the engine's [va, va+len) for the monitor; NULL if that is not all engine memory or RAM. */
 const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len);
 
@@ -218,12 +224,16 @@ void events_doorbell(struct machine *m, unsigned n);   /* a doorbell that came b
 int events_doorbell_fd(struct machine *m, unsigned n); /* an eventfd for it */
 
 /* --- chardev.c -------------------------------------------------------------------------------------------- */
-struct chardev *chardev_open(const char *spec, char err[ERR_BYTES]);
-void chardev_attach(struct chardev *c, struct machine *m); /* NULL machine: detach */
-void chardev_flush(struct chardev *c, bool wait);
+/* chardev_open(): name: "serial", "console". chardev_close(): writes what is left, as long as someone reads it and the
+ * user has not asked for the end. */
+struct chardev *chardev_open(const char *name, const char *spec, char err[ERR_BYTES]);
 void chardev_close(struct chardev *c);
-void chardev_raw(void);     /* the terminal as the guest wants it */
-void chardev_restore(void); /* and as it was; async-signal-safe */
+/* chardev_attach(): to a machine with an event loop, whose device then listens; NULL: from it. False: out of memory. */
+bool chardev_attach(struct chardev *c, struct machine *m);
+void chardev_flush(struct chardev *c); /* what was queued is to be written now */
+void chardev_raw(void);                /* the terminal as the guest wants it */
+void chardev_restore(void);            /* and as it was, for good; async-signal-safe */
+void chardev_resized(void);            /* the terminal's window has another size */
 
 /* --- log.c ------------------------------------------------------------------------------------------------- */
 bool log_open(const char *path, char err[ERR_BYTES]);

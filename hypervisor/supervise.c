@@ -87,7 +87,7 @@ static void run_body(void *arg) {
 
 /* The signals that are for the machine. SIGHUP is not if it was ignored: nohup. */
 static int open_signals(void) {
-    static const int all[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCONT};
+    static const int all[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCONT, SIGWINCH};
     sigset_t set;
     struct sigaction old;
     sigemptyset(&set);
@@ -104,6 +104,8 @@ static void take_signal(int fd) {
         return;
     if (info.ssi_signo == SIGCONT)
         chardev_raw(); /* a shell may have changed the terminal meanwhile */
+    else if (info.ssi_signo == SIGWINCH)
+        chardev_resized();
     else
         supervise_stop((int)info.ssi_signo);
 }

@@ -24,6 +24,8 @@ struct device_ops {
     /* Register access: offset < device size, bytes 1, 2, 4 or 8, naturally aligned, inside the device. */
     uint64_t (*read)(struct device *d, uint64_t offset, unsigned bytes);
     void (*write)(struct device *d, uint64_t offset, uint64_t value, unsigned bytes);
+    /* holds(): are posted writes (machine_post_writes()) to that offset to wait? Until machine_room(). NULL: never. */
+    bool (*holds)(struct device *d, uint64_t offset);
     void (*notify)(struct device *d, uint64_t queues); /* virtio: doorbell, bit mask of queue indices; NULL otherwise */
     /* finish(): the machine has stopped: the device takes no more work, and brings to an end what it has. False: not done yet; it is
      * asked again after events_wake(). NULL: nothing to bring to an end. */
@@ -109,12 +111,20 @@ void events_wake(struct machine *m); /* look at the machine's state and ask fini
 
 /* --- character back ends (hypervisor/chardev.c): stdio, file, pty -------------------------------------- */
 struct chardev;
-/* chardev_write(): queues bytes for output, never blocks, returns how many were taken. */
+/* chardev_listen(): ready(arg) is called in the devices' thread when something was typed, when there is room again, and
+ * when the size of the window is another. It may be called for nothing.
+ * chardev_read(): what was typed; 0 if there is nothing: ready() comes when there is.
+ * chardev_write(): queues bytes for output, returns how many were taken: all of them if there is room, or nobody who reads.
+ * chardev_room(): how many would be. Less than CHARDEV_FULL means that the output is not taken fast enough: ready()
+ * comes when there is plenty of room again.
+ * chardev_size(): of the window, in characters, 0 if unknown; chardev_has_size(): is there one? */
+#define CHARDEV_FULL 4096
+void chardev_listen(struct chardev *c, void (*ready)(void *arg), void *arg);
+size_t chardev_read(struct chardev *c, void *buf, size_t len);
 size_t chardev_write(struct chardev *c, const void *buf, size_t len);
-/* chardev_listen(): input(arg, buf, len) is called with what was typed and returns how many bytes it took; the rest is
- * offered again after chardev_more(). */
-void chardev_listen(struct chardev *c, size_t (*input)(void *arg, const uint8_t *buf, size_t len), void *arg);
-void chardev_more(struct chardev *c);
+size_t chardev_room(struct chardev *c);
+bool chardev_has_size(const struct chardev *c);
+void chardev_size(const struct chardev *c, uint16_t *columns, uint16_t *rows);
 
 /* --- disks (hypervisor/disk.c) -------------------------------------------------------------------------- */
 /* disk_open(): a descriptor of its own for the image at path, which was opened and locked before; -1 and err if it was not. */

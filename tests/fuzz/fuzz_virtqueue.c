@@ -112,24 +112,32 @@ ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
     }
     return syscall(SYS_preadv, fd, iov, n, offset, 0);
 }
+/* A console with room for its output now and then, and someone who types. */
+static void (*console_ready)(void *arg);
+static void *console_arg;
+static unsigned console_calls;
+void chardev_listen(struct chardev *c, void (*ready)(void *arg), void *arg) {
+    console_ready = ready;
+    console_arg = arg;
+}
+size_t chardev_room(struct chardev *c) { return console_calls++ % 4 * 100; }
 size_t chardev_write(struct chardev *c, const void *buf, size_t len) {
     static volatile uint8_t sink;
-    (void)c;
     for (size_t i = 0; i < len; i++)
         sink ^= ((const uint8_t *)buf)[i];
     return len;
 }
-
-static size_t (*console_input)(void *arg, const uint8_t *buf, size_t len);
-static void *console_arg;
-void chardev_listen(struct chardev *c, size_t (*input)(void *arg, const uint8_t *buf, size_t len), void *arg) {
-    (void)c;
-    console_input = input;
-    console_arg = arg;
+size_t chardev_read(struct chardev *c, void *buf, size_t len) {
+    size_t n = console_calls++ % 6;
+    if (n > len)
+        n = len;
+    memset(buf, 't', n);
+    return n;
 }
-void chardev_more(struct chardev *c) {
-    (void)c;
-    console_input(console_arg, (const uint8_t *)"typed", 5);
+bool chardev_has_size(const struct chardev *c) { return true; }
+void chardev_size(const struct chardev *c, uint16_t *columns, uint16_t *rows) {
+    *columns = 80;
+    *rows = (uint16_t)(console_calls / 16);
 }
 
 /* --- the driver ------------------------------------------------------------------------------------ */
@@ -193,7 +201,11 @@ static void start_race(struct machine *m, struct input *in) {
 
 static void act(struct machine *m, struct device *d, struct input *in) {
     uint64_t a;
-    switch (take(in, 1) % 8) {
+    switch (take(in, 1) % 9) {
+    case 8:
+        if (console_ready)
+            console_ready(console_arg);
+        break;
     case 7: start_race(m, in); break;
     case 0: setup_queue(d, in); break;
     case 1: negotiate(d, in); break;
@@ -222,6 +234,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct input in = {data, data + size};
     struct device *d;
     unsigned type = (unsigned)take(&in, 1) % 4;
+    console_ready = NULL;
+    console_calls = 0;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", disk);
     if (type < 2)
         d = virtio_blk_create(&m, 0x0a000000, 16, 0, path, type == 1, err);
