@@ -2,35 +2,46 @@
  * Copyright The Graft Authors */
 /*
  * virtio_net.c: network device (Virtio 1.2, section 5.1) on libslirp's user
- * network: 10.0.2.0/24, host 10.0.2.2, DNS 10.0.2.3, DHCP from 10.0.2.15, as
- * QEMU's -netdev user.
+ * network, as QEMU's -netdev user: 10.0.2.0/24, host 10.0.2.2, DNS 10.0.2.3, DHCP from 10.0.2.15; fec0::/64, host fec0::2,
+ * DNS fec0::3. There may be MOST_FLOWS TCP connections, and as many flows of other kinds (for slirp, all that
+ * comes from one UDP port of the guest is one), or fewer if the host gives fewer descriptors. Then the one that was idle for longest goes.
  */
 #include "devices/virtio.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
 #include <slirp/libslirp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #define F_MAC BIT(5)
 #define F_STATUS BIT(16)
 #define NET_HEADER 12 /* struct virtio_net_hdr with num_buffers */
 #define MAX_FRAME 65536
-#define MAX_FDS 64
-#define NS_PER_MS 1000000
+#define NS_PER_MS UINT64_C(1000000)
+#define MOST_FLOWS 1000          /* TCP connections, and as many of all others */
+#define OTHER_FDS 128            /* descriptors that are not the network's */
+#define EXPIRE_MS 240000         /* libslirp's SO_EXPIRE */
+#define SAY_EVERY_NS 10000000000 /* 10 s */
 
 enum { QUEUE_RX, QUEUE_TX };
 
-/* One descriptor that slirp asked to watch, for this round. */
-struct watch {
-    int fd;
-    uint32_t events, revents;
-    struct event_fd *event;
-    bool wanted;
-    struct net *net;
+enum kind { STREAMS, DATAGRAMS, KINDS };
+
+/* A socket of slirp's. */
+struct flow {
+    bool open;
+    enum kind kind;
+    uint64_t since_ms;        /* slirp's clock when it began */
+    uint32_t wanted, watched; /* EPOLL*: what slirp wants to hear of, and what it is watched for */
+    uint32_t revents;         /* what happened, in this round */
 };
 
 struct net {
@@ -38,7 +49,16 @@ struct net {
     Slirp *slirp;
     struct event_timer timer;
     bool incomplete; /* slirp lacks a timer that it wanted */
-    struct watch watch[MAX_FDS];
+    bool received;   /* frames came since the guest was last told */
+
+    int epoll; /* watches the sockets, and is watched by the event loop */
+    struct event_fd *event;
+    struct flow *flow; /* by descriptor */
+    int room;
+    unsigned flows[KINDS], most; /* open, and how many of a kind there may be */
+    uint64_t said_at[KINDS];
+    uint64_t ahead_ms; /* slirp's clock is put forward by that */
+    uint64_t poll_ms;  /* slirp's clock at its last look */
 };
 
 struct net_timer {
@@ -48,8 +68,8 @@ struct net_timer {
     struct net *net;
 };
 
-static void net_poll(struct net *n);
 static void net_rearm(struct net *n);
+static uint32_t shed(struct net *n);
 
 static struct net *net_of(struct virtio *v) { return CONTAINER_OF(v, struct net, v); }
 
@@ -70,7 +90,7 @@ static ssize_t net_receive(const void *buf, size_t len, void *opaque) {
         virtq_write(&n->v, &r, sizeof(header), buf, len);
         virtq_push(&n->v, q, r.head, (uint32_t)(NET_HEADER + len));
     }
-    virtq_interrupt(&n->v, q);
+    n->received = true;
     return (ssize_t)len;
 }
 
@@ -95,8 +115,62 @@ static void net_notify(struct virtio *v, unsigned queue) {
     net_rearm(n);
 }
 
-/* --- slirp's descriptors and timers in the event loop ---------------------------------------------- */
+/* --- flows: slirp's sockets ---------------------------------------------------------------------------------- */
+static bool is_stream(int fd) {
+    int type = 0;
+    socklen_t len = sizeof(type);
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
+}
 
+static struct flow *flow_of(struct net *n, int fd) {
+    return fd >= 0 && fd < n->room && n->flow[fd].open ? &n->flow[fd] : NULL;
+}
+
+static bool make_room(struct net *n, int fd) {
+    int room = n->room ? n->room : 64;
+    while (room <= fd)
+        room *= 2;
+    if (room == n->room)
+        return true;
+    struct flow *p = realloc(n->flow, (size_t)room * sizeof(*p));
+    if (!p)
+        return false;
+    memset(p + n->room, 0, (size_t)(room - n->room) * sizeof(*p));
+    n->flow = p;
+    n->room = room;
+    return true;
+}
+
+/* A new socket. Nothing may wait for it: slirp leaves some of them blocking. */
+static void cb_register_fd(int fd, void *opaque) {
+    struct net *n = opaque;
+    if (fd < 0 || !make_room(n, fd))
+        return;
+    enum kind kind = is_stream(fd) ? STREAMS : DATAGRAMS;
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    n->flow[fd] = (struct flow){.open = true, .kind = kind, .since_ms = n->poll_ms};
+    n->flows[kind]++;
+}
+
+static void unwatch(struct net *n, int fd, struct flow *f) {
+    if (f->watched)
+        epoll_ctl(n->epoll, EPOLL_CTL_DEL, fd, NULL);
+    f->watched = 0;
+}
+
+/* slirp is about to close fd: it must leave the epoll set now, the number may be reused. */
+static void cb_unregister_fd(int fd, void *opaque) {
+    struct net *n = opaque;
+    struct flow *f = flow_of(n, fd);
+    if (!f)
+        return;
+    unwatch(n, fd, f);
+    n->flows[f->kind]--;
+    f->open = false;
+    f->revents = 0;
+}
+
+/* --- slirp's descriptors and timers in the event loop ---------------------------------------------- */
 static uint32_t to_epoll(int events) {
     return (events & SLIRP_POLL_IN ? EPOLLIN : 0) | (events & SLIRP_POLL_OUT ? EPOLLOUT : 0) |
            (events & SLIRP_POLL_PRI ? EPOLLPRI : 0);
@@ -108,58 +182,75 @@ static int from_epoll(uint32_t events) {
            (events & EPOLLHUP ? SLIRP_POLL_HUP : 0);
 }
 
-static void watch_event(void *arg, uint32_t events) {
-    struct watch *w = arg;
-    w->revents = events;
-    net_poll(w->net);
-}
-
 static int add_poll(int fd, int events, void *opaque) {
-    struct net *n = opaque;
-    struct watch *free_slot = NULL;
-    for (struct watch *w = n->watch; w < n->watch + MAX_FDS; w++) {
-        if (w->event && w->fd == fd) {
-            w->events |= to_epoll(events);
-            w->wanted = true;
-            return (int)(w - n->watch);
-        }
-        if (!w->event && !w->wanted && !free_slot)
-            free_slot = w;
-    }
-    if (!free_slot)
+    struct flow *f = flow_of(opaque, fd);
+    if (!f)
         return -1;
-    *free_slot = (struct watch){.fd = fd, .events = to_epoll(events), .wanted = true, .net = n};
-    free_slot->event = event_add_fd(n->v.dev.machine, fd, 0, watch_event, free_slot);
-    return (int)(free_slot - n->watch);
+    f->wanted |= to_epoll(events);
+    return fd;
 }
 
-static int get_revents(int index, void *opaque) {
-    struct net *n = opaque;
-    return index >= 0 ? from_epoll(n->watch[index].revents) : 0;
+static int get_revents(int fd, void *opaque) {
+    struct flow *f = flow_of(opaque, fd);
+    return f ? from_epoll(f->revents) : 0;
 }
 
-/* Asks slirp what to watch next and for how long. */
-static void net_rearm(struct net *n) {
+static void watch(struct net *n, int fd, struct flow *f) {
+    struct epoll_event e = {.events = f->wanted, .data.fd = fd};
+    if (!f->wanted)
+        unwatch(n, fd, f); /* even then it would be told of a hang-up, again and again */
+    else if (f->wanted != f->watched && epoll_ctl(n->epoll, f->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e) == 0)
+        f->watched = f->wanted;
+}
+
+static uint64_t slirp_ns(const struct net *n) { return event_now_ns() + n->ahead_ms * NS_PER_MS; }
+
+/* slirp looks at its sockets and timers. ready: those that epoll named; else at none, but the clock goes on. */
+static void look(struct net *n, bool ready) {
+    n->poll_ms = slirp_ns(n) / NS_PER_MS;
+    slirp_pollfds_poll(n->slirp, !ready, get_revents, n);
+    for (int fd = 0; fd < n->room; fd++)
+        n->flow[fd].revents = 0;
+}
+
+/* Asks slirp what to watch next, and for how long. */
+static uint32_t fill(struct net *n) {
     uint32_t timeout_ms = UINT32_MAX;
-    for (struct watch *w = n->watch; w < n->watch + MAX_FDS; w++)
-        w->wanted = false, w->events = 0;
+    for (int fd = 0; fd < n->room; fd++)
+        n->flow[fd].wanted = 0;
     slirp_pollfds_fill(n->slirp, &timeout_ms, add_poll, n);
-    for (struct watch *w = n->watch; w < n->watch + MAX_FDS; w++) {
-        if (w->event && w->wanted) {
-            event_mod_fd(w->event, w->events);
-        } else if (w->event) {
-            event_del_fd(w->event);
-            w->event = NULL;
-        }
-    }
+    return timeout_ms;
+}
+
+/* After each entry into slirp. */
+static void net_rearm(struct net *n) {
+    uint32_t timeout_ms = fill(n);
+    if (n->flows[STREAMS] > n->most || n->flows[DATAGRAMS] > n->most)
+        timeout_ms = shed(n);
+    for (int fd = 0; fd < n->room; fd++)
+        if (n->flow[fd].open)
+            watch(n, fd, &n->flow[fd]);
     event_set_timer(&n->timer, timeout_ms == UINT32_MAX ? 0 : event_now_ns() + (uint64_t)timeout_ms * NS_PER_MS + 1);
+    if (n->received)
+        virtq_interrupt(&n->v, &n->v.queue[QUEUE_RX]);
+    n->received = false;
 }
 
 static void net_poll(struct net *n) {
-    slirp_pollfds_poll(n->slirp, 0, get_revents, n);
-    for (struct watch *w = n->watch; w < n->watch + MAX_FDS; w++)
-        w->revents = 0;
+    look(n, true);
     net_rearm(n);
+}
+
+static void on_sockets(void *arg, uint32_t events) {
+    struct net *n = arg;
+    struct epoll_event ready[64];
+    int count = epoll_wait(n->epoll, ready, ARRAY_LEN(ready), 0);
+    for (int i = 0; i < count; i++) {
+        struct flow *f = flow_of(n, ready[i].data.fd);
+        if (f)
+            f->revents = ready[i].events;
+    }
+    net_poll(n);
 }
 
 static void net_timeout(void *arg) { net_poll(arg); }
@@ -192,35 +283,90 @@ static void cb_timer_free(void *timer, void *opaque) {
 
 static void cb_timer_mod(void *timer, int64_t expire_ms, void *opaque) {
     struct net_timer *t = timer;
-    (void)opaque;
+    struct net *n = opaque;
+    int64_t at = expire_ms - (int64_t)n->ahead_ms;
     if (t)
-        event_set_timer(&t->event, expire_ms <= 0 ? 1 : (uint64_t)expire_ms * NS_PER_MS);
+        event_set_timer(&t->event, at <= 0 ? 1 : (uint64_t)at * NS_PER_MS);
 }
 
-static int64_t cb_clock(void *opaque) {
-    (void)opaque;
-    return (int64_t)event_now_ns();
-}
+static int64_t cb_clock(void *opaque) { return (int64_t)slirp_ns(opaque); }
 
 static void cb_guest_error(const char *msg, void *opaque) {
     (void)msg, (void)opaque; /* the guest's own mistake: nothing to do on our side */
 }
 
-static void cb_register_fd(int fd, void *opaque) { (void)fd, (void)opaque; /* net_rearm() finds it */ }
+static void cb_notify(void *opaque) { (void)opaque; /* every entry into slirp is followed by net_rearm() */ }
 
-/* slirp is about to close fd: it must leave the epoll set now, the number may be reused. */
-static void cb_unregister_fd(int fd, void *opaque) {
-    struct net *n = opaque;
-    for (struct watch *w = n->watch; w < n->watch + MAX_FDS; w++) {
-        if (w->event && w->fd == fd) {
-            event_del_fd(w->event);
-            w->event = NULL;
-            w->revents = 0;
-        }
-    }
+/* --- too many flows ---------------------------------------------------------------------------------------------
+ * slirp itself has no limit and no call to end a flow. A TCP connection is ended by disconnecting its socket, which slirp then finds broken
+ * and resets. Others it forgets when they were not used for EXPIRE_MS of its clock: that is put forward until the oldest are. */
+static void say_so(struct net *n, enum kind kind) {
+    uint64_t now = event_now_ns();
+    if (n->said_at[kind] && now < n->said_at[kind] + SAY_EVERY_NS)
+        return;
+    n->said_at[kind] = now;
+    log_printf("graft: network: more than %u %s at once: the oldest idle ones are dropped\n", n->most,
+               kind == STREAMS ? "TCP connections" : "UDP and ping flows");
 }
 
-static void cb_notify(void *opaque) { (void)opaque; /* every entry into slirp is followed by net_rearm() */ }
+/* How long nothing came or went, in ms; -1 if slirp would not notice its end now. */
+static int64_t idle_ms(const struct net *n, int fd, const struct flow *f) {
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+    int64_t age = (int64_t)(n->poll_ms - f->since_ms);
+    if (!f->open || f->kind != STREAMS || !f->wanted || getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
+        info.tcpi_state == TCP_LISTEN)
+        return -1;
+    int64_t idle =
+        info.tcpi_last_data_sent < info.tcpi_last_data_recv ? info.tcpi_last_data_sent : info.tcpi_last_data_recv;
+    return idle < age ? idle : age;
+}
+
+static void shed_stream(struct net *n) {
+    const struct sockaddr none = {.sa_family = AF_UNSPEC};
+    int oldest = -1;
+    int64_t idle, most = -1;
+    for (int fd = 0; fd < n->room; fd++)
+        if ((idle = idle_ms(n, fd, &n->flow[fd])) > most)
+            most = idle, oldest = fd;
+    if (oldest < 0 || connect(oldest, &none, sizeof(none)) < 0)
+        return;
+    n->flow[oldest].revents = EPOLLHUP;
+    look(n, true);
+    say_so(n, STREAMS);
+}
+
+static int compare_ms(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Quarter by quarter, in the order in which they began: those that were used since then stay. */
+static void shed_datagrams(struct net *n) {
+    uint64_t *since = malloc(n->flows[DATAGRAMS] * sizeof(*since));
+    unsigned count = 0, before = n->flows[DATAGRAMS];
+    for (int fd = 0; since && fd < n->room; fd++)
+        if (n->flow[fd].open && n->flow[fd].kind == DATAGRAMS)
+            since[count++] = n->flow[fd].since_ms;
+    if (since)
+        qsort(since, count, sizeof(*since), compare_ms);
+    for (unsigned quarter = 1; count && quarter <= 4 && n->flows[DATAGRAMS] == before; quarter++) {
+        uint64_t now = slirp_ns(n) / NS_PER_MS, at = since[quarter * (count - 1) / 4] + EXPIRE_MS;
+        n->ahead_ms += at > now ? at - now : 0;
+        look(n, false);
+        fill(n);
+    }
+    free(since);
+    say_so(n, DATAGRAMS);
+}
+
+static uint32_t shed(struct net *n) {
+    if (n->flows[STREAMS] > n->most)
+        shed_stream(n);
+    if (n->flows[DATAGRAMS] > n->most)
+        shed_datagrams(n);
+    return fill(n);
+}
 
 static const SlirpCb callbacks = {
     .send_packet = net_receive,
@@ -236,9 +382,39 @@ static const SlirpCb callbacks = {
 
 static void net_destroy(struct virtio *v) {
     struct net *n = net_of(v);
-    slirp_cleanup(n->slirp);
+    if (n->slirp)
+        slirp_cleanup(n->slirp);
     event_del_timer(&n->timer);
+    if (n->event)
+        event_del_fd(n->event);
+    if (n->epoll >= 0)
+        close(n->epoll);
+    free(n->flow);
     free(n);
+}
+
+/* As many descriptors as the host allows, and so how many flows of a kind there may be. */
+static unsigned most_flows(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 64;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        getrlimit(RLIMIT_NOFILE, &limit);
+    rlim_t half = limit.rlim_cur > OTHER_FDS + 16 ? (limit.rlim_cur - OTHER_FDS) / 2 : 8;
+    return half < MOST_FLOWS ? (unsigned)half : MOST_FLOWS;
+}
+
+static void fill_config(SlirpConfig *c) {
+    *c = (SlirpConfig){.version = 1, .in_enabled = true, .in6_enabled = true, .vprefix_len = 64};
+    inet_pton(AF_INET, "10.0.2.0", &c->vnetwork);
+    inet_pton(AF_INET, "255.255.255.0", &c->vnetmask);
+    inet_pton(AF_INET, "10.0.2.2", &c->vhost);
+    inet_pton(AF_INET, "10.0.2.15", &c->vdhcp_start);
+    inet_pton(AF_INET, "10.0.2.3", &c->vnameserver);
+    inet_pton(AF_INET6, "fec0::", &c->vprefix_addr6);
+    inet_pton(AF_INET6, "fec0::2", &c->vhost6);
+    inet_pton(AF_INET6, "fec0::3", &c->vnameserver6);
 }
 
 struct device *virtio_net_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, char err[256]) {
@@ -249,7 +425,7 @@ struct device *virtio_net_create(struct machine *m, uint64_t gpa, unsigned spi, 
                                             .notify = net_notify,
                                             .destroy = net_destroy};
     static const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
-    SlirpConfig config = {.version = 1, .in_enabled = true};
+    SlirpConfig config;
     struct net *n = calloc(1, sizeof(*n));
     if (!n) {
         snprintf(err, 256, "network: out of memory");
@@ -259,19 +435,18 @@ struct device *virtio_net_create(struct machine *m, uint64_t gpa, unsigned spi, 
     memcpy(n->v.config, mac, sizeof(mac));
     n->v.config[6] = 1; /* VIRTIO_NET_S_LINK_UP */
     n->v.config_bytes = 8;
-    inet_pton(AF_INET, "10.0.2.0", &config.vnetwork);
-    inet_pton(AF_INET, "255.255.255.0", &config.vnetmask);
-    inet_pton(AF_INET, "10.0.2.2", &config.vhost);
-    inet_pton(AF_INET, "10.0.2.15", &config.vdhcp_start);
-    inet_pton(AF_INET, "10.0.2.3", &config.vnameserver);
+    fill_config(&config);
+    n->most = most_flows();
+    n->poll_ms = event_now_ns() / NS_PER_MS;
+    n->epoll = epoll_create1(EPOLL_CLOEXEC);
+    n->event = n->epoll < 0 ? NULL : event_add_fd(m, n->epoll, EPOLLIN, on_sockets, n);
     event_add_timer(m, &n->timer, net_timeout, n);
-    n->slirp = slirp_new(&config, &callbacks, n);
+    n->slirp = n->event ? slirp_new(&config, &callbacks, n) : NULL;
     if (!n->slirp || n->incomplete) {
-        snprintf(err, 256, n->slirp ? "network: out of memory" : "network: libslirp could not be started");
-        if (n->slirp)
-            slirp_cleanup(n->slirp);
-        event_del_timer(&n->timer);
-        free(n);
+        snprintf(err, 256,
+                 n->slirp || !n->event ? "network: out of memory or descriptors"
+                                       : "network: libslirp could not be started");
+        net_destroy(&n->v);
         return NULL;
     }
     net_rearm(n);

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * flows.c: many connections through the user network, by a network stack of a few lines: nothing is sent twice, and every connection talks to
+ * the host's echo servers, whose ports are in the disk's first sector with how many flows there are to be. Says
+ * `tcp: N answered, M reset` and `udp: N answered`.
+ */
+#include "virtq.h"
+
+#define FRAME 2048
+#define SLOTS 128
+#define MOST 4096
+#define HOST_IP 0x0a000202u
+#define GUEST_IP 0x0a00020fu
+#define TCP_PORT 10000u
+#define UDP_PORT 20000u
+#define FIN 1u
+#define SYN 2u
+#define RST 4u
+#define PSH 8u
+#define ACK 16u
+
+static struct {
+    uint16_t tcp_port, udp_port, tcp_flows, udp_flows;
+} order __attribute__((aligned(512)));
+static uint8_t sector[512] __attribute__((aligned(512)));
+static struct queue rx __attribute__((aligned(4096))), tx __attribute__((aligned(4096)));
+static uint8_t in[SLOTS][FRAME], out[SLOTS][FRAME];
+static uint16_t rx_seen, tx_count;
+static struct vdev net;
+
+/* A connection of ours, by its number. */
+static struct {
+    uint32_t seq, ack;
+    uint8_t open, answered, reset;
+} tcp[MOST];
+static uint8_t udp_answered[MOST];
+static unsigned opened, answered, resets, udp_answers;
+static volatile bool router_seen;
+
+/* --- frames ---------------------------------------------------------------------------------------------------- */
+static void put16(uint8_t *p, unsigned v) { p[0] = (uint8_t)(v >> 8), p[1] = (uint8_t)v; }
+static void put32(uint8_t *p, uint32_t v) { put16(p, v >> 16), put16(p + 2, v & 0xffff); }
+static unsigned get16(const uint8_t *p) { return (unsigned)p[0] << 8 | p[1]; }
+static uint32_t get32(const uint8_t *p) { return (uint32_t)get16(p) << 16 | get16(p + 2); }
+
+static uint32_t sum(const uint8_t *p, unsigned len, uint32_t from) {
+    for (unsigned i = 0; i + 1 < len; i += 2)
+        from += get16(p + i);
+    return len & 1 ? from + ((uint32_t)p[len - 1] << 8) : from;
+}
+
+static unsigned fold(uint32_t s) {
+    while (s >> 16)
+        s = (s & 0xffff) + (s >> 16);
+    return ~s & 0xffff;
+}
+
+static void receive(uint8_t *frame, unsigned len);
+
+static void take_frames(void) {
+    while (rx_seen != q_used(&rx)) {
+        unsigned slot = rx.used.ring[rx_seen % NUM].id, len = rx.used.ring[rx_seen % NUM].len;
+        rx_seen++;
+        if (len > 12)
+            receive(in[slot] + 12, len - 12);
+        q_offer(&rx, slot);
+    }
+}
+
+/* A frame to fill in: the Ethernet header is there. */
+static uint8_t *new_frame(unsigned type) {
+    static const uint8_t header[12] = {0x52, 0x55, 10, 0, 2, 2, 0x52, 0x54, 0, 0x12, 0x34, 0x56};
+    while ((uint16_t)(tx_count - q_used(&tx)) == SLOTS)
+        ;
+    uint8_t *p = out[tx_count % SLOTS];
+    memset(p, 0, 128);
+    memcpy(p + 12, header, 12);
+    put16(p + 24, type);
+    return p + 12;
+}
+
+static void send_frame(unsigned len) {
+    unsigned slot = tx_count++ % SLOTS;
+    q_desc(tx.desc, slot, out[slot], 12 + len, 0);
+    q_offer(&tx, slot);
+    v_set(&net, V_NOTIFY, 1);
+}
+
+static uint8_t *new_ip(unsigned protocol, unsigned payload) {
+    uint8_t *ip = new_frame(0x0800) + 14;
+    ip[0] = 0x45;
+    put16(ip + 2, 20 + payload);
+    ip[8] = 64;
+    ip[9] = (uint8_t)protocol;
+    put32(ip + 12, GUEST_IP);
+    put32(ip + 16, HOST_IP);
+    put16(ip + 10, fold(sum(ip, 20, 0)));
+    return ip + 20;
+}
+
+static void send_arp(void) {
+    static const uint8_t ask[] = {0,  1, 8, 0,  6, 4, 0, 1, 0x52, 0x54, 0,  0x12, 0x34, 0x56,
+                                  10, 0, 2, 15, 0, 0, 0, 0, 0,    0,    10, 0,    2,    2};
+    uint8_t *p = new_frame(0x0806);
+    memset(p, 0xff, 6);
+    memcpy(p + 14, ask, sizeof(ask));
+    send_frame(14 + sizeof(ask));
+}
+
+static void send_tcp(unsigned n, unsigned flags, unsigned bytes) {
+    unsigned len = 20 + bytes;
+    uint8_t *p = new_ip(6, len);
+    put16(p, TCP_PORT + n);
+    put16(p + 2, order.tcp_port);
+    put32(p + 4, tcp[n].seq);
+    put32(p + 8, flags & ACK ? tcp[n].ack : 0);
+    p[12] = 5 << 4;
+    p[13] = (uint8_t)flags;
+    put16(p + 14, 8192);
+    memset(p + 20, 'a', bytes);
+    put16(p + 16, fold(sum(p, len, sum(p - 8, 8, 6 + len))));
+    send_frame(34 + len);
+    tcp[n].seq += bytes + !!(flags & SYN);
+}
+
+static void send_udp(unsigned n) {
+    uint8_t *p = new_ip(17, 12);
+    put16(p, UDP_PORT + n);
+    put16(p + 2, order.udp_port);
+    put16(p + 4, 12);
+    memset(p + 8, 'u', 4);
+    send_frame(34 + 12);
+}
+
+static void receive_tcp(const uint8_t *p, unsigned len) {
+    unsigned n = get16(p + 2) - TCP_PORT, flags = p[13], data = len - (p[12] >> 4) * 4u;
+    if (n >= order.tcp_flows)
+        return;
+    if (flags & RST) {
+        resets += !tcp[n].reset;
+        tcp[n].reset = 1;
+        return;
+    }
+    if (flags & SYN) {
+        tcp[n].ack = get32(p + 4) + 1;
+        opened += !tcp[n].open;
+        tcp[n].open = 1;
+        send_tcp(n, ACK, 0);
+    } else if (data && get32(p + 4) == tcp[n].ack) {
+        tcp[n].ack += data;
+        answered += !tcp[n].answered;
+        tcp[n].answered = 1;
+        send_tcp(n, ACK, 0);
+    }
+}
+
+static void receive(uint8_t *frame, unsigned len) {
+    const uint8_t *ip = frame + 14;
+    if (len >= 14 + 40 + 4 && get16(frame + 12) == 0x86dd && ip[6] == 58 && ip[40] == 134)
+        router_seen = true;
+    if (len < 34 + 8 || get16(frame + 12) != 0x0800)
+        return;
+    unsigned n = get16(ip + 22) - UDP_PORT;
+    if (ip[9] == 6 && len >= 34 + 20) {
+        receive_tcp(ip + 20, get16(ip + 2) - 20);
+    } else if (ip[9] == 17 && n < order.udp_flows) {
+        udp_answers += !udp_answered[n];
+        udp_answered[n] = 1;
+    }
+}
+
+/* Until the count is reached or nothing has come for some seconds. */
+static void wait_for(volatile unsigned *count, unsigned want) {
+    uint64_t end = now() + 10 * read_sysreg(cntfrq_el0);
+    unsigned last = *count;
+    while (*count < want && now() < end) {
+        take_frames();
+        if (*count != last)
+            end = now() + 10 * read_sysreg(cntfrq_el0);
+        last = *count;
+    }
+}
+
+/* --- tests ------------------------------------------------------------------------------------------------------ */
+static void test_start(void) {
+    struct vdev disk;
+    mmu_on();
+    CHECK(v_find(&disk, ID_BLOCK));
+    v_start(&disk, F_ALL_BLK);
+    v_queue(&disk, 0, &rx);
+    v_live(&disk);
+    CHECK_EQ(blk_do(&disk, &rx, T_IN, 0, sector, 512), 0);
+    memcpy(&order, sector, sizeof(order));
+    CHECK(v_find(&net, ID_NET));
+    v_start(&net, 0);
+    v_queue(&net, 0, &rx);
+    v_queue(&net, 1, &tx);
+    v_live(&net);
+    for (unsigned i = 0; i < SLOTS; i++) {
+        q_desc(rx.desc, i, in[i], FRAME, D_WRITE);
+        q_offer(&rx, i);
+    }
+    v_set(&net, V_NOTIFY, 0);
+    send_arp();
+}
+
+static void test_router(void) {
+    static const uint8_t solicit[] = {0x60, 0, 0, 0, 0, 8, 58, 255, 0xfe, 0x80, 0, 0, 0, 0, 0, 0,
+                                      0,    0, 0, 0, 0, 0, 0,  1,   0xff, 2,    0, 0, 0, 0, 0, 0,
+                                      0,    0, 0, 0, 0, 0, 0,  2,   133,  0,    0, 0, 0, 0, 0, 0};
+    uint8_t *p = new_frame(0x86dd);
+    p[0] = p[1] = 0x33, p[2] = p[3] = p[4] = 0, p[5] = 2;
+    memcpy(p + 14, solicit, sizeof(solicit));
+    put16(p + 14 + 42, fold(sum(p + 14 + 8, 40, 58 + 8)));
+    send_frame(14 + sizeof(solicit));
+    uint64_t end = now() + 10 * read_sysreg(cntfrq_el0);
+    while (!router_seen && now() < end)
+        take_frames();
+    CHECK(router_seen);
+}
+
+static void test_udp(void) {
+    for (unsigned i = 0; i < order.udp_flows; i++) {
+        send_udp(i);
+        wait_for(&udp_answers, i + 1);
+    }
+    print("udp: ");
+    print_dec(udp_answers);
+    print(" answered\n");
+}
+
+static void test_tcp(void) {
+    for (unsigned i = 0; i < order.tcp_flows; i++) {
+        tcp[i].seq = 1000 * i;
+        send_tcp(i, SYN, 0);
+        wait_for(&opened, i + 1);
+    }
+    for (unsigned i = 0; i < order.tcp_flows; i++) {
+        if (!tcp[i].reset)
+            send_tcp(i, ACK | PSH, 5);
+        take_frames();
+    }
+    for (unsigned before = ~0u; before != answered + resets;) {
+        before = answered + resets;
+        wait_for(&answered, order.tcp_flows - resets);
+    }
+    print("tcp: ");
+    print_dec(answered);
+    print(" answered, ");
+    print_dec(resets);
+    print(" reset\n");
+}
+
+TESTS({"start", test_start}, {"router", test_router}, {"udp", test_udp}, {"tcp", test_tcp});
