@@ -61,11 +61,15 @@ static void drain_fd(int fd) {
         continue;
 }
 
+/* Timers and descriptors are the devices' thread's own. */
+static void expect_devices(void) { thread_expect(THREADS(THREAD_DEVICES), "change what is waited for"); }
+
 /* --- for devices ------------------------------------------------------------------------------------------------ */
 struct event_fd *event_add_fd(struct machine *m, int fd, uint32_t events, event_fn *fn, void *arg) {
     struct events *ev = m->events;
     struct event_fd *e = calloc(1, sizeof(*e));
     struct epoll_event ee = {.events = events, .data.ptr = e};
+    expect_devices();
     if (!e)
         return NULL;
     *e = (struct event_fd){.events = ev, .fd = fd, .fn = fn, .arg = arg, .next = ev->fds};
@@ -79,6 +83,7 @@ struct event_fd *event_add_fd(struct machine *m, int fd, uint32_t events, event_
 
 void event_mod_fd(struct event_fd *e, uint32_t events) {
     struct epoll_event ee = {.events = events, .data.ptr = e};
+    expect_devices();
     epoll_ctl(e->events->epoll, EPOLL_CTL_MOD, e->fd, &ee);
 }
 
@@ -86,6 +91,7 @@ void event_mod_fd(struct event_fd *e, uint32_t events) {
 void event_del_fd(struct event_fd *e) {
     struct events *ev = e->events;
     struct event_fd **p = &ev->fds;
+    expect_devices();
     epoll_ctl(ev->epoll, EPOLL_CTL_DEL, e->fd, NULL);
     while (*p != e)
         p = &(*p)->next;
@@ -118,7 +124,10 @@ void event_add_timer(struct machine *m, struct event_timer *t, void (*fn)(void *
 
 void event_set_timer(struct event_timer *t, uint64_t monotonic_ns) {
     t->at = monotonic_ns;
-    rearm(t->events);
+    if (thread_kind() == THREAD_VCPU) /* which makes no system calls for devices, but rings */
+        events_wake(t->events->machine);
+    else
+        rearm(t->events);
 }
 
 void event_del_timer(struct event_timer *t) {
@@ -218,9 +227,10 @@ void event_own_bell(struct device *d, int fd) {
     d->own_bell = true;
 }
 
-static void on_bell(void *arg, uint32_t events) {
-    int *bell = arg;
-    drain_fd(*bell);
+static void on_wake(void *arg, uint32_t events) {
+    struct machine *m = arg;
+    drain_fd(m->events->bell[BELL_WAKE]);
+    rearm(m->events);
 }
 
 static void on_virtio(void *arg, uint32_t events) {
@@ -269,7 +279,7 @@ static bool open_all(struct machine *m, struct events *ev) {
     ev->guest_timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     return ev->epoll >= 0 && add_own(m, ev->bell[BELL_VIRTIO], on_virtio, m) &&
            add_own(m, ev->bell[BELL_TIMER], on_timer_bell, m) && add_own(m, ev->bell[BELL_POSTED], on_posted, m) &&
-           add_own(m, ev->bell[BELL_WAKE], on_bell, &ev->bell[BELL_WAKE]) && add_own(m, ev->timer_fd, on_timer, m) &&
+           add_own(m, ev->bell[BELL_WAKE], on_wake, m) && add_own(m, ev->timer_fd, on_timer, m) &&
            add_own(m, ev->guest_timer_fd, on_guest_timer, m);
 }
 

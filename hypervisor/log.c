@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static FILE *log_file;
@@ -34,9 +35,81 @@ void log_text(const char *text, size_t len) {
     pthread_mutex_unlock(&log_mutex);
 }
 
+/* --- what is said under the device lock ----------------------------------------------------------------------- */
+/* A thread of the log's own writes it, which may have to wait for a reader. What there is no room for is counted. */
+#define LATE_BYTES 16384
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t more, written;
+    struct thread *thread;
+    char text[LATE_BYTES];
+    size_t len;
+    unsigned lost;
+    bool busy; /* some of it is being written */
+} late = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .written = PTHREAD_COND_INITIALIZER};
+static _Thread_local bool is_late;
+
+void log_later(bool later) { is_late = later; }
+
+static void write_late(void *arg) {
+    char text[LATE_BYTES + 64];
+    pthread_mutex_lock(&late.lock);
+    for (;;) {
+        while (!late.len)
+            pthread_cond_wait(&late.more, &late.lock);
+        size_t len = late.len;
+        memcpy(text, late.text, len);
+        if (late.lost)
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "graft: %u more messages are lost\n", late.lost);
+        late.len = late.lost = 0;
+        late.busy = true;
+        pthread_mutex_unlock(&late.lock);
+        log_text(text, len);
+        pthread_mutex_lock(&late.lock);
+        late.busy = false;
+        pthread_cond_broadcast(&late.written);
+    }
+}
+
+static void say_later(const char *fmt, va_list ap) {
+    char line[512];
+    int len = vsnprintf(line, sizeof(line), fmt, ap);
+    if (len >= (int)sizeof(line))
+        len = (int)sizeof(line) - 1;
+    pthread_mutex_lock(&late.lock);
+    if (!late.thread)
+        late.thread = thread_start(THREAD_CONSOLE, "log", write_late, NULL);
+    if (len <= 0 || !late.thread || late.len + (size_t)len > sizeof(late.text)) {
+        late.lost++;
+    } else {
+        memcpy(late.text + late.len, line, (size_t)len);
+        late.len += (size_t)len;
+        pthread_cond_signal(&late.more);
+    }
+    pthread_mutex_unlock(&late.lock);
+}
+
+void log_finish(void) {
+    pthread_mutex_lock(&late.lock);
+    while (late.thread && (late.len || late.busy) && !supervise_stopping()) {
+        struct timespec ts;
+        clock_gettime(CLOCK_REALTIME, &ts);
+        ts.tv_nsec += 20000000;
+        ts.tv_sec += ts.tv_nsec / 1000000000;
+        ts.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&late.written, &late.lock, &ts);
+    }
+    pthread_mutex_unlock(&late.lock);
+}
+
 void log_printf(const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
+    if (is_late) {
+        say_later(fmt, ap);
+        va_end(ap);
+        return;
+    }
     pthread_mutex_lock(&log_mutex);
     vfprintf(log_stream(), fmt, ap);
     pthread_mutex_unlock(&log_mutex);

@@ -21,9 +21,11 @@ static void turn_lock(struct turn_lock *l) {
     uint32_t mine = atomic_fetch_add(&l->next, 1), now;
     while ((now = atomic_load(&l->serving)) != mine)
         syscall(SYS_futex, &l->serving, FUTEX_WAIT_PRIVATE, now, NULL, NULL, 0);
+    log_later(true);
 }
 
 static void turn_unlock(struct turn_lock *l) {
+    log_later(false);
     uint32_t now = atomic_fetch_add(&l->serving, 1) + 1;
     if (atomic_load(&l->next) != now)
         syscall(SYS_futex, &l->serving, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);

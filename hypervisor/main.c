@@ -89,6 +89,7 @@ static int run_machine(void *arg) {
     chardev_close(serial);
     if (console)
         chardev_close(console);
+    log_finish();
     return status;
 }
 

@@ -238,6 +238,10 @@ void chardev_resized(void);            /* the terminal's window has another size
 /* --- log.c ------------------------------------------------------------------------------------------------- */
 bool log_open(const char *path, char err[ERR_BYTES]);
 void log_text(const char *text, size_t len);
+/* log_later(): what the calling thread says from now on is written by another one: it must not wait, as it has the device
+ * lock. log_finish(): waits until that is written. */
+void log_later(bool later);
+void log_finish(void);
 void log_disassemble(const uint8_t *code, size_t len, uint64_t address, bool guest);
 void log_perf(uint64_t host, uint64_t bytes, uint64_t guest_pc);
 
