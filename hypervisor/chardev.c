@@ -47,6 +47,7 @@ struct chardev {
     void (*ready)(void *arg);
     void *ready_arg;
     struct machine *machine;
+    struct console_line line; /* that the guest prints */
     struct thread *reader, *writer;
     _Atomic uint32_t size;   /* of the window: columns << 16 | rows, 0: unknown */
     _Atomic size_t out_used; /* out_len, and 0 where nobody has to wait for room */
@@ -158,7 +159,7 @@ static void put_out(struct chardev *c, const uint8_t *b, size_t len) {
     c->out_len += len;
 }
 
-size_t chardev_write(struct chardev *c, const void *buf, size_t len) {
+static size_t queue_output(struct chardev *c, const void *buf, size_t len) {
     const uint8_t *b = buf;
     size_t taken = len;
     pthread_mutex_lock(&c->lock);
@@ -180,6 +181,12 @@ size_t chardev_write(struct chardev *c, const void *buf, size_t len) {
     if (c->writer_idle && c->out_len)
         c->unflushed = true;
     pthread_mutex_unlock(&c->lock);
+    return taken;
+}
+
+size_t chardev_write(struct chardev *c, const void *buf, size_t len) {
+    size_t taken = queue_output(c, buf, len);
+    panic_look(c->machine, &c->line, buf, taken);
     return taken;
 }
 

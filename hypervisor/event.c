@@ -325,6 +325,8 @@ static bool finished(struct machine *m) {
     bool all = true;
     if (m->state == MACHINE_RUNNING)
         return false;
+    if (m->state == MACHINE_PANICKED && m->options->on_panic == PANIC_PAUSE && !supervise_stopping())
+        return false;
     for (unsigned i = 0; i < m->vcpu_count; i++)
         all = all && (m->vcpu[i].done || !m->vcpu[i].thread);
     if (all)

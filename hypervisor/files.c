@@ -78,6 +78,30 @@ bool file_write(const char *path, const void *data, size_t len, char err[ERR_BYT
     return ok || wrong(err, path, strerror(errno));
 }
 
+bool output_open(struct output *to, const char *path, char err[ERR_BYTES]) {
+    struct stat st;
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    *to = (struct output){.path = path};
+    if (fd < 0 || fstat(fd, &st))
+        return wrong(err, path, strerror(errno));
+    if (disks_have(fd)) {
+        close(fd);
+        return wrong(err, path, "this is a disk of the guest");
+    }
+    if ((S_ISREG(st.st_mode) && ftruncate(fd, 0)) || !(to->stream = fdopen(fd, "w"))) {
+        wrong(err, path, strerror(errno));
+        close(fd);
+    }
+    return to->stream != NULL;
+}
+
+bool output_close(struct output *to, char err[ERR_BYTES]) {
+    bool failed = to->stream && ferror(to->stream);
+    failed |= to->stream && fclose(to->stream);
+    to->stream = NULL;
+    return !failed || wrong(err, to->path, strerror(errno));
+}
+
 void file_free(struct file *f) {
     free(f->data);
     *f = (struct file){0};

@@ -5,6 +5,7 @@
 
 #include <capstone/capstone.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,13 +18,24 @@ static pthread_mutex_t log_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static FILE *log_stream(void) { return log_file ? log_file : stderr; }
 
-bool log_open(const char *path, char err[ERR_BYTES]) {
-    log_file = fopen(path, "we");
-    if (!log_file) {
-        snprintf(err, ERR_BYTES, "%.180s: %s", path, strerror(errno));
+/* Where perf looks for it, in a folder that everybody may write to: not through a link, and not into a file of someone else. */
+static bool perf_open(char err[ERR_BYTES]) {
+    char path[64];
+    snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
+    unlink(path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    if (fd < 0 || !(perf_file = fdopen(fd, "w")))
+        snprintf(err, ERR_BYTES, "%s: %s", path, strerror(errno));
+    return perf_file != NULL;
+}
+
+bool log_open(const struct options *o, char err[ERR_BYTES]) {
+    struct output log = {0};
+    if ((o->log_file && !output_open(&log, o->log_file, err)) || (o->log_topics & ABI_LOG_PERF && !perf_open(err)))
         return false;
-    }
-    setvbuf(log_file, NULL, _IOLBF, 0);
+    log_file = log.stream;
+    if (log_file)
+        setvbuf(log_file, NULL, _IOLBF, 0);
     return true;
 }
 
@@ -163,11 +175,6 @@ void log_disassemble(const uint8_t *code, size_t len, uint64_t address, bool gue
 
 void log_perf(uint64_t host, uint64_t bytes, uint64_t guest_pc) {
     pthread_mutex_lock(&log_mutex);
-    if (!perf_file) {
-        char path[64];
-        snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
-        perf_file = fopen(path, "we");
-    }
     if (perf_file) {
         fprintf(perf_file, "%llx %llx guest-%llx\n", (unsigned long long)host, (unsigned long long)bytes,
                 (unsigned long long)guest_pc);

@@ -391,6 +391,7 @@ static bool build(struct machine *m, char err[ERR_BYTES]) {
         snprintf(err, ERR_BYTES, "cannot make the event loop: %s", strerror(errno));
         return false;
     }
+    panic_start(m);
     if (!chardev_attach(m->serial, m) || (m->console && !chardev_attach(m->console, m))) {
         snprintf(err, ERR_BYTES, "out of memory");
         return false;

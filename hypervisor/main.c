@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* main.c: the program graft. Exit status: 0 fine, 1 the user's files or host forbid it, 2 usage, 3 Graft failed. */
+/* main.c: the program graft, and how it ends. */
 #include "hypervisor/boot.h"
 #include "hypervisor/monitor.h"
 
@@ -9,9 +9,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
-enum { STATUS_OK, STATUS_FAILED, STATUS_USAGE, STATUS_BROKEN };
+/* The exit status. Also in the manual page. */
+enum {
+    STATUS_OK,     /* the guest powered off, or the user ended it by a key */
+    STATUS_FAILED, /* the user's files or the host do not allow it */
+    STATUS_USAGE,
+    STATUS_BROKEN,        /* Graft itself failed */
+    STATUS_TIMEOUT = 124, /* as of timeout(1) */
+    STATUS_SIGNAL = 128,  /* + its number */
+    STATUS_PANICKED = 255,
+};
 
 static int complain(const char *err) {
     fprintf(stderr, "graft: %s\n", err);
@@ -38,73 +48,117 @@ static void set_signals(void) {
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* One life of the machine, from power on to power off or reset. state: how the last one ended, and how this one did. */
-static int run_once(const struct options *o, const struct boot_files *files, struct chardev *serial,
-                    struct chardev *console, enum machine_state *state) {
+/* How a run ends that the user has ended: by a key (0), by a signal, or by --timeout, which comes as one. */
+static bool timed;
+static int stopped_status(int signal) {
+    if (signal == SIGALRM && timed)
+        return STATUS_TIMEOUT;
+    return signal ? STATUS_SIGNAL + signal : STATUS_OK;
+}
+
+/* Until there is a machine a signal just ends the program; from then on they go to supervise(). */
+static void on_early(int number) { _exit(stopped_status(number)); }
+
+static void set_early(void) {
+    static const int early[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM};
+    struct sigaction end = {.sa_handler = on_early}, old;
+    for (unsigned i = 0; i < ARRAY_LEN(early); i++)
+        if (!sigaction(early[i], NULL, &old) && old.sa_handler != SIG_IGN)
+            sigaction(early[i], &end, NULL);
+}
+
+static void set_timeout(double seconds) {
+    struct itimerval t = {.it_value = {.tv_sec = (time_t)seconds}};
+    t.it_value.tv_usec = (suseconds_t)((seconds - (double)t.it_value.tv_sec) * 1e6);
+    if (!t.it_value.tv_sec && !t.it_value.tv_usec)
+        t.it_value.tv_usec = 1;
+    struct sigaction end = {.sa_handler = on_early};
+    timed = true;
+    sigaction(SIGALRM, &end, NULL); /* it may have been ignored */
+    setitimer(ITIMER_REAL, &t, NULL);
+}
+
+/* All that a run has open from its beginning to its end, whatever the machine does. */
+struct run {
+    const struct options *options;
+    struct boot_files files;
+    struct output stats, profile;
+    struct chardev *serial, *console;
+};
+
+static int state_status(const struct machine *m, enum machine_state state) {
+    switch (state) {
+    case MACHINE_BROKEN: return STATUS_BROKEN;
+    case MACHINE_STOPPED: return stopped_status(supervise_signal());
+    case MACHINE_PANICKED: return STATUS_PANICKED;
+    default: return m->panic.found ? STATUS_PANICKED : STATUS_OK;
+    }
+}
+
+/* One life of the machine, from power on to power off or reset. again: this is not the first; and is there another? */
+static int run_once(struct run *run, bool *again) {
+    const struct options *o = run->options;
     char err[ERR_BYTES];
-    struct machine *m = machine_create(o, files, serial, console, err);
-    int status = STATUS_OK;
-    bool first = *state != MACHINE_RESET;
-    *state = MACHINE_BROKEN;
+    struct machine *m = machine_create(o, &run->files, run->serial, run->console, err);
+    bool first = !*again;
+    *again = false;
     if (!m)
         return complain(err);
     if (first)
         machine_announce(m);
     supervise_machine(m);
-    *state = machine_run(m);
+    enum machine_state state = machine_run(m);
     supervise_machine(NULL);
-    if (*state == MACHINE_BROKEN)
-        status = STATUS_BROKEN;
-    if (o->profile && *state != MACHINE_RESET && profile_write(m, o->profile, err))
+    int status = state_status(m, state);
+    *again = state == MACHINE_RESET && !o->no_reboot;
+    if (run->profile.stream && !*again && profile_write(m, &run->profile, err))
         status = complain(err);
-    if (o->stats && *state != MACHINE_RESET && stats_write(m, o->stats, err))
+    if (run->stats.stream && !*again && stats_write(m, &run->stats, err))
         status = complain(err);
     machine_destroy(m);
     return status;
 }
 
-struct run {
-    const struct options *options;
-    struct boot_files files;
-};
-
 static int run_machine(void *arg) {
-    const struct run *run = arg;
+    struct run *run = arg;
     const struct options *o = run->options;
     char err[ERR_BYTES];
-    struct chardev *serial, *console = NULL;
-    enum machine_state state = MACHINE_BROKEN;
+    bool again = false;
     int status;
-    if (o->log_file && !log_open(o->log_file, err))
-        return complain(err);
-    if (!(serial = chardev_open("serial", o->serial, err)) ||
-        (o->console && !(console = chardev_open("console", o->console, err)))) {
-        if (serial)
-            chardev_close(serial);
+    if (!(run->serial = chardev_open("serial", o->serial, err)) ||
+        (o->console && !(run->console = chardev_open("console", o->console, err)))) {
+        if (run->serial)
+            chardev_close(run->serial);
         return complain(err);
     }
     do {
-        status = run_once(o, &run->files, serial, console, &state);
-    } while (state == MACHINE_RESET);
-    chardev_close(serial);
-    if (console)
-        chardev_close(console);
+        status = run_once(run, &again);
+    } while (again);
+    chardev_close(run->serial);
+    if (run->console)
+        chardev_close(run->console);
     log_finish();
     return status;
 }
 
-/* How a run ends that the user has ended, by a signal or by a key (0). */
-static int stopped_status(int signal) { return STATUS_OK; }
+static bool open_outputs(struct run *run, char err[ERR_BYTES]) {
+    const struct options *o = run->options;
+    return log_open(o, err) && (!o->stats || output_open(&run->stats, o->stats, err)) &&
+           (!o->profile || output_open(&run->profile, o->profile, err));
+}
 
 static int run_main(struct options *o) {
     char err[ERR_BYTES];
     if (o->dump_dtb)
         return boot_dump_dtb(o, err) ? STATUS_OK : complain(err);
     set_signals();
+    set_early();
     atexit(chardev_restore);
     struct run run = {.options = o};
     int status = STATUS_FAILED;
-    if (!boot_read(&run.files, o, err) || !disks_open(o, err))
+    if (o->timeout > 0)
+        set_timeout(o->timeout);
+    if (!boot_read(&run.files, o, err) || !disks_open(o, err) || !open_outputs(&run, err))
         complain(err);
     else
         status = supervise(run_machine, &run, stopped_status);

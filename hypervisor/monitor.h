@@ -16,6 +16,7 @@
 #include "hypervisor/options.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdatomic.h>
 
 #define ERR_BYTES 256
@@ -36,12 +37,27 @@ enum machine_state {
     MACHINE_POWEROFF, /* the guest asked */
     MACHINE_RESET,    /* the guest asked */
     MACHINE_STOPPED,  /* the user asked: Ctrl-A X or a signal */
+    MACHINE_PANICKED, /* the guest's kernel has given up (panic.c) */
     MACHINE_BROKEN,   /* the engine or the VM failed */
 };
 
 /* A lock that is had in the order in which it was asked for: who takes it again and again keeps nobody out. */
 struct turn_lock {
     _Atomic uint32_t next, serving;
+};
+
+/* The beginning of the line that a console is in. */
+struct console_line {
+    char text[80];
+    unsigned len;
+};
+
+/* What is known of a panic of the guest's kernel. Under the lock of the machine. */
+struct panic {
+    unsigned lines; /* that may still belong to its report, 0: there was none */
+    bool ended;     /* the report is complete, and nothing was printed since */
+    bool found;     /* it is one */
+    struct event_timer quiet;
 };
 
 struct vcpu {
@@ -95,6 +111,7 @@ struct machine {
     unsigned shadow_count;
     struct chardev *serial, *console;
     struct events *events;
+    struct panic panic;
 
     struct vcpu vcpu[ABI_MAX_VCPUS];
     unsigned vcpu_count;
@@ -235,8 +252,15 @@ void chardev_raw(void);                /* the terminal as the guest wants it */
 void chardev_restore(void);            /* and as it was, for good; async-signal-safe */
 void chardev_resized(void);            /* the terminal's window has another size */
 
+/* --- panic.c ------------------------------------------------------------------------------------------------ */
+/* panic_start(): when there are events. panic_look(): at what a console prints. panic_reset(): the guest resets the machine. */
+void panic_start(struct machine *m);
+void panic_look(struct machine *m, struct console_line *l, const uint8_t *buf, size_t len);
+void panic_reset(struct machine *m);
+
 /* --- log.c ------------------------------------------------------------------------------------------------- */
-bool log_open(const char *path, char err[ERR_BYTES]);
+/* log_open(): -D and the map of -d perf, as the options say. */
+bool log_open(const struct options *o, char err[ERR_BYTES]);
 void log_text(const char *text, size_t len);
 /* log_later(): what the calling thread says from now on is written by another one: it must not wait, as it has the device
  * lock. log_finish(): waits until that is written. */
@@ -245,16 +269,17 @@ void log_finish(void);
 void log_disassemble(const uint8_t *code, size_t len, uint64_t address, bool guest);
 void log_perf(uint64_t host, uint64_t bytes, uint64_t guest_pc);
 
+struct output;
 /* --- profile.c ------------------------------------------------------------------------------------------- */
 /* profile_start(), profile_stop(): in the vCPU's thread; nothing without --profile. profile_sample(): one found at pc. */
 void profile_start(struct vcpu *v);
 void profile_sample(struct vcpu *v, uint64_t pc);
 void profile_stop(struct vcpu *v);
 void profile_free(struct vcpu *v);
-int profile_write(struct machine *m, const char *path, char err[ERR_BYTES]);
+int profile_write(struct machine *m, struct output *to, char err[ERR_BYTES]);
 
 /* --- stats.c, info.c, probe.c, probe_process.c --------------------------------------------------------------------------------- */
-int stats_write(struct machine *m, const char *path, char err[ERR_BYTES]);
+int stats_write(struct machine *m, struct output *to, char err[ERR_BYTES]);
 int info_main(const struct options *o);
 /* kvm_flavour(): "hw", "pvm" or "none". */
 const char *kvm_flavour(void);
@@ -279,6 +304,14 @@ struct file {
 typedef bool file_look(const struct file *head, const char *path, void *arg, char err[ERR_BYTES]);
 bool file_read(struct file *f, const char *path, uint64_t max, file_look *look, void *arg, char err[ERR_BYTES]);
 bool file_write(const char *path, const void *data, size_t len, char err[ERR_BYTES]);
+/* A file that is written to at the end of a run. output_open(): creates or empties it, so that one that cannot be written is
+ * known before the run; not if it is one of the guest's disks. output_close(): false and err if not all could be written. */
+struct output {
+    const char *path;
+    FILE *stream; /* NULL: not open */
+};
+bool output_open(struct output *to, const char *path, char err[ERR_BYTES]);
+bool output_close(struct output *to, char err[ERR_BYTES]);
 void file_free(struct file *f);
 
 #endif

@@ -117,6 +117,16 @@ TAKE(code) { return o->code = n == 0 ? CODE_SPLIT : CODE_RWX, NULL; }
 TAKE(topics) { return o->log_topics |= 1u << n, NULL; } /* listed in the order of the bits ABI_LOG_* */
 TAKE(probe) { return o->probe = true, NULL; }
 
+TAKE(no_reboot) { return o->no_reboot = true, NULL; }
+TAKE(on_panic) { return o->on_panic = (enum options_panic)n, NULL; } /* listed in their order */
+
+TAKE(timeout) {
+    char *end;
+    o->timeout = strtod(v, &end);
+    bool right = *v >= '0' && *v <= '9' && !*end && o->timeout > 0 && o->timeout <= 1e8;
+    return right ? NULL : "a number of seconds above 0";
+}
+
 TAKE(memory) {
     bool right = parse_size(v, &o->memory) && o->memory >= 16u << 20 && o->memory <= UINT64_C(64) << 30 &&
                  !(o->memory & 0xfffff);
@@ -186,8 +196,8 @@ static const char before_run[] = "usage: graft run KERNEL [OPTION]...\n"
                                  "\n";
 static const char after_run[] = "\n"
                                 "On the stdio console Ctrl-A X ends the guest; Ctrl-A H shows the other keys.\n"
-                                "Exit status: 0 the guest powered off or was told to stop, 1 it could not be run,\n"
-                                "2 bad usage, 3 Graft itself failed.\n";
+                                "Exit status: 0 the guest powered off, or Ctrl-A X; 1 it could not be run; 2 bad\n"
+                                "usage; 3 Graft itself failed; 124 --timeout; 128 + n signal n; 255 kernel panic.\n";
 static const char before_info[] = "usage: graft info [--probe]\n"
                                   "\n"
                                   "Prints what /dev/kvm is on this host, the layout and the memory strategy that\n"

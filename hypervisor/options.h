@@ -10,12 +10,16 @@
 enum options_command { COMMAND_RUN, COMMAND_INFO, COMMAND_DONE /* help or version was printed */, COMMAND_BAD };
 enum options_vm { VM_AUTO, VM_KVM, VM_INPROC };
 enum options_code { CODE_SPLIT, CODE_RWX };
+enum options_panic { PANIC_EXIT, PANIC_REBOOT, PANIC_PAUSE };
 
 struct options {
     const char *kernel, *initrd, *append, *dtb, *dump_dtb, *profile, *log_file, *serial, *console;
     char *stats;
-    bool flat;  /* the kernel is a flat binary */
-    bool count; /* translated code counts, too */
+    bool no_reboot;
+    enum options_panic on_panic;
+    double timeout; /* in seconds, 0: none */
+    bool flat;      /* the kernel is a flat binary */
+    bool count;     /* translated code counts, too */
     uint64_t dump_first, dump_last;
     uint64_t memory;
     unsigned smp, gic;

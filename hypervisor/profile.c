@@ -211,21 +211,17 @@ static void print(FILE *f, const struct line *line, size_t lines, uint64_t total
         fprintf(f, "%8" PRIu64 " %6.2f %%  %s\n", line[i].count, each * (double)line[i].count, line[i].name);
 }
 
-int profile_write(struct machine *m, const char *path, char err[ERR_BYTES]) {
+int profile_write(struct machine *m, struct output *to, char err[ERR_BYTES]) {
     uint64_t total = 0;
-    FILE *f = fopen(path, "w");
     struct line *line = calloc((size_t)PROFILE_SLOTS * m->vcpu_count, sizeof(*line));
-    bool ok = f && line;
+    bool ok = line != NULL;
     if (ok) {
         size_t lines = collect(m, line, &total);
         qsort(line, lines, sizeof(*line), by_count);
-        print(f, line, lines, total);
-        ok = !ferror(f);
+        print(to->stream, line, lines, total);
+    } else {
+        snprintf(err, ERR_BYTES, "profile: out of memory");
     }
-    if (f && fclose(f))
-        ok = false;
-    if (!ok)
-        snprintf(err, ERR_BYTES, "%s: %s", path, strerror(errno));
     free(line);
-    return ok ? 0 : -1;
+    return output_close(to, err) && ok ? 0 : -1;
 }

@@ -107,7 +107,7 @@ bool run_call(struct machine *m, struct vcpu *v) {
     case ABI_CALL_DUMP: call_dump(m, abi); return true;
     case ABI_CALL_PERFMAP: log_perf(abi->arg[0], abi->arg[1], abi->arg[2]); return true;
     case ABI_CALL_POWEROFF: machine_stop(m, MACHINE_POWEROFF); return false;
-    case ABI_CALL_RESET: machine_stop(m, MACHINE_RESET); return false;
+    case ABI_CALL_RESET: panic_reset(m); return false;
     case ABI_CALL_STOPPED:
         if (m->probe)
             machine_stop(m, MACHINE_STOPPED);

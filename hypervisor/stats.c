@@ -111,12 +111,15 @@ static cJSON *document(struct machine *m) {
     return o;
 }
 
-int stats_write(struct machine *m, const char *path, char err[ERR_BYTES]) {
+int stats_write(struct machine *m, struct output *to, char err[ERR_BYTES]) {
     cJSON *o = document(m);
     char *text = cJSON_Print(o);
-    bool ok = text && file_write(path, text, strlen(text), err);
-    if (!text)
+    bool ok = text != NULL;
+    if (text)
+        fputs(text, to->stream);
+    else
         snprintf(err, ERR_BYTES, "statistics: out of memory");
+    ok = output_close(to, err) && ok;
     free(text);
     cJSON_Delete(o);
     return ok ? 0 : -1;

@@ -87,7 +87,7 @@ static void run_body(void *arg) {
 
 /* The signals that are for the machine. SIGHUP is not if it was ignored: nohup. */
 static int open_signals(void) {
-    static const int all[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCONT, SIGWINCH};
+    static const int all[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGCONT, SIGWINCH};
     sigset_t set;
     struct sigaction old;
     sigemptyset(&set);

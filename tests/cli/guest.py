@@ -4,6 +4,7 @@
 
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -27,6 +28,10 @@ def psci(function):
 def say(char):
     """mov x1, #0x09000000; mov w2, #char; str w2, [x1]"""
     return words(0xd2a12001, 0x52800002 | ord(char) << 5, 0xb9000022)
+
+
+def say_all(text):
+    return b''.join(say(c) for c in text)
 
 
 SPIN = words(0x14000000)
@@ -76,6 +81,13 @@ class GraftTest(unittest.TestCase):
     def start(self, data, *args, **kw):
         command = [GRAFT, 'run', self.path('guest.bin', data), '--vm', VM, '--memory', '32M', *args]
         return subprocess.Popen(command, **kw)
+
+    def ends(self, p, status=128 + signal.SIGTERM):
+        """Ends a run with SIGTERM."""
+        p.terminate()
+        self.assertEqual(p.wait(10), status)
+        if p.stdout:
+            p.stdout.close()
 
     def complains(self, status, args, *parts):
         r = self.graft(*args)

@@ -133,7 +133,7 @@ class Kernels(GraftTest):
                 fd = os.open(fifo, os.O_WRONLY) if writer else -1
                 time.sleep(0.2)
                 p.send_signal(signal.SIGINT)
-                self.assertEqual(p.wait(10), -signal.SIGINT)
+                self.assertEqual(p.wait(10), 128 + signal.SIGINT)
                 if writer:
                     os.close(fd)
             os.unlink(fifo)
