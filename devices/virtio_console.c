@@ -17,6 +17,7 @@ struct console {
     /* Bytes of the first available request that were taken while there is no room for the rest, and the life of its queue: */
     uint64_t sent;
     uint32_t life;
+    uint32_t told[2]; /* lives of the queues, the last time that the size was told of at their first notification */
 };
 
 static struct console *console_of(struct virtio *v) { return CONTAINER_OF(v, struct console, v); }
@@ -91,8 +92,18 @@ static void console_ready(void *arg) {
     transmit(c);
 }
 
+/* Linux reads the size only when it is told that it has changed, and by the first notification of one queue it may have
+ * no console yet to tell. */
+static void tell_size(struct console *c, unsigned queue) {
+    uint32_t life = c->v.queue[queue].life + 1; /* it starts with 0 */
+    if (virtio_has(&c->v, F_SIZE) && c->told[queue] != life)
+        virtio_config_changed(&c->v);
+    c->told[queue] = life;
+}
+
 static void console_notify(struct virtio *v, unsigned queue) {
     struct console *c = console_of(v);
+    tell_size(c, queue);
     if (queue == QUEUE_TX)
         transmit(c);
     else

@@ -373,11 +373,14 @@ static void put_in(struct chardev *c, const uint8_t *b, size_t len) {
         ring(c->bell);
 }
 
+/* Is the terminal someone else's at present? */
+static bool is_behind(const struct chardev *c) { return c->stdio && have_terminal && !in_foreground(); }
+
 /* Reads what is there. False: no more will come. */
 static bool read_some(struct chardev *c) {
     uint8_t piece[IN_PIECE];
     ssize_t n = read(c->in, piece, sizeof(piece));
-    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+    if (n < 0 && (errno == EINTR || errno == EAGAIN || is_behind(c)))
         return true;
     if (n <= 0 && c->is_pty) { /* nobody has it open */
         pause_for(c, AWAY_MS);
@@ -395,16 +398,16 @@ static void read_in(void *arg) {
     struct chardev *c = arg;
     bool was_behind = false;
     while (wait_in_room(c)) {
-        bool behind = c->stdio && have_terminal && !in_foreground();
-        if (behind) {
+        if (is_behind(c)) {
+            was_behind = true;
             pause_for(c, AWAY_MS);
-        } else {
-            if (was_behind)
-                chardev_raw();
-            if (wait_for(c, c->in, POLLIN, -1) && !read_some(c))
-                break;
+            continue;
         }
-        was_behind = behind;
+        if (was_behind)
+            chardev_raw();
+        was_behind = false;
+        if (wait_for(c, c->in, POLLIN, -1) && !is_behind(c) && !read_some(c))
+            break;
     }
     pthread_mutex_lock(&c->lock);
     c->reader_ended = true;

@@ -46,6 +46,8 @@ static void set_signals(void) {
         sigaction(fatal[i], &crash, NULL);
     sigaction(SIGUSR1, &kick, NULL);
     signal(SIGPIPE, SIG_IGN);
+    /* In the background, the terminal is not read: a guest does not stop for that (chardev.c). */
+    signal(SIGTTIN, SIG_IGN);
 }
 
 /* How a run ends that the user has ended: by a key (0), by a signal, or by --timeout, which comes as one. */

@@ -301,6 +301,33 @@ class Console(unittest.TestCase):
         for end in (fd, slave, master):
             os.close(end)
 
+    # --- job control ---
+    def test_in_the_background(self):
+        pid, fd = pty.fork()
+        if not pid:
+            os.environ['PS1'] = 'ready> '
+            os.execvp('bash', ['bash', '--norc', '--noediting', '-i'])
+        self.addCleanup(os.close, fd)
+        self.addCleanup(os.waitpid, pid, 0)
+        self.addCleanup(os.kill, pid, signal.SIGKILL)
+
+        def say(text, answer):
+            os.write(fd, text)
+            return self.read_until(fd, answer)
+        self.read_until(fd, b'ready> ')
+        say(b'%s run %s --vm %s --memory 64M & sleep 1; echo m${PATH:0:0}ark\n'
+            % (GRAFT.encode(), self.guest.encode(), VM.encode()), b'\nmark')
+        for _ in range(3):  # neither its start nor what is typed stops it
+            said = say(b'jobs; echo m${PATH:0:0}ark\n', b'\nmark')
+            self.assertIn(b'Running', said)
+        self.assertIn(b' icanon', say(b'stty -a; echo m${PATH:0:0}ark\n', b'\nmark'))
+        os.write(fd, b'fg\n')
+        self.read_until(fd, self.guest.encode())
+        time.sleep(0.5)
+        say(b'w12\n', b'0000011')
+        say(b'\x01x', b'ready> ')
+        self.assertIn(b' icanon', say(b'stty -a; echo m${PATH:0:0}ark\n', b'\nmark'))
+
     # --- signals ---
     def test_nohup(self):
         p = self.start(commands=b'w10\n', stdout=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))

@@ -114,6 +114,7 @@ static void write_by_interrupts(uint64_t lines) {
 /* --- the virtio console --------------------------------------------------------------------------------------- */
 enum { ID_CONSOLE = 3, RX = 0, TX = 1 };
 #define F_WINDOW 1ul
+#define V_ISR 0x60
 static struct vdev console;
 static struct queue rx __attribute__((aligned(4096))), tx __attribute__((aligned(4096)));
 static char buffer[200000];
@@ -185,6 +186,9 @@ static void read_virtio(uint64_t bytes) {
 static void say_size(void) {
     open_console();
     print(console.features & F_WINDOW ? "window" : "no window");
+    v_set(&console, V_NOTIFY, RX);
+    while (!(v_get(&console, V_ISR) & 2)) /* Linux does not look before it is told of a change */
+        ;
     for (uint32_t size = 0, last = 0;;) {
         size = v_get(&console, V_CONFIG);
         if (size != last) {
