@@ -6,6 +6,7 @@
  * DNS fec0::3. There may be MOST_FLOWS TCP connections, and as many flows of other kinds (for slirp, all that
  * comes from one UDP port of the guest is one), or fewer if the host gives fewer descriptors. Then the one that was idle for longest goes.
  */
+#include "devices/ipfrag.h"
 #include "devices/virtio.h"
 
 #include <arpa/inet.h>
@@ -49,7 +50,8 @@ struct net {
     Slirp *slirp;
     struct event_timer timer;
     bool incomplete; /* slirp lacks a timer that it wanted */
-    bool received;   /* frames came since the guest was last told */
+    struct ipfrag fragments;
+    bool received; /* frames came since the guest was last told */
 
     int epoll; /* watches the sockets, and is watched by the event loop */
     struct event_fd *event;
@@ -101,8 +103,11 @@ static void net_transmit(struct net *n) {
     struct virtq_turn turn = {0};
     while (virtq_next(&n->v, QUEUE_TX, &turn, &r) == 1) {
         size_t len = virtq_read(&n->v, &r, NET_HEADER, frame, sizeof(frame));
+        const uint8_t *whole = NULL;
         if (len && r.out_bytes - NET_HEADER <= sizeof(frame))
-            slirp_input(n->slirp, frame, (int)len);
+            whole = ipfrag_take(&n->fragments, frame, &len);
+        if (whole)
+            slirp_input(n->slirp, whole, (int)len);
         virtq_push(&n->v, q, r.head, 0);
     }
     virtq_interrupt(&n->v, q);
@@ -390,6 +395,7 @@ static void net_destroy(struct virtio *v) {
     if (n->epoll >= 0)
         close(n->epoll);
     free(n->flow);
+    ipfrag_free(&n->fragments);
     free(n);
 }
 

@@ -220,6 +220,44 @@ static void test_router(void) {
     CHECK(router_seen);
 }
 
+/* A part of a datagram of the last flow's: 16 bytes from an offset on. */
+static void send_fragment(unsigned id, unsigned offset, bool more) {
+    uint8_t *p = new_ip(17, 16);
+    put16(p - 16, id);
+    put16(p - 14, offset / 8 | (more ? 0x2000u : 0));
+    put16(p - 10, 0);
+    put16(p - 10, fold(sum(p - 20, 20, 0)));
+    memset(p, 'f', 16);
+    if (offset == 0) {
+        put16(p, UDP_PORT + order.udp_flows - 1u);
+        put16(p + 2, order.udp_port);
+        put16(p + 4, 48);
+        put16(p + 6, 0);
+    }
+    send_frame(34 + 16);
+}
+
+/* Those that make no packet are dropped, and nothing else happens; those that do make one. */
+static void test_fragments(void) {
+    send_fragment(1, 2048, false);
+    send_fragment(2, 16, true);
+    send_fragment(2, 32, false);
+    send_fragment(2, 0, true);
+    send_fragment(3, 32, false);
+    send_fragment(3, 16, true);
+    send_fragment(3, 0, true);
+    for (unsigned i = 0; i < 40; i++)
+        send_fragment(10 + i, i & 1 ? 65528 : 0, true);
+    send_fragment(4, 0, true);
+    send_fragment(4, 16, true);
+    send_fragment(4, 32, false);
+    wait_for(&udp_answers, 1);
+    CHECK_EQ(udp_answers, 1);
+    CHECK_EQ(udp_answered[order.udp_flows - 1], 1);
+    memset(udp_answered, 0, sizeof(udp_answered));
+    udp_answers = 0;
+}
+
 static void test_udp(void) {
     for (unsigned i = 0; i < order.udp_flows; i++) {
         send_udp(i);
@@ -252,4 +290,5 @@ static void test_tcp(void) {
     print(" reset\n");
 }
 
-TESTS({"start", test_start}, {"router", test_router}, {"udp", test_udp}, {"tcp", test_tcp});
+TESTS({"start", test_start}, {"router", test_router}, {"fragments", test_fragments}, {"udp", test_udp},
+      {"tcp", test_tcp});
