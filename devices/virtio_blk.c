@@ -189,9 +189,9 @@ static bool is_current(struct blk *b, const struct job *j) { return b->v.queue[0
 
 static void complete(struct blk *b, struct job *j) {
     struct virtq *q = &b->v.queue[0];
+    for (unsigned i = 0; j->h.type == T_IN && i < j->r.in_count; i++)
+        guest_ram_write_end(b->v.dev.machine, j->r.in[i].gpa, j->r.in[i].len);
     if (is_current(b, j)) {
-        for (unsigned i = 0; j->h.type == T_IN && i < j->r.in_count; i++)
-            guest_ram_write_end(b->v.dev.machine, j->r.in[i].gpa, j->r.in[i].len);
         virtq_write(&b->v, &j->r, j->r.in_bytes - 1, &j->status, 1);
         virtq_push(&b->v, q, j->r.head, (uint32_t)j->r.in_bytes);
         b->unsignalled++;

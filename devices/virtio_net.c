@@ -83,7 +83,7 @@ static ssize_t net_receive(const void *buf, size_t len, void *opaque) {
     struct virtq *q = &n->v.queue[QUEUE_RX];
     struct virtq_request r;
     uint8_t header[NET_HEADER] = {[10] = 1};
-    if (virtq_pop(&n->v, q, &r) != 1)
+    if (!virtio_is_live(&n->v) || virtq_pop(&n->v, q, &r) != 1)
         return (ssize_t)len;
     if (r.in_bytes < NET_HEADER + len) {
         virtq_push(&n->v, q, r.head, 0);

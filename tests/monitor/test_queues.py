@@ -104,6 +104,10 @@ class Queues(unittest.TestCase):
     def test_reset_of_a_disk_that_waits(self):
         self.run_all('reset', '--drive', self.image(b'd' * (1 << 20)), SLOW_IO_MS=1000)
 
+    def test_reset_of_the_machine(self):
+        said = self.run_all('reboot', '--drive', self.image(size=1 << 20), SLOW_IO_MS=1500, SLOW_SYNC_MS=500)
+        self.assertEqual(said.count('ALL PASS'), 1)
+
     def test_refilled_queues(self):
         process = self.start('refill', '--smp', '2', '--drive', self.image(size=1 << 20), '--net', 'user')
         said = self.read_until(process, b'refilling')
