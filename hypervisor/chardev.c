@@ -27,8 +27,7 @@
 #define OUT_PIECE 4096
 #define IN_PIECE 4096
 #define IN_FILE_BYTES 65536 /* of a file no more is read ahead, */
-#define IN_BYTES                                                                                                       \
-    (16u << 20)     /* of a terminal or pipe all, so that Ctrl-A X is seen behind what the guest does not take */
+#define IN_BYTES (4u << 20) /* of a terminal or pipe enough to see Ctrl-A X behind what the guest does not take */
 #define AWAY_MS 100 /* how often to look whether someone has opened the pseudo-terminal, or given us the terminal */
 #define FLUSH_NS 150000000 /* for the rest of the output, once the user has asked for the end */
 #define LINGER_MS 1000     /* for the last bytes in a pseudo-terminal, which its end would discard */
@@ -56,10 +55,11 @@ struct chardev {
     pthread_cond_t more_out, more_room, ended;
     bool ending, drop; /* no more comes to be written; what is left is not to be written, either, and nothing read */
     bool reader_ended, writer_ended;
-    bool gone;        /* nobody will read the output any more */
-    bool away;        /* nobody reads it at present: the last OUT_BYTES are kept */
-    bool writer_idle; /* in more_out */
-    bool want_room;   /* ring the bell when there is some */
+    bool gone;         /* nobody will read the output any more */
+    bool away;         /* nobody reads it at present: the last OUT_BYTES are kept */
+    bool writer_idle;  /* in more_out */
+    bool reader_waits; /* in more_room */
+    bool want_room;    /* ring the bell when there is some */
     uint8_t out_buf[OUT_BYTES];
     size_t out_first, out_len;
     uint8_t *in_buf;
@@ -309,9 +309,12 @@ static void write_out(void *arg) {
 }
 
 /* --- input: the thread ------------------------------------------------------------------------------------------- */
+/* To stderr, not to the log: -D may have it in a file. And only if it takes it, or Ctrl-A X would be waited for, too. */
 static void show_help(void) {
     static const char text[] = "\nCtrl-A H   this help\nCtrl-A X   end the guest\nCtrl-A Ctrl-A   send Ctrl-A\n";
-    fputs(text, stderr); /* not to the log: -D may have it in a file */
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&p, 1, 0) == 1 && write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+        return; /* nobody reads it */
 }
 
 /* The keys behind Ctrl-A, which the guest does not see. Returns how many of the n bytes are left. */
@@ -335,14 +338,15 @@ static size_t take_escapes(struct chardev *c, uint8_t *b, size_t n) {
     return kept;
 }
 
-/* The lock is held. */
+/* The lock is held. What is there is moved only if that is less than what was taken, so not often. */
 static bool make_in_room(struct chardev *c, size_t len) {
-    if (c->in_first) {
+    if (c->in_first + c->in_len + len <= c->in_room)
+        return true;
+    if (c->in_first > c->in_len + len) {
         memmove(c->in_buf, c->in_buf + c->in_first, c->in_len);
         c->in_first = 0;
-    }
-    if (c->in_len + len <= c->in_room)
         return true;
+    }
     size_t room = c->in_room ? 2 * c->in_room : 2 * IN_PIECE;
     uint8_t *p = realloc(c->in_buf, room);
     if (p) {
@@ -355,8 +359,11 @@ static bool make_in_room(struct chardev *c, size_t len) {
 /* Waits for room in the queue. False: leave. */
 static bool wait_in_room(struct chardev *c) {
     pthread_mutex_lock(&c->lock);
-    while (!c->drop && (c->in_len > c->in_max - IN_PIECE || !make_in_room(c, IN_PIECE)))
+    while (!c->drop && (c->in_len > c->in_max - IN_PIECE || !make_in_room(c, IN_PIECE))) {
+        c->reader_waits = true;
         pthread_cond_wait(&c->more_room, &c->lock);
+    }
+    c->reader_waits = false;
     bool go_on = !c->drop;
     pthread_mutex_unlock(&c->lock);
     return go_on;
@@ -418,7 +425,6 @@ static void read_in(void *arg) {
 /* --- input: the device's side --------------------------------------------------------------------------------------- */
 size_t chardev_read(struct chardev *c, void *buf, size_t len) {
     pthread_mutex_lock(&c->lock);
-    bool was_full = c->in_len > c->in_max - IN_PIECE;
     if (len > c->in_len)
         len = c->in_len;
     if (len)
@@ -427,7 +433,7 @@ size_t chardev_read(struct chardev *c, void *buf, size_t len) {
     c->in_len -= len;
     if (!c->in_len)
         c->in_first = 0;
-    if (was_full && c->in_len <= c->in_max - IN_PIECE)
+    if (c->reader_waits && c->in_len <= c->in_max / 2)
         pthread_cond_signal(&c->more_room);
     pthread_mutex_unlock(&c->lock);
     return len;

@@ -156,6 +156,16 @@ class Console(unittest.TestCase):
             os.close(slave)
             os.close(master)
 
+    def test_a_log_that_nobody_reads(self):
+        for how in (signal.SIGTERM, b'\x01x', b'\x01h\x01x'):
+            with self.subTest(how):
+                reader, writer = os.pipe()
+                p = self.start('-d', 'in,out,exec', commands=b'w1000\n', stdout=subprocess.DEVNULL, stderr=writer)
+                os.close(writer)
+                self.wait_stuck(reader)
+                self.end(p, how)
+                os.close(reader)
+
     def test_ctrl_a_x_behind_what_the_guest_does_not_read(self):
         p = self.start(stdout=subprocess.PIPE)
         p.stdin.write(b's\n' + b'x' * 1000000 + b'\x01x')
@@ -246,7 +256,7 @@ class Console(unittest.TestCase):
 
     # --- input ---
     def test_pasted_megabytes(self):
-        data = bytes(33 + n * n % 90 for n in range(1500000))
+        data = bytes(33 + n * n % 90 for n in range(5000000))
         for what, options in ((b'r', ()), (b'e', ('--console', 'stdio'))):
             serial = self.path('serial')
             if options:
