@@ -56,12 +56,6 @@ static struct pl011 *pl011_of(struct device *d) { return CONTAINER_OF(d, struct 
 
 static unsigned rx_depth(const struct pl011 *u) { return u->lcrh & LCRH_FEN ? RX_DEPTH : 1; }
 
-/* Bytes in the receive FIFO at which the receive interrupt is raised (UARTIFLS.RXIFLSEL). */
-static unsigned rx_trigger(const struct pl011 *u) {
-    static const uint8_t level[8] = {2, 4, 8, 12, 14, 14, 14, 14};
-    return u->lcrh & LCRH_FEN ? level[u->ifls >> 3 & 7] : 1;
-}
-
 static void pl011_update(struct pl011 *u) {
     uint32_t fr = u->tx_full ? FR_TXFF | FR_BUSY : FR_TXFE;
     if (u->rx_count == 0)
@@ -76,9 +70,9 @@ static bool rx_push(struct pl011 *u, uint8_t byte) {
     if (u->rx_count >= rx_depth(u))
         return false;
     u->rx[(u->rx_first + u->rx_count++) % RX_DEPTH] = byte;
-    if (u->rx_count >= rx_trigger(u))
-        u->ris |= INT_RX;
-    u->ris |= INT_RT; /* the line is idle after each burst, as far as a guest can tell */
+    /* As on QEMU, whatever UARTIFLS says: a driver that has no use for the receive timeout would else never learn of the last
+     * bytes. They come one by one, as far as the interrupt is concerned, and the line is idle after each. */
+    u->ris |= INT_RX | INT_RT;
     return true;
 }
 
@@ -111,10 +105,8 @@ static uint32_t read_data(struct pl011 *u) {
         u->rx_first = (u->rx_first + 1) % RX_DEPTH;
         u->rx_count--;
     }
-    if (u->rx_count < rx_trigger(u))
-        u->ris &= ~INT_RX;
     if (u->rx_count == 0)
-        u->ris &= ~INT_RT;
+        u->ris &= ~(INT_RX | INT_RT);
     receive(u);
     pl011_update(u);
     return byte;
@@ -132,9 +124,9 @@ static void write_data(struct pl011 *u, uint8_t byte) {
 static uint64_t pl011_read(struct device *d, uint64_t offset, unsigned bytes) {
     struct pl011 *u = pl011_of(d);
     (void)bytes;
-    if (offset >= UART_PERIPH_ID0 && offset < 0x1000)
+    if (offset >= UART_PERIPH_ID0)
         return peripheral_id[(offset - UART_PERIPH_ID0) / 4];
-    switch (offset) {
+    switch (ALIGN_DOWN(offset, 4)) {
     case UART_DR: return read_data(u);
     case UART_RSR: return u->rsr;
     case UART_FR: return *u->fr;
@@ -156,7 +148,7 @@ static void pl011_write(struct device *d, uint64_t offset, uint64_t value, unsig
     struct pl011 *u = pl011_of(d);
     uint32_t v = (uint32_t)value;
     (void)bytes;
-    switch (offset) {
+    switch (ALIGN_DOWN(offset, 4)) {
     case UART_DR: write_data(u, (uint8_t)v); return;
     case UART_RSR: u->rsr = 0; break;
     case UART_ILPR: u->ilpr = v & 0xff; break;
@@ -201,6 +193,7 @@ static const struct device_ops pl011_ops = {
     .read = pl011_read,
     .write = pl011_write,
     .holds = pl011_holds,
+    .min_bytes = 4,
     .destroy = pl011_destroy,
 };
 

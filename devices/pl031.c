@@ -53,7 +53,7 @@ static void pl031_alarm(void *arg) {
 static uint64_t pl031_read(struct device *d, uint64_t offset, unsigned bytes) {
     struct pl031 *r = pl031_of(d);
     (void)bytes;
-    if (offset >= RTC_PERIPH_ID0 && offset < 0x1000)
+    if (offset >= RTC_PERIPH_ID0)
         return peripheral_id[(offset - RTC_PERIPH_ID0) / 4];
     switch (offset) {
     case RTC_DR: return pl031_now(r);

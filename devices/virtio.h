@@ -26,6 +26,7 @@
 #define VIRTIO_ID_CONSOLE 3
 #define VIRTIO_ID_RNG 4
 
+#define VIRTIO_F_ANY_LAYOUT BIT(27)
 #define VIRTIO_F_INDIRECT_DESC BIT(28)
 #define VIRTIO_F_EVENT_IDX BIT(29)
 #define VIRTIO_F_VERSION_1 BIT(32)
@@ -37,7 +38,7 @@ struct virtio_type {
     const char *name;
     uint32_t device_id;
     unsigned queues;
-    uint64_t features;                                /* beside VERSION_1, INDIRECT_DESC and EVENT_IDX */
+    uint64_t features;                                /* beside VERSION_1 or ANY_LAYOUT, INDIRECT_DESC and EVENT_IDX */
     void (*notify)(struct virtio *v, unsigned queue); /* the driver made buffers available */
     /* quiesce(): queues were stopped: when it returns no thread of the device writes to guest RAM for requests of before. Must
      * not wait for long. NULL: the device has no threads. */
@@ -53,6 +54,7 @@ struct virtq {
     _Atomic uint32_t life; /* counts how often it was stopped or started: requests of another life are no one's */
     uint16_t next_avail, next_used, signalled_used;
     bool signalled_valid;
+    uint32_t legacy_align; /* legacy: of the used ring */
 };
 
 struct virtio {
@@ -62,6 +64,8 @@ struct virtio {
     unsigned config_bytes;
     uint32_t config_generation;
     uint32_t device_features_sel, driver_features_sel, queue_sel, status;
+    bool legacy;                         /* version 1 of the transport: Virtio 0.9.5 */
+    unsigned legacy_page_shift;          /* what it counts page numbers in */
     uint64_t features_offered, features; /* offered by the device, accepted by the driver */
     struct virtq queue[VIRTIO_MAX_QUEUES];
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * virtio_mmio.c: the MMIO transport, version 2 (Virtio 1.2, section 4.2.2).
+ * virtio_mmio.c: the MMIO transport, version 2 (Virtio 1.2, section 4.2.2) or, as legacy, 1 (section 4.2.4).
  * InterruptStatus, InterruptACK and QueueNotify are normally served by the
  * engine without an exit; the cases here are for accesses that reach the monitor.
  */
@@ -19,9 +19,12 @@ enum {
     DEVICE_FEATURES_SEL = 0x014,
     DRIVER_FEATURES = 0x020,
     DRIVER_FEATURES_SEL = 0x024,
+    GUEST_PAGE_SIZE = 0x028, /* legacy */
     QUEUE_SEL = 0x030,
     QUEUE_NUM_MAX = 0x034,
     QUEUE_NUM = 0x038,
+    QUEUE_ALIGN = 0x03c, /* legacy */
+    QUEUE_PFN = 0x040,   /* legacy */
     QUEUE_READY = 0x044,
     QUEUE_NOTIFY = 0x050,
     INTERRUPT_STATUS = 0x060,
@@ -33,6 +36,8 @@ enum {
     QUEUE_DRIVER_HIGH = 0x094,
     QUEUE_DEVICE_LOW = 0x0a0,
     QUEUE_DEVICE_HIGH = 0x0a4,
+    SHM_LEN_LOW = 0x0b0,
+    SHM_LEN_HIGH = 0x0b4,
     CONFIG_GENERATION = 0x0fc,
     CONFIG = 0x100,
 };
@@ -40,7 +45,7 @@ enum {
 #define STATUS_DRIVER_OK 4
 #define STATUS_NEEDS_RESET 64
 #define MAGIC_VALUE 0x74726976  /* "virt" */
-#define VENDOR_VALUE 0x54465247 /* "GRFT" */
+#define VENDOR_VALUE 0x554d4551 /* "QEMU": drivers look at it, and this is QEMU's board */
 
 static struct virtio *virtio_of(struct device *d) { return CONTAINER_OF(d, struct virtio, dev); }
 
@@ -73,6 +78,8 @@ void virtio_config_changed(struct virtio *v) {
         machine_virtio_interrupt(&v->dev, 2);
 }
 
+#define LEGACY_ALIGN 4096 /* of a queue, until a driver says otherwise */
+
 static void virtio_reset(struct device *d) {
     struct virtio *v = virtio_of(d);
     v->status = 0;
@@ -81,7 +88,7 @@ static void virtio_reset(struct device *d) {
     for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++) {
         struct virtq *q = &v->queue[i];
         stop_queue(v, q);
-        *q = (struct virtq){.life = q->life};
+        *q = (struct virtq){.life = q->life, .legacy_align = LEGACY_ALIGN};
     }
     machine_virtio_ack(d, ~0u);
 }
@@ -99,38 +106,11 @@ static void virtio_notify(struct device *d, uint64_t queues) {
 }
 
 static uint64_t config_read(const struct virtio *v, uint64_t offset, unsigned bytes) {
-    uint64_t value = 0;
+    uint64_t value = UINT64_MAX; /* behind its end, as on QEMU */
     if (offset + bytes <= v->config_bytes)
         memcpy(&value, v->config + offset, bytes);
     return value;
 }
-
-static uint64_t virtio_read(struct device *d, uint64_t offset, unsigned bytes) {
-    struct virtio *v = virtio_of(d);
-    struct virtq *q = selected(v);
-    if (offset >= CONFIG)
-        return config_read(v, offset - CONFIG, bytes);
-    if (bytes != 4)
-        return 0;
-    switch (offset) {
-    case MAGIC: return MAGIC_VALUE;
-    case VERSION: return 2;
-    case DEVICE_ID: return v->type->device_id;
-    case VENDOR_ID: return VENDOR_VALUE;
-    case DEVICE_FEATURES:
-        return v->device_features_sel < 2 ? (uint32_t)(v->features_offered >> 32 * v->device_features_sel) : 0;
-    case QUEUE_NUM_MAX: return q ? VIRTQ_MAX_SIZE : 0;
-    case QUEUE_READY: return q && q->ready;
-    case INTERRUPT_STATUS: return machine_virtio_status(d);
-    case STATUS: return v->status;
-    case CONFIG_GENERATION: return v->config_generation;
-    default: return 0;
-    }
-}
-
-static void set_low(uint64_t *reg, uint32_t value) { *reg = (*reg & ~UINT64_C(0xffffffff)) | value; }
-
-static void set_high(uint64_t *reg, uint32_t value) { *reg = (*reg & UINT64_C(0xffffffff)) | (uint64_t)value << 32; }
 
 static bool is_queue_size(uint32_t n) { return n && n <= VIRTQ_MAX_SIZE && (n & (n - 1)) == 0; }
 
@@ -143,6 +123,73 @@ static void set_ready(struct virtio *v, struct virtq *q, bool ready) {
         q->ready = true;
     }
 }
+
+/* --- the legacy layout: one piece of memory for each queue, of which the driver says the page number --------------- */
+/* Virtio 1.2, section 2.7.2 */
+static void legacy_place(struct virtq *q, uint64_t gpa) {
+    q->desc = gpa;
+    q->avail = gpa + 16ull * q->num;
+    q->used = ALIGN_UP(q->avail + 2ull * (3 + q->num), q->legacy_align);
+}
+
+static uint32_t legacy_pfn(const struct virtio *v, const struct virtq *q) {
+    return q->ready ? (uint32_t)(q->desc >> v->legacy_page_shift) : 0;
+}
+
+static void legacy_write(struct virtio *v, struct virtq *q, uint64_t offset, uint32_t value) {
+    switch (offset) {
+    case GUEST_PAGE_SIZE:
+        if (value && !(value & (value - 1)))
+            v->legacy_page_shift = (unsigned)__builtin_ctz(value);
+        break;
+    case QUEUE_ALIGN:
+        if (q && !q->ready && value && !(value & (value - 1)))
+            q->legacy_align = value;
+        break;
+    case QUEUE_PFN:
+        if (q && value && !q->ready)
+            legacy_place(q, (uint64_t)value << v->legacy_page_shift);
+        if (q)
+            set_ready(v, q, value != 0);
+        break;
+    case QUEUE_NUM:
+        if (q && !q->ready)
+            q->num = is_queue_size(value) ? (uint16_t)value : 0;
+        break;
+    default: break;
+    }
+}
+
+/* --- registers -------------------------------------------------------------------------------------------------------- */
+static uint64_t virtio_read(struct device *d, uint64_t offset, unsigned bytes) {
+    struct virtio *v = virtio_of(d);
+    struct virtq *q = selected(v);
+    if (offset >= CONFIG)
+        return config_read(v, offset - CONFIG, bytes);
+    if (bytes != 4)
+        return 0;
+    switch (offset) {
+    case MAGIC: return MAGIC_VALUE;
+    case VERSION: return v->legacy ? 1 : 2;
+    case DEVICE_ID: return v->type->device_id;
+    case VENDOR_ID: return VENDOR_VALUE;
+    case DEVICE_FEATURES:
+        return v->device_features_sel < 2 ? (uint32_t)(v->features_offered >> 32 * v->device_features_sel) : 0;
+    case QUEUE_NUM_MAX: return q ? VIRTQ_MAX_SIZE : 0;
+    case QUEUE_READY: return !v->legacy && q && q->ready;
+    case QUEUE_PFN: return v->legacy && q ? legacy_pfn(v, q) : 0;
+    case SHM_LEN_LOW:
+    case SHM_LEN_HIGH: return UINT32_MAX; /* there is none */
+    case INTERRUPT_STATUS: return machine_virtio_status(d);
+    case STATUS: return v->status;
+    case CONFIG_GENERATION: return v->legacy ? 0 : v->config_generation;
+    default: return 0;
+    }
+}
+
+static void set_low(uint64_t *reg, uint32_t value) { *reg = (*reg & ~UINT64_C(0xffffffff)) | value; }
+
+static void set_high(uint64_t *reg, uint32_t value) { *reg = (*reg & UINT64_C(0xffffffff)) | (uint64_t)value << 32; }
 
 static void queue_write(struct virtio *v, struct virtq *q, uint64_t offset, uint32_t value) {
     if (offset == QUEUE_READY) {
@@ -168,10 +215,22 @@ static void status_write(struct virtio *v, uint32_t value) {
         virtio_reset(&v->dev);
         return;
     }
-    /* FEATURES_OK is refused without VERSION_1: there is no legacy mode, nor for features that were not offered. */
-    if (value & STATUS_FEATURES_OK && (!virtio_has(v, VIRTIO_F_VERSION_1) || v->features & ~v->features_offered))
+    /* FEATURES_OK is refused without VERSION_1, and for features that were not offered. Legacy drivers do not ask. */
+    if (!v->legacy && value & STATUS_FEATURES_OK &&
+        (!virtio_has(v, VIRTIO_F_VERSION_1) || v->features & ~v->features_offered))
         value &= ~(uint32_t)STATUS_FEATURES_OK;
     v->status = (value & 0xff) | (v->status & STATUS_NEEDS_RESET);
+}
+
+static void features_write(struct virtio *v, uint32_t value) {
+    if (v->legacy && v->driver_features_sel == 0)
+        v->features = value & v->features_offered;
+    if (v->legacy || v->status & STATUS_FEATURES_OK || v->driver_features_sel > 1)
+        return;
+    if (v->driver_features_sel)
+        set_high(&v->features, value);
+    else
+        set_low(&v->features, value);
 }
 
 static void virtio_write(struct device *d, uint64_t offset, uint64_t value64, unsigned bytes) {
@@ -183,14 +242,7 @@ static void virtio_write(struct device *d, uint64_t offset, uint64_t value64, un
     switch (offset) {
     case DEVICE_FEATURES_SEL: v->device_features_sel = value; break;
     case DRIVER_FEATURES_SEL: v->driver_features_sel = value; break;
-    case DRIVER_FEATURES:
-        if (v->status & STATUS_FEATURES_OK || v->driver_features_sel > 1)
-            break;
-        if (v->driver_features_sel)
-            set_high(&v->features, value);
-        else
-            set_low(&v->features, value);
-        break;
+    case DRIVER_FEATURES: features_write(v, value); break;
     case QUEUE_SEL: v->queue_sel = value; break;
     case QUEUE_NOTIFY: /* its work is done in the threads where the doorbells ring */
         if (value < v->type->queues)
@@ -199,7 +251,9 @@ static void virtio_write(struct device *d, uint64_t offset, uint64_t value64, un
     case INTERRUPT_ACK: machine_virtio_ack(d, value); break;
     case STATUS: status_write(v, value); break;
     default:
-        if (q)
+        if (v->legacy)
+            legacy_write(v, q, offset, value);
+        else if (q)
             queue_write(v, q, offset, value);
     }
 }
@@ -226,21 +280,35 @@ void virtio_init(struct virtio *v, const struct virtio_type *type, struct machin
     };
     v->dev = (struct device){.ops = &ops, .machine = m, .gpa = gpa, .size = 0x200, .spi = spi, .virtio_slot = slot};
     v->type = type;
-    v->features_offered = type->features | VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
+    v->legacy = machine_virtio_legacy(m);
+    v->features_offered = type->features | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX |
+                          (v->legacy ? VIRTIO_F_ANY_LAYOUT : VIRTIO_F_VERSION_1);
+    for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
+        v->queue[i].legacy_align = LEGACY_ALIGN;
 }
 
 /* --- an empty slot: the transport is there, DeviceID is 0 ------------------------------------- */
+static uint64_t empty_read(struct device *d, uint64_t offset, unsigned bytes) {
+    (void)bytes;
+    switch (offset) {
+    case MAGIC: return MAGIC_VALUE;
+    case VERSION: return machine_virtio_legacy(d->machine) ? 1 : 2;
+    case VENDOR_ID: return VENDOR_VALUE;
+    default: return 0;
+    }
+}
 
-static void empty_notify(struct virtio *v, unsigned queue) { (void)v, (void)queue; }
+static void empty_write(struct device *d, uint64_t offset, uint64_t value, unsigned bytes) {
+    (void)d, (void)offset, (void)value, (void)bytes;
+}
 
-static void empty_destroy(struct virtio *v) { free(v); }
+static void empty_destroy(struct device *d) { free(d); }
 
 struct device *virtio_empty_create(struct machine *m, uint64_t gpa, unsigned spi, int slot) {
-    static const struct virtio_type type = {.name = "empty", .notify = empty_notify, .destroy = empty_destroy};
-    struct virtio *v = calloc(1, sizeof(*v));
-    if (!v)
-        return NULL;
-    virtio_init(v, &type, m, gpa, spi, slot);
-    v->features_offered = 0;
-    return &v->dev;
+    static const struct device_ops ops = {
+        .name = "virtio-mmio", .read = empty_read, .write = empty_write, .destroy = empty_destroy};
+    struct device *d = calloc(1, sizeof(*d));
+    if (d)
+        *d = (struct device){.ops = &ops, .machine = m, .gpa = gpa, .size = 0x200, .spi = spi, .virtio_slot = slot};
+    return d;
 }

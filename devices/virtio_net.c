@@ -24,7 +24,8 @@
 
 #define F_MAC BIT(5)
 #define F_STATUS BIT(16)
-#define NET_HEADER 12 /* struct virtio_net_hdr with num_buffers */
+#define NET_HEADER 12        /* struct virtio_net_hdr with num_buffers */
+#define NET_HEADER_LEGACY 10 /* and without */
 #define MAX_FRAME 65536
 #define NS_PER_MS UINT64_C(1000000)
 #define MOST_FLOWS 1000          /* TCP connections, and as many of all others */
@@ -76,6 +77,9 @@ static uint32_t shed(struct net *n);
 static struct net *net_of(struct virtio *v) { return CONTAINER_OF(v, struct net, v); }
 
 /* --- frames ------------------------------------------------------------------------------------ */
+static size_t net_header(const struct net *n) {
+    return virtio_has(&n->v, VIRTIO_F_VERSION_1) ? NET_HEADER : NET_HEADER_LEGACY;
+}
 
 /* To the guest. A frame that finds no buffer is dropped: the protocols above retransmit. */
 static ssize_t net_receive(const void *buf, size_t len, void *opaque) {
@@ -83,14 +87,15 @@ static ssize_t net_receive(const void *buf, size_t len, void *opaque) {
     struct virtq *q = &n->v.queue[QUEUE_RX];
     struct virtq_request r;
     uint8_t header[NET_HEADER] = {[10] = 1};
+    size_t header_bytes = net_header(n);
     if (!virtio_is_live(&n->v) || virtq_pop(&n->v, q, &r) != 1)
         return (ssize_t)len;
-    if (r.in_bytes < NET_HEADER + len) {
+    if (r.in_bytes < header_bytes + len) {
         virtq_push(&n->v, q, r.head, 0);
     } else {
-        virtq_write(&n->v, &r, 0, header, sizeof(header));
-        virtq_write(&n->v, &r, sizeof(header), buf, len);
-        virtq_push(&n->v, q, r.head, (uint32_t)(NET_HEADER + len));
+        virtq_write(&n->v, &r, 0, header, header_bytes);
+        virtq_write(&n->v, &r, header_bytes, buf, len);
+        virtq_push(&n->v, q, r.head, (uint32_t)(header_bytes + len));
     }
     n->received = true;
     return (ssize_t)len;
@@ -102,9 +107,9 @@ static void net_transmit(struct net *n) {
     struct virtq_request r;
     struct virtq_turn turn = {0};
     while (virtq_next(&n->v, QUEUE_TX, &turn, &r) == 1) {
-        size_t len = virtq_read(&n->v, &r, NET_HEADER, frame, sizeof(frame));
+        size_t header = net_header(n), len = virtq_read(&n->v, &r, header, frame, sizeof(frame));
         const uint8_t *whole = NULL;
-        if (len && r.out_bytes - NET_HEADER <= sizeof(frame))
+        if (len && r.out_bytes - header <= sizeof(frame))
             whole = ipfrag_take(&n->fragments, frame, &len);
         if (whole)
             slirp_input(n->slirp, whole, (int)len);

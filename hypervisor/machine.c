@@ -74,6 +74,8 @@ void machine_virtio_interrupt(struct device *d, uint32_t bits) {
     pend_irq(d->machine, d->spi);
 }
 
+bool machine_virtio_legacy(const struct machine *m) { return m->options->virtio_legacy; }
+
 uint32_t machine_virtio_status(struct device *d) {
     return atomic_load(&d->machine->shared->virtio_isr[d->virtio_slot]);
 }
@@ -145,20 +147,33 @@ void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
 }
 
 /* --- register accesses -------------------------------------------------------------------------------------- */
-static struct device *device_at(struct machine *m, uint64_t gpa, unsigned bytes) {
+static bool device_takes(const struct device *d, uint64_t offset, unsigned bytes, bool write) {
+    bool sized = (bytes == 1 || bytes == 2 || bytes == 4) && !(offset & (bytes - 1)) && bytes <= d->size - offset;
+    return sized && (!d->ops->accepts || d->ops->accepts(d, offset, bytes, write));
+}
+
+/* The device that an access is for, NULL if there is none that takes it. */
+static struct device *device_at(struct machine *m, uint64_t gpa, unsigned bytes, bool write) {
     for (unsigned i = 0; i < m->device_count; i++) {
         unsigned n = (m->device_last + i) % m->device_count;
         struct device *d = m->device[n];
         if (gpa >= d->gpa && gpa - d->gpa < d->size) {
             m->device_last = n;
-            bool fits = bytes <= d->size - (gpa - d->gpa) && !(gpa & (bytes - 1));
-            return fits ? d : NULL;
+            return device_takes(d, gpa - d->gpa, bytes, write) ? d : NULL;
         }
     }
     return NULL;
 }
 
+static unsigned device_bytes(const struct device *d, unsigned bytes) {
+    return bytes < d->ops->min_bytes ? d->ops->min_bytes : bytes;
+}
+
 static bool holds(struct device *d, uint64_t gpa) { return d->ops->holds && d->ops->holds(d, gpa - d->gpa); }
+
+static void device_write(struct device *d, uint64_t gpa, unsigned bytes, uint64_t value) {
+    d->ops->write(d, gpa - d->gpa, value & MASK(8 * bytes), device_bytes(d, bytes));
+}
 
 bool machine_has_posted(const struct machine *m) {
     return atomic_load(&m->shared->posted_tail) != atomic_load(&m->shared->posted_head);
@@ -170,12 +185,11 @@ void machine_drain_posted(struct machine *m) {
         uint32_t tail = atomic_load(&s->posted_tail);
         /* Copied before it is checked: the engine's side is trusted no further than a guest. */
         struct abi_posted_entry e = *(volatile struct abi_posted_entry *)&s->posted[tail % ABI_POSTED_ENTRIES];
-        bool sized = e.size == 1 || e.size == 2 || e.size == 4;
-        struct device *d = sized ? device_at(m, e.gpa, e.size) : NULL;
+        struct device *d = device_at(m, e.gpa, e.size, true);
         if (d && holds(d, e.gpa))
             return;
         if (d)
-            d->ops->write(d, e.gpa - d->gpa, e.value, e.size);
+            device_write(d, e.gpa, e.size, e.value);
         atomic_store(&s->posted_tail, tail + 1);
     }
     if (machine_has_posted(m))
@@ -206,9 +220,9 @@ static bool wait_for_room(struct machine *m) {
 bool machine_read(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t *value) {
     machine_lock(m);
     machine_drain_posted(m);
-    struct device *d = device_at(m, gpa, bytes);
+    struct device *d = device_at(m, gpa, bytes, false);
     if (d)
-        *value = d->ops->read(d, gpa - d->gpa, bytes) & MASK(8 * bytes);
+        *value = d->ops->read(d, gpa - d->gpa, device_bytes(d, bytes)) & MASK(8 * bytes);
     machine_unlock(m);
     return d != NULL;
 }
@@ -218,10 +232,10 @@ bool machine_write(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t val
     machine_lock(m);
     do { /* also a posted write that found the ring full: those in there come first */
         machine_drain_posted(m);
-        d = device_at(m, gpa, bytes);
+        d = device_at(m, gpa, bytes, true);
     } while (d && holds(d, gpa) && wait_for_room(m));
     if (d && !holds(d, gpa))
-        d->ops->write(d, gpa - d->gpa, value & MASK(8 * bytes), bytes);
+        device_write(d, gpa, bytes, value);
     machine_unlock(m);
     return d != NULL;
 }

@@ -110,6 +110,7 @@ TAKE(log_file) { return o->log_file = v, NULL; }
 TAKE(serial) { return o->serial = v, NULL; }
 TAKE(console) { return o->console = v, NULL; }
 TAKE(net) { return o->net_user = n == 0, NULL; }
+TAKE(virtio_mmio) { return o->virtio_legacy = n == 0, NULL; }
 TAKE(gic) { return o->gic = 2 + (unsigned)n, NULL; }
 TAKE(cpu) { return o->cpu = (enum abi_cpu_model)n, NULL; }
 TAKE(vm) { return o->vm = n == 0 ? VM_KVM : VM_INPROC, NULL; }

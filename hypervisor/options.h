@@ -28,7 +28,7 @@ struct options {
         bool readonly;
     } drive[OPTIONS_MAX_DRIVES];
     unsigned drives;
-    bool net_user;
+    bool net_user, virtio_legacy;
     enum abi_mmu mmu;
     bool mmu_given;
     enum abi_cpu_model cpu;

@@ -12,7 +12,7 @@
     GRAFT=${GRAFT:-$RELEASE/graft}
     QEMU=${QEMU:-$BUILD/qemu/bin/qemu-system-aarch64}
     PEER=${PEER:-graft}
-    KERNEL='' INITRD='' APPEND='' MEMORY=1G SMP=1 DRIVE='' NET=none VM='' MMU='' GIC='' CPU=''
+    KERNEL='' INITRD='' APPEND='' MEMORY=1G SMP=1 DRIVE='' NET=none VM='' MMU='' GIC='' CPU='' VIRTIO=''
 }
 
 # guest_command: sets the array CMD.
@@ -33,13 +33,15 @@ graft_command() {
     [ -z "$MMU" ] || CMD+=(--mmu "$MMU")
     [ -z "$GIC" ] || CMD+=(--gic "$GIC")
     [ -z "$CPU" ] || CMD+=(--cpu "$CPU")
+    [ -z "$VIRTIO" ] || CMD+=(--virtio-mmio "$VIRTIO")
 }
 
 qemu_command() {
     CMD=("$QEMU" -M "virt,gic-version=${GIC:-3}" -cpu "${CPU:-cortex-a72}" -smp "$SMP" -m "$MEMORY"
         -accel tcg -nodefaults -display none -serial mon:stdio -no-reboot
-        -global virtio-mmio.force-legacy=false -device virtio-rng-device
+        -device virtio-rng-device
         -kernel "$KERNEL" -initrd "$INITRD" -append "$APPEND")
+    [ "$VIRTIO" = legacy ] || CMD+=(-global virtio-mmio.force-legacy=false)
     [ -z "$DRIVE" ] || CMD+=(-drive "file=$DRIVE,if=none,format=raw,id=disk0" -device "virtio-blk-device,drive=disk0")
     [ "$NET" = none ] || CMD+=(-netdev "user,id=net0" -device "virtio-net-device,netdev=net0")
 }

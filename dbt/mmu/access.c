@@ -164,28 +164,25 @@ static void store(uint8_t *p, uint64_t value, unsigned size) {
 }
 
 /* --- devices ------------------------------------------------------------------------------------------------------- */
-static void io_read(struct cpu *cpu, uint64_t va, const struct walk_entry *e, uint8_t *out, unsigned bytes) {
-    struct gpa pa = GPA(e->w.pa.v | (va & PAGE_MASK));
-    unsigned each = bytes > 8 ? 8 : bytes;
-    if (pa.v & (bytes - 1))
-        each = 1; /* of Normal memory with nothing but a device behind it */
-    for (unsigned i = 0; i < bytes; i += each) {
+/* What the bus takes at once: at most eight bytes, naturally aligned. */
+static unsigned io_piece(uint64_t pa, unsigned left) { return 1u << __builtin_ctzll(pa | left | 8); }
+
+static void io_read(struct cpu *cpu, uint64_t va, struct gpa pa, uint8_t *out, unsigned bytes) {
+    for (unsigned i = 0, n; i < bytes; i += n) {
         uint64_t value = 0;
-        if (!bus_read(cpu, GPA(pa.v + i), each, &value))
+        n = io_piece(pa.v + i, bytes - i);
+        if (!bus_read(cpu, GPA(pa.v + i), n, &value))
             cpu->guest->external_abort(cpu, va, MMU_READ, pa);
-        memcpy(out + i, &value, each);
+        memcpy(out + i, &value, n);
     }
 }
 
-static void io_write(struct cpu *cpu, uint64_t va, const struct walk_entry *e, const uint8_t *in, unsigned bytes) {
-    struct gpa pa = GPA(e->w.pa.v | (va & PAGE_MASK));
-    unsigned each = bytes > 8 ? 8 : bytes;
-    if (pa.v & (bytes - 1))
-        each = 1;
-    for (unsigned i = 0; i < bytes; i += each) {
+static void io_write(struct cpu *cpu, uint64_t va, struct gpa pa, const uint8_t *in, unsigned bytes) {
+    for (unsigned i = 0, n; i < bytes; i += n) {
         uint64_t value = 0;
-        memcpy(&value, in + i, each);
-        if (!bus_write(cpu, GPA(pa.v + i), each, value))
+        n = io_piece(pa.v + i, bytes - i);
+        memcpy(&value, in + i, n);
+        if (!bus_write(cpu, GPA(pa.v + i), n, value))
             cpu->guest->external_abort(cpu, va, MMU_WRITE, pa);
     }
 }
@@ -217,8 +214,8 @@ static void halves_resolve(struct cpu *cpu, uint64_t va, unsigned bytes, enum mm
 /* --- any access ---------------------------------------------------------------------------------------------------------- */
 static inline bool crosses(uint64_t va, unsigned bytes) { return (va & PAGE_MASK) + bytes > PAGE_SIZE; }
 
-static void check_align(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned flags) {
-    if (UNLIKELY(flags & IR_MEM_ALIGN && va & (bytes - 1)))
+static void check_align(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned flags) {
+    if (UNLIKELY(flags & IR_MEM_ALIGN && va & MASK(ir_mem_align(flags, size))))
         cpu->guest->align_fault(cpu, va, access);
 }
 
@@ -231,7 +228,7 @@ static void before_write(struct cpu *cpu, uint64_t pa, unsigned bytes, struct mm
 static void read_any(struct cpu *cpu, uint64_t va, v128 *out, unsigned size, unsigned regime, unsigned flags,
                      struct mmu_slow *s) {
     unsigned bytes = 1u << size;
-    check_align(cpu, va, bytes, MMU_READ, flags);
+    check_align(cpu, va, size, MMU_READ, flags);
     if (UNLIKELY(crosses(va, bytes))) {
         struct halves h;
         halves_resolve(cpu, va, bytes, MMU_READ, regime, flags, s, &h);
@@ -241,11 +238,11 @@ static void read_any(struct cpu *cpu, uint64_t va, v128 *out, unsigned size, uns
     }
     struct walk_entry *e = resolve(cpu, va, MMU_READ, regime, flags, s);
     if (UNLIKELY(e->w.device))
-        check_align(cpu, va, bytes, MMU_READ, IR_MEM_ALIGN);
+        check_align(cpu, va, size, MMU_READ, flags | IR_MEM_ALIGN);
     if (UNLIKELY(!e->host)) {
         if (s)
             s->cause = ABI_STAT_host_faults_device;
-        io_read(cpu, va, e, out->u8, bytes);
+        io_read(cpu, va, GPA(e->w.pa.v | (va & PAGE_MASK)), out->u8, bytes);
         return;
     }
     if (s)
@@ -259,7 +256,7 @@ static void read_any(struct cpu *cpu, uint64_t va, v128 *out, unsigned size, uns
 static void write_any(struct cpu *cpu, uint64_t va, const v128 *in, unsigned size, unsigned regime, unsigned flags,
                       struct mmu_slow *s) {
     unsigned bytes = 1u << size;
-    check_align(cpu, va, bytes, MMU_WRITE, flags);
+    check_align(cpu, va, size, MMU_WRITE, flags);
     if (UNLIKELY(crosses(va, bytes))) {
         struct halves h;
         halves_resolve(cpu, va, bytes, MMU_WRITE, regime, flags, s, &h);
@@ -271,11 +268,11 @@ static void write_any(struct cpu *cpu, uint64_t va, const v128 *in, unsigned siz
     }
     struct walk_entry *e = resolve(cpu, va, MMU_WRITE, regime, flags, s);
     if (UNLIKELY(e->w.device))
-        check_align(cpu, va, bytes, MMU_WRITE, IR_MEM_ALIGN);
+        check_align(cpu, va, size, MMU_WRITE, flags | IR_MEM_ALIGN);
     if (UNLIKELY(!e->host)) {
         if (s)
             s->cause = ABI_STAT_host_faults_device;
-        io_write(cpu, va, e, in->u8, bytes);
+        io_write(cpu, va, GPA(e->w.pa.v | (va & PAGE_MASK)), in->u8, bytes);
         return;
     }
     uint8_t *p = e->host + (va & PAGE_MASK);
@@ -308,7 +305,7 @@ void mem_write_128(struct cpu *cpu, uint64_t va, const v128 *value, unsigned reg
 static void *host_at(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime,
                      struct mmu_slow *s) {
     unsigned bytes = 1u << size;
-    check_align(cpu, va, bytes, access, IR_MEM_ALIGN);
+    check_align(cpu, va, size, access, IR_MEM_ALIGN);
     struct walk_entry *e = resolve(cpu, va, access, regime, 0, s);
     uint64_t pa = e->w.pa.v | (va & PAGE_MASK);
     if (UNLIKELY(!e->host))
@@ -321,7 +318,7 @@ static void *host_at(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_acces
 }
 
 static void *host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime, struct mmu_slow *s) {
-    check_align(cpu, va, 1u << size, MMU_READ, IR_MEM_ALIGN);
+    check_align(cpu, va, size, MMU_READ, IR_MEM_ALIGN);
     resolve(cpu, va, MMU_READ, regime, 0, s);
     return host_at(cpu, va, size, MMU_WRITE, regime, s);
 }

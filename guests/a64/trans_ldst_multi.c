@@ -3,8 +3,7 @@
 /*
  * trans_ldst_multi.c: LD1 to LD4 and ST1 to ST4: structures of vector elements.
  *
- * Whole structures move in 16-byte pieces and are (de)interleaved in registers. Where alignment is checked, it is
- * that of the element, so the first element is accessed by itself first.
+ * Whole structures move in 16-byte pieces and are (de)interleaved in registers.
  */
 #include "guests/a64/a64.h"
 
@@ -22,23 +21,18 @@ static unsigned reg(const struct multi *m, unsigned i) { return (m->rt + i) & 31
 
 /* --- pieces of memory ----------------------------------------------------------------------------- */
 
+/* Alignment is checked once for all pieces, by the first one. */
+static unsigned piece_flags(const struct multi *m, unsigned at) {
+    return IR_MEM_ELEMENTS(m->lane) | (at ? 0 : a64_mem_flags(m->t));
+}
+
 static irv load_bytes(const struct multi *m, unsigned at, unsigned bytes) {
-    return ir_ld(m->t->b, IR_V128, bytes == 16 ? 4 : 3, m->base, (int32_t)at, a64_trans_regime(m->t), 0);
+    return ir_ld(m->t->b, IR_V128, bytes == 16 ? 4 : 3, m->base, (int32_t)at, a64_trans_regime(m->t),
+                 piece_flags(m, at));
 }
 
 static void store_bytes(const struct multi *m, unsigned at, unsigned bytes, irv v) {
-    ir_st(m->t->b, bytes == 16 ? 4 : 3, m->base, (int32_t)at, v, a64_trans_regime(m->t), 0);
-}
-
-/* check_alignment(): the access of the first element (v: what is stored there, 0 for a load). */
-static void check_alignment(const struct multi *m, irv v) {
-    unsigned flags = a64_mem_flags(m->t);
-    if (!flags)
-        return;
-    if (v)
-        ir_st(m->t->b, m->lane, m->base, 0, v, a64_trans_regime(m->t), flags);
-    else
-        ir_ld(m->t->b, IR_I64, m->lane, m->base, 0, a64_trans_regime(m->t), flags);
+    ir_st(m->t->b, bytes == 16 ? 4 : 3, m->base, (int32_t)at, v, a64_trans_regime(m->t), piece_flags(m, at));
 }
 
 /* load_pieces(): the whole structure as 16-byte pieces, the last one possibly of 8 bytes. */
@@ -148,7 +142,6 @@ static void interleave(const struct multi *m, const irv *v, irv *p) {
 
 static void load_multiple(const struct multi *m, bool structure) {
     irv v[4], piece[4];
-    check_alignment(m, 0);
     if (structure) {
         unsigned pieces = load_pieces(m, piece);
         deinterleave(m, piece, pieces, v);
@@ -164,7 +157,6 @@ static void store_multiple(const struct multi *m, bool structure) {
     irv v[4] = {0}, piece[4] = {0};
     for (unsigned i = 0; i < m->count; i++)
         v[i] = a64_get_v(m->t, reg(m, i));
-    check_alignment(m, v[0]);
     if (structure) {
         interleave(m, v, piece);
         store_pieces(m, piece);

@@ -95,7 +95,7 @@ enum abi_pending {
 
 /* Calls from the engine to the monitor: number in abi_vcpu.call, arguments in arg[], result in ret[]. */
 enum abi_call {
-    ABI_CALL_MMIO_READ = 1, /* arg0 gpa, arg1 bytes (1,2,4,8) -> ret0 value, ret1 0 ok / 1 nothing there */
+    ABI_CALL_MMIO_READ = 1, /* arg0 gpa, arg1 bytes (1,2,4) -> ret0 value, ret1 0 ok / 1 nothing there */
     ABI_CALL_MMIO_WRITE,    /* arg0 gpa, arg1 bytes, arg2 value -> ret1 as above */
     ABI_CALL_WAIT,          /* sleep until pending != 0 or timer_deadline passes */
     ABI_CALL_KICK,          /* arg0 vCPU index: wake it if it sleeps in ABI_CALL_WAIT */

@@ -21,9 +21,14 @@ struct machine;
 
 struct device_ops {
     const char *name; /* "pl011" */
-    /* Register access: offset < device size, bytes 1, 2, 4 or 8, naturally aligned, inside the device. */
+    /* Register access: 1, 2 or 4 bytes inside the device, naturally aligned: the bus has split what was wider or not aligned,
+     * lower address first. min_bytes: what a narrower access is made into, at its own offset, as on QEMU's bus: the device sees
+     * min_bytes, the guest the low part of what was read, and what it writes has zeroes above. 0: 1. */
     uint64_t (*read)(struct device *d, uint64_t offset, unsigned bytes);
     void (*write)(struct device *d, uint64_t offset, uint64_t value, unsigned bytes);
+    unsigned min_bytes;
+    /* accepts(): is there a register for that access? Else it is an external abort. NULL: there always is. */
+    bool (*accepts)(const struct device *d, uint64_t offset, unsigned bytes, bool write);
     /* holds(): are posted writes (machine_post_writes()) to that offset to wait? Until machine_room(). NULL: never. */
     bool (*holds)(struct device *d, uint64_t offset);
     void (*notify)(struct device *d, uint64_t queues); /* virtio: doorbell, bit mask of queue indices; NULL otherwise */
@@ -50,6 +55,8 @@ void machine_set_irq(struct device *d, bool level);
  * machine_virtio_status(): reads it. machine_virtio_ack(): clears bits (reset). */
 void machine_virtio_interrupt(struct device *d, uint32_t bits);
 uint32_t machine_virtio_status(struct device *d);
+/* machine_virtio_legacy(): are its virtio-mmio transports version 1? */
+bool machine_virtio_legacy(const struct machine *m);
 void machine_virtio_ack(struct device *d, uint32_t bits);
 /* machine_post_writes(): writes to [offset, offset+size) of d may arrive late, without an exit.
  * machine_shadow(): a register whose reads are served from memory; returns where to store its value. */

@@ -93,6 +93,9 @@ enum ir_round { IR_RN_EVEN, IR_RN_UP, IR_RN_DOWN, IR_RN_ZERO, IR_RN_AWAY /* ties
 #define IR_MEM_ALIGN 2   /* alignment fault if the address is not a multiple of the size, whatever SCTLR.A says */
 #define IR_MEM_ACQUIRE 4 /* LD, ATOMIC, CAS, STX */
 #define IR_MEM_RELEASE 8 /* ST, ATOMIC, CAS, STX */
+/* LD, ST: they move elements of 1 << lane bytes: wherever alignment matters, it is that of an element. */
+#define IR_MEM_ELEMENTS(lane) (16u | (lane) << 5)
+static inline unsigned ir_mem_align(unsigned flags, unsigned size) { return flags & 16 ? flags >> 5 & 3 : size; }
 /* ir_inst.flags of EXIT_IF and GOTO */
 #define IR_EXIT_FLAGS_DEAD 1  /* the code there overwrites NZCV before anything reads it */
 #define IR_EXIT_FAULT 2       /* it only raises an exception: a fault point */

@@ -61,7 +61,7 @@ class Cli(GraftTest):
         for option, values in {'--memory': ['', '0', '1', '-1', '1T', '65G', '99999999999999999999', '1G1'],
                                '--smp': ['0', '9', '1x', ''], '--mmu': ['hard'], '--gic': ['1', '4', '33'],
                                '--cpu': ['cortex-z1'], '--serial': ['tcp:1', 'file:'], '--net': ['tap'], '--vm': ['xen'],
-                               '--code': ['', 'wx'],
+                               '--code': ['', 'wx'], '--virtio-mmio': ['', 'old'],
                                '-d': ['everything'], '--stats': ['', ',count'],
                                '--dump-filter': ['', 'x', '1..', '2..1', '..1', '1,2', '-1']}.items():
             cases += [['run', 'a', option, v] for v in values]

@@ -39,6 +39,7 @@ struct machine {
     bool racing;
     _Atomic bool stop_racing;
     uint64_t *race_at, race_value;
+    bool legacy;
 };
 
 struct input {
@@ -71,6 +72,7 @@ void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
         abort();
 }
 void machine_virtio_interrupt(struct device *d, uint32_t bits) { d->machine->isr |= bits; }
+bool machine_virtio_legacy(const struct machine *m) { return m->legacy; }
 uint32_t machine_virtio_status(struct device *d) { return d->machine->isr; }
 void machine_virtio_ack(struct device *d, uint32_t bits) { d->machine->isr &= ~bits; }
 void machine_ring(struct device *d, unsigned queue) { d->machine->rung |= BIT(queue); }
@@ -112,6 +114,12 @@ static void setup_queue(struct device *d, struct input *in) {
     static const uint16_t address_reg[3] = {0x080, 0x090, 0x0a0};
     d->ops->write(d, 0x030, take(in, 1) & 3, 4);
     d->ops->write(d, 0x038, 1u << (take(in, 1) % 9), 4);
+    if (d->machine->legacy) {
+        d->ops->write(d, 0x028, 1u << (take(in, 1) & 15), 4);
+        d->ops->write(d, 0x03c, 1u << (take(in, 1) & 15), 4);
+        d->ops->write(d, 0x040, (uint32_t)((RAM_GPA + take(in, 2)) >> (take(in, 1) & 15)), 4);
+        return;
+    }
     for (unsigned i = 0; i < 3; i++)
         d->ops->write(d, address_reg[i], RAM_GPA + (take(in, 2) & 0xfffe), 4);
     d->ops->write(d, 0x044, 1, 4);

@@ -67,7 +67,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct input in = {data, data + size};
     world_start(&m);
     struct device *d;
-    unsigned type = (unsigned)take(&in, 1) % 4;
+    unsigned type = (unsigned)take(&in, 1);
+    m.legacy = type & 4;
+    type %= 4;
     console_ready = NULL;
     console_calls = 0;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", disk);

@@ -39,7 +39,7 @@ static void *at(uint64_t va, unsigned bytes, bool write) {
 }
 
 static void *aligned_at(uint64_t va, unsigned size, unsigned flags, bool write) {
-    if ((flags & IR_MEM_ALIGN) && (va & ((1u << size) - 1)))
+    if ((flags & IR_MEM_ALIGN) && (va & MASK(ir_mem_align(flags, size))))
         world_raise(IFAULT_ALIGN);
     return at(va, 1u << size, write);
 }

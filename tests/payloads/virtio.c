@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* virtio.c: the 32 virtio-mmio slots: transport registers, negotiation, the entropy and block devices. */
+/* virtio.c: the 32 virtio-mmio slots: transport registers, negotiation, the entropy and block devices. With LEGACY, which
+ * virtio_legacy.c sets, by version 1 of the transport. */
 /* options: drive=1 */
 #include "gic.h"
 
+#ifndef LEGACY
+#define LEGACY 0
+#endif
 #define VIRTIO_BASE 0x0a000000ul
 #define VIRTIO_STRIDE 0x200ul
 #define SLOTS 32
@@ -11,13 +15,17 @@ enum {
     MAGIC = 0,
     VERSION = 4,
     DEVICE_ID = 8,
+    VENDOR_ID = 0xc,
     DEVICE_FEATURES = 0x10,
     DEVICE_SEL = 0x14,
     DRIVER_FEATURES = 0x20,
     DRIVER_SEL = 0x24,
+    GUEST_PAGE_SIZE = 0x28,
     QUEUE_SEL = 0x30,
     QUEUE_NUM_MAX = 0x34,
     QUEUE_NUM = 0x38,
+    QUEUE_ALIGN = 0x3c,
+    QUEUE_PFN = 0x40,
     QUEUE_READY = 0x44,
     NOTIFY = 0x50,
     ISR = 0x60,
@@ -30,7 +38,7 @@ enum {
     CONFIG = 0x100
 };
 enum { ID_NONE = 0, ID_NET = 1, ID_BLOCK = 2, ID_CONSOLE = 3, ID_RNG = 4 };
-enum { S_ACKNOWLEDGE = 1, S_DRIVER = 2, S_DRIVER_OK = 4, S_FEATURES_OK = 8 };
+enum { S_ACKNOWLEDGE = 1, S_DRIVER = 2, S_DRIVER_OK = 4, S_FEATURES_OK = 8, S_NEEDS_RESET = 64 };
 #define F_INDIRECT (1ul << 28)
 #define F_EVENT_IDX (1ul << 29)
 #define F_VERSION_1 (1ul << 32)
@@ -61,7 +69,7 @@ static struct queue {
             uint32_t id, len;
         } ring[NUM];
         uint16_t avail_event;
-    } used __attribute__((aligned(4)));
+    } used __attribute__((aligned(LEGACY ? 4096 : 4)));
 } q __attribute__((aligned(4096)));
 static uint64_t features;
 
@@ -81,7 +89,8 @@ static void test_slots(void) {
     for (slot = 0; slot < SLOTS; slot++) {
         base = VIRTIO_BASE + VIRTIO_STRIDE * slot;
         CHECK_EQ(reg(MAGIC), 0x74726976);
-        CHECK_EQ(reg(VERSION), 2);
+        CHECK_EQ(reg(VERSION), LEGACY ? 1 : 2);
+        CHECK_EQ(reg(VENDOR_ID), 0x554d4551);
         present += reg(DEVICE_ID) != ID_NONE;
         CHECK_EQ(reg(STATUS), 0);
         CHECK_EQ(reg(ISR), 0);
@@ -115,8 +124,8 @@ static void test_negotiation(void) {
         set(STATUS, S_ACKNOWLEDGE);
         set(STATUS, S_ACKNOWLEDGE | S_DRIVER);
         CHECK_EQ(reg(STATUS), S_ACKNOWLEDGE | S_DRIVER);
-        CHECK(offered() & F_VERSION_1);
-        accept(F_VERSION_1);
+        CHECK_EQ(offered() & F_VERSION_1, LEGACY ? 0 : F_VERSION_1);
+        accept(LEGACY ? 0 : F_VERSION_1);
         set(STATUS, S_ACKNOWLEDGE | S_DRIVER | S_FEATURES_OK);
         CHECK_EQ(reg(STATUS), S_ACKNOWLEDGE | S_DRIVER | S_FEATURES_OK);
         set(QUEUE_SEL, 0);
@@ -149,11 +158,19 @@ static void open_device(uint64_t want) {
     CHECK_EQ(reg(STATUS), S_ACKNOWLEDGE | S_DRIVER | S_FEATURES_OK);
     set(QUEUE_SEL, 0);
     set(QUEUE_NUM, NUM);
-    set_address(DESC, q.desc);
-    set_address(AVAIL, &q.avail);
-    set_address(USED, &q.used);
-    set(QUEUE_READY, 1);
-    CHECK_EQ(reg(QUEUE_READY), 1);
+    if (LEGACY) {
+        set(GUEST_PAGE_SIZE, 4096);
+        set(QUEUE_ALIGN, 4096);
+        set(QUEUE_PFN, (uint32_t)((uint64_t)&q >> 12));
+        CHECK_EQ(reg(QUEUE_PFN), (uint64_t)&q >> 12);
+        CHECK_EQ(reg(QUEUE_READY), 0);
+    } else {
+        set_address(DESC, q.desc);
+        set_address(AVAIL, &q.avail);
+        set_address(USED, &q.used);
+        set(QUEUE_READY, 1);
+        CHECK_EQ(reg(QUEUE_READY), 1);
+    }
     set(STATUS, S_ACKNOWLEDGE | S_DRIVER | S_FEATURES_OK | S_DRIVER_OK);
 }
 
@@ -352,6 +369,52 @@ static void test_block(void) {
     close_device();
 }
 
+/* As the drivers of some teaching systems do it: first DRIVER_OK, then the queue. */
+static void test_late_queue(void) {
+    if (!LEGACY || !find(0, ID_BLOCK))
+        return;
+    memset(&q, 0, sizeof(q));
+    set(STATUS, 0);
+    set(STATUS, S_ACKNOWLEDGE);
+    set(STATUS, S_ACKNOWLEDGE | S_DRIVER);
+    set(DRIVER_FEATURES, reg(DEVICE_FEATURES) & F_BLK_FLUSH);
+    set(STATUS, S_ACKNOWLEDGE | S_DRIVER | S_FEATURES_OK);
+    set(STATUS, S_ACKNOWLEDGE | S_DRIVER | S_FEATURES_OK | S_DRIVER_OK);
+    set(GUEST_PAGE_SIZE, 4096);
+    set(QUEUE_SEL, 0);
+    CHECK_EQ(reg(QUEUE_PFN), 0);
+    set(QUEUE_NUM, NUM);
+    set(QUEUE_PFN, (uint32_t)((uint64_t)&q >> 12)); /* QueueAlign is 4096 when nobody sets it */
+    CHECK_EQ(request(T_IN, 7, buffer, 512, false, 1), 0);
+    check_lines(buffer, 512, 7 * 512);
+    close_device();
+    CHECK_EQ(reg(QUEUE_PFN), 0);
+}
+
+/* QUEUE_READY again changes nothing, and does nothing for a device that needs a reset. */
+static void test_ready_again(void) {
+    if (LEGACY || !find(0, ID_BLOCK))
+        return;
+    open_device(F_BLK_FLUSH);
+    for (unsigned n = 0; n < 3; n++) {
+        CHECK_EQ(request(T_IN, n, buffer, 512, false, 1), 0);
+        set(QUEUE_READY, 1);
+        CHECK_EQ(reg(QUEUE_READY), 1);
+    }
+    if (!on_qemu()) { /* which lets the driver go on */
+        q.avail.idx += 1000;
+        dsb();
+        set(NOTIFY, 0);
+        uint64_t end = read_sysreg(cntvct_el0) + 10 * read_sysreg(cntfrq_el0);
+        while (!(reg(STATUS) & S_NEEDS_RESET) && read_sysreg(cntvct_el0) < end)
+            ;
+        CHECK(reg(STATUS) & S_NEEDS_RESET);
+        set(QUEUE_READY, 1);
+        CHECK_EQ(reg(QUEUE_READY), 0);
+    }
+    close_device();
+}
+
 /* Two requests in flight, completions by interrupt, with and without event indices. */
 static void test_block_irq(void) {
     if (!find(0, ID_BLOCK))
@@ -425,4 +488,5 @@ static void test_block_code(void) {
 static void start(void) { mmu_on(); }
 
 TESTS({"slots", test_slots}, {"negotiation", test_negotiation}, {"start", start}, {"rng", test_rng},
-      {"block", test_block}, {"block irq", test_block_irq}, {"block code", test_block_code});
+      {"block", test_block}, {"late queue", test_late_queue}, {"ready again", test_ready_again},
+      {"block irq", test_block_irq}, {"block code", test_block_code});
