@@ -3,8 +3,7 @@
 /*
  * bus.c: device registers by guest-physical address. Tried in this order: the
  * guest's own devices (interrupt controller), the virtio-mmio registers that need
- * no exit, shadow and posted registers, and the monitor. What the monitor has is
- * four bytes wide: a wider access is split, as it is on QEMU's bus.
+ * no exit, shadow and posted registers, and the monitor.
  */
 #include "dbt/engine.h"
 
@@ -13,7 +12,6 @@
 #define VIRTIO_QUEUE_NOTIFY 0x50
 #define VIRTIO_INTERRUPT_STATUS 0x60
 #define VIRTIO_INTERRUPT_ACK 0x64
-#define WORD 4u
 
 static bool virtio_register(struct gpa pa, unsigned size, unsigned *slot, unsigned *reg) {
     uint64_t offset = pa.v - VIRTIO_BASE;
@@ -36,10 +34,12 @@ static const struct abi_region *region_at(const struct cpu *cpu, struct gpa pa, 
 
 static uint64_t truncate(uint64_t value, unsigned size) { return value & MASK(8 * size); }
 
-/* Up to four bytes of a device that is not the guest's own. */
-static bool read_word(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value) {
+bool bus_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value) {
     unsigned slot, reg;
     const struct abi_region *r;
+    STAT(cpu, device_accesses)++;
+    if (cpu->guest->io_read(cpu, pa, size, value))
+        return true;
     if (virtio_register(pa, size, &slot, &reg) && reg == VIRTIO_INTERRUPT_STATUS) {
         *value = cpu->shared->virtio_isr[slot];
         return true;
@@ -54,19 +54,6 @@ static bool read_word(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *v
     engine_call(cpu, ABI_CALL_MMIO_READ);
     *value = truncate(cpu->abi.ret[0], size);
     return cpu->abi.ret[1] == 0;
-}
-
-bool bus_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value) {
-    uint64_t high = 0;
-    STAT(cpu, device_accesses)++;
-    if (cpu->guest->io_read(cpu, pa, size, value))
-        return true;
-    if (size <= WORD)
-        return read_word(cpu, pa, size, value);
-    if (!read_word(cpu, pa, WORD, value) || !read_word(cpu, GPA(pa.v + WORD), WORD, &high))
-        return false;
-    *value |= high << 8 * WORD;
-    return true;
 }
 
 /* Posts a write to the ring; false if the ring is full. */
@@ -94,8 +81,12 @@ static void virtio_acknowledge(struct cpu *cpu, unsigned slot, uint32_t bits) {
         __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
 }
 
-static bool write_word(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) {
+bool bus_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) {
     unsigned slot, reg;
+    value = truncate(value, size);
+    STAT(cpu, device_accesses)++;
+    if (cpu->guest->io_write(cpu, pa, size, value))
+        return true;
     if (virtio_register(pa, size, &slot, &reg)) {
         if (reg == VIRTIO_INTERRUPT_ACK) {
             virtio_acknowledge(cpu, slot, (uint32_t)value);
@@ -116,16 +107,7 @@ static bool write_word(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t v
     cpu->abi.arg[1] = size;
     cpu->abi.arg[2] = value;
     engine_call(cpu, ABI_CALL_MMIO_WRITE);
-    return cpu->abi.ret[1] == 0;
-}
-
-bool bus_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) {
-    value = truncate(value, size);
-    STAT(cpu, device_accesses)++;
-    if (cpu->guest->io_write(cpu, pa, size, value))
-        return true;
-    if (size <= WORD)
-        return write_word(cpu, pa, size, value);
-    return write_word(cpu, pa, WORD, truncate(value, WORD)) &&
-           write_word(cpu, GPA(pa.v + WORD), WORD, value >> 8 * WORD);
+    bool done = cpu->abi.ret[1] == 0;
+    engine_follow_rom(cpu); /* it may have been a command to the flash, and the next load is to see what came of it */
+    return done;
 }

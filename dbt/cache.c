@@ -325,7 +325,8 @@ static void code_bit_clear(struct engine *e, uint64_t pa) {
 }
 
 void cache_drop(struct engine *e, uint64_t pa, uint64_t len) {
-    if (pa_is_ram(e->cpu, pa) && *code_bits_at(e, pa) & own_bit(e) && !drop_overlapping(e, pa, len))
+    if ((pa_is_ram(e->cpu, pa) || pa_in_rom(e->cpu, pa)) && *code_bits_at(e, pa) & own_bit(e) &&
+        !drop_overlapping(e, pa, len))
         code_bit_clear(e, pa);
 }
 
@@ -371,7 +372,7 @@ void engine_code_flush(struct cpu *cpu) {
 }
 
 bool engine_code_has(const struct cpu *cpu, struct gpa page) {
-    return pa_is_ram(cpu, page.v) && *code_bits_at(engine_of(cpu), page.v);
+    return pa_is_memory(cpu, page.v) && *code_bits_at(engine_of(cpu), page.v);
 }
 
 /* --- writes to code --------------------------------------------------------------------------------------------- */

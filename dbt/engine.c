@@ -84,6 +84,7 @@ static void engine_init(const struct abi_boot *boot, struct cpu *cpu, unsigned i
             rt_yield(cpu, turn);
     e->code_bits = (uint8_t *)(uintptr_t)cpu->shared->code_pages_va;
     e->dma_tail = cpu->shared->dma_head;
+    e->rom_changes = cpu->shared->rom_changes;
     e->ir = heap_take(&e->heap, sizeof(*e->ir));
     e->out = heap_take(&e->heap, sizeof(*e->out));
     e->cg = heap_take(&e->heap, codegen_size());
@@ -110,6 +111,17 @@ static void serve_dma(struct cpu *cpu) {
         engine_code_flush(cpu);
 }
 
+void engine_follow_rom(struct cpu *cpu) {
+    struct engine *e = engine_of(cpu);
+    uint32_t now = cpu->shared->rom_changes, own = cpu->tlbi_pending;
+    if (LIKELY(e->rom_changes == now))
+        return;
+    e->rom_changes = now;
+    mmu_invalidate(cpu, &(struct mmu_inval){.kind = MMU_INVAL_ALL});
+    mmu_sync(cpu);
+    cpu->tlbi_pending = own; /* what the guest itself began still waits for its barrier */
+}
+
 static void serve_pending(struct cpu *cpu) {
     uint32_t bits = __atomic_exchange_n((uint32_t *)&cpu->abi.pending, 0, __ATOMIC_SEQ_CST);
     if (bits & ABI_PEND_STOP)
@@ -120,6 +132,8 @@ static void serve_pending(struct cpu *cpu) {
         hot_sample(cpu);
     if (bits & ABI_PEND_DMA)
         serve_dma(cpu);
+    if (bits & ABI_PEND_ROM)
+        engine_follow_rom(cpu);
     cpu->guest->service(cpu, bits);
 }
 

@@ -117,6 +117,7 @@ struct engine {
     uint8_t *code_bits; /* abi_shared.code_pages_va */
     uint32_t mode;      /* of the code that runs or is about to */
     uint32_t dma_tail;
+    uint32_t rom_changes;           /* abi_shared.rom_changes, as far as this vCPU has followed */
     bool in_code;                   /* inside codegen_enter() */
     bool flush_wanted;              /* empty the code cache at the next dispatch */
     bool hot;                       /* the block in translation is one that runs much: see hot.c */
@@ -131,6 +132,8 @@ static inline struct engine *engine_of(const struct cpu *cpu) { return cpu->engi
 /* engine_call(): rt_call() as a quiescent point: other vCPUs need not wait for this one meanwhile, and their requests are
  * served before it returns. abi.ret is what the monitor answered to this call then. */
 void engine_call(struct cpu *cpu, enum abi_call call);
+/* engine_follow_rom(): what is flash may not be memory any more: takes it away from translated code. */
+void engine_follow_rom(struct cpu *cpu);
 /* engine_serve_requests(): honours what others left in this vCPU's mailbox. */
 void engine_serve_requests(struct cpu *cpu);
 /* engine_request_post(): one request to one vCPU. */
@@ -164,12 +167,31 @@ void cache_drop_block(struct engine *e, struct block *b);
 /* cache_forget_returns(): empties the return-address stack. */
 void cache_forget_returns(struct cpu *cpu);
 
-/* code_bits_at(): which vCPUs hold code of the page that holds pa, which is RAM. */
-static inline _Atomic uint8_t *code_bits_at(const struct engine *e, uint64_t pa) {
-    return (_Atomic uint8_t *)&e->code_bits[(pa - e->cpu->boot->ram_gpa) >> PAGE_SHIFT];
-}
+/* RAM and flash (ROM) have one sequence of pages. pa_is_ram(): may be written like memory. pa_in_rom(): in flash, whether it is memory now
+ * or not. pa_is_memory(): can be read like memory now. */
 static inline bool pa_is_ram(const struct cpu *cpu, uint64_t pa) {
     return pa - cpu->boot->ram_gpa < cpu->boot->ram_size;
+}
+static inline bool pa_in_rom(const struct cpu *cpu, uint64_t pa) {
+    return pa - cpu->boot->rom_gpa < cpu->boot->rom_size;
+}
+static inline bool pa_is_memory(const struct cpu *cpu, uint64_t pa) {
+    if (LIKELY(pa_is_ram(cpu, pa)))
+        return true;
+    return pa_in_rom(cpu, pa) && cpu->shared->rom_mapped >> ((pa - cpu->boot->rom_gpa) / ABI_ROM_CHUNK) & 1;
+}
+/* ram_offset(): where the bytes of RAM or flash at pa lie, from those of the first RAM page on. */
+static inline uint64_t ram_offset(const struct cpu *cpu, uint64_t pa) {
+    const struct abi_boot *b = cpu->boot;
+    return LIKELY(pa - b->ram_gpa < b->ram_size) ? pa - b->ram_gpa : pa - b->rom_gpa + b->rom_offset;
+}
+/* code_bits_at(): which vCPUs hold code of the page that holds pa, which is RAM or flash. */
+static inline _Atomic uint8_t *code_bits_at(const struct engine *e, uint64_t pa) {
+    return (_Atomic uint8_t *)&e->code_bits[ram_offset(e->cpu, pa) >> PAGE_SHIFT];
+}
+/* page_is_watched(): a write to that page has to be seen: it holds somebody's code, or it is a command to the flash. */
+static inline bool page_is_watched(const struct cpu *cpu, uint64_t pa) {
+    return *code_bits_at(engine_of(cpu), pa) || !pa_is_ram(cpu, pa);
 }
 /* code_before_write(): translated code writes [pa, pa+len), RAM in one page, next. Drops code made from it; may unwind. False:
  * no vCPU has code of that page. */

@@ -41,7 +41,7 @@ void engine_broadcast(struct cpu *cpu, const struct engine_request *req) {
     struct engine *e = engine_of(cpu);
     uint8_t holders = 0xff;
     if (req->kind == ENGINE_REQ_CODE)
-        holders = pa_is_ram(cpu, req->pa.v) ? *code_bits_at(e, req->pa.v) : 0;
+        holders = pa_is_memory(cpu, req->pa.v) ? *code_bits_at(e, req->pa.v) : 0;
     for (unsigned i = 0; i < cpu->boot->vcpu_count; i++) {
         if (i == cpu->index || !(holders >> i & 1))
             continue;

@@ -174,7 +174,7 @@ static void pl011_write(struct device *d, uint64_t offset, uint64_t value, unsig
  * does not look waits in its write, as on QEMU. */
 static bool pl011_holds(struct device *d, uint64_t offset) {
     struct pl011 *u = pl011_of(d);
-    return offset == UART_DR && !(u->cr & CR_LBE) && !chardev_room(u->chardev);
+    return ALIGN_DOWN(offset, 4) == UART_DR && !(u->cr & CR_LBE) && !chardev_room(u->chardev);
 }
 
 static void pl011_reset(struct device *d) {

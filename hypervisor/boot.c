@@ -3,6 +3,7 @@
 /* boot.c: reads the files that a machine starts with and puts them into its memory. */
 #include "hypervisor/boot.h"
 #include "hypervisor/fdt.h"
+#include "hypervisor/firmware.h"
 #include "hypervisor/loader.h"
 
 #include <stdio.h>
@@ -63,6 +64,20 @@ static bool place(struct machine *m, const struct boot_files *f, struct loader_t
     return true;
 }
 
+/* Firmware finds the tree at the start of RAM, and the rest in fw_cfg. */
+static bool boot_firmware(struct machine *m, const struct boot_files *f, char err[ERR_BYTES]) {
+    struct fdt_params p = params(m->options);
+    size_t size = 0;
+    void *blob = make_dtb(m->options, &f->dtb, &p, &size, err);
+    bool ok = blob && size <= m->ram_size;
+    if (ok)
+        memcpy(m->ram, blob, size);
+    else if (blob)
+        snprintf(err, ERR_BYTES, "the device tree does not fit into the guest's memory");
+    free(blob);
+    return ok && firmware_boot(m, &f->kernel, &f->initrd, err);
+}
+
 /* --- the kernel ------------------------------------------------------------------------------------------------ */
 /* What is wrong with it, and what it may have been meant for. */
 static bool no_kernel(const char *path, const char *why, enum loader_use use, char err[ERR_BYTES]) {
@@ -100,7 +115,8 @@ static bool look_at_kernel(const struct file *head, const char *path, void *arg,
 
 bool boot_read(struct boot_files *f, const struct options *o, char err[ERR_BYTES]) {
     *f = (struct boot_files){.flat = o->flat};
-    return file_read(&f->kernel, o->kernel, o->memory, look_at_kernel, f, err) &&
+    bool look = !firmware_is_given(o); /* what that can start is its own affair */
+    return (!o->kernel || file_read(&f->kernel, o->kernel, o->memory, look ? look_at_kernel : NULL, f, err)) &&
            (!o->initrd || file_read(&f->initrd, o->initrd, o->memory, NULL, NULL, err)) &&
            (!o->dtb || file_read(&f->dtb, o->dtb, o->memory, NULL, NULL, err));
 }
@@ -115,6 +131,8 @@ bool boot_load(struct machine *m, char err[ERR_BYTES]) {
     const struct boot_files *f = m->files;
     struct loader_target t = {.ram = m->ram, .ram_gpa = BOARD_RAM, .ram_size = m->ram_size, .flat = f->flat};
     char why[LOADER_ERR_BYTES];
+    if (firmware_is_given(m->options))
+        return boot_firmware(m, f, err);
     if (loader_load(f->kernel.data, f->kernel.len, &t, why))
         return no_kernel(m->options->kernel, why, t.use, err);
     return place(m, f, &t, err);

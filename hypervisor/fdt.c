@@ -91,6 +91,22 @@ static void put_memory(struct writer *w, const struct fdt_params *p) {
     end(w);
 }
 
+static void put_flash(struct writer *w) {
+    begin(w, "flash@0");
+    put_u32(w, "bank-width", 4);
+    PUT_CELLS(w, "reg", 0, 0, 0, 0x04000000, 0, 0x04000000, 0, 0x04000000);
+    put_text(w, "compatible", "cfi-flash");
+    end(w);
+}
+
+static void put_fw_cfg(struct writer *w) {
+    begin(w, "fw-cfg@9020000");
+    put_bytes(w, "dma-coherent", NULL, 0);
+    PUT_CELLS(w, "reg", 0, 0x09020000, 0, 0x18);
+    put_text(w, "compatible", "qemu,fw-cfg-mmio");
+    end(w);
+}
+
 static void put_virtio(struct writer *w) {
     for (unsigned i = 0; i < VIRTIO_SLOTS; i++) {
         uint32_t base = 0x0a000000 + 0x200 * i;
@@ -229,6 +245,8 @@ void *fdt_make(const struct fdt_params *p, size_t *size, char err[FDT_ERR_BYTES]
     put_psci(&w);
     put_memory(&w, p);
     put_virtio(&w);
+    put_fw_cfg(&w);
+    put_flash(&w);
     put_primecells(&w);
     put_gic(&w, p);
     put_cpus(&w, p);

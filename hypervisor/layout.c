@@ -30,7 +30,7 @@ static uint64_t share(uint64_t most, uint64_t all, unsigned vcpus) {
     return all / vcpus < most ? ALIGN_DOWN(all / vcpus, HUGE) : most;
 }
 
-void layout_make(struct layout *l, bool in_vm, bool windows, uint64_t image_size, unsigned vcpus, uint64_t ram_size) {
+void layout_make(struct layout *l, bool in_vm, bool windows, uint64_t image_size, unsigned vcpus, uint64_t memory) {
     *l = (struct layout){.heap_size = SHARED_HEAP_BYTES,
                          .vcpu_heap_size = share(VCPU_HEAP_BYTES, VCPU_HEAP_BYTES_ALL, vcpus),
                          .code_size = share(CODE_BYTES, CODE_BYTES_ALL, vcpus)};
@@ -49,7 +49,7 @@ void layout_make(struct layout *l, bool in_vm, bool windows, uint64_t image_size
             l->fault_stack[i] = take(l, VM_STACK_BYTES, VM_STACK_BYTES);
         }
     }
-    l->code_pages = take(l, ram_size >> PAGE_SHIFT, PAGE_SIZE);
+    l->code_pages = take(l, memory >> PAGE_SHIFT, PAGE_SIZE);
     l->heap = take(l, l->heap_size, HUGE);
     for (unsigned i = 0; i < vcpus; i++)
         l->code[i] = take(l, l->code_size, HUGE);
@@ -80,6 +80,11 @@ void layout_boot(struct machine *m, uint64_t ram_va) {
     b->ram_gpa = BOARD_RAM;
     b->ram_size = m->ram_size;
     b->ram_va = ram_va;
+    if (m->memory > m->ram_size) {
+        b->rom_gpa = BOARD_FLASH;
+        b->rom_size = BOARD_FLASH_BANKS * BOARD_FLASH_BYTES;
+        b->rom_offset = m->memory - b->rom_size;
+    }
     b->heap_va = va + l->heap;
     b->heap_size = l->heap_size;
     b->vcpu_heap_size = l->vcpu_heap_size;

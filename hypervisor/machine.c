@@ -4,6 +4,7 @@
 #include "graft/host.h"
 #include "graft/mmu.h"
 #include "hypervisor/boot.h"
+#include "hypervisor/firmware.h"
 #include "hypervisor/monitor.h"
 
 #include <errno.h>
@@ -115,11 +116,50 @@ _Atomic uint32_t *machine_shadow(struct device *d, uint64_t offset) {
     return &m->shared->shadow[index];
 }
 
+/* --- memory -------------------------------------------------------------------------------------------------- */
+static bool rom_range(struct machine *m, uint64_t gpa, uint64_t len) {
+    const struct abi_boot *b = m->boot;
+    return gpa >= b->rom_gpa && gpa - b->rom_gpa <= b->rom_size && len <= b->rom_size - (gpa - b->rom_gpa);
+}
+
+/* The chunks that [gpa, gpa + len) of the flash touches, as bits of abi_shared.rom_mapped. */
+static uint64_t rom_chunks(struct machine *m, uint64_t gpa, uint64_t len) {
+    uint64_t first = (gpa - m->boot->rom_gpa) / ABI_ROM_CHUNK,
+             last = (gpa + len - 1 - m->boot->rom_gpa) / ABI_ROM_CHUNK;
+    return MASK(last + 1) & ~MASK(first);
+}
+
+static bool rom_is_mapped(struct machine *m, uint64_t gpa, uint64_t len) {
+    return len && rom_range(m, gpa, len) && !(rom_chunks(m, gpa, len) & ~atomic_load(&m->shared->rom_mapped));
+}
+
+static uint8_t *rom_at(struct machine *m, uint64_t gpa) {
+    return m->ram + m->boot->rom_offset + (gpa - m->boot->rom_gpa);
+}
+
+uint8_t *machine_rom(struct device *d) { return rom_at(d->machine, d->gpa); }
+
+void machine_rom_map(struct device *d, uint64_t offset) {
+    atomic_fetch_or(&d->machine->shared->rom_mapped, rom_chunks(d->machine, d->gpa + offset, 1));
+}
+
+void machine_rom_unmap(struct device *d) {
+    struct machine *m = d->machine;
+    uint64_t chunks = rom_chunks(m, d->gpa, d->size);
+    if (!(atomic_fetch_and(&m->shared->rom_mapped, ~chunks) & chunks))
+        return;
+    atomic_fetch_add(&m->shared->rom_changes, 1);
+    for (unsigned i = 0; i < m->vcpu_count; i++)
+        machine_pend(m, i, ABI_PEND_ROM);
+}
+
 static bool ram_range(struct machine *m, uint64_t gpa, uint64_t len) {
     return gpa >= BOARD_RAM && gpa - BOARD_RAM <= m->ram_size && len <= m->ram_size - (gpa - BOARD_RAM);
 }
 
 const void *guest_ram(struct machine *m, uint64_t gpa, uint64_t len) {
+    if (rom_is_mapped(m, gpa, len))
+        return rom_at(m, gpa);
     return ram_range(m, gpa, len) ? m->ram + (gpa - BOARD_RAM) : NULL;
 }
 
@@ -127,18 +167,17 @@ void *guest_ram_write_begin(struct machine *m, uint64_t gpa, uint64_t len) {
     return ram_range(m, gpa, len) ? m->ram + (gpa - BOARD_RAM) : NULL;
 }
 
-void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
+/* The bytes at gpa, of page number `page` of RAM and flash, and behind have changed: translated code of them goes. */
+static void memory_changed(struct machine *m, uint64_t gpa, uint64_t page, uint64_t len) {
     bool any = false;
-    if (!len || !ram_range(m, gpa, len))
-        return;
     /* The engine marks a page before it reads code from it; we wrote before we look at the mark. */
     atomic_thread_fence(memory_order_seq_cst);
     uint64_t last = (gpa + len - 1) & ~PAGE_MASK;
-    for (uint64_t page = gpa & ~PAGE_MASK; page <= last; page += PAGE_SIZE) {
-        if (!__atomic_load_n(&m->code_pages[(page - BOARD_RAM) >> PAGE_SHIFT], __ATOMIC_SEQ_CST))
+    for (uint64_t at = gpa & ~PAGE_MASK; at <= last; at += PAGE_SIZE, page++) {
+        if (!__atomic_load_n(&m->code_pages[page], __ATOMIC_SEQ_CST))
             continue;
         uint32_t head = m->shared->dma_head;
-        m->shared->dma_page[head % ABI_DMA_ENTRIES] = page;
+        m->shared->dma_page[head % ABI_DMA_ENTRIES] = at;
         m->shared->dma_head = head + 1;
         any = true;
     }
@@ -146,9 +185,21 @@ void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
         machine_pend(m, i, ABI_PEND_DMA);
 }
 
+void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
+    if (len && ram_range(m, gpa, len))
+        memory_changed(m, gpa, (gpa - BOARD_RAM) >> PAGE_SHIFT, len);
+}
+
+void machine_rom_changed(struct device *d, uint64_t offset, uint64_t len) {
+    struct machine *m = d->machine;
+    uint64_t gpa = d->gpa + offset;
+    memory_changed(m, gpa, (m->boot->rom_offset + gpa - m->boot->rom_gpa) >> PAGE_SHIFT, len);
+}
+
 /* --- register accesses -------------------------------------------------------------------------------------- */
 static bool device_takes(const struct device *d, uint64_t offset, unsigned bytes, bool write) {
-    bool sized = (bytes == 1 || bytes == 2 || bytes == 4) && !(offset & (bytes - 1)) && bytes <= d->size - offset;
+    bool sized =
+        (bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8) && !(offset & (bytes - 1)) && bytes <= d->size - offset;
     return sized && (!d->ops->accepts || d->ops->accepts(d, offset, bytes, write));
 }
 
@@ -165,14 +216,27 @@ static struct device *device_at(struct machine *m, uint64_t gpa, unsigned bytes,
     return NULL;
 }
 
+/* What the device sees of an access, once or several times. */
 static unsigned device_bytes(const struct device *d, unsigned bytes) {
-    return bytes < d->ops->min_bytes ? d->ops->min_bytes : bytes;
+    unsigned least = d->ops->min_bytes, most = d->ops->max_bytes ? d->ops->max_bytes : 4;
+    return bytes < least ? least : bytes > most ? most : bytes;
+}
+
+static uint64_t device_read(struct device *d, uint64_t gpa, unsigned bytes) {
+    unsigned each = device_bytes(d, bytes);
+    uint64_t value = 0;
+    for (unsigned i = 0; i < bytes; i += each)
+        value |= (d->ops->read(d, gpa - d->gpa + i, each) & MASK(8 * each)) << 8 * i;
+    return value & MASK(8 * bytes);
 }
 
 static bool holds(struct device *d, uint64_t gpa) { return d->ops->holds && d->ops->holds(d, gpa - d->gpa); }
 
 static void device_write(struct device *d, uint64_t gpa, unsigned bytes, uint64_t value) {
-    d->ops->write(d, gpa - d->gpa, value & MASK(8 * bytes), device_bytes(d, bytes));
+    unsigned each = device_bytes(d, bytes);
+    value &= MASK(8 * bytes);
+    for (unsigned i = 0; i < bytes; i += each)
+        d->ops->write(d, gpa - d->gpa + i, value >> 8 * i & MASK(8 * each), each);
 }
 
 bool machine_has_posted(const struct machine *m) {
@@ -222,7 +286,7 @@ bool machine_read(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t *val
     machine_drain_posted(m);
     struct device *d = device_at(m, gpa, bytes, false);
     if (d)
-        *value = d->ops->read(d, gpa - d->gpa, device_bytes(d, bytes)) & MASK(8 * bytes);
+        *value = device_read(d, gpa, bytes);
     machine_unlock(m);
     return d != NULL;
 }
@@ -306,7 +370,11 @@ static bool add_virtio(struct machine *m, char err[ERR_BYTES]) {
 }
 
 static bool add_devices(struct machine *m, char err[ERR_BYTES]) {
-    return add_device(m, pl011_create(m, BOARD_UART, BOARD_UART_SPI, m->serial), "pl011", err) &&
+    for (unsigned bank = 0; bank < BOARD_FLASH_BANKS; bank++)
+        if (!add_device(m, firmware_flash(m, bank, err), "flash", err))
+            return false;
+    return add_device(m, firmware_fw_cfg(m, err), "fw_cfg", err) &&
+           add_device(m, pl011_create(m, BOARD_UART, BOARD_UART_SPI, m->serial), "pl011", err) &&
            add_device(m, pl031_create(m, BOARD_RTC, BOARD_RTC_SPI), "pl031", err) && add_virtio(m, err);
 }
 
@@ -365,9 +433,11 @@ uint8_t *machine_alloc_pages(uint64_t size) {
 
 static bool alloc_memory(struct machine *m, char err[ERR_BYTES]) {
     bool in_vm = m->vm->in_vm;
-    m->ram_size = m->options->memory;
+    m->ram_size = m->memory = m->options->memory;
+    if (!m->probe)
+        m->memory = ALIGN_UP(m->ram_size, ABI_ROM_CHUNK) + BOARD_FLASH_BANKS * BOARD_FLASH_BYTES;
     layout_make(&m->layout, in_vm, mmu_strategies[m->mmu]->needs_paging, in_vm ? engine_image_size() : 0, m->vcpu_count,
-                m->ram_size);
+                m->memory);
     m->ram = m->vm->ram_alloc(m);
     m->arena = m->ram ? m->vm->arena_alloc(m, m->layout.total, err) : NULL;
     if (!m->arena) {
@@ -509,7 +579,7 @@ void machine_destroy(struct machine *m) {
     if (m->arena)
         m->vm->arena_free(m, m->layout.total);
     if (m->ram)
-        munmap(m->ram, m->ram_size);
+        munmap(m->ram, m->memory);
     for (unsigned i = 0; i < m->vcpu_count; i++)
         profile_free(&m->vcpu[i]);
     free(m);

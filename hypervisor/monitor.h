@@ -23,6 +23,10 @@
 
 /* The board: QEMU's virt. */
 #define BOARD_RAM UINT64_C(0x40000000)
+#define BOARD_FLASH UINT64_C(0)
+#define BOARD_FLASH_BANKS 2
+#define BOARD_FLASH_BYTES (UINT64_C(64) << 20) /* of a bank */
+#define BOARD_FW_CFG UINT64_C(0x09020000)
 #define BOARD_UART UINT64_C(0x09000000)
 #define BOARD_UART_SPI 1
 #define BOARD_RTC UINT64_C(0x09010000)
@@ -98,8 +102,8 @@ struct machine {
     uint64_t arena_va;     /* the engine's */
     int64_t code_to_write; /* abi_boot.code_to_write of each vCPU */
     uint8_t *ram;
-    uint64_t ram_size;
-    enum abi_mmu mmu; /* the strategy that was chosen */
+    uint64_t ram_size, memory; /* memory: with that of the flash behind it (abi_boot.rom_offset) */
+    enum abi_mmu mmu;          /* the strategy that was chosen */
     struct abi_boot *boot;
     struct abi_shared *shared;
     uint8_t *code_pages;
@@ -110,6 +114,7 @@ struct machine {
     unsigned device_count, device_last; /* device_last: where the last look-up ended */
     unsigned shadow_count;
     struct chardev *serial, *console;
+    struct device *fw_cfg;
     struct events *events;
     struct panic panic;
 
@@ -130,7 +135,7 @@ struct vm_ops {
      * for want of memory. */
     uint8_t *(*arena_alloc)(struct machine *m, uint64_t size, char err[ERR_BYTES]);
     void (*arena_free)(struct machine *m, uint64_t size);
-    /* ram_alloc(): guest RAM of m->ram_size, zeroed, on a 2 MiB border. NULL if there is none. */
+    /* ram_alloc(): m->memory of guest RAM and flash, zeroed, on a 2 MiB border. NULL if there is none. */
     uint8_t *(*ram_alloc)(struct machine *m);
     /* windows_reserve(): are there host addresses for a strategy with windows? Called before anything is allocated, if the strategy
      * needs them. NULL: any number, no need to ask. */
@@ -185,7 +190,7 @@ uint8_t *machine_alloc_pages(uint64_t size);
 
 /* --- layout.c ------------------------------------------------------------------------------------------ */
 /* layout_make(): windows: there is to be a pool of page tables. */
-void layout_make(struct layout *l, bool in_vm, bool windows, uint64_t image_size, unsigned vcpus, uint64_t ram_size);
+void layout_make(struct layout *l, bool in_vm, bool windows, uint64_t image_size, unsigned vcpus, uint64_t memory);
 /* layout_boot(): fills boot and shared for the engine, which sees the arena at va. */
 void layout_boot(struct machine *m, uint64_t ram_va);
 

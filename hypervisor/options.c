@@ -95,6 +95,13 @@ static int choice(const char *values, const char *s, size_t len) {
     }
 }
 
+/* split_ro(): FILE[,ro], the FILE of which is malloc'ed. */
+static char *split_ro(const char *s, bool *readonly) {
+    size_t len = strlen(s);
+    *readonly = len > 3 && !strcmp(s + len - 3, ",ro");
+    return strndup(s, *readonly ? len - 3 : len);
+}
+
 /* --- what the options do ------------------------------------------------------------------------------------- */
 /* Each takes a value. If the row lists what may be given, it is that, and n its index in the list. Returns NULL if it is
  * right, else what would be. */
@@ -128,6 +135,30 @@ TAKE(timeout) {
     return right ? NULL : "a number of seconds above 0";
 }
 
+TAKE(bios) { return o->bios = v, NULL; }
+
+TAKE(pflash) {
+    if (o->pflashes == OPTIONS_MAX_PFLASH)
+        return "no more than 2 flash banks";
+    o->pflash[o->pflashes].path = split_ro(v, &o->pflash[o->pflashes].readonly);
+    return o->pflash[o->pflashes++].path ? NULL : "no more than 2 flash banks";
+}
+
+TAKE(fw_cfg) {
+    static const char right[] =
+        "name=NAME,file=FILE or name=NAME,string=STRING, NAME of 1 to 55 bytes; no more than 32";
+    size_t len = strncmp(v, "name=", 5) ? 0 : strcspn(v + 5, ",");
+    const char *rest = v + 5 + len;
+    bool file = len && !strncmp(rest, ",file=", 6) && rest[6], text = len && !strncmp(rest, ",string=", 8);
+    if (len > 55 || (!file && !text) || o->fw_cfgs == OPTIONS_MAX_FW_CFG)
+        return right;
+    unsigned at = o->fw_cfgs++;
+    o->fw_cfg[at].name = strndup(v + 5, len);
+    o->fw_cfg[at].file = file ? rest + 6 : NULL;
+    o->fw_cfg[at].text = file ? NULL : rest + 8;
+    return o->fw_cfg[at].name ? NULL : right;
+}
+
 TAKE(memory) {
     bool right = parse_size(v, &o->memory) && o->memory >= 16u << 20 && o->memory <= UINT64_C(64) << 30 &&
                  !(o->memory & 0xfffff);
@@ -142,12 +173,9 @@ TAKE(smp) {
 }
 
 TAKE(drive) {
-    size_t len = strlen(v);
-    bool ro = len > 3 && !strcmp(v + len - 3, ",ro");
     if (o->drives == OPTIONS_MAX_DRIVES)
         return "no more than 16 drives";
-    o->drive[o->drives].path = strndup(v, ro ? len - 3 : len);
-    o->drive[o->drives].readonly = ro;
+    o->drive[o->drives].path = split_ro(v, &o->drive[o->drives].readonly);
     return o->drive[o->drives++].path ? NULL : "no more than 16 drives";
 }
 
@@ -176,8 +204,10 @@ TAKE(dump_filter) {
 
 /* --- the tables ------------------------------------------------------------------------------------------------ */
 static enum options_command finish_run(const struct options *o) {
-    if (!o->kernel && !o->dump_dtb)
-        return bad("run: no KERNEL given");
+    if (!o->kernel && !o->dump_dtb && !o->bios && !o->pflashes)
+        return bad("run: no KERNEL given, and no firmware (--bios, --pflash)");
+    if (o->bios && o->pflashes == OPTIONS_MAX_PFLASH)
+        return bad("run: --bios is in the first flash bank: there is room for one --pflash");
     if (o->dtb && o->dump_dtb)
         return bad("run: --dtb and --dump-dtb do not go together");
     if (o->serial && o->console && !strcmp(o->serial, "stdio") && !strcmp(o->console, "stdio"))
@@ -190,6 +220,7 @@ static enum options_command finish_run(const struct options *o) {
 static enum options_command finish_info(const struct options *o) { return COMMAND_INFO; }
 
 static const char before_run[] = "usage: graft run KERNEL [OPTION]...\n"
+                                 "       graft run --bios FILE [KERNEL] [OPTION]...\n"
                                  "\n"
                                  "KERNEL is a Linux Image or an AArch64 ELF file, plain or packed (gzip, zstd, xz,\n"
                                  "lzma, lz4, bzip2), or an EFI zboot image; with --flat or a name that ends in\n"
@@ -339,6 +370,7 @@ static const struct foreign {
     {"--accel", "--vm kvm|inproc"},
     {"-enable-kvm", "--vm kvm"},
     {"--firmware", "--bios FILE"},
+    {"-fw_cfg", "--fw-cfg name=NAME,file=FILE"},
 };
 
 /* ours(): what an unknown option is here, NULL if nobody knows. */
@@ -453,5 +485,9 @@ enum options_command options_parse(struct options *o, int argc, char **argv) {
 void options_free(struct options *o) {
     for (unsigned i = 0; i < o->drives; i++)
         free(o->drive[i].path);
+    for (unsigned i = 0; i < o->pflashes; i++)
+        free(o->pflash[i].path);
+    for (unsigned i = 0; i < o->fw_cfgs; i++)
+        free(o->fw_cfg[i].name);
     free(o->stats);
 }

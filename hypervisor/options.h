@@ -7,6 +7,8 @@
 #include "graft/abi.h"
 
 #define OPTIONS_MAX_DRIVES 16
+#define OPTIONS_MAX_PFLASH 2
+#define OPTIONS_MAX_FW_CFG 32
 enum options_command { COMMAND_RUN, COMMAND_INFO, COMMAND_DONE /* help or version was printed */, COMMAND_BAD };
 enum options_vm { VM_AUTO, VM_KVM, VM_INPROC };
 enum options_code { CODE_SPLIT, CODE_RWX };
@@ -28,6 +30,17 @@ struct options {
         bool readonly;
     } drive[OPTIONS_MAX_DRIVES];
     unsigned drives;
+    const char *bios;
+    struct {
+        char *path;
+        bool readonly;
+    } pflash[OPTIONS_MAX_PFLASH];
+    unsigned pflashes;
+    struct {
+        char *name;
+        const char *file, *text; /* one of them */
+    } fw_cfg[OPTIONS_MAX_FW_CFG];
+    unsigned fw_cfgs;
     bool net_user, virtio_legacy;
     enum abi_mmu mmu;
     bool mmu_given;

@@ -60,7 +60,7 @@ static void call_wait(struct machine *m, struct abi_vcpu *abi) {
 
 static void call_mmio(struct machine *m, struct abi_vcpu *abi, bool write) {
     uint64_t gpa = abi->arg[0], bytes = abi->arg[1], value = 0;
-    bool ok = bytes == 1 || bytes == 2 || bytes == 4;
+    bool ok = bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8;
     if (ok)
         ok =
             write ? machine_write(m, gpa, (unsigned)bytes, abi->arg[2]) : machine_read(m, gpa, (unsigned)bytes, &value);

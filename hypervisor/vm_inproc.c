@@ -221,10 +221,10 @@ static uint8_t *inproc_ram_alloc(struct machine *m) {
     uint8_t *ram;
     rt_user_set_ram(-1, NULL, m->vcpu_count);
     if (!mmu_strategies[m->mmu]->needs_paging)
-        return machine_alloc_pages(m->ram_size);
+        return machine_alloc_pages(m->memory);
     /* One file, so that its pages can be mapped at any address. */
     p->ram_fd = memfd_create("guest-ram", MFD_CLOEXEC);
-    if (p->ram_fd < 0 || ftruncate(p->ram_fd, (off_t)m->ram_size) || !(ram = map_file(p->ram_fd, m->ram_size)))
+    if (p->ram_fd < 0 || ftruncate(p->ram_fd, (off_t)m->memory) || !(ram = map_file(p->ram_fd, m->memory)))
         return NULL;
     rt_user_set_ram(p->ram_fd, ram, m->vcpu_count);
     return ram;

@@ -73,7 +73,7 @@ static uint8_t *kvm_arena_alloc(struct machine *m, uint64_t size, char err[ERR_B
     return machine_alloc_pages(size);
 }
 
-static uint8_t *kvm_ram_alloc(struct machine *m) { return machine_alloc_pages(m->ram_size); }
+static uint8_t *kvm_ram_alloc(struct machine *m) { return machine_alloc_pages(m->memory); }
 
 static void kvm_arena_free(struct machine *m, uint64_t size) { munmap(m->arena, size); }
 
@@ -215,7 +215,7 @@ static int kvm_create(struct machine *m, char err[ERR_BYTES]) {
         return failed(err, "KVM_GET_VCPU_MMAP_SIZE");
     k->run_bytes = (size_t)bytes;
     ioctl(k->vm, KVM_SET_TSS_ADDR, 0xfffbd000ul); /* Intel wants it; elsewhere it fails and does not matter */
-    if (add_memory(k, 0, 0, m->arena, m->layout.total, err) || add_memory(k, 1, VM_RAM_PA, m->ram, m->ram_size, err))
+    if (add_memory(k, 0, 0, m->arena, m->layout.total, err) || add_memory(k, 1, VM_RAM_PA, m->ram, m->memory, err))
         return -1;
     ioctl(k->vm, KVM_SET_NR_MMU_PAGES, (unsigned long)SHADOW_PAGES);
     if (get_cpuid(k, err) || add_doorbells(m, k, err))

@@ -94,7 +94,7 @@ static void map_engine(struct builder *b, uint64_t root) {
     map_arena(b, root, l->system, l->system_size, PTE_W | PTE_NX);
     map_arena(b, root, l->boot, sizeof(struct abi_boot), PTE_NX);
     map_arena(b, root, l->shared, sizeof(struct abi_shared), PTE_W | PTE_NX);
-    map_arena(b, root, l->code_pages, b->m->ram_size >> PAGE_SHIFT, PTE_W | PTE_NX);
+    map_arena(b, root, l->code_pages, b->m->memory >> PAGE_SHIFT, PTE_W | PTE_NX);
     map_arena(b, root, l->heap, l->heap_size, PTE_W | PTE_NX);
     map_arena(b, root, l->pt_pool, l->pt_pool_size, PTE_W | PTE_NX);
     for (unsigned i = 0; i < b->m->vcpu_count; i++) {
@@ -105,7 +105,7 @@ static void map_engine(struct builder *b, uint64_t root) {
         map_arena(b, root, l->code[i], l->code_size, PTE_W);
     }
     map(b, root, ABI_VA_DOORBELL, VM_DOORBELL_PA, PAGE_SIZE, PTE_LEAF | PTE_W | PTE_NX);
-    map(b, root, ABI_VA_RAM, VM_RAM_PA, b->m->ram_size, PTE_LEAF | PTE_W | PTE_NX);
+    map(b, root, ABI_VA_RAM, VM_RAM_PA, b->m->memory, PTE_LEAF | PTE_W | PTE_NX);
 }
 
 static void build_gdt(struct builder *b, struct vm_tables *t) {

@@ -8,12 +8,20 @@
 #include "dbt/mmu/mmu_int.h"
 
 /* --- RAM and walks ------------------------------------------------------------------------------------------ */
+/* Within one chunk of the flash, if it is memory now. */
+static void *rom_ptr(const struct cpu *cpu, uint64_t pa, uint64_t len) {
+    const struct abi_boot *b = cpu->boot;
+    if (!pa_is_memory(cpu, pa) || len > ABI_ROM_CHUNK - (pa - b->rom_gpa) % ABI_ROM_CHUNK)
+        return NULL;
+    return (void *)(uintptr_t)(b->ram_va + ram_offset(cpu, pa));
+}
+
 void *ram_ptr(const struct cpu *cpu, struct gpa pa, uint64_t len) {
     const struct abi_boot *b = cpu->boot;
     uint64_t offset = pa.v - b->ram_gpa;
-    if (offset >= b->ram_size || len > b->ram_size - offset)
-        return NULL;
-    return (void *)(uintptr_t)(b->ram_va + offset);
+    if (UNLIKELY(offset >= b->ram_size))
+        return rom_ptr(cpu, pa.v, len);
+    return len > b->ram_size - offset ? NULL : (void *)(uintptr_t)(b->ram_va + offset);
 }
 
 static bool allows(const struct walk *w, enum mmu_access access) {
@@ -56,9 +64,16 @@ static struct walk_entry *walk_to(struct cpu *cpu, uint64_t va, enum mmu_access 
     e->w = *w;
     e->w.pa.v = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
     e->host = ram_ptr(cpu, e->w.pa, PAGE_SIZE);
-    if (e->host)
+    e->rom = pa_in_rom(cpu, e->w.pa.v);
+    if (e->host && !e->rom)
         rt_ram_used(cpu, e->w.pa);
     return e;
+}
+
+/* Of a page of the flash that is a device's: the host pointer, if reading there makes it memory. It does in read mode. */
+static uint8_t *rom_wake(struct cpu *cpu, const struct walk_entry *e) {
+    uint64_t value;
+    return e->rom && bus_read(cpu, e->w.pa, 4, &value) ? ram_ptr(cpu, e->w.pa, PAGE_SIZE) : NULL;
 }
 
 /* --- what host faults are for --------------------------------------------------------------------------------- */
@@ -120,6 +135,8 @@ bool mem_translate(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigne
 const void *mem_fetch(struct cpu *cpu, uint64_t va, struct gpa *pa) {
     struct walk_entry *e = resolve(cpu, va, MMU_FETCH, cpu->regime, 0, NULL);
     *pa = GPA(e->w.pa.v | (va & PAGE_MASK));
+    if (UNLIKELY(!e->host))
+        e->host = rom_wake(cpu, e);
     if (UNLIKELY(!e->host))
         cpu->guest->external_abort(cpu, va, MMU_FETCH, *pa);
     return e->host + (va & PAGE_MASK & ~UINT64_C(3));
@@ -187,9 +204,19 @@ static void io_write(struct cpu *cpu, uint64_t va, struct gpa pa, const uint8_t 
     }
 }
 
+/* The page as memory, for that access: flash is to be read only. */
+static uint8_t *host_for(const struct walk_entry *e, enum mmu_access access) {
+    return access == MMU_WRITE && UNLIKELY(e->rom) ? NULL : e->host;
+}
+
+static void before_write(struct cpu *cpu, uint64_t pa, unsigned bytes, struct mmu_slow *s) {
+    if (UNLIKELY(code_before_write(cpu, pa, bytes)) && s)
+        s->cause = ABI_STAT_host_faults_code;
+}
+
 /* --- accesses that cross a page: both pages are checked before anything is touched ------------------------------------ */
 struct halves {
-    uint8_t *host[2];
+    uint8_t *host[2]; /* NULL: a device's */
     uint64_t pa[2];
     unsigned bytes[2];
 };
@@ -205,10 +232,27 @@ static void halves_resolve(struct cpu *cpu, uint64_t va, unsigned bytes, enum mm
         if (e->w.device)
             cpu->guest->align_fault(cpu, va, access);
         h->pa[i] = e->w.pa.v | (at & PAGE_MASK);
-        if (!e->host)
-            cpu->guest->external_abort(cpu, at, access, GPA(h->pa[i]));
-        h->host[i] = e->host + (at & PAGE_MASK);
+        h->host[i] = host_for(e, access) ? e->host + (at & PAGE_MASK) : NULL;
     }
+}
+
+static void halves_read(struct cpu *cpu, uint64_t va, const struct halves *h, uint8_t *out) {
+    for (unsigned i = 0; i < 2; out += h->bytes[i++])
+        if (h->host[i])
+            memcpy(out, h->host[i], h->bytes[i]);
+        else
+            io_read(cpu, i ? ALIGN_UP(va, PAGE_SIZE) : va, GPA(h->pa[i]), out, h->bytes[i]);
+}
+
+static void halves_write(struct cpu *cpu, uint64_t va, const struct halves *h, const uint8_t *in, struct mmu_slow *s) {
+    for (unsigned i = 0; i < 2; i++)
+        if (h->host[i])
+            before_write(cpu, h->pa[i], h->bytes[i], s);
+    for (unsigned i = 0; i < 2; in += h->bytes[i++])
+        if (h->host[i])
+            memcpy(h->host[i], in, h->bytes[i]);
+        else
+            io_write(cpu, i ? ALIGN_UP(va, PAGE_SIZE) : va, GPA(h->pa[i]), in, h->bytes[i]);
 }
 
 /* --- any access ---------------------------------------------------------------------------------------------------------- */
@@ -219,11 +263,6 @@ static void check_align(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_ac
         cpu->guest->align_fault(cpu, va, access);
 }
 
-static void before_write(struct cpu *cpu, uint64_t pa, unsigned bytes, struct mmu_slow *s) {
-    if (UNLIKELY(code_before_write(cpu, pa, bytes)) && s)
-        s->cause = ABI_STAT_host_faults_code;
-}
-
 /* Reads bytes (1 << size) to out. */
 static void read_any(struct cpu *cpu, uint64_t va, v128 *out, unsigned size, unsigned regime, unsigned flags,
                      struct mmu_slow *s) {
@@ -232,8 +271,7 @@ static void read_any(struct cpu *cpu, uint64_t va, v128 *out, unsigned size, uns
     if (UNLIKELY(crosses(va, bytes))) {
         struct halves h;
         halves_resolve(cpu, va, bytes, MMU_READ, regime, flags, s, &h);
-        memcpy(out->u8, h.host[0], h.bytes[0]);
-        memcpy(out->u8 + h.bytes[0], h.host[1], h.bytes[1]);
+        halves_read(cpu, va, &h, out->u8);
         return;
     }
     struct walk_entry *e = resolve(cpu, va, MMU_READ, regime, flags, s);
@@ -243,6 +281,8 @@ static void read_any(struct cpu *cpu, uint64_t va, v128 *out, unsigned size, uns
         if (s)
             s->cause = ABI_STAT_host_faults_device;
         io_read(cpu, va, GPA(e->w.pa.v | (va & PAGE_MASK)), out->u8, bytes);
+        if (e->rom)
+            e->tag = 0; /* it may be memory next time */
         return;
     }
     if (s)
@@ -260,16 +300,13 @@ static void write_any(struct cpu *cpu, uint64_t va, const v128 *in, unsigned siz
     if (UNLIKELY(crosses(va, bytes))) {
         struct halves h;
         halves_resolve(cpu, va, bytes, MMU_WRITE, regime, flags, s, &h);
-        before_write(cpu, h.pa[0], h.bytes[0], s);
-        before_write(cpu, h.pa[1], h.bytes[1], s);
-        memcpy(h.host[0], in->u8, h.bytes[0]);
-        memcpy(h.host[1], in->u8 + h.bytes[0], h.bytes[1]);
+        halves_write(cpu, va, &h, in->u8, s);
         return;
     }
     struct walk_entry *e = resolve(cpu, va, MMU_WRITE, regime, flags, s);
     if (UNLIKELY(e->w.device))
         check_align(cpu, va, size, MMU_WRITE, flags | IR_MEM_ALIGN);
-    if (UNLIKELY(!e->host)) {
+    if (UNLIKELY(!host_for(e, MMU_WRITE))) {
         if (s)
             s->cause = ABI_STAT_host_faults_device;
         io_write(cpu, va, GPA(e->w.pa.v | (va & PAGE_MASK)), in->u8, bytes);
@@ -308,7 +345,7 @@ static void *host_at(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_acces
     check_align(cpu, va, size, access, IR_MEM_ALIGN);
     struct walk_entry *e = resolve(cpu, va, access, regime, 0, s);
     uint64_t pa = e->w.pa.v | (va & PAGE_MASK);
-    if (UNLIKELY(!e->host))
+    if (UNLIKELY(!host_for(e, access)))
         cpu->guest->external_abort(cpu, va, access, GPA(pa));
     if (access == MMU_WRITE)
         before_write(cpu, pa, bytes, s);

@@ -208,6 +208,6 @@ void mmu_protect_code(struct cpu *cpu, struct gpa page) {
     struct engine *e = engine_of(cpu);
     uint8_t own = (uint8_t)(1u << cpu->index);
     uint8_t old = __atomic_fetch_or((uint8_t *)code_bits_at(e, page.v), own, __ATOMIC_SEQ_CST);
-    if (!(old & own))
+    if (!(old & own) && pa_is_ram(cpu, page.v)) /* nothing else is ever writable */
         e->ops->protect(cpu, page);
 }

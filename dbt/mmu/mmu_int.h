@@ -42,7 +42,8 @@ struct context {
 struct walk_entry {
     uint64_t tag; /* va page | regime | WALK_VALID */
     uint32_t context;
-    uint8_t *host; /* of the page, NULL if it is not RAM */
+    uint8_t *host; /* of the page, NULL if it is not memory */
+    bool rom;      /* it is in flash */
     struct walk w; /* pa is the page's */
 };
 #define WALK_VALID 0x800

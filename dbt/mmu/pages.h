@@ -41,8 +41,7 @@ struct pages {
 };
 
 static inline unsigned index_at(uint64_t va, unsigned shift) { return (unsigned)(va >> shift) & (TABLE_ENTRIES - 1); }
-static inline uint64_t ram_offset(const struct cpu *cpu, uint64_t pa) { return pa - cpu->boot->ram_gpa; }
-/* ram_host_pa(): what an entry for the RAM page at guest-physical pa holds. */
+/* ram_host_pa(): what an entry for the page of RAM or flash at guest-physical pa holds. */
 static inline uint64_t ram_host_pa(const struct cpu *cpu, uint64_t pa) {
     return cpu->boot->ram_pa + ram_offset(cpu, pa);
 }

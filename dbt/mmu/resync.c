@@ -12,7 +12,7 @@ bool window_remap(struct cpu *cpu, const struct window *win, uint64_t pde, uint6
     if (!window_has_root(mmu_of(cpu)->current, win) || rmap_room(&ws->rmap) < TABLE_ENTRIES)
         return false;
     cpu->guest->walk(cpu, va, MMU_WRITE, win->regime, &w);
-    if (w.fault || w.device || !w.read || window_kind_is_new(win, &w, pde & PTE_BLOCK) || !pa_is_ram(cpu, w.pa.v) ||
+    if (w.fault || w.device || !w.read || window_kind_is_new(win, &w, pde & PTE_BLOCK) || !pa_is_memory(cpu, w.pa.v) ||
         !page_writable(cpu, w.pa.v, false))
         return false;
     *pte = ram_host_pa(cpu, ALIGN_DOWN(w.pa.v, PAGE_SIZE)) | PTE_LEAF | PTE_W;
@@ -22,7 +22,7 @@ bool window_remap(struct cpu *cpu, const struct window *win, uint64_t pde, uint6
 
 /* What the guest's tables say now about one page of a window: the entry it should have, at most what it has. */
 static uint64_t entry_now(struct cpu *cpu, const struct walk *w, uint64_t pa, uint64_t old) {
-    if (w->fault || w->device || !w->read || !pa_is_ram(cpu, pa) || (old & PTE_ADDR) != ram_host_pa(cpu, pa))
+    if (w->fault || w->device || !w->read || !pa_is_memory(cpu, pa) || (old & PTE_ADDR) != ram_host_pa(cpu, pa))
         return 0;
     return w->write ? old : old & ~(uint64_t)PTE_W;
 }
@@ -43,7 +43,7 @@ static bool walked_alike(const struct walk *w, unsigned i, uint64_t *pa) {
 static void resync_entry(struct cpu *cpu, uint64_t *pte, uint64_t pa, uint64_t host, const struct walk *w, bool ok) {
     struct windows *ws = windows_of(cpu);
     uint64_t value = 0, old = *pte;
-    if (ok && !w->fault && !w->device && w->read && pa_is_ram(cpu, pa)) {
+    if (ok && !w->fault && !w->device && w->read && pa_is_memory(cpu, pa)) {
         bool same = (old & PTE_ADDR) == ram_host_pa(cpu, pa), had = same && old & PTE_W;
         bool write = w->write && (had || (rmap_room(&ws->rmap) > TABLE_ENTRIES && page_writable(cpu, pa, false)));
         value = ram_host_pa(cpu, pa) | PTE_LEAF | (write ? PTE_W : 0);

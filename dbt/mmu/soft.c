@@ -185,7 +185,7 @@ static void soft_fill(struct cpu *cpu, struct mmu_slow *slow, enum mmu_access ac
         set_id(st, s, new_id(cpu), false);
     /* A first write to a page with anyone's code has to be seen: see code_before_write(). */
     uint8_t code = *code_bits_at(engine_of(cpu), pa);
-    bool write = w->write && (access == MMU_WRITE ? !(code >> cpu->index & 1) : !code);
+    bool write = w->write && pa_is_ram(cpu, pa) && (access == MMU_WRITE ? !(code >> cpu->index & 1) : !code);
     unsigned at = (unsigned)(s->table - st->way[0].entry) + set_of(va);
     if (write)
         note_written(st, written_of(cpu, pa), at, (uintptr_t)host);

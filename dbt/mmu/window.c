@@ -51,7 +51,7 @@ static void note(struct cpu *cpu, struct view *v, const struct window *win, cons
                      : lent ? lent
                             : cpu->boot->ram_va + ram_offset(cpu, pa) - ALIGN_DOWN(s->va, PAGE_SIZE);
     recent_note(&ws->recent, recent_of(v), s->va, w, page_key(cpu, pa), delta, win || lent,
-                win ? RECENT_SAMPLE : RECENT_HEAT, write && !*code_bits_at(engine_of(cpu), pa));
+                win ? RECENT_SAMPLE : RECENT_HEAT, write && !page_is_watched(cpu, pa));
 }
 
 /* One try; false: evict something and try again. */

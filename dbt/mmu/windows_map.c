@@ -8,6 +8,8 @@
 
 bool page_writable(struct cpu *cpu, uint64_t pa, bool wrote) {
     uint8_t code = *code_bits_at(engine_of(cpu), pa);
+    if (!pa_is_ram(cpu, pa))
+        return false;
     return wrote ? !(code >> cpu->index & 1) : !code;
 }
 
@@ -65,7 +67,7 @@ struct run run_of(const struct cpu *cpu, uint64_t va, const struct walk *w) {
 
 static bool run_is_huge(struct cpu *cpu, const struct run *r) {
     return r->count == TABLE_ENTRIES && !(r->pa & (HUGE_SIZE - 1)) && !(ram_host_pa(cpu, r->pa) & (HUGE_SIZE - 1)) &&
-           !chunk_has_code(cpu, r->pa);
+           pa_is_ram(cpu, r->pa) && !chunk_has_code(cpu, r->pa);
 }
 
 static void map_run(struct cpu *cpu, struct window *win, uint64_t *table, uint64_t va, const struct run *r, bool write,
@@ -101,7 +103,7 @@ static void map_around(struct cpu *cpu, struct window *win, uint64_t *table, uin
             continue;
         cpu->guest->walk(cpu, at, MMU_READ, win->regime, &n);
         uint64_t pa = ALIGN_DOWN(n.pa.v, PAGE_SIZE);
-        if (n.fault || n.device || !n.read || n.global != w->global || !pa_is_ram(cpu, pa))
+        if (n.fault || n.device || !n.read || n.global != w->global || !pa_is_memory(cpu, pa))
             continue;
         bool write = n.write && page_writable(cpu, pa, false);
         *pte = ram_host_pa(cpu, pa) | PTE_LEAF | (write ? PTE_W : 0);
@@ -186,7 +188,7 @@ static bool map(struct cpu *cpu, struct window *win, uint64_t va, enum mmu_acces
 
 bool window_can_map(struct cpu *cpu, enum mmu_access access, const struct walk *w) {
     /* A page that keeps its code through this write stays read-only. */
-    return !w->device && w->read && pa_is_ram(cpu, w->pa.v) &&
+    return !w->device && w->read && pa_is_memory(cpu, w->pa.v) &&
            (access != MMU_WRITE || page_writable(cpu, w->pa.v, true));
 }
 

@@ -18,7 +18,7 @@
 #include "graft/base.h"
 
 #define ABI_MAGIC 0x54465247u /* "GRFT" */
-#define ABI_VERSION 2
+#define ABI_VERSION 3
 #define ABI_MAX_VCPUS 8
 #define ABI_MAX_SPIS 288 /* QEMU virt has 256 + 32 private: interrupt ids 32 .. 32+255 */
 #define ABI_VIRTIO_SLOTS 32
@@ -54,11 +54,13 @@ struct abi_boot {
     uint32_t log_topics;           /* ABI_LOG_* */
     uint32_t count;                /* 1: translated code counts what it does (abi_stats.def says which) */
     uint32_t reserved;
-    uint64_t dump_first, dump_last;  /* ABI_LOG_IN, IR, OUT and EXEC: blocks that have code at these addresses only */
-    uint64_t ram_gpa, ram_size;      /* guest RAM: base and size in bytes, page-aligned */
-    uint64_t ram_va;                 /* where the engine sees that RAM */
-    uint64_t heap_va, heap_size;     /* shared heap of the engine, zeroed */
-    uint64_t vcpu_va[ABI_MAX_VCPUS]; /* ABI_CPU_BYTES each, zeroed: struct cpu */
+    uint64_t dump_first, dump_last; /* ABI_LOG_IN, IR, OUT and EXEC: blocks that have code at these addresses only */
+    uint64_t ram_gpa, ram_size;     /* guest RAM: base and size in bytes, page-aligned */
+    uint64_t ram_va;                /* where the engine sees that RAM */
+    uint64_t rom_gpa, rom_size;     /* flash: what guests read as memory while abi_shared.rom_mapped says so */
+    uint64_t rom_offset; /* its bytes, and all that there is of each page of it, lie so far behind RAM's first */
+    uint64_t heap_va, heap_size;          /* shared heap of the engine, zeroed */
+    uint64_t vcpu_va[ABI_MAX_VCPUS];      /* ABI_CPU_BYTES each, zeroed: struct cpu */
     uint64_t vcpu_heap_va[ABI_MAX_VCPUS]; /* private heap of each vCPU (tables, views), zeroed */
     uint64_t vcpu_heap_size;
     uint64_t code_va[ABI_MAX_VCPUS]; /* private code cache of each vCPU, where it runs: executable and readable */
@@ -90,12 +92,13 @@ enum abi_pending {
     ABI_PEND_REQ = 1u << 2,    /* another vCPU left a request (TLBI, code invalidation, CPU_ON) */
     ABI_PEND_STOP = 1u << 3,   /* the monitor wants this vCPU to call ABI_CALL_STOPPED */
     ABI_PEND_SAMPLE = 1u << 5, /* the runtime has looked where translated code is: cpu.sample_pc */
+    ABI_PEND_ROM = 1u << 6,    /* abi_shared.rom_mapped has lost bits */
     ABI_PEND_DMA = 1u << 4,    /* the monitor wrote to pages that hold translated code: see abi_shared.dma */
 };
 
 /* Calls from the engine to the monitor: number in abi_vcpu.call, arguments in arg[], result in ret[]. */
 enum abi_call {
-    ABI_CALL_MMIO_READ = 1, /* arg0 gpa, arg1 bytes (1,2,4) -> ret0 value, ret1 0 ok / 1 nothing there */
+    ABI_CALL_MMIO_READ = 1, /* arg0 gpa, arg1 bytes (1,2,4,8) -> ret0 value, ret1 0 ok / 1 nothing there */
     ABI_CALL_MMIO_WRITE,    /* arg0 gpa, arg1 bytes, arg2 value -> ret1 as above */
     ABI_CALL_WAIT,          /* sleep until pending != 0 or timer_deadline passes */
     ABI_CALL_KICK,          /* arg0 vCPU index: wake it if it sleeps in ABI_CALL_WAIT */
@@ -152,6 +155,7 @@ struct abi_vcpu {
 _Static_assert(sizeof(struct abi_vcpu) == 4096, "one page");
 _Static_assert(ABI_STAT_COUNT <= 128, "statistics fit");
 
+#define ABI_ROM_CHUNK (UINT64_C(2) << 20) /* at most 64 of them */
 #define ABI_POSTED_ENTRIES 1024
 struct abi_posted_entry {
     uint64_t gpa;
@@ -181,7 +185,11 @@ struct abi_shared {
      * own lock and sets ABI_PEND_DMA on all vCPUs; each engine keeps its own tail. */
     _Atomic uint32_t dma_head;
     uint64_t dma_page[ABI_DMA_ENTRIES];
-    /* One byte per guest RAM page, at this engine address: bit n set = vCPU n holds translated code of it. */
+    /* A bit for each ABI_ROM_CHUNK of the flash: reads and fetches find memory there, else they are for the device. Writes always are.
+     * The monitor sets a bit at any time; when it clears one it counts rom_changes and sets ABI_PEND_ROM on all vCPUs. */
+    _Atomic uint64_t rom_mapped;
+    _Atomic uint32_t rom_changes;
+    /* One byte per page of RAM and flash, at this engine address: bit n set = vCPU n holds translated code of it. */
     uint64_t code_pages_va;
 };
 

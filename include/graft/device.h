@@ -21,13 +21,14 @@ struct machine;
 
 struct device_ops {
     const char *name; /* "pl011" */
-    /* Register access: 1, 2 or 4 bytes inside the device, naturally aligned: the bus has split what was wider or not aligned,
-     * lower address first. min_bytes: what a narrower access is made into, at its own offset, as on QEMU's bus: the device sees
-     * min_bytes, the guest the low part of what was read, and what it writes has zeroes above. 0: 1. */
+    /* Register access: inside the device, naturally aligned, of min_bytes (0: 1) to max_bytes (0: 4). The bus sees to that as
+     * QEMU's does: what is wider is split, lower address first; what is narrower is made into an access of min_bytes at its own
+     * offset: the guest gets the low part of what is read, and what it writes has zeroes above. */
     uint64_t (*read)(struct device *d, uint64_t offset, unsigned bytes);
     void (*write)(struct device *d, uint64_t offset, uint64_t value, unsigned bytes);
-    unsigned min_bytes;
-    /* accepts(): is there a register for that access? Else it is an external abort. NULL: there always is. */
+    unsigned min_bytes, max_bytes;
+    /* accepts(): is there a register for that access, which is of 1, 2, 4 or 8 bytes? Else it is an external abort. NULL: there always
+     * is. */
     bool (*accepts)(const struct device *d, uint64_t offset, unsigned bytes, bool write);
     /* holds(): are posted writes (machine_post_writes()) to that offset to wait? Until machine_room(). NULL: never. */
     bool (*holds)(struct device *d, uint64_t offset);
@@ -78,6 +79,16 @@ void log_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 const void *guest_ram(struct machine *m, uint64_t gpa, uint64_t len);
 void *guest_ram_write_begin(struct machine *m, uint64_t gpa, uint64_t len);
 void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len);
+
+/* Flash is memory to those who read it, and registers to those who write. machine_rom(): where the bytes of the device are; the device has
+ * seen to what is in there. machine_rom_map(): the chunk (ABI_ROM_CHUNK) at offset reads as memory from now on; until then, reads and
+ * fetches are the device's. machine_rom_unmap(): all of it is a device again, before the access that led here has ended.
+ * machine_rom_changed(): the device has written bytes. */
+#define DEVICE_ROM_CHUNK (UINT64_C(2) << 20)
+uint8_t *machine_rom(struct device *d);
+void machine_rom_map(struct device *d, uint64_t offset);
+void machine_rom_unmap(struct device *d);
+void machine_rom_changed(struct device *d, uint64_t offset, uint64_t len);
 
 /* --- threads (hypervisor/thread.c) ------------------------------------------------------------------------ */
 /* What each kind may do is in docs/internals.md. ANY: none of ours, as in a test. */
@@ -139,6 +150,14 @@ int disk_open(const char *path, bool readonly, char err[256]);
 
 /* --- creation: each file of devices/ exports one function; errors are reported through err (one line), NULL returned ---- */
 struct device *pl011_create(struct machine *m, uint64_t gpa, unsigned spi, struct chardev *c);
+/* Intel's command set. fd: what its contents are, from the file's first byte on: read when needed, written as they change, behind
+ * the file's end erased. flip: what the file's bytes are XORed with. The descriptor stays the caller's. */
+struct device *cfi_flash_create(struct machine *m, uint64_t gpa, uint64_t size, int fd, uint8_t flip, bool readonly);
+/* QEMU's way to hand files to firmware. The functions that add take over data, which is malloc'ed. False: no memory, or the name is
+ * taken or too long. */
+struct device *fw_cfg_create(struct machine *m, uint64_t gpa);
+bool fw_cfg_add(struct device *d, uint16_t key, void *data, size_t len);
+bool fw_cfg_add_file(struct device *d, const char *name, void *data, size_t len);
 struct device *pl031_create(struct machine *m, uint64_t gpa, unsigned spi);
 struct device *virtio_empty_create(struct machine *m, uint64_t gpa, unsigned spi, int slot); /* DeviceID 0 */
 struct device *virtio_blk_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, const char *path,

@@ -57,11 +57,15 @@ class Cli(GraftTest):
         cases = [[], ['fly'], ['run'], ['run', 'a', 'b'], ['run', 'a', '--what'], ['run', 'a', '--memory'],
                  ['run', 'a', '--a-very-long-option-that-does-not-exist', '1'], ['info', 'x'], ['run', 'a', '-x'],
                  ['run', 'a', '--dtb', 'x', '--dump-dtb', 'y'], ['run', 'a', '--console', 'stdio'],
-                 ['run', 'a', '--vm', 'kvm', '--mmu', 'process'], ['help', 'x'], ['--version', 'x']]
+                 ['run', 'a', '--vm', 'kvm', '--mmu', 'process'],
+                 ['run', '--pflash', 'a', '--pflash', 'b', '--pflash', 'c'],
+                 ['run', '--bios', 'a', '--pflash', 'b', '--pflash', 'c'], ['help', 'x'], ['--version', 'x']]
         for option, values in {'--memory': ['', '0', '1', '-1', '1T', '65G', '99999999999999999999', '1G1'],
                                '--smp': ['0', '9', '1x', ''], '--mmu': ['hard'], '--gic': ['1', '4', '33'],
                                '--cpu': ['cortex-z1'], '--serial': ['tcp:1', 'file:'], '--net': ['tap'], '--vm': ['xen'],
                                '--code': ['', 'wx'], '--virtio-mmio': ['', 'old'],
+                               '--fw-cfg': ['', 'opt/x', 'name=', 'name=opt/x', 'name=opt/x,', 'name=opt/x,file=', 'name=,string=x',
+                                            'name=opt/x,other=y', 'name=' + 56 * 'x' + ',string=y'],
                                '-d': ['everything'], '--stats': ['', ',count'],
                                '--dump-filter': ['', 'x', '1..', '2..1', '..1', '1,2', '-1']}.items():
             cases += [['run', 'a', option, v] for v in values]

@@ -12,6 +12,7 @@
 #define _GNU_SOURCE
 #endif
 #include "graft/device.h"
+#include "tests/fuzz/input.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,21 +42,6 @@ struct machine {
     uint64_t *race_at, race_value;
     bool legacy;
 };
-
-struct input {
-    const uint8_t *at, *end;
-};
-
-static uint64_t take(struct input *in, unsigned bytes) {
-    uint64_t v = 0;
-    if ((size_t)(in->end - in->at) < bytes) {
-        in->at = in->end;
-        return 0;
-    }
-    memcpy(&v, in->at, bytes);
-    in->at += bytes;
-    return v;
-}
 
 /* --- the machine's services ------------------------------------------------------------------ */
 

@@ -151,25 +151,25 @@ static void run_area(const struct area *a, unsigned count, bool unaligned) {
 
 /* --- areas ----------------------------------------------------------------------------------------------------- */
 static const struct reg uart_regs[] = {
-    {0x04, 0},     {0x08, ~0u},  {0x0c, ~0u},  {0x10, ~0u},  {0x14, ~0u},  {0x18, ~0u},  {0x1c, ~0u},  {0x20, 0xff},
-    {0x24, 0xffff}, {0x28, 0x3f}, {0x2c, 0xfe}, {0x30, 0x301}, {0x34, 0x3f}, {0x38, 0x7ff}, {0x3c, ~0u}, {0x40, ~0u},
-    {0x44, 0x7ff}, {0x48, 4},    {0x4c, ~0u},  {0xfd8, ~0u}, {0xfdc, ~0u}, {0xfe0, ~0u}, {0xfe4, ~0u}, {0xfe8, ~0u},
-    {0xfec, ~0u},  {0xff0, ~0u}, {0xff4, ~0u}, {0xff8, ~0u}, {0xffc, ~0u}};
+    {0x04, 0},      {0x08, ~0u},  {0x0c, ~0u},  {0x10, ~0u},   {0x14, ~0u},  {0x18, ~0u},   {0x1c, ~0u},  {0x20, 0xff},
+    {0x24, 0xffff}, {0x28, 0x3f}, {0x2c, 0xfe}, {0x30, 0x301}, {0x34, 0x3f}, {0x38, 0x7ff}, {0x3c, ~0u},  {0x40, ~0u},
+    {0x44, 0x7ff},  {0x48, 4},    {0x4c, ~0u},  {0xfd8, ~0u},  {0xfdc, ~0u}, {0xfe0, ~0u},  {0xfe4, ~0u}, {0xfe8, ~0u},
+    {0xfec, ~0u},   {0xff0, ~0u}, {0xff4, ~0u}, {0xff8, ~0u},  {0xffc, ~0u}};
 /* Not unaligned: QEMU would put what is wider than the bytes asked for into those before them. */
 static const struct reg uart_ids[] = {{0xfe0, 0}, {0xfe4, 0}, {0xfe8, 0}, {0xfec, 0},
                                       {0xff0, 0}, {0xff4, 0}, {0xff8, 0}, {0xffc, 0}};
-static const struct reg rtc_regs[] = {{0x04, ~0u},  {0x0c, ~0u},  {0x10, 1},     {0x14, ~0u},  {0x18, ~0u},
-                                      {0x1c, 1},    {0x20, ~0u},  {0x24, ~0u},   {0xfe0, ~0u}, {0xfe4, ~0u},
-                                      {0xfe8, ~0u}, {0xfec, ~0u}, {0xff0, ~0u},  {0xff4, ~0u}, {0xff8, ~0u},
-                                      {0xffc, ~0u}};
-static const struct reg empty_regs[] = {{0, ~0u},    {4, ~0u},    {8, ~0u},    {0xc, ~0u},  {0x10, ~0u}, {0x14, ~0u},
-                                        {0x20, ~0u}, {0x24, ~0u}, {0x30, ~0u}, {0x34, ~0u}, {0x38, ~0u}, {0x44, ~0u},
-                                        {0x60, ~0u}, {0x64, ~0u}, {0x70, ~0u}, {0x80, ~0u}, {0x84, ~0u}, {0x90, ~0u},
-                                        {0xa0, ~0u}, {0xa4, ~0u}, {0xfc, ~0u}, {0x100, ~0u}, {0x104, ~0u}, {0x1fc, ~0u}};
+static const struct reg rtc_regs[] = {
+    {0x04, ~0u},  {0x0c, ~0u},  {0x10, 1},    {0x14, ~0u},  {0x18, ~0u},  {0x1c, 1},    {0x20, ~0u},  {0x24, ~0u},
+    {0xfe0, ~0u}, {0xfe4, ~0u}, {0xfe8, ~0u}, {0xfec, ~0u}, {0xff0, ~0u}, {0xff4, ~0u}, {0xff8, ~0u}, {0xffc, ~0u}};
+static const struct reg empty_regs[] = {
+    {0, ~0u},    {4, ~0u},    {8, ~0u},    {0xc, ~0u},  {0x10, ~0u}, {0x14, ~0u},  {0x20, ~0u},  {0x24, ~0u},
+    {0x30, ~0u}, {0x34, ~0u}, {0x38, ~0u}, {0x44, ~0u}, {0x60, ~0u}, {0x64, ~0u},  {0x70, ~0u},  {0x80, ~0u},
+    {0x84, ~0u}, {0x90, ~0u}, {0xa0, ~0u}, {0xa4, ~0u}, {0xfc, ~0u}, {0x100, ~0u}, {0x104, ~0u}, {0x1fc, ~0u}};
 /* Of a disk: identification, selectors, what can be written and read back, capacity, and what is behind the configuration. */
-static const struct reg disk_regs[] = {{0, ~0u},    {4, ~0u},     {8, ~0u},     {0xc, ~0u},   {0x14, ~0u},  {0x24, ~0u},
-                                       {0x44, 0},   {0x48, 0},    {0x60, ~0u},  {0x64, ~0u},  {0x100, 0},   {0x104, 0},
-                                       {0x180, ~0u}, {0x184, ~0u}, {0x188, ~0u}, {0x18c, ~0u}, {0x1f8, ~0u}, {0x1fc, ~0u}};
+static const struct reg disk_regs[] = {{0, ~0u},     {4, ~0u},     {8, ~0u},     {0xc, ~0u},   {0x14, ~0u},
+                                       {0x24, ~0u},  {0x44, 0},    {0x48, 0},    {0x60, ~0u},  {0x64, ~0u},
+                                       {0x100, 0},   {0x104, 0},   {0x180, ~0u}, {0x184, ~0u}, {0x188, ~0u},
+                                       {0x18c, ~0u}, {0x1f8, ~0u}, {0x1fc, ~0u}};
 static const struct reg hole_regs[] = {{0, ~0u}, {4, ~0u}, {8, ~0u}, {0xc, ~0u}};
 #define AREA(name, base, regs) (&(struct area){name, base, regs, ARRAY_LEN(regs)})
 

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* firmware.c: see firmware.h. */
+#define _GNU_SOURCE /* memfd_create(), F_OFD_SETLK */
+#include "hypervisor/firmware.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The keys of fw_cfg that are no files: QEMU's include/standard-headers/linux/qemu_fw_cfg.h */
+enum {
+    KEY_UUID = 0x02,
+    KEY_NO_GRAPHICS = 0x04,
+    KEY_CPUS = 0x05,
+    KEY_KERNEL_SIZE = 0x08,
+    KEY_INITRD_SIZE = 0x0b,
+    KEY_BOOT_MENU = 0x0e,
+    KEY_KERNEL = 0x11,
+    KEY_INITRD = 0x12,
+    KEY_CMDLINE_SIZE = 0x14,
+    KEY_CMDLINE = 0x15,
+};
+
+bool firmware_is_given(const struct options *o) { return o->bios || o->pflashes; }
+
+/* --- flash: a file of the user's, or one in memory that lives as long as this process ------------------------------- */
+/* In memory an erased byte is 0, so that what is never written takes no memory. */
+#define MEMORY_FLIP 0xff
+
+static int no_file(char err[ERR_BYTES], const char *path, const char *why) {
+    snprintf(err, ERR_BYTES, "%.180s: %.60s", path, why);
+    return -1;
+}
+
+static int open_image(const char *path, bool readonly, char err[ERR_BYTES]) {
+    struct flock lock = {.l_type = readonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
+    struct stat st;
+    int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+    const char *why = NULL;
+    if (fd < 0)
+        return no_file(err, path, strerror(errno));
+    if (fstat(fd, &st))
+        why = strerror(errno);
+    else if (!S_ISREG(st.st_mode))
+        why = "not a file";
+    else if ((uint64_t)st.st_size > BOARD_FLASH_BYTES)
+        why = "larger than a flash bank, which has 64 MiB";
+    else if (fcntl(fd, F_OFD_SETLK, &lock) && (errno == EAGAIN || errno == EACCES))
+        why = "in use by another run";
+    if (!why)
+        return fd;
+    close(fd);
+    return no_file(err, path, why);
+}
+
+static int open_memory(char err[ERR_BYTES]) {
+    int fd = memfd_create("flash", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)BOARD_FLASH_BYTES))
+        return no_file(err, "flash", strerror(errno));
+    return fd;
+}
+
+/* --bios: the guest may write to its flash, but not to that file. */
+static int open_copy(const char *path, char err[ERR_BYTES]) {
+    int from = open_image(path, true, err), to = from < 0 ? -1 : open_memory(err);
+    uint8_t block[65536];
+    ssize_t n;
+    off_t at = 0;
+    while (to >= 0 && (n = read(from, block, sizeof(block))) != 0) {
+        for (ssize_t i = 0; i < n; i++)
+            block[i] ^= MEMORY_FLIP;
+        if (n < 0 || pwrite(to, block, (size_t)n, at) != n) {
+            close(to);
+            to = no_file(err, path, strerror(errno));
+        }
+        at += n;
+    }
+    if (from >= 0)
+        close(from);
+    return to;
+}
+
+struct device *firmware_flash(struct machine *m, unsigned bank, char err[ERR_BYTES]) {
+    static int fds[BOARD_FLASH_BANKS] = {-1, -1};
+    const struct options *o = m->options;
+    unsigned n = o->bios ? bank - 1 : bank; /* of the user's images */
+    bool image = n < o->pflashes, readonly = image && o->pflash[n].readonly;
+    if (fds[bank] < 0)
+        fds[bank] = image              ? open_image(o->pflash[n].path, readonly, err)
+                    : o->bios && !bank ? open_copy(o->bios, err)
+                                       : open_memory(err);
+    if (fds[bank] < 0)
+        return NULL;
+    return cfi_flash_create(m, BOARD_FLASH + bank * BOARD_FLASH_BYTES, BOARD_FLASH_BYTES, fds[bank],
+                            image ? 0 : MEMORY_FLIP, readonly);
+}
+
+/* --- fw_cfg ---------------------------------------------------------------------------------------------------------- */
+static void *copy_of(const void *data, size_t len) {
+    void *copy = malloc(len + !len);
+    return copy && len ? memcpy(copy, data, len) : copy;
+}
+
+static bool add_number(struct device *d, uint16_t key, uint64_t value, size_t bytes) {
+    return fw_cfg_add(d, key, copy_of(&value, bytes), bytes);
+}
+
+static bool add_user(struct device *d, const struct options *o, char err[ERR_BYTES]) {
+    for (unsigned i = 0; i < o->fw_cfgs; i++) {
+        struct file f = {.data = (uint8_t *)(uintptr_t)o->fw_cfg[i].text};
+        if (o->fw_cfg[i].file && !file_read(&f, o->fw_cfg[i].file, o->memory, NULL, NULL, err))
+            return false;
+        if (!o->fw_cfg[i].file)
+            f.len = strlen(o->fw_cfg[i].text);
+        bool added = fw_cfg_add_file(d, o->fw_cfg[i].name, copy_of(f.data, f.len), f.len);
+        if (o->fw_cfg[i].file)
+            file_free(&f);
+        if (!added) {
+            snprintf(err, ERR_BYTES, "--fw-cfg: cannot have %.80s: a name is 1 to 55 bytes, and there once",
+                     o->fw_cfg[i].name);
+            return false;
+        }
+    }
+    return true;
+}
+
+struct device *firmware_fw_cfg(struct machine *m, char err[ERR_BYTES]) {
+    static const uint32_t never = UINT32_MAX;
+    struct device *d = fw_cfg_create(m, BOARD_FW_CFG);
+    if (d && add_number(d, KEY_UUID, 0, 8) && add_number(d, KEY_NO_GRAPHICS, 1, 2) &&
+        add_number(d, KEY_CPUS, m->vcpu_count, 2) && add_number(d, KEY_BOOT_MENU, 0, 2) &&
+        fw_cfg_add_file(d, "etc/boot-fail-wait", copy_of(&never, 4), 4) &&
+        fw_cfg_add_file(d, "bootorder", copy_of("", 0), 0) && add_user(d, m->options, err))
+        return m->fw_cfg = d;
+    if (d)
+        d->ops->destroy(d);
+    return NULL;
+}
+
+static bool add_sized(struct device *d, uint16_t size_key, uint16_t key, const void *data, size_t len) {
+    return add_number(d, size_key, len, 4) && fw_cfg_add(d, key, copy_of(data, len), len);
+}
+
+bool firmware_boot(struct machine *m, const struct file *kernel, const struct file *initrd, char err[ERR_BYTES]) {
+    const char *append = m->options->append;
+    bool ok = true;
+    if (kernel->len)
+        ok = add_sized(m->fw_cfg, KEY_KERNEL_SIZE, KEY_KERNEL, kernel->data, kernel->len);
+    if (ok && initrd->len)
+        ok = add_sized(m->fw_cfg, KEY_INITRD_SIZE, KEY_INITRD, initrd->data, initrd->len);
+    if (ok && append)
+        ok = add_sized(m->fw_cfg, KEY_CMDLINE_SIZE, KEY_CMDLINE, append, strlen(append) + 1);
+    if (!ok)
+        snprintf(err, ERR_BYTES, "out of memory");
+    m->boot->entry_pc = BOARD_FLASH;
+    return ok;
+}
