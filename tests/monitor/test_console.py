@@ -126,6 +126,18 @@ class Console(unittest.TestCase):
                 self.assertIn(more, serial)
                 self.assertNotIn(b'FAIL', serial)
 
+    def test_a_crowd_of_writers(self):
+        for wait_for_all in (True, False):
+            p = self.start('--smp', '4', guest=os.path.join(GUESTS, 'crowd.bin'), stdout=subprocess.PIPE)
+            self.wait_stuck(p.stdout.fileno())
+            if not wait_for_all:
+                self.assertEqual(self.end(p), 128 + signal.SIGTERM)
+                continue
+            said = p.stdout.read()
+            self.assertEqual(self.end(p, None), 0)
+            self.assertEqual([said.count(b'%d' % n) for n in range(4)], [40000] * 4)
+            self.assertIn(b'ALL PASS', said)
+
     def test_a_dead_reader_does_not_stop_a_signal(self):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, b'\x01x'):
             for what in (b'w', b'v', b's'):
