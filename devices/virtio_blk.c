@@ -163,7 +163,7 @@ static uint8_t check(struct blk *b, struct job *j) {
 /* The next request: false if there is none now. */
 static bool take(struct blk *b, struct job *j) {
     struct virtq *q = &b->v.queue[0];
-    if (b->finishing || !virtio_is_live(&b->v) || (b->in_flight && b->life != q->life))
+    if (!virtio_is_live(&b->v) || (b->in_flight && b->life != q->life))
         return false;
     if (virtq_pop(&b->v, q, &j->r) != 1)
         return false;
@@ -346,7 +346,7 @@ static bool turn(struct blk *b, struct job *j, bool done, bool *to_finish) {
     bool got = take(b, j);
     if (!got || b->unsignalled >= QUIET_REQUESTS)
         interrupt(b);
-    *to_finish = b->finishing && !b->finished && !b->in_flight;
+    *to_finish = !got && b->finishing && !b->finished && !b->in_flight;
     device_unlock(m);
     return got;
 }

@@ -129,6 +129,8 @@ static bool has_ended(void) {
 /* Threads may still be at work, and some of them not to be had out of it: nothing here may wait for one. */
 static _Noreturn void leave(int (*stopped)(int signal)) {
     chardev_restore();
+    close_range(0, ~0u,
+                0); /* a disk's thread may still be there, and have what others wait for the end of (thread.c) */
     _exit(stopped(supervise_signal()));
 }
 

@@ -3,10 +3,16 @@
 /* thread.c: the kinds of threads that the monitor has (docs/internals.md, "Threads"). */
 #include "hypervisor/monitor.h"
 
+#include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const char *const names[] = {
     [THREAD_ANY] = "any",   [THREAD_MAIN] = "main", [THREAD_DEVICES] = "devices",
@@ -20,13 +26,71 @@ struct thread {
     char name[16];
     void (*fn)(void *arg);
     void *arg;
+    pid_t process; /* the one that a disk's thread is apart from */
 };
+
+/* --- disks' threads, apart ------------------------------------------------------------------------------------------
+ * A thread that the kernel does not let out of a system call (its file system is frozen, its disk is gone) keeps its process from ending,
+ * killed or not. So what is to run in a disk's thread runs in a process of its own, which shares all memory and descriptors with this
+ * one, and the thread's storage, too: the thread does nothing but wait for it, and does that without libc, so that errno and all the
+ * like are the other's alone. When this process ends, that one is killed, and is gone as soon as the kernel lets it.
+ */
+#define APART_STACK (512u << 10)
+
+static int run_apart(void *arg) {
+    struct thread *t = arg;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() == t->process)
+        t->fn(t->arg);
+    return 0;
+}
+
+static void wait_for(long pid) {
+    long result;
+    int status = 0;
+    do {
+        register long options __asm__("r10") = 0;
+        __asm__ volatile("syscall"
+                         : "=a"(result)
+                         : "a"((long)SYS_wait4), "D"(pid), "S"(&status), "d"((long)__WALL), "r"(options)
+                         : "rcx", "r11", "memory");
+    } while (result == -EINTR);
+    if (WIFSIGNALED(status)) /* it crashed, and so has this one */
+        abort();
+}
+
+/* False if there can be no such process. */
+static bool ran_apart(struct thread *t) {
+    uint8_t *stack = mmap(NULL, APART_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED)
+        return false;
+    t->process = getpid();
+    mprotect(stack, 4096, PROT_NONE);
+    int pid = clone(run_apart, stack + APART_STACK, CLONE_VM | CLONE_FS | CLONE_FILES, t);
+    if (pid > 0)
+        wait_for(pid);
+    munmap(stack, APART_STACK);
+    return pid > 0;
+}
+
+/* The sanitizers know no such processes. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define APART 0
+#else
+#define APART 1
+#endif
 
 static void *run(void *arg) {
     struct thread *t = arg;
     own_kind = t->kind;
     prctl(PR_SET_NAME, t->name);
-    t->fn(t->arg);
+    if (!APART || t->kind != THREAD_DISK || !ran_apart(t))
+        t->fn(t->arg);
     return NULL;
 }
 

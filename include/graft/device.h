@@ -33,7 +33,7 @@ struct device_ops {
     /* holds(): are posted writes (machine_post_writes()) to that offset to wait? Until machine_room(). NULL: never. */
     bool (*holds)(struct device *d, uint64_t offset);
     void (*notify)(struct device *d, uint64_t queues); /* virtio: doorbell, bit mask of queue indices; NULL otherwise */
-    /* finish(): the machine has stopped: the device takes no more work, and brings to an end what it has. False: not done yet; it is
+    /* finish(): the machine has stopped: the device brings to an end what it was asked for, and nobody asks for more. False: not done yet; it is
      * asked again after events_wake(). NULL: nothing to bring to an end. */
     bool (*finish)(struct device *d);
     void (*destroy)(struct device *d); /* without the lock: end threads, flush data, close files */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* sync.c: writes, says so, and flushes for ever: for whoever wants to stop it in the middle. */
+/* sync.c: writes, says so, and writes and flushes for ever: for whoever wants to stop it in the middle. */
 #include "virtq.h"
 
 static struct queue q __attribute__((aligned(4096)));
@@ -15,8 +15,10 @@ static void test_sync(void) {
     memset(data, 'w', sizeof(data));
     CHECK_EQ(blk_do(&disk, &q, T_OUT, 8, data, sizeof(data)), 0);
     print("written\n");
-    for (;;)
+    for (;;) {
         blk_do(&disk, &q, T_FLUSH, 0, NULL, 0);
+        blk_do(&disk, &q, T_OUT, 8, data, sizeof(data));
+    }
 }
 
 TESTS({"sync", test_sync});
