@@ -234,7 +234,8 @@ void cache_link(struct engine *e, uint64_t site, struct block *target) {
     struct cache *c = &e->cache;
     uint64_t offset = site - (uintptr_t)c->code;
     struct block *b = offset < c->code_used ? block_at(c, (uint32_t)offset) : NULL;
-    if (!b || !b->valid || b->mode != target->mode || e->cpu->boot->log_topics & ABI_LOG_EXEC)
+    if (!b || !b->valid || b->mode != target->mode || b->mode & GUEST_MODE_ONCE ||
+        e->cpu->boot->log_topics & ABI_LOG_EXEC)
         return;
     for (uint32_t i = b->first_link; i < b->first_link + b->links; i++) {
         if (c->link[i].site != offset || c->link[i].target_pc != target->pc)
@@ -369,6 +370,13 @@ void engine_code_flush(struct cpu *cpu) {
     mmu_jump_cache_clear(cpu);
     cache_forget_returns(cpu);
     __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_REQ, __ATOMIC_SEQ_CST);
+}
+
+void engine_code_drop_modes(struct cpu *cpu, uint32_t mask, uint32_t value) {
+    struct engine *e = engine_of(cpu);
+    for (uint32_t i = 1; i < e->cache.blocks; i++)
+        if (e->cache.block[i].valid && (e->cache.block[i].mode & mask) == value)
+            cache_drop_block(e, &e->cache.block[i]);
 }
 
 bool engine_code_has(const struct cpu *cpu, struct gpa page) {

@@ -156,11 +156,14 @@ static struct block *translated(struct cpu *cpu, uint64_t pc, uint64_t pa, const
     return b;
 }
 
-static void run(struct cpu *cpu, const uint8_t *entry) {
+static void run(struct cpu *cpu, uint32_t entry) {
     struct engine *e = engine_of(cpu);
     e->in_code = true;
-    codegen_enter(e->cg, cpu, entry);
+    e->unwound = false;
+    codegen_enter(e->cg, cpu, e->cache.code + entry);
     e->in_code = false;
+    if (UNLIKELY(e->mode & GUEST_MODE_ONCE) && !e->unwound && cpu->exit_site != CODE_EXIT_FAULT)
+        cpu->guest->executed(cpu);
 }
 
 /* One round: serves what is pending, finds the next block and runs from there until translated code leaves. */
@@ -170,6 +173,10 @@ static void dispatch(struct cpu *cpu) {
     if (cpu->flags_insn)
         cpu->guest->settle(cpu);
     e->step = false; /* the fetch below may raise an exception instead */
+    if (UNLIKELY(cpu->exit_site == CODE_EXIT_FAULT)) {
+        cpu->exit_site = 0;
+        cpu->guest->exit_fault(cpu);
+    }
     if (UNLIKELY(cpu->abi.pending) && !step) {
         cpu->exit_site = 0;
         serve_pending(cpu);
@@ -180,6 +187,8 @@ static void dispatch(struct cpu *cpu) {
     }
     STAT(cpu, dispatches)++;
     uint64_t pc = guest_pc(cpu), site = cpu->exit_site;
+    if (UNLIKELY(pc & cpu->guest->pc_align))
+        cpu->guest->pc_fault(cpu);
     uint32_t mode = cpu->guest->mode(cpu);
     if (mode != e->mode) {
         e->mode = mode;
@@ -195,7 +204,7 @@ static void dispatch(struct cpu *cpu) {
         e->stepping = true;
         if (e->mmu->sync_wanted)
             mmu_sync(cpu);
-        run(cpu, e->cache.code + one->nocheck);
+        run(cpu, one->nocheck);
         return;
     }
     cpu->exit_site = site;
@@ -209,7 +218,8 @@ static void dispatch(struct cpu *cpu) {
     if (UNLIKELY(translate_shown(cpu, b, ABI_LOG_EXEC)))
         rt_log(cpu, ABI_LOG_EXEC, "exec %016llx pa %llx mode %x\n", (unsigned long long)pc, (unsigned long long)pa.v,
                mode);
-    run(cpu, e->cache.code + b->entry);
+    /* A block that shall run once does run: nothing has to be told apart afterwards. */
+    run(cpu, UNLIKELY(mode & GUEST_MODE_ONCE) ? b->nocheck : b->entry);
 }
 
 static void rounds(struct cpu *cpu) {
@@ -236,6 +246,7 @@ void engine_main(const struct abi_boot *boot, unsigned vcpu) {
 _Noreturn void engine_unwind(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
     cpu->exit_site = 0;
+    e->unwound = true;
     mmu_fault_done(cpu, ABI_STAT_host_faults_abort);
     if (e->in_code)
         codegen_unwind(e->cg, cpu);
@@ -247,7 +258,8 @@ _Noreturn void engine_unwind(struct cpu *cpu) {
 static struct block *known_block(struct cpu *cpu, uint64_t pc) {
     struct engine *e = engine_of(cpu);
     struct gpa pa;
-    if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_EXEC) || !mmu_fetch_quiet(cpu, pc, &pa))
+    if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_EXEC || e->mode & GUEST_MODE_ONCE || pc & cpu->guest->pc_align) ||
+        !mmu_fetch_quiet(cpu, pc, &pa))
         return NULL;
     return cache_find(e, pa.v, pc, e->mode);
 }

@@ -123,6 +123,7 @@ struct engine {
     bool hot;                       /* the block in translation is one that runs much: see hot.c */
     bool step;                      /* the next instruction runs alone: it writes to the block that it is in */
     bool stepping;                  /* that instruction is running now */
+    bool unwound;                   /* the block that ran last was left by engine_unwind() */
     void *unwind;                   /* codegen_catch() of the dispatcher, for unwinding outside translated code */
     uint64_t started;               /* TSC */
     uint64_t ticket[ABI_MAX_VCPUS]; /* req_posted of each target after this vCPU's last request to it */

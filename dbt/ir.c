@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* ir.c: building blocks of the intermediate representation. */
+#include "graft/mmu.h"
 #include "ir_priv.h"
 
 enum { PROP_n = 0, PROP_P = 1, PROP_M = 2, PROP_X = 4, PROP_S = 8 };
@@ -177,14 +178,58 @@ static uint64_t mem_head(enum ir_op op, enum ir_type t, unsigned log2_bytes, irv
     return ir_head(op, t, log2_bytes, 0, regime, flags, addr);
 }
 
+/* Accesses as calls, for blocks with IR_BLOCK_CALL_MEMORY. */
+IR_HELPER(mem_called_ld, IR_HELPER_STATE);
+IR_HELPER(mem_called_st, IR_HELPER_STATE);
+IR_HELPER(mem_called_atomic, IR_HELPER_STATE);
+IR_HELPER(mem_called_cas, IR_HELPER_STATE);
+IR_HELPER(mem_called_stx, IR_HELPER_STATE);
+#define VALUE (offsetof(struct cpu, vscratch) + sizeof(v128) * MEM_VALUE)
+
+static bool calls_memory(const struct ir_block *b) { return UNLIKELY(b->flags & IR_BLOCK_CALL_MEMORY); }
+
+static irv called_at(struct ir_block *b, irv addr, int32_t disp) {
+    return disp ? ir_op2i(b, IR_ADD, addr, (uint64_t)(int64_t)disp) : addr;
+}
+
+static irv called_desc(struct ir_block *b, unsigned size, unsigned regime, unsigned flags, unsigned kind) {
+    return ir_const(b, IR_I64, MMU_DESC(size, regime, flags) | kind << 16);
+}
+
+static irv called_ld(struct ir_block *b, enum ir_type t, unsigned size, irv addr, irv desc) {
+    irv v = ir_call(b, IR_I64, &helper_mem_called_ld, addr, desc, 0);
+    if (t == IR_V128)
+        return size == 4 ? ir_get(b, IR_V128, VALUE) : ir_vop1(b, IR_VFROM, size, v, 0);
+    return t == IR_I32 ? ir_op1(b, IR_TRUNC, v) : v;
+}
+
+static void called_st(struct ir_block *b, unsigned size, irv addr, irv value, irv desc) {
+    enum ir_type t = ir_type_of(b, value);
+    if (size == 4) {
+        ir_put(b, VALUE, value);
+        value = 0;
+    } else if (t == IR_V128) {
+        value = ir_vop1(b, IR_VGET, 3, value, 0);
+    } else if (t == IR_I32) {
+        value = ir_op1(b, IR_ZEXT32, value);
+    }
+    ir_call(b, IR_NONE, &helper_mem_called_st, addr, value ? value : ir_const(b, IR_I64, 0), desc);
+}
+
 irv ir_ld(struct ir_block *b, enum ir_type t, unsigned log2_bytes, irv addr, int32_t disp, unsigned regime,
           unsigned flags) {
+    if (calls_memory(b))
+        return called_ld(b, t, log2_bytes, called_at(b, addr, disp), called_desc(b, log2_bytes, regime, flags, 0));
     struct ir_inst i = ir_make(mem_head(IR_LD, t, log2_bytes, addr, regime, flags), 0, 0, 0, (uint64_t)(int64_t)disp);
     return ir_add_inst(b, &i);
 }
 
 void ir_st(struct ir_block *b, unsigned log2_bytes, irv addr, int32_t disp, irv value, unsigned regime,
            unsigned flags) {
+    if (calls_memory(b)) {
+        called_st(b, log2_bytes, called_at(b, addr, disp), value, called_desc(b, log2_bytes, regime, flags, 0));
+        return;
+    }
     uint64_t head = mem_head(IR_ST, IR_NONE, log2_bytes, addr, regime, flags);
     struct ir_inst i = ir_make(head, value, 0, 0, (uint64_t)(int64_t)disp);
     ir_add_inst(b, &i);
@@ -192,17 +237,28 @@ void ir_st(struct ir_block *b, unsigned log2_bytes, irv addr, int32_t disp, irv 
 
 irv ir_atomic(struct ir_block *b, enum ir_atomic kind, unsigned log2_bytes, irv addr, irv value, unsigned regime,
               unsigned flags) {
+    if (calls_memory(b))
+        return ir_call(b, IR_I64, &helper_mem_called_atomic, addr, value,
+                       called_desc(b, log2_bytes, regime, flags, kind));
     struct ir_inst i = ir_make(ir_head(IR_ATOMIC, IR_I64, log2_bytes, kind, regime, flags, addr), value, 0, 0, 0);
     return ir_append(b, &i);
 }
 
 irv ir_cas(struct ir_block *b, unsigned log2_bytes, irv addr, irv expected, irv value, unsigned regime,
            unsigned flags) {
+    if (calls_memory(b)) {
+        ir_put(b, VALUE, expected);
+        return ir_call(b, IR_I64, &helper_mem_called_cas, addr, value, called_desc(b, log2_bytes, regime, flags, 0));
+    }
     struct ir_inst i = ir_make(mem_head(IR_CAS, IR_I64, log2_bytes, addr, regime, flags), expected, value, 0, 0);
     return ir_append(b, &i);
 }
 
 irv ir_stx(struct ir_block *b, unsigned log2_bytes, irv addr, irv value, unsigned regime, unsigned flags) {
+    if (calls_memory(b)) {
+        irv desc = called_desc(b, log2_bytes, regime, flags, 0);
+        return ir_op1(b, IR_TRUNC, ir_call(b, IR_I64, &helper_mem_called_stx, addr, value, desc));
+    }
     struct ir_inst i = ir_make(mem_head(IR_STX, IR_I32, log2_bytes, addr, regime, flags), value, 0, 0, 0);
     return ir_append(b, &i);
 }

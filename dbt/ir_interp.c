@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* ir_interp.c: executes a block, operation by operation: the meaning of ir_ops.def, to test emitters against. */
+#include "graft/codegen.h"
 #include "graft/guest.h"
 #include "graft/softfp.h"
 #include "ir_priv.h"
@@ -231,6 +232,8 @@ static bool do_exit(struct interp *s, const struct ir_inst *i) {
         }
         if (i->flags & IR_EXIT_FLAGS_LATER)
             s->cpu->flags_insn = i->aux;
+        if (i->flags & IR_EXIT_FAULT)
+            s->cpu->exit_site = CODE_EXIT_FAULT;
         set_pc(s, i->imm);
         return true;
     case IR_GOTO: set_pc(s, i->imm); return true;

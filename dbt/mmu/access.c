@@ -5,6 +5,7 @@
  * instruction fetch. A small cache of walks makes repeated slow accesses cheap;
  * mmu_invalidate() empties it together with everything else.
  */
+#include "dbt/mmu/atomics.h"
 #include "dbt/mmu/mmu_int.h"
 
 /* --- RAM and walks ------------------------------------------------------------------------------------------ */
@@ -139,7 +140,7 @@ const void *mem_fetch(struct cpu *cpu, uint64_t va, struct gpa *pa) {
         e->host = rom_wake(cpu, e);
     if (UNLIKELY(!e->host))
         cpu->guest->external_abort(cpu, va, MMU_FETCH, *pa);
-    return e->host + (va & PAGE_MASK & ~UINT64_C(3));
+    return e->host + (va & PAGE_MASK);
 }
 
 const void *mmu_fetch_quiet(struct cpu *cpu, uint64_t va, struct gpa *pa) {
@@ -263,6 +264,12 @@ static void check_align(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_ac
         cpu->guest->align_fault(cpu, va, access);
 }
 
+/* shown(): the access is allowed, and its address found: a debugger of the guest may want to know. */
+static inline void shown(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned regime) {
+    if (UNLIKELY(cpu->watch))
+        cpu->guest->watch(cpu, va, bytes, access, regime);
+}
+
 /* Reads bytes (1 << size) to out. */
 static void read_any(struct cpu *cpu, uint64_t va, v128 *out, unsigned size, unsigned regime, unsigned flags,
                      struct mmu_slow *s) {
@@ -271,12 +278,14 @@ static void read_any(struct cpu *cpu, uint64_t va, v128 *out, unsigned size, uns
     if (UNLIKELY(crosses(va, bytes))) {
         struct halves h;
         halves_resolve(cpu, va, bytes, MMU_READ, regime, flags, s, &h);
+        shown(cpu, va, bytes, MMU_READ, regime);
         halves_read(cpu, va, &h, out->u8);
         return;
     }
     struct walk_entry *e = resolve(cpu, va, MMU_READ, regime, flags, s);
     if (UNLIKELY(e->w.device))
         check_align(cpu, va, size, MMU_READ, flags | IR_MEM_ALIGN);
+    shown(cpu, va, bytes, MMU_READ, regime);
     if (UNLIKELY(!e->host)) {
         if (s)
             s->cause = ABI_STAT_host_faults_device;
@@ -300,12 +309,14 @@ static void write_any(struct cpu *cpu, uint64_t va, const v128 *in, unsigned siz
     if (UNLIKELY(crosses(va, bytes))) {
         struct halves h;
         halves_resolve(cpu, va, bytes, MMU_WRITE, regime, flags, s, &h);
+        shown(cpu, va, bytes, MMU_WRITE, regime);
         halves_write(cpu, va, &h, in->u8, s);
         return;
     }
     struct walk_entry *e = resolve(cpu, va, MMU_WRITE, regime, flags, s);
     if (UNLIKELY(e->w.device))
         check_align(cpu, va, size, MMU_WRITE, flags | IR_MEM_ALIGN);
+    shown(cpu, va, bytes, MMU_WRITE, regime);
     if (UNLIKELY(!host_for(e, MMU_WRITE))) {
         if (s)
             s->cause = ABI_STAT_host_faults_device;
@@ -339,12 +350,16 @@ void mem_write_128(struct cpu *cpu, uint64_t va, const v128 *value, unsigned reg
     write_any(cpu, va, value, 4, regime, flags, NULL);
 }
 
+/* loads: it is a load, too, and a permitted one. */
 static void *host_at(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime,
-                     struct mmu_slow *s) {
+                     struct mmu_slow *s, bool loads) {
     unsigned bytes = 1u << size;
     check_align(cpu, va, size, access, IR_MEM_ALIGN);
     struct walk_entry *e = resolve(cpu, va, access, regime, 0, s);
     uint64_t pa = e->w.pa.v | (va & PAGE_MASK);
+    if (loads)
+        shown(cpu, va, bytes, MMU_READ, regime);
+    shown(cpu, va, bytes, access, regime);
     if (UNLIKELY(!host_for(e, access)))
         cpu->guest->external_abort(cpu, va, access, GPA(pa));
     if (access == MMU_WRITE)
@@ -357,11 +372,11 @@ static void *host_at(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_acces
 static void *host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime, struct mmu_slow *s) {
     check_align(cpu, va, size, MMU_READ, IR_MEM_ALIGN);
     resolve(cpu, va, MMU_READ, regime, 0, s);
-    return host_at(cpu, va, size, MMU_WRITE, regime, s);
+    return host_at(cpu, va, size, MMU_WRITE, regime, s, true);
 }
 
 void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime) {
-    return host_at(cpu, va, size, access, regime, NULL);
+    return host_at(cpu, va, size, access, regime, NULL, false);
 }
 
 void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime) {
@@ -407,53 +422,17 @@ static void *slow_host(struct cpu *cpu, struct mmu_slow *s) {
     return p;
 }
 
-static uint64_t combine(unsigned kind, uint64_t old, uint64_t value, unsigned size) {
-    unsigned drop = 64 - (8u << size);
-    int64_t so = (int64_t)(old << drop), sv = (int64_t)(value << drop);
-    uint64_t uo = old << drop, uv = value << drop;
-    switch (kind) {
-    case IR_ATOMIC_ADD: return old + value;
-    case IR_ATOMIC_CLR: return old & ~value;
-    case IR_ATOMIC_XOR: return old ^ value;
-    case IR_ATOMIC_OR: return old | value;
-    case IR_ATOMIC_SMAX: return so > sv ? old : value;
-    case IR_ATOMIC_SMIN: return so < sv ? old : value;
-    case IR_ATOMIC_UMAX: return uo > uv ? old : value;
-    case IR_ATOMIC_UMIN: return uo < uv ? old : value;
-    default: return value;
-    }
-}
-
-/* Compares and exchanges 1 << size bytes; *expected becomes what was there. */
-static bool exchange(void *p, uint64_t *expected, uint64_t value, unsigned size) {
-    bool done;
-#define EXCHANGE(type)                                                                                                 \
-    do {                                                                                                               \
-        type old = (type) * expected;                                                                                  \
-        done = __atomic_compare_exchange_n((type *)p, &old, (type)value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);   \
-        *expected = old;                                                                                               \
-    } while (0)
-    switch (size) {
-    case 0: EXCHANGE(uint8_t); break;
-    case 1: EXCHANGE(uint16_t); break;
-    case 2: EXCHANGE(uint32_t); break;
-    default: EXCHANGE(uint64_t); break;
-    }
-#undef EXCHANGE
-    return done;
-}
-
 uint64_t mmu_slow_atomic(struct cpu *cpu, struct mmu_slow *s, uint64_t value) {
     unsigned size = MMU_DESC_SIZE(s->desc), kind = MMU_DESC_KIND(s->desc);
     void *p = slow_host(cpu, s);
     uint64_t old = load(p, size);
-    while (!exchange(p, &old, combine(kind, old, value, size), size)) {
+    while (!atomic_exchange(p, &old, atomic_combine(kind, old, value, size), size)) {
     }
     return old;
 }
 
 uint64_t mmu_slow_cas(struct cpu *cpu, struct mmu_slow *s, uint64_t expected, uint64_t value) {
     void *p = slow_host(cpu, s);
-    exchange(p, &expected, value, MMU_DESC_SIZE(s->desc));
+    atomic_exchange(p, &expected, value, MMU_DESC_SIZE(s->desc));
     return expected;
 }

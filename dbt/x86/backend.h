@@ -128,6 +128,7 @@ enum stub_kind {
     STUB_FAR,    /* link to another page; its check is in the block */
     STUB_FAR_IF, /* the same, and its check is in the stub */
     STUB_RETURN,
+    STUB_FAULT, /* to guest_ops.exit_fault() */
     STUB_PENDING
 };
 #define MAX_HOISTS 3

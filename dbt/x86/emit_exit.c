@@ -38,11 +38,21 @@ static void leave_flags(struct codegen *cg, const struct ir_inst *in) {
     }
 }
 
-static void exit_if(struct codegen *cg, unsigned cc, const struct ir_inst *in, enum flags_kind kind, unsigned reg) {
+static struct stub *fault_stub(struct codegen *cg, const struct ir_inst *in) {
+    struct stub *s = stub_new(cg, STUB_FAULT);
+    s->rec.pc = in->imm;
+    return s;
+}
+static struct stub *exit_if_stub(struct codegen *cg, const struct ir_inst *in) {
+    if (in->flags & IR_EXIT_FAULT)
+        return fault_stub(cg, in);
     struct stub *s = stub_new(cg, same_page(cg, in->imm) ? STUB_LINK : STUB_FAR_IF);
     s->rec.pc = in->imm;
-    if (!(in->flags & IR_EXIT_FAULT))
-        s->rec.flags_insn = 0;
+    s->rec.flags_insn = 0;
+    return s;
+}
+static void exit_if(struct codegen *cg, unsigned cc, const struct ir_inst *in, enum flags_kind kind, unsigned reg) {
+    struct stub *s = exit_if_stub(cg, in);
     s->flags_kind = (uint8_t)kind;
     s->flags_reg = (uint8_t)reg;
     s->site = asm_pos(&cg->a);
@@ -66,7 +76,10 @@ void emit_EXIT_IF(struct codegen *cg, const struct ir_inst *in) {
         if (const_value(cg, in->a)) {
             if (in->b)
                 flags_put(cg, in->b, (int32_t)cg->guest->nzcv_offset);
-            emit_GOTO(cg, in);
+            if (in->flags & IR_EXIT_FAULT)
+                asm_jmp(&cg->a, &fault_stub(cg, in)->slow);
+            else
+                emit_GOTO(cg, in);
         }
         done(cg);
         return;
@@ -153,6 +166,11 @@ void emit_entry(struct codegen *cg) {
 }
 
 /* --- stubs ----------------------------------------------------------------------------------------------------- */
+static void leave(struct codegen *cg, uint64_t pc, uint32_t site) {
+    asm_mov_ri(&cg->a, ASM_RAX, pc);
+    asm_mov_ri32(&cg->a, ASM_RCX, site);
+    asm_jmp_to(&cg->a, cg->exit_pc);
+}
 static void link_stub(struct codegen *cg, const struct stub *s, const uint8_t *thunk) {
     struct asm_buf *a = &cg->a;
     struct code_out *out = cg->out;
@@ -199,7 +217,6 @@ static bool store_flags(struct codegen *cg, const struct stub *s) {
     return reg != NO_REG || s->rec.flags_insn;
 }
 void emit_exit_stub(struct codegen *cg, struct stub *s) {
-    struct asm_buf *a = &cg->a;
     switch (s->rec.kind) {
     case STUB_LINK:
         if (store_flags(cg, s))
@@ -218,11 +235,11 @@ void emit_exit_stub(struct codegen *cg, struct stub *s) {
         else
             far_stub(cg, s);
         break;
-    default: /* STUB_PENDING */
-        asm_mov_ri(a, ASM_RAX, s->rec.pc);
-        asm_mov_ri32(a, ASM_RCX, 0);
-        asm_jmp_to(a, cg->exit_pc);
+    case STUB_FAULT:
+        store_flags(cg, s);
+        leave(cg, s->rec.pc, CODE_EXIT_FAULT);
         break;
+    default: leave(cg, s->rec.pc, 0); break; /* STUB_PENDING */
     }
 }
 

@@ -10,15 +10,20 @@
 enum a64_regime { A64_EL0, A64_EL1 /* PSTATE.PAN = 0 */, A64_EL1_PAN };
 
 /* Mode key (guest_ops.mode, ir_block.mode). A translation may depend on these and on nothing else of the state. */
-#define A64_MODE_REGIME(m) ((m) & 3)  /* enum a64_regime */
-#define A64_MODE_EL(m) ((m) >> 2 & 1) /* 0 or 1 */
-#define A64_MODE_FP_TRAP (1u << 3)    /* CPACR_EL1.FPEN traps FP/AdvSIMD at this level */
-#define A64_MODE_ALIGN (1u << 4)      /* SCTLR_EL1.A, or the MMU is off: every access is alignment-checked */
-#define A64_MODE_SA (1u << 5)         /* SP alignment is checked at this level */
-#define A64_MODE_SOFTFP (1u << 6)     /* FPCR.FZ: host arithmetic cannot do it */
-#define A64_MODE_SPSEL (1u << 7)      /* PSTATE.SPSel, EL1 only */
-#define A64_MODE_IL (1u << 8)         /* PSTATE.IL: every instruction is an Illegal Execution state exception */
-#define A64_MODE_ZVA (1u << 10)       /* EL0 may use DC ZVA (SCTLR_EL1.DZE): then it is translated inline */
+#define A64_MODE_REGIME(m) ((m) & 3)       /* enum a64_regime */
+#define A64_MODE_EL(m) ((m) >> 2 & 1)      /* 0 or 1 */
+#define A64_MODE_FP_TRAP (1u << 3)         /* CPACR_EL1.FPEN traps FP/AdvSIMD at this level */
+#define A64_MODE_ALIGN (1u << 4)           /* SCTLR_EL1.A, or the MMU is off: every access is alignment-checked */
+#define A64_MODE_SA (1u << 5)              /* SP alignment is checked at this level */
+#define A64_MODE_SOFTFP (1u << 6)          /* FPCR.FZ: host arithmetic cannot do it */
+#define A64_MODE_SPSEL (1u << 7)           /* PSTATE.SPSel, EL1 only */
+#define A64_MODE_IL (1u << 8)              /* PSTATE.IL: every instruction is an Illegal Execution state exception */
+#define A64_MODE_D (1u << 9)               /* PSTATE.D decides about debug exceptions: what writes it ends the block */
+#define A64_MODE_ZVA (1u << 10)            /* EL0 may use DC ZVA (SCTLR_EL1.DZE): then it is translated inline */
+#define A64_MODE_WATCH (1u << 11)          /* accesses are compared with watchpoints */
+#define A64_MODE_BREAKS(m) ((m) >> 12 & 7) /* which of a64_debug.set is compared with, 0: none */
+#define A64_MODE_BREAKS_SHIFT 12
+#define A64_MODE_STEP GUEST_MODE_ONCE /* software step, active and not pending: the block is one instruction */
 
 struct a64_sysregs {
     uint64_t sctlr_el1, actlr_el1, cpacr_el1, ttbr0_el1, ttbr1_el1, tcr_el1, mair_el1, amair_el1;
@@ -31,6 +36,26 @@ struct a64_sysregs {
     uint64_t dbgbvr[16], dbgbcr[16], dbgwvr[16], dbgwcr[16];
     uint64_t cntfrq, dbgclaim, mdccint, scxtnum_el0, scxtnum_el1, zero; /* zero stays 0: registers that store nothing */
     uint64_t id_regs32[24]; /* ID_PFR0_EL1 .. MVFR2_EL1 (CRm 1..3, op2 0..7): only cores with AArch32 have them */
+};
+
+#define A64_BREAKPOINTS 6 /* the most that a model has */
+#define A64_WATCHPOINTS 4
+#define A64_BREAK_SETS 8
+/* Self-hosted debug (debug.c). */
+struct a64_debug {
+    uint32_t
+        armed;    /* A64_ARMED_*: what MDSCR_EL1, the locks and the breakpoint registers allow; 0: nothing to look at */
+    uint32_t set; /* the current one of these, 0 if no breakpoint is enabled */
+    uint32_t next_set;
+    /* All of breakpoints that a translation depends on: where to ask whether one matches. */
+    struct a64_break_set {
+        uint64_t at[A64_BREAKPOINTS]; /* an address, and in bits 1..0 at which exception levels; 0: unused */
+        uint32_t els;                 /* exception levels where there is something to ask */
+        uint32_t every;               /* those where to ask at each block (context breakpoints) */
+    } sets[A64_BREAK_SETS];
+    uint32_t ss;        /* PSTATE.SS */
+    uint32_t step_insn; /* the instruction that was stepped */
+    uint32_t step_iss;  /* ISV and EX of the step exception, if that comes next */
 };
 
 struct a64_cpu {
@@ -55,6 +80,7 @@ struct a64_cpu {
     uint64_t timer_mult;   /* guest counter = TSC delta * timer_mult >> 64 (timer.c) */
     uint64_t timer_ticks, timer_ticks_frac; /* the inverse, TSC ticks of a count: integer part, fraction / 2^64 */
     bool has_pan;                           /* FEAT_PAN, from the ID registers */
+    struct a64_debug debug;
 };
 static inline struct a64_cpu *a64(struct cpu *c) { return (struct a64_cpu *)c; }
 
@@ -146,8 +172,12 @@ enum a64_ec {
     A64_EC_DABT = 0x25,
     A64_EC_SP_ALIGN = 0x26,
     A64_EC_FP_EXC = 0x2c,
+    A64_EC_BREAKPOINT_LOWER = 0x30,
+    A64_EC_BREAKPOINT = 0x31,
     A64_EC_STEP_LOWER = 0x32,
     A64_EC_STEP = 0x33,
+    A64_EC_WATCHPOINT_LOWER = 0x34,
+    A64_EC_WATCHPOINT = 0x35,
     A64_EC_BRK = 0x3c
 };
 /* a64_take_exception(): AArch64.TakeException to EL1: vector = 0x000 sync, 0x080 IRQ, 0x100 FIQ, 0x180 SError (offset
@@ -162,8 +192,12 @@ uint64_t a64_helper_hvc(struct cpu *cpu, uint64_t imm, uint64_t b,
                         uint64_t c); /* PSCI (psci.c); pc advanced by the translator after */
 uint64_t a64_helper_wfi(struct cpu *cpu, uint64_t a, uint64_t b,
                         uint64_t c); /* PC already moved past WFI by the translator */
-uint64_t a64_helper_sp_align(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c); /* raises SP alignment fault */
-uint64_t a64_helper_pc_align(struct cpu *cpu, uint64_t target, uint64_t b, uint64_t c);
+/* a64_helper_check(): PSTATE.DAIF was written: sets the pending bit if something is due now. */
+uint64_t a64_helper_check(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
+/* a64_helper_breakpoint(): raises the exception if a breakpoint matches at this pc. */
+uint64_t a64_helper_breakpoint(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
+/* a64_breaks_at(): in that mode, may a breakpoint match the instruction at pc? first: it begins a block. */
+bool a64_breaks_at(const struct a64_cpu *c, uint32_t mode, uint64_t pc, bool first);
 
 /* --- system registers (guests/a64/sysregs.c) -------------------------------------------------------------- */
 /* key = op0 << 14 | op1 << 11 | CRn << 7 | CRm << 3 | op2 (16 bits). Checks access rights and traps at the current EL. */

@@ -9,8 +9,8 @@
 
 uint32_t a64_pstate(struct a64_cpu *c) {
     a64_flags_settle(&c->c);
-    return ir_flags_unpack(c->nzcv) | c->pan << 22 | c->il << 20 | (c->daif & DAIF_MASK) | c->el << 2 |
-           (c->el ? c->spsel : 0);
+    return ir_flags_unpack(c->nzcv) | c->pan << 22 | c->debug.ss << 21 | c->il << 20 | (c->daif & DAIF_MASK) |
+           c->el << 2 | (c->el ? c->spsel : 0);
 }
 
 static uint64_t *sp_bank(struct a64_cpu *c) { return c->el && c->spsel ? &c->sys.sp_el1 : &c->sys.sp_el0; }
@@ -49,6 +49,7 @@ void a64_take_exception(struct cpu *cpu, unsigned vector, uint32_t esr, uint64_t
         c->pan = 1;
     c->daif = DAIF_MASK;
     c->il = 0;
+    c->debug.ss = c->debug.step_iss = 0;
     c->pc = a64_branch_addr(c, (c->sys.vbar_el1 & ~UINT64_C(0x7ff)) + group + vector);
     regime_changed(cpu);
 }
@@ -102,13 +103,16 @@ uint64_t a64_branch_addr(const struct a64_cpu *c, uint64_t va) {
     return hi ? va | ~MASK(56) : va & MASK(56);
 }
 
-void a64_set_pc(struct cpu *cpu, uint64_t pc) {
+void a64_pc_fault(struct cpu *cpu) {
     struct a64_cpu *c = a64(cpu);
-    c->pc = a64_branch_addr(c, pc);
-    if (UNLIKELY(c->pc & 3)) {
-        c->sys.far_el1 = c->pc;
-        a64_take_exception(cpu, 0, A64_ESR(A64_EC_PC_ALIGN, 0), c->pc);
-    }
+    c->pc = a64_branch_addr(c, c->pc);
+    c->sys.far_el1 = c->pc;
+    a64_raise(cpu, A64_EC_PC_ALIGN, 0);
+}
+
+void a64_exit_fault(struct cpu *cpu) {
+    if (a64(cpu)->x[31] & 15)
+        a64_raise(cpu, A64_EC_SP_ALIGN, 0);
 }
 
 uint64_t a64_helper_undefined(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c) {
@@ -116,16 +120,9 @@ uint64_t a64_helper_undefined(struct cpu *cpu, uint64_t insn, uint64_t b, uint64
 }
 
 uint64_t a64_helper_exception(struct cpu *cpu, uint64_t esr, uint64_t pc_offset, uint64_t c) {
+    if (pc_offset) /* the instruction is done: SSAdvance() */
+        a64(cpu)->debug.ss = 0;
     a64_take_exception(cpu, 0, (uint32_t)esr, a64(cpu)->pc + pc_offset);
-    engine_unwind(cpu);
-}
-
-uint64_t a64_helper_sp_align(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) {
-    a64_raise(cpu, A64_EC_SP_ALIGN, 0);
-}
-
-uint64_t a64_helper_pc_align(struct cpu *cpu, uint64_t target, uint64_t b, uint64_t c) {
-    a64_set_pc(cpu, target);
     engine_unwind(cpu);
 }
 
@@ -141,6 +138,7 @@ uint64_t a64_helper_eret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t unuse
         a64_raise_undefined(cpu, 0xd69f03e0, "ERET");
     uint32_t spsr = (uint32_t)c->sys.spsr_el1;
     uint64_t pc = c->sys.elr_el1;
+    bool steps = UNLIKELY(c->debug.armed & A64_ARMED_STEP) && !a64_debug_enabled(c);
     if (UNLIKELY(illegal_return(spsr))) {
         c->il = 1;
     } else {
@@ -153,8 +151,10 @@ uint64_t a64_helper_eret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t unuse
     if (c->has_pan)
         c->pan = spsr >> 22 & 1;
     cpu->excl_addr = ~UINT64_C(0);
+    c->debug.ss = steps && a64_debug_enabled(c) ? spsr >> 21 & 1 : 0; /* DebugExceptionReturnSS() */
+    c->debug.step_iss = 0;
     regime_changed(cpu);
-    a64_set_pc(cpu, pc);
+    c->pc = a64_branch_addr(c, pc); /* misaligned: the dispatcher calls a64_pc_fault() */
     mmu_retry(cpu, pc);
     a64_check_interrupts(c);
     return 0;

@@ -18,6 +18,7 @@ void a64_reset(struct cpu *cpu) {
     c->el = 1;
     c->spsel = 1;
     c->pan = c->il = 0;
+    c->debug.ss = c->debug.step_iss = 0;
     s->sctlr_el1 = 0x00c50838;
     s->cpacr_el1 = s->ttbr0_el1 = s->ttbr1_el1 = s->tcr_el1 = s->mair_el1 = s->vbar_el1 = 0;
     s->cntkctl_el1 = s->mdscr_el1 = s->osdlr_el1 = s->csselr_el1 = 0;
@@ -28,6 +29,7 @@ void a64_reset(struct cpu *cpu) {
     cpu->tlbi_pending = 0;
     memset(&cpu->fp, 0, sizeof cpu->fp);
     fp_set_rounding(cpu);
+    a64_debug_changed(c);
     a64_controls_changed(c);
     mmu_context_changed(cpu);
 }
@@ -76,6 +78,8 @@ static uint32_t guest_mode(const struct cpu *cpu) {
         mode |= A64_MODE_SOFTFP;
     if (UNLIKELY(c->il))
         mode |= A64_MODE_IL;
+    if (UNLIKELY(c->debug.armed))
+        mode |= a64_debug_mode(c);
     return mode;
 }
 
@@ -90,7 +94,7 @@ static void wait_for_power(struct cpu *cpu) {
     }
     a64_reset(cpu);
     c->x[0] = c->boot_arg;
-    a64_set_pc(cpu, c->boot_pc);
+    c->pc = c->boot_pc;
     __atomic_store_n(&c->powered, A64_POWER_ON, __ATOMIC_SEQ_CST);
     a64_timer_update(cpu); /* from now on others tell us of changes: look at what came before */
 }
@@ -105,7 +109,9 @@ static void guest_service(struct cpu *cpu, uint32_t pending) {
         a64_timer_expired(cpu);
     else if (pending & ABI_PEND_IRQ)
         a64_gic_update(cpu);
-    if (c->fiq && !(c->daif & DAIF_F))
+    if (a64_step_due(c))
+        a64_take_step(cpu);
+    else if (c->fiq && !(c->daif & DAIF_F))
         a64_take_exception(cpu, 0x100, 0, c->pc);
     else if (c->irq && !(c->daif & DAIF_I))
         a64_take_exception(cpu, 0x080, 0, c->pc);
@@ -133,6 +139,7 @@ const struct guest_ops a64_guest = {
     .cpu_size = sizeof(struct a64_cpu),
     .pc_offset = A64_PC,
     .nzcv_offset = A64_NZCV,
+    .pc_align = 3,
     .gpr_pins = a64_gpr_pins,
     .vec_pins = a64_vec_pins,
     .gpr_pin_count = A64_GPR_PINS,
@@ -141,12 +148,16 @@ const struct guest_ops a64_guest = {
     .mode = guest_mode,
     .service = guest_service,
     .translate = a64_translate,
+    .executed = a64_executed,
+    .exit_fault = a64_exit_fault,
+    .pc_fault = a64_pc_fault,
     .settle = a64_flags_settle,
     .walk = a64_walk,
     .space = a64_space,
     .is_hi = guest_is_hi,
     .mem_abort = a64_mem_abort,
     .align_fault = a64_align_fault,
+    .watch = a64_watch,
     .external_abort = a64_external_abort,
     .io_read = a64_gic_read,
     .io_write = a64_gic_write,

@@ -38,8 +38,8 @@ static void model_max(struct a64_cpu *c) {
     s->clidr = FIELD(27, 2) | FIELD(24, 2) | FIELD(21, 1) | FIELD(3, 4) | FIELD(0, 3); /* split L1, unified L2 */
     /* EL0, EL1: AArch64 only; FP, AdvSIMD; CSV2_3, CSV3 */
     s->id_pfr0 = FIELD(0, 1) | FIELD(4, 1) | FIELD(56, 3) | FIELD(60, 1);
-    /* Armv8 debug, two breakpoints and watchpoints */
-    s->id_dfr0 = FIELD(0, 6) | FIELD(12, 1) | FIELD(20, 1);
+    /* Armv8 debug; six breakpoints, of which the last two compare with CONTEXTIDR_EL1, four watchpoints */
+    s->id_dfr0 = FIELD(0, 6) | FIELD(12, 5) | FIELD(20, 3) | FIELD(28, 1);
     /* AES + PMULL, SHA1, SHA2, CRC32, LSE, RDM */
     s->id_isar0 = FIELD(4, 2) | FIELD(8, 1) | FIELD(12, 1) | FIELD(16, 1) | FIELD(20, 2) | FIELD(28, 1);
     /* 16-bit ASIDs; 4 KiB granule only */

@@ -146,6 +146,8 @@ uint64_t a64_helper_wfi(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t unused
         a64_take_exception(cpu, 0, A64_ESR(A64_EC_WFX, 1u << 24 | 0xe << 20), c->pc - 4);
         engine_unwind(cpu);
     }
+    if (UNLIKELY(c->debug.ss)) /* a step goes on: a WFI may end at any time */
+        return 0;
     engine_wait(cpu);
     a64_timer_update(cpu);
     a64_check_interrupts(c);

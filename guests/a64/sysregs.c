@@ -18,6 +18,13 @@ struct sysreg {
 };
 
 #define NEVER 9
+#define OSLSR_OSLK BIT(1)
+#define MDSCR_TDCC BIT(12)
+#define MDSCR_OWN (BIT(0) | MDSCR_TDCC | BIT(13) | BIT(15)) /* SS, TDCC, KDE, MDE */
+/* ERR, HDE, TDA, INTdis, TXU, RXO, TXfull, RXfull */
+#define MDSCR_LOCKED (BIT(6) | BIT(14) | BIT(21) | UINT64_C(3) << 22 | BIT(26) | BIT(27) | BIT(29) | BIT(30))
+#define DBGBCR_MASK 0x00ffe1e7u /* BT, LBN, SSC, HMC, BAS, PMC, E */
+#define DBGWCR_MASK 0x1f1fffffu /* MASK, WT, LBN, SSC, HMC, BAS, LSC, PAC, E */
 #define CNTKCTL_EL0PCTEN BIT(0)
 #define CNTKCTL_EL0VCTEN BIT(1)
 #define CNTKCTL_EL0VTEN BIT(8)
@@ -91,6 +98,10 @@ static enum outcome check_a72(const struct a64_cpu *c, uint32_t key) {
     return c->c.boot->cpu_model == ABI_CPU_CORTEX_A72 ? ACCESS_OK : ACCESS_UNDEFINED;
 }
 
+static enum outcome check_dcc(const struct a64_cpu *c, uint32_t key) {
+    return trap_at_el0(c, !(c->sys.mdscr_el1 & MDSCR_TDCC));
+}
+
 static enum outcome check_breakpoint(const struct a64_cpu *c, uint32_t key) {
     return (key >> 3 & 15) <= a64_bits(c->sys.id_dfr0, 12, 4) ? ACCESS_OK : ACCESS_UNDEFINED;
 }
@@ -122,8 +133,28 @@ static void write_tcr(struct a64_cpu *c, const struct sysreg *r, uint64_t value)
     write_control(c, r, value & (MASK(39) | (c->sys.id_mmfr2 >> 60 ? BIT(55) | BIT(56) : 0)));
 }
 
+/* --- debug --- */
 static void write_oslar(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
     c->sys.oslsr_el1 = (c->sys.oslsr_el1 & ~UINT64_C(2)) | (value & 1) << 1;
+    a64_debug_changed(c);
+}
+
+/* What an external debugger sees and sets there is a register's own bits only while the OS lock is set, for saving and restoring. */
+static void write_mdscr(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
+    uint64_t mask = c->sys.oslsr_el1 & OSLSR_OSLK ? MDSCR_OWN | MDSCR_LOCKED : MDSCR_OWN;
+    c->sys.mdscr_el1 = (c->sys.mdscr_el1 & ~mask) | (value & mask);
+    a64_debug_changed(c);
+}
+
+static void write_debug(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
+    store(c, r, value);
+    a64_debug_changed(c);
+}
+
+/* BAS has a bit for each halfword, twice (A32 and T32 code; A64 code sets all four). */
+static void write_bcr(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
+    uint64_t halves = value & (BIT(5) | BIT(7));
+    write_debug(c, r, (value & ~(UINT64_C(15) << 5)) | halves | halves << 1);
 }
 
 static uint64_t read_claimset(struct a64_cpu *c) { return 0xff; }
@@ -171,6 +202,8 @@ static uint64_t read_daif(struct a64_cpu *c) { return c->daif & DAIF_MASK; }
 static void daif_changed(struct a64_cpu *c) {
     if (LIKELY(!a64_interrupt_due(c)))
         return;
+    if (UNLIKELY(c->debug.ss))
+        a64_executed(&c->c); /* for the dispatcher it is not: we leave in the middle */
     a64_check_interrupts(c);
     c->pc += 4;
     engine_unwind(&c->c);

@@ -29,6 +29,7 @@ static inline uint64_t a64_bits(uint64_t v, unsigned lo, unsigned len) { return 
 /* PSTATE.DAIF, in the places of the DAIF register and of SPSR_EL1 */
 #define DAIF_F BIT(6)
 #define DAIF_I BIT(7)
+#define DAIF_D BIT(9)
 #define DAIF_MASK (15u << 6)
 
 /* ISS of data aborts */
@@ -54,8 +55,8 @@ uint32_t a64_pstate(struct a64_cpu *c);                          /* PSTATE in SP
 void a64_set_el(struct a64_cpu *c, unsigned el, unsigned spsel); /* PSTATE.EL and SP; switches the stack pointer bank */
 /* a64_branch_addr(): AArch64.BranchAddr: the tag of a branch target is removed where TBI applies. */
 uint64_t a64_branch_addr(const struct a64_cpu *c, uint64_t va);
-/* a64_set_pc(): goes to pc as a branch does; a misaligned one is a PC alignment fault at the current EL. */
-void a64_set_pc(struct cpu *cpu, uint64_t pc);
+void a64_exit_fault(struct cpu *cpu);                                 /* guest_ops.exit_fault */
+__attribute__((noreturn)) void a64_pc_fault(struct cpu *cpu);         /* guest_ops.pc_fault */
 _Noreturn void a64_raise(struct cpu *cpu, unsigned ec, uint32_t iss); /* synchronous exception, returning to this pc */
 _Noreturn void a64_raise_data_abort(struct cpu *cpu, uint64_t va, uint32_t iss);
 _Noreturn void a64_raise_undefined(struct cpu *cpu, uint32_t insn, const char *what);
@@ -63,6 +64,32 @@ __attribute__((noreturn)) void a64_mem_abort(struct cpu *cpu, uint64_t va, enum 
                                              unsigned flags);
 __attribute__((noreturn)) void a64_align_fault(struct cpu *cpu, uint64_t va, enum mmu_access access);
 __attribute__((noreturn)) void a64_external_abort(struct cpu *cpu, uint64_t va, enum mmu_access access, struct gpa pa);
+
+/* debug.c */
+enum a64_armed {
+    A64_ARMED_STEP = 1,  /* MDSCR_EL1.SS */
+    A64_ARMED_BREAK = 2, /* MDSCR_EL1.MDE, and a breakpoint is enabled */
+    A64_ARMED_WATCH = 4, /* the same of watchpoints */
+    A64_ARMED_EL1 = 8    /* MDSCR_EL1.KDE */
+};
+/* a64_debug_changed(): a register that debug exceptions depend on was written. */
+void a64_debug_changed(struct a64_cpu *c);
+/* a64_debug_mode(): what debugging adds to the mode. Only if anything is armed. */
+uint32_t a64_debug_mode(const struct a64_cpu *c);
+/* a64_debug_enabled(): may a debug exception be taken from the current state? (GenerateDebugExceptions; the locks are known to
+ * be open where anything is armed.) */
+static inline bool a64_debug_enabled(const struct a64_cpu *c) {
+    return c->el == 0 || (c->debug.armed & A64_ARMED_EL1 && !(c->daif & DAIF_D));
+}
+/* a64_step_due(): software step is active and pending. */
+static inline bool a64_step_due(const struct a64_cpu *c) {
+    return UNLIKELY(c->debug.armed & A64_ARMED_STEP) && !c->debug.ss && a64_debug_enabled(c);
+}
+void a64_take_step(struct cpu *cpu); /* its exception */
+void a64_executed(struct cpu *cpu);  /* guest_ops.executed: an instruction was stepped */
+/* a64_watch(): guest_ops.watch. a64_watch_maintenance(): of a DC instruction that counts as a store to a block of that size. */
+void a64_watch(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned regime);
+void a64_watch_maintenance(struct cpu *cpu, uint64_t va, unsigned bytes, unsigned regime);
 
 /* idregs.c */
 void a64_idregs_init(struct a64_cpu *c);
@@ -83,9 +110,10 @@ void a64_reset(struct cpu *cpu); /* PE reset: at start and at CPU_ON */
 static inline bool a64_interrupt_due(const struct a64_cpu *c) {
     return (c->irq && !(c->daif & DAIF_I)) || (c->fiq && !(c->daif & DAIF_F));
 }
-/* a64_check_interrupts(): the mask or a line changed outside of service(): translated code leaves if one is due. */
+/* a64_check_interrupts(): a mask or a line changed outside of service(): translated code leaves if an interrupt, or the
+ * exception of a software step, is due. */
 static inline void a64_check_interrupts(struct a64_cpu *c) {
-    if (UNLIKELY(a64_interrupt_due(c)))
+    if (UNLIKELY(a64_interrupt_due(c) || a64_step_due(c)))
         __atomic_fetch_or((uint32_t *)&c->c.abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
 }
 

@@ -3,7 +3,7 @@
 /* tlbi.c: system instructions: TLB and cache maintenance, address translation, and the barrier that completes them. */
 #include "system.h"
 
-#define CODE_LINE 64 /* CTR_EL0: bytes in a cache line */
+#define CODE_LINE 64 /* CTR_EL0: bytes in a cache line, of instructions or data */
 #define PAR_RES1 BIT(11)
 #define PAR_NS BIT(9)
 
@@ -48,6 +48,8 @@ static struct gpa maintained(struct cpu *cpu, uint64_t va, enum mmu_access acces
 /* Data caches are invisible: only the faults remain. */
 uint64_t a64_op_dc_va(struct cpu *cpu, uint64_t value, uint32_t access) {
     maintained(cpu, value, (enum mmu_access)access);
+    if (UNLIKELY(cpu->watch) && access == MMU_WRITE)
+        a64_watch_maintenance(cpu, value, CODE_LINE, cpu->regime);
     return 0;
 }
 
@@ -62,6 +64,8 @@ uint64_t a64_op_dc_zva(struct cpu *cpu, uint64_t value, uint32_t arg) {
         a64_raise_data_abort(cpu, value, (uint32_t)ISS_WNR | A64_WALK_FSC(w.fault));
     if (w.device)
         a64_raise_data_abort(cpu, value, (uint32_t)ISS_WNR | FSC_ALIGNMENT);
+    if (UNLIKELY(cpu->watch)) /* before any of it is zero */
+        a64_watch(cpu, value & ~UINT64_C(63), 64, MMU_WRITE, regime);
     for (unsigned i = 0; i < 64; i += 8)
         mem_write(cpu, (value & ~UINT64_C(63)) + i, 0, 3, regime, 0);
     return 0;

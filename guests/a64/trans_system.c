@@ -13,6 +13,7 @@ IR_HELPER(a64_helper_msr, IR_HELPER_STATE);
 IR_HELPER(a64_helper_sys, IR_HELPER_STATE);
 IR_HELPER(a64_helper_msr_imm, IR_HELPER_STATE);
 IR_HELPER(a64_helper_barrier, IR_HELPER_STATE);
+IR_HELPER(a64_helper_check, IR_HELPER_STATE);
 
 #define KEY_NZCV A64_SYSREG(3, 3, 4, 2, 0)
 #define KEY_DAIF A64_SYSREG(3, 3, 4, 2, 1)
@@ -105,6 +106,11 @@ bool trans_ISB(struct a64_trans *t, const struct arg_ISB *a) {
  * is up does the helper look, which unwinds if the interrupt is due. */
 static void unmask(struct a64_trans *t, const struct ir_helper *helper, irv a, irv b_) {
     struct ir_block *b = t->b;
+    if (t->mode & A64_MODE_D) {
+        ir_call(b, IR_NONE, &helper_a64_helper_check, 0, 0, 0);
+        a64_end(t);
+        return;
+    }
     _Static_assert(offsetof(struct a64_cpu, fiq) == offsetof(struct a64_cpu, irq) + 1, "read together");
     irv lines = ir_op1(b, IR_ZEXT16, ir_get(b, IR_I32, offsetof(struct a64_cpu, irq)));
     ir_exit_if(b, ir_cmp(b, IR_CMP_EQ, lines, ir_const(b, IR_I32, 0)), t->pc + 4);
@@ -120,6 +126,8 @@ bool trans_MSR_imm(struct a64_trans *t, const struct arg_MSR_imm *a) {
     if (op == 036 && at_el1(t)) {
         irv daif = ir_get(b, IR_I32, A64_DAIF);
         ir_put(b, A64_DAIF, ir_op2i(b, IR_OR, daif, a->CRm << 6));
+        if (t->mode & A64_MODE_D)
+            a64_end(t);
         return true;
     }
     if (op == 037 && at_el1(t)) {
@@ -167,12 +175,12 @@ bool trans_MRS(struct a64_trans *t, const struct arg_MRS *a) {
     return true;
 }
 
-/* Timers, interrupt controller, debug: writing them changes nothing that a translation or the view depends on. */
+/* Timers, interrupt controller: writing them changes nothing that a translation or the view depends on. */
 static bool keeps_context(uint32_t key) {
     unsigned op0 = key >> 14, op1 = key >> 11 & 7, crn = key >> 7 & 15, crm = key >> 3 & 15;
     bool timer = op0 == 3 && op1 == 3 && crn == 14;
     bool controller = op0 == 3 && op1 == 0 && ((crn == 12 && crm >= 8) || (crn == 4 && crm == 6));
-    return op0 == 2 || timer || controller || key == KEY_FPSR;
+    return timer || controller || key == KEY_FPSR;
 }
 
 bool trans_MSR(struct a64_trans *t, const struct arg_MSR *a) {
@@ -208,7 +216,8 @@ static void zero_line(struct a64_trans *t, irv address) {
 bool trans_SYS(struct a64_trans *t, const struct arg_SYS *a) {
     uint32_t key = A64_SYSREG(1, a->op1, a->CRn, a->CRm, a->op2);
     /* With the MMU off memory is Device and DC ZVA an alignment fault: left to the helper. */
-    if (key == KEY_DC_ZVA && (at_el1(t) || (t->mode & A64_MODE_ZVA)) && !(t->mode & A64_MODE_ALIGN)) {
+    if (key == KEY_DC_ZVA && (at_el1(t) || (t->mode & A64_MODE_ZVA)) &&
+        !(t->mode & (A64_MODE_ALIGN | A64_MODE_WATCH))) {
         zero_line(t, a64_get_x(t, a->rt, true));
         return true;
     }

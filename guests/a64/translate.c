@@ -5,10 +5,7 @@
  *
  * A block goes on past a conditional branch that is not taken, and follows a direct branch forward inside the page.
  *
- * SP alignment: a load or store through SP would need a call on the unlikely path only, which the IR does not have.
- * The block leaves for pc | 2 instead if SP is misaligned. No instruction is there: translating that address gives
- * a block that raises the right exception, SP alignment if the instruction before it is such an access and SP is
- * indeed misaligned, else PC alignment.
+ * No pc here is misaligned: the dispatcher raises that exception before it looks for code.
  */
 #include "guests/a64/a64.h"
 
@@ -21,6 +18,7 @@
 
 IR_HELPER(a64_helper_undefined, IR_HELPER_STATE);
 IR_HELPER(a64_helper_exception, IR_HELPER_STATE);
+IR_HELPER(a64_helper_breakpoint, IR_HELPER_STATE);
 
 /* By how often compiled code uses them: arguments and results, the stack, frame and link registers, then the
  * callee-saved and scratch registers. */
@@ -145,22 +143,13 @@ bool a64_fp_access(struct a64_trans *t) {
 
 /* --- SP alignment --------------------------------------------------------------------------------- */
 
-/* sp_or_pc(): reached at pc | 2; a = 1 if the instruction at pc checks SP. */
-static uint64_t a64_helper_sp_or_pc(struct cpu *cpu, uint64_t checks_sp, uint64_t b, uint64_t c) {
-    if (checks_sp && (a64(cpu)->x[31] & 15) != 0)
-        return a64_helper_sp_align(cpu, 0, 0, 0);
-    return a64_helper_pc_align(cpu, a64(cpu)->pc | 2, 0, 0);
-}
-IR_HELPER(a64_helper_sp_or_pc, IR_HELPER_STATE);
-IR_HELPER(a64_helper_pc_align, IR_HELPER_STATE);
-
 irv a64_base(struct a64_trans *t, unsigned n) {
     irv base = get_reg(t, n, true);
     if (n == 31 && (t->mode & A64_MODE_SA) && !t->sp_aligned) {
         irv low = ir_op2i(t->b, IR_AND, base, 15);
         irv cond = ir_cmp(t->b, IR_CMP_NE, low, ir_const(t->b, IR_I64, 0));
         unsigned at = t->b->count;
-        ir_exit_if(t->b, cond, t->pc | 2);
+        ir_exit_if(t->b, cond, t->pc);
         if (t->b->count > at)
             t->b->inst[at].flags = IR_EXIT_FAULT;
         t->sp_aligned = true;
@@ -168,36 +157,19 @@ irv a64_base(struct a64_trans *t, unsigned n) {
     return base;
 }
 
-/* Is it a load or store whose base register is SP? Prefetches and literals have none. */
-static bool checks_sp(uint32_t insn) {
-    bool load_store = (insn & 0x0a000000) == 0x08000000;
-    bool literal = (insn & 0x3b000000) == 0x18000000;
-    bool prefetch = (insn & 0xfec00000) == 0xf8800000;
-    return load_store && !literal && !prefetch && (insn >> 5 & 31) == 31;
-}
-
-static void translate_misaligned(struct a64_trans *t, const uint32_t *words) {
-    struct ir_block *b = t->b;
-    if ((b->pc & 3) == 2) {
-        uint32_t insn;
-        __builtin_memcpy(&insn, (const uint32_t *)((uintptr_t)words & ~(uintptr_t)3), sizeof insn);
-        ir_insn(b, b->pc & ~UINT64_C(3), insn);
-        bool checked = (t->mode & A64_MODE_SA) && checks_sp(insn);
-        ir_call(b, IR_NONE, &helper_a64_helper_sp_or_pc, ir_const(b, IR_I64, checked), 0, 0);
-        b->watch_before = b->watch_bytes = 2; /* all of the instruction */
-    } else {
-        ir_insn(b, b->pc, 0);
-        ir_call(b, IR_NONE, &helper_a64_helper_pc_align, ir_const(b, IR_I64, b->pc), 0, 0);
-    }
-    ir_exit(b);
-    b->insns = 1;
-    b->guest_bytes = 1;
-}
-
 /* --- blocks --------------------------------------------------------------------------------------- */
+
+/* What a debugger of the guest wants before an instruction. */
+static void debug_insn(struct a64_trans *t) {
+    if (A64_MODE_BREAKS(t->mode) && a64_breaks_at(t->cpu, t->mode, t->pc, t->pc == t->b->pc))
+        ir_call(t->b, IR_NONE, &helper_a64_helper_breakpoint, 0, 0, 0);
+    if (t->mode & A64_MODE_STEP)
+        ir_put(t->b, offsetof(struct a64_cpu, debug.step_insn), ir_const(t->b, IR_I32, t->insn));
+}
 
 static void translate_insn(struct a64_trans *t) {
     ir_insn(t->b, t->pc, t->insn);
+    debug_insn(t);
     if (t->mode & A64_MODE_IL)
         a64_emit_raise(t, A64_ESR(A64_EC_IL, 0), 0);
     else if (!a64_dispatch(t, t->insn))
@@ -209,10 +181,10 @@ void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *wo
     struct a64_trans t = {.b = b, .cpu = (const struct a64_cpu *)cpu, .mode = b->mode, .pc = b->pc};
     if (t.mode & A64_MODE_SOFTFP)
         b->flags |= IR_BLOCK_SOFTFP;
-    if (UNLIKELY(b->pc & 3)) {
-        translate_misaligned(&t, words);
-        return;
-    }
+    if (t.mode & A64_MODE_WATCH)
+        b->flags |= IR_BLOCK_CALL_MEMORY;
+    if (t.mode & A64_MODE_STEP)
+        max_insns = 1;
     if (max_insns > 1) /* one instruction alone is a step: all is exact */
         b->flags |= IR_BLOCK_LAZY_FLAGS;
     t.words = words;

@@ -57,8 +57,9 @@ void codegen_link(const struct code_link *l, const uint8_t *target);
 void codegen_link_far(const struct code_link *l, const uint8_t *target, uint32_t page);
 void codegen_unlink(const struct code_link *l);
 /* codegen_enter(): runs translated code from entry until it exits to the dispatcher; the state in memory is exact then.
- * cpu->exit_site is the address of the code_link site that left, or 0. Sets GS, MXCSR, pinned registers. In the VM,
+ * cpu->exit_site is the address of the code_link site that left, CODE_EXIT_FAULT for an exit with IR_EXIT_FAULT, or 0. Sets GS, MXCSR, pinned registers. In the VM,
  * vector registers pinned in XMM16 and up stay there for ever: in memory they are exact only in stubs. */
+#define CODE_EXIT_FAULT 1
 void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry);
 /* codegen_unwind(): from a helper called by translated code back to codegen_enter()'s return. */
 _Noreturn void codegen_unwind(struct codegen *cg, struct cpu *cpu);

@@ -27,6 +27,7 @@ struct ras_entry {
     void *host;  /* where its block starts, or the backend's look-up thunk */
 };
 
+#define MEM_VALUE 7 /* of vscratch: what accesses that are calls (dbt/mmu/called.c) have no argument for */
 struct cpu {
     struct abi_vcpu abi; /* first: shared with the monitor */
 
@@ -37,7 +38,7 @@ struct cpu {
     uint64_t excl_addr;          /* exclusive monitor: address, ~0 = open */
     uint64_t excl_val[2];        /* what LDX read */
     uint64_t exit_rsp;           /* stack pointer of the enter thunk, for unwinding */
-    uint64_t exit_site;          /* link site that left the block, 0 if none */
+    uint64_t exit_site;          /* link site that left the block, 0 if none; or CODE_EXIT_FAULT */
     uint32_t ras_top;
     uint32_t tlbi_pending; /* invalidations that the next barrier must complete */
     uint32_t flags_insn; /* not 0: NZCV in the state is out of date, it is what this guest instruction has set (ir.h) */
@@ -45,7 +46,7 @@ struct cpu {
     int32_t view_disp; /* from RBP in translated code to the view; 0: the view is at the GS base */
     char *rbp;         /* what RBP is in translated code, if view_disp is not 0 */
     struct cpu *self;  /* this structure where the engine knows it */
-    v128 vscratch[8];  /* operands and result of CALLV, and 16-byte slow accesses */
+    v128 vscratch[8];  /* operands and result of CALLV, and 16-byte slow accesses; see MEM_VALUE */
     struct ras_entry ras[RAS_ENTRIES];
     struct fp_env fp;
 
@@ -57,6 +58,7 @@ struct cpu {
     _Atomic uint32_t quiescent;  /* 1 while this vCPU cannot be inside translated code (it is in a monitor call) */
     _Atomic uint64_t req_posted; /* broadcast requests: see engine.h */
     _Atomic uint64_t req_done;
+    uint32_t watch;        /* accesses from C are shown to guest_ops.watch() */
     int64_t code_to_write; /* abi_boot.code_to_write: added to a code address by what writes there */
     uint64_t sample_pc;    /* where translated code was when ABI_PEND_SAMPLE was set */
     uint64_t clock;        /* TSC up to which the time is accounted for, if abi_boot.count */

@@ -14,18 +14,23 @@ struct guest_pin {
     uint32_t offset; /* of a 64-bit register, or of a 128-bit vector register, in struct cpu */
 };
 
+/* Of a mode: each of its blocks goes back to the dispatcher, which calls executed(). None is linked or looked up by another. */
+#define GUEST_MODE_ONCE (1u << 31)
+
 struct guest_ops {
     const char *name;     /* "a64" */
     size_t cpu_size;      /* struct cpu and the guest's part */
     uint32_t pc_offset;   /* of the 64-bit pc */
     uint32_t nzcv_offset; /* of the 32-bit stored flags (ir.h), 0 if the ISA has none */
+    uint32_t pc_align;    /* bits of the pc that are 0 in every pc that code can be at */
     /* Registers that pay most to keep in host registers across blocks, best first. The backend takes as many as it has. */
     const struct guest_pin *gpr_pins, *vec_pins;
     unsigned gpr_pin_count, vec_pin_count;
 
     /* init(): reset state of vCPU cpu->index from cpu->boot. Not running vCPUs wait in service(). */
     void (*init)(struct cpu *cpu);
-    /* mode(): the block key: everything but the pc that a translation depends on. Bits 1..0: current regime. */
+    /* mode(): the block key: everything but the pc that a translation depends on. Bits 1..0: current regime; may have
+     * GUEST_MODE_ONCE. */
     uint32_t (*mode)(const struct cpu *cpu);
     /* service(): pending was not 0: takes a due interrupt, waits while powered off ... May change the pc. */
     void (*service)(struct cpu *cpu, uint32_t pending);
@@ -33,6 +38,12 @@ struct guest_ops {
      * a block end, at the end of words, or after max_insns. Sets b->insns, guest_bytes, flags. cpu is for hints only. */
     void (*translate)(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count,
                       unsigned max_insns);
+    /* executed(): a block of a mode with GUEST_MODE_ONCE was left, and no exception was raised in it. */
+    void (*executed)(struct cpu *cpu);
+    /* exit_fault(): a block was left by an exit with IR_EXIT_FAULT, for the pc in the state: raises what there is to raise. */
+    void (*exit_fault)(struct cpu *cpu);
+    /* pc_fault(): the pc has bits of pc_align: raises the exception for that, before the code there is looked at. */
+    void (*pc_fault)(struct cpu *cpu) __attribute__((noreturn));
     /* settle(): cpu->flags_insn is not 0: makes NZCV in the state right, and it 0. */
     void (*settle)(struct cpu *cpu);
     /* walk(): guest page-table walk for an access in a regime. Never raises; fills w (w->fault != 0 if not allowed,
@@ -47,6 +58,8 @@ struct guest_ops {
     void (*align_fault)(struct cpu *cpu, uint64_t va, enum mmu_access access) __attribute__((noreturn));
     void (*external_abort)(struct cpu *cpu, uint64_t va, enum mmu_access access, struct gpa pa)
         __attribute__((noreturn));
+    /* watch(): if cpu->watch: an access that is allowed and about to be done; may unwind. */
+    void (*watch)(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned regime);
     /* Devices inside the engine (interrupt controller ...). False: not mine. size: bytes 1, 2, 4, 8. */
     bool (*io_read)(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value);
     bool (*io_write)(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value);
@@ -61,6 +74,9 @@ _Noreturn void engine_unwind(struct cpu *cpu);
 void engine_code_written(struct cpu *cpu, struct gpa pa, uint64_t len);
 /* engine_code_flush(): forgets every block of this vCPU (IC IALLU). */
 void engine_code_flush(struct cpu *cpu);
+/* engine_code_drop_modes(): forgets this vCPU's blocks whose mode has that value under that mask. The block that runs is none
+ * of them. */
+void engine_code_drop_modes(struct cpu *cpu, uint32_t mask, uint32_t value);
 /* engine_code_has(): does any vCPU hold code translated from that page? */
 bool engine_code_has(const struct cpu *cpu, struct gpa page);
 

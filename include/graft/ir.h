@@ -97,8 +97,8 @@ enum ir_round { IR_RN_EVEN, IR_RN_UP, IR_RN_DOWN, IR_RN_ZERO, IR_RN_AWAY /* ties
 #define IR_MEM_ELEMENTS(lane) (16u | (lane) << 5)
 static inline unsigned ir_mem_align(unsigned flags, unsigned size) { return flags & 16 ? flags >> 5 & 3 : size; }
 /* ir_inst.flags of EXIT_IF and GOTO */
-#define IR_EXIT_FLAGS_DEAD 1  /* the code there overwrites NZCV before anything reads it */
-#define IR_EXIT_FAULT 2       /* it only raises an exception: a fault point */
+#define IR_EXIT_FLAGS_DEAD 1 /* the code there overwrites NZCV before anything reads it */
+#define IR_EXIT_FAULT 2 /* EXIT_IF alone, imm = the pc of the last INSN: to guest_ops.exit_fault(); a fault point */
 #define IR_EXIT_FLAGS_LATER 4 /* NZCV is there what the guest instruction aux computes; not stored */
 /* ir_inst.flags of floating-point operations */
 #define IR_FP_EXACT 1
@@ -135,7 +135,8 @@ struct ir_helper {
 
 /* ir_block.flags */
 #define IR_BLOCK_SOFTFP 1 /* FPCR.FZ or another mode that the host's arithmetic cannot do: every FP op calls softfp */
-#define IR_BLOCK_LAZY_FLAGS 2 /* NZCV, always of type FLAGS, need not be stored while it is dead */
+#define IR_BLOCK_CALL_MEMORY 4 /* ir_ld(), ir_st() ... make a CALL: see mem_called_ld() */
+#define IR_BLOCK_LAZY_FLAGS 2  /* NZCV, always of type FLAGS, need not be stored while it is dead */
 
 struct ir_block {
     uint64_t pc;                        /* guest virtual address of the first instruction */

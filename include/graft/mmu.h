@@ -93,6 +93,14 @@ void mmu_slow_st(struct cpu *cpu, struct mmu_slow *s, uint64_t value);
 uint64_t mmu_slow_atomic(struct cpu *cpu, struct mmu_slow *s, uint64_t value); /* MMU_DESC_KIND */
 uint64_t mmu_slow_cas(struct cpu *cpu, struct mmu_slow *s, uint64_t expected, uint64_t value);
 
+/* What blocks with IR_BLOCK_CALL_MEMORY call in place of an access (dbt/mmu/called.c); desc as above. mem_called_ld(): sign-extended
+ * with IR_MEM_SEXT. Values of 16 bytes, and what mem_called_cas() expects, are in vscratch[MEM_VALUE]. mem_called_stx(): 0 if stored. */
+uint64_t mem_called_ld(struct cpu *cpu, uint64_t va, uint64_t desc, uint64_t c);
+uint64_t mem_called_st(struct cpu *cpu, uint64_t va, uint64_t value, uint64_t desc);
+uint64_t mem_called_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint64_t desc);
+uint64_t mem_called_cas(struct cpu *cpu, uint64_t va, uint64_t value, uint64_t desc);
+uint64_t mem_called_stx(struct cpu *cpu, uint64_t va, uint64_t value, uint64_t desc);
+
 /* --- invalidation, called by the guest's TLBI and system registers ------------------------------------ */
 enum mmu_inval_kind { MMU_INVAL_ALL, MMU_INVAL_ASID, MMU_INVAL_VA, MMU_INVAL_VA_ASID };
 struct mmu_inval {

@@ -75,6 +75,8 @@ static void test_return(void) {
     c->sys.spsr_el1 = 0;
     c->sys.elr_el1 = 0x4002; /* misaligned: PC alignment fault, from EL0 */
     a64_helper_eret(&c->c, 0, 0, 0);
+    CHECK(c->el == 0 && c->pc == 0x4002);
+    CHECK(RAISES(a64_guest.pc_fault(&c->c)));
     CHECK(c->el == 1 && c->pc == VBAR + 0x400 && c->sys.far_el1 == 0x4002 && c->sys.elr_el1 == 0x4002);
     CHECK_EQ(c->sys.esr_el1, 0x22u << 26 | BIT(25));
     /* TBI1: the tag of a kernel address goes */
@@ -154,8 +156,8 @@ static void test_more_registers(void) {
     CHECK(RAISES(world_mrs(0, KEY(3, 0, 9, 14, 1))));   /* PMINTENSET_EL1 */
     CHECK(RAISES(world_mrs(0, KEY(3, 4, 1, 1, 0))));    /* HCR_EL2 */
     CHECK(RAISES(world_msr(0, KEY(3, 0, 0, 0, 0), 1))); /* MIDR_EL1 is read-only */
-    CHECK(RAISES(world_mrs(0, KEY(2, 0, 0, 5, 4))));    /* DBGBVR5: two breakpoints */
-    CHECK(!RAISES(world_mrs(0, KEY(2, 0, 0, 1, 4))));
+    CHECK(RAISES(world_mrs(0, KEY(2, 0, 0, 6, 4))));    /* DBGBVR6: six breakpoints */
+    CHECK(!RAISES(world_mrs(0, KEY(2, 0, 0, 5, 4))));
     CHECK_EQ(a64_sysreg_offset(KEY(3, 3, 13, 0, 2), 0, true), offsetof(struct a64_cpu, sys.tpidr_el0));
     CHECK_EQ(a64_sysreg_offset(KEY(3, 3, 13, 0, 3), 0, true), 0);
     CHECK_EQ(a64_sysreg_offset(KEY(3, 0, 4, 1, 0), 1, true), offsetof(struct a64_cpu, sys.sp_el0));

@@ -90,6 +90,7 @@ bool mem_translate(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigne
 void mem_write(struct cpu *cpu, uint64_t va, uint64_t value, unsigned size, unsigned regime, unsigned flags) {}
 void engine_code_written(struct cpu *cpu, struct gpa pa, uint64_t len) { world.code_writes++; }
 void engine_code_flush(struct cpu *cpu) {}
+void engine_code_drop_modes(struct cpu *cpu, uint32_t mask, uint32_t value) { world.dropped_modes++; }
 bool engine_code_has(const struct cpu *cpu, struct gpa page) { return world.has_code; }
 void engine_broadcast(struct cpu *cpu, const struct engine_request *req) {
     world.broadcasts++;

@@ -23,7 +23,7 @@ extern struct world {
     unsigned unwinds, doorbells, context_changes, waits, code_writes;
     uint32_t kicked; /* vCPUs that engine_kick() was called for */
     struct mmu_inval inval, broadcast;
-    unsigned broadcasts, calls;
+    unsigned broadcasts, calls, dropped_modes;
     bool has_code;
     int failures;
 } world;

@@ -389,6 +389,28 @@ START_TEST(links) {
 }
 END_TEST
 
+/* An exit with IR_EXIT_FAULT says so, and is no link; its condition may be known. */
+START_TEST(fault_exits) {
+    for (unsigned known = 0; known < 3; known++) {
+        native_setup(NATIVE_PINS_SOME, NATIVE_EACH, true);
+        begin(0x1000);
+        add_to(1, 1);
+        irv cond = known ? ir_const(&block, IR_I32, known - 1) : ir_op1(&block, IR_TRUNC, get_x(0));
+        ir_append(&block, &(struct ir_inst){.op = IR_EXIT_IF, .a = cond, .imm = 0x1000, .flags = IR_EXIT_FAULT});
+        add_to(2, 1);
+        ir_append(&block, &(struct ir_inst){.op = IR_GOTO, .imm = 0x1010});
+        out_a = finish(0);
+        ck_assert(out_a.links == 1);
+        for (unsigned x0 = 0; x0 < 2; x0++) {
+            bool leaves = known ? known == 2 : x0 == 1;
+            enter_with(x0, out_a.entry);
+            ck_assert(machine.x[1] == 1 && machine.x[2] == !leaves && machine.pc == (leaves ? 0x1000 : 0x1010));
+            ck_assert((machine.c.exit_site == CODE_EXIT_FAULT) == leaves);
+        }
+    }
+}
+END_TEST
+
 /* A call of a function in another page, and its return. */
 static void call_blocks(void) {
     begin(0x1000);
@@ -519,6 +541,7 @@ int main(int argc, char **argv) {
         suite_add_tcase(s, t);                                                                                         \
     }
     CASE(links)
+    CASE(fault_exits)
     CASE(calls_and_returns)
     CASE(far_exits)
     CASE(small_rooms)

@@ -73,12 +73,12 @@ int main(int argc, char **argv) {
     static struct ir_block first, again;
     static uint32_t page[WORDS];
     static struct a64_cpu cpu;
-    unsigned long rounds = argc > 2 ? strtoul(argv[2], NULL, 0) : 20000, misaligned = 0, wide = 0;
+    unsigned long rounds = argc > 2 ? strtoul(argv[2], NULL, 0) : 20000, wide = 0;
     rng = argc > 1 ? strtoull(argv[1], NULL, 0) * 2 + 1 : 1;
     for (unsigned long round = 0; round < rounds; round++) {
         for (unsigned i = 0; i < WORDS; i++)
             page[i] = instruction();
-        uint64_t pc = PAGE + 4 * rnd(WORDS) + (rnd(4) ? 0 : rnd(4));
+        uint64_t pc = PAGE + 4 * rnd(WORDS);
         const uint32_t mode = A64_EL1 | 1u << 2 | (rnd(4) ? A64_MODE_SA : 0);
         const unsigned max = rnd(8) ? 64 : 1;
         translate(&first, &cpu.c, page, pc, mode, max);
@@ -97,13 +97,12 @@ int main(int argc, char **argv) {
                     round, (unsigned long long)pc, first.watch_before, first.watch_bytes);
             return 1;
         }
-        misaligned += (pc & 3) != 0;
         wide += first.watch_before || first.watch_bytes > first.guest_bytes;
     }
-    if (!misaligned || !wide) {
-        fprintf(stderr, "FAIL: %lu misaligned, %lu with more than their own code\n", misaligned, wide);
+    if (!wide) {
+        fprintf(stderr, "FAIL: no block depends on more than its own code\n");
         return 1;
     }
-    printf("ok: %lu blocks, %lu misaligned, %lu depend on more than their own code\n", rounds, misaligned, wide);
+    printf("ok: %lu blocks, %lu depend on more than their own code\n", rounds, wide);
     return 0;
 }

@@ -16,6 +16,7 @@
 
 #include "a64_decode.h"
 #include "graft/softfp.h"
+#include "graft/codegen.h"
 #include "insn_test.h"
 
 static enum { INTERP, OPT, JIT, JIT_MINIMUM } backend;
@@ -77,9 +78,11 @@ static void translate(const uint32_t *words, unsigned count, uint64_t pc, uint32
     check("optimisation");
 }
 
+/* Every eighth case has its accesses done by calls, as for watchpoints. */
 static uint32_t mode_of(const struct icase *c) {
-    return A64_EL0 | A64_MODE_SA | (world.cpu->c.fp.fpcr >> 24 & 1 ? A64_MODE_SOFTFP : 0) |
-           (c->flags & INSN_ALIGNED ? A64_MODE_ALIGN : 0);
+    bool called = (c->insn[0] >> 5 & 7) == 3;
+    return (called ? A64_MODE_WATCH : 0) | A64_EL0 | A64_MODE_SA |
+           (world.cpu->c.fp.fpcr >> 24 & 1 ? A64_MODE_SOFTFP : 0) | (c->flags & INSN_ALIGNED ? A64_MODE_ALIGN : 0);
 }
 
 /* run(): from the first instruction until the pc leaves the instructions of the case. */
@@ -90,12 +93,17 @@ static void run(const struct icase *c, uint64_t slot, struct irecord *out) {
     cpu->pc = first;
     if (setjmp(world.fault) == 0) {
         while (cpu->pc >= first && cpu->pc < end) {
+            if (cpu->pc & 3)
+                world_raise(IFAULT_ALIGN);
+            cpu->c.exit_site = 0;
             unsigned skip = (unsigned)(cpu->pc - first) / 4;
             translate(c->insn + skip, c->count - skip, cpu->pc, mode_of(c));
             if (backend >= JIT)
                 jit_run();
             else
                 ir_interpret(world.block, &cpu->c);
+            if (cpu->c.exit_site == CODE_EXIT_FAULT) /* SP */
+                world_raise(IFAULT_ALIGN);
         }
         if (cpu->pc != end && cpu->pc != end + 4)
             world.kind = IFAULT_OTHER;

@@ -84,9 +84,11 @@ uint64_t a64_helper_hvc(struct cpu *cpu, uint64_t imm, uint64_t b, uint64_t c) {
 
 uint64_t a64_helper_wfi(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { return 0; }
 
-uint64_t a64_helper_sp_align(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_ALIGN); }
+uint64_t a64_helper_check(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
 
-uint64_t a64_helper_pc_align(struct cpu *cpu, uint64_t target, uint64_t b, uint64_t c) { world_raise(IFAULT_ALIGN); }
+uint64_t a64_helper_breakpoint(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
+
+bool a64_breaks_at(const struct a64_cpu *c, uint32_t mode, uint64_t pc, bool first) { return false; }
 
 __attribute__((noreturn)) static void align_fault(struct cpu *cpu, uint64_t va, enum mmu_access access) {
     world_raise(IFAULT_ALIGN);

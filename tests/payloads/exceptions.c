@@ -217,6 +217,37 @@ static void test_illegal_return(void) {
 SNIPPET(branch_x0, "br x0");
 SNIPPET(call_x0, "blr x0");
 SNIPPET(ret_x0, "ret x0");
+SNIPPET(sp_load, "ldr x5, [sp, #16]");
+
+/* What comes first at a misaligned pc: the fault for that, not one of the instruction that lies around it (an access by a
+ * misaligned SP), nor one of its page, nor of PSTATE.IL. */
+static void test_pc_alignment_first(void) {
+    uint64_t sctlr = read_sysreg(sctlr_el1);
+    set_sctlr(sctlr | SCTLR_SA | SCTLR_SA0);
+    for (unsigned l = 0; l < 2; l++) {
+        uint32_t *code = page_alloc();
+        const uint64_t places[] = {(uint64_t)at(levels[l], sp_load), (uint64_t)at(levels[l], code), 0x123456780000ul};
+        code[0] = svc_0[0];
+        code_sync(code, 4);
+        for (unsigned round = 0; round < 4; round++) {
+            /* QEMU looks for the page first; with the MMU off there is none that is missing. */
+            for (unsigned i = 0; i < ARRAY_LEN(places) - (on_qemu() || !(sctlr & 1)); i++) {
+                context_init(&c, levels[l] | (round & 1 ? PSTATE_IL : 0), places[i] + 2);
+                c.in.sp += round & 2 ? 8 : 0;
+                context_run(&c);
+                context_expect(&c, VEC_OF(levels[l]), ESR(0x22, 0), places[i] + 2, c.in.spsr);
+                CHECK_EQ(c.out.far, places[i] + 2);
+                /* A byte that is stored there is no business of that pc, but of the instruction. */
+                code[0] = round & 1 ? brk_0[0] : svc_0[0];
+                ((volatile uint8_t *)code)[0] ^= 0x20; /* SVC #1, BRK #1 */
+                code_sync(code, 4);
+                run_code(&c, levels[l], at(levels[l], code), 0, 0, 0, 0);
+                CHECK_EQ(c.out.esr, ESR(round & 1 ? 0x3c : 0x15, 1));
+            }
+        }
+    }
+    set_sctlr(sctlr);
+}
 
 static void test_pc_alignment(void) {
     static const uint32_t *const branches[] = {branch_x0, call_x0, ret_x0};
@@ -610,8 +641,8 @@ TESTS({"generating", test_generating}, {"eret pstate", test_eret_pstate}, {"ille
       {"mmu off: sysreg trap", test_sysreg_trap}, {"mmu on", start_mmu}, {"generating again", test_generating},
       {"undefined", test_undefined}, {"eret pstate again", test_eret_pstate}, {"entry pstate", test_entry_pstate},
       {"pstate moves", test_pstate_moves}, {"illegal return again", test_illegal_return},
-      {"pc alignment again", test_pc_alignment}, {"sp alignment", test_sp_alignment}, {"fp trap again", test_fp_trap},
-      {"sysreg trap", test_sysreg_trap}, {"sysreg undefined", test_sysreg_undefined},
-      {"data alignment", test_data_alignment}, {"device alignment", test_device_alignment},
-      {"vectors preserved", test_vectors_preserved}, {"exact state", test_exact_state},
-      {"exact flags", test_exact_flags});
+      {"pc alignment again", test_pc_alignment}, {"pc alignment first", test_pc_alignment_first},
+      {"sp alignment", test_sp_alignment}, {"fp trap again", test_fp_trap}, {"sysreg trap", test_sysreg_trap},
+      {"sysreg undefined", test_sysreg_undefined}, {"data alignment", test_data_alignment},
+      {"device alignment", test_device_alignment}, {"vectors preserved", test_vectors_preserved},
+      {"exact state", test_exact_state}, {"exact flags", test_exact_flags});
