@@ -59,8 +59,19 @@ static int open_image(const char *path, bool readonly, char err[ERR_BYTES]) {
     return no_file(err, path, why);
 }
 
+/* Some hosts forbid files in memory. */
+static int temporary_file(void) {
+    FILE *f = tmpfile();
+    int fd = f ? fcntl(fileno(f), F_DUPFD_CLOEXEC, 0) : -1;
+    if (f)
+        fclose(f);
+    return fd;
+}
+
 static int open_memory(char err[ERR_BYTES]) {
     int fd = memfd_create("flash", MFD_CLOEXEC);
+    if (fd < 0)
+        fd = temporary_file();
     if (fd < 0 || ftruncate(fd, (off_t)BOARD_FLASH_BYTES))
         return no_file(err, "flash", strerror(errno));
     return fd;
