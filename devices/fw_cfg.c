@@ -112,6 +112,8 @@ bool fw_cfg_add_file(struct device *d, const char *name, void *data, size_t len)
     f->file[at] = (struct file){.item = {data, len}};
     memcpy(f->file[at].name, name, strlen(name));
     f->files++;
+    f->selected = &nothing; /* the items have moved */
+    f->at = 0;
     return true;
 }
 
