@@ -48,18 +48,19 @@ static const char *footer_of(int fd, off_t size) {
     return memcmp(footer, "koly", 4) ? NULL : "a DMG disk";
 }
 
-static bool is_raw(const struct disk *d, off_t size, char err[ERR_BYTES]) {
+static bool is_raw(int fd, const char *path, char err[ERR_BYTES]) {
     uint8_t head[4096];
-    ssize_t n = pread(d->fd, head, sizeof(head), 0);
-    if (n < 0)
-        return wrong(err, d->path, strerror(errno));
+    struct stat st;
+    ssize_t n = pread(fd, head, sizeof(head), 0);
+    if (n < 0 || fstat(fd, &st))
+        return wrong(err, path, strerror(errno));
     const struct loader_kind *k = loader_kind(head, (size_t)n);
-    const char *what = k && k->use == LOADER_DISK_FILE ? k->what : footer_of(d->fd, size);
+    const char *what = k && k->use == LOADER_DISK_FILE ? k->what : footer_of(fd, S_ISREG(st.st_mode) ? st.st_size : 0);
     char why[ERR_BYTES];
     if (!what)
         return true;
     snprintf(why, sizeof(why), "%s: only raw images are supported (qemu-img convert -O raw makes one)", what);
-    return wrong(err, d->path, why);
+    return wrong(err, path, why);
 }
 
 /* --- locks ---------------------------------------------------------------------------------------------------- */
@@ -78,18 +79,22 @@ static bool is_locked(int fd, off_t byte) {
 }
 
 /* Everyone reads; nobody but us may write or change the size, whether we do or not. A file system without locks has none. */
-static bool take_locks(const struct disk *d, char err[ERR_BYTES]) {
-    bool may_write = !d->readonly;
-    if (!lock(d->fd, LOCK_HELD + PERMISSION_READ) || (may_write && !lock(d->fd, LOCK_HELD + PERMISSION_WRITE)) ||
-        !lock(d->fd, LOCK_NOT_SHARED + PERMISSION_WRITE) || !lock(d->fd, LOCK_NOT_SHARED + PERMISSION_RESIZE))
+static bool take_locks(int fd, const char *path, bool readonly, char err[ERR_BYTES]) {
+    bool may_write = !readonly;
+    if (!lock(fd, LOCK_HELD + PERMISSION_READ) || (may_write && !lock(fd, LOCK_HELD + PERMISSION_WRITE)) ||
+        !lock(fd, LOCK_NOT_SHARED + PERMISSION_WRITE) || !lock(fd, LOCK_NOT_SHARED + PERMISSION_RESIZE))
         return true;
-    if (is_locked(d->fd, LOCK_HELD + PERMISSION_WRITE) || is_locked(d->fd, LOCK_HELD + PERMISSION_RESIZE))
-        return wrong(err, d->path, "another run, of Graft or QEMU, writes to this disk");
-    if (is_locked(d->fd, LOCK_NOT_SHARED + PERMISSION_READ) ||
-        (may_write && is_locked(d->fd, LOCK_NOT_SHARED + PERMISSION_WRITE)))
-        return wrong(err, d->path,
-                     "another run, of Graft or QEMU, uses this disk; only with ,ro for both can they share it");
+    if (is_locked(fd, LOCK_HELD + PERMISSION_WRITE) || is_locked(fd, LOCK_HELD + PERMISSION_RESIZE))
+        return wrong(err, path, "another run, of Graft or QEMU, writes to this image");
+    if (is_locked(fd, LOCK_NOT_SHARED + PERMISSION_READ) ||
+        (may_write && is_locked(fd, LOCK_NOT_SHARED + PERMISSION_WRITE)))
+        return wrong(err, path,
+                     "another run, of Graft or QEMU, uses this image; only with ,ro for both can they share it");
     return true;
+}
+
+bool disk_claim(int fd, const char *path, bool readonly, char err[ERR_BYTES]) {
+    return is_raw(fd, path, err) && take_locks(fd, path, readonly, err);
 }
 
 /* --- opening -------------------------------------------------------------------------------------------------- */
@@ -107,8 +112,6 @@ static bool judge(struct disk *d, char err[ERR_BYTES]) {
         return wrong(err, d->path, strerror(errno));
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
         return wrong(err, d->path, S_ISDIR(st.st_mode) ? strerror(EISDIR) : "not a file or block device");
-    if (!is_raw(d, S_ISREG(st.st_mode) ? st.st_size : 0, err))
-        return false;
     d->device = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
     d->inode = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
     const struct disk *other = same_disk(d);
@@ -116,7 +119,7 @@ static bool judge(struct disk *d, char err[ERR_BYTES]) {
         snprintf(why, sizeof(why), "this disk is given twice (as %.80s, too); only with ,ro for both", other->path);
         return wrong(err, d->path, why);
     }
-    return other || take_locks(d, err);
+    return other || disk_claim(d->fd, d->path, d->readonly, err);
 }
 
 bool disks_add(const char *path, bool readonly, char err[ERR_BYTES]) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* firmware.c: see firmware.h. */
-#define _GNU_SOURCE /* memfd_create(), F_OFD_SETLK */
+#define _GNU_SOURCE /* memfd_create() */
 #include "hypervisor/firmware.h"
 
 #include <errno.h>
@@ -39,7 +39,6 @@ static int no_file(char err[ERR_BYTES], const char *path, const char *why) {
 }
 
 static int open_image(const char *path, bool readonly, char err[ERR_BYTES]) {
-    struct flock lock = {.l_type = readonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
     struct stat st;
     int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
     const char *why = NULL;
@@ -51,12 +50,10 @@ static int open_image(const char *path, bool readonly, char err[ERR_BYTES]) {
         why = "not a file";
     else if ((uint64_t)st.st_size > BOARD_FLASH_BYTES)
         why = "larger than a flash bank, which has 64 MiB";
-    else if (fcntl(fd, F_OFD_SETLK, &lock) && (errno == EAGAIN || errno == EACCES))
-        why = "in use by another run";
-    if (!why)
+    if (!why && disk_claim(fd, path, readonly, err))
         return fd;
     close(fd);
-    return no_file(err, path, why);
+    return why ? no_file(err, path, why) : -1;
 }
 
 /* Some hosts forbid files in memory. */

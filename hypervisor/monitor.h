@@ -293,8 +293,10 @@ void probe_print(void);
 void probe_process_print(void);
 
 /* --- disk.c: for devices there is disk_open() ----------------------------------------------------------------------- */
-/* disks_open(): the images of all drives: false and err if one cannot be had, is no raw image, is in use or given twice.
+/* disk_claim(): is that open file a raw image that nobody else uses (but to read it, if we only do)? Nobody will, as long
+ * as it is open. disks_open(): the images of all drives: false and err if one cannot be had, is no raw image, is in use or given twice.
  * disks_add(): one more. disks_have(): is this the file of one of them? */
+bool disk_claim(int fd, const char *path, bool readonly, char err[ERR_BYTES]);
 bool disks_open(const struct options *o, char err[ERR_BYTES]);
 bool disks_add(const char *path, bool readonly, char err[ERR_BYTES]);
 bool disks_have(int fd);

@@ -101,6 +101,17 @@ class Disks(GraftTest):
             self.refused(self.disk, parts=(self.disk, ',ro'))
         self.accepted(self.disk)
 
+    def test_flash(self):
+        def refused(image, *parts):
+            self.complains(1, ['run', self.kernel, '--vm', VM, '--memory', '32M', '--pflash', self.disk + ',ro', '--pflash', image],
+                           *parts)
+        with self.user('--drive', self.disk + ',ro'):
+            other = self.path('flash', bytes(1 << 20))
+            with self.user('--drive', other):
+                refused(other, other, 'another run')
+                refused(other + ',ro', other, 'another run')
+        refused(self.path('d.qcow2', b'QFI\xfb' + bytes(1 << 16)), 'a qcow2 disk', 'raw')
+
     def test_an_image_twice(self):
         link, hard = self.path('link'), self.path('hard')
         os.symlink(self.disk, link)
