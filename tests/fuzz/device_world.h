@@ -27,7 +27,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RAM_GPA UINT64_C(0x40000000)
 #define RAM_BYTES 65536u
 #define MAX_INPUT 4096
 
@@ -43,20 +42,9 @@ struct machine {
     bool legacy;
 };
 
-/* --- the machine's services ------------------------------------------------------------------ */
+#include "tests/fuzz/guest_ram.h"
 
-const void *guest_ram(struct machine *m, uint64_t gpa, uint64_t len) {
-    if (gpa < RAM_GPA || len > RAM_BYTES || gpa - RAM_GPA > RAM_BYTES - len)
-        return NULL;
-    return m->ram + (gpa - RAM_GPA);
-}
-void *guest_ram_write_begin(struct machine *m, uint64_t gpa, uint64_t len) {
-    return (void *)(uintptr_t)guest_ram(m, gpa, len);
-}
-void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
-    if (!guest_ram(m, gpa, len))
-        abort();
-}
+/* --- the machine's services ------------------------------------------------------------------ */
 void machine_virtio_interrupt(struct device *d, uint32_t bits) { d->machine->isr |= bits; }
 bool machine_virtio_legacy(const struct machine *m) { return m->legacy; }
 uint32_t machine_virtio_status(struct device *d) { return d->machine->isr; }

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RAM_GPA UINT64_C(0x40000000)
 #define RAM_BYTES 8192u
 #define MAX_INPUT 4096
 
@@ -18,18 +17,7 @@ struct machine {
     uint8_t *ram;
 };
 
-const void *guest_ram(struct machine *m, uint64_t gpa, uint64_t len) {
-    if (gpa < RAM_GPA || len > RAM_BYTES || gpa - RAM_GPA > RAM_BYTES - len)
-        return NULL;
-    return m->ram + (gpa - RAM_GPA);
-}
-void *guest_ram_write_begin(struct machine *m, uint64_t gpa, uint64_t len) {
-    return (void *)(uintptr_t)guest_ram(m, gpa, len);
-}
-void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
-    if (!guest_ram(m, gpa, len))
-        abort();
-}
+#include "tests/fuzz/guest_ram.h"
 
 static void access(struct device *d, struct input *in) {
     unsigned bytes = 1u << take(in, 1) % 4;

@@ -6,6 +6,7 @@
  * process: a connection leads to a socket pair whose other end the fuzzer has, and datagrams go nowhere.
  */
 #include "tests/fuzz/device_world.h"
+#include "tests/monitor/guests/inet.h"
 
 #include <netinet/in.h>
 #include <poll.h>
@@ -111,23 +112,6 @@ static void run_events(struct machine *m, struct device *d) {
 /* --- the guest ----------------------------------------------------------------------------------------------------------- */
 static uint16_t tx_index, rx_index, rx_used;
 static uint8_t last[2048]; /* the last TCP segment that came: from its IP header on */
-
-static void put16(uint8_t *p, unsigned v) { p[0] = (uint8_t)(v >> 8), p[1] = (uint8_t)v; }
-static void put32(uint8_t *p, uint32_t v) { put16(p, v >> 16), put16(p + 2, v & 0xffff); }
-static unsigned get16(const uint8_t *p) { return (unsigned)p[0] << 8 | p[1]; }
-static uint32_t get32(const uint8_t *p) { return (uint32_t)get16(p) << 16 | get16(p + 2); }
-
-static uint32_t sum(const uint8_t *p, unsigned len, uint32_t from) {
-    for (unsigned i = 0; i + 1 < len; i += 2)
-        from += get16(p + i);
-    return len & 1 ? from + ((uint32_t)p[len - 1] << 8) : from;
-}
-
-static unsigned fold(uint32_t s) {
-    while (s >> 16)
-        s = (s & 0xffff) + (s >> 16);
-    return ~s & 0xffff;
-}
 
 static void put_descriptor(struct machine *m, unsigned ring, unsigned i, unsigned at, uint32_t len, uint16_t flags) {
     uint64_t address = RAM_GPA + at;

@@ -47,30 +47,15 @@ enum { S_ACKNOWLEDGE = 1, S_DRIVER = 2, S_DRIVER_OK = 4, S_FEATURES_OK = 8, S_NE
 #define WRITE 2
 #define INDIRECT 4
 #define NUM 8
+#define USED_ALIGN (LEGACY ? 4096 : 4)
+#include "virtq_layout.h"
 
 static unsigned slot;
 static uint64_t base;
 static uint32_t reg(unsigned off) { return mmio_read32(base + off); }
 static void set(unsigned off, uint32_t v) { mmio_write32(base + off, v); }
 
-struct desc {
-    uint64_t addr;
-    uint32_t len;
-    uint16_t flags, next;
-};
-static struct queue {
-    struct desc desc[NUM] __attribute__((aligned(16)));
-    struct {
-        uint16_t flags, idx, ring[NUM], used_event;
-    } avail __attribute__((aligned(2)));
-    struct {
-        uint16_t flags, idx;
-        struct {
-            uint32_t id, len;
-        } ring[NUM];
-        uint16_t avail_event;
-    } used __attribute__((aligned(LEGACY ? 4096 : 4)));
-} q __attribute__((aligned(4096)));
+static struct queue q __attribute__((aligned(4096)));
 static uint64_t features;
 
 static bool find(unsigned from, unsigned id) {

@@ -5,6 +5,7 @@
  * the host's echo servers, whose ports are in the disk's first sector with how many flows there are to be. Says
  * `tcp: N answered, M reset` and `udp: N answered`.
  */
+#include "inet.h"
 #include "virtq.h"
 
 #define FRAME 2048
@@ -39,22 +40,6 @@ static unsigned opened, answered, resets, udp_answers;
 static volatile bool router_seen;
 
 /* --- frames ---------------------------------------------------------------------------------------------------- */
-static void put16(uint8_t *p, unsigned v) { p[0] = (uint8_t)(v >> 8), p[1] = (uint8_t)v; }
-static void put32(uint8_t *p, uint32_t v) { put16(p, v >> 16), put16(p + 2, v & 0xffff); }
-static unsigned get16(const uint8_t *p) { return (unsigned)p[0] << 8 | p[1]; }
-static uint32_t get32(const uint8_t *p) { return (uint32_t)get16(p) << 16 | get16(p + 2); }
-
-static uint32_t sum(const uint8_t *p, unsigned len, uint32_t from) {
-    for (unsigned i = 0; i + 1 < len; i += 2)
-        from += get16(p + i);
-    return len & 1 ? from + ((uint32_t)p[len - 1] << 8) : from;
-}
-
-static unsigned fold(uint32_t s) {
-    while (s >> 16)
-        s = (s & 0xffff) + (s >> 16);
-    return ~s & 0xffff;
-}
 
 static void receive(uint8_t *frame, unsigned len);
 

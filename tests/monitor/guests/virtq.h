@@ -34,24 +34,8 @@ enum { ID_NET = 1, ID_BLOCK = 2, ID_RNG = 4 };
 #define F_ALL_BLK (F_SIZE_MAX | 1ul << 2 | 1ul << 6 | 1ul << 9 | 1ul << 13 | 1ul << 14 | F_INDIRECT)
 #define NUM 256
 
-struct desc {
-    uint64_t addr;
-    uint32_t len;
-    uint16_t flags, next;
-};
-struct queue {
-    struct desc desc[NUM] __attribute__((aligned(16)));
-    struct {
-        uint16_t flags, idx, ring[NUM], used_event;
-    } avail __attribute__((aligned(2)));
-    struct {
-        uint16_t flags, idx;
-        struct {
-            uint32_t id, len;
-        } ring[NUM];
-        uint16_t avail_event;
-    } used __attribute__((aligned(4)));
-};
+#include "virtq_layout.h"
+
 struct vdev {
     uint64_t base;
     uint64_t features;
