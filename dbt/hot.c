@@ -2,15 +2,14 @@
  * Copyright The Graft Authors */
 /*
  * hot.c: blocks that the vCPU spends its time in. A timer of the runtime looks now and then where translated code is
- * (rt_sample_start()); that block and those that it is linked to are translated again, with engine.hot set, so that a
- * memory strategy may do for them what would not pay everywhere. Counting costs the code nothing.
+ * (rt_sample_start()); a block that is found twice, or once and linked to by such a block, is translated again, with
+ * engine.hot set, so that a memory strategy may do for it what would not pay everywhere. Counting costs the code nothing.
  */
 #include "dbt/engine.h"
 
 #define HOT_BLOCKS 4096 /* remembered, by hash; the newer of two goes in */
 #define HOT_SAMPLES                                                                                                    \
     2u /* of a block, after which it is hot: to translate it again costs as much as running it for a while */
-#define HOT_NEIGHBOURS 16u /* blocks that one sample makes hot */
 
 struct hot {
     struct hot_block {
@@ -55,25 +54,16 @@ void hot_sample(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
     struct cache *c = &e->cache;
     struct block *b = e->hot_blocks ? cache_block_at(e, (const uint8_t *)(uintptr_t)cpu->sample_pc) : NULL;
-    uint32_t found[HOT_NEIGHBOURS];
-    unsigned count = 0;
     if (!b || !b->valid)
         return;
     if (e->ops->sampled)
         e->ops->sampled(cpu, b->pc);
     if (!count_samples(e, b, 1))
         return;
-    found[count++] = (uint32_t)(b - c->block);
-    for (unsigned i = 0; i < count; i++) {
-        const struct block *from = &c->block[found[i]];
-        for (uint32_t l = from->first_link; l < from->first_link + from->links && count < HOT_NEIGHBOURS; l++) {
-            uint32_t target = c->link[l].target;
-            if (target && c->block[target].valid && count_samples(e, &c->block[target], HOT_SAMPLES))
-                found[count++] = target;
-        }
+    for (uint32_t l = b->first_link; l < b->first_link + b->links; l++) {
+        struct block *next = c->link[l].target ? &c->block[c->link[l].target] : NULL;
+        if (next && next != b && next->valid && count_samples(e, next, 1)) /* half way to be hot */
+            cache_drop_block(e, next);
     }
-    for (unsigned i = 0; i < count; i++)
-        if (c->block[found[i]]
-                .valid) /* it may be in there twice: others can take a place among the hot ones in between */
-            cache_drop_block(e, &c->block[found[i]]);
+    cache_drop_block(e, b);
 }

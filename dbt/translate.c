@@ -91,7 +91,7 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
     if (!cache_room(e))
         return NULL;
     uint64_t from = rt_ticks();
-    e->hot = hot_has(e, pa, pc, e->mode);
+    e->hot = cpu->boot->all_hot || hot_has(e, pa, pc, e->mode);
     /* First the protection, then the look at the bytes: a write after this is noticed. */
     mmu_protect_code(cpu, GPA(ALIGN_DOWN(pa, PAGE_SIZE)));
     unsigned max = BLOCK_MAX_INSNS;

@@ -108,6 +108,7 @@ static bool space_is_warm(struct cpu *cpu, const struct view *v, uint64_t va) {
 }
 
 static void process_sampled(struct cpu *cpu, uint64_t pc) {
+    mmu_soft_ops.sampled(cpu, pc);
     uint64_t root = mmu_of(cpu)->current->lo.root;
     if (cpu->guest->is_hi(pc))
         return;
@@ -209,6 +210,8 @@ static void process_sync(struct cpu *cpu) {
     mmu_soft_ops.sync(cpu);
 }
 
+static void process_entered(struct cpu *cpu) { mmu_soft_ops.entered(cpu); }
+
 static void process_protect(struct cpu *cpu, struct gpa page) {
     mmu_soft_ops.protect(cpu, page);
     windows_protect(cpu, page);
@@ -233,7 +236,6 @@ static void process_init(struct cpu *cpu) {
     st->cost = rt_page_costs(cpu);
     st->windows.run_max = RUN_PAGES;
     st->windows.cut_huge = !st->cost.huge;
-    hot_init(cpu); /* without it everything stays with the software TLB */
 }
 
 const struct mmu_ops mmu_process_ops = {
@@ -248,6 +250,7 @@ const struct mmu_ops mmu_process_ops = {
     .miss = process_miss,
     .invalidate = process_invalidate,
     .sync = process_sync,
+    .entered = process_entered,
     .sampled = process_sampled,
     .protect = process_protect,
     .emit_probe = process_emit_probe,

@@ -10,6 +10,11 @@
  * views: each starts at one of a few places of the table, so that programs which are loaded at one address do not
  * fall on the same entries.
  *
+ * Hot code (hot.c) has a shorter way: an instruction that was last somewhere in a page will be there again. Each probe of it has
+ * a slot in the view, with that page and its addend, which nothing has to be computed for: the address of the access does not
+ * wait for a look-up. The table is asked out of line, and fills the slot. Instructions whose pages change all the time lose by
+ * it; a view's budget of look-ups between two samples finds them, and their blocks are translated again without it.
+ *
  * Views of one upper half and regime share an id for as long as they hold nothing but global pages of that half: a
  * kernel's pages survive in every process what happens to processes.
  */
@@ -27,6 +32,14 @@
 #define SOFT_SAMPLE 64u  /* look-ups that an entry in another way serves before C moves it to the first */
 #define SOFT_BLOCKS 1024 /* counters of entries of large guest mappings, by hash of the mapping */
 #define WRITTEN_NOWHERE 0
+#define SLOTS_SHORT 96u /* slots for probes of up to SHORT_BYTES that read; as many for those that write */
+#define SLOTS_LONG 32u  /* the same for longer ones, up to LONG_BYTES; they are behind the short ones */
+#define SLOTS (2 * SLOTS_SHORT + 2 * SLOTS_LONG)
+#define SHORT_BYTES 16
+#define LONG_BYTES 256
+#define SLOT_BUDGET 1024 /* look-ups for slots between two samples; chosen, not measured */
+#define SLOT_STEP 64     /* beyond them: one in so many finds an instruction that wanders */
+#define WANDERERS 16384u /* bits, by hash of the pc */
 #define WRITTEN_ANYWHERE 0xffff
 
 struct soft_entry {
@@ -44,11 +57,24 @@ struct soft_way {
     uint8_t pad[192];
 };
 
+/* The page that some probes of hot code used last. */
+struct soft_slot {
+    uint64_t page;
+    uint64_t
+        room; /* offsets in it from which a probe may go on: the page's size less the bytes of the largest, or 0: empty */
+    uint64_t addend;
+    uint64_t pad;
+};
+
 /* Behind struct view. */
 struct soft_view {
     struct soft_entry *table; /* read by the probe: the view's place in the first way */
     uint64_t id;              /* read by the probe: shifted to its place in a tag */
     bool shared;
+    uint32_t slots_used; /* set by translated code: some slot may not be empty */
+    int32_t budget;      /* counted down by translated code: look-ups for slots */
+    uint64_t epoch;      /* that the slots are of: see slots_renew() */
+    struct soft_slot slot[SLOTS];
 };
 
 struct soft_state {
@@ -61,6 +87,10 @@ struct soft_state {
     unsigned next_shared;
     uint32_t blocks[2][SOFT_BLOCKS]; /* entries of guest mappings of 2 MiB, and of 1 GiB: see blocks_at() */
     uint32_t giant;                  /* of larger ones */
+    unsigned next_slot[2][2];        /* by whether it is long, and writes */
+    uint64_t epoch;
+    uint64_t wanderer[WANDERERS / 64];
+    unsigned wanderers;
     uint16_t *written; /* by RAM page: where write tags for it may be: 1 + the place in each way, or a constant */
 };
 
@@ -85,6 +115,47 @@ static void soft_init(struct cpu *cpu) {
         rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
     st->next_id = SOFT_NULL_ID;
     mmu_of(cpu)->soft = st;
+    hot_init(cpu); /* without it there are no slots */
+}
+
+/* --- slots ------------------------------------------------------------------------------------------------------ */
+static void slots_clear(struct soft_view *s, uint64_t epoch) {
+    for (unsigned i = 0; s->slots_used && i < SLOTS; i++)
+        s->slot[i].room = 0;
+    s->slots_used = 0;
+    s->epoch = epoch;
+}
+/* Brings the slots of the current context's views up to date. Those of others wait until they are current. */
+static void slots_renew(struct cpu *cpu) {
+    const struct context *c = mmu_of(cpu)->current;
+    struct soft_state *st = state_of(cpu);
+    for (unsigned r = 0; c && c->made >> r; r++)
+        if (c->made >> r & 1 && soft_of(c->view[r])->epoch != st->epoch)
+            slots_clear(soft_of(c->view[r]), st->epoch);
+}
+/* Something that a slot may hold is not so any more. */
+static void slots_forget(struct cpu *cpu) {
+    state_of(cpu)->epoch++;
+    slots_renew(cpu);
+}
+
+static uint64_t *wanderer_at(struct soft_state *st, uint64_t pc, unsigned *bit) {
+    unsigned n = (unsigned)((pc >> 1) * UINT64_C(0x9e3779b97f4a7c15) >> 40) % WANDERERS;
+    *bit = n % 64;
+    return &st->wanderer[n / 64];
+}
+static bool wanders(struct soft_state *st, uint64_t pc) {
+    unsigned bit;
+    return *wanderer_at(st, pc, &bit) >> bit & 1;
+}
+static void note_wanderer(struct soft_state *st, uint64_t pc) {
+    unsigned bit;
+    uint64_t *word = wanderer_at(st, pc, &bit);
+    if (++st->wanderers > WANDERERS / 4) { /* too many others would be taken for some */
+        memset(st->wanderer, 0, sizeof(st->wanderer));
+        st->wanderers = 1;
+    }
+    *word |= BIT(bit);
 }
 
 /* --- ids ------------------------------------------------------------------------------------------------------ */
@@ -129,6 +200,8 @@ static uint32_t shared_id(struct cpu *cpu, const struct view *v) {
 static void soft_view_init(struct cpu *cpu, struct view *v) {
     bool null = v == &mmu_of(cpu)->null->view;
     set_id(state_of(cpu), soft_of(v), null ? SOFT_NULL_ID : shared_id(cpu, v), !null);
+    slots_clear(soft_of(v), state_of(cpu)->epoch);
+    soft_of(v)->budget = SLOT_BUDGET;
 }
 static void renew(struct cpu *cpu, struct view *v, void *arg) { soft_view_init(cpu, v); }
 
@@ -199,7 +272,40 @@ static void soft_fill(struct cpu *cpu, struct mmu_slow *slow, enum mmu_access ac
     STAT(cpu, fills)++;
 }
 
-static void soft_miss(struct cpu *cpu, struct mmu_slow *slow) {}
+#define VIEW_DISP(field) ((int32_t)(sizeof(struct view) + offsetof(struct soft_view, field)))
+#define SLOT_DISP(n, field)                                                                                            \
+    (VIEW_DISP(slot) + (int32_t)((n) * sizeof(struct soft_slot) + offsetof(struct soft_slot, field)))
+#define OP_JAE 0x83 /* its second byte */
+/* The slot of the probe whose site that is, NULL if it has none: its jump follows the comparison with a slot's room. */
+static const struct soft_slot *slot_at(const struct cpu *cpu, const struct soft_view *s, const uint8_t *site) {
+    int32_t disp;
+    if (site[1] != OP_JAE)
+        return NULL;
+    memcpy(&disp, site - sizeof(disp), sizeof(disp));
+    return &s->slot[(uint32_t)(disp - cpu->view_disp - SLOT_DISP(0, room)) / sizeof(struct soft_slot)];
+}
+
+/* A view that has used up its budget: the instruction that came here looks up its pages more often than others. If it does so
+ * because it goes on from page to page, it keeps its slot. */
+static void soft_miss(struct cpu *cpu, struct mmu_slow *slow) {
+    struct soft_view *s = soft_of(mmu_of(cpu)->view);
+    struct engine *e = engine_of(cpu);
+    struct block *b = s->budget < 0 && slow->site ? cache_block_at(e, slow->site) : NULL;
+    const struct soft_slot *slot = b && b->valid ? slot_at(cpu, s, slow->site) : NULL;
+    if (!slot)
+        return;
+    s->budget += SLOT_STEP;
+    if (slow->va - slot->page + PAGE_SIZE < 3 * PAGE_SIZE)
+        return;
+    if (wanders(state_of(cpu), guest_pc(cpu))) { /* the second time: by now the block's others are known, too */
+        cache_drop_block(e, b);
+        return;
+    }
+    note_wanderer(state_of(cpu), guest_pc(cpu));
+    STAT(cpu, slots_lost)++;
+}
+
+static void soft_sampled(struct cpu *cpu, uint64_t pc) { soft_of(mmu_of(cpu)->view)->budget = SLOT_BUDGET; }
 
 /* --- invalidation ------------------------------------------------------------------------------------------------- */
 /* The entries for va, of pages of their own. */
@@ -222,6 +328,7 @@ static void forget_all(struct cpu *cpu) {
 static void soft_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
     struct context *c = mmu_of(cpu)->current;
     struct soft_state *st = state_of(cpu);
+    slots_forget(cpu);
     if (inv->kind == MMU_INVAL_VA || inv->kind == MMU_INVAL_VA_ASID) {
         if (UNLIKELY(st->giant || *blocks_at(st, inv->va, 30) || *blocks_at(st, inv->va, 21)))
             forget_all(
@@ -253,6 +360,7 @@ static void soft_protect(struct cpu *cpu, struct gpa page) {
     struct soft_state *st = state_of(cpu);
     uint16_t *written = written_of(cpu, page.v);
     uint64_t host = (uintptr_t)ram_ptr(cpu, page, PAGE_SIZE);
+    slots_forget(cpu);
     if (*written == WRITTEN_ANYWHERE)
         revoke(st, 0, SOFT_ENTRIES, host);
     else if (*written != WRITTEN_NOWHERE)
@@ -265,7 +373,6 @@ static void soft_protect(struct cpu *cpu, struct gpa page) {
 #define INDEX_SHIFT (PAGE_SHIFT - SOFT_ENTRY_SHIFT)
 #define INDEX_MASK ((int32_t)((SOFT_SETS - 1) << SOFT_ENTRY_SHIFT))
 #define TAG_DISP(write) ((int32_t)(offsetof(struct soft_entry, tag) + 8 * (size_t)(write)))
-#define VIEW_DISP(field) ((int32_t)(sizeof(struct view) + offsetof(struct soft_view, field)))
 
 /* A field of the current view; nobody rewrites these instructions, so they are as short as can be. */
 static struct asm_mem view_mem(const struct asm_buf *a, int32_t disp) {
@@ -304,8 +411,51 @@ static void emit_last_page(struct asm_buf *a, const struct mmu_probe *p) {
     asm_shift_ri(a, ASM_SHR, true, p->tmp1, PAGE_SHIFT);
 }
 
+/* A slot + 1 for the probe, or 0: it is none of hot code, or its pages change too often. */
+static unsigned slot_for(struct cpu *cpu, const struct mmu_probe *p) {
+    struct soft_state *st = state_of(cpu);
+    bool is_long = p->high - p->low > SHORT_BYTES;
+    if (!engine_of(cpu)->hot || !p->current || p->high - p->low > LONG_BYTES || wanders(st, p->pc))
+        return 0;
+    STAT(cpu, slots_given)++;
+    unsigned count = is_long ? SLOTS_LONG : SLOTS_SHORT, n = st->next_slot[is_long][p->write]++ % count;
+    return 1 + (is_long ? 2 * SLOTS_SHORT : 0) + p->write * count + n;
+}
+
+static bool slot_is_long(unsigned n) { return n >= 2 * SLOTS_SHORT; }
+static bool slot_writes(unsigned n) { return slot_is_long(n) ? n >= 2 * SLOTS_SHORT + SLOTS_LONG : n >= SLOTS_SHORT; }
+
+static void emit_slot_probe(struct asm_buf *a, struct mmu_probe *p) {
+    unsigned n = p->slot - 1;
+    emit_address(a, p->tmp1, p->base, p->low);
+    asm_alu_rm(a, ASM_SUB, true, p->tmp1, view_mem(a, SLOT_DISP(n, page)));
+    asm_alu_rm(a, ASM_CMP, true, p->tmp1, view_mem(a, SLOT_DISP(n, room)));
+    p->site = asm_pos(a);
+    asm_jcc(a, ASM_AE, p->slow);
+    asm_mov_rm(a, true, p->tmp0, view_mem(a, SLOT_DISP(n, addend)));
+}
+/* tmp0 is the addend for the page of base + low. */
+static void emit_slot_fill(struct asm_buf *a, const struct mmu_probe *p) {
+    unsigned n = p->slot - 1;
+    asm_mov_mr(a, true, view_mem(a, SLOT_DISP(n, addend)), p->tmp0);
+    emit_address(a, p->tmp1, p->base, p->low);
+    asm_alu_ri(a, ASM_AND, true, p->tmp1, ~(int32_t)PAGE_MASK);
+    asm_mov_mr(a, true, view_mem(a, SLOT_DISP(n, page)), p->tmp1);
+    asm_mov_mi(a, true, view_mem(a, SLOT_DISP(n, room)),
+               (int32_t)PAGE_SIZE + 1 - (slot_is_long(n) ? LONG_BYTES : SHORT_BYTES));
+    asm_mov_mi(a, false, view_mem(a, VIEW_DISP(slots_used)), 1);
+}
+
 static void soft_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
     emit_align(a, p);
+    p->index = p->tmp0;
+    p->covers_range = true;
+    p->slot = (uint16_t)slot_for(cpu->self, p);
+    if (p->slot) {
+        emit_slot_probe(a, p);
+        mmu_emit_count(a, cpu, ABI_STAT_tlb_hits);
+        return;
+    }
     if (p->current) {
         emit_index(a, p, p->tmp0);
         asm_alu_rm(a, ASM_ADD, true, p->tmp0, view_mem(a, VIEW_DISP(table)));
@@ -324,21 +474,27 @@ static void soft_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu
     asm_jcc(a, ASM_NE, p->slow);
     mmu_emit_count(a, cpu, ABI_STAT_tlb_hits);
     asm_mov_rm(a, true, p->tmp0, asm_mem(p->tmp0, (int32_t)offsetof(struct soft_entry, addend)));
-    p->index = p->tmp0;
-    p->covers_range = true;
 }
 
 /* Thunks, by temporaries, what for and, as views are found in two ways, whose. */
 #define FIND_REGIME 0u /* the one regime that code of others looks up out of line: unprivileged accesses of a kernel */
-static unsigned thunk_index(bool current, bool write, unsigned t0, unsigned t1) {
-    return (unsigned)current << 7 | (unsigned)write << 6 | t0 << 3 | t1;
+enum find_for { FIND_OTHERS, FIND_CURRENT, FIND_SLOT, FINDS };
+static unsigned thunk_index(enum find_for what, bool write, unsigned t0, unsigned t1) {
+    return (unsigned)what << 7 | (unsigned)write << 6 | t0 << 3 | t1;
 }
-_Static_assert(MMU_THUNKS >= 256, "see thunk_index()");
+_Static_assert(MMU_THUNKS >= FINDS << 7, "see thunk_index()");
 
 /* t0: the address of the first byte, t1: that of the last. Returns with ZF set and the addend in t0, or with ZF clear. */
-static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, bool current, bool write, unsigned t0, unsigned t1) {
+static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, enum find_for what, bool write, unsigned t0,
+                       unsigned t1) {
+    bool current = what != FIND_OTHERS;
     unsigned view = t0 != ASM_RAX && t1 != ASM_RAX ? ASM_RAX : t0 != ASM_RCX && t1 != ASM_RCX ? ASM_RCX : ASM_RDX;
     struct asm_label hit = {0}, found = {0};
+    uint32_t spent = 0;
+    if (what == FIND_SLOT) {
+        asm_alu_mi(a, ASM_SUB, false, view_mem(a, VIEW_DISP(budget)), 1);
+        spent = asm_jcc_short(a, ASM_S);
+    }
     asm_alu_rr(a, ASM_XOR, true, t1, t0);
     asm_alu_ri(a, ASM_CMP, true, t1, PAGE_MASK);
     uint32_t crosses = asm_jcc_short(a, ASM_A);
@@ -362,6 +518,8 @@ static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, bool current, b
         asm_jcc(a, ASM_E, &hit);
     }
     asm_bind_short(a, crosses);
+    if (spent)
+        asm_bind_short(a, spent);
     asm_ret(a);
     asm_bind(a, &hit);
     asm_alu_mi(a, ASM_SUB, false, asm_mem(t1, (int32_t)offsetof(struct soft_entry, left)), 1);
@@ -379,13 +537,13 @@ static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, bool current, b
 
 static void soft_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk) {
     static const uint8_t temps[] = {ASM_RAX, ASM_RCX, ASM_RDX, ASM_RSI, ASM_RDI};
-    for (unsigned kind = 0; kind < 4; kind++) {
+    for (unsigned kind = 0; kind < 2 * FINDS; kind++) {
         for (unsigned i = 0; i < ARRAY_LEN(temps); i++) {
             for (unsigned k = 0; k < ARRAY_LEN(temps); k++) {
                 if (i == k)
                     continue;
-                thunk[thunk_index(kind & 2, kind & 1, temps[i], temps[k])] = a->p;
-                emit_thunk(a, cpu, kind & 2, kind & 1, temps[i], temps[k]);
+                thunk[thunk_index((enum find_for)(kind / 2), kind & 1, temps[i], temps[k])] = a->p;
+                emit_thunk(a, cpu, (enum find_for)(kind / 2), kind & 1, temps[i], temps[k]);
             }
         }
     }
@@ -400,8 +558,14 @@ static void soft_emit_find(struct asm_buf *a, const uint8_t *const *thunk, struc
     emit_align(a, p);
     emit_address(a, p->tmp1, p->base, p->high - 1);
     emit_address(a, p->tmp0, p->base, p->low);
-    asm_call(a, thunk[thunk_index(p->current, p->write, p->tmp0, p->tmp1)]);
+    asm_call(a, thunk[thunk_index(p->slot      ? FIND_SLOT
+                                  : p->current ? FIND_CURRENT
+                                               : FIND_OTHERS,
+                                  p->write, p->tmp0, p->tmp1)]);
     asm_jcc(a, ASM_NE, p->slow);
+    if (p->slot &&
+        (p->write || !slot_writes(p->slot - 1u))) /* a load alone does not tell where its group's stores may */
+        emit_slot_fill(a, p);
 }
 
 const struct mmu_ops mmu_soft_ops = {
@@ -414,6 +578,8 @@ const struct mmu_ops mmu_soft_ops = {
     .miss = soft_miss,
     .invalidate = soft_invalidate,
     .sync = soft_sync,
+    .entered = slots_renew,
+    .sampled = soft_sampled,
     .protect = soft_protect,
     .emit_probe = soft_emit_probe,
     .emit_find = soft_emit_find,

@@ -228,6 +228,8 @@ void mmu_context_changed(struct cpu *cpu) {
         c = m->current;
         for (unsigned r = 0; r < REGIMES; r++)
             view_show(cpu, r);
+        if (engine_of(cpu)->ops->entered)
+            engine_of(cpu)->ops->entered(cpu);
     }
     cpu->regime = regime;
     struct view *v = view_for(cpu, regime);

@@ -166,6 +166,7 @@ struct stub {
     bool write;     /* what its probe is for: low, high and write as in struct mmu_probe */
     int32_t low, high;
     uint8_t tmp0, tmp1;   /* of that probe */
+    uint16_t slot;        /* mmu_probe.slot */
     uint32_t access;      /* position behind the probe, or the test of the index register */
     uint16_t call, calls; /* softfp calls that come first: of cg->fp_call */
     uint8_t flags_kind;   /* exits: flags to store first: enum flags_kind if they are in EFLAGS, */

@@ -159,6 +159,7 @@ static void probe(struct codegen *cg, const struct ir_inst *in, struct access *a
     }
     cg->mmu->emit_probe(&cg->a, cg->cpu, &p);
     s->site = p.site;
+    s->slot = p.slot;
     if (p.covers_range) {
         s->find = cg->mmu->emit_find != NULL;
         s->faults = p.faults;

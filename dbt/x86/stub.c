@@ -52,6 +52,7 @@ struct mmu_probe stub_group_probe(const struct codegen *cg, const struct stub *s
     p.low = s->low;
     p.high = s->high;
     p.write = s->write;
+    p.slot = s->slot;
     return p;
 }
 
@@ -94,7 +95,9 @@ static void emit_find(struct codegen *cg, const struct stub *s) {
         asm_jmp(&cg->a, &access);
         asm_bind(&cg->a, &apart);
     }
-    find(cg, stub_probe(cg, s), &slow);
+    struct mmu_probe alone = stub_probe(cg, s);
+    alone.slot = s->slot;
+    find(cg, alone, &slow);
     if (s->shared)
         access_here(cg, s);
     else

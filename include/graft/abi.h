@@ -46,14 +46,14 @@ struct abi_region {
 };
 
 struct abi_boot {
-    uint32_t magic, version, size; /* ABI_MAGIC, ABI_VERSION, sizeof(struct abi_boot) */
-    uint32_t vcpu_count;           /* 1 .. ABI_MAX_VCPUS */
-    uint32_t mmu;                  /* enum abi_mmu */
-    uint32_t cpu_model;            /* enum abi_cpu_model */
-    uint32_t gic_version;          /* 2 or 3 */
-    uint32_t log_topics;           /* ABI_LOG_* */
-    uint32_t count;                /* 1: translated code counts what it does (abi_stats.def says which) */
-    uint32_t reserved;
+    uint32_t magic, version, size;  /* ABI_MAGIC, ABI_VERSION, sizeof(struct abi_boot) */
+    uint32_t vcpu_count;            /* 1 .. ABI_MAX_VCPUS */
+    uint32_t mmu;                   /* enum abi_mmu */
+    uint32_t cpu_model;             /* enum abi_cpu_model */
+    uint32_t gic_version;           /* 2 or 3 */
+    uint32_t log_topics;            /* ABI_LOG_* */
+    uint32_t count;                 /* 1: translated code counts what it does (abi_stats.def says which) */
+    uint32_t all_hot;               /* 1: every block is taken for one that runs much; for tests */
     uint64_t dump_first, dump_last; /* ABI_LOG_IN, IR, OUT and EXEC: blocks that have code at these addresses only */
     uint64_t ram_gpa, ram_size;     /* guest RAM: base and size in bytes, page-aligned */
     uint64_t ram_va;                /* where the engine sees that RAM */

@@ -181,6 +181,8 @@ struct mmu_probe {
     uint64_t pc;            /* of the guest's instruction */
     uint64_t hint;          /* a likely address, 0 if unknown */
     struct asm_label *slow; /* jump here if the fast access cannot be done */
+    /* out; in for emit_find() */
+    uint16_t slot; /* the strategy's own, 0: none */
     /* out */
     uint8_t index;      /* tmp0, tmp1 or MMU_NO_INDEX */
     uint32_t site;      /* code offset that the stub passes back to mmu_slow_*() as site */
@@ -191,7 +193,7 @@ struct mmu_probe {
                          * strategy has */
     bool faults;      /* with covers_range: what the probe lets pass may fault */
 };
-#define MMU_THUNKS 256
+#define MMU_THUNKS 384
 struct mmu_ops {
     const char *name;
     const char *about;  /* one line for --help */
@@ -207,6 +209,8 @@ struct mmu_ops {
     void (*miss)(struct cpu *cpu, struct mmu_slow *s);
     void (*invalidate)(struct cpu *cpu, const struct mmu_inval *inv);
     void (*sync)(struct cpu *cpu);
+    /* entered(): another context is current. NULL: so what. */
+    void (*entered)(struct cpu *cpu);
     void (*sampled)(struct cpu *cpu,
                     uint64_t pc); /* a sample found code at that guest pc running (hot.c); NULL: so what */
     void (*protect)(struct cpu *cpu, struct gpa page); /* revoke write access to that page everywhere on this vCPU */

@@ -5,7 +5,8 @@
  * monitor: RAM, a PL011 that prints, a clock, a timer thread; code is written at one address and runs at another. Linked with the x86 backend
  * (engine-run) or with the IR interpreter in its place (engine-interp).
  *
- * usage: engine-run FILE.bin [smp=N] [gic=2|3] [ram=MIB] [log=MASK] [stats=1]
+ * usage: engine-run FILE.bin [smp=N] [gic=2|3] [ram=MIB] [log=MASK] [stats=1] [hot=1]
+ * hot=1: every block is translated as if it were found to run much.
  * Exit status: 0 the guest powered off, 1 anything else.
  */
 #define _GNU_SOURCE /* memfd_create() */
@@ -188,6 +189,7 @@ static void machine_make(int argc, char **argv) {
                              .mmu = ABI_MMU_SOFT,
                              .gic_version = (uint32_t)option(argc, argv, "gic", 2),
                              .log_topics = (uint32_t)option(argc, argv, "log", 0),
+                             .all_hot = (uint32_t)option(argc, argv, "hot", 0),
                              .dump_last = UINT64_MAX,
                              .ram_gpa = RAM_GPA,
                              .ram_size = option(argc, argv, "ram", 256) << 20,
@@ -212,7 +214,7 @@ static void machine_make(int argc, char **argv) {
 int main(int argc, char **argv) {
     pthread_t thread[ABI_MAX_VCPUS], timer;
     if (argc < 2) {
-        fprintf(stderr, "usage: %s FILE.bin [smp=N] [gic=2|3] [ram=MIB] [log=MASK] [stats=1]\n", argv[0]);
+        fprintf(stderr, "usage: %s FILE.bin [smp=N] [gic=2|3] [ram=MIB] [log=MASK] [stats=1] [hot=1]\n", argv[0]);
         return 2;
     }
     machine_make(argc, argv);
