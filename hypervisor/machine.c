@@ -329,7 +329,7 @@ bool machine_finish(struct machine *m) {
 const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len) {
     if (va >= m->arena_va && va - m->arena_va <= m->layout.total && len <= m->layout.total - (va - m->arena_va))
         return m->arena + (va - m->arena_va);
-    uint64_t ram = m->boot->ram_va;
+    uint64_t ram = m->vm->in_vm ? ABI_VA_RAM : (uint64_t)m->ram; /* abi_boot is the engine's, too */
     if (va >= ram && va - ram <= m->ram_size && len <= m->ram_size - (va - ram))
         return m->ram + (va - ram);
     return NULL;
@@ -414,7 +414,7 @@ static bool choose_mmu(struct machine *m, char err[ERR_BYTES]) {
 void machine_announce(struct machine *m) {
     char why[ERR_BYTES];
     if (m->options->vm == VM_AUTO && !m->vm->in_vm && !vm_kvm_usable(why))
-        log_printf("graft: %s: running in this process instead, with --mmu %s\n", why, options_mmu_names[m->boot->mmu]);
+        log_printf("graft: %s: running in this process instead, with --mmu %s\n", why, options_mmu_names[m->mmu]);
 }
 
 uint8_t *machine_alloc_pages(uint64_t size) {

@@ -16,6 +16,28 @@ set_source_files_properties(${monitor_dir}/engine_image.S PROPERTIES
 add_dependencies(graft_monitor graft_engine_elf)
 target_link_libraries(graft_monitor PUBLIC graft_engine graft_rt_user graft_engine PkgConfig::MONITOR BZip2::BZip2 ${GRAFT_LIBFDT} ${GRAFT_LIBSLIRP} Threads::Threads)
 add_executable(graft ${monitor_dir}/main.c)
+
+# The monitor reads what a guest has made: whatever the compiler has against mistakes there. The engine in the process writes code
+# that knows nothing of landing pads and shadow stacks, so there is no such mark on the program as a whole.
+set(hardening -fstack-protector-strong)
+foreach(flag -fstack-clash-protection -fcf-protection=full -ftrivial-auto-var-init=zero)
+  string(MAKE_C_IDENTIFIER GRAFT_HAS${flag} known)
+  check_c_compiler_flag(${flag} ${known})
+  if(${known})
+    list(APPEND hardening ${flag})
+  endif()
+endforeach()
+if(NOT GRAFT_SANITIZE)
+  list(APPEND hardening $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-U_FORTIFY_SOURCE> # it needs an optimizer
+       $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-D_FORTIFY_SOURCE=3>)
+endif()
+target_compile_options(graft_monitor PRIVATE $<$<COMPILE_LANGUAGE:C>:${hardening}>)
+target_compile_options(graft PRIVATE ${hardening})
+foreach(target graft_engine graft_rt_user graft_monitor graft)
+  target_compile_options(${target} PRIVATE -fPIE)
+endforeach()
+target_link_options(graft PRIVATE -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
+
 target_compile_definitions(graft PRIVATE _GNU_SOURCE=)
 target_link_libraries(graft PRIVATE graft_monitor)
 set_target_properties(graft PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})

@@ -9,11 +9,14 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#define DUMP_MAX (1u << 20) /* bytes of code; a block has less */
 
 uint64_t run_tsc(void) {
     uint32_t lo, hi;
@@ -58,18 +61,18 @@ static void call_wait(struct machine *m, struct abi_vcpu *abi) {
     atomic_store(&abi->idle, 0);
 }
 
+/* Read once: the engine's side is trusted no further than a guest, and another vCPU could change what was checked. */
+static uint64_t arg_of(struct abi_vcpu *abi, unsigned n) { return *(volatile uint64_t *)&abi->arg[n]; }
+
 static void call_mmio(struct machine *m, struct abi_vcpu *abi, bool write) {
-    uint64_t gpa = abi->arg[0], bytes = abi->arg[1], value = 0;
+    uint64_t gpa = arg_of(abi, 0), bytes = arg_of(abi, 1), value = 0;
     bool ok = bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8;
     if (ok)
-        ok =
-            write ? machine_write(m, gpa, (unsigned)bytes, abi->arg[2]) : machine_read(m, gpa, (unsigned)bytes, &value);
+        ok = write ? machine_write(m, gpa, (unsigned)bytes, arg_of(abi, 2))
+                   : machine_read(m, gpa, (unsigned)bytes, &value);
     abi->ret[0] = value;
     abi->ret[1] = !ok;
 }
-
-/* Read once: the engine's side is trusted no further than a guest, and another vCPU could change what was checked. */
-static uint64_t arg_of(struct abi_vcpu *abi, unsigned n) { return *(volatile uint64_t *)&abi->arg[n]; }
 
 static void call_text(struct machine *m, struct abi_vcpu *abi, const char *prefix) {
     uint64_t bytes = arg_of(abi, 1);
@@ -80,12 +83,22 @@ static void call_text(struct machine *m, struct abi_vcpu *abi, const char *prefi
         log_text(text, bytes);
 }
 
+/* A copy is disassembled: the engine could change what is read twice. */
 static void call_dump(struct machine *m, struct abi_vcpu *abi) {
     uint64_t at = arg_of(abi, 0), bytes = arg_of(abi, 1);
     const uint8_t *code = machine_engine_ptr(m, at, bytes);
-    bool guest = arg_of(abi, 2) == 1;
-    if (code)
-        log_disassemble(code, bytes, guest ? arg_of(abi, 3) : at, guest);
+    bool guest = arg_of(abi, 2) == 1, wanted = m->options->log_topics & (ABI_LOG_IN | ABI_LOG_OUT);
+    uint8_t *copy = wanted && code && bytes <= DUMP_MAX ? malloc(bytes) : NULL;
+    if (copy) {
+        memcpy(copy, code, bytes);
+        log_disassemble(copy, bytes, guest ? arg_of(abi, 3) : at, guest);
+    }
+    free(copy);
+}
+
+static void call_perfmap(struct machine *m, struct abi_vcpu *abi) {
+    if (m->options->log_topics & ABI_LOG_PERF)
+        log_perf(arg_of(abi, 0), arg_of(abi, 1), arg_of(abi, 2));
 }
 
 static void call_kick(struct machine *m, uint64_t vcpu) {
@@ -105,7 +118,7 @@ bool run_call(struct machine *m, struct vcpu *v) {
     case ABI_CALL_YIELD: sched_yield(); return true;
     case ABI_CALL_LOG: call_text(m, abi, NULL); return true;
     case ABI_CALL_DUMP: call_dump(m, abi); return true;
-    case ABI_CALL_PERFMAP: log_perf(abi->arg[0], abi->arg[1], abi->arg[2]); return true;
+    case ABI_CALL_PERFMAP: call_perfmap(m, abi); return true;
     case ABI_CALL_POWEROFF: machine_stop(m, MACHINE_POWEROFF); return false;
     case ABI_CALL_RESET: panic_reset(m); return false;
     case ABI_CALL_STOPPED:

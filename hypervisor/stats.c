@@ -37,7 +37,7 @@ static void put_seconds(cJSON *o, const struct machine *m, const uint64_t *stats
     put(o, "seconds_monitor", monitor);
     put(o, "seconds_host_faults", seconds(m, stats, ABI_STAT_ticks_host_faults));
     put(o, "seconds_guest", total - wait - translate - monitor);
-    if (m->boot->count) {
+    if (m->options->count) {
         put(o, "seconds_code", seconds(m, stats, ABI_STAT_ticks_code));
         put(o, "seconds_engine", seconds(m, stats, ABI_STAT_ticks_engine) - wait - translate - monitor);
     }
@@ -46,7 +46,7 @@ static void put_seconds(cJSON *o, const struct machine *m, const uint64_t *stats
 static cJSON *counters(const struct machine *m, const uint64_t *stats) {
     cJSON *o = cJSON_CreateObject();
     for (unsigned i = 0; o && i < ABI_STAT_COUNT; i++)
-        if (m->boot->count || !counted[i])
+        if (m->options->count || !counted[i])
             put(o, names[i], (double)stats[i]);
     put_seconds(o, m, stats);
     return o;
@@ -81,10 +81,10 @@ static void put_machine(cJSON *o, const struct machine *m) {
     cJSON_AddStringToObject(o, "version", GRAFT_VERSION);
     cJSON_AddStringToObject(o, "vm", m->vm->name);
     cJSON_AddStringToObject(o, "host", m->vm->in_vm ? kvm_flavour() : "none");
-    cJSON_AddStringToObject(o, "mmu", options_mmu_names[m->boot->mmu]);
-    cJSON_AddStringToObject(o, "cpu", options_cpu_names[m->boot->cpu_model]);
-    cJSON_AddBoolToObject(o, "count", m->boot->count);
-    put(o, "gic", m->boot->gic_version);
+    cJSON_AddStringToObject(o, "mmu", options_mmu_names[m->mmu]);
+    cJSON_AddStringToObject(o, "cpu", options_cpu_names[m->options->cpu]);
+    cJSON_AddBoolToObject(o, "count", m->options->count);
+    put(o, "gic", m->options->gic);
     put(o, "vcpus", m->vcpu_count);
     put(o, "memory", (double)m->ram_size);
     put(o, "tsc_hz", (double)m->tsc_hz);
