@@ -80,10 +80,10 @@ void layout_boot(struct machine *m, uint64_t ram_va) {
     b->ram_gpa = BOARD_RAM;
     b->ram_size = m->ram_size;
     b->ram_va = ram_va;
-    if (m->memory > m->ram_size) {
+    if (machine_rom_offset(m)) {
         b->rom_gpa = BOARD_FLASH;
-        b->rom_size = BOARD_FLASH_BANKS * BOARD_FLASH_BYTES;
-        b->rom_offset = m->memory - b->rom_size;
+        b->rom_offset = machine_rom_offset(m);
+        b->rom_size = m->memory - b->rom_offset;
     }
     b->heap_va = va + l->heap;
     b->heap_size = l->heap_size;

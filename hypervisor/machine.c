@@ -117,35 +117,41 @@ _Atomic uint32_t *machine_shadow(struct device *d, uint64_t offset) {
 }
 
 /* --- memory -------------------------------------------------------------------------------------------------- */
+uint64_t machine_rom_offset(const struct machine *m) {
+    return m->memory > m->ram_size ? m->memory - BOARD_FLASH_BANKS * BOARD_FLASH_BYTES : 0;
+}
+
+/* Of both banks; not by abi_boot, which is the engine's, too. */
+static uint64_t rom_size(const struct machine *m) { return machine_rom_offset(m) ? m->memory - machine_rom_offset(m) : 0; }
+
 static bool rom_range(struct machine *m, uint64_t gpa, uint64_t len) {
-    const struct abi_boot *b = m->boot;
-    return gpa >= b->rom_gpa && gpa - b->rom_gpa <= b->rom_size && len <= b->rom_size - (gpa - b->rom_gpa);
+    uint64_t size = rom_size(m), offset = gpa - BOARD_FLASH;
+    return offset <= size && len <= size - offset;
 }
 
 /* The chunks that [gpa, gpa + len) of the flash touches, as bits of abi_shared.rom_mapped. */
-static uint64_t rom_chunks(struct machine *m, uint64_t gpa, uint64_t len) {
-    uint64_t first = (gpa - m->boot->rom_gpa) / ABI_ROM_CHUNK,
-             last = (gpa + len - 1 - m->boot->rom_gpa) / ABI_ROM_CHUNK;
+static uint64_t rom_chunks(uint64_t gpa, uint64_t len) {
+    uint64_t first = (gpa - BOARD_FLASH) / ABI_ROM_CHUNK, last = (gpa + len - 1 - BOARD_FLASH) / ABI_ROM_CHUNK;
     return MASK(last + 1) & ~MASK(first);
 }
 
 static bool rom_is_mapped(struct machine *m, uint64_t gpa, uint64_t len) {
-    return len && rom_range(m, gpa, len) && !(rom_chunks(m, gpa, len) & ~atomic_load(&m->shared->rom_mapped));
+    return len && rom_range(m, gpa, len) && !(rom_chunks(gpa, len) & ~atomic_load(&m->shared->rom_mapped));
 }
 
 static uint8_t *rom_at(struct machine *m, uint64_t gpa) {
-    return m->ram + m->boot->rom_offset + (gpa - m->boot->rom_gpa);
+    return m->ram + machine_rom_offset(m) + (gpa - BOARD_FLASH);
 }
 
 uint8_t *machine_rom(struct device *d) { return rom_at(d->machine, d->gpa); }
 
 void machine_rom_map(struct device *d, uint64_t offset) {
-    atomic_fetch_or(&d->machine->shared->rom_mapped, rom_chunks(d->machine, d->gpa + offset, 1));
+    atomic_fetch_or(&d->machine->shared->rom_mapped, rom_chunks(d->gpa + offset, 1));
 }
 
 void machine_rom_unmap(struct device *d) {
     struct machine *m = d->machine;
-    uint64_t chunks = rom_chunks(m, d->gpa, d->size);
+    uint64_t chunks = rom_chunks(d->gpa, d->size);
     if (!(atomic_fetch_and(&m->shared->rom_mapped, ~chunks) & chunks))
         return;
     atomic_fetch_add(&m->shared->rom_changes, 1);
@@ -193,7 +199,7 @@ void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
 void machine_rom_changed(struct device *d, uint64_t offset, uint64_t len) {
     struct machine *m = d->machine;
     uint64_t gpa = d->gpa + offset;
-    memory_changed(m, gpa, (m->boot->rom_offset + gpa - m->boot->rom_gpa) >> PAGE_SHIFT, len);
+    memory_changed(m, gpa, (machine_rom_offset(m) + gpa - BOARD_FLASH) >> PAGE_SHIFT, len);
 }
 
 /* --- register accesses -------------------------------------------------------------------------------------- */
@@ -330,7 +336,7 @@ const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len) {
     if (va >= m->arena_va && va - m->arena_va <= m->layout.total && len <= m->layout.total - (va - m->arena_va))
         return m->arena + (va - m->arena_va);
     uint64_t ram = m->vm->in_vm ? ABI_VA_RAM : (uint64_t)m->ram; /* abi_boot is the engine's, too */
-    if (va >= ram && va - ram <= m->ram_size && len <= m->ram_size - (va - ram))
+    if (va >= ram && va - ram <= m->memory && len <= m->memory - (va - ram)) /* with the flash */
         return m->ram + (va - ram);
     return NULL;
 }

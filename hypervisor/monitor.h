@@ -182,7 +182,9 @@ void machine_notify(struct machine *m);
 bool machine_finish(struct machine *m);
 void machine_room(struct machine *m);
 bool machine_has_posted(const struct machine *m);
-/* machine_engine_ptr(): the engine's [va, va+len) for the monitor; NULL if that is not all engine memory or RAM. */
+/* machine_rom_offset(): where the flash lies behind RAM, in bytes of m->ram; 0: there is none. */
+uint64_t machine_rom_offset(const struct machine *m);
+/* machine_engine_ptr(): the engine's [va, va+len) for the monitor; NULL if that is not all engine memory, RAM or flash. */
 const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len);
 
 /* machine_alloc_pages(): zeroed memory on a 2 MiB border, in huge pages if the host has them. NULL if there is none. */
