@@ -25,6 +25,7 @@
 #define VIRTIO_ID_BLOCK 2
 #define VIRTIO_ID_CONSOLE 3
 #define VIRTIO_ID_RNG 4
+#define VIRTIO_ID_FS 26
 
 #define VIRTIO_F_ANY_LAYOUT BIT(27)
 #define VIRTIO_F_INDIRECT_DESC BIT(28)
@@ -38,6 +39,7 @@ struct virtio_type {
     const char *name;
     uint32_t device_id;
     unsigned queues;
+    uint16_t queue_max;                               /* entries of a queue; 0: VIRTQ_MAX_SIZE */
     uint64_t features;                                /* beside VERSION_1 or ANY_LAYOUT, INDIRECT_DESC and EVENT_IDX */
     void (*notify)(struct virtio *v, unsigned queue); /* the driver made buffers available */
     /* quiesce(): queues were stopped: when it returns no thread of the device writes to guest RAM for requests of before. Must

@@ -112,13 +112,15 @@ static uint64_t config_read(const struct virtio *v, uint64_t offset, unsigned by
     return value;
 }
 
-static bool is_queue_size(uint32_t n) { return n && n <= VIRTQ_MAX_SIZE && (n & (n - 1)) == 0; }
+static uint32_t queue_max(const struct virtio *v) { return v->type->queue_max ? v->type->queue_max : VIRTQ_MAX_SIZE; }
+
+static bool is_queue_size(const struct virtio *v, uint32_t n) { return n && n <= queue_max(v) && (n & (n - 1)) == 0; }
 
 /* A live queue stays as it is, and a device that needs a reset has none. */
 static void set_ready(struct virtio *v, struct virtq *q, bool ready) {
     if (!ready) {
         stop_queue(v, q);
-    } else if (!q->ready && is_queue_size(q->num) && !(v->status & STATUS_NEEDS_RESET)) {
+    } else if (!q->ready && is_queue_size(v, q->num) && !(v->status & STATUS_NEEDS_RESET)) {
         q->next_avail = q->next_used = 0, q->signalled_valid = false;
         q->ready = true;
     }
@@ -154,7 +156,7 @@ static void legacy_write(struct virtio *v, struct virtq *q, uint64_t offset, uin
         break;
     case QUEUE_NUM:
         if (q && !q->ready)
-            q->num = is_queue_size(value) ? (uint16_t)value : 0;
+            q->num = is_queue_size(v, value) ? (uint16_t)value : 0;
         break;
     default: break;
     }
@@ -175,7 +177,7 @@ static uint64_t virtio_read(struct device *d, uint64_t offset, unsigned bytes) {
     case VENDOR_ID: return VENDOR_VALUE;
     case DEVICE_FEATURES:
         return v->device_features_sel < 2 ? (uint32_t)(v->features_offered >> 32 * v->device_features_sel) : 0;
-    case QUEUE_NUM_MAX: return q ? VIRTQ_MAX_SIZE : 0;
+    case QUEUE_NUM_MAX: return q ? queue_max(v) : 0;
     case QUEUE_READY: return !v->legacy && q && q->ready;
     case QUEUE_PFN: return v->legacy && q ? legacy_pfn(v, q) : 0;
     case SHM_LEN_LOW:
@@ -199,7 +201,7 @@ static void queue_write(struct virtio *v, struct virtq *q, uint64_t offset, uint
     if (q->ready) /* the driver must not move a live queue */
         return;
     switch (offset) {
-    case QUEUE_NUM: q->num = is_queue_size(value) ? (uint16_t)value : 0; break;
+    case QUEUE_NUM: q->num = is_queue_size(v, value) ? (uint16_t)value : 0; break;
     case QUEUE_DESC_LOW: set_low(&q->desc, value); break;
     case QUEUE_DESC_HIGH: set_high(&q->desc, value); break;
     case QUEUE_DRIVER_LOW: set_low(&q->avail, value); break;

@@ -122,7 +122,9 @@ uint64_t machine_rom_offset(const struct machine *m) {
 }
 
 /* Of both banks; not by abi_boot, which is the engine's, too. */
-static uint64_t rom_size(const struct machine *m) { return machine_rom_offset(m) ? m->memory - machine_rom_offset(m) : 0; }
+static uint64_t rom_size(const struct machine *m) {
+    return machine_rom_offset(m) ? m->memory - machine_rom_offset(m) : 0;
+}
 
 static bool rom_range(struct machine *m, uint64_t gpa, uint64_t len) {
     uint64_t size = rom_size(m), offset = gpa - BOARD_FLASH;
@@ -139,9 +141,7 @@ static bool rom_is_mapped(struct machine *m, uint64_t gpa, uint64_t len) {
     return len && rom_range(m, gpa, len) && !(rom_chunks(gpa, len) & ~atomic_load(&m->shared->rom_mapped));
 }
 
-static uint8_t *rom_at(struct machine *m, uint64_t gpa) {
-    return m->ram + machine_rom_offset(m) + (gpa - BOARD_FLASH);
-}
+static uint8_t *rom_at(struct machine *m, uint64_t gpa) { return m->ram + machine_rom_offset(m) + (gpa - BOARD_FLASH); }
 
 uint8_t *machine_rom(struct device *d) { return rom_at(d->machine, d->gpa); }
 
@@ -335,7 +335,7 @@ bool machine_finish(struct machine *m) {
 const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len) {
     if (va >= m->arena_va && va - m->arena_va <= m->layout.total && len <= m->layout.total - (va - m->arena_va))
         return m->arena + (va - m->arena_va);
-    uint64_t ram = m->vm->in_vm ? ABI_VA_RAM : (uint64_t)m->ram; /* abi_boot is the engine's, too */
+    uint64_t ram = m->vm->in_vm ? ABI_VA_RAM : (uint64_t)m->ram;             /* abi_boot is the engine's, too */
     if (va >= ram && va - ram <= m->memory && len <= m->memory - (va - ram)) /* with the flash */
         return m->ram + (va - ram);
     return NULL;
@@ -367,6 +367,8 @@ static bool add_virtio(struct machine *m, char err[ERR_BYTES]) {
             d = virtio_net_create(m, gpa, spi, slot, err);
         else if (n == 1u + o->net_user && m->console)
             d = virtio_console_create(m, gpa, spi, slot, m->console);
+        else if ((n -= 1u + o->net_user + (m->console != NULL)) < o->shares)
+            d = virtio_fs_create(m, gpa, spi, slot, share_backend(n), o->share[n].tag, o->share[n].readonly);
         else
             d = virtio_empty_create(m, gpa, spi, slot);
         if (!add_device(m, d, "virtio", err))

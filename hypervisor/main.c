@@ -160,12 +160,13 @@ static int run_main(struct options *o) {
     int status = STATUS_FAILED;
     if (o->timeout > 0)
         set_timeout(o->timeout);
-    if (!boot_read(&run.files, o, err) || !disks_open(o, err) || !open_outputs(&run, err))
+    if (!boot_read(&run.files, o, err) || !disks_open(o, err) || !open_outputs(&run, err) || !shares_open(o, err))
         complain(err);
     else
         status = supervise(run_machine, &run, stopped_status);
     boot_free(&run.files);
     disks_close();
+    shares_close();
     return status < 0 ? STATUS_BROKEN : status;
 }
 

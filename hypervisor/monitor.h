@@ -304,6 +304,14 @@ bool disks_add(const char *path, bool readonly, char err[ERR_BYTES]);
 bool disks_have(int fd);
 void disks_close(void);
 
+/* --- share.c --------------------------------------------------------------------------------------------------------- */
+/* shares_open(): starts what serves the shared folders (--share). Before there are threads. False and err if one cannot be had.
+ * share_backend(): that of the folder that was given as number n. shares_close(): when there is no machine any more. */
+struct vhost_user;
+bool shares_open(const struct options *o, char err[ERR_BYTES]);
+struct vhost_user *share_backend(unsigned n);
+void shares_close(void);
+
 /* --- files.c ---------------------------------------------------------------------------------------------------- */
 struct file {
     uint8_t *data;

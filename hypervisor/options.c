@@ -179,6 +179,20 @@ TAKE(drive) {
     return o->drive[o->drives++].path ? NULL : "no more than 16 drives";
 }
 
+TAKE(share) {
+    static const char right[] = "TAG=DIR or TAG=DIR,ro, TAG of 1 to 36 bytes and given once; no more than 12";
+    size_t len = strcspn(v, "=");
+    if (!len || len > 36 || !v[len] || !v[len + 1] || o->shares == OPTIONS_MAX_SHARES)
+        return right;
+    for (unsigned i = 0; i < o->shares; i++)
+        if (strlen(o->share[i].tag) == len && !memcmp(o->share[i].tag, v, len))
+            return right;
+    unsigned at = o->shares++;
+    o->share[at].tag = strndup(v, len);
+    o->share[at].dir = split_ro(v + len + 1, &o->share[at].readonly);
+    return o->share[at].tag && o->share[at].dir ? NULL : right;
+}
+
 #define MMU(NAME, name, help, manual) ABI_MMU_##NAME,
 TAKE(mmu) {
     static const enum abi_mmu listed[] = {
@@ -370,6 +384,9 @@ static const struct foreign {
     {"--accel", "--vm kvm|inproc"},
     {"-enable-kvm", "--vm kvm"},
     {"--firmware", "--bios FILE"},
+    {"-virtfs", "--share TAG=DIR"},
+    {"-fsdev", "--share TAG=DIR"},
+    {"--9p", "--share TAG=DIR"},
     {"-fw_cfg", "--fw-cfg name=NAME,file=FILE"},
 };
 
@@ -489,5 +506,9 @@ void options_free(struct options *o) {
         free(o->pflash[i].path);
     for (unsigned i = 0; i < o->fw_cfgs; i++)
         free(o->fw_cfg[i].name);
+    for (unsigned i = 0; i < o->shares; i++) {
+        free(o->share[i].tag);
+        free(o->share[i].dir);
+    }
     free(o->stats);
 }

@@ -8,6 +8,7 @@
 
 #define OPTIONS_MAX_DRIVES 16
 #define OPTIONS_MAX_PFLASH 2
+#define OPTIONS_MAX_SHARES 12
 #define OPTIONS_MAX_FW_CFG 32
 enum options_command { COMMAND_RUN, COMMAND_INFO, COMMAND_DONE /* help or version was printed */, COMMAND_BAD };
 enum options_vm { VM_AUTO, VM_KVM, VM_INPROC };
@@ -41,6 +42,11 @@ struct options {
         const char *file, *text; /* one of them */
     } fw_cfg[OPTIONS_MAX_FW_CFG];
     unsigned fw_cfgs;
+    struct {
+        char *tag, *dir;
+        bool readonly;
+    } share[OPTIONS_MAX_SHARES];
+    unsigned shares;
     bool net_user, virtio_legacy;
     enum abi_mmu mmu;
     bool mmu_given;

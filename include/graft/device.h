@@ -165,6 +165,11 @@ struct device *virtio_blk_create(struct machine *m, uint64_t gpa, unsigned spi, 
 struct device *virtio_console_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, struct chardev *c);
 struct device *virtio_net_create(struct machine *m, uint64_t gpa, unsigned spi, int slot,
                                  char err[256]); /* libslirp user network */
+/* A folder called tag, of up to 36 bytes, whose requests the process behind backend carries out, or those that only read. backend stays the
+ * caller's, and serves the next machine, too. */
+struct vhost_user;
+struct device *virtio_fs_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, struct vhost_user *backend,
+                                const char *tag, bool readonly);
 struct device *virtio_rng_create(struct machine *m, uint64_t gpa, unsigned spi, int slot);
 
 #endif

@@ -59,13 +59,15 @@ class Cli(GraftTest):
                  ['run', 'a', '--dtb', 'x', '--dump-dtb', 'y'], ['run', 'a', '--console', 'stdio'],
                  ['run', 'a', '--vm', 'kvm', '--mmu', 'process'],
                  ['run', '--pflash', 'a', '--pflash', 'b', '--pflash', 'c'],
-                 ['run', '--bios', 'a', '--pflash', 'b', '--pflash', 'c'], ['help', 'x'], ['--version', 'x']]
+                 ['run', '--bios', 'a', '--pflash', 'b', '--pflash', 'c'], ['run', 'a', '--share', 'x=/tmp', '--share', 'x=/usr'],
+                 ['help', 'x'], ['--version', 'x']]
         for option, values in {'--memory': ['', '0', '1', '-1', '1T', '65G', '99999999999999999999', '1G1'],
                                '--smp': ['0', '9', '1x', ''], '--mmu': ['hard'], '--gic': ['1', '4', '33'],
                                '--cpu': ['cortex-z1'], '--serial': ['tcp:1', 'file:'], '--net': ['tap'], '--vm': ['xen'],
                                '--code': ['', 'wx'], '--virtio-mmio': ['', 'old'],
                                '--fw-cfg': ['', 'opt/x', 'name=', 'name=opt/x', 'name=opt/x,', 'name=opt/x,file=', 'name=,string=x',
                                             'name=opt/x,other=y', 'name=' + 56 * 'x' + ',string=y'],
+                               '--share': ['', 'x', 'x=', '=/tmp', 37 * 'x' + '=/tmp'],
                                '-d': ['everything'], '--stats': ['', ',count'],
                                '--dump-filter': ['', 'x', '1..', '2..1', '..1', '1,2', '-1']}.items():
             cases += [['run', 'a', option, v] for v in values]
@@ -102,6 +104,16 @@ class Cli(GraftTest):
             self.assertEqual((r.returncode, r.stderr), (0, b''), args)
             self.assertTrue(r.stdout)
         self.assertIn(b'--drive', self.graft('help', 'run').stdout)
+
+    def test_share_without_one_who_serves_it(self):
+        guest = self.path('k.bin', POWEROFF)
+        for server, parts in {self.path('none'): ('none', 'cannot be run'), '/bin/false': ('/bin/false', 'cannot be run'),
+                              '/bin/true': ('/bin/true', 'vhost-user')}.items():
+            os.environ['GRAFT_VIRTIOFSD'] = server
+            self.complains(1, ['run', guest, '--vm', VM, '--share', 'x=' + self.dir], *parts)
+        self.complains(1, ['run', guest, '--vm', VM, '--share', 'x=' + self.path('none')], 'none', 'No such file')
+        self.complains(1, ['run', guest, '--vm', VM, '--share', 'x=' + guest], 'k.bin', 'Not a directory')
+        del os.environ['GRAFT_VIRTIOFSD']
 
     # --- files ---
     def test_missing_files(self):

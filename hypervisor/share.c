@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * share.c: the processes that serve shared folders: virtiofsd, one for each. They are started before there is a machine and stay when it
+ * resets; each ends when its connection does.
+ *
+ * virtiofsd shuts itself into the folder, for which it has to be root somewhere. A user who is not gets a user namespace in which he is, and
+ * in which there is nobody else: all files belong to him.
+ */
+#include "devices/vhost_user.h"
+#include "hypervisor/monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LISTEN_FD 3 /* the child's */
+#define SERVER_END_MS 1000
+
+/* QEMU had one written in C; that of today is written in Rust. */
+enum kind { KIND_C, KIND_RUST };
+struct server {
+    const char *path;
+    enum kind kind;
+};
+/* Ways to be shut in, best first. */
+static const struct way {
+    bool any_user; /* else for root alone */
+    bool user_namespace;
+    bool rust_only;
+    const char *sandbox;
+} ways[] = {
+    {.sandbox = "namespace"},
+    {.sandbox = "chroot"}, /* in containers */
+    {.any_user = true, .user_namespace = true, .sandbox = "namespace"},
+    {.any_user = true, .user_namespace = true, .sandbox = "chroot"},
+    {.any_user = true, .rust_only = true, .sandbox = "none"},
+};
+static struct share {
+    pid_t pid;
+    struct vhost_user *backend;
+} shares[OPTIONS_MAX_SHARES];
+static unsigned share_count;
+
+static bool wrong(char err[ERR_BYTES], const char *what, const char *why) {
+    snprintf(err, ERR_BYTES, "--share: %.120s: %.120s", what, why);
+    return false;
+}
+
+/* --- the program -------------------------------------------------------------------------------------------------- */
+static const char *find_server(void) {
+    static const char *const paths[] = {"/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd",
+                                        "/usr/bin/virtiofsd"};
+    const char *given = getenv("GRAFT_VIRTIOFSD");
+    if (given)
+        return given;
+    for (unsigned i = 0; i < ARRAY_LEN(paths); i++)
+        if (!access(paths[i], X_OK))
+            return paths[i];
+    return NULL;
+}
+
+/* What a program says when it is asked for its version. */
+static bool ask_version(const char *path, char *text, size_t room) {
+    int out[2];
+    if (pipe2(out, O_CLOEXEC))
+        return false;
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(out[1], STDOUT_FILENO);
+        dup2(out[1], STDERR_FILENO);
+        execl(path, path, "--version", (char *)NULL);
+        _exit(127);
+    }
+    close(out[1]);
+    size_t len = 0;
+    ssize_t n;
+    while (pid > 0 && len + 1 < room && (n = read(out[0], text + len, room - 1 - len)) > 0)
+        len += (size_t)n;
+    text[len] = 0;
+    close(out[0]);
+    int status = -1;
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+static bool choose_server(struct server *s, char err[ERR_BYTES]) {
+    char text[256];
+    s->path = find_server();
+    if (!s->path)
+        return wrong(err, "virtiofsd", "not installed (Debian: package virtiofsd, in Debian 12 qemu-system-common)");
+    if (!ask_version(s->path, text, sizeof(text)))
+        return wrong(err, s->path, "cannot be run");
+    s->kind = strstr(text, "virtiofsd version") ? KIND_C : KIND_RUST;
+    return true;
+}
+
+/* --- the child ------------------------------------------------------------------------------------------------------ */
+static bool put(const char *path, const char *text) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+static bool become_root(void) {
+    char users[40], groups[40];
+    snprintf(users, sizeof(users), "0 %u 1", (unsigned)geteuid());
+    snprintf(groups, sizeof(groups), "0 %u 1", (unsigned)getegid());
+    return !unshare(CLONE_NEWUSER) && put("/proc/self/setgroups", "deny") && put("/proc/self/uid_map", users) &&
+           put("/proc/self/gid_map", groups);
+}
+
+/* Each folder and file that the guest knows costs a descriptor. */
+static void raise_limit(void) {
+    struct rlimit l;
+    if (!getrlimit(RLIMIT_NOFILE, &l)) {
+        l.rlim_cur = l.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &l);
+    }
+}
+
+static void exec_c(const char *path, const char *dir, const char *sandbox) {
+    char source[2 * PATH_MAX + 16], mode[32], *to = source + sprintf(source, "source=");
+    snprintf(mode, sizeof(mode), "sandbox=%s", sandbox);
+    for (; *dir; *to++ = *dir++)
+        if (*dir == ',' || *dir == '\\') /* would end it */
+            *to++ = '\\';
+    *to = 0;
+    execl(path, path, "-f", "--fd=3", "--rlimit-nofile=0", "-o", "log_level=err", "-o", mode, "-o", source,
+          (char *)NULL);
+}
+
+static void exec_rust(const char *path, const char *dir, const char *sandbox) {
+    execl(path, path, "--fd=3", "--rlimit-nofile=0", "--log-level=error", "--sandbox", sandbox, "--shared-dir", dir,
+          (char *)NULL);
+}
+
+static _Noreturn void run_server(const struct server *s, const struct way *w, const char *dir, int listener, int log) {
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    setsid(); /* what is typed on the terminal is not for it */
+    raise_limit();
+    if (w->user_namespace && !become_root()) {
+        dprintf(log, "this host lets users make no namespaces of their own\n");
+        _exit(1);
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(null, STDIN_FILENO);
+    dup2(null, STDOUT_FILENO);
+    dup2(log, STDERR_FILENO);
+    if (listener == LISTEN_FD)
+        fcntl(listener, F_SETFD, 0);
+    else
+        dup2(listener, LISTEN_FD);
+    close_range(LISTEN_FD + 1, ~0u, 0);
+    if (s->kind == KIND_C)
+        exec_c(s->path, dir, w->sandbox);
+    else
+        exec_rust(s->path, dir, w->sandbox);
+    _exit(127);
+}
+
+/* --- starting -------------------------------------------------------------------------------------------------------- */
+/* A socket without a name in any folder, and a connection to it that is the first. */
+static bool make_sockets(int *listener, int *connection) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    socklen_t len = sizeof(a);
+    *listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return *listener >= 0 && *connection >= 0 && !bind(*listener, (struct sockaddr *)&a, sizeof(a.sun_family)) &&
+           !listen(*listener, 1) && !getsockname(*listener, (struct sockaddr *)&a, &len) &&
+           !connect(*connection, (struct sockaddr *)&a, len);
+}
+
+static void close_if(int fd) {
+    if (fd >= 0)
+        close(fd);
+}
+
+/* end_server(): its connection is closed already. */
+static void end_server(pid_t pid) {
+    for (unsigned ms = 0; ms < SERVER_END_MS; ms++) {
+        if (waitpid(pid, NULL, WNOHANG))
+            return;
+        usleep(1000);
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+/* The last line of what it said, if it did. */
+static void last_words(int log, char err[ERR_BYTES]) {
+    char text[4096];
+    ssize_t n = read(log, text, sizeof(text) - 1);
+    if (n <= 0)
+        return;
+    while (n && text[n - 1] == '\n')
+        n--;
+    text[n] = 0;
+    char *line = strrchr(text, '\n');
+    snprintf(err, ERR_BYTES, "%.200s", line ? line + 1 : text);
+}
+
+static bool start_way(struct share *share, const struct server *s, const struct way *w, const char *dir,
+                      char why[ERR_BYTES]) {
+    int log[2] = {-1, -1}, listener = -1, connection = -1;
+    bool ok = !pipe2(log, O_CLOEXEC | O_NONBLOCK) && make_sockets(&listener, &connection);
+    pid_t pid = ok ? fork() : -1;
+    if (pid == 0)
+        run_server(s, w, dir, listener, log[1]);
+    if (pid < 0)
+        snprintf(why, ERR_BYTES, "%s", strerror(errno));
+    close_if(listener);
+    close_if(log[1]);
+    if (pid > 0)
+        share->backend = vhost_user_open(connection, why);
+    else
+        close_if(connection);
+    share->pid = pid;
+    if (pid > 0 && !share->backend) {
+        end_server(pid);
+        last_words(log[0], why);
+    }
+    close_if(log[0]); /* what it says later nobody would read: it only loses that */
+    return share->backend != NULL;
+}
+
+static bool start(struct share *share, const struct server *s, const char *dir, char err[ERR_BYTES]) {
+    char why[ERR_BYTES] = "";
+    bool root = geteuid() == 0;
+    for (unsigned i = 0; i < ARRAY_LEN(ways); i++) {
+        const struct way *w = &ways[i];
+        if ((w->any_user || root) && (!w->rust_only || s->kind == KIND_RUST) && start_way(share, s, w, dir, why))
+            return true;
+    }
+    return wrong(err, s->path, why);
+}
+
+bool shares_open(const struct options *o, char err[ERR_BYTES]) {
+    struct server s;
+    char dir[PATH_MAX];
+    struct stat st;
+    if (o->shares && !choose_server(&s, err))
+        return false;
+    for (unsigned i = 0; i < o->shares; i++) {
+        if (!realpath(o->share[i].dir, dir) || stat(dir, &st))
+            return wrong(err, o->share[i].dir, strerror(errno));
+        if (!S_ISDIR(st.st_mode))
+            return wrong(err, o->share[i].dir, strerror(ENOTDIR));
+        if (!start(&shares[share_count], &s, dir, err))
+            return false;
+        share_count++;
+    }
+    return true;
+}
+
+struct vhost_user *share_backend(unsigned n) { return shares[n].backend; }
+
+void shares_close(void) {
+    for (unsigned i = 0; i < share_count; i++)
+        vhost_user_close(shares[i].backend);
+    while (share_count)
+        end_server(shares[--share_count].pid);
+}
