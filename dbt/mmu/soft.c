@@ -63,7 +63,7 @@ struct soft_slot {
     uint64_t
         room; /* offsets in it from which a probe may go on: the page's size less the bytes of the largest, or 0: empty */
     uint64_t addend;
-    uint64_t pad;
+    uint64_t last; /* page that it was missed for when C saw it last */
 };
 
 /* Behind struct view. */
@@ -277,12 +277,19 @@ static void soft_fill(struct cpu *cpu, struct mmu_slow *slow, enum mmu_access ac
     (VIEW_DISP(slot) + (int32_t)((n) * sizeof(struct soft_slot) + offsetof(struct soft_slot, field)))
 #define OP_JAE 0x83 /* its second byte */
 /* The slot of the probe whose site that is, NULL if it has none: its jump follows the comparison with a slot's room. */
-static const struct soft_slot *slot_at(const struct cpu *cpu, const struct soft_view *s, const uint8_t *site) {
+static struct soft_slot *slot_at(const struct cpu *cpu, struct soft_view *s, const uint8_t *site) {
     int32_t disp;
     if (site[1] != OP_JAE)
         return NULL;
     memcpy(&disp, site - sizeof(disp), sizeof(disp));
     return &s->slot[(uint32_t)(disp - cpu->view_disp - SLOT_DISP(0, room)) / sizeof(struct soft_slot)];
+}
+
+/* Does who missed the slot go on from page to page? Then the next page is near, and the one that C saw last is left behind. */
+static bool goes_on(struct soft_slot *slot, uint64_t va) {
+    uint64_t page = va >> PAGE_SHIFT, passed = page - slot->last + SLOT_STEP / 4;
+    slot->last = page;
+    return va - slot->page + PAGE_SIZE < 3 * PAGE_SIZE && passed > SLOT_STEP / 2;
 }
 
 /* A view that has used up its budget: the instruction that came here looks up its pages more often than others. If it does so
@@ -291,11 +298,11 @@ static void soft_miss(struct cpu *cpu, struct mmu_slow *slow) {
     struct soft_view *s = soft_of(mmu_of(cpu)->view);
     struct engine *e = engine_of(cpu);
     struct block *b = s->budget < 0 && slow->site ? cache_block_at(e, slow->site) : NULL;
-    const struct soft_slot *slot = b && b->valid ? slot_at(cpu, s, slow->site) : NULL;
+    struct soft_slot *slot = b && b->valid ? slot_at(cpu, s, slow->site) : NULL;
     if (!slot)
         return;
     s->budget += SLOT_STEP;
-    if (slow->va - slot->page + PAGE_SIZE < 3 * PAGE_SIZE)
+    if (goes_on(slot, slow->va))
         return;
     if (wanders(state_of(cpu), guest_pc(cpu))) { /* the second time: by now the block's others are known, too */
         cache_drop_block(e, b);
