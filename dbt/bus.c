@@ -7,18 +7,17 @@
  */
 #include "dbt/engine.h"
 
-#define VIRTIO_BASE UINT64_C(0x0a000000)
-#define VIRTIO_STRIDE 0x200u
 #define VIRTIO_QUEUE_NOTIFY 0x50
 #define VIRTIO_INTERRUPT_STATUS 0x60
 #define VIRTIO_INTERRUPT_ACK 0x64
 
-static bool virtio_register(struct gpa pa, unsigned size, unsigned *slot, unsigned *reg) {
-    uint64_t offset = pa.v - VIRTIO_BASE;
-    if (offset >= ABI_VIRTIO_SLOTS * VIRTIO_STRIDE || size != 4)
+static bool virtio_register(const struct cpu *cpu, struct gpa pa, unsigned size, unsigned *slot, unsigned *reg) {
+    const struct abi_boot *b = cpu->boot;
+    uint64_t offset = pa.v - b->virtio_gpa;
+    if (offset >= b->virtio_slots * (uint64_t)b->virtio_stride || size != 4)
         return false;
-    *slot = (unsigned)(offset / VIRTIO_STRIDE);
-    *reg = (unsigned)(offset % VIRTIO_STRIDE);
+    *slot = (unsigned)offset / b->virtio_stride;
+    *reg = (unsigned)offset % b->virtio_stride;
     return true;
 }
 
@@ -40,7 +39,7 @@ bool bus_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value) {
     STAT(cpu, device_accesses)++;
     if (cpu->guest->io_read(cpu, pa, size, value))
         return true;
-    if (virtio_register(pa, size, &slot, &reg) && reg == VIRTIO_INTERRUPT_STATUS) {
+    if (virtio_register(cpu, pa, size, &slot, &reg) && reg == VIRTIO_INTERRUPT_STATUS) {
         *value = cpu->shared->virtio_isr[slot];
         return true;
     }
@@ -87,7 +86,7 @@ bool bus_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) {
     STAT(cpu, device_accesses)++;
     if (cpu->guest->io_write(cpu, pa, size, value))
         return true;
-    if (virtio_register(pa, size, &slot, &reg)) {
+    if (virtio_register(cpu, pa, size, &slot, &reg)) {
         if (reg == VIRTIO_INTERRUPT_ACK) {
             virtio_acknowledge(cpu, slot, (uint32_t)value);
             return true;

@@ -59,7 +59,9 @@ static void engine_init(const struct abi_boot *boot, struct cpu *cpu, unsigned i
     cpu->index = index;
     cpu->boot = boot;
     cpu->shared = (struct abi_shared *)(uintptr_t)boot->shared_va;
-    cpu->guest = &a64_guest;
+    if (boot->guest >= guest_count)
+        rt_panic(cpu, "there is no guest %u", boot->guest);
+    cpu->guest = guest_table[boot->guest];
     cpu->self = cpu;
     cpu->view_disp = view_disp(cpu);
     cpu->code_to_write = boot->code_to_write[index];

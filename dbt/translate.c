@@ -55,14 +55,13 @@ static void dump_code(struct cpu *cpu, const struct ir_block *b, uint32_t topic,
 static int compile(struct cpu *cpu, uint64_t pc, const void *words, unsigned max, uint8_t *where, size_t room) {
     struct engine *e = engine_of(cpu);
     struct ir_block *b = e->ir;
-    unsigned count = (unsigned)(PAGE_SIZE - (pc & PAGE_MASK)) / 4;
     ir_block_reset(b, pc, e->mode);
-    b->before = (uint32_t)(pc & PAGE_MASK) / 4;
+    b->before = (uint32_t)(pc & PAGE_MASK);
     if (cpu->boot->count) {
         b->insn_counter = offsetof(struct abi_vcpu, stats[ABI_STAT_insns_executed]);
         ir_count(b, offsetof(struct abi_vcpu, stats[ABI_STAT_blocks_executed]));
     }
-    cpu->guest->translate(b, cpu, words, count, max);
+    cpu->guest->translate(b, cpu, words, (unsigned)(PAGE_SIZE - (pc & PAGE_MASK)), max);
     dump_code(cpu, b, ABI_LOG_IN, words, b->guest_bytes, 1);
     show_ir(cpu, b, "translate");
     verify(cpu, b, "translate");

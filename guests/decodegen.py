@@ -258,6 +258,7 @@ def header(prefix, rows):
         if row.implemented:
             members = f'uint32_t {", ".join(row.fields)}; ' if row.fields else ''
             out.append(f'struct arg_{row.name} {{ {members}}};')
+            out.append(f'#define trans_{row.name} {prefix}_trans_{row.name}')
             out.append(f'bool trans_{row.name}(struct {prefix}_trans *t, const struct arg_{row.name} *a);')
     out.append('#endif')
     return out

@@ -370,8 +370,10 @@ static void *host_at(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_acces
 }
 
 static void *host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime, struct mmu_slow *s) {
-    check_align(cpu, va, size, MMU_READ, IR_MEM_ALIGN);
-    resolve(cpu, va, MMU_READ, regime, 0, s);
+    if (!cpu->guest->rmw_is_write) {
+        check_align(cpu, va, size, MMU_READ, IR_MEM_ALIGN);
+        resolve(cpu, va, MMU_READ, regime, 0, s);
+    }
     return host_at(cpu, va, size, MMU_WRITE, regime, s, true);
 }
 

@@ -70,18 +70,17 @@ struct a64_cpu {
     struct a64_sysregs sys;
     /* Interrupt lines into this PE, after the interrupt controller. */
     bool irq, fiq;
-    uint32_t powered;           /* enum a64_power; other vCPUs look at it and set it, by __atomic builtins */
-    uint64_t boot_pc, boot_arg; /* PSCI CPU_ON */
-    struct a64_cpuif *cpuif;    /* GIC CPU interface / redistributor state of this PE (gic.c) */
+    struct engine_power power; /* PSCI CPU_ON, CPU_OFF */
+    struct a64_cpuif *cpuif;   /* GIC CPU interface / redistributor state of this PE (gic.c) */
     struct a64_space_key {
         uint64_t controls; /* all that a translation depends on, but TTBR and ASID: bits of mmu_space.root (walk.c) */
         uint64_t table;    /* the bits of TTBR that say where the table is */
     } space[2];            /* of the lower and the upper half */
-    uint64_t timer_mult;   /* guest counter = TSC delta * timer_mult >> 64 (timer.c) */
-    uint64_t timer_ticks, timer_ticks_frac; /* the inverse, TSC ticks of a count: integer part, fraction / 2^64 */
-    bool has_pan;                           /* FEAT_PAN, from the ID registers */
+    struct engine_clock clock; /* CNTPCT_EL0 */
+    bool has_pan;              /* FEAT_PAN, from the ID registers */
     struct a64_debug debug;
 };
+extern const struct guest_ops a64_guest;
 static inline struct a64_cpu *a64(struct cpu *c) { return (struct a64_cpu *)c; }
 
 #define A64_X(n) (offsetof(struct a64_cpu, x) + 8 * (size_t)(n))
@@ -91,8 +90,7 @@ static inline struct a64_cpu *a64(struct cpu *c) { return (struct a64_cpu *)c; }
 #define A64_NZCV offsetof(struct a64_cpu, nzcv)
 
 /* --- the translator (guests/a64/translate.c) ------------------------------------------------------------ */
-void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count,
-                   unsigned max_insns);
+void a64_translate(struct ir_block *b, const struct cpu *cpu, const void *code, unsigned bytes, unsigned max_insns);
 #define A64_GPR_PINS 32
 #define A64_VEC_PINS 32
 extern const struct guest_pin a64_gpr_pins[A64_GPR_PINS], a64_vec_pins[A64_VEC_PINS];

@@ -218,7 +218,7 @@ static uint32_t fetch(struct look *l, uint64_t pc) {
 }
 
 static bool dead_at(struct look *l, uint64_t pc, uint32_t written) {
-    const uint64_t first = l->t->b->pc - 4 * (uint64_t)l->t->b->before;
+    const uint64_t first = l->t->b->pc - l->t->b->before;
     for (; l->left && pc - first < l->t->limit - first; pc += 4) {
         uint32_t insn = fetch(l, pc);
         enum use use = use_of(insn, l->t->mode & A64_MODE_FP_TRAP);

@@ -122,7 +122,7 @@ static uint32_t shared_lines(struct abi_shared *shared, unsigned word) {
 
 static bool powered(struct cpu *cpu, unsigned index) {
     struct cpu *to = engine_cpu(cpu, index);
-    return to && __atomic_load_n(&a64(to)->powered, __ATOMIC_ACQUIRE) == A64_POWER_ON;
+    return to && engine_power_state(&a64(to)->power) == ENGINE_POWER_ON;
 }
 
 /* Reads what devices drive. A line that rose may be for another PE than the one that the monitor woke. */

@@ -43,11 +43,8 @@ static void guest_init(struct cpu *cpu) {
     if (cpu->index == 0) {
         c->pc = cpu->boot->entry_pc;
         memcpy(c->x, cpu->boot->entry_args, sizeof cpu->boot->entry_args);
-        __atomic_store_n(&c->powered, A64_POWER_ON, __ATOMIC_RELEASE);
-    } else {
-        /* powered was 0 in the zeroed memory, and CPU_ON may have set it already. service() does the waiting. */
-        __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
     }
+    engine_power_init(cpu, &c->power);
 }
 
 static uint32_t guest_mode(const struct cpu *cpu) {
@@ -83,26 +80,19 @@ static uint32_t guest_mode(const struct cpu *cpu) {
     return mode;
 }
 
-/* A vCPU that is off: starts if CPU_ON asked for it, else sleeps, and goes back to the dispatcher for what it was woken
- * for. The bit that stays set brings the dispatcher here again. */
-static void wait_for_power(struct cpu *cpu) {
+static void power_on(struct cpu *cpu) {
     struct a64_cpu *c = a64(cpu);
-    if (__atomic_load_n(&c->powered, __ATOMIC_ACQUIRE) != A64_POWER_PENDING) {
-        engine_wait(cpu);
-        __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
-        engine_unwind(cpu);
-    }
     a64_reset(cpu);
-    c->x[0] = c->boot_arg;
-    c->pc = c->boot_pc;
-    __atomic_store_n(&c->powered, A64_POWER_ON, __ATOMIC_SEQ_CST);
+    c->x[0] = c->power.arg;
+    c->pc = c->power.pc;
+    engine_power_on(&c->power);
     a64_timer_update(cpu); /* from now on others tell us of changes: look at what came before */
 }
 
 static void guest_service(struct cpu *cpu, uint32_t pending) {
     struct a64_cpu *c = a64(cpu);
-    if (UNLIKELY(__atomic_load_n(&c->powered, __ATOMIC_ACQUIRE) != A64_POWER_ON)) {
-        wait_for_power(cpu);
+    if (UNLIKELY(engine_power_wait(cpu, &c->power))) {
+        power_on(cpu);
         return;
     }
     if (pending & ABI_PEND_TIMER)
@@ -123,7 +113,7 @@ static void guest_dump(struct cpu *cpu) {
     struct a64_cpu *c = a64(cpu);
     const struct a64_sysregs *s = &c->sys;
     rt_log(cpu, 0, "cpu%u pc %016llx pstate %08x el%u powered %u irq %d fiq %d\n", cpu->index,
-           (unsigned long long)c->pc, a64_pstate(c), c->el, c->powered, c->irq, c->fiq);
+           (unsigned long long)c->pc, a64_pstate(c), c->el, c->power.state, c->irq, c->fiq);
     for (unsigned i = 0; i < 32; i += 4)
         rt_log(cpu, 0, "x%02u %016llx %016llx %016llx %016llx\n", i, (unsigned long long)c->x[i],
                (unsigned long long)c->x[i + 1], (unsigned long long)c->x[i + 2], (unsigned long long)c->x[i + 3]);

@@ -40,18 +40,11 @@ static int64_t psci_cpu_on(struct cpu *cpu, uint64_t target, uint64_t entry, uin
         return PSCI_INVALID_PARAMETERS;
     if (entry & 3)
         return PSCI_INVALID_ADDRESS;
-    uint32_t state = __atomic_load_n(&to->powered, __ATOMIC_ACQUIRE);
-    if (state != A64_POWER_OFF)
-        return state == A64_POWER_ON ? PSCI_ALREADY_ON : PSCI_ON_PENDING;
-    /* Two vCPUs may start the same third one: only who takes the state from OFF to CLAIMED writes where it starts. */
-    if (!__atomic_compare_exchange_n(&to->powered, &state, A64_POWER_CLAIMED, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE))
-        return PSCI_ON_PENDING;
-    to->boot_pc = entry;
-    to->boot_arg = context;
-    __atomic_store_n(&to->powered, A64_POWER_PENDING, __ATOMIC_RELEASE);
-    engine_kick(cpu, &to->c, ABI_PEND_IRQ);
-    return PSCI_SUCCESS;
+    switch (engine_power_start(cpu, &to->c, &to->power, entry, context)) {
+    case ENGINE_POWER_OFF: return PSCI_SUCCESS;
+    case ENGINE_POWER_ON: return PSCI_ALREADY_ON;
+    default: return PSCI_ON_PENDING;
+    }
 }
 
 static int64_t psci_affinity_info(struct cpu *cpu, uint64_t target, uint64_t level) {
@@ -62,8 +55,8 @@ static int64_t psci_affinity_info(struct cpu *cpu, uint64_t target, uint64_t lev
     struct a64_cpu *to = cpu_of_affinity(cpu, target);
     if (!to)
         return PSCI_INVALID_PARAMETERS;
-    uint32_t state = __atomic_load_n(&to->powered, __ATOMIC_ACQUIRE);
-    return state == A64_POWER_ON ? 0 : state == A64_POWER_OFF ? 1 : 2;
+    enum engine_power_state state = engine_power_state(&to->power);
+    return state == ENGINE_POWER_ON ? 0 : state == ENGINE_POWER_OFF ? 1 : 2;
 }
 
 static int64_t psci_features(uint32_t function) {
@@ -90,9 +83,7 @@ static _Noreturn void psci_cpu_off(struct cpu *cpu) {
     struct a64_cpu *c = a64(cpu);
     c->sys.cntv_ctl = c->sys.cntp_ctl = 0;
     a64_timer_update(cpu);
-    __atomic_store_n(&c->powered, A64_POWER_OFF, __ATOMIC_RELEASE);
-    __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
-    engine_unwind(cpu);
+    engine_power_off(cpu, &c->power);
 }
 
 void a64_psci_call(struct cpu *cpu) {

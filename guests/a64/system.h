@@ -123,9 +123,6 @@ uint64_t a64_timer_read(struct cpu *cpu, enum a64_timer_reg reg, bool physical);
 void a64_timer_write(struct cpu *cpu, enum a64_timer_reg reg, bool physical, uint64_t value);
 void a64_timer_expired(struct cpu *cpu); /* a64_timer_update() when the published deadline is spent: it is told again */
 
-/* PSCI power states (a64_cpu.powered) */
-enum a64_power { A64_POWER_OFF, A64_POWER_ON, A64_POWER_PENDING, A64_POWER_CLAIMED };
-
 /* tlbi.c: the system instructions, rows of sysregs.def */
 #define OP_SHARED 0x100u /* the Inner Shareable form, in the argument of a row */
 #define OP_AT(regime, access) ((unsigned)(regime) << 4 | (unsigned)(access))

@@ -176,8 +176,8 @@ static void translate_insn(struct a64_trans *t) {
         raise_undefined(t);
 }
 
-void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count,
-                   unsigned max_insns) {
+void a64_translate(struct ir_block *b, const struct cpu *cpu, const void *code, unsigned bytes, unsigned max_insns) {
+    const uint32_t *words = code;
     struct a64_trans t = {.b = b, .cpu = (const struct a64_cpu *)cpu, .mode = b->mode, .pc = b->pc};
     if (t.mode & A64_MODE_SOFTFP)
         b->flags |= IR_BLOCK_SOFTFP;
@@ -191,7 +191,7 @@ void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *wo
     t.watch_lo = t.watch_hi = b->pc;
     uint64_t end = b->pc;
     unsigned most = max_insns < MAX_INSNS ? max_insns : MAX_INSNS;
-    t.limit = b->pc + 4 * (uint64_t)count;
+    t.limit = b->pc + bytes;
     t.next = b->pc;
     do {
         t.pc = t.next;

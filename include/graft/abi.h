@@ -18,7 +18,7 @@
 #include "graft/base.h"
 
 #define ABI_MAGIC 0x54465247u /* "GRFT" */
-#define ABI_VERSION 3
+#define ABI_VERSION 4
 #define ABI_MAX_VCPUS 8
 #define ABI_MAX_SPIS 288 /* QEMU virt has 256 + 32 private: interrupt ids 32 .. 32+255 */
 #define ABI_VIRTIO_SLOTS 32
@@ -48,6 +48,7 @@ struct abi_region {
 struct abi_boot {
     uint32_t magic, version, size;  /* ABI_MAGIC, ABI_VERSION, sizeof(struct abi_boot) */
     uint32_t vcpu_count;            /* 1 .. ABI_MAX_VCPUS */
+    uint32_t guest;                 /* index in guest_table (guests/guests.c) */
     uint32_t mmu;                   /* enum abi_mmu */
     uint32_t cpu_model;             /* enum abi_cpu_model */
     uint32_t gic_version;           /* 2 or 3 */
@@ -59,6 +60,10 @@ struct abi_boot {
     uint64_t ram_va;                /* where the engine sees that RAM */
     uint64_t rom_gpa, rom_size;     /* flash: what guests read as memory while abi_shared.rom_mapped says so */
     uint64_t rom_offset; /* its bytes, and all that there is of each page of it, lie so far behind RAM's first */
+    uint64_t virtio_gpa; /* virtio-mmio slots: the first, how many bytes further the next is, how many there are */
+    uint32_t virtio_stride, virtio_slots;
+    uint32_t
+        virtio_irq; /* of the first slot: a bit of abi_shared.spi_level, which they do not use; the others follow */
     uint64_t heap_va, heap_size;          /* shared heap of the engine, zeroed */
     uint64_t vcpu_va[ABI_MAX_VCPUS];      /* ABI_CPU_BYTES each, zeroed: struct cpu */
     uint64_t vcpu_heap_va[ABI_MAX_VCPUS]; /* private heap of each vCPU (tables, views), zeroed */
@@ -169,7 +174,7 @@ struct abi_shared {
     _Atomic uint32_t spi_level[(ABI_MAX_SPIS + 31) / 32];
     /* The engine's hint which vCPU an SPI goes to: the monitor sets ABI_PEND_IRQ there and wakes it. */
     _Atomic uint8_t spi_target[ABI_MAX_SPIS];
-    /* InterruptStatus of each virtio-mmio slot; the slot's SPI (16 + slot) is high while it is not 0.
+    /* InterruptStatus of each virtio-mmio slot; the slot's interrupt (virtio_irq + slot) is high while it is not 0.
      * The monitor ORs bits in; the engine serves guest reads and acknowledges without an exit. */
     _Atomic uint32_t virtio_isr[ABI_VIRTIO_SLOTS];
     /* Queue indices (bit mask) notified since the monitor last looked. */

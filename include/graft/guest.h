@@ -2,7 +2,7 @@
  * Copyright The Graft Authors */
 /*
  * guest.h: the one struct through which the engine reaches a guest ISA. A
- * folder under guests/ provides one; guests/guests.cmake lists those that have decode tables.
+ * folder under guests/ provides one; guests/guests.c lists them, guests/guests.cmake those that have decode tables.
  */
 #ifndef GRAFT_GUEST_H
 #define GRAFT_GUEST_H
@@ -18,11 +18,12 @@ struct guest_pin {
 #define GUEST_MODE_ONCE (1u << 31)
 
 struct guest_ops {
-    const char *name;     /* "a64" */
+    const char *name;     /* its folder: "a64" */
     size_t cpu_size;      /* struct cpu and the guest's part */
     uint32_t pc_offset;   /* of the 64-bit pc */
     uint32_t nzcv_offset; /* of the 32-bit stored flags (ir.h), 0 if the ISA has none */
     uint32_t pc_align;    /* bits of the pc that are 0 in every pc that code can be at */
+    bool rmw_is_write;    /* what reads and writes memory in one raises what a write does, even where it may not read */
     /* Registers that pay most to keep in host registers across blocks, best first. The backend takes as many as it has. */
     const struct guest_pin *gpr_pins, *vec_pins;
     unsigned gpr_pin_count, vec_pin_count;
@@ -34,10 +35,10 @@ struct guest_ops {
     uint32_t (*mode)(const struct cpu *cpu);
     /* service(): pending was not 0: takes a due interrupt, waits while powered off ... May change the pc. */
     void (*service)(struct cpu *cpu, uint32_t pending);
-    /* translate(): fills b from the code at words (host pointer, 4-byte units up to the end of the guest page). Stops at
-     * a block end, at the end of words, or after max_insns. Sets b->insns, guest_bytes, flags. cpu is for hints only. */
-    void (*translate)(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count,
-                      unsigned max_insns);
+    /* translate(): fills b from the code at hand (host pointer, bytes up to the end of the guest page). Stops at a block end, at the
+     * end of the code, or after max_insns. Sets b->insns, guest_bytes, flags. cpu is for hints, and for fetching the rest of an
+     * instruction that ends in the next page: that may raise, if nothing is in b but this instruction. */
+    void (*translate)(struct ir_block *b, const struct cpu *cpu, const void *code, unsigned bytes, unsigned max_insns);
     /* executed(): a block of a mode with GUEST_MODE_ONCE was left, and no exception was raised in it. */
     void (*executed)(struct cpu *cpu);
     /* exit_fault(): a block was left by an exit with IR_EXIT_FAULT, for the pc in the state: raises what there is to raise. */
@@ -65,7 +66,8 @@ struct guest_ops {
     bool (*io_write)(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value);
     void (*dump)(struct cpu *cpu); /* registers to the log, for panics and -d */
 };
-extern const struct guest_ops a64_guest;
+extern const struct guest_ops *const guest_table[]; /* guests/guests.c */
+extern const unsigned guest_count;
 
 /* --- services of the engine for guests (dbt/engine.c) ------------------------------------------------- */
 /* engine_unwind(): leaves a helper for the dispatcher; state in memory is exact, the pc says where to go on. */
@@ -96,6 +98,41 @@ struct cpu *engine_cpu(struct cpu *cpu, unsigned index);
 void engine_kick(struct cpu *from, struct cpu *to, uint32_t pending);
 /* engine_wait(): WFI: sleeps in the monitor until pending != 0 or abi.timer_deadline. */
 void engine_wait(struct cpu *cpu);
+
+/* --- a counter of the guest's, computed from the host's TSC, and its deadlines (dbt/clock.c) ------------------- */
+struct engine_clock {
+    uint64_t mult;              /* count = TSC delta * mult >> 64 */
+    uint64_t ticks, ticks_frac; /* the inverse, TSC ticks of a count: integer part, fraction / 2^64 */
+};
+/* engine_clock_init(): a counter of that frequency, 0 at abi_boot.tsc_base; no deadline. */
+void engine_clock_init(struct cpu *cpu, struct engine_clock *k, uint32_t hz);
+uint64_t engine_clock_count(const struct cpu *cpu, const struct engine_clock *k);
+/* engine_clock_tsc(): the first TSC value at which the counter, which stands at now, has reached count; ~0 if that is so far
+ * ahead that nobody waits for it. A function of count alone, so that looking twice at one event gives one deadline. */
+uint64_t engine_clock_tsc(const struct cpu *cpu, const struct engine_clock *k, uint64_t now, uint64_t count);
+/* engine_deadline(): the TSC value of this vCPU's next timer event, ~0: none. rearm: the monitor has seen the last one pass. */
+void engine_deadline(struct cpu *cpu, uint64_t deadline, bool rearm);
+
+/* --- vCPUs that are off (dbt/power.c) --------------------------------------------------------------------------- */
+enum engine_power_state { ENGINE_POWER_OFF, ENGINE_POWER_ON, ENGINE_POWER_PENDING, ENGINE_POWER_CLAIMED };
+struct engine_power {
+    uint32_t state;   /* enum engine_power_state; other vCPUs look at it and set it, by __atomic builtins */
+    uint64_t pc, arg; /* where it shall start, and with what */
+};
+/* engine_power_init(): at start: vCPU 0 is on, the others are off, unless somebody has started them already. */
+void engine_power_init(struct cpu *cpu, struct engine_power *p);
+/* engine_power_start(): starts another vCPU. ENGINE_POWER_OFF if that was done, else the state that it was in. */
+enum engine_power_state engine_power_start(struct cpu *cpu, struct cpu *to, struct engine_power *p, uint64_t pc,
+                                           uint64_t arg);
+/* engine_power_off(): this vCPU, which does not come back: it unwinds. */
+_Noreturn void engine_power_off(struct cpu *cpu, struct engine_power *p);
+/* engine_power_wait(): first thing in guest_ops.service(): true if this vCPU is to be reset and to start at p->pc now, and to
+ * call engine_power_on() when it is. Unwinds while it is off. */
+bool engine_power_wait(struct cpu *cpu, struct engine_power *p);
+void engine_power_on(struct engine_power *p);
+static inline enum engine_power_state engine_power_state(const struct engine_power *p) {
+    return (enum engine_power_state)__atomic_load_n(&p->state, __ATOMIC_ACQUIRE);
+}
 /* engine_alloc_shared(): from the heap all vCPUs share, zeroed, 64-byte aligned; only during init of vCPU 0 before
  * the others run (they find it through a pointer stored by the guest's init). NULL when full. */
 void *engine_alloc_shared(struct cpu *cpu, size_t bytes);

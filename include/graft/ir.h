@@ -145,7 +145,7 @@ struct ir_block {
     uint32_t insns;                     /* guest instructions in it */
     uint32_t guest_bytes;               /* bytes of guest code it covers, from pc */
     uint32_t insn_counter;              /* offset in struct cpu of a 64-bit counter of INSNs, 0: not counted */
-    uint32_t before;                    /* words of code before pc that the translator may look at */
+    uint32_t before;                    /* bytes of code before pc that the translator may look at */
     uint32_t watch_before, watch_bytes; /* code that the translation depends on: so many bytes before pc, and from pc */
     uint16_t count;                     /* instructions used, index 0 included */
     uint16_t vconsts;

@@ -52,7 +52,8 @@ void mem_write_128(struct cpu *cpu, uint64_t va, const v128 *value, unsigned reg
 /* mem_host(): a host pointer to size bytes (log2, naturally aligned) of RAM for an atomic operation; raises the abort
  * or an alignment fault; never NULL. */
 void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime);
-/* mem_host_rmw(): the same for an instruction that reads and writes: what a read would raise too is reported as a read's. */
+/* mem_host_rmw(): the same for an instruction that reads and writes: what a read would raise too is reported as a read's,
+ * unless guest_ops.rmw_is_write. */
 void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime);
 /* mem_fetch(): where the code at va is: host pointer, guest-physical address. Raises the instruction abort. */
 const void *mem_fetch(struct cpu *cpu, uint64_t va, struct gpa *pa);

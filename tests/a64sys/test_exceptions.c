@@ -214,10 +214,10 @@ static void test_psci(void) {
     }
     CHECK_EQ(world.kicked, 2);
     a64_guest.service(&o->c, ABI_PEND_IRQ);
-    CHECK(o->powered == A64_POWER_ON && o->pc == 0x40200000 && o->x[0] == 42 && o->el == 1);
+    CHECK(o->power.state == ENGINE_POWER_ON && o->pc == 0x40200000 && o->x[0] == 42 && o->el == 1);
     o->x[0] = 0x84000002; /* CPU_OFF */
     CHECK(RAISES(a64_helper_hvc(&o->c, 0, 0, 0)));
-    CHECK_EQ(o->powered, A64_POWER_OFF);
+    CHECK_EQ(o->power.state, ENGINE_POWER_OFF);
     CHECK(RAISES(a64_guest.service(&o->c, ABI_PEND_IRQ)));
     CHECK(world.waits == 1 && (o->c.abi.pending & ABI_PEND_IRQ));
     c->x[0] = 0x84000008;

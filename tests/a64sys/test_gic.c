@@ -31,7 +31,7 @@ static void raise_spi(unsigned id, bool level) {
 static void start_v2(void) {
     world_start(2, 2, ABI_CPU_MAX);
     for (unsigned i = 0; i < 2; i++) {
-        world.cpu[i]->powered = A64_POWER_ON;
+        world.cpu[i]->power.state = ENGINE_POWER_ON;
         world_io_write(i, CPUIF + 4, 4, 0xf0);
         world_io_write(i, CPUIF, 4, 1);
     }
@@ -171,7 +171,7 @@ static void start_v3(void) {
     world_io_write(0, DIST, 4, 3);
     for (unsigned i = 0; i < 2; i++) {
         uint64_t base = REDIST + 0x20000 * i;
-        world.cpu[i]->powered = A64_POWER_ON;
+        world.cpu[i]->power.state = ENGINE_POWER_ON;
         CHECK_EQ(world_io_read(i, base + 0x14, 4), 6);
         world_io_write(i, base + 0x14, 4, 0);
         CHECK_EQ(world_io_read(i, base + 0x14, 4), 0);

@@ -59,8 +59,7 @@ uint64_t world_io_read(unsigned i, uint64_t pa, unsigned size) {
 /* --- what the engine would be ------------------------------------------------------------------------------------ */
 
 const struct guest_pin a64_gpr_pins[A64_GPR_PINS], a64_vec_pins[A64_VEC_PINS];
-void a64_translate(struct ir_block *b, const struct cpu *cpu, const uint32_t *words, unsigned count,
-                   unsigned max_insns) {}
+void a64_translate(struct ir_block *b, const struct cpu *cpu, const void *code, unsigned bytes, unsigned max_insns) {}
 
 void engine_unwind(struct cpu *cpu) {
     world.unwinds++;

@@ -77,15 +77,17 @@ static struct mmu_space one_space(struct cpu *c, bool hi, unsigned regime) { ret
 static bool never_hi(uint64_t va) { return false; }
 static bool no_read(struct cpu *c, struct gpa pa, unsigned size, uint64_t *value) { return false; }
 static bool no_write(struct cpu *c, struct gpa pa, unsigned size, uint64_t value) { return false; }
-const struct guest_ops a64_guest = {.name = "fake",
-                                    .cpu_size = sizeof(struct cpu) + 64,
-                                    .pc_offset = sizeof(struct cpu),
-                                    .mode = one_mode,
-                                    .walk = no_walk,
-                                    .space = one_space,
-                                    .is_hi = never_hi,
-                                    .io_read = no_read,
-                                    .io_write = no_write};
+static const struct guest_ops fake_guest = {.name = "fake",
+                                            .cpu_size = sizeof(struct cpu) + 64,
+                                            .pc_offset = sizeof(struct cpu),
+                                            .mode = one_mode,
+                                            .walk = no_walk,
+                                            .space = one_space,
+                                            .is_hi = never_hi,
+                                            .io_read = no_read,
+                                            .io_write = no_write};
+const struct guest_ops *const guest_table[] = {&fake_guest};
+const unsigned guest_count = 1;
 
 static void *zeroed(size_t bytes) {
     void *p = aligned_alloc(PAGE_SIZE, bytes);
@@ -111,10 +113,10 @@ static void machine_make(void) {
         cpu[i]->index = i;
         cpu[i]->boot = &boot;
         cpu[i]->shared = &shared;
-        cpu[i]->guest = &a64_guest;
+        cpu[i]->guest = &fake_guest;
         cpu[i]->engine = e;
         *e = (struct engine){.cpu = cpu[i],
-                             .guest = &a64_guest,
+                             .guest = &fake_guest,
                              .ops = mmu_strategies[ABI_MMU_SOFT],
                              .shared = &engine_shared,
                              .heap = {.base = zeroed(HEAP_BYTES), .size = HEAP_BYTES},

@@ -52,8 +52,8 @@ static void translate(struct ir_block *b, const struct cpu *cpu, const uint32_t 
     const uint64_t offset = pc & PAGE_MASK;
     const unsigned count = (unsigned)(PAGE_SIZE - offset) / 4;
     ir_block_reset(b, pc, mode);
-    b->before = (uint32_t)offset / 4;
-    a64_guest.translate(b, cpu, page + offset / 4, count ? count : 1, max);
+    b->before = (uint32_t)offset;
+    a64_guest.translate(b, cpu, page + offset / 4, 4 * (count ? count : 1), max);
 }
 
 static bool same(const struct ir_block *a, const struct ir_block *b) {

@@ -154,18 +154,20 @@ __attribute__((noreturn)) static void fake_external(struct cpu *c, uint64_t va, 
 }
 static void fake_init(struct cpu *c) {}
 static void fake_dump(struct cpu *c) {}
-const struct guest_ops a64_guest = {.name = "fake",
-                                    .cpu_size = sizeof(struct cpu) + 64,
-                                    .pc_offset = sizeof(struct cpu),
-                                    .init = fake_init,
-                                    .mode = fake_mode,
-                                    .walk = fake_walk,
-                                    .space = fake_space,
-                                    .is_hi = fake_is_hi,
-                                    .mem_abort = fake_abort,
-                                    .align_fault = fake_align,
-                                    .external_abort = fake_external,
-                                    .dump = fake_dump};
+static const struct guest_ops fake_guest = {.name = "fake",
+                                            .cpu_size = sizeof(struct cpu) + 64,
+                                            .pc_offset = sizeof(struct cpu),
+                                            .init = fake_init,
+                                            .mode = fake_mode,
+                                            .walk = fake_walk,
+                                            .space = fake_space,
+                                            .is_hi = fake_is_hi,
+                                            .mem_abort = fake_abort,
+                                            .align_fault = fake_align,
+                                            .external_abort = fake_external,
+                                            .dump = fake_dump};
+const struct guest_ops *const guest_table[] = {&fake_guest};
+const unsigned guest_count = 1;
 
 /* --- checks -------------------------------------------------------------------------------------------------------------- */
 static bool has_code(uint64_t pa) { return *code_bits_at(engine_of(cpu), pa); }
@@ -626,7 +628,7 @@ static void machine_make(enum abi_mmu mmu) {
     cpu->self = cpu;
     cpu->boot = &boot;
     cpu->shared = &shared;
-    cpu->guest = &a64_guest;
+    cpu->guest = &fake_guest;
     cpu->engine = &engine;
     engine.cpu = cpu;
     engine.guest = cpu->guest;

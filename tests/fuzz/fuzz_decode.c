@@ -67,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         mode &= ~1u;
     uint64_t pc = PC_BASE + (PAGE_SIZE - 4 * count) + (head >> 16 & 3);
     ir_block_reset(block, pc, mode);
-    cpu->guest->translate(block, cpu, words, count, 1 + (head >> 24));
+    cpu->guest->translate(block, cpu, words, 4 * count, 1 + (head >> 24));
     must_verify("translate");
     ir_optimise(block);
     must_verify("optimise");

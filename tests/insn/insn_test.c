@@ -70,7 +70,7 @@ static void check(const char *pass) {
 
 static void translate(const uint32_t *words, unsigned count, uint64_t pc, uint32_t mode) {
     ir_block_reset(world.block, pc, mode);
-    a64_translate(world.block, &world.cpu->c, words, count, count);
+    a64_translate(world.block, &world.cpu->c, words, 4 * count, count);
     check("translation");
     if (backend == INTERP)
         return;
