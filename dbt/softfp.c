@@ -28,7 +28,9 @@ void fp_set_lane(v128 *v, unsigned lane, unsigned i, uint64_t x) {
 }
 
 struct fp_ctx fp_begin(const struct cpu *cpu, unsigned lane) {
-    return (struct fp_ctx){cpu->fp.fpcr, 0, &fp_formats[lane & 3], (enum ir_round)FPCR_RMODE(cpu->fp.fpcr)};
+    uint32_t fpcr = cpu->fp.fpcr;
+    enum ir_round round = fpcr & FP_TIES_AWAY ? IR_RN_AWAY : (enum ir_round)FPCR_RMODE(fpcr);
+    return (struct fp_ctx){fpcr, 0, &fp_formats[lane & 3], round};
 }
 
 /* --- unpacking and NaNs --------------------------------------------------------------------- */
@@ -117,8 +119,16 @@ static uint64_t overflow(struct fp_ctx *c, bool sign) {
     return to_inf ? fp_inf(c->f, sign) : fp_max_normal(c->f, sign);
 }
 
+/* Would a number just below the normal ones be one of them, if it were rounded to as many bits as they have? */
+static bool rounds_to_normal(const struct fp_ctx *c, bool sign, uint64_t frac) {
+    unsigned drop = 63 - c->f->fbits;
+    uint64_t mant = frac >> drop;
+    return mant == MASK(c->f->fbits + 1) && rounds_up(c->round, sign, mant & 1, frac & MASK(drop), BIT(drop - 1));
+}
+
 uint64_t fp_round_pack(struct fp_ctx *c, bool sign, int exp, uint64_t frac) {
     const struct fp_format *f = c->f;
+    bool tiny = exp < 1 - f->bias && !(c->fpcr & FP_TINY_AFTER && exp == -f->bias && rounds_to_normal(c, sign, frac));
     bool half_format = f->bits == 16;
     int emin = 1 - f->bias, biased = 0;
     if (exp >= emin) {
@@ -131,7 +141,7 @@ uint64_t fp_round_pack(struct fp_ctx *c, bool sign, int exp, uint64_t frac) {
     }
     unsigned drop = 63 - f->fbits;
     uint64_t mant = frac >> drop, rem = frac & MASK(drop);
-    if (!biased && rem)
+    if (tiny && rem)
         c->fpsr |= FPSR_UFC;
     mant += rounds_up(c->round, sign, mant & 1, rem, BIT(drop - 1));
     if (c->round == IR_RN_ODD && rem)

@@ -3,7 +3,7 @@
 /*
  * softfp.h: exact floating point in integer arithmetic (dbt/softfp.c), the
  * definition of the IR's VF* operations: the interpreter calls it always, the
- * backend when the host's result could differ from Arm's (NaNs, tiny results,
+ * backend when the host's result could differ from the guest's (NaNs, tiny results,
  * FZ, saturation).
  *
  * Operations on v128: n lanes of 1 << lane bytes (1 half, 2 single, 3 double),
@@ -15,6 +15,14 @@
 #define GRAFT_SOFTFP_H
 
 #include "graft/cpu.h"
+
+/* Bits of cpu->fp.fpcr for guests that are not Arm: the rounding mode (enum ir_round, 0 .. 3), default NaNs, and two of no
+ * guest's register. A result that is the smallest normal number only by rounding is not tiny; ties go away from zero, which
+ * the host's arithmetic cannot do (IR_BLOCK_SOFTFP). */
+#define FP_ROUND(round) ((uint32_t)(round) << 22)
+#define FP_DEFAULT_NAN (1u << 25)
+#define FP_TINY_AFTER (1u << 0)
+#define FP_TIES_AWAY (1u << 1)
 
 /* desc: lane bits 3..0, n bits 7..4, rounding (enum ir_round) bits 11..8, flags (IR_FP_*) bits 15..12, fraction bits 23..16,
  * bit 24: destination/source integer is 64 bits (scalar conversions) */
