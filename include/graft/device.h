@@ -44,7 +44,7 @@ struct device {
     struct machine *machine;
     uint64_t gpa; /* base of its registers */
     uint64_t size;
-    unsigned spi;    /* its interrupt: SPI number (interrupt id - 32) */
+    unsigned spi;    /* its interrupt: a bit of abi_shared.spi_level. Arm: interrupt id - 32 */
     int virtio_slot; /* -1 if it is not virtio-mmio */
     bool own_bell;   /* its notifications go to a descriptor of its own, not to ops->notify() */
 };
@@ -64,6 +64,8 @@ void machine_virtio_ack(struct device *d, uint32_t bits);
 void machine_post_writes(struct device *d, uint64_t offset, uint32_t size);
 _Atomic uint32_t *machine_shadow(struct device *d, uint64_t offset);
 
+/* machine_power(): the guest ends the machine, or resets it. */
+void machine_power(struct machine *m, bool reset);
 /* machine_ring(): notifies a queue of the virtio device d, as the driver does: for what a device has put off. */
 void machine_ring(struct device *d, unsigned queue);
 /* device_lock(): for threads of a device's own. While they have the lock they may do what a callback may, but no more with timers and
@@ -158,6 +160,9 @@ struct device *cfi_flash_create(struct machine *m, uint64_t gpa, uint64_t size, 
 struct device *fw_cfg_create(struct machine *m, uint64_t gpa);
 bool fw_cfg_add(struct device *d, uint16_t key, void *data, size_t len);
 bool fw_cfg_add_file(struct device *d, const char *name, void *data, size_t len);
+struct device *goldfish_rtc_create(struct machine *m, uint64_t gpa, unsigned irq);
+struct device *sifive_test_create(struct machine *m, uint64_t gpa);
+struct device *uart16550_create(struct machine *m, uint64_t gpa, unsigned irq, struct chardev *c);
 struct device *pl031_create(struct machine *m, uint64_t gpa, unsigned spi);
 struct device *virtio_empty_create(struct machine *m, uint64_t gpa, unsigned spi, int slot); /* DeviceID 0 */
 struct device *virtio_blk_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, const char *path,
