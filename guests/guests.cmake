@@ -3,7 +3,7 @@
 # The decoders that guests/decodegen.py makes from the decode tables. Sets GRAFT_GENERATED_DIR, defines the target
 # graft_generated and appends the generated sources to GRAFT_ENGINE_SOURCES.
 set(GRAFT_GENERATED_DIR ${CMAKE_BINARY_DIR}/generated)
-foreach(guest a64)
+foreach(guest a64 rv64)
   file(GLOB tables CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/guests/${guest}/*.decode)
   set(outputs ${GRAFT_GENERATED_DIR}/${guest}_decode.h ${GRAFT_GENERATED_DIR}/${guest}_decode.c)
   add_custom_command(

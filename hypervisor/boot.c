@@ -11,10 +11,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-static struct fdt_params params(const struct options *o) {
+static struct fdt_params params(const struct options *o, const struct board *b) {
     struct fdt_params p = {
-        .ram_gpa = BOARD_RAM, .ram_size = o->memory, .cpus = o->smp, .gic = o->gic, .bootargs = o->append};
-    p.cpu_compatible = o->cpu == ABI_CPU_CORTEX_A72 ? "arm,cortex-a72" : "arm,armv8";
+        .board = b, .ram_size = o->memory, .cpus = o->smp, .gic = o->gic, .cpu = o->cpu, .bootargs = o->append};
     if (getrandom(p.seed, sizeof(p.seed), 0) != sizeof(p.seed))
         memset(p.seed, 0, sizeof(p.seed));
     return p;
@@ -32,7 +31,7 @@ static void *make_dtb(const struct options *o, const struct file *user, const st
 
 static bool place(struct machine *m, const struct boot_files *f, struct loader_target *t, char err[ERR_BYTES]) {
     const struct options *o = m->options;
-    struct fdt_params p = params(o);
+    struct fdt_params p = params(o, m->board);
     struct loader_place at = {.initrd_size = f->initrd.len};
     char why[LOADER_ERR_BYTES];
     /* The tree's size depends little on what it says: make it once to know the size, and again when that is settled. */
@@ -56,8 +55,8 @@ static bool place(struct machine *m, const struct boot_files *f, struct loader_t
         return false;
     }
     if (f->initrd.len)
-        memcpy(m->ram + (at.initrd - BOARD_RAM), f->initrd.data, f->initrd.len);
-    memcpy(m->ram + (at.dtb - BOARD_RAM), blob, size);
+        memcpy(m->ram + (at.initrd - m->board->ram), f->initrd.data, f->initrd.len);
+    memcpy(m->ram + (at.dtb - m->board->ram), blob, size);
     free(blob);
     m->boot->entry_pc = t->entry;
     m->boot->entry_args[0] = at.dtb;
@@ -66,7 +65,7 @@ static bool place(struct machine *m, const struct boot_files *f, struct loader_t
 
 /* Firmware finds the tree at the start of RAM, and the rest in fw_cfg. */
 static bool boot_firmware(struct machine *m, const struct boot_files *f, char err[ERR_BYTES]) {
-    struct fdt_params p = params(m->options);
+    struct fdt_params p = params(m->options, m->board);
     size_t size = 0;
     void *blob = make_dtb(m->options, &f->dtb, &p, &size, err);
     bool ok = blob && size <= m->ram_size;
@@ -113,10 +112,27 @@ static bool look_at_kernel(const struct file *head, const char *path, void *arg,
     return no_kernel(path, why, use, err);
 }
 
+/* What only some boards have. */
+static bool fits_board(const struct options *o, const struct board *b, char err[ERR_BYTES]) {
+    const char *option = !b->flash_bytes && firmware_is_given(o)  ? o->bios ? "--bios" : "--pflash"
+                         : !b->fw_cfg && o->fw_cfgs               ? "--fw-cfg"
+                         : !b->has_gic && o->gic_given            ? "--gic"
+                         : !b->has_cores && o->cpu != ABI_CPU_MAX ? "--cpu"
+                                                                  : NULL;
+    if (option)
+        snprintf(err, ERR_BYTES, "%s is not for %s guests", option, b->name);
+    return !option;
+}
+
 bool boot_read(struct boot_files *f, const struct options *o, char err[ERR_BYTES]) {
     *f = (struct boot_files){.flat = o->flat};
     bool look = !firmware_is_given(o); /* what that can start is its own affair */
-    return (!o->kernel || file_read(&f->kernel, o->kernel, o->memory, look ? look_at_kernel : NULL, f, err)) &&
+    if (o->kernel && !file_read(&f->kernel, o->kernel, o->memory, look ? look_at_kernel : NULL, f, err))
+        return false;
+    f->board = o->board || f->flat ? o->board : loader_board(f->kernel.data, f->kernel.len);
+    if (!f->board)
+        f->board = boards[0];
+    return fits_board(o, f->board, err) &&
            (!o->initrd || file_read(&f->initrd, o->initrd, o->memory, NULL, NULL, err)) &&
            (!o->dtb || file_read(&f->dtb, o->dtb, o->memory, NULL, NULL, err));
 }
@@ -129,7 +145,7 @@ void boot_free(struct boot_files *f) {
 
 bool boot_load(struct machine *m, char err[ERR_BYTES]) {
     const struct boot_files *f = m->files;
-    struct loader_target t = {.ram = m->ram, .ram_gpa = BOARD_RAM, .ram_size = m->ram_size, .flat = f->flat};
+    struct loader_target t = {.ram = m->ram, .ram_size = m->ram_size, .board = m->board, .flat = f->flat};
     char why[LOADER_ERR_BYTES];
     if (firmware_is_given(m->options))
         return boot_firmware(m, f, err);
@@ -139,7 +155,7 @@ bool boot_load(struct machine *m, char err[ERR_BYTES]) {
 }
 
 bool boot_dump_dtb(const struct options *o, char err[ERR_BYTES]) {
-    struct fdt_params p = params(o);
+    struct fdt_params p = params(o, o->board ? o->board : boards[0]);
     size_t size = 0;
     void *blob = make_dtb(o, NULL, &p, &size, err);
     bool ok = blob && file_write(o->dump_dtb, blob, size, err);

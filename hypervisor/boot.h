@@ -9,7 +9,8 @@
 /* The files as they were when the run began: a guest that resets starts from them again. */
 struct boot_files {
     struct file kernel, initrd, dtb;
-    bool flat; /* the kernel is a flat binary */
+    bool flat;                 /* the kernel is a flat binary */
+    const struct board *board; /* that the kernel is for, or that the user wants */
 };
 /* boot_read(): before there is a machine, so that a signal ends a wait for a file. */
 bool boot_read(struct boot_files *f, const struct options *o, char err[ERR_BYTES]);

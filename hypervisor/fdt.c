@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* fdt.c: the device tree of QEMU's virt, as far as its devices are here; and the user's own tree. */
+/* fdt.c: what device trees are written with, and the nodes that all boards have; and the user's own tree. */
 #include "hypervisor/fdt.h"
 
 #include <libfdt.h>
@@ -10,221 +10,99 @@
 #include <string.h>
 
 #define TREE_BYTES 65536
-#define PHANDLE_CLOCK 0x8000u
-#define PHANDLE_GIC 0x8001u
-#define PHANDLE_CPU0 0x8002u
-#define GIC_SPI 0
-#define GIC_PPI 1
-#define IRQ_EDGE 1
-#define IRQ_LEVEL 4
-#define VIRTIO_SLOTS 32
-
 /* The tree is written from front to back; the first error sticks. */
-struct writer {
+struct tree {
     void *blob;
     int error;
 };
 
-static void note(struct writer *w, int error) {
-    if (!w->error)
-        w->error = error;
+static void note(struct tree *t, int error) {
+    if (!t->error)
+        t->error = error;
 }
 
-static void begin(struct writer *w, const char *fmt, ...) {
+void tree_begin(struct tree *t, const char *fmt, ...) {
     char name[64];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(name, sizeof(name), fmt, ap);
     va_end(ap);
-    note(w, fdt_begin_node(w->blob, name));
+    note(t, fdt_begin_node(t->blob, name));
 }
 
-static void end(struct writer *w) { note(w, fdt_end_node(w->blob)); }
+void tree_end(struct tree *t) { note(t, fdt_end_node(t->blob)); }
 
-static void put_u32(struct writer *w, const char *name, uint32_t v) { note(w, fdt_property_u32(w->blob, name, v)); }
+void tree_u32(struct tree *t, const char *name, uint32_t v) { note(t, fdt_property_u32(t->blob, name, v)); }
 
-static void put_text(struct writer *w, const char *name, const char *v) {
-    note(w, fdt_property_string(w->blob, name, v));
+void tree_text(struct tree *t, const char *name, const char *v) { note(t, fdt_property_string(t->blob, name, v)); }
+
+void tree_bytes(struct tree *t, const char *name, const void *v, size_t len) {
+    note(t, fdt_property(t->blob, name, v, (int)len));
 }
 
-static void put_bytes(struct writer *w, const char *name, const void *v, size_t len) {
-    note(w, fdt_property(w->blob, name, v, (int)len));
-}
-
-static void put_cells(struct writer *w, const char *name, const uint32_t *v, unsigned count) {
-    fdt32_t cells[16];
+void tree_cells(struct tree *t, const char *name, const uint32_t *v, unsigned count) {
+    fdt32_t cells[64];
+    if (count > sizeof(cells) / sizeof(cells[0])) {
+        note(t, -FDT_ERR_NOSPACE);
+        return;
+    }
     for (unsigned i = 0; i < count; i++)
         cells[i] = cpu_to_fdt32(v[i]);
-    put_bytes(w, name, cells, count * sizeof(cells[0]));
+    tree_bytes(t, name, cells, count * sizeof(cells[0]));
 }
 
-#define PUT_CELLS(w, name, ...)                                                                                        \
-    put_cells(w, name, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
-#define HI(x) (uint32_t)((x) >> 32)
-#define LO(x) (uint32_t)(x)
-
-static void put_root(struct writer *w) {
-    put_u32(w, "interrupt-parent", PHANDLE_GIC);
-    put_bytes(w, "dma-coherent", NULL, 0);
-    put_text(w, "model", "linux,dummy-virt");
-    put_u32(w, "#size-cells", 2);
-    put_u32(w, "#address-cells", 2);
-    put_text(w, "compatible", "linux,dummy-virt");
+/* --- nodes that every board has ------------------------------------------------------------------------------- */
+void tree_memory(struct tree *t, const struct fdt_params *p) {
+    tree_begin(t, "memory@%llx", (unsigned long long)p->board->ram);
+    TREE_CELLS(t, "reg", TREE_64(p->board->ram), TREE_64(p->ram_size));
+    tree_text(t, "device_type", "memory");
+    tree_end(t);
 }
 
-static void put_psci(struct writer *w) {
-    static const char compatible[] = "arm,psci-1.0\0arm,psci-0.2\0arm,psci";
-    begin(w, "psci");
-    put_u32(w, "migrate", 0xc4000005);
-    put_u32(w, "cpu_on", 0xc4000003);
-    put_u32(w, "cpu_off", 0x84000002);
-    put_u32(w, "cpu_suspend", 0xc4000001);
-    put_text(w, "method", "hvc");
-    put_bytes(w, "compatible", compatible, sizeof(compatible));
-    end(w);
+/* Both banks of it. */
+void tree_flash(struct tree *t, const struct board *b) {
+    tree_begin(t, "flash@%llx", (unsigned long long)b->flash);
+    tree_u32(t, "bank-width", 4);
+    TREE_CELLS(t, "reg", TREE_64(b->flash), TREE_64(b->flash_bytes), TREE_64(b->flash + b->flash_bytes),
+               TREE_64(b->flash_bytes));
+    tree_text(t, "compatible", "cfi-flash");
+    tree_end(t);
 }
 
-static void put_memory(struct writer *w, const struct fdt_params *p) {
-    begin(w, "memory@%llx", (unsigned long long)p->ram_gpa);
-    PUT_CELLS(w, "reg", HI(p->ram_gpa), LO(p->ram_gpa), HI(p->ram_size), LO(p->ram_size));
-    put_text(w, "device_type", "memory");
-    end(w);
+void tree_fw_cfg(struct tree *t, const struct board *b) {
+    tree_begin(t, "fw-cfg@%llx", (unsigned long long)b->fw_cfg);
+    tree_bytes(t, "dma-coherent", NULL, 0);
+    TREE_CELLS(t, "reg", TREE_64(b->fw_cfg), 0, 0x18);
+    tree_text(t, "compatible", "qemu,fw-cfg-mmio");
+    tree_end(t);
 }
 
-static void put_flash(struct writer *w) {
-    begin(w, "flash@0");
-    put_u32(w, "bank-width", 4);
-    PUT_CELLS(w, "reg", 0, 0, 0, 0x04000000, 0, 0x04000000, 0, 0x04000000);
-    put_text(w, "compatible", "cfi-flash");
-    end(w);
-}
-
-static void put_fw_cfg(struct writer *w) {
-    begin(w, "fw-cfg@9020000");
-    put_bytes(w, "dma-coherent", NULL, 0);
-    PUT_CELLS(w, "reg", 0, 0x09020000, 0, 0x18);
-    put_text(w, "compatible", "qemu,fw-cfg-mmio");
-    end(w);
-}
-
-static void put_virtio(struct writer *w) {
-    for (unsigned i = 0; i < VIRTIO_SLOTS; i++) {
-        uint32_t base = 0x0a000000 + 0x200 * i;
-        begin(w, "virtio_mmio@%x", base);
-        put_bytes(w, "dma-coherent", NULL, 0);
-        PUT_CELLS(w, "interrupts", GIC_SPI, 16 + i, IRQ_EDGE);
-        PUT_CELLS(w, "reg", 0, base, 0, 0x200);
-        put_text(w, "compatible", "virtio,mmio");
-        end(w);
+void tree_virtio(struct tree *t, const struct board *b, void (*interrupts)(struct tree *t, uint32_t irq)) {
+    for (unsigned i = 0; i < b->virtio_slots; i++) {
+        uint64_t base = b->virtio + (uint64_t)i * b->virtio_stride;
+        tree_begin(t, "virtio_mmio@%llx", (unsigned long long)base);
+        interrupts(t, b->virtio_irq + i);
+        TREE_CELLS(t, "reg", TREE_64(base), 0, b->virtio_stride);
+        tree_text(t, "compatible", "virtio,mmio");
+        tree_end(t);
     }
 }
 
-static void put_primecells(struct writer *w) {
-    static const char rtc[] = "arm,pl031\0arm,primecell", uart[] = "arm,pl011\0arm,primecell",
-                      clocks[] = "uartclk\0apb_pclk";
-    begin(w, "pl031@9010000");
-    put_text(w, "clock-names", "apb_pclk");
-    put_u32(w, "clocks", PHANDLE_CLOCK);
-    PUT_CELLS(w, "interrupts", GIC_SPI, 2, IRQ_LEVEL);
-    PUT_CELLS(w, "reg", 0, 0x09010000, 0, 0x1000);
-    put_bytes(w, "compatible", rtc, sizeof(rtc));
-    end(w);
-    begin(w, "pl011@9000000");
-    put_bytes(w, "clock-names", clocks, sizeof(clocks));
-    PUT_CELLS(w, "clocks", PHANDLE_CLOCK, PHANDLE_CLOCK);
-    PUT_CELLS(w, "interrupts", GIC_SPI, 1, IRQ_LEVEL);
-    PUT_CELLS(w, "reg", 0, 0x09000000, 0, 0x1000);
-    put_bytes(w, "compatible", uart, sizeof(uart));
-    end(w);
-}
-
-static void put_gic(struct writer *w, const struct fdt_params *p) {
-    begin(w, "intc@8000000");
-    put_u32(w, "phandle", PHANDLE_GIC);
-    if (p->gic == 3) {
-        PUT_CELLS(w, "reg", 0, 0x08000000, 0, 0x10000, 0, 0x080a0000, 0, 0xf60000);
-        put_u32(w, "#redistributor-regions", 1);
-        put_text(w, "compatible", "arm,gic-v3");
-    } else {
-        PUT_CELLS(w, "reg", 0, 0x08000000, 0, 0x10000, 0, 0x08010000, 0, 0x10000);
-        put_text(w, "compatible", "arm,cortex-a15-gic");
-    }
-    put_bytes(w, "ranges", NULL, 0);
-    put_u32(w, "#size-cells", 2);
-    put_u32(w, "#address-cells", 2);
-    put_bytes(w, "interrupt-controller", NULL, 0);
-    put_u32(w, "#interrupt-cells", 3);
-    end(w);
-}
-
-static void put_cpu_map(struct writer *w, const struct fdt_params *p) {
-    begin(w, "cpu-map");
-    begin(w, "socket0");
-    begin(w, "cluster0");
-    for (unsigned i = 0; i < p->cpus; i++) {
-        begin(w, "core%u", i);
-        put_u32(w, "cpu", PHANDLE_CPU0 + i);
-        end(w);
-    }
-    end(w);
-    end(w);
-    end(w);
-}
-
-static void put_cpus(struct writer *w, const struct fdt_params *p) {
-    begin(w, "cpus");
-    put_u32(w, "#size-cells", 0);
-    put_u32(w, "#address-cells", 1);
-    put_cpu_map(w, p);
-    for (unsigned i = 0; i < p->cpus; i++) {
-        begin(w, "cpu@%x", i);
-        put_u32(w, "phandle", PHANDLE_CPU0 + i);
-        put_u32(w, "reg", i);
-        if (p->cpus > 1)
-            put_text(w, "enable-method", "psci");
-        put_text(w, "compatible", p->cpu_compatible);
-        put_text(w, "device_type", "cpu");
-        end(w);
-    }
-    end(w);
-}
-
-static void put_timer(struct writer *w, const struct fdt_params *p) {
-    static const char compatible[] = "arm,armv8-timer\0arm,armv7-timer";
-    /* GICv2 has a mask of processors in the flags. */
-    uint32_t flags = IRQ_LEVEL | (p->gic == 2 ? ((1u << p->cpus) - 1) << 8 : 0);
-    begin(w, "timer");
-    PUT_CELLS(w, "interrupts", GIC_PPI, 13, flags, GIC_PPI, 14, flags, GIC_PPI, 11, flags, GIC_PPI, 10, flags);
-    put_bytes(w, "always-on", NULL, 0);
-    put_bytes(w, "compatible", compatible, sizeof(compatible));
-    end(w);
-}
-
-static void put_clock(struct writer *w) {
-    begin(w, "apb-pclk");
-    put_u32(w, "phandle", PHANDLE_CLOCK);
-    put_text(w, "clock-output-names", "clk24mhz");
-    put_u32(w, "clock-frequency", 24000000);
-    put_u32(w, "#clock-cells", 0);
-    put_text(w, "compatible", "fixed-clock");
-    end(w);
-}
-
-static void put_chosen(struct writer *w, const struct fdt_params *p) {
-    begin(w, "aliases");
-    put_text(w, "serial0", "/pl011@9000000");
-    end(w);
-    begin(w, "chosen");
+void tree_chosen(struct tree *t, const struct fdt_params *p, const char *console) {
+    tree_begin(t, "aliases");
+    tree_text(t, "serial0", console);
+    tree_end(t);
+    tree_begin(t, "chosen");
     if (p->initrd_end != p->initrd) {
-        PUT_CELLS(w, "linux,initrd-start", HI(p->initrd), LO(p->initrd));
-        PUT_CELLS(w, "linux,initrd-end", HI(p->initrd_end), LO(p->initrd_end));
+        TREE_CELLS(t, "linux,initrd-start", TREE_64(p->initrd));
+        TREE_CELLS(t, "linux,initrd-end", TREE_64(p->initrd_end));
     }
     if (p->bootargs)
-        put_text(w, "bootargs", p->bootargs);
-    put_text(w, "stdout-path", "/pl011@9000000");
-    put_bytes(w, "rng-seed", p->seed, 32);
-    put_bytes(w, "kaslr-seed", p->seed + 32, 8);
-    end(w);
+        tree_text(t, "bootargs", p->bootargs);
+    tree_text(t, "stdout-path", console);
+    tree_bytes(t, "rng-seed", p->seed, 32);
+    tree_bytes(t, "kaslr-seed", p->seed + 32, 8);
+    tree_end(t);
 }
 
 static void *fail(void *blob, int error, const char *what, char err[FDT_ERR_BYTES]) {
@@ -235,30 +113,19 @@ static void *fail(void *blob, int error, const char *what, char err[FDT_ERR_BYTE
 
 void *fdt_make(const struct fdt_params *p, size_t *size, char err[FDT_ERR_BYTES]) {
     size_t room = TREE_BYTES + (p->bootargs ? strlen(p->bootargs) : 0);
-    struct writer w = {.blob = malloc(room)};
-    if (!w.blob)
+    struct tree t = {.blob = malloc(room)};
+    if (!t.blob)
         return fail(NULL, 0, "device tree", err);
-    note(&w, fdt_create(w.blob, (int)room));
-    note(&w, fdt_finish_reservemap(w.blob));
-    begin(&w, "%s", "");
-    put_root(&w);
-    put_psci(&w);
-    put_memory(&w, p);
-    put_virtio(&w);
-    put_fw_cfg(&w);
-    put_flash(&w);
-    put_primecells(&w);
-    put_gic(&w, p);
-    put_cpus(&w, p);
-    put_timer(&w, p);
-    put_clock(&w);
-    put_chosen(&w, p);
-    end(&w);
-    note(&w, fdt_finish(w.blob));
-    if (w.error)
-        return fail(w.blob, w.error, "device tree", err);
-    *size = fdt_totalsize(w.blob);
-    return w.blob;
+    note(&t, fdt_create(t.blob, (int)room));
+    note(&t, fdt_finish_reservemap(t.blob));
+    tree_begin(&t, "%s", "");
+    p->board->tree(&t, p);
+    tree_end(&t);
+    note(&t, fdt_finish(t.blob));
+    if (t.error)
+        return fail(t.blob, t.error, "device tree", err);
+    *size = fdt_totalsize(t.blob);
+    return t.blob;
 }
 
 static int patch_chosen(void *blob, const struct fdt_params *p) {

@@ -4,18 +4,9 @@
 #ifndef GRAFT_FDT_H
 #define GRAFT_FDT_H
 
-#include "graft/base.h"
+#include "graft/board.h"
 
 #define FDT_ERR_BYTES 256
-
-struct fdt_params {
-    uint64_t ram_gpa, ram_size;
-    unsigned cpus, gic;
-    const char *cpu_compatible;
-    const char *bootargs;        /* NULL: none */
-    uint64_t initrd, initrd_end; /* equal: none */
-    uint8_t seed[40];            /* rng-seed and kaslr-seed */
-};
 
 /* fdt_make(): the board's tree. fdt_patch(): a copy of the user's, with bootargs and initrd put in. Both return a
  * malloc'ed blob of *size bytes, or NULL and err. */

@@ -38,7 +38,9 @@ static int no_file(char err[ERR_BYTES], const char *path, const char *why) {
     return -1;
 }
 
-static int open_image(const char *path, bool readonly, char err[ERR_BYTES]) {
+#define FLASH_BANKS 2 /* that a board has at most */
+
+static int open_image(const char *path, bool readonly, uint64_t bytes, char err[ERR_BYTES]) {
     struct stat st;
     int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
     const char *why = NULL;
@@ -48,7 +50,7 @@ static int open_image(const char *path, bool readonly, char err[ERR_BYTES]) {
         why = strerror(errno);
     else if (!S_ISREG(st.st_mode))
         why = "not a file";
-    else if ((uint64_t)st.st_size > BOARD_FLASH_BYTES)
+    else if ((uint64_t)st.st_size > bytes)
         why = "larger than a flash bank, which has 64 MiB";
     if (!why && disk_claim(fd, path, readonly, err))
         return fd;
@@ -65,18 +67,18 @@ static int temporary_file(void) {
     return fd;
 }
 
-static int open_memory(char err[ERR_BYTES]) {
+static int open_memory(uint64_t bytes, char err[ERR_BYTES]) {
     int fd = memfd_create("flash", MFD_CLOEXEC);
     if (fd < 0)
         fd = temporary_file();
-    if (fd < 0 || ftruncate(fd, (off_t)BOARD_FLASH_BYTES))
+    if (fd < 0 || ftruncate(fd, (off_t)bytes))
         return no_file(err, "flash", strerror(errno));
     return fd;
 }
 
 /* --bios: the guest may write to its flash, but not to that file. */
-static int open_copy(const char *path, char err[ERR_BYTES]) {
-    int from = open_image(path, true, err), to = from < 0 ? -1 : open_memory(err);
+static int open_copy(const char *path, uint64_t bytes, char err[ERR_BYTES]) {
+    int from = open_image(path, true, bytes, err), to = from < 0 ? -1 : open_memory(bytes, err);
     uint8_t block[65536];
     ssize_t n;
     off_t at = 0;
@@ -95,18 +97,19 @@ static int open_copy(const char *path, char err[ERR_BYTES]) {
 }
 
 struct device *firmware_flash(struct machine *m, unsigned bank, char err[ERR_BYTES]) {
-    static int fds[BOARD_FLASH_BANKS] = {-1, -1};
+    static int fds[FLASH_BANKS] = {-1, -1};
+    const struct board *b = m->board;
     const struct options *o = m->options;
     unsigned n = o->bios ? bank - 1 : bank; /* of the user's images */
     bool image = n < o->pflashes, readonly = image && o->pflash[n].readonly;
     if (fds[bank] < 0)
-        fds[bank] = image              ? open_image(o->pflash[n].path, readonly, err)
-                    : o->bios && !bank ? open_copy(o->bios, err)
-                                       : open_memory(err);
+        fds[bank] = image              ? open_image(o->pflash[n].path, readonly, b->flash_bytes, err)
+                    : o->bios && !bank ? open_copy(o->bios, b->flash_bytes, err)
+                                       : open_memory(b->flash_bytes, err);
     if (fds[bank] < 0)
         return NULL;
-    return cfi_flash_create(m, BOARD_FLASH + bank * BOARD_FLASH_BYTES, BOARD_FLASH_BYTES, fds[bank],
-                            image ? 0 : MEMORY_FLIP, readonly);
+    return cfi_flash_create(m, b->flash + bank * b->flash_bytes, b->flash_bytes, fds[bank], image ? 0 : MEMORY_FLIP,
+                            readonly);
 }
 
 /* --- fw_cfg ---------------------------------------------------------------------------------------------------------- */
@@ -140,7 +143,7 @@ static bool add_user(struct device *d, const struct options *o, char err[ERR_BYT
 
 struct device *firmware_fw_cfg(struct machine *m, char err[ERR_BYTES]) {
     static const uint32_t never = UINT32_MAX;
-    struct device *d = fw_cfg_create(m, BOARD_FW_CFG);
+    struct device *d = fw_cfg_create(m, m->board->fw_cfg);
     if (d && add_number(d, KEY_UUID, 0, 8) && add_number(d, KEY_NO_GRAPHICS, 1, 2) &&
         add_number(d, KEY_CPUS, m->vcpu_count, 2) && add_number(d, KEY_BOOT_MENU, 0, 2) &&
         fw_cfg_add_file(d, "etc/boot-fail-wait", copy_of(&never, 4), 4) &&
@@ -166,6 +169,6 @@ bool firmware_boot(struct machine *m, const struct file *kernel, const struct fi
         ok = add_sized(m->fw_cfg, KEY_CMDLINE_SIZE, KEY_CMDLINE, append, strlen(append) + 1);
     if (!ok)
         snprintf(err, ERR_BYTES, "out of memory");
-    m->boot->entry_pc = BOARD_FLASH;
+    m->boot->entry_pc = m->board->flash;
     return ok;
 }

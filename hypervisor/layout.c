@@ -4,10 +4,12 @@
  * layout.c: where things lie in the engine's memory (the arena), which is one
  * piece below 2 GiB so that emitted code reaches all of it with 32-bit offsets.
  */
+#include "graft/guest.h"
 #include "graft/vm.h"
 #include "hypervisor/monitor.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define MIB (UINT64_C(1) << 20)
 #define HUGE (2 * MIB)
@@ -70,6 +72,12 @@ void layout_boot(struct machine *m, uint64_t ram_va) {
     uint64_t va = m->arena_va;
     struct abi_boot *b = m->boot;
     *b = (struct abi_boot){.magic = ABI_MAGIC, .version = ABI_VERSION, .size = sizeof(*b), .vcpu_count = m->vcpu_count};
+    while (b->guest + 1 < guest_count && strcmp(guest_table[b->guest]->name, m->board->guest))
+        b->guest++;
+    b->virtio_gpa = m->board->virtio;
+    b->virtio_stride = m->board->virtio_stride;
+    b->virtio_slots = m->board->virtio_slots;
+    b->virtio_irq = m->board->virtio_irq;
     b->mmu = o->mmu;
     b->cpu_model = o->cpu;
     b->gic_version = o->gic;
@@ -77,11 +85,11 @@ void layout_boot(struct machine *m, uint64_t ram_va) {
     b->count = o->count;
     b->dump_first = o->dump_first;
     b->dump_last = o->dump_last;
-    b->ram_gpa = BOARD_RAM;
+    b->ram_gpa = m->board->ram;
     b->ram_size = m->ram_size;
     b->ram_va = ram_va;
     if (machine_rom_offset(m)) {
-        b->rom_gpa = BOARD_FLASH;
+        b->rom_gpa = m->board->flash;
         b->rom_offset = machine_rom_offset(m);
         b->rom_size = m->memory - b->rom_offset;
     }

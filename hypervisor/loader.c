@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FLAT_OFFSET 0x80000u
-#define KERNEL_OFFSET (2u << 20) /* below it virt has a boot loader: kernels lie above */
+#define OLD_OFFSET 0x80000u /* before Linux 3.17 */
 #define INITRD_OFFSET (UINT64_C(128) << 20)
 #define DTB_ALIGN (UINT64_C(2) << 20)
 
@@ -19,7 +18,6 @@ struct image_header {
     uint64_t text_offset, image_size, flags, reserved[3];
     uint32_t magic, pe_offset;
 };
-#define IMAGE_MAGIC 0x644d5241u /* "ARM\x64" */
 #define IMAGE_BIG_ENDIAN 1u
 #define IMAGE_PAGES(flags) ((flags) >> 1 & 3)
 
@@ -38,7 +36,7 @@ static int wrong(char err[LOADER_ERR_BYTES], const char *what) {
 
 /* in_ram(): is [gpa, gpa+len) all RAM? */
 static bool in_ram(const struct loader_target *t, uint64_t gpa, uint64_t len) {
-    return gpa >= t->ram_gpa && gpa - t->ram_gpa <= t->ram_size && len <= t->ram_size - (gpa - t->ram_gpa);
+    return gpa >= t->board->ram && gpa - t->board->ram <= t->ram_size && len <= t->ram_size - (gpa - t->board->ram);
 }
 
 static int put_program(struct loader_target *t, const uint8_t *file, size_t len, uint64_t offset, uint64_t size,
@@ -48,7 +46,7 @@ static int put_program(struct loader_target *t, const uint8_t *file, size_t len,
     if (offset > t->ram_size || size > t->ram_size - offset)
         return wrong(err, "does not fit into the guest's memory");
     memcpy(t->ram + offset, file, len);
-    t->entry = t->low = t->ram_gpa + offset;
+    t->entry = t->low = t->board->ram + offset;
     t->high = t->low + size;
     t->linux_boot = true;
     return 0;
@@ -57,8 +55,8 @@ static int put_program(struct loader_target *t, const uint8_t *file, size_t len,
 static int load_image(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
     struct image_header h;
     memcpy(&h, file, sizeof(h));
-    if (h.image_size == 0) { /* before Linux 3.17 */
-        h.text_offset = FLAT_OFFSET;
+    if (h.image_size == 0) {
+        h.text_offset = OLD_OFFSET;
         h.flags = 0;
     }
     if (h.flags & IMAGE_BIG_ENDIAN)
@@ -67,16 +65,21 @@ static int load_image(const uint8_t *file, size_t len, struct loader_target *t, 
         return wrong(err, "a kernel for 16 or 64 KiB pages: only 4 KiB pages are supported");
     if (h.text_offset > t->ram_size)
         return wrong(err, "the Image's text_offset is outside the guest's memory");
-    uint64_t offset = h.text_offset < KERNEL_OFFSET && h.image_size ? h.text_offset + KERNEL_OFFSET : h.text_offset;
+    uint64_t offset = h.text_offset < t->board->kernel_offset && h.image_size ? h.text_offset + t->board->kernel_offset
+                                                                              : h.text_offset;
     return put_program(t, file, len, offset, h.image_size, err);
 }
 
-static bool is_image(const uint8_t *file, size_t len) {
+/* The board that it is an Image for, NULL if it is none. */
+static const struct board *image_board(const uint8_t *file, size_t len) {
     struct image_header h;
     if (len < sizeof(h))
-        return false;
+        return NULL;
     memcpy(&h, file, sizeof(h));
-    return h.magic == IMAGE_MAGIC;
+    const struct board *const *b = boards;
+    while (*b && (*b)->image_magic != h.magic)
+        b++;
+    return *b;
 }
 
 /* --- ELF --------------------------------------------------------------------------------------------------- */
@@ -86,7 +89,7 @@ static int load_segment(const uint8_t *file, size_t len, const Elf64_Phdr *p, st
         return wrong(err, "ELF: a segment is outside the file");
     if (!in_ram(t, p->p_paddr, p->p_memsz))
         return wrong(err, "ELF: a segment is outside the guest's memory");
-    uint8_t *to = t->ram + (p->p_paddr - t->ram_gpa);
+    uint8_t *to = t->ram + (p->p_paddr - t->board->ram);
     memcpy(to, file + p->p_offset, p->p_filesz);
     memset(to + p->p_filesz, 0, p->p_memsz - p->p_filesz);
     if (p->p_paddr < t->low)
@@ -96,15 +99,20 @@ static int load_segment(const uint8_t *file, size_t len, const Elf64_Phdr *p, st
     return 0;
 }
 
-static int wrong_elf(const Elf64_Ehdr *h, char err[LOADER_ERR_BYTES]) {
+static int wrong_elf(const Elf64_Ehdr *h, const char *wanted, char err[LOADER_ERR_BYTES]) {
     bool big = h->e_ident[EI_DATA] == ELFDATA2MSB;
     unsigned number = big ? (unsigned)__builtin_bswap16(h->e_machine) : h->e_machine;
     const char *machine = loader_machine(number);
     if (!machine)
-        snprintf(err, LOADER_ERR_BYTES, "an ELF file for machine %u, not a kernel for AArch64", number);
+        snprintf(err, LOADER_ERR_BYTES, "an ELF file for machine %u, not a kernel for %s", number, wanted);
     else
-        snprintf(err, LOADER_ERR_BYTES, "an ELF file for %s%s, not a kernel for %sAArch64", big ? "big-endian " : "",
-                 machine, big ? "little-endian " : "");
+        snprintf(err, LOADER_ERR_BYTES, "an ELF file for %s%s, not a kernel for %s%s", big ? "big-endian " : "",
+                 machine, big ? "little-endian " : "", wanted);
+    return -1;
+}
+
+static int wrong_program(const struct board *b, char err[LOADER_ERR_BYTES]) {
+    snprintf(err, LOADER_ERR_BYTES, "a program for %s Linux (ELF), not a kernel", b->machine);
     return -1;
 }
 
@@ -114,8 +122,8 @@ static int load_elf(const uint8_t *file, size_t len, struct loader_target *t, ch
     if (len < sizeof(h))
         return wrong(err, "ELF: the file is too short");
     memcpy(&h, file, sizeof(h));
-    if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_ident[EI_DATA] != ELFDATA2LSB || h.e_machine != EM_AARCH64)
-        return wrong_elf(&h, err);
+    if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_ident[EI_DATA] != ELFDATA2LSB || h.e_machine != t->board->elf_machine)
+        return wrong_elf(&h, t->board->machine, err);
     if (h.e_type == ET_REL)
         return wrong(err, "an object file (ELF), not a kernel");
     if (h.e_phentsize != sizeof(p) || h.e_phoff > len || h.e_phnum > (len - h.e_phoff) / sizeof(p))
@@ -126,7 +134,7 @@ static int load_elf(const uint8_t *file, size_t len, struct loader_target *t, ch
     for (unsigned i = 0; i < h.e_phnum; i++) {
         memcpy(&p, file + h.e_phoff + i * sizeof(p), sizeof(p));
         if (p.p_type == PT_INTERP)
-            return wrong(err, "a program for AArch64 Linux (ELF), not a kernel");
+            return wrong_program(t->board, err);
         if (p.p_type != PT_LOAD || !p.p_memsz)
             continue;
         if (load_segment(file, len, &p, t, err))
@@ -156,7 +164,12 @@ static bool is_elf(const uint8_t *file, size_t len) { return len >= SELFMAG && !
 
 /* One that is not packed. */
 static int load_plain(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
-    if (is_image(file, len))
+    const struct board *image = image_board(file, len);
+    if (image && image != t->board) {
+        snprintf(err, LOADER_ERR_BYTES, "a Linux kernel for %s, not for %s", image->machine, t->board->machine);
+        return -1;
+    }
+    if (image)
         return load_image(file, len, t, err);
     if (is_elf(file, len))
         return load_elf(file, len, t, err);
@@ -198,7 +211,41 @@ static int load_zboot(const uint8_t *file, size_t len, struct loader_target *t, 
 }
 
 bool loader_is_kernel(const uint8_t *head, size_t len) {
-    return is_image(head, len) || is_elf(head, len) || is_zboot(head, len) || loader_packing(head, len);
+    return image_board(head, len) || is_elf(head, len) || is_zboot(head, len) || loader_packing(head, len);
+}
+
+static const struct board *elf_board(const uint8_t *file, size_t len) {
+    Elf64_Ehdr h;
+    if (len < sizeof(h) || !is_elf(file, len))
+        return NULL;
+    memcpy(&h, file, sizeof(h));
+    const struct board *const *b = boards;
+    while (*b && (h.e_ident[EI_DATA] != ELFDATA2LSB || (*b)->elf_machine != h.e_machine))
+        b++;
+    return *b;
+}
+
+/* What is at the start of the file tells, or at the start of what is packed in it. */
+const struct board *loader_board(const uint8_t *file, size_t len) {
+    const char *packing = loader_packing(file, len);
+    struct zboot_header h;
+    uint8_t *out = NULL;
+    size_t out_len = 0;
+    if (is_zboot(file, len) && len >= sizeof(h)) {
+        memcpy(&h, file, sizeof(h));
+        h.compression[sizeof(h.compression) - 1] = 0;
+        if (h.payload_offset > len || h.payload_size > len - h.payload_offset)
+            return NULL;
+        out_len = loader_peek(h.compression, file + h.payload_offset, h.payload_size, LOADER_HEAD, &out);
+    } else if (packing) {
+        out_len = loader_peek(packing, file, len, LOADER_HEAD, &out);
+    }
+    const uint8_t *head = out ? out : file;
+    if (out)
+        len = out_len;
+    const struct board *image = image_board(head, len), *found = image ? image : elf_board(head, len);
+    free(out);
+    return found;
 }
 
 int loader_load(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
@@ -207,7 +254,7 @@ int loader_load(const uint8_t *file, size_t len, struct loader_target *t, char e
     if (len == 0)
         return wrong(err, "the file is empty");
     if (t->flat)
-        return put_program(t, file, len, FLAT_OFFSET, len, err);
+        return put_program(t, file, len, t->board->flat_offset, len, err);
     if (is_zboot(file, len))
         return load_zboot(file, len, t, err);
     return packing ? load_packed(packing, file, len, t, err) : load_plain(file, len, t, err);
@@ -216,15 +263,15 @@ int loader_load(const uint8_t *file, size_t len, struct loader_target *t, char e
 /* --- placement --------------------------------------------------------------------------------------------------- */
 int loader_place(const struct loader_target *t, struct loader_place *p, char err[LOADER_ERR_BYTES]) {
     uint64_t half = t->ram_size / 2;
-    uint64_t at = t->ram_gpa + (half < INITRD_OFFSET ? half : INITRD_OFFSET);
+    uint64_t at = t->board->ram + (half < INITRD_OFFSET ? half : INITRD_OFFSET);
     if (at < t->high)
         at = t->high;
     p->initrd = ALIGN_UP(at, PAGE_SIZE);
     if (!in_ram(t, p->initrd, p->initrd_size))
         return wrong(err, "the initial RAM disk does not fit into the guest's memory");
     p->dtb = ALIGN_UP(p->initrd + p->initrd_size, DTB_ALIGN);
-    if (!t->linux_boot && t->low - t->ram_gpa >= p->dtb_size)
-        p->dtb = t->ram_gpa; /* a bare-metal program finds it at the start of RAM, as on virt */
+    if (!t->linux_boot && t->low - t->board->ram >= p->dtb_size)
+        p->dtb = t->board->ram; /* a bare-metal program finds it at the start of RAM, as on virt */
     if (!in_ram(t, p->dtb, p->dtb_size))
         return wrong(err, "the device tree does not fit into the guest's memory");
     return 0;

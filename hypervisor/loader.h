@@ -4,7 +4,7 @@
 #ifndef GRAFT_LOADER_H
 #define GRAFT_LOADER_H
 
-#include "graft/base.h"
+#include "graft/board.h"
 
 #define LOADER_ERR_BYTES 256
 
@@ -32,8 +32,9 @@ const char *loader_packing(const uint8_t *file, size_t len);
 struct loader_target {
     /* in */
     uint8_t *ram;
-    uint64_t ram_gpa, ram_size;
-    bool flat; /* the file is a flat binary, whatever it looks like */
+    uint64_t ram_size;
+    const struct board *board; /* that it is for */
+    bool flat;                 /* the file is a flat binary, whatever it looks like */
     /* out */
     uint64_t entry;
     uint64_t low, high;  /* the range that the program occupies, its zeroed part included */
@@ -44,6 +45,8 @@ struct loader_target {
 /* loader_is_kernel(): does loader_load() know what starts so? loader_refuse(): -1 and err, and what it may be good for. */
 bool loader_is_kernel(const uint8_t *head, size_t len);
 int loader_refuse(const uint8_t *head, size_t len, enum loader_use *use, char err[LOADER_ERR_BYTES]);
+/* loader_board(): the board that a program is for, NULL if it does not tell. It may be packed. */
+const struct board *loader_board(const uint8_t *file, size_t len);
 /* loader_load(): 0, or -1 and err (one line). Knows Image and ELF64, plain or packed, and zboot. */
 int loader_load(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]);
 
@@ -58,5 +61,8 @@ int loader_place(const struct loader_target *t, struct loader_place *p, char err
  * at most max bytes. Files one behind the other, as parallel packers write them, are one; what is behind them is ignored. */
 int loader_decompress(const char *kind, const uint8_t *in, size_t len, uint64_t max, uint8_t **out, size_t *out_len,
                       char err[LOADER_ERR_BYTES]);
+
+/* loader_peek(): the first max bytes, or as many as there are, of what is packed; *out is malloc'ed, NULL if there are none. */
+size_t loader_peek(const char *kind, const uint8_t *in, size_t len, uint64_t max, uint8_t **out);
 
 #endif

@@ -27,8 +27,6 @@ static const struct magic {
     {0, MAGIC("WithouFreSpacExt"), {"a Parallels disk", LOADER_DISK_FILE}},
     {0, MAGIC("Bochs Virtual HD Image"), {"a Bochs disk", LOADER_DISK_FILE}},
     {0x202, MAGIC("HdrS"), {"a Linux kernel for x86", LOADER_NO_USE}},
-    {48, MAGIC("RISCV\0\0\0"), {"a Linux kernel for RISC-V", LOADER_NO_USE}},
-    {56, MAGIC("RSC\x05"), {"a Linux kernel for RISC-V", LOADER_NO_USE}},
     {36, MAGIC("\x18\x28\x6f\x01"), {"a Linux kernel for 32-bit Arm", LOADER_NO_USE}},
     {0, MAGIC("\xd0\x0d\xfe\xed"), {"a device tree", LOADER_DTB}},
     {0, MAGIC("\x27\x05\x19\x56"), {"a U-Boot image (uImage)", LOADER_NO_USE}},

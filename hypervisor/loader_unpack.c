@@ -206,13 +206,27 @@ static bool unpack_all(const struct packing *p, struct sink *s) {
     return true;
 }
 
-int loader_decompress(const char *kind, const uint8_t *in, size_t len, uint64_t max, uint8_t **out, size_t *out_len,
-                      char err[LOADER_ERR_BYTES]) {
-    struct sink s = {.in = in, .left = len, .max = max};
+static const struct packing *packing_of(const char *kind) {
     const struct packing *p = packings, *end = packings + ARRAY_LEN(packings);
     while (p < end && strcmp(p->kind, kind))
         p++;
-    if (p == end) {
+    return p == end ? NULL : p;
+}
+
+size_t loader_peek(const char *kind, const uint8_t *in, size_t len, uint64_t max, uint8_t **out) {
+    struct sink s = {.in = in, .left = len, .max = max};
+    const struct packing *p = packing_of(kind);
+    if (p)
+        p->unpack(&s); /* fails at the limit, if not before */
+    *out = s.data;
+    return s.len;
+}
+
+int loader_decompress(const char *kind, const uint8_t *in, size_t len, uint64_t max, uint8_t **out, size_t *out_len,
+                      char err[LOADER_ERR_BYTES]) {
+    struct sink s = {.in = in, .left = len, .max = max};
+    const struct packing *p = packing_of(kind);
+    if (!p) {
         snprintf(err, LOADER_ERR_BYTES, "packed with '%.31s', which is not supported", kind);
         return -1;
     }

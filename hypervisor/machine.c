@@ -86,6 +86,13 @@ void machine_virtio_ack(struct device *d, uint32_t bits) {
     pend_irq(d->machine, d->spi);
 }
 
+void machine_power(struct machine *m, bool reset) {
+    if (reset)
+        panic_reset(m);
+    else
+        machine_stop(m, MACHINE_POWEROFF);
+}
+
 void machine_ring(struct device *d, unsigned queue) {
     atomic_fetch_or(&d->machine->shared->virtio_notify[d->virtio_slot], BIT(queue));
     events_doorbell(d->machine, ABI_DB_VIRTIO0 + (unsigned)d->virtio_slot);
@@ -118,7 +125,8 @@ _Atomic uint32_t *machine_shadow(struct device *d, uint64_t offset) {
 
 /* --- memory -------------------------------------------------------------------------------------------------- */
 uint64_t machine_rom_offset(const struct machine *m) {
-    return m->memory > m->ram_size ? m->memory - BOARD_FLASH_BANKS * BOARD_FLASH_BYTES : 0;
+    return m->memory > m->ram_size && m->board->flash_banks ? m->memory - m->board->flash_banks * m->board->flash_bytes
+                                                            : 0;
 }
 
 /* Of both banks; not by abi_boot, which is the engine's, too. */
@@ -127,31 +135,33 @@ static uint64_t rom_size(const struct machine *m) {
 }
 
 static bool rom_range(struct machine *m, uint64_t gpa, uint64_t len) {
-    uint64_t size = rom_size(m), offset = gpa - BOARD_FLASH;
+    uint64_t size = rom_size(m), offset = gpa - m->board->flash;
     return offset <= size && len <= size - offset;
 }
 
 /* The chunks that [gpa, gpa + len) of the flash touches, as bits of abi_shared.rom_mapped. */
-static uint64_t rom_chunks(uint64_t gpa, uint64_t len) {
-    uint64_t first = (gpa - BOARD_FLASH) / ABI_ROM_CHUNK, last = (gpa + len - 1 - BOARD_FLASH) / ABI_ROM_CHUNK;
+static uint64_t rom_chunks(struct machine *m, uint64_t gpa, uint64_t len) {
+    uint64_t offset = gpa - m->board->flash, first = offset / ABI_ROM_CHUNK, last = (offset + len - 1) / ABI_ROM_CHUNK;
     return MASK(last + 1) & ~MASK(first);
 }
 
 static bool rom_is_mapped(struct machine *m, uint64_t gpa, uint64_t len) {
-    return len && rom_range(m, gpa, len) && !(rom_chunks(gpa, len) & ~atomic_load(&m->shared->rom_mapped));
+    return len && rom_range(m, gpa, len) && !(rom_chunks(m, gpa, len) & ~atomic_load(&m->shared->rom_mapped));
 }
 
-static uint8_t *rom_at(struct machine *m, uint64_t gpa) { return m->ram + machine_rom_offset(m) + (gpa - BOARD_FLASH); }
+static uint8_t *rom_at(struct machine *m, uint64_t gpa) {
+    return m->ram + machine_rom_offset(m) + (gpa - m->board->flash);
+}
 
 uint8_t *machine_rom(struct device *d) { return rom_at(d->machine, d->gpa); }
 
 void machine_rom_map(struct device *d, uint64_t offset) {
-    atomic_fetch_or(&d->machine->shared->rom_mapped, rom_chunks(d->gpa + offset, 1));
+    atomic_fetch_or(&d->machine->shared->rom_mapped, rom_chunks(d->machine, d->gpa + offset, 1));
 }
 
 void machine_rom_unmap(struct device *d) {
     struct machine *m = d->machine;
-    uint64_t chunks = rom_chunks(d->gpa, d->size);
+    uint64_t chunks = rom_chunks(d->machine, d->gpa, d->size);
     if (!(atomic_fetch_and(&m->shared->rom_mapped, ~chunks) & chunks))
         return;
     atomic_fetch_add(&m->shared->rom_changes, 1);
@@ -160,17 +170,18 @@ void machine_rom_unmap(struct device *d) {
 }
 
 static bool ram_range(struct machine *m, uint64_t gpa, uint64_t len) {
-    return gpa >= BOARD_RAM && gpa - BOARD_RAM <= m->ram_size && len <= m->ram_size - (gpa - BOARD_RAM);
+    uint64_t offset = gpa - m->board->ram;
+    return gpa >= m->board->ram && offset <= m->ram_size && len <= m->ram_size - offset;
 }
 
 const void *guest_ram(struct machine *m, uint64_t gpa, uint64_t len) {
     if (rom_is_mapped(m, gpa, len))
         return rom_at(m, gpa);
-    return ram_range(m, gpa, len) ? m->ram + (gpa - BOARD_RAM) : NULL;
+    return ram_range(m, gpa, len) ? m->ram + (gpa - m->board->ram) : NULL;
 }
 
 void *guest_ram_write_begin(struct machine *m, uint64_t gpa, uint64_t len) {
-    return ram_range(m, gpa, len) ? m->ram + (gpa - BOARD_RAM) : NULL;
+    return ram_range(m, gpa, len) ? m->ram + (gpa - m->board->ram) : NULL;
 }
 
 /* The bytes at gpa, of page number `page` of RAM and flash, and behind have changed: translated code of them goes. */
@@ -193,13 +204,13 @@ static void memory_changed(struct machine *m, uint64_t gpa, uint64_t page, uint6
 
 void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
     if (len && ram_range(m, gpa, len))
-        memory_changed(m, gpa, (gpa - BOARD_RAM) >> PAGE_SHIFT, len);
+        memory_changed(m, gpa, (gpa - m->board->ram) >> PAGE_SHIFT, len);
 }
 
 void machine_rom_changed(struct device *d, uint64_t offset, uint64_t len) {
     struct machine *m = d->machine;
     uint64_t gpa = d->gpa + offset;
-    memory_changed(m, gpa, (machine_rom_offset(m) + gpa - BOARD_FLASH) >> PAGE_SHIFT, len);
+    memory_changed(m, gpa, (machine_rom_offset(m) + gpa - m->board->flash) >> PAGE_SHIFT, len);
 }
 
 /* --- register accesses -------------------------------------------------------------------------------------- */
@@ -355,9 +366,14 @@ static bool add_device(struct machine *m, struct device *d, const char *what, ch
 /* Slots are given out from 0 upwards, drives first, so that the first drive is the guest's first disk. */
 static bool add_virtio(struct machine *m, char err[ERR_BYTES]) {
     const struct options *o = m->options;
-    for (int slot = 0; slot < ABI_VIRTIO_SLOTS; slot++) {
-        uint64_t gpa = BOARD_VIRTIO + (uint64_t)slot * BOARD_VIRTIO_STRIDE;
-        unsigned spi = BOARD_VIRTIO_SPI + (unsigned)slot, n = (unsigned)slot;
+    const struct board *b = m->board;
+    if (o->drives + 1 + o->net_user + (m->console != NULL) + o->shares > b->virtio_slots) {
+        snprintf(err, ERR_BYTES, "more devices than the board has slots for: %u", b->virtio_slots);
+        return false;
+    }
+    for (int slot = 0; slot < (int)b->virtio_slots; slot++) {
+        uint64_t gpa = b->virtio + (uint64_t)slot * b->virtio_stride;
+        unsigned spi = b->virtio_irq + (unsigned)slot, n = (unsigned)slot;
         struct device *d;
         if (n < o->drives)
             d = virtio_blk_create(m, gpa, spi, slot, o->drive[n].path, o->drive[n].readonly, err);
@@ -378,12 +394,16 @@ static bool add_virtio(struct machine *m, char err[ERR_BYTES]) {
 }
 
 static bool add_devices(struct machine *m, char err[ERR_BYTES]) {
-    for (unsigned bank = 0; bank < BOARD_FLASH_BANKS; bank++)
+    const struct board *b = m->board;
+    for (unsigned bank = 0; bank < b->flash_banks; bank++)
         if (!add_device(m, firmware_flash(m, bank, err), "flash", err))
             return false;
-    return add_device(m, firmware_fw_cfg(m, err), "fw_cfg", err) &&
-           add_device(m, pl011_create(m, BOARD_UART, BOARD_UART_SPI, m->serial), "pl011", err) &&
-           add_device(m, pl031_create(m, BOARD_RTC, BOARD_RTC_SPI), "pl031", err) && add_virtio(m, err);
+    if (b->fw_cfg && !add_device(m, firmware_fw_cfg(m, err), "fw_cfg", err))
+        return false;
+    for (const struct board_device *d = b->device; d->create; d++)
+        if (!add_device(m, d->create(m, d->gpa, d->irq, m->serial), d->what, err))
+            return false;
+    return add_virtio(m, err);
 }
 
 static bool choose_vm(struct machine *m, char err[ERR_BYTES]) {
@@ -443,7 +463,7 @@ static bool alloc_memory(struct machine *m, char err[ERR_BYTES]) {
     bool in_vm = m->vm->in_vm;
     m->ram_size = m->memory = m->options->memory;
     if (!m->probe)
-        m->memory = ALIGN_UP(m->ram_size, ABI_ROM_CHUNK) + BOARD_FLASH_BANKS * BOARD_FLASH_BYTES;
+        m->memory = ALIGN_UP(m->ram_size, ABI_ROM_CHUNK) + m->board->flash_banks * m->board->flash_bytes;
     layout_make(&m->layout, in_vm, mmu_strategies[m->mmu]->needs_paging, in_vm ? engine_image_size() : 0, m->vcpu_count,
                 m->memory);
     m->ram = m->vm->ram_alloc(m);
@@ -506,6 +526,7 @@ struct machine *machine_create(const struct options *o, const struct boot_files 
     }
     m->options = o;
     m->files = files;
+    m->board = files->board;
     m->serial = serial;
     m->console = console;
     m->vcpu_count = o->smp;
@@ -524,6 +545,7 @@ struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES
     m->options = o;
     m->vcpu_count = 1;
     m->probe = true;
+    m->board = boards[0];
     m->vm = &vm_kvm;
     ok = alloc_memory(m, err) && (m->events = events_create(m)) && !m->vm->create(m, err);
     if (ok)

@@ -7,7 +7,8 @@ find_package(BZip2 REQUIRED)
 find_library(GRAFT_LIBFDT fdt REQUIRED)
 find_library(GRAFT_LIBSLIRP slirp REQUIRED) # its pkg-config file wants headers that are not needed
 set(monitor_dir ${CMAKE_SOURCE_DIR}/hypervisor)
-file(GLOB monitor_sources CONFIGURE_DEPENDS ${monitor_dir}/*.c ${CMAKE_SOURCE_DIR}/devices/*.c)
+file(GLOB monitor_sources CONFIGURE_DEPENDS ${monitor_dir}/*.c ${CMAKE_SOURCE_DIR}/devices/*.c
+  ${CMAKE_SOURCE_DIR}/guests/boards.c ${CMAKE_SOURCE_DIR}/guests/*/board/*.c)
 list(REMOVE_ITEM monitor_sources ${monitor_dir}/main.c)
 add_library(graft_monitor STATIC ${monitor_sources} ${monitor_dir}/engine_image.S)
 target_compile_definitions(graft_monitor PRIVATE _GNU_SOURCE= GRAFT_VERSION="${PROJECT_VERSION}")

@@ -12,7 +12,7 @@
 #define GRAFT_MONITOR_H
 
 #include "graft/abi.h"
-#include "graft/device.h"
+#include "graft/board.h"
 #include "hypervisor/options.h"
 
 #include <pthread.h>
@@ -21,20 +21,7 @@
 
 #define ERR_BYTES 256
 
-/* The board: QEMU's virt. */
-#define BOARD_RAM UINT64_C(0x40000000)
-#define BOARD_FLASH UINT64_C(0)
-#define BOARD_FLASH_BANKS 2
-#define BOARD_FLASH_BYTES (UINT64_C(64) << 20) /* of a bank */
-#define BOARD_FW_CFG UINT64_C(0x09020000)
-#define BOARD_UART UINT64_C(0x09000000)
-#define BOARD_UART_SPI 1
-#define BOARD_RTC UINT64_C(0x09010000)
-#define BOARD_RTC_SPI 2
-#define BOARD_VIRTIO UINT64_C(0x0a000000)
-#define BOARD_VIRTIO_STRIDE 0x200
-#define BOARD_VIRTIO_SPI 16
-#define BOARD_DEVICES (ABI_VIRTIO_SLOTS + 8)
+#define MACHINE_DEVICES (ABI_VIRTIO_SLOTS + 8)
 
 enum machine_state {
     MACHINE_RUNNING,
@@ -94,6 +81,7 @@ struct layout {
 struct machine {
     const struct options *options;
     const struct boot_files *files;
+    const struct board *board;
     const struct vm_ops *vm;
     void *vm_data;
 
@@ -110,7 +98,7 @@ struct machine {
 
     struct turn_lock lock;
     _Atomic uint32_t room; /* a futex that counts machine_room() */
-    struct device *device[BOARD_DEVICES];
+    struct device *device[MACHINE_DEVICES];
     unsigned device_count, device_last; /* device_last: where the last look-up ended */
     unsigned shadow_count;
     struct chardev *serial, *console;

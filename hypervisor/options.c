@@ -118,7 +118,13 @@ TAKE(serial) { return o->serial = v, NULL; }
 TAKE(console) { return o->console = v, NULL; }
 TAKE(net) { return o->net_user = n == 0, NULL; }
 TAKE(virtio_mmio) { return o->virtio_legacy = n == 0, NULL; }
-TAKE(gic) { return o->gic = 2 + (unsigned)n, NULL; }
+TAKE(guest) {
+    const struct board *const *b = boards;
+    while (*b && strcmp((*b)->name, v))
+        b++;
+    return o->board = *b, *b ? NULL : "a guest that is there";
+}
+TAKE(gic) { return o->gic = 2 + (unsigned)n, o->gic_given = true, NULL; }
 TAKE(cpu) { return o->cpu = (enum abi_cpu_model)n, NULL; }
 TAKE(vm) { return o->vm = n == 0 ? VM_KVM : VM_INPROC, NULL; }
 TAKE(code) { return o->code = n == 0 ? CODE_SPLIT : CODE_RWX, NULL; }

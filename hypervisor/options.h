@@ -5,6 +5,7 @@
 #define GRAFT_OPTIONS_H
 
 #include "graft/abi.h"
+#include "graft/board.h"
 
 #define OPTIONS_MAX_DRIVES 16
 #define OPTIONS_MAX_PFLASH 2
@@ -26,6 +27,8 @@ struct options {
     uint64_t dump_first, dump_last;
     uint64_t memory;
     unsigned smp, gic;
+    bool gic_given;
+    const struct board *board; /* --guest; NULL: what the kernel is for */
     struct {
         char *path;
         bool readonly;

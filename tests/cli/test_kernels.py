@@ -89,7 +89,6 @@ class Kernels(GraftTest):
         iso[32769:32774] = b'CD001'
         btrfs = bytearray(70000)
         btrfs[0x10040:0x10048] = b'_BHRfS_M'
-        riscv = words(0x6f, 0) + bytes(40) + b'RISCV\0\0\0' + b'RSC\x05' + bytes(100)
         efi = b'MZ' + bytes(58) + struct.pack('<I', 64) + b'PE\0\0' + bytes(100)
         interp = elf(POWEROFF)
         interp = interp[:64] + struct.pack('<I', 3) + interp[68:]
@@ -100,18 +99,29 @@ class Kernels(GraftTest):
                  'root.img': (ext4, 'ext4 file system', '--drive {}?'), 'dvd.iso': (iso, 'ISO 9660', '--drive {}?'),
                  'btrfs.img': (btrfs, 'Btrfs', '--drive {}?'),
                  'mbr.img': (bytes(510) + b'\x55\xaa' + bytes(5000), 'boot sector', '--drive {}?'),
-                 'bzImage': (bzimage, 'Linux kernel for x86'), 'Image.riscv': (riscv, 'RISC-V'),
+                 'bzImage': (bzimage, 'Linux kernel for x86'), 
                  'initrd': (b'070701' + bytes(200), 'cpio', '--initrd {}?'),
                  'virt.dtb': (b'\xd0\x0d\xfe\xed' + bytes(200), 'device tree', '--dtb {}?'),
                  'grub.efi': (efi, 'EFI program'), 'passwd': (b'root:x:0:0:root:/root:/bin/bash\n', 'text'),
                  'Image.lzo': (b'\x89LZO\0\r\n\x1a\n' + bytes(99), 'lzop'), 'zeros': (bytes(100000), 'zeros'),
-                 'sh': (elf(POWEROFF, machine=62), 'x86-64'), 'riscv': (elf(POWEROFF, machine=243), 'RISC-V'),
+                 'sh': (elf(POWEROFF, machine=62), 'x86-64'),
                  'ls': (interp, 'a program for AArch64 Linux'), 'noise': (os.urandom(5000), '--flat'),
                  'guest': (POWEROFF, '--flat'), 'kernel.qcow2.bin': (b'QFI\xfb' + bytes(500), 'qcow2')}
         for name, (data, *parts) in cases.items():
             with self.subTest(name):
                 path = self.path(name, data)
                 self.complains(1, ['run', path], path + ': ', *(part.format(path) for part in parts))
+
+    def test_guests_are_told_apart(self):
+        image = words(0x6f, 0) + bytes(40) + b'RISCV\0\0\0' + b'RSC\x05' + bytes(100)
+        for name, data in {'Image': image, 'Image.gz': gzip.compress(image), 'elf': elf(POWEROFF, machine=243)}.items():
+            path = self.path(name, data)
+            self.complains(1, ['run', path, '--guest', 'arm64'], path + ': ', 'RISC-V', 'AArch64')
+            for option in (['--gic', '2'], ['--cpu', 'cortex-a72'], ['--fw-cfg', 'name=opt/x,string=y']):
+                self.complains(1, ['run', path, *option], option[0] + ' is not for riscv64 guests')
+        path = self.path('arm', elf(POWEROFF))
+        self.complains(1, ['run', path, '--guest', 'riscv64'], path + ': ', 'an ELF file for AArch64, not a kernel for RISC-V')
+        self.complains(2, ['run', path, '--guest', 'vax'], '--guest')
 
     def test_what_is_large_is_judged_by_its_head(self):
         disk = self.path('disk', b'QFI\xfb')

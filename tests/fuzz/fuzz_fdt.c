@@ -9,14 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct fdt_params params = {.ram_gpa = 0x40000000,
-                                         .ram_size = 1u << 30,
-                                         .cpus = 2,
-                                         .gic = 3,
-                                         .cpu_compatible = "arm,armv8",
-                                         .bootargs = "console=ttyAMA0",
-                                         .initrd = 0x48000000,
-                                         .initrd_end = 0x48100000};
+static struct fdt_params params = {.ram_size = 1u << 30,
+                                   .cpus = 2,
+                                   .gic = 3,
+                                   .bootargs = "console=ttyAMA0",
+                                   .initrd = 0x48000000,
+                                   .initrd_end = 0x48100000};
 
 /* The rest of the input as (position, value) pairs written over a good tree. */
 static uint8_t *edited_tree(const uint8_t *data, size_t size, size_t *len) {
@@ -32,6 +30,7 @@ static uint8_t *edited_tree(const uint8_t *data, size_t size, size_t *len) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char err[FDT_ERR_BYTES];
     size_t len = size - 1, made;
+    params.board = boards[0];
     if (size < 1)
         return 0;
     uint8_t *tree = data[0] & 1 ? edited_tree(data + 1, size - 1, &len) : malloc(len + 1);

@@ -140,7 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!file || !ram)
         abort();
     memcpy(file, scratch, len);
-    struct loader_target t = {.ram = ram, .ram_gpa = RAM_GPA, .ram_size = RAM_BYTES, .flat = how == FLAT};
+    struct loader_target t = {.ram = ram, .ram_size = RAM_BYTES, .board = loader_board(file, len), .flat = how == FLAT};
     if (!loader_is_kernel(file, len) && loader_kind(file, len) && !t.flat && loader_load(file, len, &t, err) == 0)
         abort();
     if (loader_load(file, len, &t, err) == 0) {

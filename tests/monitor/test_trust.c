@@ -13,6 +13,7 @@
 #define ARENA_BYTES 65536
 
 /* A machine of 2 MiB with its flash, one vCPU and no device. */
+#define FLASH_BYTES (m.board->flash_banks * m.board->flash_bytes)
 static struct machine m;
 static struct options options;
 static struct abi_vcpu abi;
@@ -21,8 +22,9 @@ static struct abi_shared shared;
 
 static void setup(void) {
     options = (struct options){.dump_last = UINT64_MAX};
-    m = (struct machine){.options = &options, .vm = &vm_inproc, .ram_size = RAM_BYTES, .vcpu_count = 1};
-    m.memory = RAM_BYTES + BOARD_FLASH_BANKS * BOARD_FLASH_BYTES;
+    m = (struct machine){
+        .options = &options, .board = boards[0], .vm = &vm_inproc, .ram_size = RAM_BYTES, .vcpu_count = 1};
+    m.memory = RAM_BYTES + FLASH_BYTES;
     m.ram = machine_alloc_pages(m.memory);
     m.arena = machine_alloc_pages(ARENA_BYTES);
     m.arena_va = (uint64_t)m.arena;
@@ -88,12 +90,12 @@ END_TEST
 
 START_TEST(memory_is_where_the_monitor_put_it) {
     shared.rom_mapped = UINT64_MAX;
-    const void *ram = guest_ram(&m, BOARD_RAM, 8), *flash = guest_ram(&m, BOARD_FLASH + 8, 8);
+    const void *ram = guest_ram(&m, m.board->ram, 8), *flash = guest_ram(&m, m.board->flash + 8, 8);
     memset(&boot, 0x5a, sizeof(boot));
-    ck_assert_ptr_eq(guest_ram(&m, BOARD_RAM, 8), ram);
-    ck_assert_ptr_eq(guest_ram(&m, BOARD_FLASH + 8, 8), flash);
+    ck_assert_ptr_eq(guest_ram(&m, m.board->ram, 8), ram);
+    ck_assert_ptr_eq(guest_ram(&m, m.board->flash + 8, 8), flash);
     ck_assert_ptr_eq(flash, m.ram + RAM_BYTES + 8);
-    ck_assert_ptr_null(guest_ram(&m, BOARD_FLASH + BOARD_FLASH_BANKS * BOARD_FLASH_BYTES - 4, 8));
+    ck_assert_ptr_null(guest_ram(&m, m.board->flash + FLASH_BYTES - 4, 8));
     ck_assert_ptr_null(machine_engine_ptr(&m, UINT64_C(0x5a5a5a5a5a5a5a5a), 8));
     ck_assert_ptr_eq(machine_engine_ptr(&m, (uint64_t)m.ram, 8), m.ram);
 }
@@ -112,7 +114,7 @@ START_TEST(accesses_have_a_size_that_there_is) {
     for (uint64_t bytes = 0; bytes < 40; bytes++) {
         for (enum abi_call call = ABI_CALL_MMIO_READ; call <= ABI_CALL_MMIO_WRITE; call++) {
             abi.call = call;
-            abi.arg[0] = BOARD_UART;
+            abi.arg[0] = m.board->device[0].gpa;
             abi.arg[1] = bytes | bytes << 32;
             run_call(&m, &m.vcpu[0]);
             ck_assert_uint_eq(abi.ret[1], 1);

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* trans_mem.c: loads and stores of integer registers, load-reserved and store-conditional, atomic memory operations. */
+#include "guests/rv64/rv64.h"
+
+#include "rv64_decode.h"
+
+#define EXCL_ADDR offsetof(struct cpu, excl_addr)
+#define EXCL_VAL offsetof(struct cpu, excl_val)
+
+bool trans_LOAD(struct rv64_trans *t, const struct arg_LOAD *a) {
+    bool zero_extended = a->size & 4;
+    int32_t disp = (int32_t)rv64_imm_i(t->insn);
+    rv64_put(t, a->rd,
+             ir_ld(t->b, IR_I64, a->size & 3, rv64_get(t, a->rs1), disp, rv64_trans_regime(t),
+                   zero_extended ? 0 : IR_MEM_SEXT));
+    return true;
+}
+
+bool trans_STORE(struct rv64_trans *t, const struct arg_STORE *a) {
+    int32_t disp = (int32_t)rv64_imm_s(t->insn);
+    ir_st(t->b, a->size, rv64_get(t, a->rs1), disp, rv64_get(t, a->rs2), rv64_trans_regime(t), 0);
+    return true;
+}
+
+/* --- A -------------------------------------------------------------------------------------------- */
+
+static unsigned order(bool acquire, bool release) {
+    return IR_MEM_ALIGN | (acquire ? IR_MEM_ACQUIRE : 0) | (release ? IR_MEM_RELEASE : 0);
+}
+
+/* put_old(): what was in memory, of 4 or 8 bytes. */
+static void put_old(struct rv64_trans *t, unsigned rd, bool d, irv old) {
+    rv64_put(t, rd, d ? old : ir_op1(t->b, IR_TRUNC, old));
+}
+
+/* The reservation is the address and the value read. */
+bool trans_LR(struct rv64_trans *t, const struct arg_LR *a) {
+    struct ir_block *b = t->b;
+    irv base = rv64_get(t, a->rs1);
+    irv v = ir_ld(b, IR_I64, 2 + a->d, base, 0, rv64_trans_regime(t), order(a->aq, false));
+    ir_put(b, EXCL_ADDR, base);
+    ir_put(b, EXCL_VAL, v);
+    put_old(t, a->rd, a->d, v);
+    return true;
+}
+
+bool trans_SC(struct rv64_trans *t, const struct arg_SC *a) {
+    irv failed =
+        ir_stx(t->b, 2 + a->d, rv64_get(t, a->rs1), rv64_get(t, a->rs2), rv64_trans_regime(t), order(a->aq, a->rl));
+    rv64_put(t, a->rd, ir_op1(t->b, IR_ZEXT32, failed));
+    return true;
+}
+
+static bool amo(struct rv64_trans *t, enum ir_atomic kind, bool d, bool aq, bool rl, unsigned rd, unsigned rs1, irv v) {
+    put_old(t, rd, d, ir_atomic(t->b, kind, 2 + d, rv64_get(t, rs1), v, rv64_trans_regime(t), order(aq, rl)));
+    return true;
+}
+
+#define ROW_AMO(name, kind)                                                                                            \
+    bool trans_##name(struct rv64_trans *t, const struct arg_##name *a) {                                              \
+        return amo(t, kind, a->d, a->aq, a->rl, a->rd, a->rs1, rv64_get(t, a->rs2));                                   \
+    }
+ROW_AMO(AMOSWAP, IR_ATOMIC_SWP)
+ROW_AMO(AMOADD, IR_ATOMIC_ADD)
+ROW_AMO(AMOXOR, IR_ATOMIC_XOR)
+ROW_AMO(AMOOR, IR_ATOMIC_OR)
+
+bool trans_AMOAND(struct rv64_trans *t, const struct arg_AMOAND *a) {
+    irv clear = ir_op1(t->b, IR_NOT, rv64_get(t, a->rs2));
+    return amo(t, IR_ATOMIC_CLR, a->d, a->aq, a->rl, a->rd, a->rs1, clear);
+}
+
+bool trans_AMOMINMAX(struct rv64_trans *t, const struct arg_AMOMINMAX *a) {
+    static const enum ir_atomic kinds[2][2] = {{IR_ATOMIC_SMIN, IR_ATOMIC_SMAX}, {IR_ATOMIC_UMIN, IR_ATOMIC_UMAX}};
+    return amo(t, kinds[a->u][a->max], a->d, a->aq, a->rl, a->rd, a->rs1, rv64_get(t, a->rs2));
+}
+
+/* --- fences --------------------------------------------------------------------------------------- */
+
+bool trans_FENCE(struct rv64_trans *t, const struct arg_FENCE *a) {
+    enum { W = 1, R = 2, O = 4, I = 8, TSO = 8 };
+    /* Writes before reads is the one order that a fence of another kind does not keep; PAUSE has no successors. */
+    bool full = a->pred & (W | O) && a->succ & (R | I) && a->fm != TSO;
+    ir_fence(t->b, full ? IR_FENCE_FULL : IR_FENCE_LOAD);
+    return true;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * walk.c: Sv39, Sv48 and Sv57 (volume II, 10.3 to 10.6) with Svade: a page whose A bit is clear, or D bit when it is
+ * written, faults. Svpbmt's memory types change nothing that a guest could see here.
+ */
+#include "guests/rv64/system.h"
+
+#define PTE_V BIT(0)
+#define PTE_R BIT(1)
+#define PTE_W BIT(2)
+#define PTE_X BIT(3)
+#define PTE_U BIT(4)
+#define PTE_G BIT(5)
+#define PTE_A BIT(6)
+#define PTE_D BIT(7)
+#define PTE_PPN(pte) ((pte) >> 10 & MASK(44))
+#define PTE_RESERVED (MASK(7) << 54) /* of leaves; Svpbmt has bits 62..61 */
+#define PTE_PBMT(pte) ((unsigned)((pte) >> 61) & 3)
+#define PTE_N BIT(63)
+#define PA_BITS 56
+
+static void fault(struct walk *w, enum rv64_fault kind) { w->fault = kind; }
+
+static bool allowed(const struct walk *w, enum mmu_access access) {
+    return access == MMU_READ ? w->read : access == MMU_WRITE ? w->write : w->exec;
+}
+
+static void walk_bare(struct cpu *cpu, uint64_t va, struct walk *w) {
+    w->pa = GPA(va);
+    w->page_shift = 30;
+    w->read = w->write = w->exec = w->global = true;
+    if (va >> PA_BITS)
+        fault(w, RV64_FAULT_ACCESS);
+}
+
+/* Permissions of a leaf in a regime, those that A and D keep back left out. */
+static void permissions(const struct rv64_cpu *c, uint64_t pte, unsigned regime, struct walk *w) {
+    bool user = pte & PTE_U;
+    bool data = regime == RV64_U ? user : !user || regime == RV64_S_SUM;
+    bool readable = pte & PTE_R || (c->sstatus & SSTATUS_MXR && pte & PTE_X);
+    w->read = data && readable;
+    w->write = data && pte & PTE_W && pte & PTE_D;
+    w->exec = pte & PTE_X && user == (regime == RV64_U);
+}
+
+static void leaf(const struct rv64_cpu *c, uint64_t va, enum mmu_access access, unsigned regime, uint64_t pte,
+                 unsigned level, struct walk *w) {
+    unsigned shift = PAGE_SHIFT + 9 * level;
+    uint64_t base = PTE_PPN(pte) << PAGE_SHIFT;
+    if (pte & (PTE_RESERVED | PTE_N) || PTE_PBMT(pte) == 3 || base & MASK(shift) || !(pte & PTE_A)) {
+        fault(w, RV64_FAULT_PAGE);
+        return;
+    }
+    w->pa = GPA(base | (va & MASK(shift)));
+    w->page_shift = (uint8_t)(shift > 39 ? 39 : shift);
+    w->level = (uint8_t)level;
+    permissions(c, pte, regime, w);
+    if (!allowed(w, access))
+        fault(w, RV64_FAULT_PAGE);
+}
+
+/* A leaf's G, or that of a table above it: the mapping is of all address spaces. */
+void rv64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w) {
+    const struct rv64_cpu *c = rv64(cpu);
+    unsigned mode = SATP_MODE(c->satp);
+    *w = (struct walk){0};
+    if (mode == SATP_BARE) {
+        walk_bare(cpu, va, w);
+        return;
+    }
+    unsigned levels = mode - SATP_SV39 + 3, bits = PAGE_SHIFT + 9 * levels;
+    if ((uint64_t)rv64_sext(va, bits) != va) {
+        fault(w, RV64_FAULT_PAGE);
+        return;
+    }
+    uint64_t table = SATP_PPN(c->satp) << PAGE_SHIFT;
+    for (unsigned level = levels; level-- > 0;) {
+        const uint64_t *entries = ram_ptr(cpu, GPA(table), PAGE_SIZE);
+        if (!entries) {
+            fault(w, RV64_FAULT_ACCESS);
+            return;
+        }
+        /* Another vCPU may be writing the entry: read it once, whole. */
+        uint64_t pte = __atomic_load_n(&entries[va >> (PAGE_SHIFT + 9 * level) & MASK(9)], __ATOMIC_ACQUIRE);
+        if (!(pte & PTE_V) || (!(pte & PTE_R) && pte & PTE_W))
+            break;
+        w->global |= (pte & PTE_G) != 0;
+        if (pte & (PTE_R | PTE_X)) {
+            leaf(c, va, access, regime, pte, level, w);
+            return;
+        }
+        if (pte & (PTE_RESERVED | PTE_N | BIT(61) | BIT(62) | PTE_A | PTE_D | PTE_U))
+            break;
+        table = PTE_PPN(pte) << PAGE_SHIFT;
+    }
+    fault(w, RV64_FAULT_PAGE);
+}
+
+/* All that a translation depends on, but the ASID: the root's page number in bits 43..0, mode in 63..60, MXR in bit 44. */
+struct mmu_space rv64_space(struct cpu *cpu, bool hi, unsigned regime) {
+    const struct rv64_cpu *c = rv64(cpu);
+    if (SATP_MODE(c->satp) == SATP_BARE)
+        return (struct mmu_space){0, 0};
+    uint64_t root = (c->satp & ~(MASK(16) << 44)) | (c->sstatus & SSTATUS_MXR ? BIT(44) : 0);
+    return (struct mmu_space){root, SATP_ASID(c->satp)};
+}
