@@ -407,7 +407,11 @@ static void sleep_until_release(void) {
     gic_enable(1);
     while (!release)
         __asm__ volatile("wfi" : : : "memory");
-    gic_eoi(gic_ack());
+    uint32_t iar;
+    do /* it may have woken for something else, between the word and the interrupt */
+        iar = gic_ack();
+    while ((iar & 1023) != 1);
+    gic_eoi(iar);
 }
 static void spin_until_release(void) {
     __asm__ volatile("1: ldr w2, [%0]\ncbz w2, 1b" : : "r"(&release) : "x2", "memory");
