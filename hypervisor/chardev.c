@@ -503,9 +503,6 @@ static void open_stdio(struct chardev *c) {
     c->stdio = true;
     c->in = STDIN_FILENO;
     c->out = STDOUT_FILENO;
-    take_terminal();
-    look_at_size(c);
-    follow_window(c);
 }
 
 static bool open_ends(struct chardev *c, const char *spec, char err[ERR_BYTES]) {
@@ -524,8 +521,13 @@ static size_t in_max(int fd) {
     return waits ? IN_BYTES : IN_FILE_BYTES;
 }
 
-static bool start_threads(struct chardev *c) {
+bool chardev_start(struct chardev *c) {
     char name[16];
+    if (c->stdio) {
+        take_terminal();
+        look_at_size(c);
+        follow_window(c);
+    }
     c->in_max = in_max(c->in);
     snprintf(name, sizeof(name), "%s-in", c->name);
     if (c->in >= 0 && !(c->reader = thread_start(THREAD_CONSOLE, name, read_in, c)))
@@ -558,11 +560,8 @@ struct chardev *chardev_open(const char *name, const char *spec, char err[ERR_BY
     c->leave = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (c->bell < 0 || c->leave < 0)
         failed(err, name);
-    else if (open_ends(c, spec, err)) {
-        if (start_threads(c))
-            return c;
-        failed(err, name);
-    }
+    else if (open_ends(c, spec, err))
+        return c;
     chardev_close(c);
     return NULL;
 }
@@ -618,7 +617,8 @@ static bool end_threads(struct chardev *c) {
 
 /* What was written to a pseudo-terminal is lost with it: whoever has it open gets a moment to read the rest. */
 static void linger(const struct chardev *c) {
-    int other = c->is_pty && !c->away ? open(c->pty_name, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK) : -1, left;
+    int flags = O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK, left;
+    int other = c->is_pty && !c->away ? ioctl(c->out, TIOCGPTPEER, flags) : -1; /* no name can be opened any more */
     if (other < 0)
         return;
     for (unsigned ms = 0; ms < LINGER_MS && !supervise_stopping() && !ioctl(other, FIONREAD, &left) && left; ms += 10)

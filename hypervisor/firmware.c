@@ -96,20 +96,26 @@ static int open_copy(const char *path, uint64_t bytes, char err[ERR_BYTES]) {
     return to;
 }
 
-struct device *firmware_flash(struct machine *m, unsigned bank, char err[ERR_BYTES]) {
-    static int fds[FLASH_BANKS] = {-1, -1};
-    const struct board *b = m->board;
-    const struct options *o = m->options;
+static struct bank {
+    int fd;
+    bool image, readonly; /* image: a file of the user's */
+} banks[FLASH_BANKS] = {{.fd = -1}, {.fd = -1}};
+
+static bool open_bank(unsigned bank, const struct options *o, const struct board *board, char err[ERR_BYTES]) {
+    struct bank *b = &banks[bank];
     unsigned n = o->bios ? bank - 1 : bank; /* of the user's images */
-    bool image = n < o->pflashes, readonly = image && o->pflash[n].readonly;
-    if (fds[bank] < 0)
-        fds[bank] = image              ? open_image(o->pflash[n].path, readonly, b->flash_bytes, err)
-                    : o->bios && !bank ? open_copy(o->bios, b->flash_bytes, err)
-                                       : open_memory(b->flash_bytes, err);
-    if (fds[bank] < 0)
-        return NULL;
-    return cfi_flash_create(m, b->flash + bank * b->flash_bytes, b->flash_bytes, fds[bank], image ? 0 : MEMORY_FLIP,
-                            readonly);
+    b->image = n < o->pflashes;
+    b->readonly = b->image && o->pflash[n].readonly;
+    b->fd = b->image           ? open_image(o->pflash[n].path, b->readonly, board->flash_bytes, err)
+            : o->bios && !bank ? open_copy(o->bios, board->flash_bytes, err)
+                               : open_memory(board->flash_bytes, err);
+    return b->fd >= 0;
+}
+
+struct device *firmware_flash(struct machine *m, unsigned bank) {
+    const struct bank *b = &banks[bank];
+    uint64_t bytes = m->board->flash_bytes;
+    return cfi_flash_create(m, m->board->flash + bank * bytes, bytes, b->fd, b->image ? 0 : MEMORY_FLIP, b->readonly);
 }
 
 /* --- fw_cfg ---------------------------------------------------------------------------------------------------------- */
@@ -122,17 +128,14 @@ static bool add_number(struct device *d, uint16_t key, uint64_t value, size_t by
     return fw_cfg_add(d, key, copy_of(&value, bytes), bytes);
 }
 
+static struct file user_files[OPTIONS_MAX_FW_CFG]; /* as they were when the run began */
+
 static bool add_user(struct device *d, const struct options *o, char err[ERR_BYTES]) {
     for (unsigned i = 0; i < o->fw_cfgs; i++) {
-        struct file f = {.data = (uint8_t *)(uintptr_t)o->fw_cfg[i].text};
-        if (o->fw_cfg[i].file && !file_read(&f, o->fw_cfg[i].file, o->memory, NULL, NULL, err))
-            return false;
-        if (!o->fw_cfg[i].file)
-            f.len = strlen(o->fw_cfg[i].text);
-        bool added = fw_cfg_add_file(d, o->fw_cfg[i].name, copy_of(f.data, f.len), f.len);
-        if (o->fw_cfg[i].file)
-            file_free(&f);
-        if (!added) {
+        const struct file *f = &user_files[i];
+        const void *data = o->fw_cfg[i].file ? (const void *)f->data : o->fw_cfg[i].text;
+        size_t len = o->fw_cfg[i].file ? f->len : strlen(o->fw_cfg[i].text);
+        if (!fw_cfg_add_file(d, o->fw_cfg[i].name, copy_of(data, len), len)) {
             snprintf(err, ERR_BYTES, "--fw-cfg: cannot have %.80s: a name is 1 to 55 bytes, and there once",
                      o->fw_cfg[i].name);
             return false;
@@ -154,6 +157,23 @@ struct device *firmware_fw_cfg(struct machine *m, char err[ERR_BYTES]) {
     return NULL;
 }
 
+/* --- files ----------------------------------------------------------------------------------------------------------- */
+bool firmware_open(const struct options *o, const struct board *b, char err[ERR_BYTES]) {
+    for (unsigned bank = 0; bank < b->flash_banks; bank++)
+        if (!open_bank(bank, o, b, err))
+            return false;
+    for (unsigned i = 0; i < o->fw_cfgs; i++)
+        if (o->fw_cfg[i].file && !file_read(&user_files[i], o->fw_cfg[i].file, o->memory, NULL, NULL, err))
+            return false;
+    return true;
+}
+
+void firmware_close(void) {
+    for (unsigned i = 0; i < OPTIONS_MAX_FW_CFG; i++)
+        file_free(&user_files[i]);
+}
+
+/* --- how it starts ----------------------------------------------------------------------------------------------------- */
 static bool add_sized(struct device *d, uint16_t size_key, uint16_t key, const void *data, size_t len) {
     return add_number(d, size_key, len, 4) && fw_cfg_add(d, key, copy_of(data, len), len);
 }

@@ -83,14 +83,16 @@ static void write_late(void *arg) {
     }
 }
 
+void log_start(void) { late.thread = thread_start(THREAD_CONSOLE, "log", write_late, NULL); }
+
 static void say_later(const char *fmt, va_list ap) {
     char line[512];
     int len = vsnprintf(line, sizeof(line), fmt, ap);
     if (len >= (int)sizeof(line))
         len = (int)sizeof(line) - 1;
     pthread_mutex_lock(&late.lock);
-    if (!late.thread)
-        late.thread = thread_start(THREAD_CONSOLE, "log", write_late, NULL);
+    if (!late.thread && thread_kind() == THREAD_DEVICES)
+        log_start();
     if (len <= 0 || !late.thread || late.len + (size_t)len > sizeof(late.text)) {
         late.lost++;
     } else {

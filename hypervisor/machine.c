@@ -396,7 +396,7 @@ static bool add_virtio(struct machine *m, char err[ERR_BYTES]) {
 static bool add_devices(struct machine *m, char err[ERR_BYTES]) {
     const struct board *b = m->board;
     for (unsigned bank = 0; bank < b->flash_banks; bank++)
-        if (!add_device(m, firmware_flash(m, bank, err), "flash", err))
+        if (!add_device(m, firmware_flash(m, bank), "flash", err))
             return false;
     if (b->fw_cfg && !add_device(m, firmware_fw_cfg(m, err), "fw_cfg", err))
         return false;

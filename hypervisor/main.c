@@ -2,8 +2,11 @@
  * Copyright The Graft Authors */
 /* main.c: the program graft, and how it ends. */
 #include "hypervisor/boot.h"
+#include "hypervisor/firmware.h"
 #include "hypervisor/monitor.h"
+#include "hypervisor/sandbox.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -121,38 +124,67 @@ static int run_once(struct run *run, bool *again) {
     return status;
 }
 
-static int run_machine(void *arg) {
-    struct run *run = arg;
-    const struct options *o = run->options;
-    char err[ERR_BYTES];
-    bool again = false;
-    int status;
-    if (!(run->serial = chardev_open("serial", o->serial, err)) ||
-        (o->console && !(run->console = chardev_open("console", o->console, err)))) {
-        if (run->serial)
-            chardev_close(run->serial);
-        return complain(err);
-    }
-    do {
-        status = run_once(run, &again);
-    } while (again);
-    chardev_close(run->serial);
+static void close_consoles(struct run *run) {
+    if (run->serial)
+        chardev_close(run->serial);
     if (run->console)
         chardev_close(run->console);
+    run->serial = run->console = NULL;
+}
+
+/* The devices' thread. */
+static int run_machine(void *arg) {
+    struct run *run = arg;
+    char err[ERR_BYTES];
+    bool again = false;
+    int status = STATUS_FAILED;
+    sandbox_report();
+    log_start();
+    if (chardev_start(run->serial) && (!run->console || chardev_start(run->console))) {
+        do {
+            status = run_once(run, &again);
+        } while (again);
+    } else {
+        snprintf(err, sizeof(err), "cannot start a thread: %s", strerror(errno));
+        complain(err);
+    }
+    close_consoles(run);
     log_finish();
     return status;
+}
+
+static bool open_consoles(struct run *run, char err[ERR_BYTES]) {
+    const struct options *o = run->options;
+    return (run->serial = chardev_open("serial", o->serial, err)) &&
+           (!o->console || (run->console = chardev_open("console", o->console, err)));
 }
 
 static bool open_outputs(struct run *run, char err[ERR_BYTES]) {
     const struct options *o = run->options;
     return log_open(o, err) && (!o->stats || output_open(&run->stats, o->stats, err)) &&
-           (!o->profile || output_open(&run->profile, o->profile, err));
+           (!o->profile || profile_open(&run->profile, o->profile, err));
+}
+
+/* All that a run ever opens by name. */
+static bool open_all(struct run *run, char err[ERR_BYTES]) {
+    const struct options *o = run->options;
+    return boot_read(&run->files, o, err) && disks_open(o, err) && firmware_open(o, run->files.board, err) &&
+           open_outputs(run, err) && shares_open(o, err) && open_consoles(run, err);
+}
+
+static void close_all(struct run *run) {
+    close_consoles(run);
+    boot_free(&run->files);
+    firmware_close();
+    disks_close();
+    shares_close();
 }
 
 static int run_main(struct options *o) {
     char err[ERR_BYTES];
     if (o->dump_dtb)
         return boot_dump_dtb(o, err) ? STATUS_OK : complain(err);
+    sandbox_note();
     set_signals();
     set_early();
     atexit(chardev_restore);
@@ -160,13 +192,14 @@ static int run_main(struct options *o) {
     int status = STATUS_FAILED;
     if (o->timeout > 0)
         set_timeout(o->timeout);
-    if (!boot_read(&run.files, o, err) || !disks_open(o, err) || !open_outputs(&run, err) || !shares_open(o, err))
+    if (!open_all(&run, err)) {
         complain(err);
-    else
+    } else {
+        if (o->sandbox)
+            sandbox_enter(o);
         status = supervise(run_machine, &run, stopped_status);
-    boot_free(&run.files);
-    disks_close();
-    shares_close();
+    }
+    close_all(&run);
     return status < 0 ? STATUS_BROKEN : status;
 }
 

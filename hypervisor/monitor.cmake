@@ -2,7 +2,7 @@
 # Copyright The Graft Authors
 # graft_monitor: the monitor and the devices as a library, for the program and for tests. graft: the program, in the top of
 # the build directory.
-pkg_check_modules(MONITOR REQUIRED IMPORTED_TARGET libzstd liblzma liblz4 zlib capstone libcjson)
+pkg_check_modules(MONITOR REQUIRED IMPORTED_TARGET libzstd liblzma liblz4 libseccomp zlib capstone libcjson)
 find_package(BZip2 REQUIRED)
 find_library(GRAFT_LIBFDT fdt REQUIRED)
 find_library(GRAFT_LIBSLIRP slirp REQUIRED) # its pkg-config file wants headers that are not needed
@@ -14,6 +14,8 @@ add_library(graft_monitor STATIC ${monitor_sources} ${monitor_dir}/engine_image.
 target_compile_definitions(graft_monitor PRIVATE _GNU_SOURCE= GRAFT_VERSION="${PROJECT_VERSION}")
 set_source_files_properties(${monitor_dir}/engine_image.S PROPERTIES
   COMPILE_OPTIONS "-DGRAFT_ENGINE_ELF=\"${GRAFT_ENGINE_ELF}\"" OBJECT_DEPENDS ${GRAFT_ENGINE_ELF})
+# Sanitizers make system calls of their own.
+target_compile_definitions(graft_monitor PRIVATE GRAFT_SANDBOX=$<IF:$<BOOL:${GRAFT_SANITIZE}>,false,true>)
 add_dependencies(graft_monitor graft_engine_elf)
 target_link_libraries(graft_monitor PUBLIC graft_engine graft_rt_user graft_engine PkgConfig::MONITOR BZip2::BZip2 ${GRAFT_LIBFDT} ${GRAFT_LIBSLIRP} Threads::Threads)
 add_executable(graft ${monitor_dir}/main.c)

@@ -136,8 +136,17 @@ struct vm_ops {
     uint64_t (*tsc_hz)(struct machine *m); /* 0: not known */
 };
 extern const struct vm_ops vm_kvm, vm_inproc;
-/* vm_kvm_usable(): can /dev/kvm be used? Else why not. */
+/* vm_kvm_usable(): can /dev/kvm be used? Else why not. What was found the first time is the answer for ever. */
 bool vm_kvm_usable(char err[ERR_BYTES]);
+/* vm_inproc_open(): what the process is to read of itself, as long as it may open it. */
+void vm_inproc_open(void);
+/* The ioctl() requests of vm_kvm.c, and which kinds of threads make them (bits by enum thread_kind). */
+struct vm_request {
+    unsigned kinds;
+    unsigned long request;
+};
+extern const struct vm_request vm_kvm_requests[];
+extern const unsigned vm_kvm_request_count;
 
 /* --- machine.c ---------------------------------------------------------------------------------------- */
 /* machine_create(): NULL and err for mistakes of the user. machine_run(): until it stops; the state it stopped with. */
@@ -236,9 +245,11 @@ void events_doorbell(struct machine *m, unsigned n);   /* a doorbell that came b
 int events_doorbell_fd(struct machine *m, unsigned n); /* an eventfd for it */
 
 /* --- chardev.c -------------------------------------------------------------------------------------------- */
-/* chardev_open(): name: "serial", "console". chardev_close(): writes what is left, as long as someone reads it and the
+/* chardev_open(): name: "serial", "console"; spec: as in --serial. NULL and err if it cannot be had. chardev_start(): takes the terminal, and
+ * starts its threads; false: there can be none, for errno. chardev_close(): writes what is left, as long as someone reads it and the
  * user has not asked for the end. */
 struct chardev *chardev_open(const char *name, const char *spec, char err[ERR_BYTES]);
+bool chardev_start(struct chardev *c);
 void chardev_close(struct chardev *c);
 /* chardev_attach(): to a machine with an event loop, whose device then listens; NULL: from it. False: out of memory. */
 bool chardev_attach(struct chardev *c, struct machine *m);
@@ -261,12 +272,14 @@ void log_text(const char *text, size_t len);
  * lock. log_finish(): waits until that is written. */
 void log_later(bool later);
 void log_finish(void);
+void log_start(void); /* the thread for what is said under the device lock, before vCPUs, which start none */
 void log_disassemble(const uint8_t *code, size_t len, uint64_t address, bool guest);
 void log_perf(uint64_t host, uint64_t bytes, uint64_t guest_pc);
 
 struct output;
 /* --- profile.c ------------------------------------------------------------------------------------------- */
-/* profile_start(), profile_stop(): in the vCPU's thread; nothing without --profile. profile_sample(): one found at pc. */
+/* profile_open(): before the run, with --profile: its file, and this program's own. profile_start(), profile_stop(): in the vCPU's thread; nothing without --profile. profile_sample(): one found at pc. */
+bool profile_open(struct output *to, const char *path, char err[ERR_BYTES]);
 void profile_start(struct vcpu *v);
 void profile_sample(struct vcpu *v, uint64_t pc);
 void profile_stop(struct vcpu *v);

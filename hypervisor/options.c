@@ -131,6 +131,7 @@ TAKE(code) { return o->code = n == 0 ? CODE_SPLIT : CODE_RWX, NULL; }
 TAKE(topics) { return o->log_topics |= 1u << n, NULL; } /* listed in the order of the bits ABI_LOG_* */
 TAKE(probe) { return o->probe = true, NULL; }
 
+TAKE(sandbox) { return o->sandbox = n == 0, NULL; }
 TAKE(no_reboot) { return o->no_reboot = true, NULL; }
 TAKE(on_panic) { return o->on_panic = (enum options_panic)n, NULL; } /* listed in their order */
 
@@ -488,6 +489,7 @@ enum options_command options_parse(struct options *o, int argc, char **argv) {
                           .gic = 3,
                           .cpu = ABI_CPU_MAX,
                           .serial = "stdio",
+                          .sandbox = GRAFT_SANDBOX,
                           .dump_last = UINT64_MAX};
     if (argc < 2)
         return bad("no command given: run or info");

@@ -122,6 +122,13 @@ struct self {
     uint64_t base, end; /* where it is loaded */
 };
 
+static int self_fd = -1;
+
+bool profile_open(struct output *to, const char *path, char err[ERR_BYTES]) {
+    self_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    return output_open(to, path, err);
+}
+
 static int find_self(struct dl_phdr_info *info, size_t size, void *arg) {
     struct self *self = arg;
     self->base = info->dlpi_addr;
@@ -133,16 +140,12 @@ static int find_self(struct dl_phdr_info *info, size_t size, void *arg) {
 
 static void self_open(struct self *self) {
     struct stat st;
-    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     dl_iterate_phdr(find_self, self);
-    if (fd < 0)
-        return;
-    if (!fstat(fd, &st)) {
-        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (self_fd >= 0 && !fstat(self_fd, &st)) {
+        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, self_fd, 0);
         self->size = (size_t)st.st_size;
         self->elf = p == MAP_FAILED ? NULL : p;
     }
-    close(fd);
 }
 
 static void self_close(struct self *self) {

@@ -4,7 +4,7 @@
  * supervise.c: the main thread while a machine runs. It waits for signals and for the end and does nothing else, so that
  * it always answers: what has not ended in time after the user asked for it is left behind.
  */
-#include "hypervisor/monitor.h"
+#include "hypervisor/sandbox.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -145,6 +145,7 @@ int supervise(int (*body)(void *arg), void *arg, int (*stopped)(int signal)) {
         return -1;
     }
     thread_is(THREAD_MAIN);
+    sandbox_thread(THREAD_MAIN);
     while (!has_ended()) {
         struct pollfd p[] = {{.fd = signals, .events = POLLIN}, {.fd = s.bell, .events = POLLIN}};
         if ((patience = patience_ms()) == 0)

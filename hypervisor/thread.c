@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* thread.c: the kinds of threads that the monitor has (docs/internals.md, "Threads"). */
-#include "hypervisor/monitor.h"
+#include "hypervisor/sandbox.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -22,7 +22,7 @@ static _Thread_local enum thread_kind own_kind;
 
 struct thread {
     pthread_t id;
-    enum thread_kind kind;
+    enum thread_kind kind, starter;
     char name[16];
     void (*fn)(void *arg);
     void *arg;
@@ -89,6 +89,8 @@ static void *run(void *arg) {
     struct thread *t = arg;
     own_kind = t->kind;
     prctl(PR_SET_NAME, t->name);
+    if (t->starter != t->kind) /* it has the filter of the one that started it */
+        sandbox_thread(t->kind);
     if (!APART || t->kind != THREAD_DISK || !ran_apart(t))
         t->fn(t->arg);
     return NULL;
@@ -98,7 +100,7 @@ struct thread *thread_start(enum thread_kind kind, const char *name, void (*fn)(
     struct thread *t = malloc(sizeof(*t));
     if (!t)
         return NULL;
-    *t = (struct thread){.kind = kind, .fn = fn, .arg = arg};
+    *t = (struct thread){.kind = kind, .starter = own_kind, .fn = fn, .arg = arg};
     snprintf(t->name, sizeof(t->name), "%s", name);
     if (!pthread_create(&t->id, NULL, run, t))
         return t;

@@ -150,18 +150,29 @@ struct inproc {
 static bool has_slot(const uint64_t *set, unsigned slot) { return set[slot / 64] >> slot % 64 & 1; }
 static void add_slot(uint64_t *set, unsigned slot) { set[slot / 64] |= BIT(slot % 64); }
 
+/* Opened once: later, and when the machine resets, that may not be allowed any more (sandbox.c). */
+static FILE *maps(void) {
+    static FILE *f;
+    return f ? f : (f = fopen("/proc/self/maps", "re"));
+}
+
+void vm_inproc_open(void) {
+    maps();
+    rt_user_prepare();
+}
+
 /* Slots that something is mapped in, with a neighbour each for what may grow. */
 static bool used_slots(uint64_t used[SLOTS / 64]) {
     unsigned long long from, to;
-    FILE *f = fopen("/proc/self/maps", "re");
+    FILE *f = maps();
     if (!f)
         return false;
+    rewind(f);
     while (fscanf(f, "%llx-%llx%*[^\n]", &from, &to) == 2) {
         unsigned first = (unsigned)(from >> SLOT_SHIFT), last = (unsigned)((to - 1) >> SLOT_SHIFT);
         for (unsigned slot = first ? first - 1 : 0; slot <= last + 1 && slot < SLOTS; slot++)
             add_slot(used, slot);
     }
-    fclose(f);
     return true;
 }
 

@@ -47,8 +47,44 @@ struct kvm_vm {
     bool has_xsave, has_fsgsbase;
 };
 
+const struct vm_request vm_kvm_requests[] = {
+#define DEVICES (1u << THREAD_DEVICES) /* makes and destroys the VM */
+#define VCPU (1u << THREAD_VCPU)
+    {VCPU, KVM_RUN},
+    {VCPU, KVM_GET_REGS},
+    {VCPU, KVM_GET_SREGS},
+    {DEVICES, KVM_GET_API_VERSION},
+    {DEVICES, KVM_CREATE_VM},
+    {DEVICES, KVM_GET_VCPU_MMAP_SIZE},
+    {DEVICES, KVM_SET_TSS_ADDR},
+    {DEVICES, KVM_SET_USER_MEMORY_REGION},
+    {DEVICES, KVM_SET_NR_MMU_PAGES},
+    {DEVICES, KVM_GET_SUPPORTED_CPUID},
+    {DEVICES, KVM_CREATE_VCPU},
+    {DEVICES, KVM_SET_CPUID2},
+    {DEVICES, KVM_SET_SREGS},
+    {DEVICES, KVM_SET_REGS},
+    {DEVICES, KVM_SET_XCRS},
+    {DEVICES, KVM_SET_MSRS},
+    {DEVICES, KVM_SET_DEVICE_ATTR},
+    {DEVICES, KVM_IOEVENTFD},
+    {DEVICES, KVM_GET_TSC_KHZ},
+#undef DEVICES
+#undef VCPU
+};
+const unsigned vm_kvm_request_count = ARRAY_LEN(vm_kvm_requests);
+
+/* Opened once: later, and when the machine resets, that may not be allowed any more (sandbox.c). */
+static int kvm_device(void) {
+    static int fd = -1, error;
+    if (fd < 0 && !error && (fd = open("/dev/kvm", O_RDWR | O_CLOEXEC)) < 0)
+        error = errno;
+    errno = error;
+    return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
 static int kvm_open(char err[ERR_BYTES]) {
-    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    int fd = kvm_device();
     if (fd < 0) {
         snprintf(err, ERR_BYTES, "/dev/kvm: %s", strerror(errno));
         return -1;

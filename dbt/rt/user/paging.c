@@ -80,8 +80,9 @@ void rt_ram_used(struct cpu *cpu, struct gpa page) {
 #define MAPS_ELSEWHERE 4096 /* libraries, heaps, stacks */
 
 static uint64_t maps_limit(void) {
-    uint64_t limit = 65530;
-    FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
+    static uint64_t limit; /* read once: later this process may not be allowed to */
+    FILE *f = limit ? NULL : fopen("/proc/sys/vm/max_map_count", "re");
+    limit = limit ? limit : 65530;
     if (f) {
         unsigned long long n;
         if (fscanf(f, "%llu", &n) == 1)
@@ -90,6 +91,8 @@ static uint64_t maps_limit(void) {
     }
     return limit > 2 * MAPS_ELSEWHERE ? limit - MAPS_ELSEWHERE : limit / 2;
 }
+
+void rt_user_prepare(void) { maps_limit(); }
 
 void rt_user_set_ram(int fd, void *ram, unsigned vcpus) {
     memset((void *)populated, 0, sizeof(populated));

@@ -22,6 +22,8 @@ void rt_user_set_monitor(rt_user_monitor *monitor, rt_user_doorbell *doorbell, v
  * may map its pages in the slots that abi_boot.window_slots gives each vCPU, which the embedder has reserved (PROT_NONE).
  * fd -1: no such strategies. */
 void rt_user_set_ram(int fd, void *ram, unsigned vcpus);
+/* rt_user_prepare(): reads what it has to of /proc, if the embedder may not open files later. */
+void rt_user_prepare(void);
 /* For tests: as on a host where a process has no GS base of its own. */
 extern bool rt_user_without_gs;
 /* rt_user_run(): the life of a vCPU, until a call that does not return; which one it was. boot->vcpu_va[] has to be memory

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* sandbox.h: what this process may still ask of the host's kernel while a guest runs (docs/security.md). */
+#ifndef GRAFT_SANDBOX_H
+#define GRAFT_SANDBOX_H
+
+#include "hypervisor/monitor.h"
+
+/* In this order:
+ * sandbox_note(): first of all: the descriptors that the process was started with are not for the run.
+ * sandbox_enter(): when all is open that the run needs, and there are no threads: the process is no more than it has to be, and threads that
+ * are started from here on get the filter of their kind. It never fails; what the host lacks is left out.
+ * sandbox_report(): in the first of those threads: one line in the log if the host lacks some of it. */
+void sandbox_note(void);
+void sandbox_enter(const struct options *o);
+void sandbox_report(void);
+/* sandbox_thread(): the filter of that kind, for the calling thread and those that it starts; nothing before sandbox_enter(). */
+void sandbox_thread(enum thread_kind kind);
+
+#endif
