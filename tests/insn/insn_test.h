@@ -6,12 +6,18 @@
 
 #include <setjmp.h>
 
+#ifdef INSN_RV64
+#include "guests/rv64/rv64.h"
+typedef struct rv64_cpu insn_cpu;
+#else
 #include "guests/a64/a64.h"
+typedef struct a64_cpu insn_cpu;
+#endif
 #include "insn.h"
 
 /* One execution in progress. */
 struct world {
-    struct a64_cpu *cpu;
+    insn_cpu *cpu;
     struct ir_block *block;
     jmp_buf fault; /* where helpers and accesses that raise go on */
     enum ifault kind;
