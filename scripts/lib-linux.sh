@@ -97,7 +97,7 @@ verdict() {
 
 quote_ere() { printf '%s' "$1" | sed 's/[].+*?(){}^$|[]/\\&/g'; }
 
-# The lines of tests/linux/expected have to be there, in that order. @SMP@ and
+# The lines of tests/linux/expected (or $EXPECTED) have to be there, in that order. @SMP@ and
 # @VERSION@ stand for this guest's values.
 judge_expected() {
     local log=$1 version=$2 pattern at=0 hit
@@ -112,7 +112,7 @@ judge_expected() {
         else
             verdict 1 "console: no line (or not in its place): $pattern"
         fi
-    done <"$GRAFT_ROOT/tests/linux/expected"
+    done <"$GRAFT_ROOT/tests/linux/${EXPECTED:-expected}"
 }
 
 # No line may match one of tests/linux/forbidden.

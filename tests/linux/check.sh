@@ -35,13 +35,25 @@ fi
 
 check_machine() {
     echo "INFO uname $(uname -a)"
-    equal uname "$(uname -m)" aarch64
-    grep -E '^(processor|BogoMIPS|Features|CPU )' /proc/cpuinfo | sed 's/^/INFO cpuinfo /'
-    if grep -q '^CPU architecture: 8' /proc/cpuinfo && grep -q '^Features.*fp asimd' /proc/cpuinfo; then
-        ok cpuinfo
-    else
-        fail cpuinfo "no 'CPU architecture: 8' with fp and asimd"
-    fi
+    grep -E '^(processor|BogoMIPS|Features|CPU |isa|mmu)' /proc/cpuinfo | sed 's/^/INFO cpuinfo /'
+    case $(uname -m) in
+    riscv64)
+        ok uname
+        if grep -q '^isa.*: rv64imafdc_.*zba_zbb' /proc/cpuinfo && grep -q '^mmu.*: sv57' /proc/cpuinfo; then
+            ok cpuinfo
+        else
+            fail cpuinfo "no rv64imafdc with zba and zbb, and sv57"
+        fi
+        ;;
+    *)
+        equal uname "$(uname -m)" aarch64
+        if grep -q '^CPU architecture: 8' /proc/cpuinfo && grep -q '^Features.*fp asimd' /proc/cpuinfo; then
+            ok cpuinfo
+        else
+            fail cpuinfo "no 'CPU architecture: 8' with fp and asimd"
+        fi
+        ;;
+    esac
     equal cpus "$(grep -c '^processor' /proc/cpuinfo)" "${graft_smp:-1}"
     if [ "$(awk '/^MemTotal/ { print $2 }' /proc/meminfo)" -gt 200000 ]; then ok memory; else fail memory; fi
 }
