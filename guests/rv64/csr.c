@@ -64,10 +64,10 @@ static void write_sstatus(struct cpu *cpu, uint64_t v) {
 static void write_satp(struct cpu *cpu, uint64_t v) {
     struct rv64_cpu *c = rv64(cpu);
     unsigned mode = SATP_MODE(v);
-    if (mode != SATP_BARE && (mode < SATP_SV39 || mode > SATP_SV57))
+    if (mode != SATP_BARE && (mode < SATP_SV39 || mode > SATP_MOST))
         return;
     c->satp = v;
-    mmu_context_changed(cpu);
+    rv64_table_changed(cpu);
 }
 
 static void csr_write(struct cpu *cpu, unsigned csr, uint64_t v) {

@@ -17,6 +17,9 @@ enum rv64_regime { RV64_U, RV64_S /* sstatus.SUM = 0 */, RV64_S_SUM };
 #define RV64_MODE_FRM_SHIFT 3
 #define RV64_FRM_RMM 4 /* ties away from zero: not the host's */
 
+/* Upper halves of root tables that are told apart by what is in them: a kernel has the same one in all of its processes. */
+#define RV64_HALVES 4
+
 struct rv64_cpu {
     struct cpu c;
     uint64_t x[32]; /* [0] stays 0 */
@@ -30,6 +33,12 @@ struct rv64_cpu {
     uint32_t ipi;              /* written by __atomic builtins */
     struct engine_power power; /* HSM */
     struct engine_clock clock;
+    struct rv64_halves {
+        uint64_t id[RV64_HALVES]; /* of an upper half of a root table; 0: unused */
+        uint64_t entries[RV64_HALVES][256];
+        uint64_t current, last; /* that of satp's table; the last number given out */
+        unsigned next;          /* to be replaced */
+    } halves;
 };
 static inline struct rv64_cpu *rv64(struct cpu *c) { return (struct rv64_cpu *)c; }
 

@@ -27,6 +27,9 @@ enum { IRQ_SOFT = 1, IRQ_TIMER = 5, IRQ_EXTERNAL = 9 };
 #define SATP_ASID(satp) ((uint32_t)((satp) >> 44) & 0xffff)
 #define SATP_PPN(satp) ((satp) & MASK(44))
 enum { SATP_BARE = 0, SATP_SV39 = 8, SATP_SV48 = 9, SATP_SV57 = 10 };
+/* The walk knows Sv57, but harts do not offer it: a kernel would take it, and spread its half over regions of 512 GiB of which
+ * windows cannot hold any two with equal low bits at one time (docs/internals.md, window). */
+#define SATP_MOST SATP_SV48
 
 enum rv64_csr {
     RV64_CSR_FFLAGS = 0x001,
@@ -69,6 +72,7 @@ void rv64_set_privilege(struct cpu *cpu, bool s);
 enum rv64_fault { RV64_FAULT_PAGE = 1, RV64_FAULT_ACCESS }; /* struct walk.fault */
 void rv64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w);
 struct mmu_space rv64_space(struct cpu *cpu, bool hi, unsigned regime);
+void rv64_table_changed(struct cpu *cpu); /* satp was written */
 
 /* interrupts.c: what is pending, the timer */
 void rv64_interrupts_update(struct cpu *cpu); /* samples all lines and the timer into mip */

@@ -97,11 +97,32 @@ void rv64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned re
     fault(w, RV64_FAULT_PAGE);
 }
 
-/* All that a translation depends on, but the ASID: the root's page number in bits 43..0, mode in 63..60, MXR in bit 44. */
+/* The number of an upper half with these entries. Two tables with equal ones lead to the same tables below, so what is known of
+ * the one holds for the other: one satp makes every process its own upper half, which is the kernel's in all of them. */
+static uint64_t half_id(struct rv64_halves *h, const uint64_t *entries) {
+    for (unsigned i = 0; i < RV64_HALVES; i++)
+        if (h->id[i] && !memcmp(h->entries[i], entries, sizeof h->entries[i]))
+            return h->id[i];
+    unsigned at = h->next++ % RV64_HALVES;
+    memcpy(h->entries[at], entries, sizeof h->entries[at]);
+    return h->id[at] = ++h->last & MASK(43);
+}
+
+void rv64_table_changed(struct cpu *cpu) {
+    struct rv64_cpu *c = rv64(cpu);
+    const uint64_t *table = ram_ptr(cpu, GPA(SATP_PPN(c->satp) << PAGE_SHIFT), PAGE_SIZE);
+    c->halves.current = SATP_MODE(c->satp) == SATP_BARE || !table ? 0 : half_id(&c->halves, table + 256);
+    mmu_context_changed(cpu);
+}
+
+/* All that a translation depends on, but the ASID: the root's page number in bits 43..0 (of the upper half its number), mode
+ * in 63..60, MXR in bit 44. */
 struct mmu_space rv64_space(struct cpu *cpu, bool hi, unsigned regime) {
     const struct rv64_cpu *c = rv64(cpu);
     if (SATP_MODE(c->satp) == SATP_BARE)
         return (struct mmu_space){0, 0};
-    uint64_t root = (c->satp & ~(MASK(16) << 44)) | (c->sstatus & SSTATUS_MXR ? BIT(44) : 0);
-    return (struct mmu_space){root, SATP_ASID(c->satp)};
+    uint64_t controls = (uint64_t)SATP_MODE(c->satp) << 60 | (c->sstatus & SSTATUS_MXR ? BIT(44) : 0);
+    if (hi)
+        return (struct mmu_space){c->halves.current | controls, 0};
+    return (struct mmu_space){SATP_PPN(c->satp) | controls, SATP_ASID(c->satp)};
 }

@@ -36,7 +36,7 @@ static void put_cpu(struct tree *t, unsigned i) {
     tree_bytes(t, "riscv,isa-extensions", extensions, sizeof(extensions));
     tree_text(t, "riscv,isa-base", "rv64i");
     tree_text(t, "riscv,isa", isa);
-    tree_text(t, "mmu-type", "riscv,sv57");
+    tree_text(t, "mmu-type", "riscv,sv48");
     tree_begin(t, "interrupt-controller");
     tree_u32(t, "#interrupt-cells", 1);
     tree_bytes(t, "interrupt-controller", NULL, 0);
