@@ -10,7 +10,9 @@
 #include "guests/a64/system.h"
 
 #define WORLD_RAM UINT64_C(0x40000000)
+#ifndef WORLD_RAM_BYTES
 #define WORLD_RAM_BYTES (4u << 20)
+#endif
 #define WORLD_CPUS 4
 
 extern struct world {
