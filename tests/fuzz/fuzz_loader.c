@@ -140,15 +140,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!file || !ram)
         abort();
     memcpy(file, scratch, len);
-    struct loader_target t = {.ram = ram, .ram_size = RAM_BYTES, .board = loader_board(file, len), .flat = how == FLAT};
+    const struct board *board = loader_board(file, len);
+    struct loader_target t = {
+        .ram = ram, .ram_size = RAM_BYTES, .board = board ? board : boards[data[0] >> 7], .flat = how == FLAT};
+    uint64_t start = t.board->ram, end = start + RAM_BYTES;
     if (!loader_is_kernel(file, len) && loader_kind(file, len) && !t.flat && loader_load(file, len, &t, err) == 0)
         abort();
     if (loader_load(file, len, &t, err) == 0) {
         struct loader_place p = {.initrd_size = data[size - 1] * 1024u, .dtb_size = 8192};
-        if (t.low < RAM_GPA || t.high > RAM_GPA + RAM_BYTES || t.low > t.high)
+        if (t.low < start || t.high > end || t.low > t.high)
             abort();
-        if (loader_place(&t, &p, err) == 0 && (p.initrd + p.initrd_size > RAM_GPA + RAM_BYTES || p.dtb < RAM_GPA ||
-                                               p.dtb + p.dtb_size > RAM_GPA + RAM_BYTES))
+        if (loader_place(&t, &p, err) == 0 &&
+            (p.initrd + p.initrd_size > end || p.dtb < start || p.dtb + p.dtb_size > end))
             abort();
     }
     free(ram);
