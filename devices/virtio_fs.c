@@ -25,14 +25,25 @@ enum {
     OP_LOOKUP = 1,
     OP_FORGET = 2,
     OP_GETATTR = 3,
+    OP_SETATTR = 4,
     OP_READLINK = 5,
+    OP_SYMLINK = 6,
+    OP_MKNOD = 8,
+    OP_MKDIR = 9,
+    OP_UNLINK = 10,
+    OP_RMDIR = 11,
+    OP_RENAME = 12,
+    OP_LINK = 13,
     OP_OPEN = 14,
     OP_READ = 15,
+    OP_WRITE = 16,
     OP_STATFS = 17,
     OP_RELEASE = 18,
     OP_FSYNC = 20,
+    OP_SETXATTR = 21,
     OP_GETXATTR = 22,
     OP_LISTXATTR = 23,
+    OP_REMOVEXATTR = 24,
     OP_FLUSH = 25,
     OP_INIT = 26,
     OP_OPENDIR = 27,
@@ -47,9 +58,13 @@ enum {
     OP_INTERRUPT = 36,
     OP_DESTROY = 38,
     OP_BATCH_FORGET = 42,
+    OP_FALLOCATE = 43,
     OP_READDIRPLUS = 44,
+    OP_RENAME2 = 45,
     OP_LSEEK = 46,
+    OP_COPY_FILE_RANGE = 47,
     OP_SYNCFS = 50,
+    OP_TMPFILE = 51,
     OP_STATX = 52,
 };
 #define OPS(n) (UINT64_C(1) << (n))
@@ -59,10 +74,15 @@ enum {
      OPS(OP_INIT) | OPS(OP_OPENDIR) | OPS(OP_READDIR) | OPS(OP_RELEASEDIR) | OPS(OP_FSYNCDIR) | OPS(OP_GETLK) |        \
      OPS(OP_SETLK) | OPS(OP_SETLKW) | OPS(OP_ACCESS) | OPS(OP_INTERRUPT) | OPS(OP_DESTROY) | OPS(OP_BATCH_FORGET) |    \
      OPS(OP_READDIRPLUS) | OPS(OP_LSEEK) | OPS(OP_SYNCFS) | OPS(OP_STATX))
+#define OPS_WRITING                                                                                                    \
+    (OPS(OP_SETATTR) | OPS(OP_SYMLINK) | OPS(OP_MKNOD) | OPS(OP_MKDIR) | OPS(OP_UNLINK) | OPS(OP_RMDIR) |              \
+     OPS(OP_RENAME) | OPS(OP_LINK) | OPS(OP_WRITE) | OPS(OP_SETXATTR) | OPS(OP_REMOVEXATTR) | OPS(OP_CREATE) |         \
+     OPS(OP_FALLOCATE) | OPS(OP_RENAME2) | OPS(OP_COPY_FILE_RANGE) | OPS(OP_TMPFILE))
 #define OPS_WITH_FLAGS (OPS(OP_OPEN) | OPS(OP_OPENDIR) | OPS(OP_CREATE))
 /* Flags of open() that have the same numbers on every processor. The rest is the guest kernel's own affair: O_DIRECT, O_DIRECTORY,
- * O_NOFOLLOW, O_LARGEFILE and O_TMPFILE, which here would be one another. */
-#define FLAGS_COMMON 07037777u
+ * O_NOFOLLOW, O_LARGEFILE and O_TMPFILE, which here would be one another. And O_NOATIME, which overlayfs always asks for and only the
+ * owner of a file gets. */
+#define FLAGS_COMMON 06037777u
 #define FLAGS_WRITING (3u | 01000u | 0100u) /* O_WRONLY and O_RDWR, O_TRUNC, O_CREAT */
 
 struct head {
@@ -128,8 +148,10 @@ static int check(struct fs *f, uint8_t *memory, uint64_t bytes) {
             return EINVAL;
         h.flags &= FLAGS_COMMON;
     }
-    if (f->readonly && (!(op_bit(h.op) & OPS_READING) || (h.op == OP_OPEN && h.flags & FLAGS_WRITING)))
+    if (f->readonly && (op_bit(h.op) & OPS_WRITING || (h.op == OP_OPEN && h.flags & FLAGS_WRITING)))
         return EROFS;
+    if (f->readonly && !(op_bit(h.op) & OPS_READING)) /* ioctl() above all: it may write, and drivers do without */
+        return ENOSYS;
     memcpy(memory, &h, bytes < sizeof(h) ? bytes : sizeof(h));
     f->mounted = h.op == OP_INIT || (f->mounted && h.op != OP_DESTROY);
     return f->gone ? ENOTCONN : 0;
