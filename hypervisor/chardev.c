@@ -37,7 +37,7 @@
 struct chardev {
     const char *name; /* "serial", "console" */
     int in, out;      /* -1: none */
-    bool stdio, is_pty, has_window, escape;
+    bool stdio, is_pty, is_private, has_window, escape;
     size_t in_max;
     char pty_name[64];
     int bell;               /* eventfd: the device is to look */
@@ -95,12 +95,13 @@ void chardev_restore(void) {
     have_terminal = false;
 }
 
-static void take_terminal(void) {
+void chardev_take_terminal(bool lines) {
     if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &saved))
         return;
     raw = saved;
     cfmakeraw(&raw);
-    raw.c_oflag |= OPOST; /* our own messages have plain line ends */
+    if (lines)
+        raw.c_oflag |= OPOST; /* our own messages have plain line ends */
     have_terminal = true;
     chardev_raw();
 }
@@ -186,7 +187,8 @@ static size_t queue_output(struct chardev *c, const void *buf, size_t len) {
 
 size_t chardev_write(struct chardev *c, const void *buf, size_t len) {
     size_t taken = queue_output(c, buf, len);
-    panic_look(c->machine, &c->line, buf, taken);
+    if (!c->is_private)
+        panic_look(c->machine, &c->line, buf, taken);
     return taken;
 }
 
@@ -250,7 +252,8 @@ static void set_gone(struct chardev *c, int why) {
     c->out_len = 0;
     offer_room(c);
     pthread_mutex_unlock(&c->lock);
-    log_printf("graft: %s: %s: what the guest writes there is lost from now on\n", c->name, strerror(why));
+    if (!c->is_private)
+        log_printf("graft: %s: %s: what the guest writes there is lost from now on\n", c->name, strerror(why));
 }
 
 /* Is there no point in waiting for a reader? */
@@ -512,6 +515,8 @@ static bool open_ends(struct chardev *c, const char *spec, char err[ERR_BYTES]) 
         return open_file(c, spec + 5, err);
     else if (!strcmp(spec, "pty"))
         return open_pty(c, err);
+    else if (!strcmp(spec, "stderr"))
+        return (c->out = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)) >= 0 || failed(err, spec);
     return true;
 }
 
@@ -524,7 +529,7 @@ static size_t in_max(int fd) {
 bool chardev_start(struct chardev *c) {
     char name[16];
     if (c->stdio) {
-        take_terminal();
+        chardev_take_terminal(true);
         look_at_size(c);
         follow_window(c);
     }
@@ -547,7 +552,8 @@ static void init_lock(struct chardev *c) {
     pthread_condattr_destroy(&a);
 }
 
-struct chardev *chardev_open(const char *name, const char *spec, char err[ERR_BYTES]) {
+/* spec: NULL: fd is both ends. */
+static struct chardev *open_any(const char *name, const char *spec, int fd, char err[ERR_BYTES]) {
     struct chardev *c = calloc(1, sizeof(*c));
     if (!c) {
         snprintf(err, ERR_BYTES, "out of memory");
@@ -555,15 +561,24 @@ struct chardev *chardev_open(const char *name, const char *spec, char err[ERR_BY
     }
     init_lock(c);
     c->name = name;
-    c->in = c->out = -1;
+    c->is_private = !spec;
+    c->in = c->out = fd;
     c->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     c->leave = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (c->bell < 0 || c->leave < 0)
         failed(err, name);
-    else if (open_ends(c, spec, err))
+    else if (!spec || open_ends(c, spec, err))
         return c;
     chardev_close(c);
     return NULL;
+}
+
+struct chardev *chardev_open(const char *name, const char *spec, char err[ERR_BYTES]) {
+    return open_any(name, spec, -1, err);
+}
+
+struct chardev *chardev_open_socket(const char *name, int fd, char err[ERR_BYTES]) {
+    return open_any(name, NULL, fd, err);
 }
 
 /* --- closing --------------------------------------------------------------------------------------------------------- */
@@ -627,7 +642,7 @@ static void linger(const struct chardev *c) {
 }
 
 static void close_ends(struct chardev *c) {
-    int fds[] = {c->bell, c->leave, c->stdio ? -1 : c->out, c->is_pty || c->stdio ? -1 : c->in};
+    int fds[] = {c->bell, c->leave, c->stdio ? -1 : c->out, c->in == c->out || c->stdio ? -1 : c->in};
     for (unsigned i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);

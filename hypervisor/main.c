@@ -2,6 +2,7 @@
  * Copyright The Graft Authors */
 /* main.c: the program graft, and how it ends. */
 #include "hypervisor/boot.h"
+#include "hypervisor/exec.h"
 #include "hypervisor/firmware.h"
 #include "hypervisor/monitor.h"
 #include "hypervisor/sandbox.h"
@@ -89,6 +90,8 @@ struct run {
     struct boot_files files;
     struct output stats, profile;
     struct chardev *serial, *console;
+    struct exec_plan plan; /* of graft exec */
+    struct exec *exec;
 };
 
 static int state_status(const struct machine *m, enum machine_state state) {
@@ -109,7 +112,7 @@ static int run_once(struct run *run, bool *again) {
     *again = false;
     if (!m)
         return complain(err);
-    if (first)
+    if (first && (!o->command || o->verbose))
         machine_announce(m);
     supervise_machine(m);
     enum machine_state state = machine_run(m);
@@ -140,7 +143,8 @@ static int run_machine(void *arg) {
     int status = STATUS_FAILED;
     sandbox_report();
     log_start();
-    if (chardev_start(run->serial) && (!run->console || chardev_start(run->console))) {
+    if (chardev_start(run->serial) && (!run->console || chardev_start(run->console)) &&
+        (!run->exec || exec_start(run->exec))) {
         do {
             status = run_once(run, &again);
         } while (again);
@@ -148,15 +152,26 @@ static int run_machine(void *arg) {
         snprintf(err, sizeof(err), "cannot start a thread: %s", strerror(errno));
         complain(err);
     }
+    if (run->exec)
+        status = exec_end(run->exec, status);
     close_consoles(run);
     log_finish();
     return status;
 }
 
+/* The command of graft exec is at the other end of a virtio console. */
+static bool open_exec(struct run *run, char err[ERR_BYTES]) {
+    int fd;
+    return (run->exec = exec_open(&run->plan, &fd, err)) && (run->console = chardev_open_socket("agent", fd, err));
+}
+
 static bool open_consoles(struct run *run, char err[ERR_BYTES]) {
     const struct options *o = run->options;
-    return (run->serial = chardev_open("serial", o->serial, err)) &&
-           (!o->console || (run->console = chardev_open("console", o->console, err)));
+    if (!(run->serial = chardev_open("serial", o->serial, err)))
+        return false;
+    if (o->command)
+        return open_exec(run, err);
+    return !o->console || (run->console = chardev_open("console", o->console, err));
 }
 
 static bool open_outputs(struct run *run, char err[ERR_BYTES]) {
@@ -166,10 +181,12 @@ static bool open_outputs(struct run *run, char err[ERR_BYTES]) {
 }
 
 /* All that a run ever opens by name. */
-static bool open_all(struct run *run, char err[ERR_BYTES]) {
-    const struct options *o = run->options;
-    return boot_read(&run->files, o, err) && disks_open(o, err) && firmware_open(o, run->files.board, err) &&
-           open_outputs(run, err) && shares_open(o, err) && open_consoles(run, err);
+static bool open_all(struct run *run, struct options *o, char err[ERR_BYTES]) {
+    if ((o->command && !exec_plan(&run->plan, o, err)) || !boot_read(&run->files, o, err) ||
+        (o->command && !exec_initrd(&run->files.initrd, &run->plan, err)))
+        return false;
+    return o->dry_run || (disks_open(o, err) && firmware_open(o, run->files.board, err) && open_outputs(run, err) &&
+                          shares_open(o, err) && open_consoles(run, err));
 }
 
 static void close_all(struct run *run) {
@@ -178,6 +195,7 @@ static void close_all(struct run *run) {
     firmware_close();
     disks_close();
     shares_close();
+    exec_plan_free(&run->plan);
 }
 
 static int run_main(struct options *o) {
@@ -189,11 +207,14 @@ static int run_main(struct options *o) {
     set_early();
     atexit(chardev_restore);
     struct run run = {.options = o};
-    int status = STATUS_FAILED;
+    int status = o->command ? EXEC_FAILED : STATUS_FAILED;
     if (o->timeout > 0)
         set_timeout(o->timeout);
-    if (!open_all(&run, err)) {
+    if (!open_all(&run, o, err)) {
         complain(err);
+    } else if (o->dry_run) {
+        exec_dry_run(&run.plan, o);
+        status = STATUS_OK;
     } else {
         if (o->sandbox)
             sandbox_enter(o);
@@ -215,9 +236,11 @@ int main(int argc, char **argv) {
     int status = STATUS_OK;
     fill_standard();
     switch (options_parse(&o, argc, argv)) {
-    case COMMAND_RUN: status = run_main(&o); break;
+    case COMMAND_RUN:
+    case COMMAND_EXEC: status = run_main(&o); break;
+    case COMMAND_ROOT: status = root_main(o.command); break;
     case COMMAND_INFO: status = info_main(&o); break;
-    case COMMAND_BAD: status = STATUS_USAGE; break;
+    case COMMAND_BAD: status = argc > 1 && !strcmp(argv[1], "exec") ? EXEC_FAILED : STATUS_USAGE; break;
     case COMMAND_DONE: break;
     }
     options_free(&o);

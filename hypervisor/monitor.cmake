@@ -10,7 +10,37 @@ set(monitor_dir ${CMAKE_SOURCE_DIR}/hypervisor)
 file(GLOB monitor_sources CONFIGURE_DEPENDS ${monitor_dir}/*.c ${CMAKE_SOURCE_DIR}/devices/*.c
   ${CMAKE_SOURCE_DIR}/guests/boards.c ${CMAKE_SOURCE_DIR}/guests/*/board/*.c)
 list(REMOVE_ITEM monitor_sources ${monitor_dir}/main.c)
-add_library(graft_monitor STATIC ${monitor_sources} ${monitor_dir}/engine_image.S)
+# The agent of graft exec (agent/), for the guest's processor: without a C library, so any compiler for it will do.
+set(agent_files ${CMAKE_SOURCE_DIR}/agent/agent.c ${CMAKE_SOURCE_DIR}/agent/sys.h ${CMAKE_SOURCE_DIR}/include/graft/agent.h)
+set(agent_flags -std=gnu11 -O2 -Wall -Wextra -ffreestanding -nostdlib -static -fno-pic -fno-stack-protector -fno-builtin
+    -I${CMAKE_SOURCE_DIR}/include -I${CMAKE_SOURCE_DIR} -Wl,--build-id=none -Wl,-s)
+function(add_agent arch)
+  find_program(GRAFT_${arch}_GCC ${arch}-linux-gnu-gcc)
+  find_program(GRAFT_AGENT_CLANG NAMES clang clang-19 clang-18 clang-17 clang-16 clang-15 clang-14)
+  find_program(GRAFT_LLD NAMES ld.lld)
+  if(GRAFT_${arch}_GCC)
+    set(compiler ${GRAFT_${arch}_GCC} -fno-tree-loop-distribute-patterns)
+  elseif(GRAFT_AGENT_CLANG AND GRAFT_LLD)
+    set(compiler ${GRAFT_AGENT_CLANG} --target=${arch}-linux-gnu -fuse-ld=lld)
+  else()
+    message(WARNING "no compiler for ${arch} (${arch}-linux-gnu-gcc, or clang with lld): graft exec will not work for such guests")
+    return()
+  endif()
+  set(out ${CMAKE_BINARY_DIR}/agent-${arch})
+  add_custom_command(OUTPUT ${out} COMMAND ${compiler} ${agent_flags} ${ARGN} ${CMAKE_SOURCE_DIR}/agent/agent.c -o ${out}
+    DEPENDS ${agent_files} COMMENT "Agent for ${arch}" VERBATIM)
+  string(TOUPPER ${arch} upper)
+  set(agent_images ${agent_images} ${out} PARENT_SCOPE)
+  set(agent_defines ${agent_defines} "-DGRAFT_AGENT_${upper}=\"${out}\"" PARENT_SCOPE)
+endfunction()
+add_agent(aarch64 -mno-outline-atomics)
+add_agent(riscv64 -march=rv64gc -mabi=lp64d)
+add_custom_target(graft_agents DEPENDS ${agent_images})
+add_library(graft_monitor STATIC ${monitor_sources} ${monitor_dir}/engine_image.S ${monitor_dir}/agent_image.S)
+set_source_files_properties(${monitor_dir}/agent_image.S PROPERTIES
+  COMPILE_OPTIONS "${agent_defines};-DGRAFT_ROOT_SCRIPT=\"${monitor_dir}/root.sh\""
+  OBJECT_DEPENDS "${agent_images};${monitor_dir}/root.sh")
+add_dependencies(graft_monitor graft_agents)
 target_compile_definitions(graft_monitor PRIVATE _GNU_SOURCE= GRAFT_VERSION="${PROJECT_VERSION}")
 set_source_files_properties(${monitor_dir}/engine_image.S PROPERTIES
   COMPILE_OPTIONS "-DGRAFT_ENGINE_ELF=\"${GRAFT_ENGINE_ELF}\"" OBJECT_DEPENDS ${GRAFT_ENGINE_ELF})

@@ -230,6 +230,8 @@ int supervise(int (*body)(void *arg), void *arg, int (*stopped)(int signal));
 void supervise_machine(struct machine *m);
 /* supervise_stop(): the user wants the end: by a signal, or by a key (0). From any thread, never blocks. */
 void supervise_stop(int signal);
+/* supervise_signals(): taken() is asked of each signal first, in the main thread; true: it has taken it. NULL: nobody is. */
+void supervise_signals(bool (*taken)(int signal));
 bool supervise_stopping(void); /* has that been asked for? Then no one has much time */
 int supervise_signal(void);    /* by which signal; 0: by a key, or it has not */
 
@@ -254,9 +256,13 @@ void chardev_close(struct chardev *c);
 /* chardev_attach(): to a machine with an event loop, whose device then listens; NULL: from it. False: out of memory. */
 bool chardev_attach(struct chardev *c, struct machine *m);
 void chardev_flush(struct chardev *c); /* what was queued is to be written now */
-void chardev_raw(void);                /* the terminal as the guest wants it */
-void chardev_restore(void);            /* and as it was, for good; async-signal-safe */
-void chardev_resized(void);            /* the terminal's window has another size */
+/* chardev_open_socket(): the guest's end of a connection, whose bytes are nobody's to look at. It is closed with it. */
+struct chardev *chardev_open_socket(const char *name, int fd, char err[ERR_BYTES]);
+/* chardev_take_terminal(): of standard input, if it is one; lines: what is written there still has plain line ends. */
+void chardev_take_terminal(bool lines);
+void chardev_raw(void);     /* the terminal as the guest wants it */
+void chardev_restore(void); /* and as it was, for good; async-signal-safe */
+void chardev_resized(void); /* the terminal's window has another size */
 
 /* --- panic.c ------------------------------------------------------------------------------------------------ */
 /* panic_start(): when there are events. panic_look(): at what a console prints. panic_reset(): the guest resets the machine. */

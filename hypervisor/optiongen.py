@@ -93,6 +93,7 @@ def manual(table, template, version):
 
 
 # --- completions ---
+ACTIONS = 'add list rm shell'  # of graft root
 BASH = '''\
 # SPDX-FileCopyrightText: The Graft authors
 # SPDX-License-Identifier: Apache-2.0
@@ -174,7 +175,9 @@ def bash(table):
     commands = []
     for c in table.commands:
         names = ' '.join(o.name for o in table.of(c))
-        if c.argument:
+        if c.name == 'root':
+            commands.append(f'    root) COMPREPLY=($(compgen -W "{ACTIONS} {names}" -- "$word")) ;;')
+        elif c.argument:
             commands += [f'    {c.name})', '        case $word in',
                          f'        -*) COMPREPLY=($(compgen -W "{names}" -- "$word")) ;;',
                          '        *) _graft_files "$word" ;;', '        esac', '        ;;']
@@ -246,10 +249,16 @@ def zsh_option(option):
     return "'" + ('*' if 'may be repeated' in option.help else '') + spec + "'"
 
 
+def zsh_argument(command):
+    if command.name == 'root':
+        return [f"'1:action:({ACTIONS})'"]
+    return [f"'1:{command.argument}:_files'"] if command.argument else []
+
+
 def zsh(table):
     arguments = []
     for c in table.commands:
-        specs = [zsh_option(o) for o in table.of(c)] + ([f"'1:{c.argument}:_files'"] if c.argument else [])
+        specs = [zsh_option(o) for o in table.of(c)] + zsh_argument(c)
         arguments += [f'    {c.name})', '        _arguments -S \\'] + \
                      ['            ' + s + ' \\' for s in specs[:-1]] + ['            ' + specs[-1], '        ;;']
     commands = [f"        '{c.name}:{zsh_quote(c.help)}'" for c in table.commands]

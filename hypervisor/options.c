@@ -223,6 +223,30 @@ TAKE(dump_filter) {
     return parse_range(v, &o->dump_first, &o->dump_last) ? NULL : "a hexadecimal address, or two with .. between them";
 }
 
+TAKE(root) { return o->root = v, NULL; }
+TAKE(exec_kernel) { return o->kernel = v, NULL; }
+TAKE(write_root) { return o->root_writable = true, NULL; }
+TAKE(dry_run) { return o->dry_run = true, NULL; }
+TAKE(verbose) { return o->verbose = true, NULL; }
+
+TAKE(env) {
+    if (!*v || *v == '=' || o->envs == OPTIONS_MAX_ENV)
+        return "NAME or NAME=VALUE; no more than 256";
+    o->env[o->envs++] = v;
+    return NULL;
+}
+
+static const char *take_folder(struct options *o, const char *v, bool readonly) {
+    if (!*v || o->folders == OPTIONS_MAX_SHARES)
+        return "a folder; no more than 12";
+    o->folder[o->folders].path = v;
+    o->folder[o->folders++].readonly = readonly;
+    return NULL;
+}
+
+TAKE(ro) { return take_folder(o, v, true); }
+TAKE(rw) { return take_folder(o, v, false); }
+
 /* --- the tables ------------------------------------------------------------------------------------------------ */
 static enum options_command finish_run(const struct options *o) {
     if (!o->kernel && !o->dump_dtb && !o->bios && !o->pflashes)
@@ -238,6 +262,12 @@ static enum options_command finish_run(const struct options *o) {
     return COMMAND_RUN;
 }
 
+static enum options_command finish_exec(const struct options *o) {
+    return o->command && *o->command ? COMMAND_EXEC : bad("exec: no CMD given");
+}
+
+static enum options_command finish_root(const struct options *o) { return COMMAND_ROOT; }
+
 static enum options_command finish_info(const struct options *o) { return COMMAND_INFO; }
 
 static const char before_run[] = "usage: graft run KERNEL [OPTION]...\n"
@@ -251,13 +281,39 @@ static const char after_run[] = "\n"
                                 "On the stdio console Ctrl-A X ends the guest; Ctrl-A H shows the other keys.\n"
                                 "Exit status: 0 the guest powered off, or Ctrl-A X; 1 it could not be run; 2 bad\n"
                                 "usage; 3 Graft itself failed; 124 --timeout; 128 + n signal n; 255 kernel panic.\n";
+static const char before_exec[] = "usage: graft exec [OPTION]... [--] CMD [ARG]...\n"
+                                  "\n"
+                                  "Runs CMD in a guest as if it ran here: input, output, signals and exit status\n"
+                                  "are passed on, and the current folder is there, at the same path, writable.\n"
+                                  "\n";
+static const char after_exec[] = "\n"
+                                 "Exit status: that of CMD, 128 + n if signal n ended it; 127 there is no CMD, 126 it\n"
+                                 "cannot be run; 125 Graft failed, or is not used right; 124 --timeout; 255 kernel\n"
+                                 "panic.\n";
+static const char before_root[] =
+    "usage: graft root add NAME [--arch ARCH] [--suite SUITE] [--include PACKAGE[,PACKAGE]...]\n"
+    "       graft root list\n"
+    "       graft root rm NAME\n"
+    "       graft root shell NAME\n"
+    "\n"
+    "Debian roots for 'graft exec --root NAME', made from packages without root\n"
+    "rights and kept in $XDG_CACHE_HOME/graft (default ~/.cache/graft).\n"
+    "\n"
+    "  add    downloads the packages of priority required, those that --include names\n"
+    "         with what they need, and a kernel, and unpacks them. ARCH: arm64 (default)\n"
+    "         or riscv64; SUITE: default bookworm, for riscv64 trixie. The packages' own\n"
+    "         installation scripts are not run.\n"
+    "  list   name, processor, suite and size of each\n"
+    "  rm     removes one\n"
+    "  shell  a shell in one; unlike those of 'graft exec', its changes stay\n";
+static const char after_root[] = "";
 static const char before_info[] = "usage: graft info [--probe]\n"
                                   "\n"
                                   "Prints what /dev/kvm is on this host, the layout and the memory strategy that\n"
                                   "Graft uses, and the processor features that matter.\n"
                                   "\n";
 static const char after_info[] = "";
-enum { width_run = 20, width_info = 9 }; /* of the column of options in the help */
+enum { width_run = 20, width_exec = 19, width_root = 9, width_info = 9 }; /* of the column of options in the help */
 
 static const struct command {
     const char *name, *argument, *help, *before, *after;
@@ -459,8 +515,12 @@ static enum options_command parse_option(struct options *o, const struct command
 }
 
 static enum options_command parse_command(struct options *o, const struct command *c, int argc, char **argv) {
-    for (int i = 0; i < argc; i++) {
-        if (*c->argument && (argv[i][0] != '-' || !argv[i][1])) {
+    bool words = c->finish == finish_exec || c->finish == finish_root;
+    for (int i = 0; i < argc && !o->command; i++) {
+        bool end = !strcmp(argv[i], "--");
+        if (words && (argv[i][0] != '-' || end)) {
+            o->command = argv + i + end;
+        } else if (*c->argument && (argv[i][0] != '-' || !argv[i][1])) {
             if (o->kernel)
                 return bad("run: more than one KERNEL: '%s' and '%s'", o->kernel, argv[i]);
             o->kernel = argv[i];
@@ -478,7 +538,7 @@ static enum options_command help(const char *of) {
     if (c)
         return help_command(c);
     if (*of)
-        return bad("no help on '%s': there is run and info", of);
+        return bad("no help on '%s': there is exec, root, run and info", of);
     help_main();
     return COMMAND_DONE;
 }
@@ -492,9 +552,10 @@ enum options_command options_parse(struct options *o, int argc, char **argv) {
                           .sandbox = GRAFT_SANDBOX,
                           .dump_last = UINT64_MAX};
     if (argc < 2)
-        return bad("no command given: run or info");
+        return bad("no command given: exec, root, run or info");
     const char *name = argv[1];
     const struct command *c = find_command(name);
+    o->net_user = c && c->finish == finish_exec;
     if (c)
         return parse_command(o, c, argc - 2, argv + 2);
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help"))

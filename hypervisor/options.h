@@ -11,7 +11,15 @@
 #define OPTIONS_MAX_PFLASH 2
 #define OPTIONS_MAX_SHARES 12
 #define OPTIONS_MAX_FW_CFG 32
-enum options_command { COMMAND_RUN, COMMAND_INFO, COMMAND_DONE /* help or version was printed */, COMMAND_BAD };
+#define OPTIONS_MAX_ENV 256
+enum options_command {
+    COMMAND_RUN,
+    COMMAND_EXEC,
+    COMMAND_ROOT,
+    COMMAND_INFO,
+    COMMAND_DONE /* help or version was printed */,
+    COMMAND_BAD
+};
 enum options_vm { VM_AUTO, VM_KVM, VM_INPROC };
 enum options_code { CODE_SPLIT, CODE_RWX };
 enum options_panic { PANIC_EXIT, PANIC_REBOOT, PANIC_PAUSE };
@@ -50,6 +58,17 @@ struct options {
         bool readonly;
     } share[OPTIONS_MAX_SHARES];
     unsigned shares;
+    /* graft exec */
+    const char *root;
+    bool root_writable, verbose, dry_run;
+    const char *env[OPTIONS_MAX_ENV]; /* NAME=VALUE, or NAME */
+    unsigned envs;
+    struct {
+        const char *path;
+        bool readonly;
+    } folder[OPTIONS_MAX_SHARES];
+    unsigned folders;
+    char **command; /* NULL at its end; of graft root: its arguments */
     bool net_user, virtio_legacy;
     enum abi_mmu mmu;
     bool mmu_given;

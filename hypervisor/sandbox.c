@@ -148,12 +148,13 @@ static bool leave_files(void) {
 
 /* --- system calls ---------------------------------------------------------------------------------------------------- */
 #define KIND(name) THREADS(THREAD_##name)
-#define ALL (KIND(MAIN) | KIND(DEVICES) | KIND(VCPU) | KIND(DISK) | KIND(CONSOLE))
+#define ALL (KIND(MAIN) | KIND(DEVICES) | KIND(VCPU) | KIND(DISK) | KIND(CONSOLE) | KIND(EXEC))
 #define CALL(name) SCMP_SYS(name)
 
 /* A thread has the filters of the one that started it, too. So the devices' allows what any thread may that it starts. */
 static bool may(unsigned kinds, enum thread_kind kind) {
-    return kinds >> kind & 1 || (kind == THREAD_DEVICES && kinds & (KIND(VCPU) | KIND(DISK) | KIND(CONSOLE)));
+    return kinds >> kind & 1 ||
+           (kind == THREAD_DEVICES && kinds & (KIND(VCPU) | KIND(DISK) | KIND(CONSOLE) | KIND(EXEC)));
 }
 
 /* Whole calls, and who may make them. */
@@ -192,7 +193,7 @@ static const struct call {
     {ALL, CALL(rseq)},
     {ALL, CALL(exit)},
     {ALL, CALL(exit_group)},
-    {KIND(MAIN) | KIND(CONSOLE), CALL(getpgrp)},
+    {KIND(MAIN) | KIND(CONSOLE) | KIND(EXEC), CALL(getpgrp)},
     {KIND(MAIN), CALL(close_range)},
     /* new lives of the machine, the event loop */
     {KIND(DEVICES), CALL(seccomp)}, /* threads that it starts add their own filters */
@@ -233,9 +234,9 @@ static const int sockets[] = {
 /* ioctl() by request. Those of KVM are in vm_kvm.c. */
 static const struct vm_request requests[] = {
     {ALL, TCGETS},
-    {KIND(MAIN) | KIND(CONSOLE), TCSETS},
-    {KIND(MAIN) | KIND(CONSOLE), TIOCGPGRP},
-    {KIND(MAIN) | KIND(CONSOLE), TIOCGWINSZ},
+    {KIND(MAIN) | KIND(CONSOLE) | KIND(EXEC), TCSETS},
+    {KIND(MAIN) | KIND(CONSOLE) | KIND(EXEC), TIOCGPGRP},
+    {KIND(MAIN) | KIND(CONSOLE) | KIND(EXEC), TIOCGWINSZ},
     {KIND(DEVICES), TIOCGPTPEER},
     {KIND(DEVICES), FIONREAD},
     {KIND(DEVICES), FIONBIO},

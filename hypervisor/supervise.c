@@ -98,9 +98,16 @@ static int open_signals(void) {
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static bool (*_Atomic signals_taken)(int signal);
+
+void supervise_signals(bool (*taken)(int signal)) { atomic_store(&signals_taken, taken); }
+
 static void take_signal(int fd) {
     struct signalfd_siginfo info;
+    bool (*taken)(int signal) = atomic_load(&signals_taken);
     if (read(fd, &info, sizeof(info)) != sizeof(info))
+        return;
+    if (info.ssi_signo != SIGCONT && taken && taken((int)info.ssi_signo))
         return;
     if (info.ssi_signo == SIGCONT)
         chardev_raw(); /* a shell may have changed the terminal meanwhile */

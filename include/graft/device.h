@@ -94,7 +94,7 @@ void machine_rom_changed(struct device *d, uint64_t offset, uint64_t len);
 
 /* --- threads (hypervisor/thread.c) ------------------------------------------------------------------------ */
 /* What each kind may do is in docs/internals.md. ANY: none of ours, as in a test. */
-enum thread_kind { THREAD_ANY, THREAD_MAIN, THREAD_DEVICES, THREAD_VCPU, THREAD_DISK, THREAD_CONSOLE };
+enum thread_kind { THREAD_ANY, THREAD_MAIN, THREAD_DEVICES, THREAD_VCPU, THREAD_DISK, THREAD_CONSOLE, THREAD_EXEC };
 #define THREADS(kind) (1u << (kind))
 /* thread_start(): a thread of that kind; name is what ps and debuggers show, 15 bytes. NULL if there can be none.
  * thread_kick(): makes a system call that it waits in return with EINTR; none that it is only about to make, so repeat

@@ -61,7 +61,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 class Options(unittest.TestCase):
     def test_manual_has_the_options_of_help(self):
-        for command, least in (('run', 20), ('info', 2)):
+        for command, least in (('run', 20), ('exec', 10), ('info', 2)):
             self.assertGreaterEqual(len(help_options(command)), least)
             self.assertEqual(help_options(command), manual_options(command))
 
@@ -77,9 +77,9 @@ class Options(unittest.TestCase):
             self.assertEqual(r.stderr, '')
 
     def test_bash_offers_the_options_of_help(self):
-        for command in ('run', 'info'):
+        for command in ('run', 'exec', 'info'):
             self.assertEqual(bash(f'graft {command} --'), [o for o in help_options(command) if o.startswith('--')])
-        self.assertEqual(bash('graft '), ['run', 'info', 'help', '--help', '--version'])
+        self.assertEqual(bash('graft '), ['exec', 'root', 'run', 'info', 'help', '--help', '--version'])
         self.assertEqual(bash('graft run kernel --dum'), ['--dump-dtb', '--dump-filter'])
         self.assertEqual(bash('graft run -'), list(help_options('run')))
 
@@ -97,6 +97,10 @@ class Options(unittest.TestCase):
                 r = subprocess.run([GRAFT, 'run', option, value, '--dump-dtb', '/dev/null', '--serial', 'none'],
                                    capture_output=True, text=True, timeout=30, check=False)
                 self.assertEqual((r.returncode, r.stderr), (0, ''), (option, value))
+
+    def test_bash_actions(self):
+        self.assertEqual(bash('graft root '), ['add', 'list', 'rm', 'shell', '--help'])
+        self.assertEqual(bash('graft root s'), ['shell'])
 
     def test_bash_values(self):
         self.assertEqual(bash('graft run k --mmu=s'), ['soft'])

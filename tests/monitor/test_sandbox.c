@@ -28,7 +28,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define KINDS (1u << THREAD_MAIN | 1u << THREAD_DEVICES | 1u << THREAD_VCPU | 1u << THREAD_DISK | 1u << THREAD_CONSOLE)
+#define KINDS                                                                                                          \
+    (1u << THREAD_MAIN | 1u << THREAD_DEVICES | 1u << THREAD_VCPU | 1u << THREAD_DISK | 1u << THREAD_CONSOLE |         \
+     1u << THREAD_EXEC)
 #define ONLY(name) (1u << THREAD_##name)
 #define BUT(names) (KINDS & ~(names))
 
@@ -114,11 +116,8 @@ static const struct attempt attempts[] = {
     {"reboot", KINDS, SYS_reboot, {0, 0, 0, 0}},
     {"a call that does not exist", KINDS, 4095, {0}},
 };
-static const char *const kind_names[] = {[THREAD_MAIN] = "main",
-                                         [THREAD_DEVICES] = "devices",
-                                         [THREAD_VCPU] = "vCPU",
-                                         [THREAD_DISK] = "disk",
-                                         [THREAD_CONSOLE] = "console"};
+static const char *const kind_names[] = {[THREAD_MAIN] = "main", [THREAD_DEVICES] = "devices", [THREAD_VCPU] = "vCPU",
+                                         [THREAD_DISK] = "disk", [THREAD_CONSOLE] = "console", [THREAD_EXEC] = "exec"};
 
 /* In a process that is like a run, in a thread of that kind. Exit status 0: fn has returned. */
 static struct {
