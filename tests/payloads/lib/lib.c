@@ -1,47 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* lib.c: printing, the test loop, exceptions, PSCI and strings for payloads. */
+/* lib.c: exceptions, PSCI and strings for payloads. */
 #include "payload.h"
 
-static unsigned failures;
-static const char *current = "start";
-
-void print(const char *s) {
-    for (; *s; s++)
-        mmio_write32(UART_BASE, (uint8_t)*s);
-}
-
-void print_hex(uint64_t v) {
-    print("0x");
-    for (int shift = 60; shift >= 0; shift -= 4)
-        mmio_write32(UART_BASE, (uint32_t)"0123456789abcdef"[v >> shift & 15]);
-}
-
-void print_dec(uint64_t v) {
-    char buf[21], *p = buf + 20;
-    *p = 0;
-    do
-        *--p = (char)('0' + v % 10);
-    while (v /= 10);
-    print(p);
-}
-
-void test_fail(const char *file, int line, const char *what, uint64_t got, uint64_t want) {
-    failures++;
-    print("FAIL ");
-    print(current);
-    print(": ");
-    print(file);
-    print(":");
-    print_dec((uint64_t)line);
-    print(": ");
-    print(what);
-    print(" got ");
-    print_hex(got);
-    print(" want ");
-    print_hex(want);
-    print("\n");
-}
+void print_char(char c) { mmio_write32(UART_BASE, (uint8_t)c); }
 
 /* --- exceptions ----------------------------------------------------------------------------------- */
 
@@ -142,7 +104,7 @@ void exception(struct frame *f, unsigned vector) {
         return;
     }
     print("FAIL ");
-    print(current);
+    print(test_current());
     print(": unexpected exception, vector ");
     print_dec(vector);
     print(" ESR ");
@@ -157,28 +119,11 @@ void exception(struct frame *f, unsigned vector) {
 
 /* --- the test loop ------------------------------------------------------------------------------------ */
 
+void test_begin(void) { exception_handler = NULL; }
+
 void payload_main(uint64_t device_tree) {
     (void)device_tree;
-    unsigned failed = 0;
-    for (unsigned i = 0; i < test_count; i++) {
-        current = tests[i].name;
-        failures = 0;
-        tests[i].run();
-        exception_handler = NULL;
-        failed += failures != 0;
-        if (!failures) {
-            print("PASS ");
-            print(current);
-            print("\n");
-        }
-    }
-    if (failed) {
-        print("FAILED ");
-        print_dec(failed);
-        print("\n");
-    } else {
-        print("ALL PASS\n");
-    }
+    run_tests();
 }
 
 /* --- power, CPUs, time ---------------------------------------------------------------------------------- */

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * payload.h: what bare-metal test guests share. A payload is one C file with a
- * list of tests; it prints `PASS name` or `FAIL name: where, what` for each, then
- * `ALL PASS` or `FAILED n`, and powers off. The same binary runs under
- * qemu-system-aarch64 -M virt, so a wrong expectation shows.
+ * payload.h: what bare-metal test guests share on AArch64; tests.h is what they share on all guests. The same binary
+ * runs under qemu-system-aarch64 -M virt, so a wrong expectation shows.
  */
 #ifndef PAYLOAD_H
 #define PAYLOAD_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests.h"
 
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define UART_BASE 0x09000000ul
 #define RAM_BASE 0x40000000ul
 
@@ -29,35 +24,6 @@
 
 static inline uint32_t mmio_read32(uint64_t a) { return *(volatile uint32_t *)a; }
 static inline void mmio_write32(uint64_t a, uint32_t v) { *(volatile uint32_t *)a = v; }
-
-/* --- tests ------------------------------------------------------------------------------------------ */
-struct test {
-    const char *name;
-    void (*run)(void);
-};
-extern const struct test tests[];
-extern const unsigned test_count;
-#define TESTS(...)                                                                                                     \
-    const struct test tests[] = {__VA_ARGS__};                                                                         \
-    const unsigned test_count = ARRAY_LEN(tests)
-
-void test_fail(const char *file, int line, const char *what, uint64_t got, uint64_t want);
-#define CHECK(c)                                                                                                       \
-    do {                                                                                                               \
-        if (!(c))                                                                                                      \
-            test_fail(__FILE__, __LINE__, #c, 0, 1);                                                                   \
-    } while (0)
-#define CHECK_EQ(got, want)                                                                                            \
-    do {                                                                                                               \
-        uint64_t got_ = (uint64_t)(got), want_ = (uint64_t)(want);                                                     \
-        if (got_ != want_)                                                                                             \
-            test_fail(__FILE__, __LINE__, #got " == " #want, got_, want_);                                             \
-    } while (0)
-
-/* --- output ------------------------------------------------------------------------------------------ */
-void print(const char *s);
-void print_hex(uint64_t v);
-void print_dec(uint64_t v);
 
 /* --- exceptions --------------------------------------------------------------------------------------- */
 struct frame {

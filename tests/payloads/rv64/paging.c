@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* paging.c: Sv39 and Sv48: permissions, A and D, reserved entries, invalidation, ASIDs, and code across pages. */
+#include "rv64_payload.h"
+
+#define VA 0x1000000000ul /* above what paging_on() maps */
+
+static uint64_t load_fault(uint64_t va) {
+    uint64_t count = trap.count;
+    (void)*(volatile uint64_t *)va;
+    return trap.count == count ? 0 : trap.cause;
+}
+static uint64_t store_fault(uint64_t va) {
+    uint64_t count = trap.count;
+    *(volatile uint64_t *)va = 1;
+    return trap.count == count ? 0 : trap.cause;
+}
+/* The page holds a RET. */
+static uint64_t fetch_fault(uint64_t va) {
+    uint64_t count = trap.count;
+    __asm__ volatile("la t0, 1f\n la t1, resume\n sd t0, 0(t1)\n jalr %0\n1:" : : "r"(va) : "t0", "t1", "ra", "memory");
+    resume = 0;
+    return trap.count == count ? 0 : trap.cause;
+}
+
+/* For each set of permissions, in each state of SUM and MXR, what S-mode may do. */
+static void permissions(void) {
+    uint32_t *page = page_alloc();
+    page[0] = 0x8082; /* ret */
+    for (unsigned pte = 0; pte < 64; pte++) {
+        uint64_t bits =
+            PTE_V | (pte & 7) << 1 | (pte & 8 ? PTE_U : 0) | (pte & 16 ? PTE_A : 0) | (pte & 32 ? PTE_D : 0);
+        bool r = bits & PTE_R, w = bits & PTE_W, x = bits & PTE_X, u = bits & PTE_U, a = bits & PTE_A, d = bits & PTE_D;
+        bool leaf = (r || x) && !(w && !r);
+        for (unsigned state = 0; state < 4; state++) {
+            csr_clear(sstatus, SUM | MXR);
+            csr_set(sstatus, (state & 1 ? SUM : 0) | (state & 2 ? MXR : 0));
+            map_page(VA, (uint64_t)page, bits);
+            bool data = leaf && a && (!u || state & 1);
+            CHECK_EQ(load_fault(VA + 8), data && (r || (x && state & 2)) ? 0 : CAUSE_LOAD_PAGE);
+            CHECK_EQ(store_fault(VA + 16), data && w && d ? 0 : CAUSE_STORE_PAGE);
+            CHECK_EQ(fetch_fault(VA), leaf && a && x && !u ? 0 : CAUSE_INSN_PAGE);
+            uint64_t v, count = trap.count;
+            __asm__ volatile("amoor.d %0, zero, (%1)" : "=r"(v) : "r"(VA + 24) : "memory");
+            CHECK_EQ(trap.count == count ? 0 : trap.cause, data && w && d ? 0 : CAUSE_STORE_PAGE);
+        }
+    }
+    csr_clear(sstatus, SUM | MXR);
+}
+
+static void reserved(void) {
+    uint64_t page = (uint64_t)page_alloc();
+    volatile uint64_t *e = map_page(VA, page, PTE_RWX);
+    CHECK_EQ(load_fault(VA), 0);
+    *e |= 1ul << 54;
+    sfence();
+    CHECK_EQ(load_fault(VA), CAUSE_LOAD_PAGE);
+    CHECK_EQ(trap.tval, VA);
+    map_page(VA, page, PTE_RWX);
+    CHECK_EQ(load_fault(VA), 0);
+    CHECK_EQ(load_fault(VA | 1ul << 63), CAUSE_LOAD_PAGE); /* not canonical */
+    CHECK_EQ(trap.tval, VA | 1ul << 63);
+    CHECK_EQ(load_fault(~0xffful), CAUSE_LOAD_PAGE); /* canonical, not mapped */
+}
+
+/* New entries, after a fence of each kind. */
+static void fences(void) {
+    uint64_t *a = page_alloc(), *b = page_alloc();
+    volatile uint64_t *p = (volatile uint64_t *)VA;
+    a[0] = 1;
+    b[0] = 2;
+    volatile uint64_t *e = map_page(VA, (uint64_t)a, PTE_RWX);
+    for (unsigned i = 0; i < 64; i++) {
+        uint64_t *now = i & 1 ? a : b, asid = csr_read(satp) >> 44 & 0xffff;
+        CHECK_EQ(p[0], i & 1 ? 2 : 1);
+        *e = (uint64_t)now >> 12 << 10 | PTE_RWX;
+        switch (i >> 1 & 3) {
+        case 0: sfence(); break;
+        case 1: sfence_va(VA); break;
+        case 2: __asm__ volatile("sfence.vma zero, %0" : : "r"(asid) : "memory"); break;
+        default: __asm__ volatile("sfence.vma %0, %1" : : "r"(VA + 8), "r"(asid) : "memory"); break;
+        }
+        CHECK_EQ(p[0], i & 1 ? 1 : 2);
+    }
+    *e = 0;
+    sfence_va(VA);
+    CHECK_EQ(load_fault(VA), CAUSE_LOAD_PAGE);
+}
+
+/* Two tables, two ASIDs: no fence between them. */
+static void address_spaces(void) {
+    uint64_t first = csr_read(satp), *a = page_alloc(), *b = page_alloc();
+    a[0] = 1;
+    b[0] = 2;
+    map_page(VA, (uint64_t)a, PTE_RWX);
+    uint64_t *copy = page_alloc();
+    memcpy(copy, (void *)((first & 0xfffffffffff) << 12), 4096);
+    paging_on((unsigned)(first >> 60) - 5);
+    map_page(VA, (uint64_t)b, PTE_RWX);
+    uint64_t second = (csr_read(satp) & ~(0xfffful << 44)) | 2ul << 44;
+    csr_write(satp, second);
+    sfence();
+    for (unsigned i = 0; i < 100; i++) {
+        csr_write(satp, i & 1 ? first : second);
+        CHECK_EQ(*(volatile uint64_t *)VA, i & 1 ? 1 : 2);
+    }
+    csr_write(satp, second);
+}
+
+/* An instruction of which one half is in another page. */
+static void crossing(void) {
+    uint8_t *a = page_alloc(), *b = page_alloc();
+    page_alloc();
+    uint64_t (*fn)(uint64_t) = (uint64_t (*)(uint64_t))(VA + 4094);
+    for (unsigned i = 1; i < 40; i++) {
+        uint32_t addi = i << 20 | 10 << 15 | 10 << 7 | 0x13; /* addi a0, a0, i */
+        uint16_t *half = (uint16_t *)(a + 4094), *rest = (uint16_t *)b;
+        *half = (uint16_t)addi;
+        rest[0] = (uint16_t)(addi >> 16);
+        rest[1] = 0x8082; /* ret */
+        map_page(VA, (uint64_t)a, PTE_RWX);
+        map_page(VA + 4096, (uint64_t)b, PTE_RWX);
+        __asm__ volatile("fence.i" : : : "memory");
+        CHECK_EQ(fn(1), 1 + i);
+        CHECK_EQ(fn(2), 2 + i);
+        if (i % 8 == 0) { /* the other page goes away, and another one comes */
+            uint16_t *other = page_alloc();
+            map_page(VA + 4096, (uint64_t)b, PTE_V | PTE_R | PTE_A);
+            CHECK_EQ(fetch_fault(VA + 4094), CAUSE_INSN_PAGE);
+            CHECK_EQ(trap.tval, VA + 4096);
+            CHECK_EQ(trap.epc, VA + 4094);
+            other[0] = (uint16_t)((100u << 20 | 10 << 15 | 10 << 7 | 0x13) >> 16);
+            other[1] = 0x8082;
+            map_page(VA + 4096, (uint64_t)other, PTE_RWX);
+            CHECK_EQ(fn(1), 101);
+        }
+    }
+}
+
+/* Code that is written over where it runs. */
+static void changed_code(void) {
+    uint32_t *page = page_alloc();
+    map_page(VA, (uint64_t)page, PTE_RWX);
+    for (uint32_t i = 0; i < 50; i++) {
+        page[0] = i << 20 | 10 << 7 | 0x13; /* li a0, i */
+        page[1] = 0x8082;
+        __asm__ volatile("fence.i" : : : "memory");
+        CHECK_EQ(((uint64_t (*)(void))VA)(), i);
+    }
+}
+
+static void user_pages(void) {
+    static const uint32_t code[] = {0x00053503, 0x00000073}; /* ld a0, 0(a0); ecall */
+    uint32_t *page = page_alloc();
+    uint64_t *data = page_alloc();
+    memcpy(page, code, sizeof(code));
+    data[0] = 77;
+    map_page(VA, (uint64_t)page, PTE_RWX | PTE_U);
+    map_page(VA + 4096, (uint64_t)data, PTE_RWX | PTE_U);
+    CHECK_EQ(enter_user((void *)VA, 0, VA + 4096, 0), 77);
+    CHECK_EQ(trap.cause, CAUSE_ECALL_U);
+    enter_user((void *)VA, 0, (uint64_t)data, 0); /* the supervisor's */
+    CHECK_EQ(trap.cause, CAUSE_LOAD_PAGE);
+    CHECK_EQ(trap.tval, data);
+    CHECK_EQ(trap.epc, VA);
+    map_page(VA, (uint64_t)page, PTE_RWX);
+    enter_user((void *)VA, 0, VA + 4096, 0);
+    CHECK_EQ(trap.cause, CAUSE_INSN_PAGE);
+    CHECK_EQ(trap.tval, VA);
+}
+
+static void all_of(unsigned levels) {
+    static void (*const each[])(void) = {permissions, reserved,     fences,    address_spaces,
+                                         crossing,    changed_code, user_pages};
+    for (unsigned i = 0; i < ARRAY_LEN(each); i++) {
+        CHECK(paging_on(levels));
+        each[i]();
+        paging_off();
+    }
+}
+
+static void sv39(void) { all_of(3); }
+static void sv48(void) { all_of(4); }
+
+TESTS({"sv39", sv39}, {"sv48", sv48});
