@@ -3,6 +3,7 @@
 /* log.c: the log (-d, -D), disassembly for it, and the map file of perf. */
 #include "hypervisor/monitor.h"
 
+#include <elf.h>
 #include <capstone/capstone.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -131,10 +132,10 @@ void log_printf(const char *fmt, ...) {
 }
 
 static void print_bytes(const uint8_t *code, size_t len, uint64_t address, bool guest) {
-    uint32_t word;
-    if (guest && len >= 4) {
-        memcpy(&word, code, 4);
-        fprintf(log_stream(), "  %016llx  %08x  ", (unsigned long long)address, word);
+    uint32_t word = 0;
+    if (guest && (len == 2 || len == 4)) {
+        memcpy(&word, code, len);
+        fprintf(log_stream(), "  %016llx  %0*x  ", (unsigned long long)address, (int)(2 * len), word);
         return;
     }
     fprintf(log_stream(), "  %012llx  ", (unsigned long long)address);
@@ -146,13 +147,30 @@ static void print_bytes(const uint8_t *code, size_t len, uint64_t address, bool 
     fputs("  ", log_stream());
 }
 
-void log_disassemble(const uint8_t *code, size_t len, uint64_t address, bool guest) {
-    csh handle;
-    cs_insn *insn;
-    if (cs_open(guest ? CS_ARCH_ARM64 : CS_ARCH_X86, guest ? CS_MODE_LITTLE_ENDIAN : CS_MODE_64, &handle) != CS_ERR_OK)
-        return;
+/* The disassembler for an ELF file's e_machine. Older ones do not know all. */
+static bool open_disassembler(unsigned machine, csh *handle) {
+    switch (machine) {
+    case EM_X86_64: return cs_open(CS_ARCH_X86, CS_MODE_64, handle) == CS_ERR_OK;
+    case EM_AARCH64: return cs_open(CS_ARCH_ARM64, CS_MODE_LITTLE_ENDIAN, handle) == CS_ERR_OK;
+#if CS_API_MAJOR >= 5
+    case EM_RISCV: return cs_open(CS_ARCH_RISCV, CS_MODE_RISCV64 | CS_MODE_RISCVC, handle) == CS_ERR_OK;
+#endif
+    default: return false;
+    }
+}
+
+/* The bytes of an instruction that the disassembler does not know. */
+static size_t insn_bytes(const uint8_t *code, size_t len, unsigned machine) {
+    size_t bytes = machine == EM_X86_64 ? 1 : machine == EM_RISCV && (*code & 3) != 3 ? 2 : 4;
+    return bytes <= len ? bytes : 1;
+}
+
+void log_disassemble(const uint8_t *code, size_t len, uint64_t address, unsigned machine) {
+    bool guest = machine != EM_X86_64;
+    csh handle = 0;
+    bool known = open_disassembler(machine, &handle);
     pthread_mutex_lock(&log_mutex);
-    insn = cs_malloc(handle);
+    cs_insn *insn = known ? cs_malloc(handle) : NULL;
     while (len) {
         const uint8_t *at = code;
         uint64_t pc = address;
@@ -162,7 +180,7 @@ void log_disassemble(const uint8_t *code, size_t len, uint64_t address, bool gue
             fprintf(log_stream(), "%s %s\n", insn->mnemonic, insn->op_str);
             continue;
         }
-        size_t step = guest && len >= 4 ? 4 : 1;
+        size_t step = insn_bytes(at, before, machine);
         print_bytes(at, step, pc, guest);
         fputs(guest ? ".inst\n" : ".byte\n", log_stream());
         code = at + step;
@@ -172,7 +190,8 @@ void log_disassemble(const uint8_t *code, size_t len, uint64_t address, bool gue
     if (insn)
         cs_free(insn, 1);
     pthread_mutex_unlock(&log_mutex);
-    cs_close(&handle);
+    if (known)
+        cs_close(&handle);
 }
 
 void log_perf(uint64_t host, uint64_t bytes, uint64_t guest_pc) {

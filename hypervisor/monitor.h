@@ -279,7 +279,8 @@ void log_text(const char *text, size_t len);
 void log_later(bool later);
 void log_finish(void);
 void log_start(void); /* the thread for what is said under the device lock, before vCPUs, which start none */
-void log_disassemble(const uint8_t *code, size_t len, uint64_t address, bool guest);
+/* log_disassemble(): code of a machine, an ELF file's e_machine. */
+void log_disassemble(const uint8_t *code, size_t len, uint64_t address, unsigned machine);
 void log_perf(uint64_t host, uint64_t bytes, uint64_t guest_pc);
 
 struct output;

@@ -3,6 +3,7 @@
 /* run.c: threads of vCPUs, and the calls that the engine makes. */
 #include "hypervisor/monitor.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -91,7 +92,7 @@ static void call_dump(struct machine *m, struct abi_vcpu *abi) {
     uint8_t *copy = wanted && code && bytes <= DUMP_MAX ? malloc(bytes) : NULL;
     if (copy) {
         memcpy(copy, code, bytes);
-        log_disassemble(copy, bytes, guest ? arg_of(abi, 3) : at, guest);
+        log_disassemble(copy, bytes, guest ? arg_of(abi, 3) : at, guest ? m->board->elf_machine : EM_X86_64);
     }
     free(copy);
 }

@@ -1,11 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_decode.c: any words as AArch64 code, through the whole translator: decode, IR, optimiser, host code (which is not
+ * fuzz_decode.c: any words as AArch64 code (fuzz_decode_rv64.c: RISC-V code), through the whole translator: decode, IR, optimiser, host code (which is not
  * run). The IR must verify after each pass. The first four bytes choose the mode and where in its page the code lies.
  */
 #include "graft/codegen.h"
+#ifdef FUZZ_RV64
+#include "guests/rv64/rv64.h"
+#define GUEST rv64_guest
+#define MODES 0x3f
+#define PLACES 2 /* bits of the pc that may be set */
+extern const struct guest_ops rv64_guest;
+#else
 #include "guests/a64/a64.h"
+#define GUEST a64_guest
+#define MODES 0x1ff
+#define PLACES 3
+#endif
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +52,7 @@ static void setup(void) {
         abort();
     memset(cpu, 0, ABI_CPU_BYTES);
     memset(cg, 0, codegen_size());
-    cpu->guest = &a64_guest;
+    cpu->guest = &GUEST;
     code_used = codegen_init(cg, cpu, &plain_ops, code, CODE_BYTES);
 }
 
@@ -62,10 +73,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(&head, data, 4);
     unsigned count = (unsigned)((size - 4) / 4 < MAX_WORDS ? (size - 4) / 4 : MAX_WORDS);
     memcpy(words, data + 4, 4 * count);
-    uint32_t mode = head & 0x1ff;
+    uint32_t mode = head & MODES;
     if ((mode & 3) == 3)
         mode &= ~1u;
-    uint64_t pc = PC_BASE + (PAGE_SIZE - 4 * count) + (head >> 16 & 3);
+    uint64_t pc = PC_BASE + (PAGE_SIZE - 4 * count) + (head >> 16 & PLACES);
     ir_block_reset(block, pc, mode);
     cpu->guest->translate(block, cpu, words, 4 * count, 1 + (head >> 24));
     must_verify("translate");
