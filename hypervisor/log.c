@@ -84,6 +84,16 @@ static void write_late(void *arg) {
     }
 }
 
+void log_keep(int fd) {
+    unsigned log = log_file ? (unsigned)fileno(log_file) : STDERR_FILENO, a = (unsigned)fd < log ? (unsigned)fd : log,
+             b = (unsigned)fd < log ? log : (unsigned)fd;
+    if (a > STDERR_FILENO + 1)
+        close_range(STDERR_FILENO + 1, a - 1, 0);
+    if (b > a + 1)
+        close_range(a > STDERR_FILENO ? a + 1 : STDERR_FILENO + 1, b - 1, 0);
+    close_range(b + 1, ~0u, 0);
+}
+
 void log_start(void) { late.thread = thread_start(THREAD_CONSOLE, "log", write_late, NULL); }
 
 static void say_later(const char *fmt, va_list ap) {

@@ -186,7 +186,7 @@ static bool open_all(struct run *run, struct options *o, char err[ERR_BYTES]) {
         (o->command && !exec_initrd(&run->files.initrd, &run->plan, err)))
         return false;
     return o->dry_run || (disks_open(o, err) && firmware_open(o, run->files.board, err) && open_outputs(run, err) &&
-                          shares_open(o, err) && open_consoles(run, err));
+                          shares_open(o, err) && network_open(o, err) && open_consoles(run, err));
 }
 
 static void close_all(struct run *run) {
@@ -194,6 +194,7 @@ static void close_all(struct run *run) {
     boot_free(&run->files);
     firmware_close();
     disks_close();
+    network_close();
     shares_close();
     exec_plan_free(&run->plan);
 }

@@ -278,6 +278,8 @@ void log_text(const char *text, size_t len);
  * lock. log_finish(): waits until that is written. */
 void log_later(bool later);
 void log_finish(void);
+/* log_keep(): closes all descriptors but 0 to 2, this one, and the log's. */
+void log_keep(int fd);
 void log_start(void); /* the thread for what is said under the device lock, before vCPUs, which start none */
 /* log_disassemble(): code of a machine, an ELF file's e_machine. */
 void log_disassemble(const uint8_t *code, size_t len, uint64_t address, unsigned machine);
@@ -311,6 +313,12 @@ bool disks_open(const struct options *o, char err[ERR_BYTES]);
 bool disks_add(const char *path, bool readonly, char err[ERR_BYTES]);
 bool disks_have(int fd);
 void disks_close(void);
+
+/* --- network.c ------------------------------------------------------------------------------------------------------- */
+/* network_open(): starts the process that has the user network, if one is wanted. Before there are threads. False and err if there can be none.
+ * network_close(): ends it. */
+bool network_open(const struct options *o, char err[ERR_BYTES]);
+void network_close(void);
 
 /* --- share.c --------------------------------------------------------------------------------------------------------- */
 /* shares_open(): starts what serves the shared folders (--share). Before there are threads. False and err if one cannot be had.

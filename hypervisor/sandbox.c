@@ -31,8 +31,8 @@
 
 /* What was found out on the way in. */
 static struct {
-    bool wanted, entered, network, shares, rwx, ptys;
-    bool user, files; /* of what the host has, this worked */
+    bool wanted, entered, network, shares, rwx, ptys; /* network: this is the process that has it */
+    bool user, files;                                 /* of what the host has, this worked */
     _Atomic bool filters_fail;
 } sandbox;
 
@@ -148,7 +148,7 @@ static bool leave_files(void) {
 
 /* --- system calls ---------------------------------------------------------------------------------------------------- */
 #define KIND(name) THREADS(THREAD_##name)
-#define ALL (KIND(MAIN) | KIND(DEVICES) | KIND(VCPU) | KIND(DISK) | KIND(CONSOLE) | KIND(EXEC))
+#define ALL (KIND(MAIN) | KIND(DEVICES) | KIND(VCPU) | KIND(DISK) | KIND(CONSOLE) | KIND(EXEC) | KIND(NETWORK))
 #define CALL(name) SCMP_SYS(name)
 
 /* A thread has the filters of the one that started it, too. So the devices' allows what any thread may that it starts. */
@@ -197,9 +197,9 @@ static const struct call {
     {KIND(MAIN), CALL(close_range)},
     /* new lives of the machine, the event loop */
     {KIND(DEVICES), CALL(seccomp)}, /* threads that it starts add their own filters */
-    {KIND(DEVICES), CALL(epoll_create1)},
-    {KIND(DEVICES), CALL(epoll_ctl)},
-    {KIND(DEVICES), CALL(epoll_wait)},
+    {KIND(DEVICES) | KIND(NETWORK), CALL(epoll_create1)},
+    {KIND(DEVICES) | KIND(NETWORK), CALL(epoll_ctl)},
+    {KIND(DEVICES) | KIND(NETWORK), CALL(epoll_wait)},
     {KIND(DEVICES), CALL(eventfd2)},
     {KIND(DEVICES), CALL(timerfd_create)},
     {KIND(DEVICES), CALL(timerfd_settime)},
@@ -238,8 +238,8 @@ static const struct vm_request requests[] = {
     {KIND(MAIN) | KIND(CONSOLE) | KIND(EXEC), TIOCGPGRP},
     {KIND(MAIN) | KIND(CONSOLE) | KIND(EXEC), TIOCGWINSZ},
     {KIND(DEVICES), TIOCGPTPEER},
-    {KIND(DEVICES), FIONREAD},
-    {KIND(DEVICES), FIONBIO},
+    {KIND(DEVICES) | KIND(NETWORK), FIONREAD},
+    {KIND(NETWORK), FIONBIO},
     {KIND(DEVICES), _IOR(0x12, 114, size_t)}, /* BLKGETSIZE64 */
 };
 
@@ -336,7 +336,7 @@ static bool load_filter(enum thread_kind kind) {
         if (may(calls[i].kinds, kind))
             allow(&f, calls[i].number);
     allow_parts(&f, kind);
-    if (kind == THREAD_DEVICES && sandbox.network)
+    if (kind == THREAD_NETWORK)
         allow_network(&f);
     seccomp_attr_set(f.ctx, SCMP_FLTATR_CTL_NNP, 0); /* it is set */
     seccomp_attr_set(f.ctx, SCMP_FLTATR_CTL_SSB, 1); /* old kernels slow a filtered thread's own code down otherwise */
@@ -349,17 +349,8 @@ static bool load_filter(enum thread_kind kind) {
 /* --- all of it ------------------------------------------------------------------------------------------------------- */
 static bool is_pty(const char *spec) { return spec && !strcmp(spec, "pty"); }
 
-void sandbox_enter(const struct options *o) {
+static void enter(void) {
     struct rlimit none = {0};
-    char why[ERR_BYTES];
-    sandbox.wanted = true;
-    sandbox.network = o->net_user;
-    sandbox.shares = o->shares;
-    sandbox.rwx = o->code == CODE_RWX;
-    sandbox.ptys = is_pty(o->serial) || is_pty(o->console);
-    if (o->vm != VM_INPROC)
-        vm_kvm_usable(why); /* opens it */
-    vm_inproc_open();
     close_inherited();
     mallopt(M_ARENA_MAX,
             1); /* with more the C library opens files in /proc and /sys, in whatever thread, to manage them */
@@ -368,6 +359,24 @@ void sandbox_enter(const struct options *o) {
     sandbox.user = leave_root();
     sandbox.entered = !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     sandbox.files = sandbox.entered && leave_files();
+}
+
+void sandbox_enter_network(void) {
+    sandbox.network = true;
+    enter();
+    sandbox_thread(THREAD_NETWORK);
+}
+
+void sandbox_enter(const struct options *o) {
+    char why[ERR_BYTES];
+    sandbox.wanted = true;
+    sandbox.shares = o->shares;
+    sandbox.rwx = o->code == CODE_RWX;
+    sandbox.ptys = is_pty(o->serial) || is_pty(o->console);
+    if (o->vm != VM_INPROC)
+        vm_kvm_usable(why); /* opens it */
+    vm_inproc_open();
+    enter();
 }
 
 void sandbox_thread(enum thread_kind kind) {

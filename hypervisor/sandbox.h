@@ -14,6 +14,8 @@
 void sandbox_note(void);
 void sandbox_enter(const struct options *o);
 void sandbox_report(void);
+/* sandbox_enter_network(): the same for the process that has the user network, and its one thread. */
+void sandbox_enter_network(void);
 /* sandbox_thread(): the filter of that kind, for the calling thread and those that it starts; nothing before sandbox_enter(). */
 void sandbox_thread(enum thread_kind kind);
 

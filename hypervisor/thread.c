@@ -16,7 +16,7 @@
 
 static const char *const names[] = {
     [THREAD_ANY] = "any",   [THREAD_MAIN] = "main",       [THREAD_DEVICES] = "devices", [THREAD_VCPU] = "vCPU",
-    [THREAD_DISK] = "disk", [THREAD_CONSOLE] = "console", [THREAD_EXEC] = "exec",
+    [THREAD_DISK] = "disk", [THREAD_CONSOLE] = "console", [THREAD_EXEC] = "exec",       [THREAD_NETWORK] = "network",
 };
 static _Thread_local enum thread_kind own_kind;
 

@@ -94,7 +94,16 @@ void machine_rom_changed(struct device *d, uint64_t offset, uint64_t len);
 
 /* --- threads (hypervisor/thread.c) ------------------------------------------------------------------------ */
 /* What each kind may do is in docs/internals.md. ANY: none of ours, as in a test. */
-enum thread_kind { THREAD_ANY, THREAD_MAIN, THREAD_DEVICES, THREAD_VCPU, THREAD_DISK, THREAD_CONSOLE, THREAD_EXEC };
+enum thread_kind {
+    THREAD_ANY,
+    THREAD_MAIN,
+    THREAD_DEVICES,
+    THREAD_VCPU,
+    THREAD_DISK,
+    THREAD_CONSOLE,
+    THREAD_EXEC,
+    THREAD_NETWORK, /* the one of that process (hypervisor/network.c) */
+};
 #define THREADS(kind) (1u << (kind))
 /* thread_start(): a thread of that kind; name is what ps and debuggers show, 15 bytes. NULL if there can be none.
  * thread_kick(): makes a system call that it waits in return with EINTR; none that it is only about to make, so repeat
@@ -149,6 +158,11 @@ void chardev_size(const struct chardev *c, uint16_t *columns, uint16_t *rows);
 /* --- disks (hypervisor/disk.c) -------------------------------------------------------------------------- */
 /* disk_open(): a descriptor of its own for the image at path, which was opened and locked before; -1 and err if it was not. */
 int disk_open(const char *path, bool readonly, char err[256]);
+
+/* --- the user network (hypervisor/network.c) ------------------------------------------------------------------------- */
+/* network_begin(): a network that knows of nothing yet. A socket whose packets are Ethernet frames, and which stays open: non-blocking. -1 and
+ * err if there can be none. It waits for the process that has it: not under the device lock. */
+int network_begin(char err[256]);
 
 /* --- creation: each file of devices/ exports one function; errors are reported through err (one line), NULL returned ---- */
 struct device *pl011_create(struct machine *m, uint64_t gpa, unsigned spi, struct chardev *c);

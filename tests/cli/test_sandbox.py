@@ -64,7 +64,7 @@ class Sandbox(GraftTest):
             if os.geteuid() == 0:
                 self.assertEqual((s['Uid'].split(), s['Gid'].split(), s['Groups'].strip()),
                                  ([str(NOBODY)] * 4, [str(NOBODY)] * 4, ''), s)
-        self.assertLessEqual({'graft', 'devices', 'vcpu0', 'vcpu1', 'disk0', 'serial-out', 'log'}, names)
+        self.assertLessEqual({'graft', 'devices', 'vcpu0', 'vcpu1', 'disk0', 'serial-out', 'log', 'graft-net'}, names)
         self.assertRegex(read(f'/proc/{p.pid}/limits'), r'Max core file size +0 +0')
 
     def test_off(self):

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_net.c: the network device with libslirp behind it: a hostile driver that sends packets with right checksums (else slirp would look no
+ * fuzz_net.c: the network device with libslirp behind it, in one process: a hostile driver that sends packets with right checksums (else slirp would look no
  * further), answers what it gets so that TCP connections come about, resets in the middle, and lets time pass. No packet leaves the
  * process: a connection leads to a socket pair whose other end the fuzzer has, and datagrams go nowhere.
  */
+#include "devices/usernet.h"
 #include "tests/fuzz/device_world.h"
 #include "tests/monitor/guests/inet.h"
 
@@ -65,43 +66,58 @@ static void peer_acts(struct input *in) {
 /* --- events ------------------------------------------------------------------------------------------------------------ */
 struct event_fd {
     int fd;
+    uint32_t events;
     event_fn *fn;
     void *arg;
 };
 static struct event_fd watched;
-static struct event_timer *timers;
 
 struct event_fd *event_add_fd(struct machine *m, int fd, uint32_t events, event_fn *fn, void *arg) {
-    watched = (struct event_fd){fd, fn, arg};
+    watched = (struct event_fd){fd, events, fn, arg};
     return &watched;
 }
+void event_mod_fd(struct event_fd *e, uint32_t events) { e->events = events; }
 void event_del_fd(struct event_fd *e) { e->fd = -1; }
-void event_add_timer(struct machine *m, struct event_timer *t, void (*fn)(void *arg), void *arg) {
-    *t = (struct event_timer){.fn = fn, .arg = arg, .next = timers};
-    timers = t;
+
+/* --- the network, which has no process of its own here --------------------------------------------------------------- */
+static struct usernet *usernet;
+static int channel[2];
+
+static void to_guest(void *arg, const void *frame, size_t len) {
+    if (write(channel[1], frame, len) < 0 && errno != EAGAIN)
+        abort();
 }
-void event_set_timer(struct event_timer *t, uint64_t at) { t->at = at; }
-void event_del_timer(struct event_timer *t) {
-    struct event_timer **p = &timers;
-    while (*p != t)
-        p = &(*p)->next;
-    *p = t->next;
+
+int network_begin(char err[256]) {
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, channel) ||
+        !(usernet = usernet_create(to_guest, NULL, err)))
+        abort();
+    return channel[0];
+}
+
+static void network_end(void) {
+    usernet_destroy(usernet);
+    close(channel[0]);
+    close(channel[1]);
+}
+
+static void run_network(void) {
+    static uint8_t frame[USERNET_FRAME];
+    ssize_t len;
+    while ((len = read(channel[1], frame, sizeof(frame))) > 0)
+        usernet_input(usernet, frame, (size_t)len);
+    usernet_settle(usernet);
+    struct pollfd p = {.fd = usernet_fd(usernet), .events = POLLIN};
+    if (poll(&p, 1, 0) > 0 || (usernet_due(usernet) && usernet_due(usernet) <= event_now_ns()))
+        usernet_serve(usernet);
 }
 
 static void run_events(struct machine *m, struct device *d) {
     for (unsigned round = 0; round < 3; round++) {
-        struct pollfd p = {.fd = watched.fd, .events = POLLIN};
+        run_network();
+        struct pollfd p = {.fd = watched.fd, .events = (short)watched.events}; /* EPOLLIN is POLLIN, and so on */
         if (poll(&p, 1, 0) > 0)
-            watched.fn(watched.arg, EPOLLIN);
-        for (struct event_timer *t = timers, *next; t; t = next) {
-            next = t->next;
-            if (!t->at || t->at > event_now_ns())
-                continue;
-            t->at = 0;
-            t->fn(t->arg);
-            next = timers; /* it may have changed the list */
-            break;
-        }
+            watched.fn(watched.arg, (uint32_t)p.revents);
         uint64_t rung = m->rung;
         m->rung = 0;
         if (rung)
@@ -289,7 +305,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 1 || size > MAX_INPUT)
         return 0;
     world_start(&m);
-    timers = NULL;
     peers = 0;
     connects = 0;
     clock_ahead = 0;
@@ -304,8 +319,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         take_frames(&m);
     }
     d->ops->destroy(d);
-    if (timers)
-        abort();
+    network_end();
     while (peers)
         close(peer[--peers]);
     world_end(&m);

@@ -44,6 +44,7 @@ static volatile bool router_seen;
 static void receive(uint8_t *frame, unsigned len);
 
 static void take_frames(void) {
+    uint16_t before = rx_seen;
     while (rx_seen != q_used(&rx)) {
         unsigned slot = rx.used.ring[rx_seen % NUM].id, len = rx.used.ring[rx_seen % NUM].len;
         rx_seen++;
@@ -51,6 +52,8 @@ static void take_frames(void) {
             receive(in[slot] + 12, len - 12);
         q_offer(&rx, slot);
     }
+    if (rx_seen != before)
+        v_set(&net, V_NOTIFY, 0);
 }
 
 /* A frame to fill in: the Ethernet header is there. */
