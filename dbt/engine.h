@@ -112,6 +112,10 @@ struct engine {
     struct heap heap;
     struct cache cache;
     struct hot *hot_blocks; /* NULL: nobody asked for them */
+    struct {
+        uint32_t op; /* 0: none is in progress */
+        uint64_t param, pc, done;
+    } semihost;
     struct ir_block *ir;
     struct code_out *out;
     uint8_t *code_bits; /* abi_shared.code_pages_va */

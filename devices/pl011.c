@@ -37,6 +37,7 @@ enum {
 #define INT_RT 0x40u
 #define INT_ALL 0x7ffu
 #define LCRH_FEN 0x10u
+#define CR_UARTEN 0x01u
 #define CR_LBE 0x80u
 #define RX_DEPTH 16
 
@@ -76,8 +77,11 @@ static bool rx_push(struct pl011 *u, uint8_t byte) {
     return true;
 }
 
+/* As on QEMU it also receives while it is off, unless what is typed may be for the guest's semihosting calls then. */
 static void receive(struct pl011 *u) {
     uint8_t byte;
+    if (!(u->cr & CR_UARTEN) && machine_semihosting(u->dev.machine))
+        return;
     while (u->rx_count < rx_depth(u) && chardev_read(u->chardev, &byte, 1))
         rx_push(u, byte);
 }

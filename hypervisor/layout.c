@@ -82,6 +82,7 @@ void layout_boot(struct machine *m, uint64_t ram_va) {
     b->cpu_model = o->cpu;
     b->gic_version = o->gic;
     b->log_topics = o->log_topics;
+    b->semihosting = o->semihosting;
     b->count = o->count;
     b->dump_first = o->dump_first;
     b->dump_last = o->dump_last;

@@ -86,6 +86,8 @@ void machine_virtio_ack(struct device *d, uint32_t bits) {
     pend_irq(d->machine, d->spi);
 }
 
+bool machine_semihosting(const struct machine *m) { return m->options->semihosting; }
+
 void machine_power(struct machine *m, bool reset) {
     if (reset)
         panic_reset(m);
@@ -554,6 +556,11 @@ struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES
         return m;
     machine_destroy(m);
     return NULL;
+}
+
+void machine_exit(struct machine *m, uint8_t status) {
+    atomic_store(&m->exit_status, status);
+    machine_stop(m, MACHINE_POWEROFF);
 }
 
 void machine_stop(struct machine *m, enum machine_state state) {

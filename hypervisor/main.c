@@ -99,7 +99,7 @@ static int state_status(const struct machine *m, enum machine_state state) {
     case MACHINE_BROKEN: return STATUS_BROKEN;
     case MACHINE_STOPPED: return stopped_status(supervise_signal());
     case MACHINE_PANICKED: return STATUS_PANICKED;
-    default: return m->panic.found ? STATUS_PANICKED : STATUS_OK;
+    default: return m->panic.found ? STATUS_PANICKED : m->exit_status;
     }
 }
 

@@ -78,6 +78,18 @@ struct layout {
     uint64_t total;
 };
 
+/* --- semihost.c: what the guest has open by semihosting calls ---------------------------------------------- */
+#define SEMIHOST_FILES 16
+enum semihost_kind { SEMIHOST_CLOSED, SEMIHOST_INPUT, SEMIHOST_OUTPUT, SEMIHOST_FEATURES };
+struct semihost_file {
+    enum semihost_kind kind;
+    uint32_t at;
+};
+struct semihost {
+    struct semihost_file file[SEMIHOST_FILES];
+    uint32_t error; /* SYS_ERRNO */
+};
+
 struct machine {
     const struct options *options;
     const struct boot_files *files;
@@ -105,6 +117,8 @@ struct machine {
     struct device *fw_cfg;
     struct events *events;
     struct panic panic;
+    struct semihost semihost;
+    _Atomic int exit_status; /* the guest's own, if it powers off */
 
     struct vcpu vcpu[ABI_MAX_VCPUS];
     unsigned vcpu_count;
@@ -165,6 +179,8 @@ void machine_lock(struct machine *m);   /* device_lock(), for the monitor itself
 void machine_unlock(struct machine *m); /* also starts the output that was queued meanwhile */
 /* machine_stop(): from any thread; the first state wins, but the user's stop wins over the guest's reset. */
 void machine_stop(struct machine *m, enum machine_state state);
+/* machine_exit(): the guest powers off, and the run's exit status is to be that. */
+void machine_exit(struct machine *m, uint8_t status);
 /* machine_pend(): sets pending bits of a vCPU and wakes it. */
 void machine_pend(struct machine *m, unsigned vcpu, uint32_t bits);
 bool machine_read(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t *value);
@@ -219,6 +235,13 @@ struct image_rights engine_image_rights(uint64_t offset);
 bool run_call(struct machine *m, struct vcpu *v);
 void run_vcpu_thread(void *arg);
 void run_wake(struct abi_vcpu *abi);
+/* run_arg(): argument n of the call in progress, read once: the engine's side is trusted no further than a guest, and another vCPU could
+ * change what was checked. */
+uint64_t run_arg(struct abi_vcpu *abi, unsigned n);
+/* run_pause(): the vCPU sleeps for so long, or until something is pending. */
+void run_pause(struct machine *m, struct abi_vcpu *abi, uint64_t ns);
+/* semihost_call(): serves ABI_CALL_SEMIHOST as run_call() does. */
+bool semihost_call(struct machine *m, struct abi_vcpu *abi);
 uint64_t run_tsc(void);
 uint64_t run_tsc_hz(void); /* measured */
 

@@ -132,6 +132,7 @@ TAKE(topics) { return o->log_topics |= 1u << n, NULL; } /* listed in the order o
 TAKE(probe) { return o->probe = true, NULL; }
 
 TAKE(sandbox) { return o->sandbox = n == 0, NULL; }
+TAKE(semihosting) { return o->semihosting = true, NULL; }
 TAKE(no_reboot) { return o->no_reboot = true, NULL; }
 TAKE(on_panic) { return o->on_panic = (enum options_panic)n, NULL; } /* listed in their order */
 
@@ -438,6 +439,8 @@ static const struct foreign {
     {"--network", "--net user"},
     {"--tty", "--serial pty"},
     {"-nographic", "nothing: the terminal is the console (--serial stdio)"},
+    {"-semihosting", "--semihosting"},
+    {"-semihosting-config", "--semihosting"},
     {"-display", "nothing: there is no display"},
     {"-monitor", "nothing: there is no monitor; Ctrl-A H on the console shows its keys"},
     {"-M", "nothing: the machine is always virt (--gic, --cpu)"},

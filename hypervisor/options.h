@@ -27,7 +27,7 @@ enum options_panic { PANIC_EXIT, PANIC_REBOOT, PANIC_PAUSE };
 struct options {
     const char *kernel, *initrd, *append, *dtb, *dump_dtb, *profile, *log_file, *serial, *console;
     char *stats;
-    bool sandbox, no_reboot;
+    bool sandbox, no_reboot, semihosting;
     enum options_panic on_panic;
     double timeout; /* in seconds, 0: none */
     bool flat;      /* the kernel is a flat binary */

@@ -48,6 +48,15 @@ static void sleep_until(struct machine *m, struct abi_vcpu *abi, uint64_t deadli
     syscall(SYS_futex, &abi->pending, FUTEX_WAIT_BITSET_PRIVATE, 0, timeout, NULL, FUTEX_BITSET_MATCH_ANY);
 }
 
+void run_pause(struct machine *m, struct abi_vcpu *abi, uint64_t ns) {
+    uint64_t deadline = atomic_load(&abi->timer_deadline), now = run_tsc();
+    uint64_t end = now + (uint64_t)((double)ns * (double)m->tsc_hz / 1e9);
+    atomic_store(&abi->idle, 1);
+    if (!atomic_load(&abi->pending) && deadline > now)
+        sleep_until(m, abi, deadline < end ? deadline : end, now);
+    atomic_store(&abi->idle, 0);
+}
+
 static void call_wait(struct machine *m, struct abi_vcpu *abi) {
     /* idle is set before pending is looked at; who sets pending looks at idle after. */
     atomic_store(&abi->idle, 1);
@@ -62,22 +71,21 @@ static void call_wait(struct machine *m, struct abi_vcpu *abi) {
     atomic_store(&abi->idle, 0);
 }
 
-/* Read once: the engine's side is trusted no further than a guest, and another vCPU could change what was checked. */
-static uint64_t arg_of(struct abi_vcpu *abi, unsigned n) { return *(volatile uint64_t *)&abi->arg[n]; }
+uint64_t run_arg(struct abi_vcpu *abi, unsigned n) { return *(volatile uint64_t *)&abi->arg[n]; }
 
 static void call_mmio(struct machine *m, struct abi_vcpu *abi, bool write) {
-    uint64_t gpa = arg_of(abi, 0), bytes = arg_of(abi, 1), value = 0;
+    uint64_t gpa = run_arg(abi, 0), bytes = run_arg(abi, 1), value = 0;
     bool ok = bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8;
     if (ok)
-        ok = write ? machine_write(m, gpa, (unsigned)bytes, arg_of(abi, 2))
+        ok = write ? machine_write(m, gpa, (unsigned)bytes, run_arg(abi, 2))
                    : machine_read(m, gpa, (unsigned)bytes, &value);
     abi->ret[0] = value;
     abi->ret[1] = !ok;
 }
 
 static void call_text(struct machine *m, struct abi_vcpu *abi, const char *prefix) {
-    uint64_t bytes = arg_of(abi, 1);
-    const char *text = machine_engine_ptr(m, arg_of(abi, 0), bytes);
+    uint64_t bytes = run_arg(abi, 1);
+    const char *text = machine_engine_ptr(m, run_arg(abi, 0), bytes);
     if (prefix)
         log_printf("%s", prefix);
     if (text)
@@ -86,20 +94,20 @@ static void call_text(struct machine *m, struct abi_vcpu *abi, const char *prefi
 
 /* A copy is disassembled: the engine could change what is read twice. */
 static void call_dump(struct machine *m, struct abi_vcpu *abi) {
-    uint64_t at = arg_of(abi, 0), bytes = arg_of(abi, 1);
+    uint64_t at = run_arg(abi, 0), bytes = run_arg(abi, 1);
     const uint8_t *code = machine_engine_ptr(m, at, bytes);
-    bool guest = arg_of(abi, 2) == 1, wanted = m->options->log_topics & (ABI_LOG_IN | ABI_LOG_OUT);
+    bool guest = run_arg(abi, 2) == 1, wanted = m->options->log_topics & (ABI_LOG_IN | ABI_LOG_OUT);
     uint8_t *copy = wanted && code && bytes <= DUMP_MAX ? malloc(bytes) : NULL;
     if (copy) {
         memcpy(copy, code, bytes);
-        log_disassemble(copy, bytes, guest ? arg_of(abi, 3) : at, guest ? m->board->elf_machine : EM_X86_64);
+        log_disassemble(copy, bytes, guest ? run_arg(abi, 3) : at, guest ? m->board->elf_machine : EM_X86_64);
     }
     free(copy);
 }
 
 static void call_perfmap(struct machine *m, struct abi_vcpu *abi) {
     if (m->options->log_topics & ABI_LOG_PERF)
-        log_perf(arg_of(abi, 0), arg_of(abi, 1), arg_of(abi, 2));
+        log_perf(run_arg(abi, 0), run_arg(abi, 1), run_arg(abi, 2));
 }
 
 static void call_kick(struct machine *m, uint64_t vcpu) {
@@ -115,8 +123,9 @@ bool run_call(struct machine *m, struct vcpu *v) {
     case ABI_CALL_MMIO_READ: call_mmio(m, abi, false); return true;
     case ABI_CALL_MMIO_WRITE: call_mmio(m, abi, true); return true;
     case ABI_CALL_WAIT: call_wait(m, abi); return !m->force;
-    case ABI_CALL_KICK: call_kick(m, arg_of(abi, 0)); return true;
+    case ABI_CALL_KICK: call_kick(m, run_arg(abi, 0)); return true;
     case ABI_CALL_YIELD: sched_yield(); return true;
+    case ABI_CALL_SEMIHOST: return semihost_call(m, abi);
     case ABI_CALL_LOG: call_text(m, abi, NULL); return true;
     case ABI_CALL_DUMP: call_dump(m, abi); return true;
     case ABI_CALL_PERFMAP: call_perfmap(m, abi); return true;

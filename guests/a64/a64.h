@@ -186,6 +186,9 @@ uint64_t a64_helper_undefined(struct cpu *cpu, uint64_t insn, uint64_t b, uint64
 /* a64_helper_exception(): synchronous exception with ESR a, preferred return address = pc + b. */
 uint64_t a64_helper_exception(struct cpu *cpu, uint64_t esr, uint64_t pc_offset, uint64_t c);
 uint64_t a64_helper_eret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c); /* sets pc and PSTATE, returns */
+/* HLT #A64_SEMIHOST_HLT at EL1: a semihosting call, W0 operation, X1 parameter -> X0; undefined where --semihosting is off. */
+#define A64_SEMIHOST_HLT 0xf000u
+uint64_t a64_helper_semihost(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c);
 uint64_t a64_helper_hvc(struct cpu *cpu, uint64_t imm, uint64_t b,
                         uint64_t c); /* PSCI (psci.c); pc advanced by the translator after */
 uint64_t a64_helper_wfi(struct cpu *cpu, uint64_t a, uint64_t b,

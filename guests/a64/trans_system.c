@@ -7,6 +7,7 @@
 
 IR_HELPER(a64_helper_eret, IR_HELPER_STATE);
 IR_HELPER(a64_helper_hvc, IR_HELPER_STATE);
+IR_HELPER(a64_helper_semihost, IR_HELPER_STATE);
 IR_HELPER(a64_helper_wfi, IR_HELPER_STATE);
 IR_HELPER(a64_helper_mrs, IR_HELPER_STATE);
 IR_HELPER(a64_helper_msr, IR_HELPER_STATE);
@@ -36,6 +37,14 @@ bool trans_SVC(struct a64_trans *t, const struct arg_SVC *a) {
 
 bool trans_BRK(struct a64_trans *t, const struct arg_BRK *a) {
     a64_emit_raise(t, A64_ESR(A64_EC_BRK, a->imm), 0);
+    return true;
+}
+
+bool trans_HLT(struct a64_trans *t, const struct arg_HLT *a) {
+    if (a->imm != A64_SEMIHOST_HLT || !at_el1(t))
+        return false;
+    ir_call(t->b, IR_NONE, &helper_a64_helper_semihost, imm64(t, t->insn), 0, 0);
+    a64_end(t);
     return true;
 }
 

@@ -54,6 +54,7 @@ struct abi_boot {
     uint32_t gic_version;           /* 2 or 3 */
     uint32_t log_topics;            /* ABI_LOG_* */
     uint32_t count;                 /* 1: translated code counts what it does (abi_stats.def says which) */
+    uint32_t semihosting;           /* 1: the guest may make semihosting calls */
     uint32_t all_hot;               /* 1: every block is taken for one that runs much; for tests */
     uint64_t dump_first, dump_last; /* ABI_LOG_IN, IR, OUT and EXEC: blocks that have code at these addresses only */
     uint64_t ram_gpa, ram_size;     /* guest RAM: base and size in bytes, page-aligned */
@@ -115,6 +116,9 @@ enum abi_call {
     ABI_CALL_DUMP, /* arg0 address, arg1 bytes, arg2 kind: 0 host code, 1 guest code at arg3; disassemble to the log */
     ABI_CALL_PERFMAP, /* arg0 host code address, arg1 bytes, arg2 guest pc */
     ABI_CALL_YIELD,   /* let other threads run: this vCPU waits for another one */
+    /* arg0 operation (graft/semihost.h), arg1 .. arg3 its numbers, bytes in abi_vcpu.text -> ret0 result, ret1 errno, or
+     * SEMIHOST_AGAIN */
+    ABI_CALL_SEMIHOST,
 };
 
 /* Doorbells: no exit to the vCPU's thread, the monitor's event thread hears them. */

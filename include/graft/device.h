@@ -64,6 +64,8 @@ void machine_virtio_ack(struct device *d, uint32_t bits);
 void machine_post_writes(struct device *d, uint64_t offset, uint32_t size);
 _Atomic uint32_t *machine_shadow(struct device *d, uint64_t offset);
 
+/* machine_semihosting(): may the guest make semihosting calls? */
+bool machine_semihosting(const struct machine *m);
 /* machine_power(): the guest ends the machine, or resets it. */
 void machine_power(struct machine *m, bool reset);
 /* machine_ring(): notifies a queue of the virtio device d, as the driver does: for what a device has put off. */

@@ -13,6 +13,7 @@ uint64_t a64_helper_exception(struct cpu *cpu, uint64_t esr, uint64_t pc_offset,
 
 uint64_t a64_helper_eret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
 
+uint64_t a64_helper_semihost(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c) { world_raise(IFAULT_UNDEFINED); }
 uint64_t a64_helper_hvc(struct cpu *cpu, uint64_t imm, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
 
 uint64_t a64_helper_wfi(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { return 0; }

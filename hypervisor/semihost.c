@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* semihost.c: what the guest's semihosting calls get from this host: a console, clocks, an exit status; no files. Numbers and text
+ * come from the engine, and are trusted no further than a guest. See graft/semihost.h. */
+#include "hypervisor/monitor.h"
+
+#include "graft/semihost.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define FAILED (~UINT64_C(0))
+#define PAUSE_NS 1000000 /* until a console that nobody reads or types at is looked at again */
+#define MODES 12u
+
+static const uint8_t features[] = {'S', 'H', 'F', 'B', SEMIHOST_EXT_EXIT_EXTENDED | SEMIHOST_EXT_STDOUT_STDERR};
+
+/* What the vCPU asks for, each number read once. */
+struct request {
+    struct machine *m;
+    struct abi_vcpu *abi;
+    uint64_t op, arg[3];
+    uint64_t error; /* out */
+};
+
+static uint64_t fail(struct request *r, int error) {
+    r->error = r->m->semihost.error = (uint32_t)error;
+    return FAILED;
+}
+static uint64_t try_again(struct request *r) {
+    r->error = SEMIHOST_AGAIN;
+    return 0;
+}
+
+static struct semihost_file *file_of(struct request *r) {
+    struct semihost *s = &r->m->semihost;
+    uint64_t n = r->arg[0] - 1;
+    return n < SEMIHOST_FILES && s->file[n].kind != SEMIHOST_CLOSED ? &s->file[n] : NULL;
+}
+
+/* --- files --------------------------------------------------------------------------------------------------------- */
+/* arg0 mode, arg1 bytes of the name. ":tt" is the console: modes from 0 read, from 4 and 8 write. */
+static uint64_t handle_open(struct request *r) {
+    struct semihost *s = &r->m->semihost;
+    uint64_t mode = r->arg[0], len = r->arg[1];
+    char name[32] = "";
+    if (mode >= MODES)
+        return fail(r, EINVAL);
+    if (len < sizeof(name))
+        memcpy(name, r->abi->text, len);
+    enum semihost_kind kind = SEMIHOST_CLOSED;
+    if (!strcmp(name, ":tt"))
+        kind = mode < 4 ? SEMIHOST_INPUT : SEMIHOST_OUTPUT;
+    else if (!strcmp(name, ":semihosting-features") && mode < 4)
+        kind = SEMIHOST_FEATURES;
+    else
+        return fail(r, EACCES);
+    for (unsigned n = 0; n < SEMIHOST_FILES; n++) {
+        if (s->file[n].kind == SEMIHOST_CLOSED) {
+            s->file[n] = (struct semihost_file){.kind = kind};
+            return n + 1;
+        }
+    }
+    return fail(r, EMFILE);
+}
+
+static uint64_t console_write(struct request *r, uint64_t len) {
+    if (machine_has_posted(r->m)) /* what the guest wrote to the serial port comes first */
+        return try_again(r);
+    if (len > sizeof(r->abi->text))
+        return fail(r, EINVAL);
+    char text[sizeof(r->abi->text)]; /* the engine could change what is looked at twice */
+    memcpy(text, r->abi->text, len);
+    size_t taken = chardev_write(r->m->serial, text, len);
+    chardev_flush(r->m->serial);
+    return taken || !len ? taken : try_again(r);
+}
+
+/* At least one byte. */
+static uint64_t console_read(struct request *r, uint64_t len) {
+    if (len > sizeof(r->abi->text))
+        return fail(r, EINVAL);
+    size_t got = chardev_read(r->m->serial, r->abi->text, len);
+    return got || !len ? got : try_again(r);
+}
+
+static uint64_t read_char(struct request *r) {
+    uint64_t got = console_read(r, 1);
+    return got == 1 ? (uint8_t)r->abi->text[0] : got;
+}
+
+static uint64_t handle_write(struct request *r) {
+    const struct semihost_file *f = file_of(r);
+    return f && f->kind == SEMIHOST_OUTPUT ? console_write(r, r->arg[1]) : fail(r, EBADF);
+}
+
+static uint64_t handle_read(struct request *r) {
+    struct semihost_file *f = file_of(r);
+    if (f && f->kind == SEMIHOST_INPUT)
+        return console_read(r, r->arg[1]);
+    if (!f || f->kind != SEMIHOST_FEATURES)
+        return fail(r, EBADF);
+    uint64_t left = sizeof(features) - f->at, n = r->arg[1] < left ? r->arg[1] : left;
+    memcpy(r->abi->text, features + f->at, n);
+    f->at += (uint32_t)n;
+    return n;
+}
+
+static uint64_t handle_seek(struct request *r) {
+    struct semihost_file *f = file_of(r);
+    if (!f || f->kind != SEMIHOST_FEATURES || r->arg[1] > sizeof(features))
+        return fail(r, f ? EINVAL : EBADF);
+    f->at = (uint32_t)r->arg[1];
+    return 0;
+}
+
+static uint64_t handle_close(struct request *r) {
+    struct semihost_file *f = file_of(r);
+    if (!f)
+        return fail(r, EBADF);
+    f->kind = SEMIHOST_CLOSED;
+    return 0;
+}
+
+static uint64_t handle_length(struct request *r) {
+    const struct semihost_file *f = file_of(r);
+    if (!f)
+        return fail(r, EBADF);
+    return f->kind == SEMIHOST_FEATURES ? sizeof(features) : 0;
+}
+
+static uint64_t handle_is_tty(struct request *r) {
+    const struct semihost_file *f = file_of(r);
+    return f ? f->kind != SEMIHOST_FEATURES : fail(r, EBADF);
+}
+
+/* --- the rest -------------------------------------------------------------------------------------------------------- */
+/* As QEMU: the kernel's file and what --append says. */
+static uint64_t command_line(struct request *r) {
+    const struct options *o = r->m->options;
+    char text[sizeof(r->abi->text)];
+    int len = snprintf(text, sizeof(text), "%s%s%s", o->kernel ? o->kernel : "", o->append ? " " : "",
+                       o->append ? o->append : "");
+    if (len < 0 || (size_t)len >= sizeof(text))
+        return fail(r, E2BIG);
+    memcpy(r->abi->text, text, (size_t)len + 1);
+    return (uint64_t)len;
+}
+
+static uint64_t elapsed_ns(const struct request *r) {
+    return (uint64_t)((double)(run_tsc() - r->m->boot->tsc_base) * 1e9 / (double)r->m->tsc_hz);
+}
+
+/* The device lock is held. */
+static uint64_t answer(struct request *r) {
+    switch (r->op) {
+    case SYS_OPEN: return handle_open(r);
+    case SYS_CLOSE: return handle_close(r);
+    case SYS_WRITEC: return console_write(r, r->arg[1]);
+    case SYS_WRITE: return handle_write(r);
+    case SYS_READ: return handle_read(r);
+    case SYS_READC: return read_char(r);
+    case SYS_ISTTY: return handle_is_tty(r);
+    case SYS_SEEK: return handle_seek(r);
+    case SYS_FLEN: return handle_length(r);
+    case SYS_CLOCK: return elapsed_ns(r) / 10000000;
+    case SYS_TIME: return (uint64_t)time(NULL);
+    case SYS_ERRNO: return r->m->semihost.error;
+    case SYS_GET_CMDLINE: return command_line(r);
+    case SYS_ELAPSED: return elapsed_ns(r);
+    case SYS_TICKFREQ: return 1000000000;
+    case SYS_TMPNAM:
+    case SYS_REMOVE:
+    case SYS_RENAME:
+    case SYS_SYSTEM: return fail(r, EACCES);
+    default: return fail(r, ENOSYS);
+    }
+}
+
+bool semihost_call(struct machine *m, struct abi_vcpu *abi) {
+    struct request r = {.m = m, .abi = abi, .op = run_arg(abi, 0)};
+    for (unsigned i = 0; i < ARRAY_LEN(r.arg); i++)
+        r.arg[i] = run_arg(abi, i + 1);
+    if (m->options->semihosting && (r.op == SYS_EXIT || r.op == SYS_EXIT_EXTENDED)) {
+        machine_exit(m, r.arg[0] == ADP_STOPPED_APPLICATION_EXIT ? (uint8_t)r.arg[1] : 1);
+        return false;
+    }
+    machine_lock(m);
+    machine_drain_posted(m);
+    abi->ret[0] = m->options->semihosting ? answer(&r) : fail(&r, ENOSYS);
+    machine_unlock(m);
+    if (r.error == SEMIHOST_AGAIN)
+        run_pause(m, abi, PAUSE_NS);
+    abi->ret[1] = r.error;
+    return true;
+}

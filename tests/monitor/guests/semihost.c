@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* semihost.c: semihosting calls, and what they may not do. Ends with exit status 42, after it has echoed a line if its command
+ * line ends with "echo", or at once with 7 by the older call if it ends with "old". */
+#include "payload.h"
+
+enum {
+    OPEN = 1, CLOSE, WRITEC, WRITE0, WRITE, READ, READC, ISERROR, ISTTY, SEEK, FLEN = 0xc, REMOVE = 0xe, CLOCK = 0x10, TIME,
+    SYSTEM, ERRNO, CMDLINE = 0x15, HEAPINFO, EXIT = 0x18, EXIT_EXTENDED = 0x20, ELAPSED = 0x30, TICKFREQ
+};
+#define APPLICATION_EXIT 0x20026ul
+#define FAILED (~0ul)
+#define NOWHERE 0x3ffffffff000ul
+
+static uint64_t call(unsigned op, uint64_t param) {
+    register uint64_t x0 __asm__("x0") = op;
+    register uint64_t x1 __asm__("x1") = param;
+    __asm__ volatile("hlt #0xf000" : "+r"(x0) : "r"(x1) : "memory");
+    return x0;
+}
+#define CALL(op, ...)                                                                                                  \
+    ({                                                                                                                 \
+        uint64_t words_[] = {__VA_ARGS__};                                                                             \
+        call(op, (uint64_t)words_);                                                                                    \
+    })
+
+static uint64_t length(const char *s) {
+    uint64_t n = 0;
+    while (s[n])
+        n++;
+    return n;
+}
+static uint64_t open(const char *name, unsigned mode) { return CALL(OPEN, (uint64_t)name, mode, length(name)); }
+
+static void test_output(void) {
+    uint64_t out = open(":tt", 4), err = open(":tt", 8);
+    CHECK(out != FAILED && err != FAILED && out != err);
+    CHECK(call(ISTTY, (uint64_t)&out) <= 1);
+    call(WRITE0, (uint64_t) "by WRITE0\n");
+    for (const char *s = "by WRITEC\n"; *s; s++)
+        call(WRITEC, (uint64_t)s);
+    CHECK_EQ(CALL(WRITE, out, (uint64_t) "by WRITE\n", 9), 0);
+    CHECK_EQ(CALL(WRITE, err, (uint64_t) "to the other\n", 13), 0);
+    CHECK_EQ(CALL(WRITE, out, (uint64_t) "", 0), 0);
+    CHECK_EQ(call(CLOSE, (uint64_t)&err), 0);
+    CHECK_EQ(call(CLOSE, (uint64_t)&err), FAILED);
+    CHECK(call(ERRNO, 0) != 0);
+    CHECK_EQ(CALL(WRITE, err, (uint64_t) "lost\n", 5), 5);
+}
+
+/* More than any buffer on the way has. */
+static char many[300001];
+static void test_much(void) {
+    for (unsigned i = 0; i < sizeof(many) - 1; i++)
+        many[i] = i % 100 == 99 ? '\n' : (char)('a' + i / 100 % 26);
+    call(WRITE0, (uint64_t)many);
+    uint64_t out = open(":tt", 4);
+    CHECK_EQ(CALL(WRITE, out, (uint64_t)many, sizeof(many) - 1), 0);
+}
+
+static void test_features(void) {
+    uint8_t got[8] = {0};
+    uint64_t f = open(":semihosting-features", 0);
+    CHECK(f != FAILED);
+    CHECK(call(FLEN, (uint64_t)&f) >= 5);
+    CHECK_EQ(CALL(READ, f, (uint64_t)got, 5), 0);
+    CHECK_EQ(got[0], 'S');
+    CHECK_EQ(got[1], 'H');
+    CHECK_EQ(got[2], 'F');
+    CHECK_EQ(got[3], 'B');
+    CHECK_EQ(got[4] & 3, 3);
+    CHECK_EQ(CALL(READ, f, (uint64_t)got, 5), 5);
+    CHECK_EQ(CALL(SEEK, f, 4), 0);
+    CHECK_EQ(CALL(READ, f, (uint64_t)got, 1), 0);
+    CHECK_EQ(got[0] & 3, 3);
+    CHECK_EQ(call(CLOSE, (uint64_t)&f), 0);
+}
+
+static void test_clocks(void) {
+    uint64_t before, after;
+    CHECK_EQ(call(ELAPSED, (uint64_t)&before), 0);
+    uint64_t clock = call(CLOCK, 0), frequency = call(TICKFREQ, 0);
+    delay_us(50000);
+    CHECK_EQ(call(ELAPSED, (uint64_t)&after), 0);
+    CHECK(frequency != FAILED && after - before >= frequency / 25);
+    CHECK(call(CLOCK, 0) - clock >= 4);
+    CHECK(call(TIME, 0) > 1700000000);
+    CHECK(CALL(ISERROR, FAILED) != 0);
+    CHECK_EQ(CALL(ISERROR, 5), 0);
+}
+
+static void test_addresses(void) {
+    uint64_t out = open(":tt", 4);
+    CHECK_EQ(call(OPEN, NOWHERE), FAILED);
+    CHECK_EQ(CALL(OPEN, NOWHERE, 4, 3), FAILED);
+    CHECK_EQ(CALL(WRITE, out, NOWHERE, 100), 100);
+    CHECK_EQ(CALL(WRITE, out, NOWHERE, 1ul << 62), 1ul << 62);
+    CHECK_EQ(CALL(HEAPINFO, NOWHERE), FAILED);
+    CHECK_EQ(CALL(CMDLINE, NOWHERE, 100), FAILED);
+}
+
+static char line[512];
+static uint64_t line_length;
+static void test_command_line(void) {
+    uint64_t words[2] = {(uint64_t)line, sizeof(line)};
+    CHECK_EQ(call(CMDLINE, (uint64_t)words), 0);
+    line_length = words[1];
+    CHECK(line_length && line_length < sizeof(line) && !line[line_length]);
+    words[1] = 3;
+    CHECK_EQ(call(CMDLINE, (uint64_t)words), FAILED);
+}
+
+static bool line_ends(const char *with) {
+    uint64_t n = length(with);
+    for (uint64_t i = 0; i < n; i++)
+        if (line_length < n || line[line_length - n + i] != with[i])
+            return false;
+    return true;
+}
+
+/* A file of the host may be had on QEMU, but not with an empty name. */
+static void test_no_files(void) {
+    CHECK_EQ(open("", 0), FAILED);
+    CHECK_EQ(open(":tt", 12), FAILED);
+}
+
+static void test_end(void) {
+    static char typed[100];
+    uint64_t in = open(":tt", 0), got = 0;
+    if (line_ends("old"))
+        CALL(EXIT, APPLICATION_EXIT, 7);
+    if (line_ends("echo")) {
+        typed[got++] = (char)call(READC, 0);
+        while (typed[got - 1] != '\n') {
+            uint64_t n = sizeof(typed) - 1 - got;
+            got += n - CALL(READ, in, (uint64_t)&typed[got], n);
+        }
+        call(WRITE0, (uint64_t)typed);
+    }
+    CALL(EXIT_EXTENDED, APPLICATION_EXIT, 42);
+}
+
+TESTS({"output", test_output}, {"much", test_much}, {"features", test_features}, {"clocks", test_clocks},
+      {"addresses", test_addresses}, {"command line", test_command_line}, {"no files", test_no_files}, {"end", test_end});

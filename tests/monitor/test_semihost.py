@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Graft Authors
+"""Semihosting: what a guest gets from it, beside what QEMU gives it.
+
+usage: test_semihost.py GRAFT FOLDER-OF-GUESTS QEMU [TEST]...
+"""
+
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+GRAFT, GUESTS, QEMU = sys.argv[1:4]
+GUEST = os.path.join(GUESTS, 'semihost.bin')
+PATIENCE = 200  # seconds for anything: nothing here is about speed
+MANY = ''.join('abcdefghijklmnopqrstuvwxyz'[i % 26] * 99 + '\n' for i in range(3000))
+
+
+def graft(*words):
+    return [GRAFT, 'run', GUEST, '--vm', 'inproc', '--mmu', 'soft', '--memory', '64M', *words]
+
+
+def qemu(*words):
+    return [QEMU, '-M', 'virt', '-cpu', 'max', '-m', '64M', '-display', 'none', '-serial', 'file:/dev/stdout', '-monitor', 'none',
+            '-chardev', 'stdio,id=c', '-semihosting-config', 'enable=on,target=native,chardev=c', '-kernel', GUEST, *words]
+
+
+class Semihost(unittest.TestCase):
+    def run_to_end(self, command, typed=b''):
+        return subprocess.run(command, input=typed, capture_output=True, timeout=PATIENCE)
+
+    def judge(self, done, status):
+        text = done.stdout.decode()
+        self.assertFalse('FAIL' in text, [line for line in text.splitlines() if 'FAIL' in line])
+        for name in ('output', 'much', 'features', 'clocks', 'addresses', 'command line', 'no files'):
+            self.assertTrue(f'PASS {name}\n' in text.replace('\r', ''), name)
+        self.assertTrue('by WRITE0\nby WRITEC\nby WRITE\nto the other\n' in text)
+        self.assertEqual(text.count(MANY), 2)
+        self.assertFalse('lost' in text)
+        self.assertEqual(done.returncode, status, done.stderr)
+
+    def test_exit_status(self):
+        self.judge(self.run_to_end(graft('--semihosting')), 42)
+
+    def test_older_exit(self):
+        self.judge(self.run_to_end(graft('--semihosting', '--append', 'old')), 7)
+
+    def test_input(self):
+        done = self.run_to_end(graft('--semihosting', '--append', 'echo'), b'typed\n')
+        self.judge(done, 42)
+        self.assertTrue(done.stdout.endswith(b'typed\n'), done.stdout[-100:])
+
+    def test_qemu_agrees(self):
+        if not os.path.exists(QEMU):
+            self.skipTest('no QEMU')
+        done = self.run_to_end(qemu('-append', 'old'))
+        self.assertEqual(done.returncode, 7, done.stderr)
+        # Its console takes less at once, its clock is the processor's, and it checks no address of GET_CMDLINE.
+        for name in (b'output', b'features', b'command line', b'no files'):
+            self.assertTrue(b'PASS ' + name in done.stdout, name)
+
+    def test_a_reader_that_is_slow(self):
+        """Output waits for who reads it, and nothing of it is lost."""
+        with subprocess.Popen(graft('--semihosting'), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as p:
+            time.sleep(2)
+            text = p.stdout.read().decode()
+            self.assertEqual(p.wait(PATIENCE), 42)
+        self.assertEqual(text.count(MANY), 2)
+
+    def test_nobody_reads(self):
+        """A stop does not wait for the guest's call."""
+        p = subprocess.Popen(graft('--semihosting'), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.addCleanup(p.stdout.close)
+        time.sleep(1)
+        p.terminate()
+        self.assertEqual(p.wait(PATIENCE), 128 + 15)
+
+    def test_off_by_default(self):
+        done = self.run_to_end(graft('--timeout', '20', '-d', 'unimp'))
+        self.assertIn(b'undefined HLT', done.stderr)
+        self.assertNotEqual(done.returncode, 42)
+
+
+if __name__ == '__main__':
+    unittest.main(argv=[sys.argv[0], *sys.argv[4:]], verbosity=2)
