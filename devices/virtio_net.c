@@ -19,6 +19,7 @@
 #define NET_HEADER_LEGACY 10 /* and without */
 #define FRAME_MIN 14         /* an Ethernet header */
 #define FRAME_MAX 65536
+#define HEAD sizeof(uint32_t)
 
 enum { QUEUE_RX, QUEUE_TX };
 
@@ -29,6 +30,8 @@ struct net {
     bool starved;           /* the guest has no buffers: the channel is not read */
     size_t held;            /* bytes of frame[] that the channel did not take yet */
     uint8_t frame[FRAME_MAX];
+    size_t in_at, in_len; /* what is left of the packet that was read: frames, each behind its length */
+    uint8_t in[HEAD + FRAME_MAX];
 };
 
 static struct net *net_of(struct virtio *v) { return CONTAINER_OF(v, struct net, v); }
@@ -51,15 +54,35 @@ static void lose(struct net *n) {
 }
 
 /* --- to the guest ------------------------------------------------------------------------------------ */
-/* The next frame; 0: there is none now. */
-static size_t read_frame(struct net *n, uint8_t frame[FRAME_MAX]) {
+/* The next packet; false: there is none now. */
+static bool read_packet(struct net *n) {
     ssize_t len;
     do
-        len = read(n->channel, frame, FRAME_MAX);
+        len = read(n->channel, n->in, sizeof(n->in));
     while (len < 0 && errno == EINTR);
     if (len == 0 || (len < 0 && errno != EAGAIN))
         lose(n);
-    return len > 0 ? (size_t)len : 0;
+    n->in_at = 0;
+    n->in_len = len > 0 ? (size_t)len : 0;
+    return len > 0;
+}
+
+/* The next frame, in n->in; 0: there is none now. The other process is not trusted: if a length is wrong it is done with. */
+static size_t next_frame(struct net *n, const uint8_t **frame) {
+    uint32_t len = 0;
+    if (n->in_at == n->in_len && !read_packet(n))
+        return 0;
+    size_t left = n->in_len - n->in_at;
+    if (left >= HEAD)
+        memcpy(&len, n->in + n->in_at, HEAD);
+    if (len < FRAME_MIN || len > left - HEAD) {
+        n->in_at = n->in_len;
+        lose(n);
+        return 0;
+    }
+    *frame = n->in + n->in_at + HEAD;
+    n->in_at += HEAD + len;
+    return len;
 }
 
 static void put_frame(struct net *n, const struct virtq_request *r, const uint8_t *frame, size_t len) {
@@ -73,14 +96,14 @@ static void put_frame(struct net *n, const struct virtq_request *r, const uint8_
 }
 
 static void net_receive(struct net *n) {
-    static uint8_t frame[FRAME_MAX]; /* devices run under one lock */
+    const uint8_t *frame;
     struct virtq *q = &n->v.queue[QUEUE_RX];
     struct virtq_request r;
     struct virtq_turn turn = {0};
     size_t len;
     int got = 0;
     while (n->event && (got = virtq_next(&n->v, QUEUE_RX, &turn, &r)) == 1) {
-        if (!(len = read_frame(n, frame))) {
+        if (!(len = next_frame(n, &frame))) {
             virtq_unpop(q);
             break;
         }
@@ -92,9 +115,9 @@ static void net_receive(struct net *n) {
 
 /* Nobody listens yet, or any more. */
 static void drop_frames(struct net *n) {
-    static uint8_t frame[FRAME_MAX];
-    for (unsigned i = 0; i < VIRTQ_TURN_REQUESTS && n->event && read_frame(n, frame); i++)
+    for (unsigned i = 0; i < VIRTQ_TURN_REQUESTS && n->event && read_packet(n); i++)
         continue;
+    n->in_len = n->in_at = 0;
 }
 
 /* --- from the guest ------------------------------------------------------------------------------------ */

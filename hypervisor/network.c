@@ -4,7 +4,7 @@
  * network.c: the process that has the user network, with nothing but sockets (sandbox.c). It is made before there is a machine and stays when
  * that resets; it ends with this process, or when its channel does.
  *
- * The channel is a pair of sockets of packets: each is an Ethernet frame. One of a byte asks for a new network, and is answered by such a one:
+ * The channel is a pair of sockets of packets: each is an Ethernet frame of the guest's, or some for it. One of a byte asks for a new network, and is answered by such a one:
  * did that work?
  */
 #include "devices/usernet.h"
@@ -29,12 +29,17 @@
 static int channel = -1; /* our end of it */
 
 /* --- in that process -------------------------------------------------------------------------------------------- */
+/* Frames for the guest go in batches: each behind its length, 4 bytes. */
+static uint8_t batch[sizeof(uint32_t) + USERNET_FRAME];
+static size_t batched;
+
 /* Where there is no room for a while, frames are lost until there is: the protocols above retransmit. */
-static void to_guest(void *arg, const void *frame, size_t len) {
+static void flush(int fd) {
     static bool losing;
-    const int *fd = arg;
-    struct pollfd p = {.fd = *fd, .events = POLLOUT};
-    while (write(*fd, frame, len) < 0) {
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    size_t len = batched;
+    batched = 0;
+    while (len && write(fd, batch, len) < 0) {
         if (errno == EAGAIN && (losing || poll(&p, 1, FULL_MS) <= 0)) {
             losing = true;
             return;
@@ -42,7 +47,18 @@ static void to_guest(void *arg, const void *frame, size_t len) {
         if (errno != EAGAIN && errno != EINTR)
             return;
     }
-    losing = false;
+    losing = losing && !len;
+}
+
+static void to_guest(void *arg, const void *frame, size_t len) {
+    uint32_t head = (uint32_t)len;
+    if (len > USERNET_FRAME)
+        return;
+    if (batched + sizeof(head) + len > sizeof(batch))
+        flush(*(const int *)arg);
+    memcpy(batch + batched, &head, sizeof(head));
+    memcpy(batch + batched + sizeof(head), frame, len);
+    batched += sizeof(head) + len;
 }
 
 static void answer(int fd, uint8_t failed) {
@@ -55,6 +71,7 @@ static struct usernet *renew(struct usernet *n, int *fd) {
     char err[ERR_BYTES];
     if (n)
         usernet_destroy(n);
+    batched = 0;
     n = usernet_create(to_guest, fd, err);
     if (!n)
         log_printf("graft: %s\n", err);
@@ -98,6 +115,7 @@ static _Noreturn void serve(int fd) {
             n = take(n, &fd);
         if (n && (ready == 0 || p[1].revents))
             usernet_serve(n);
+        flush(fd);
     }
 }
 

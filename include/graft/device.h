@@ -162,7 +162,8 @@ void chardev_size(const struct chardev *c, uint16_t *columns, uint16_t *rows);
 int disk_open(const char *path, bool readonly, char err[256]);
 
 /* --- the user network (hypervisor/network.c) ------------------------------------------------------------------------- */
-/* network_begin(): a network that knows of nothing yet. A socket whose packets are Ethernet frames, and which stays open: non-blocking. -1 and
+/* network_begin(): a network that knows of nothing yet. A non-blocking socket that stays open: its packets are Ethernet frames; those that come
+ * from it may be several, each behind its length (uint32_t). -1 and
  * err if there can be none. It waits for the process that has it: not under the device lock. */
 int network_begin(char err[256]);
 

@@ -84,7 +84,11 @@ static struct usernet *usernet;
 static int channel[2];
 
 static void to_guest(void *arg, const void *frame, size_t len) {
-    if (write(channel[1], frame, len) < 0 && errno != EAGAIN)
+    static uint8_t packet[4 + USERNET_FRAME];
+    uint32_t head = (uint32_t)len;
+    memcpy(packet, &head, 4);
+    memcpy(packet + 4, frame, len);
+    if (write(channel[1], packet, 4 + len) < 0 && errno != EAGAIN)
         abort();
 }
 
