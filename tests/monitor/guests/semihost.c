@@ -5,8 +5,28 @@
 #include "payload.h"
 
 enum {
-    OPEN = 1, CLOSE, WRITEC, WRITE0, WRITE, READ, READC, ISERROR, ISTTY, SEEK, FLEN = 0xc, REMOVE = 0xe, CLOCK = 0x10, TIME,
-    SYSTEM, ERRNO, CMDLINE = 0x15, HEAPINFO, EXIT = 0x18, EXIT_EXTENDED = 0x20, ELAPSED = 0x30, TICKFREQ
+    OPEN = 1,
+    CLOSE,
+    WRITEC,
+    WRITE0,
+    WRITE,
+    READ,
+    READC,
+    ISERROR,
+    ISTTY,
+    SEEK,
+    FLEN = 0xc,
+    REMOVE = 0xe,
+    CLOCK = 0x10,
+    TIME,
+    SYSTEM,
+    ERRNO,
+    CMDLINE = 0x15,
+    HEAPINFO,
+    EXIT = 0x18,
+    EXIT_EXTENDED = 0x20,
+    ELAPSED = 0x30,
+    TICKFREQ
 };
 #define APPLICATION_EXIT 0x20026ul
 #define FAILED (~0ul)
@@ -36,16 +56,16 @@ static void test_output(void) {
     uint64_t out = open(":tt", 4), err = open(":tt", 8);
     CHECK(out != FAILED && err != FAILED && out != err);
     CHECK(call(ISTTY, (uint64_t)&out) <= 1);
-    call(WRITE0, (uint64_t) "by WRITE0\n");
+    call(WRITE0, (uint64_t)"by WRITE0\n");
     for (const char *s = "by WRITEC\n"; *s; s++)
         call(WRITEC, (uint64_t)s);
-    CHECK_EQ(CALL(WRITE, out, (uint64_t) "by WRITE\n", 9), 0);
-    CHECK_EQ(CALL(WRITE, err, (uint64_t) "to the other\n", 13), 0);
-    CHECK_EQ(CALL(WRITE, out, (uint64_t) "", 0), 0);
+    CHECK_EQ(CALL(WRITE, out, (uint64_t)"by WRITE\n", 9), 0);
+    CHECK_EQ(CALL(WRITE, err, (uint64_t)"to the other\n", 13), 0);
+    CHECK_EQ(CALL(WRITE, out, (uint64_t)"", 0), 0);
     CHECK_EQ(call(CLOSE, (uint64_t)&err), 0);
     CHECK_EQ(call(CLOSE, (uint64_t)&err), FAILED);
     CHECK(call(ERRNO, 0) != 0);
-    CHECK_EQ(CALL(WRITE, err, (uint64_t) "lost\n", 5), 5);
+    CHECK_EQ(CALL(WRITE, err, (uint64_t)"lost\n", 5), 5);
 }
 
 /* More than any buffer on the way has. */
@@ -141,4 +161,5 @@ static void test_end(void) {
 }
 
 TESTS({"output", test_output}, {"much", test_much}, {"features", test_features}, {"clocks", test_clocks},
-      {"addresses", test_addresses}, {"command line", test_command_line}, {"no files", test_no_files}, {"end", test_end});
+      {"addresses", test_addresses}, {"command line", test_command_line}, {"no files", test_no_files},
+      {"end", test_end});
