@@ -153,7 +153,7 @@ class Exec(unittest.TestCase):
         os.write(fd, b'stty size\n')
         self.read_terminal(fd, b'44 77')
         os.write(fd, b'echo sleeping; sleep 100\n')
-        self.read_terminal(fd, b'\nsleeping')
+        self.read_terminal(fd, b'\nsleeping\r\n')
         while not select.select([fd], [], [], 2)[0]:  # the first may come before there is a sleep
             os.write(fd, b'\x03')
             self.read_terminal(fd, b'^C')
@@ -233,6 +233,11 @@ class Exec(unittest.TestCase):
     def test_guest_that_ends_or_panics(self):
         self.complains(self.exec('poweroff', '-f'), 'ended before the command')
         self.complains(self.exec('sh', '-c', 'echo c >/proc/sysrq-trigger; sleep 100'), 'panicked', status=255)
+
+    def test_guest_that_lies(self):
+        for lie in ('head -c 64 /dev/zero', 'head -c 64 /dev/zero | tr "\\0" "\\377"', r"printf '\3\0\0\0\2\0\0\0xx'",
+                    r"printf '\2\0\0\0\5\0\0\0\7\0\0\0x'", r"printf '\5\0\0\0\10\0\0\0\0\0\0\0\377\377\377\377'"):
+            self.complains(self.exec('sh', '-c', lie + ' >/dev/hvc0; sleep 100'), 'says something that it must not')
 
     def test_console(self):
         r = self.exec('true', options=('-v',))
