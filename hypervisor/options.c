@@ -367,7 +367,7 @@ static const struct option *find_option(const char *command, const char *name, s
 static void help_main(void) {
     puts("usage: graft COMMAND [OPTION]...\n"
          "\n"
-         "Runs AArch64 guest systems on x86-64 hosts.\n"
+         "Runs AArch64 and RISC-V guest systems on x86-64 hosts.\n"
          "\n"
          "commands:");
     for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
