@@ -81,7 +81,7 @@ static inline bool rv64_in_u(const struct rv64_trans *t) { return RV64_MODE_REGI
 /* rv64_sext(): the low bits of v, sign-extended. Immediates of the formats I, S, B, U and J (2.3), from the encoding. */
 static inline int64_t rv64_sext(uint64_t v, unsigned bits) { return (int64_t)(v << (64 - bits)) >> (64 - bits); }
 static inline int64_t rv64_imm_i(uint32_t insn) { return (int32_t)insn >> 20; }
-static inline int64_t rv64_imm_s(uint32_t insn) { return (int64_t)((int32_t)insn >> 25) << 5 | (insn >> 7 & 31); }
+static inline int64_t rv64_imm_s(uint32_t insn) { return rv64_sext(insn >> 25 << 5 | (insn >> 7 & 31), 12); }
 static inline int64_t rv64_imm_b(uint32_t insn) {
     return rv64_sext(insn >> 31 << 12 | (insn >> 7 & 1) << 11 | (insn >> 25 & 63) << 5 | (insn >> 8 & 15) << 1, 13);
 }
