@@ -23,6 +23,8 @@ enum a64_regime { A64_EL0, A64_EL1 /* PSTATE.PAN = 0 */, A64_EL1_PAN };
 #define A64_MODE_WATCH (1u << 11)          /* accesses are compared with watchpoints */
 #define A64_MODE_BREAKS(m) ((m) >> 12 & 7) /* which of a64_debug.set is compared with, 0: none */
 #define A64_MODE_BREAKS_SHIFT 12
+#define A64_MODE_PMU(m) ((m) >> 16 & 127) /* 1 << enum a64_raw: what the code is to count */
+#define A64_MODE_PMU_SHIFT 16
 #define A64_MODE_STEP GUEST_MODE_ONCE /* software step, active and not pending: the block is one instruction */
 
 struct a64_sysregs {
@@ -58,6 +60,29 @@ struct a64_debug {
     uint32_t step_iss;  /* ISV and EX of the step exception, if that comes next */
 };
 
+/* The performance monitors (pmu.c). */
+#define A64_PMU_COUNTERS 6u
+/* What translated code counts, of instructions that are done. */
+enum a64_raw {
+    A64_RAW_INSNS,
+    A64_RAW_BRANCHES,
+    A64_RAW_TAKEN,
+    A64_RAW_IMMEDIATE,
+    A64_RAW_RETURNS,
+    A64_RAW_LOADS,
+    A64_RAW_STORES,
+    A64_RAWS
+};
+struct a64_pmu {
+    uint64_t raw[A64_RAWS], limit;       /* at limit instructions blocks leave for guest_ops.exit_fault() */
+    uint32_t needs[2];                   /* by exception level: A64_MODE_PMU */
+    bool on;                             /* some counter is enabled */
+    bool stopped;                        /* cycles: waiting for an interrupt */
+    uint64_t seen[A64_RAWS], seen_ticks; /* raw and the TSC, as they are in the counters */
+    uint64_t value[A64_PMU_COUNTERS], type[A64_PMU_COUNTERS], cycles, cycles_rest, cycle_filter;
+    uint64_t pmcr, enabled, overflow, interrupts, user, select; /* as PMCR_EL0, PMCNTENSET_EL0 ... have them */
+};
+
 struct a64_cpu {
     struct cpu c;
     uint64_t x[32]; /* x0 .. x30, [31] = the stack pointer in use */
@@ -79,6 +104,7 @@ struct a64_cpu {
     struct engine_clock clock; /* CNTPCT_EL0 */
     bool has_pan;              /* FEAT_PAN, from the ID registers */
     struct a64_debug debug;
+    struct a64_pmu pmu;
 };
 extern const struct guest_ops a64_guest;
 static inline struct a64_cpu *a64(struct cpu *c) { return (struct a64_cpu *)c; }
@@ -108,6 +134,7 @@ struct a64_trans {
     unsigned exits;              /* conditional exits so far */
     uint64_t watch_lo, watch_hi; /* the code looked at so far */
     bool sp_aligned;             /* SP is known to be a multiple of 16 here */
+    bool retired;                /* the current instruction was counted */
 };
 /* A table row NAME is translated by bool trans_NAME(struct a64_trans *, const struct arg_NAME *); both are declared by the
  * generated a64_decode.h. False: the encoding is unallocated (an undefined-instruction exception is emitted). It must then
@@ -138,6 +165,9 @@ void a64_goto(struct a64_trans *t, uint64_t target);
 void a64_put_flags(struct a64_trans *t, irv flags);
 void a64_end(struct a64_trans *t);
 void a64_writeback(struct a64_trans *t, unsigned rn, irv value, int64_t step);
+/* a64_retire(): nothing can keep the current instruction from being done, but for a64_retire() nothing has to be emitted any more
+ * but what leaves the block: counts it, if it is to be counted. Those that end the block call this before they do. */
+void a64_retire(struct a64_trans *t);
 /* a64_emit_raise(): the synchronous exception with that ESR, return address pc + offset. Ends the block. */
 void a64_emit_raise(struct a64_trans *t, uint32_t esr, unsigned offset);
 #define A64_ESR(ec, iss) ((uint32_t)(ec) << 26 | 1u << 25 | (uint32_t)(iss))

@@ -33,6 +33,8 @@ static void regime_changed(struct cpu *cpu) {
 void a64_take_exception(struct cpu *cpu, unsigned vector, uint32_t esr, uint64_t return_pc) {
     struct a64_cpu *c = a64(cpu);
     unsigned group = c->el == 0 ? 0x400 : c->spsel ? 0x200 : 0x000;
+    if (UNLIKELY(c->pmu.on))
+        a64_pmu_sync(c);
     c->sys.spsr_el1 = a64_pstate(c);
     c->sys.elr_el1 = return_pc;
     if (vector == 0x000 || vector == 0x180)
@@ -45,6 +47,8 @@ void a64_take_exception(struct cpu *cpu, unsigned vector, uint32_t esr, uint64_t
         rt_log(cpu, ABI_LOG_INT, "exception vector %x esr %x far %llx from el%u pc %llx\n", group + vector, esr,
                (unsigned long long)c->sys.far_el1, c->el, (unsigned long long)return_pc);
     a64_set_el(c, 1, 1);
+    if (UNLIKELY(c->pmu.on))
+        a64_pmu_event(c, A64_PMU_EXC_TAKEN);
     if (c->has_pan && !(c->sys.sctlr_el1 & SCTLR_SPAN))
         c->pan = 1;
     c->daif = DAIF_MASK;
@@ -111,6 +115,8 @@ void a64_pc_fault(struct cpu *cpu) {
 }
 
 void a64_exit_fault(struct cpu *cpu) {
+    if (a64_pmu_at_limit(cpu))
+        return;
     if (a64(cpu)->x[31] & 15)
         a64_raise(cpu, A64_EC_SP_ALIGN, 0);
 }
@@ -138,6 +144,10 @@ uint64_t a64_helper_eret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t unuse
         a64_raise_undefined(cpu, 0xd69f03e0, "ERET");
     uint32_t spsr = (uint32_t)c->sys.spsr_el1;
     uint64_t pc = c->sys.elr_el1;
+    if (UNLIKELY(c->pmu.on)) {
+        a64_pmu_sync(c);
+        a64_pmu_event(c, A64_PMU_EXC_RETURN);
+    }
     bool steps = UNLIKELY(c->debug.armed & A64_ARMED_STEP) && !a64_debug_enabled(c);
     if (UNLIKELY(illegal_return(spsr))) {
         c->il = 1;

@@ -30,6 +30,7 @@ void a64_reset(struct cpu *cpu) {
     memset(&cpu->fp, 0, sizeof cpu->fp);
     fp_set_rounding(cpu);
     a64_debug_changed(c);
+    a64_pmu_reset(cpu);
     a64_controls_changed(c);
     mmu_context_changed(cpu);
 }
@@ -77,6 +78,8 @@ static uint32_t guest_mode(const struct cpu *cpu) {
         mode |= A64_MODE_IL;
     if (UNLIKELY(c->debug.armed))
         mode |= a64_debug_mode(c);
+    if (UNLIKELY(c->pmu.on))
+        mode |= c->pmu.needs[c->el] << A64_MODE_PMU_SHIFT;
     return mode;
 }
 

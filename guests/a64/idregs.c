@@ -4,13 +4,13 @@
  * idregs.c: the CPU models, as identification registers.
  *
  * max: what Graft implements and nothing else. MIDR_EL1 has implementer 0 (reserved for software use by the Arm ARM),
- * architecture 0xf (look at the ID registers), part number 'G'. No AArch32, no EL2, no EL3, no PMU. E0PD, CSV2 and CSV3
+ * architecture 0xf (look at the ID registers), part number 'G'. No AArch32, no EL2, no EL3. E0PD, CSV2 and CSV3
  * are there because Linux then does without page-table isolation and branch history mitigations, which cost much and
  * gain nothing in a guest whose speculation is not its own.
  *
  * cortex-a72: that core's registers as QEMU presents them on `virt` without EL2 and EL3, for comparisons. It says more
  * than is there: AArch32 at EL0 and EL1 (a return to it is an illegal exception return), the 64 KiB granule and
- * big-endian data. The PMU is hidden in both models, since it is not implemented.
+ * big-endian data.
  */
 #include "system.h"
 
@@ -38,8 +38,8 @@ static void model_max(struct a64_cpu *c) {
     s->clidr = FIELD(27, 2) | FIELD(24, 2) | FIELD(21, 1) | FIELD(3, 4) | FIELD(0, 3); /* split L1, unified L2 */
     /* EL0, EL1: AArch64 only; FP, AdvSIMD; CSV2_3, CSV3 */
     s->id_pfr0 = FIELD(0, 1) | FIELD(4, 1) | FIELD(56, 3) | FIELD(60, 1);
-    /* Armv8 debug; six breakpoints, of which the last two compare with CONTEXTIDR_EL1, four watchpoints */
-    s->id_dfr0 = FIELD(0, 6) | FIELD(12, 5) | FIELD(20, 3) | FIELD(28, 1);
+    /* Armv8 debug, PMUv3; six breakpoints, of which the last two compare with CONTEXTIDR_EL1, four watchpoints */
+    s->id_dfr0 = FIELD(0, 6) | FIELD(8, 1) | FIELD(12, 5) | FIELD(20, 3) | FIELD(28, 1);
     /* AES + PMULL, SHA1, SHA2, CRC32, LSE, RDM */
     s->id_isar0 = FIELD(4, 2) | FIELD(8, 1) | FIELD(12, 1) | FIELD(16, 1) | FIELD(20, 2) | FIELD(28, 1);
     /* 16-bit ASIDs; 4 KiB granule only */
@@ -51,10 +51,10 @@ static void model_max(struct a64_cpu *c) {
 static void model_cortex_a72(struct a64_cpu *c) {
     struct a64_sysregs *s = &c->sys;
     static const uint32_t id32[24] = {
-        /* ID_PFR0 PFR1 DFR0 AFR0 MMFR0 MMFR1 MMFR2 MMFR3, without Security, Virtualization and PerfMon */
+        /* ID_PFR0 PFR1 DFR0 AFR0 MMFR0 MMFR1 MMFR2 MMFR3, without Security and Virtualization */
         0x00000131,
         0x00010001,
-        0x00000006,
+        0x03000006,
         0x00000000,
         0x10201105,
         0x40000000,
@@ -78,7 +78,7 @@ static void model_cortex_a72(struct a64_cpu *c) {
     s->ctr = 0x8444c004;
     s->clidr = 0x0a200023;
     s->id_pfr0 = 0x00000022;
-    s->id_dfr0 = 0x10305006; /* PMUVer = 0 */
+    s->id_dfr0 = 0x10305106;
     s->id_isar0 = 0x00011120;
     s->id_mmfr0 = 0x00001124;
     for (size_t i = 0; i < ARRAY_LEN(id32); i++)

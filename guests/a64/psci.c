@@ -139,7 +139,14 @@ uint64_t a64_helper_wfi(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t unused
     }
     if (UNLIKELY(c->debug.ss)) /* a step goes on: a WFI may end at any time */
         return 0;
-    engine_wait(cpu);
+    if (UNLIKELY(c->pmu.on)) {
+        a64_pmu_stop(cpu, true);
+        a64_timer_update(cpu); /* without a deadline of cycles */
+    }
+    if (LIKELY(!c->irq && !c->fiq)) /* which that last look at the counters may have raised */
+        engine_wait(cpu);
+    if (UNLIKELY(c->pmu.on))
+        a64_pmu_stop(cpu, false);
     a64_timer_update(cpu);
     a64_check_interrupts(c);
     return 0;

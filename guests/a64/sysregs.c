@@ -5,6 +5,7 @@
 #include "graft/softfp.h"
 #include "system.h"
 
+#define KEY_WRITE BIT(16) /* with the key, to check(): it is a write */
 enum outcome { ACCESS_OK, ACCESS_UNDEFINED, ACCESS_TRAP /* EC 0x18 */, ACCESS_FP_TRAP /* EC 0x07 */ };
 
 struct sysreg {
@@ -108,6 +109,32 @@ static enum outcome check_breakpoint(const struct a64_cpu *c, uint32_t key) {
 
 static enum outcome check_watchpoint(const struct a64_cpu *c, uint32_t key) {
     return (key >> 3 & 15) <= a64_bits(c->sys.id_dfr0, 20, 4) ? ACCESS_OK : ACCESS_UNDEFINED;
+}
+
+#define PMUSERENR_EN BIT(0)
+#define PMUSERENR_SW BIT(1)
+#define PMUSERENR_CR BIT(2)
+#define PMUSERENR_ER BIT(3)
+
+static enum outcome check_pmu(const struct a64_cpu *c, uint32_t key) {
+    return trap_at_el0(c, c->pmu.user & PMUSERENR_EN);
+}
+
+static enum outcome check_pmswinc(const struct a64_cpu *c, uint32_t key) {
+    return trap_at_el0(c, c->pmu.user & (PMUSERENR_EN | PMUSERENR_SW));
+}
+
+static enum outcome check_pmselr(const struct a64_cpu *c, uint32_t key) {
+    return trap_at_el0(c, c->pmu.user & (PMUSERENR_EN | PMUSERENR_ER));
+}
+
+/* What may be read with another bit than what may be written with. */
+static enum outcome check_pmccntr(const struct a64_cpu *c, uint32_t key) {
+    return trap_at_el0(c, c->pmu.user & (key & KEY_WRITE ? PMUSERENR_EN : PMUSERENR_EN | PMUSERENR_CR));
+}
+
+static enum outcome check_pmevcntr(const struct a64_cpu *c, uint32_t key) {
+    return trap_at_el0(c, c->pmu.user & (key & KEY_WRITE ? PMUSERENR_EN : PMUSERENR_EN | PMUSERENR_ER));
 }
 
 /* --- registers that are more than storage -------------------------------------------------------------------- */
@@ -250,6 +277,37 @@ TIMER_REG(cntv_tval, A64_TIMER_TVAL, false)
 TIMER_REG(cntv_ctl, A64_TIMER_CTL, false)
 TIMER_REG(cntv_cval, A64_TIMER_CVAL, false)
 
+#define PMU_READ(name, reg)                                                                                            \
+    static uint64_t read_##name(struct a64_cpu *c) { return a64_pmu_read(c, reg); }
+#define PMU_WRITE(name, reg)                                                                                           \
+    static void write_##name(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {                              \
+        a64_pmu_write(c, reg, value);                                                                                  \
+    }
+#define PMU_REG(name, reg) PMU_READ(name, reg) PMU_WRITE(name, reg)
+PMU_REG(pmcr, A64_PMCR)
+PMU_REG(pmcntenset, A64_PMCNTENSET)
+PMU_REG(pmcntenclr, A64_PMCNTENCLR)
+PMU_REG(pmovsclr, A64_PMOVSCLR)
+PMU_REG(pmovsset, A64_PMOVSSET)
+PMU_WRITE(pmswinc, A64_PMSWINC)
+PMU_REG(pmselr, A64_PMSELR)
+PMU_READ(pmceid0, A64_PMCEID0)
+PMU_READ(pmceid1, A64_PMCEID1)
+PMU_REG(pmccntr, A64_PMCCNTR)
+PMU_REG(pmxevtyper, A64_PMXEVTYPER)
+PMU_REG(pmxevcntr, A64_PMXEVCNTR)
+PMU_REG(pmuserenr, A64_PMUSERENR)
+PMU_REG(pmintenset, A64_PMINTENSET)
+PMU_REG(pmintenclr, A64_PMINTENCLR)
+PMU_REG(pmccfiltr, A64_PMCCFILTR)
+#define PMU_COUNTER(n) PMU_REG(pmevcntr##n, A64_PMEVCNTR0 + n) PMU_REG(pmevtyper##n, A64_PMEVTYPER0 + n)
+PMU_COUNTER(0)
+PMU_COUNTER(1)
+PMU_COUNTER(2)
+PMU_COUNTER(3)
+PMU_COUNTER(4)
+PMU_COUNTER(5)
+
 /* --- the tables ---------------------------------------------------------------------------------------------- */
 
 #define none NULL
@@ -260,6 +318,7 @@ TIMER_REG(cntv_cval, A64_TIMER_CVAL, false)
 #define RW0 0, 0
 #define R0W1 0, 1
 #define RO0 0, NEVER
+#define WO0 NEVER, 0
 #define RW1 1, 1
 #define RO1 1, NEVER
 #define WO1 NEVER, 1
@@ -338,10 +397,10 @@ static void enforce(struct cpu *cpu, enum outcome outcome, uint32_t insn) {
     a64_raise_undefined(cpu, insn, "system register access");
 }
 
-static enum outcome allowed(const struct a64_cpu *c, const struct sysreg *r, unsigned least_el) {
-    if (c->el < least_el)
+static enum outcome allowed(const struct a64_cpu *c, const struct sysreg *r, bool write) {
+    if (c->el < (write ? r->write_el : r->read_el))
         return ACCESS_UNDEFINED;
-    return r->check ? r->check(c, r->key) : ACCESS_OK;
+    return r->check ? r->check(c, r->key | (write ? (uint32_t)KEY_WRITE : 0)) : ACCESS_OK;
 }
 
 uint64_t a64_helper_mrs(struct cpu *cpu, uint64_t key, uint64_t insn, uint64_t unused) {
@@ -354,7 +413,7 @@ uint64_t a64_helper_mrs(struct cpu *cpu, uint64_t key, uint64_t insn, uint64_t u
             enforce(cpu, ACCESS_UNDEFINED, (uint32_t)insn);
         return value;
     }
-    enforce(cpu, allowed(c, r, r->read_el), (uint32_t)insn);
+    enforce(cpu, allowed(c, r, false), (uint32_t)insn);
     return r->read ? r->read(c) : *(uint64_t *)((char *)c + r->offset);
 }
 
@@ -366,7 +425,7 @@ uint64_t a64_helper_msr(struct cpu *cpu, uint64_t key, uint64_t value, uint64_t 
             enforce(cpu, ACCESS_UNDEFINED, (uint32_t)insn);
         return 0;
     }
-    enforce(cpu, allowed(c, r, r->write_el), (uint32_t)insn);
+    enforce(cpu, allowed(c, r, true), (uint32_t)insn);
     if (r->write)
         r->write(c, r, value);
     else

@@ -91,6 +91,47 @@ void a64_executed(struct cpu *cpu);  /* guest_ops.executed: an instruction was s
 void a64_watch(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned regime);
 void a64_watch_maintenance(struct cpu *cpu, uint64_t va, unsigned bytes, unsigned regime);
 
+/* pmu.c */
+/* Its registers; the last two have one for each counter. */
+enum a64_pmu_reg {
+    A64_PMCR,
+    A64_PMCNTENSET,
+    A64_PMCNTENCLR,
+    A64_PMOVSCLR,
+    A64_PMOVSSET,
+    A64_PMSWINC,
+    A64_PMSELR,
+    A64_PMCEID0,
+    A64_PMCEID1,
+    A64_PMCCNTR,
+    A64_PMXEVTYPER,
+    A64_PMXEVCNTR,
+    A64_PMUSERENR,
+    A64_PMINTENSET,
+    A64_PMINTENCLR,
+    A64_PMCCFILTR,
+    A64_PMEVCNTR0 = 24, /* multiples of A64_PMU_COUNTERS */
+    A64_PMEVTYPER0 = 30
+};
+uint64_t a64_pmu_read(struct a64_cpu *c, unsigned reg);
+void a64_pmu_write(struct a64_cpu *c, unsigned reg, uint64_t value);
+void a64_pmu_reset(struct cpu *cpu);
+/* a64_pmu_sync(): the counters are right now, and the interrupt line with them; before the exception level changes, if
+ * a64_pmu.on. */
+void a64_pmu_sync(struct a64_cpu *c);
+/* a64_pmu_update(): after a change of the registers or an overflow: what blocks count, and the interrupt line. */
+void a64_pmu_update(struct cpu *cpu);
+/* a64_pmu_event(): one that C counts, at the current exception level. */
+#define A64_PMU_EXC_TAKEN 0x09
+#define A64_PMU_EXC_RETURN 0x0a
+void a64_pmu_event(struct a64_cpu *c, unsigned event);
+/* a64_pmu_at_limit(): was it a64_pmu.limit that a block was left for? Then it is further away now. */
+bool a64_pmu_at_limit(struct cpu *cpu);
+/* a64_pmu_deadline(): sets the interrupt line; the TSC at which to do that again, ~0: never. */
+uint64_t a64_pmu_deadline(struct cpu *cpu);
+/* a64_pmu_stop(): cycles pass no longer, or do again. */
+void a64_pmu_stop(struct cpu *cpu, bool stop);
+
 /* idregs.c */
 void a64_idregs_init(struct a64_cpu *c);
 

@@ -30,7 +30,9 @@ static void timer_evaluate(struct cpu *cpu, bool rearm) {
     uint64_t next_p = timer_state(c, c->sys.cntp_ctl, c->sys.cntp_cval, count, &p);
     a64_gic_set_ppi(cpu, PPI_VIRTUAL, v);
     a64_gic_set_ppi(cpu, PPI_PHYSICAL, p);
-    engine_deadline(cpu, next < next_p ? next : next_p, rearm);
+    uint64_t next_pmu = a64_pmu_deadline(cpu);
+    next = next < next_p ? next : next_p;
+    engine_deadline(cpu, next < next_pmu ? next : next_pmu, rearm);
     a64_gic_update(cpu);
 }
 

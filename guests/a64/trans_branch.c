@@ -49,6 +49,7 @@ bool trans_B_cond(struct a64_trans *t, const struct arg_B_cond *a) {
 }
 
 bool trans_BR(struct a64_trans *t, const struct arg_BR *a) {
+    a64_retire(t);
     ir_goto_reg(t->b, a64_get_x(t, a->rn, true), IR_JUMP_PLAIN);
     t->done = true;
     return true;
@@ -57,12 +58,14 @@ bool trans_BR(struct a64_trans *t, const struct arg_BR *a) {
 bool trans_BLR(struct a64_trans *t, const struct arg_BLR *a) {
     irv to = a64_get_x(t, a->rn, true);
     put_link(t);
+    a64_retire(t);
     ir_goto_reg(t->b, to, IR_JUMP_CALL);
     t->done = true;
     return true;
 }
 
 bool trans_RET(struct a64_trans *t, const struct arg_RET *a) {
+    a64_retire(t);
     ir_goto_reg(t->b, a64_get_x(t, a->rn, true), IR_JUMP_RET);
     t->done = true;
     return true;

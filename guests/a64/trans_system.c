@@ -59,6 +59,7 @@ bool trans_HVC(struct a64_trans *t, const struct arg_HVC *a) {
 bool trans_ERET(struct a64_trans *t, const struct arg_ERET *a) {
     if (!at_el1(t))
         return false;
+    a64_retire(t);
     ir_call(t->b, IR_NONE, &helper_a64_helper_eret, 0, 0, 0);
     ir_exit(t->b);
     t->done = true;
@@ -92,6 +93,7 @@ bool trans_DMB(struct a64_trans *t, const struct arg_DMB *a) {
 /* barrier(): completes what TLBI instructions left, which is rare: the usual way goes straight on to the next block. */
 static void barrier(struct a64_trans *t) {
     struct ir_block *b = t->b;
+    a64_retire(t);
     irv left = ir_get(b, IR_I32, offsetof(struct cpu, tlbi_pending));
     ir_exit_if(b, ir_cmp(b, IR_CMP_EQ, left, ir_const(b, IR_I32, 0)), t->pc + 4);
     ir_call(b, IR_NONE, &helper_a64_helper_barrier, 0, 0, 0);
@@ -115,6 +117,7 @@ bool trans_ISB(struct a64_trans *t, const struct arg_ISB *a) {
  * is up does the helper look, which unwinds if the interrupt is due. */
 static void unmask(struct a64_trans *t, const struct ir_helper *helper, irv a, irv b_) {
     struct ir_block *b = t->b;
+    a64_retire(t);
     if (t->mode & A64_MODE_D) {
         ir_call(b, IR_NONE, &helper_a64_helper_check, 0, 0, 0);
         a64_end(t);
@@ -187,7 +190,7 @@ bool trans_MRS(struct a64_trans *t, const struct arg_MRS *a) {
 /* Timers, interrupt controller: writing them changes nothing that a translation or the view depends on. */
 static bool keeps_context(uint32_t key) {
     unsigned op0 = key >> 14, op1 = key >> 11 & 7, crn = key >> 7 & 15, crm = key >> 3 & 15;
-    bool timer = op0 == 3 && op1 == 3 && crn == 14;
+    bool timer = op0 == 3 && op1 == 3 && crn == 14 && crm < 8;
     bool controller = op0 == 3 && op1 == 0 && ((crn == 12 && crm >= 8) || (crn == 4 && crm == 6));
     return timer || controller || key == KEY_FPSR;
 }
@@ -234,6 +237,7 @@ bool trans_SYS(struct a64_trans *t, const struct arg_SYS *a) {
     bool code = a->CRn == 7 && (a->CRm == 1 || a->CRm == 5), one_line = code && a->op2 == 1;
     irv value = a64_get_x(t, a->rt, true), insn = imm64(t, t->insn);
     irv leave = ir_call(t->b, one_line ? IR_I64 : IR_NONE, &helper_a64_helper_sys, imm64(t, key), value, insn);
+    a64_retire(t);
     if (one_line)
         ir_exit_if(t->b, ir_cmp(t->b, IR_CMP_NE, leave, imm64(t, 0)), t->pc + 4);
     else if (code)

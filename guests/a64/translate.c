@@ -80,15 +80,94 @@ void a64_put_v(struct a64_trans *t, unsigned n, irv v) { ir_put(t->b, A64_V(n), 
 
 unsigned a64_mem_flags(struct a64_trans *t) { return t->mode & A64_MODE_ALIGN ? IR_MEM_ALIGN : 0; }
 
+/* --- what the performance monitors count ----------------------------------------------------------- */
+
+#define RAW(name) (1u << A64_RAW_##name)
+
+static bool sequence(uint32_t insn, uint32_t mask, uint32_t value) { return (insn & mask) == value; }
+
+static unsigned branch_events(uint32_t insn) {
+    unsigned all = RAW(INSNS) | RAW(BRANCHES);
+    if (sequence(insn, 0x7c000000, 0x14000000)) /* B, BL */
+        return all | RAW(IMMEDIATE) | RAW(TAKEN);
+    if (sequence(insn, 0xff00001e, 0x5400000e)) /* B.AL */
+        return all | RAW(IMMEDIATE) | RAW(TAKEN);
+    if (sequence(insn, 0xff000010, 0x54000000) || sequence(insn, 0x7c000000, 0x34000000)) /* B.cond, CBZ, TBZ */
+        return all | RAW(IMMEDIATE);                                                      /* and a64_branch_if() */
+    if (sequence(insn, 0xfffffc1f, 0xd65f0000))                                           /* RET */
+        return all | RAW(RETURNS) | RAW(TAKEN);
+    if (sequence(insn, 0xffdffc1f, 0xd61f0000) /* BR, BLR */ || insn == 0xd69f03e0 /* ERET */)
+        return all | RAW(TAKEN);
+    return RAW(INSNS);
+}
+
+/* Of a load, a store, or what is encoded among them. */
+static unsigned access_events(uint32_t insn) {
+    const unsigned load = RAW(INSNS) | RAW(LOADS), store = RAW(INSNS) | RAW(STORES);
+    unsigned size = insn >> 30, opc = insn >> 22 & 3;
+    bool vector = insn >> 26 & 1;
+    if (sequence(insn, 0x3f000000, 0x08000000)) { /* exclusive, ordered; CAS, CASP */
+        bool cas = sequence(insn, 0x00a00000, 0x00a00000) || (sequence(insn, 0x80a00000, 0x00200000));
+        return cas ? load | store : insn >> 22 & 1 ? load : store;
+    }
+    if (sequence(insn, 0x3b000000, 0x18000000)) /* literal */
+        return size == 3 && !vector ? RAW(INSNS) : load;
+    if (sequence(insn, 0x3a000000, 0x28000000) || sequence(insn, 0xbe000000, 0x0c000000)) /* pairs; LD1 .. ST4 */
+        return insn >> 22 & 1 ? load : store;
+    if (!vector && sequence(insn, 0x01200c00, 0x00200000)) /* LDADD .. SWP; LDAPR */
+        return sequence(insn, 0x0000f000, 0x0000c000) ? load : load | store;
+    if (!vector && size == 3 && opc == 2) /* PRFM */
+        return RAW(INSNS);
+    return vector ? (opc & 1 ? load : store) : opc ? load : store;
+}
+
+static unsigned events_of(uint32_t insn) {
+    return sequence(insn, 0x0a000000, 0x08000000) ? access_events(insn) : branch_events(insn);
+}
+
+static size_t raw_at(unsigned raw) { return offsetof(struct a64_cpu, pmu.raw) + 8 * (size_t)raw; }
+
+void a64_retire(struct a64_trans *t) {
+    unsigned counted = A64_MODE_PMU(t->mode);
+    if (LIKELY(!counted) || t->retired)
+        return;
+    t->retired = true;
+    for (counted &= events_of(t->insn); counted; counted &= counted - 1)
+        ir_count(t->b, raw_at((unsigned)__builtin_ctz(counted)));
+}
+
+/* A conditional branch is taken if cond is 1. */
+static void retire_branch(struct a64_trans *t, irv cond) {
+    a64_retire(t);
+    if (A64_MODE_PMU(t->mode) & RAW(TAKEN)) {
+        irv taken = ir_get(t->b, IR_I64, raw_at(A64_RAW_TAKEN));
+        ir_put(t->b, raw_at(A64_RAW_TAKEN), ir_op2(t->b, IR_ADD, taken, ir_op1(t->b, IR_ZEXT32, cond)));
+    }
+}
+
+/* Before a block that counts: leaves if a counter may be about to overflow. */
+static void check_limit(struct a64_trans *t) {
+    struct ir_block *b = t->b;
+    irv done = ir_get(b, IR_I64, raw_at(A64_RAW_INSNS)), limit = ir_get(b, IR_I64, offsetof(struct a64_cpu, pmu.limit));
+    unsigned at = b->count;
+    ir_exit_if(b, ir_cmp(b, IR_CMP_UGE, done, limit), t->pc);
+    for (; at < b->count; at++)
+        if (b->inst[at].op == IR_EXIT_IF)
+            b->inst[at].flags = IR_EXIT_FAULT;
+}
+
 /* --- leaving the block ---------------------------------------------------------------------------- */
 
 void a64_end(struct a64_trans *t) {
+    a64_retire(t);
     ir_put(t->b, A64_PC, ir_const(t->b, IR_I64, t->pc + 4));
     ir_exit(t->b);
     t->done = true;
 }
 
 void a64_emit_raise(struct a64_trans *t, uint32_t esr, unsigned offset) {
+    if (offset)
+        a64_retire(t);
     irv esr64 = ir_const(t->b, IR_I64, esr), offset64 = ir_const(t->b, IR_I64, offset);
     ir_call(t->b, IR_NONE, &helper_a64_helper_exception, esr64, offset64, 0);
     ir_exit(t->b);
@@ -111,6 +190,7 @@ static void mark_exit(struct a64_trans *t, unsigned at, uint64_t target) {
 }
 
 void a64_goto(struct a64_trans *t, uint64_t target) {
+    a64_retire(t);
     unsigned at = t->b->count;
     ir_goto(t->b, target);
     mark_exit(t, at, target);
@@ -126,6 +206,7 @@ void a64_branch(struct a64_trans *t, uint64_t target) {
 }
 
 void a64_branch_if(struct a64_trans *t, irv cond, uint64_t target) {
+    retire_branch(t, cond);
     unsigned at = t->b->count;
     ir_exit_if(t->b, cond, target);
     mark_exit(t, at, target);
@@ -169,11 +250,16 @@ static void debug_insn(struct a64_trans *t) {
 
 static void translate_insn(struct a64_trans *t) {
     ir_insn(t->b, t->pc, t->insn);
+    t->retired = false;
+    if (A64_MODE_PMU(t->mode) && t->pc == t->b->pc)
+        check_limit(t);
     debug_insn(t);
     if (t->mode & A64_MODE_IL)
         a64_emit_raise(t, A64_ESR(A64_EC_IL, 0), 0);
     else if (!a64_dispatch(t, t->insn))
         raise_undefined(t);
+    else if (!t->done)
+        a64_retire(t);
 }
 
 void a64_translate(struct ir_block *b, const struct cpu *cpu, const void *code, unsigned bytes, unsigned max_insns) {

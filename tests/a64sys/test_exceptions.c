@@ -119,7 +119,7 @@ static void test_access(void) {
     CHECK_EQ(el0_mrs(KEY(3, 3, 4, 2, 1), SCTLR_UMA, 0), ~0u);
     CHECK_EQ(el0_mrs(KEY(3, 3, 4, 4, 0), 0, 0), 0x07u << 26 | BIT(25) | 1 << 24 | 0xe << 20); /* FPCR, FP off */
     CHECK_EQ(el0_mrs(KEY(3, 3, 13, 0, 7), SCTLR_TSCXT, 0) >> 26, 0x18);                       /* SCXTNUM_EL0 */
-    CHECK_EQ(el0_mrs(KEY(3, 3, 9, 13, 0), 0, 0), 0x02000000);                                 /* PMCCNTR_EL0: no PMU */
+    CHECK_EQ(el0_mrs(KEY(3, 3, 9, 13, 0), 0, 0) >> 26, 0x18);                                 /* PMCCNTR_EL0 */
     at_el0();
     CHECK(RAISES(
         a64_helper_sys(world_cpu(0), KEY(1, 3, 7, 11, 1), WORLD_RAM, mrs_insn(KEY(3, 3, 7, 11, 1), 2) & ~(1u << 21))));
@@ -153,7 +153,8 @@ static void test_more_registers(void) {
     CHECK(a64_guest.mode(world_cpu(0)) & A64_MODE_SOFTFP);
     world_msr(0, KEY(3, 3, 4, 4, 1), ~0ull);
     CHECK_EQ(world_mrs(0, KEY(3, 3, 4, 4, 1)), 0x0800009f);
-    CHECK(RAISES(world_mrs(0, KEY(3, 0, 9, 14, 1))));   /* PMINTENSET_EL1 */
+    CHECK(RAISES(world_mrs(0, KEY(3, 3, 14, 8, 6)))); /* PMEVCNTR6_EL0: six counters */
+    CHECK(!RAISES(world_mrs(0, KEY(3, 3, 14, 8, 5))));
     CHECK(RAISES(world_mrs(0, KEY(3, 4, 1, 1, 0))));    /* HCR_EL2 */
     CHECK(RAISES(world_msr(0, KEY(3, 0, 0, 0, 0), 1))); /* MIDR_EL1 is read-only */
     CHECK(RAISES(world_mrs(0, KEY(2, 0, 0, 6, 4))));    /* DBGBVR6: six breakpoints */

@@ -21,7 +21,6 @@ ABSENT = {
     '/pl061@9030000': 'no GPIO: a guest is told to power down by nothing yet',
     '/gpio-keys': 'no GPIO',
     '/platform-bus@c000000': 'no devices that are added to it',
-    '/pmu': 'advertised with the PMU',
     '/intc@8000000/its@8080000': 'no ITS: no MSIs without PCIe',
     '/intc@8000000/v2m@8020000': 'no MSIs without PCIe',
     '/pl011@9040000': 'a second UART is there with EL3 alone',

@@ -208,7 +208,7 @@ static void test_ids(void) {
     CHECK_EQ(read_sysreg(S3_0_C0_C4_4), 0); /* SVE */
     CHECK_EQ(FIELD(pfr0, 32), 0);
     CHECK_EQ(FIELD(read_sysreg(id_aa64mmfr1_el1), 0), 0); /* no hardware access flag */
-    CHECK_EQ(FIELD(read_sysreg(id_aa64dfr0_el1), 8), 0);  /* no PMU */
+    CHECK_EQ(FIELD(read_sysreg(id_aa64dfr0_el1), 8), 1);  /* PMUv3 */
     CHECK_EQ(FIELD(mmfr0, 24), 15);                       /* no 64 KiB, no 16 KiB granule */
     CHECK_EQ(FIELD(mmfr0, 20), 0);
 }

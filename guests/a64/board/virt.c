@@ -118,6 +118,15 @@ static void put_timer(struct tree *t, const struct fdt_params *p) {
     tree_end(t);
 }
 
+/* PPI 23, as the engine has it. */
+static void put_pmu(struct tree *t, const struct fdt_params *p) {
+    uint32_t flags = IRQ_LEVEL | (p->gic == 2 ? ((1u << p->cpus) - 1) << 8 : 0);
+    tree_begin(t, "pmu");
+    TREE_CELLS(t, "interrupts", GIC_PPI, 7, flags);
+    tree_text(t, "compatible", "arm,armv8-pmuv3");
+    tree_end(t);
+}
+
 static void put_clock(struct tree *t) {
     tree_begin(t, "apb-pclk");
     tree_u32(t, "phandle", PHANDLE_CLOCK);
@@ -139,6 +148,7 @@ static void tree(struct tree *t, const struct fdt_params *p) {
     put_gic(t, p);
     put_cpus(t, p);
     put_timer(t, p);
+    put_pmu(t, p);
     put_clock(t);
     tree_chosen(t, p, "/pl011@9000000");
 }
