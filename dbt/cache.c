@@ -62,18 +62,19 @@ void cache_init(struct cpu *cpu) {
     c->code_first = c->code_used = (uint32_t)ALIGN_UP(thunks, 64);
     c->code_limit = (uint32_t)code_size - CACHE_STEP_BYTES;
     /* Tables for code of typical density, in at most half of the heap. */
-    const size_t each = sizeof(struct block) + 3 * sizeof(struct block_link) + 6 * sizeof(struct code_fault) + 4;
+    const unsigned faults = rt_has_ring3(cpu) ? 12 : 6; /* of a block */
+    const size_t each = sizeof(struct block) + 3 * sizeof(struct block_link) + faults * sizeof(struct code_fault) + 4;
     size_t n = code_size / 384;
     if (n * each > e->heap.size / 2)
         n = e->heap.size / 2 / each;
     c->block_max = (uint32_t)n;
     c->link_max = (uint32_t)(3 * n);
-    c->fault_max = (uint32_t)(6 * n);
+    c->fault_max = (uint32_t)(faults * n);
     if (c->link_max < CODE_MAX_LINKS + 1 || c->fault_max < CODE_MAX_FAULTS + 1)
         rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
     c->block = take(cpu, n * sizeof(*c->block));
     c->link = take(cpu, 3 * n * sizeof(*c->link));
-    c->fault = take(cpu, 6 * n * sizeof(*c->fault));
+    c->fault = take(cpu, faults * n * sizeof(*c->fault));
     c->hash_mask = 1023;
     while (c->hash_mask < n / 2)
         c->hash_mask = c->hash_mask * 2 + 1;
@@ -443,8 +444,7 @@ void code_before_write_slow(struct cpu *cpu, uint64_t pa, uint64_t len) {
 }
 
 /* --- host faults -------------------------------------------------------------------------------------------------- */
-static const uint8_t *fault_stub_in(const struct cache *c, const struct block *b, const struct code_fault *f,
-                                    uint32_t offset) {
+static const struct code_fault *fault_in(const struct block *b, const struct code_fault *f, uint32_t offset) {
     uint32_t lo = 0, hi = b->faults, at = offset - b->start;
     while (lo < hi) {
         uint32_t mid = (lo + hi) / 2;
@@ -453,7 +453,7 @@ static const uint8_t *fault_stub_in(const struct cache *c, const struct block *b
         else
             hi = mid;
     }
-    return lo < b->faults && f[lo].at == at ? c->code + b->start + f[lo].stub : NULL;
+    return lo < b->faults && f[lo].at == at ? &f[lo] : NULL;
 }
 
 struct block *cache_block_at(struct engine *e, const uint8_t *host_pc) {
@@ -461,13 +461,26 @@ struct block *cache_block_at(struct engine *e, const uint8_t *host_pc) {
     return offset < e->cache.code_limit ? block_at(&e->cache, (uint32_t)offset) : NULL;
 }
 
-const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc) {
+/* The entry for that address, and the block that it belongs to; NULL if there is none. */
+static const struct code_fault *fault_at(struct cpu *cpu, const uint8_t *host_pc, const struct block **of) {
     struct cache *c = &engine_of(cpu)->cache;
     uint64_t offset = (uintptr_t)host_pc - (uintptr_t)c->code;
     if (offset >= cpu->boot->code_size)
         return NULL;
-    if (offset >= c->code_limit)
-        return offset < c->step.end ? fault_stub_in(c, &c->step, c->step_fault, (uint32_t)offset) : NULL;
-    struct block *b = block_at(c, (uint32_t)offset);
-    return b ? fault_stub_in(c, b, &c->fault[b->first_fault], (uint32_t)offset) : NULL;
+    bool step = offset >= c->code_limit;
+    const struct block *b = !step ? block_at(c, (uint32_t)offset) : offset < c->step.end ? &c->step : NULL;
+    *of = b;
+    return b ? fault_in(b, step ? c->step_fault : &c->fault[b->first_fault], (uint32_t)offset) : NULL;
+}
+
+const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc) {
+    const struct block *b;
+    const struct code_fault *f = fault_at(cpu, host_pc, &b);
+    return f && f->stub != CODE_RECORD ? engine_of(cpu)->cache.code + b->start + f->stub : NULL;
+}
+
+bool engine_is_record(struct cpu *cpu, const uint8_t *at) {
+    const struct block *b;
+    const struct code_fault *f = fault_at(cpu, at, &b);
+    return f && f->stub == CODE_RECORD && !((b->mode ^ engine_of(cpu)->mode) & (REGIMES - 1));
 }

@@ -99,7 +99,7 @@ struct cache {
     struct code_page *code_page; /* CODE_PAGES, by hash; [CODE_PAGE_NONE] is unused */
     unsigned code_pages;
     struct block step; /* the single-instruction block of step mode, at code_limit */
-    struct code_fault step_fault[8];
+    struct code_fault step_fault[32];
 };
 
 struct engine {

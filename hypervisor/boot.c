@@ -114,11 +114,12 @@ static bool look_at_kernel(const struct file *head, const char *path, void *arg,
 
 /* What only some boards have. */
 static bool fits_board(const struct options *o, const struct board *b, char err[ERR_BYTES]) {
-    const char *option = !b->flash_bytes && firmware_is_given(o)  ? o->bios ? "--bios" : "--pflash"
-                         : !b->fw_cfg && o->fw_cfgs               ? "--fw-cfg"
-                         : !b->has_gic && o->gic_given            ? "--gic"
-                         : !b->has_cores && o->cpu != ABI_CPU_MAX ? "--cpu"
-                                                                  : NULL;
+    const char *option = !b->flash_bytes && firmware_is_given(o)      ? o->bios ? "--bios" : "--pflash"
+                         : !b->fw_cfg && o->fw_cfgs                   ? "--fw-cfg"
+                         : !b->has_gic && o->gic_given                ? "--gic"
+                         : !b->has_cores && o->cpu != ABI_CPU_MAX     ? "--cpu"
+                         : !b->has_rings && o->layout == LAYOUT_RING0 ? "--layout ring0"
+                                                                      : NULL;
     if (option)
         snprintf(err, ERR_BYTES, "%s is not for %s guests", option, b->name);
     return !option;

@@ -36,14 +36,23 @@ static void print_kvm(void) {
         printf("kvm           usable, but a small program did not run in it\n");
 }
 
+static void print_layout(bool kvm) {
+    char text[ERR_BYTES];
+    if (!kvm) {
+        printf("layout        in-process: engine and guest code in this process\n");
+        return;
+    }
+    printf("layout        flat: engine and guest code in ring 3 of a VM, ring 0 only flushes (default)\n");
+    printf("              ring0: %s: %s\n", kvm_has_ring0(text) ? "would run here" : "not here", text);
+}
+
 int info_main(const struct options *o) {
     bool kvm = strcmp(kvm_flavour(), "none") != 0;
     printf("graft         " GRAFT_VERSION ", ABI %u\n", ABI_VERSION);
     print_kvm();
     print_features();
     printf("tsc           %.3f GHz\n", (double)run_tsc_hz() * 1e-9);
-    printf("layout        %s\n", kvm ? "flat: engine and guest code in ring 3 of a VM, ring 0 only flushes"
-                                     : "in-process: engine and guest code in this process");
+    print_layout(kvm);
     for (unsigned i = 0; i < ABI_MMU_COUNT; i++) {
         const struct mmu_ops *s = mmu_strategies[i];
         bool is_default = i == machine_default_mmu(kvm);

@@ -79,6 +79,7 @@ void layout_boot(struct machine *m, uint64_t ram_va) {
     b->virtio_slots = m->board->virtio_slots;
     b->virtio_irq = m->board->virtio_irq;
     b->mmu = o->mmu;
+    b->layout = m->layout_kind;
     b->cpu_model = o->cpu;
     b->gic_version = o->gic;
     b->log_topics = o->log_topics;

@@ -3,6 +3,7 @@
 /* machine.c: the machine: its memory, its devices and what they may ask of it (device.h). */
 #include "graft/host.h"
 #include "graft/mmu.h"
+#include "graft/vm.h"
 #include "hypervisor/boot.h"
 #include "hypervisor/firmware.h"
 #include "hypervisor/monitor.h"
@@ -348,6 +349,11 @@ bool machine_finish(struct machine *m) {
 const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len) {
     if (va >= m->arena_va && va - m->arena_va <= m->layout.total && len <= m->layout.total - (va - m->arena_va))
         return m->arena + (va - m->arena_va);
+    for (unsigned i = 0; m->layout_kind == ABI_LAYOUT_RING0 && i < m->vcpu_count; i++) { /* code, where it runs */
+        uint64_t at = va - VM_USER_CODE(i);
+        if (at <= m->layout.code_size && len <= m->layout.code_size - at)
+            return m->arena + m->layout.code[i] + at;
+    }
     uint64_t ram = m->vm->in_vm ? ABI_VA_RAM : (uint64_t)m->ram;             /* abi_boot is the engine's, too */
     if (va >= ram && va - ram <= m->memory && len <= m->memory - (va - ram)) /* with the flash */
         return m->ram + (va - ram);
@@ -430,6 +436,19 @@ static bool choose_vm(struct machine *m, char err[ERR_BYTES]) {
 
 enum abi_mmu machine_default_mmu(bool in_vm) { return in_vm ? ABI_MMU_WINDOW : ABI_MMU_SOFT; }
 
+static bool choose_layout(struct machine *m, char err[ERR_BYTES]) {
+    char why[ERR_BYTES];
+    if (m->options->layout != LAYOUT_RING0)
+        return true;
+    m->layout_kind = ABI_LAYOUT_RING0;
+    if (m->vm->in_vm && kvm_has_ring0(why))
+        return true;
+    if (!m->vm->in_vm)
+        vm_kvm_usable(why);
+    snprintf(err, ERR_BYTES, "--layout ring0: %.200s", why);
+    return false;
+}
+
 /* What the user asked for, or the fastest that the place has. */
 static bool choose_mmu(struct machine *m, char err[ERR_BYTES]) {
     const struct options *o = m->options;
@@ -498,7 +517,8 @@ static bool cpu_is_new(char err[ERR_BYTES]) {
 }
 
 static bool build(struct machine *m, char err[ERR_BYTES]) {
-    if (!cpu_is_new(err) || !choose_vm(m, err) || !choose_mmu(m, err) || !alloc_memory(m, err))
+    if (!cpu_is_new(err) || !choose_vm(m, err) || !choose_layout(m, err) || !choose_mmu(m, err) ||
+        !alloc_memory(m, err))
         return false;
     m->boot->mmu = m->mmu;
     if (!(m->events = events_create(m))) {
@@ -548,6 +568,7 @@ struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES
     m->vcpu_count = 1;
     m->probe = true;
     m->board = boards[0];
+    m->layout_kind = o->layout == LAYOUT_RING0 ? ABI_LAYOUT_RING0 : ABI_LAYOUT_FLAT;
     m->vm = &vm_kvm;
     ok = alloc_memory(m, err) && (m->events = events_create(m)) && !m->vm->create(m, err);
     if (ok)

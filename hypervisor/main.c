@@ -217,6 +217,8 @@ static int run_main(struct options *o) {
         exec_dry_run(&run.plan, o);
         status = STATUS_OK;
     } else {
+        if (o->layout == LAYOUT_RING0)
+            kvm_has_ring0(err); /* machine_create() asks for it */
         if (o->sandbox)
             sandbox_enter(o);
         status = supervise(run_machine, &run, stopped_status);

@@ -104,6 +104,7 @@ struct machine {
     uint8_t *ram;
     uint64_t ram_size, memory; /* memory: with that of the flash behind it (abi_boot.rom_offset) */
     enum abi_mmu mmu;          /* the strategy that was chosen */
+    enum abi_layout layout_kind;
     struct abi_boot *boot;
     struct abi_shared *shared;
     uint8_t *code_pages;
@@ -215,7 +216,7 @@ void layout_boot(struct machine *m, uint64_t ram_va);
 struct vm_tables {
     uint64_t gdt, idt, tss[ABI_MAX_VCPUS], pml4[ABI_MAX_VCPUS]; /* offsets in the arena */
     uint16_t gdt_limit, idt_limit, tss_limit;
-    uint64_t entry;
+    uint64_t entry, syscalls;
 };
 #define VM_SYSTEM_BYTES (2u << 20)
 /* vm_tables_build(): descriptor tables and page tables in the arena. */
@@ -323,6 +324,9 @@ int stats_write(struct machine *m, struct output *to, char err[ERR_BYTES]);
 int info_main(const struct options *o);
 /* kvm_flavour(): "hw", "pvm" or "none". */
 const char *kvm_flavour(void);
+/* kvm_has_ring0(): can ABI_LAYOUT_RING0 run here? Runs code in ring 0 to find out, the first time, which has
+ * to be before sandbox_enter(). text: what it costs, or why not. */
+bool kvm_has_ring0(char text[ERR_BYTES]);
 /* probe_print(): what operations cost in a VM, if there can be one; probe_process_print(): in this process. */
 void probe_print(void);
 void probe_process_print(void);

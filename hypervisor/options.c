@@ -127,6 +127,7 @@ TAKE(guest) {
 TAKE(gic) { return o->gic = 2 + (unsigned)n, o->gic_given = true, NULL; }
 TAKE(cpu) { return o->cpu = (enum abi_cpu_model)n, NULL; }
 TAKE(vm) { return o->vm = n == 0 ? VM_KVM : VM_INPROC, NULL; }
+TAKE(layout) { return o->layout = n == 0 ? LAYOUT_FLAT : LAYOUT_RING0, NULL; }
 TAKE(code) { return o->code = n == 0 ? CODE_SPLIT : CODE_RWX, NULL; }
 TAKE(topics) { return o->log_topics |= 1u << n, NULL; } /* listed in the order of the bits ABI_LOG_* */
 TAKE(probe) { return o->probe = true, NULL; }
@@ -260,6 +261,10 @@ static enum options_command finish_run(const struct options *o) {
         return bad("run: --serial and --console cannot both be stdio");
     if (o->vm == VM_KVM && o->mmu_given && mmu_strategies[o->mmu]->needs_process)
         return bad("run: --mmu %s needs --vm inproc", mmu_strategies[o->mmu]->name);
+    if (o->layout == LAYOUT_RING0 && o->vm == VM_INPROC)
+        return bad("run: --layout ring0 needs --vm kvm");
+    if (o->layout == LAYOUT_RING0 && o->mmu_given && !mmu_strategies[o->mmu]->shown_bytes)
+        return bad("run: --layout ring0 does not go with --mmu %s", mmu_strategies[o->mmu]->name);
     return COMMAND_RUN;
 }
 

@@ -21,6 +21,7 @@ enum options_command {
     COMMAND_BAD
 };
 enum options_vm { VM_AUTO, VM_KVM, VM_INPROC };
+enum options_layout { LAYOUT_AUTO, LAYOUT_FLAT, LAYOUT_RING0 };
 enum options_code { CODE_SPLIT, CODE_RWX };
 enum options_panic { PANIC_EXIT, PANIC_REBOOT, PANIC_PAUSE };
 
@@ -72,6 +73,7 @@ struct options {
     bool net_user, virtio_legacy;
     enum abi_mmu mmu;
     bool mmu_given;
+    enum options_layout layout;
     enum abi_cpu_model cpu;
     uint32_t log_topics;
     enum options_vm vm;

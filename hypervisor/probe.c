@@ -8,12 +8,13 @@
 #include <string.h>
 
 /* run_probe(): false if there is no VM in which it runs. */
-static bool run_probe(uint64_t result[VM_PROBE_COUNT], uint64_t *tsc_hz, bool all) {
-    char err[ERR_BYTES];
-    struct options o = {.memory = 32u << 20, .smp = 1, .gic = 3, .log_topics = all};
+static bool run_probe(uint64_t result[VM_PROBE_COUNT], uint64_t *tsc_hz, bool all, enum options_layout layout,
+                      char err[ERR_BYTES]) {
+    struct options o = {.memory = 32u << 20, .smp = 1, .gic = 3, .log_topics = all, .layout = layout};
     struct machine *m = vm_kvm_usable(err) ? machine_create_probe(&o, err) : NULL;
     if (!m)
         return false;
+    snprintf(err, ERR_BYTES, "a small program did not run in a virtual machine");
     /* Memory that the host has not given us yet would be measured, too. */
     memset(m->ram, 1, m->ram_size);
     bool ok = machine_run(m) == MACHINE_STOPPED;
@@ -28,9 +29,34 @@ const char *kvm_flavour(void) {
     char err[ERR_BYTES];
     if (!vm_kvm_usable(err))
         return "none";
-    if (!run_probe(result, &tsc_hz, false))
+    if (!run_probe(result, &tsc_hz, false, LAYOUT_FLAT, err))
         return "unknown";
     return result[VM_PROBE_UPPER_HALF] ? "hw" : "pvm";
+}
+
+static bool try_ring0(char text[ERR_BYTES]) {
+    uint64_t result[VM_PROBE_COUNT], tsc_hz;
+    if (!run_probe(result, &tsc_hz, false, LAYOUT_RING0, text))
+        return false;
+    bool native = result[VM_PROBE_RING0] <= VM_PROBE_LOOPS_MAX;
+    if (native)
+        snprintf(text, ERR_BYTES, "to ring 3 and back in %llu TSC ticks, CR3 reload %llu%s",
+                 (unsigned long long)result[VM_PROBE_CROSSING], (unsigned long long)result[VM_PROBE_CR3],
+                 result[VM_PROBE_SMAP] ? "" : "; no SMAP");
+    else
+        snprintf(text, ERR_BYTES, "this KVM interprets ring 0: %llu TSC ticks for one round of a short loop",
+                 (unsigned long long)result[VM_PROBE_RING0] / VM_PROBE_LOOPS);
+    return native;
+}
+
+bool kvm_has_ring0(char text[ERR_BYTES]) {
+    static char found[ERR_BYTES];
+    static bool tried, has;
+    if (!tried)
+        has = try_ring0(found);
+    tried = true;
+    memcpy(text, found, ERR_BYTES);
+    return has;
 }
 
 void probe_print(void) {
@@ -51,7 +77,8 @@ void probe_print(void) {
         {VM_PROBE_VIEW, "WRGSBASE"},
     };
     uint64_t result[VM_PROBE_COUNT], tsc_hz;
-    if (!run_probe(result, &tsc_hz, true)) {
+    char err[ERR_BYTES];
+    if (!run_probe(result, &tsc_hz, true, LAYOUT_FLAT, err)) {
         printf("\nno VM to measure in\n");
         return;
     }

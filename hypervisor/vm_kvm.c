@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * vm_kvm.c: the engine in a KVM virtual machine. Ring 3 in long mode from the
- * first instruction on; the descriptor and page tables are made by vm_tables.c.
+ * vm_kvm.c: the engine in a KVM virtual machine. In long mode, and in the layout's
+ * ring, from the first instruction on; the descriptor and page tables are made by vm_tables.c.
  * The only file that knows KVM's interface.
  */
 #include "graft/rt.h"
@@ -23,15 +23,24 @@
 #define CPUID_ENTRIES 256
 #define SHADOW_PAGES (1u << 18) /* KVM's own limit is too low where it shadows page tables */
 #define MSR_TSC 0x10
+#define MSR_STAR 0xc0000081
+#define MSR_LSTAR 0xc0000082
+#define MSR_SFMASK 0xc0000084
+#define STAR_BITS ((uint64_t)VM_SEL_CODE0 << 32 | (uint64_t)VM_SEL_DATA0 << 48)
+#define SFMASK_BITS UINT64_C(0x47700) /* TF IF DF IOPL NT AC */
 
 #define CR0_BITS (BIT(0) | BIT(1) | BIT(4) | BIT(5) | BIT(16) | BIT(31)) /* PE MP ET NE WP PG */
 #define CR4_BITS (BIT(5) | BIT(7) | BIT(9) | BIT(10))                    /* PAE PGE OSFXSR OSXMMEXCPT */
+#define CR4_UMIP BIT(11)
 #define CR4_FSGSBASE BIT(16)
 #define CR4_OSXSAVE BIT(18)
+#define CR4_SMEP BIT(20)
+#define CR4_SMAP BIT(21)
 #define EFER_BITS (BIT(0) | BIT(8) | BIT(10) | BIT(11)) /* SCE LME LMA NXE */
-/* IOPL 3, for calls of the monitor. The I/O permission bitmap (vm_tables.c) allows them, too: KVM's pvm module does not
+/* Flat: IOPL 3, for calls of the monitor. The I/O permission bitmap (vm_tables.c) allows them, too: KVM's pvm module does not
  * keep IOPL, and QEMU's emulation of SVM does not look at the bitmap. */
-#define RFLAGS_BITS (BIT(1) | BIT(12) | BIT(13))
+#define RFLAGS_BITS BIT(1)
+#define RFLAGS_IOPL3 (BIT(12) | BIT(13))
 
 struct kvm_cpu {
     int fd;
@@ -44,7 +53,8 @@ struct kvm_vm {
     struct vm_tables tables;
     struct kvm_cpuid2 *cpuid;
     uint64_t xcr0;
-    bool has_xsave, has_fsgsbase;
+    uint64_t cr4; /* what the processor has of it */
+    bool has_xsave;
 };
 
 const struct vm_request vm_kvm_requests[] = {
@@ -136,7 +146,8 @@ static int get_cpuid(struct kvm_vm *k, char err[ERR_BYTES]) {
         if (e->function == 1)
             k->has_xsave = e->ecx >> 26 & 1;
         if (e->function == 7 && e->index == 0)
-            k->has_fsgsbase = e->ebx & 1;
+            k->cr4 = (e->ebx & BIT(0) ? CR4_FSGSBASE : 0) | (e->ebx & BIT(7) ? CR4_SMEP : 0) |
+                     (e->ebx & BIT(20) ? CR4_SMAP : 0) | (e->ecx & BIT(2) ? CR4_UMIP : 0);
         if (e->function == 13 && e->index == 0)
             k->xcr0 = (uint64_t)e->edx << 32 | e->eax;
     }
@@ -162,10 +173,11 @@ static int set_sregs(struct machine *m, struct kvm_vm *k, unsigned i, char err[E
         return failed(err, "KVM_GET_SREGS");
     s.cr0 = CR0_BITS;
     s.cr3 = t->pml4[i];
-    s.cr4 = CR4_BITS | (k->has_xsave ? CR4_OSXSAVE : 0) | (k->has_fsgsbase ? CR4_FSGSBASE : 0);
+    bool ring0 = m->boot->layout == ABI_LAYOUT_RING0;
+    s.cr4 = CR4_BITS | (k->has_xsave ? CR4_OSXSAVE : 0) | (k->cr4 & (ring0 ? ~UINT64_C(0) : CR4_FSGSBASE));
     s.efer = EFER_BITS;
-    s.cs = segment(VM_SEL_CODE3, 11, true);
-    s.ds = s.es = s.fs = s.gs = s.ss = segment(VM_SEL_DATA3, 3, false);
+    s.cs = segment(ring0 ? VM_SEL_CODE0 : VM_SEL_CODE3, 11, true);
+    s.ds = s.es = s.fs = s.gs = s.ss = segment(ring0 ? VM_SEL_DATA0 : VM_SEL_DATA3, 3, false);
     s.tr = (struct kvm_segment){.base = ABI_VA_ENGINE + t->tss[i],
                                 .limit = t->tss_limit,
                                 .selector = (uint16_t)(VM_SEL_TSS + 16 * i),
@@ -186,25 +198,38 @@ static void set_xcr0(struct kvm_vm *k, unsigned i) {
     ioctl(k->cpu[i].fd, KVM_SET_XCRS, &x);
 }
 
+static int set_msrs(struct kvm_vm *k, unsigned i, const struct kvm_msr_entry *entries, unsigned count) {
+    union { /* room behind the head */
+        struct kvm_msrs msrs;
+        uint8_t bytes[sizeof(struct kvm_msrs) + 4 * sizeof(struct kvm_msr_entry)];
+    } u = {.msrs.nmsrs = count};
+    memcpy(u.msrs.entries, entries, count * sizeof(*entries));
+    return ioctl(k->cpu[i].fd, KVM_SET_MSRS, &u) == (int)count ? 0 : -1;
+}
+
+static int set_syscall(struct kvm_vm *k, unsigned i, char err[ERR_BYTES]) {
+    const struct kvm_msr_entry entries[] = {
+        {.index = MSR_STAR, .data = STAR_BITS},
+        {.index = MSR_LSTAR, .data = k->tables.syscalls + i * VM_SYSCALL_BYTES},
+        {.index = MSR_SFMASK, .data = SFMASK_BITS},
+    };
+    return set_msrs(k, i, entries, ARRAY_LEN(entries)) ? failed(err, "KVM_SET_MSRS") : 0;
+}
+
 /* The engine and the monitor exchange TSC values, so both have to read the same counter. */
 static void set_tsc(struct kvm_vm *k, unsigned i) {
     uint64_t offset = 0;
     struct kvm_device_attr attr = {.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uint64_t)&offset};
     if (!ioctl(k->cpu[i].fd, KVM_SET_DEVICE_ATTR, &attr))
         return;
-    union { /* room for one entry behind the head */
-        struct kvm_msrs msrs;
-        uint8_t bytes[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
-    } u = {.msrs.nmsrs = 1};
-    struct kvm_msr_entry *entry = u.msrs.entries;
-    *entry = (struct kvm_msr_entry){.index = MSR_TSC, .data = run_tsc()};
-    ioctl(k->cpu[i].fd, KVM_SET_MSRS, &u);
+    set_msrs(k, i, &(struct kvm_msr_entry){.index = MSR_TSC, .data = run_tsc()}, 1);
 }
 
 static int create_vcpu(struct machine *m, struct kvm_vm *k, unsigned i, char err[ERR_BYTES]) {
     struct kvm_cpu *c = &k->cpu[i];
+    bool ring0 = m->boot->layout == ABI_LAYOUT_RING0;
     struct kvm_regs r = {.rip = k->tables.entry,
-                         .rflags = RFLAGS_BITS,
+                         .rflags = RFLAGS_BITS | (ring0 ? 0 : RFLAGS_IOPL3),
                          .rdi = ABI_VA_ENGINE + m->layout.boot,
                          .rsi = i,
                          .rsp = ABI_VA_ENGINE + m->layout.stack[i] + VM_STACK_BYTES - VM_STACK_CPU};
@@ -218,7 +243,7 @@ static int create_vcpu(struct machine *m, struct kvm_vm *k, unsigned i, char err
     }
     if (ioctl(c->fd, KVM_SET_CPUID2, k->cpuid))
         return failed(err, "KVM_SET_CPUID2");
-    if (set_sregs(m, k, i, err))
+    if (set_sregs(m, k, i, err) || (ring0 && set_syscall(k, i, err)))
         return -1;
     set_xcr0(k, i);
     set_tsc(k, i);
@@ -291,6 +316,10 @@ static void report_broken(struct machine *m, struct vcpu *v, const struct kvm_ru
     struct kvm_vm *k = m->vm_data;
     struct kvm_regs r = {0};
     struct kvm_sregs s = {0};
+    if (m->probe) { /* whoever asked says what that means */
+        machine_stop(m, MACHINE_BROKEN);
+        return;
+    }
     ioctl(k->cpu[v->index].fd, KVM_GET_REGS, &r);
     ioctl(k->cpu[v->index].fd, KVM_GET_SREGS, &s);
     log_printf("graft: vCPU %u: %s (KVM exit %u, %llx %llx)\n"

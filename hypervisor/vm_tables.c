@@ -2,8 +2,9 @@
  * Copyright The Graft Authors */
 /*
  * vm_tables.c: the descriptor tables and page tables of the VM, in the arena's
- * system part. The flat layout: everything is user-accessible and slot 0 of
- * every PML4; the other slots belong to the engine of that vCPU.
+ * system part. Everything is in slot 0 of every PML4; the other slots belong to
+ * the engine of that vCPU. Flat: all is user-accessible. With the engine in ring 0
+ * nothing is; translated code runs in VM_USER_SLOT, the rest of which is the engine's.
  */
 #include "graft/rt.h"
 #include "graft/vm.h"
@@ -21,7 +22,7 @@
 #define PTE_G BIT(8)
 #define PTE_NX BIT(63)
 #define PTE_TABLE (PTE_P | PTE_W | PTE_U | PTE_A)
-#define PTE_LEAF (PTE_P | PTE_U | PTE_A | PTE_D | PTE_G)
+#define PTE_LEAF (PTE_P | PTE_A | PTE_D)
 #define PTE_ADDRESS UINT64_C(0x000ffffffffff000)
 #define HUGE_SIZE (UINT64_C(1) << 21)
 
@@ -81,8 +82,12 @@ static void map(struct builder *b, uint64_t root, uint64_t va, uint64_t pa, uint
     }
 }
 
+static bool is_ring0(const struct builder *b) { return b->m->boot->layout == ABI_LAYOUT_RING0; }
+/* An entry for the engine's own use. */
+static uint64_t engine_leaf(const struct builder *b) { return PTE_LEAF | PTE_G | (is_ring0(b) ? 0 : PTE_U); }
+
 static void map_arena(struct builder *b, uint64_t root, uint64_t offset, uint64_t len, uint64_t bits) {
-    map(b, root, ABI_VA_ENGINE + offset, offset, ALIGN_UP(len, PAGE_SIZE), PTE_LEAF | bits);
+    map(b, root, ABI_VA_ENGINE + offset, offset, ALIGN_UP(len, PAGE_SIZE), engine_leaf(b) | bits);
 }
 
 static void map_engine(struct builder *b, uint64_t root) {
@@ -102,10 +107,21 @@ static void map_engine(struct builder *b, uint64_t root) {
         map_arena(b, root, l->stack[i] + PAGE_SIZE, VM_STACK_BYTES - PAGE_SIZE, PTE_W | PTE_NX);
         map_arena(b, root, l->fault_stack[i] + PAGE_SIZE, VM_STACK_BYTES - PAGE_SIZE, PTE_W | PTE_NX);
         map_arena(b, root, l->vcpu_heap[i], l->vcpu_heap_size, PTE_W | PTE_NX);
-        map_arena(b, root, l->code[i], l->code_size, PTE_W);
+        map_arena(b, root, l->code[i], l->code_size, PTE_W | (is_ring0(b) ? PTE_NX : 0));
     }
-    map(b, root, ABI_VA_DOORBELL, VM_DOORBELL_PA, PAGE_SIZE, PTE_LEAF | PTE_W | PTE_NX);
-    map(b, root, ABI_VA_RAM, VM_RAM_PA, b->m->memory, PTE_LEAF | PTE_W | PTE_NX);
+    map(b, root, ABI_VA_DOORBELL, VM_DOORBELL_PA, PAGE_SIZE, engine_leaf(b) | PTE_W | PTE_NX);
+    map(b, root, ABI_VA_RAM, VM_RAM_PA, b->m->memory, engine_leaf(b) | PTE_W | PTE_NX);
+}
+
+/* Translated code, where it runs in ring 3 and nobody writes to it. */
+static void map_code(struct builder *b, const struct vm_tables *t) {
+    struct abi_boot *boot = b->m->boot;
+    for (unsigned i = 0; i < b->m->vcpu_count; i++) {
+        uint64_t offset = b->m->layout.code[i], va = VM_USER_CODE(i);
+        map(b, t->pml4[i], va, offset, boot->code_size, PTE_LEAF | PTE_U);
+        boot->code_va[i] = va;
+        boot->code_to_write[i] = (int64_t)(ABI_VA_ENGINE + offset - va);
+    }
 }
 
 static void build_gdt(struct builder *b, struct vm_tables *t) {
@@ -121,12 +137,14 @@ static void build_gdt(struct builder *b, struct vm_tables *t) {
         uint64_t fault_stack = ABI_VA_ENGINE + b->m->layout.fault_stack[i];
         t->tss[i] = take_page(b);
         struct tss *tss = (struct tss *)(b->m->arena + t->tss[i]);
-        tss->rsp[0] = fault_stack + VM_STACK_BYTES / 2; /* the stub behind #BP needs a few words */
+        tss->rsp[0] =
+            fault_stack + VM_STACK_BYTES / 2; /* flat: the stub behind #BP needs a few words; else all exceptions */
         tss->ist[VM_IST_DOUBLE_FAULT - 1] = fault_stack + VM_STACK_BYTES - VM_STACK_CPU;
-        /* The port by which ring 3 calls the monitor. */
+        /* Flat: the port by which ring 3 calls the monitor. */
         tss->iomap = offsetof(struct tss, ports);
         memset(tss->ports, 0xff, sizeof(tss->ports));
-        tss->ports[RT_PORT_CALL / 8] &= (uint8_t)~(1u << RT_PORT_CALL % 8);
+        if (!is_ring0(b))
+            tss->ports[RT_PORT_CALL / 8] &= (uint8_t)~(1u << RT_PORT_CALL % 8);
         uint64_t base = ABI_VA_ENGINE + t->tss[i];
         uint64_t *d = &gdt[(VM_SEL_TSS >> 3) + 2 * i];
         d[0] = (sizeof(*tss) - 1) | (base & 0xffffff) << 16 | UINT64_C(0x8b) << 40 | (base >> 24 & 0xff) << 56;
@@ -139,12 +157,13 @@ static void build_idt(struct builder *b, struct vm_tables *t, const struct vm_im
     t->idt_limit = VM_VECTORS * sizeof(struct gate) - 1;
     struct gate *idt = (struct gate *)(b->m->arena + t->idt);
     for (unsigned i = 0; i < VM_VECTORS; i++) {
-        uint64_t handler = image->vector[i];
+        bool breakpoint = i == VM_VECTOR_BREAKPOINT, ring0 = is_ring0(b);
+        uint64_t handler = breakpoint && ring0 ? image->breakpoint : image->vector[i];
         idt[i] = (struct gate){.offset0 = (uint16_t)handler,
                                .offset1 = (uint16_t)(handler >> 16),
                                .offset2 = (uint32_t)(handler >> 32),
-                               .type = 0xee /* present, DPL 3, interrupt gate */,
-                               .selector = i == VM_VECTOR_BREAKPOINT ? VM_SEL_CODE0 : VM_SEL_CODE3,
+                               .type = ring0 ? 0x8e : 0xee /* present, interrupt gate, DPL 0 or 3 */,
+                               .selector = ring0 || breakpoint ? VM_SEL_CODE0 : VM_SEL_CODE3,
                                .ist = i == VM_VECTOR_DOUBLE_FAULT ? VM_IST_DOUBLE_FAULT : 0};
     }
 }
@@ -164,7 +183,7 @@ int vm_tables_build(struct machine *m, struct vm_tables *t, char err[ERR_BYTES])
         snprintf(err, ERR_BYTES, "the engine image does not belong to this monitor");
         return -1;
     }
-    *t = (struct vm_tables){.entry = m->probe ? image->probe : image->entry};
+    *t = (struct vm_tables){.entry = m->probe ? image->probe : image->entry, .syscalls = image->syscalls};
     build_gdt(&b, t);
     build_idt(&b, t, image);
     /* All roots share what is below slot 0. */
@@ -173,6 +192,8 @@ int vm_tables_build(struct machine *m, struct vm_tables *t, char err[ERR_BYTES])
     map_engine(&b, t->pml4[0]);
     for (unsigned i = 1; i < m->vcpu_count; i++)
         table_at(&b, t->pml4[i])[0] = table_at(&b, t->pml4[0])[0];
+    if (is_ring0(&b))
+        map_code(&b, t);
     if (b.full) {
         snprintf(err, ERR_BYTES, "the guest's memory is too large");
         return -1;

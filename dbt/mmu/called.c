@@ -6,33 +6,40 @@
  */
 #include "dbt/mmu/atomics.h"
 #include "graft/mmu.h"
+#include "graft/rt.h"
 
 static unsigned size_of(uint64_t desc) { return MMU_DESC_SIZE((uint32_t)desc); }
-static unsigned regime_of(uint64_t desc) { return MMU_DESC_REGIME((uint32_t)desc); }
+/* Of an access that code of the current regime can have, of at most 1 << most bytes: what ring 3 hands over is not believed. */
+static unsigned regime_of(struct cpu *cpu, uint64_t desc, unsigned most) {
+    unsigned regime = MMU_DESC_REGIME((uint32_t)desc);
+    if (rt_has_ring3(cpu) && ((regime && regime != cpu->regime) || size_of(desc) > most))
+        rt_panic(cpu, "translated code asked for an access that it may not have: %x", (uint32_t)desc);
+    return regime;
+}
 static unsigned flags_of(uint64_t desc) { return MMU_DESC_FLAGS((uint32_t)desc); }
 
 uint64_t mem_called_ld(struct cpu *cpu, uint64_t va, uint64_t desc, uint64_t c) {
     unsigned size = size_of(desc);
     if (size == 4) {
-        mem_read_128(cpu, va, &cpu->vscratch[MEM_VALUE], regime_of(desc), flags_of(desc));
+        mem_read_128(cpu, va, &cpu->vscratch[MEM_VALUE], regime_of(cpu, desc, 4), flags_of(desc));
         return 0;
     }
-    uint64_t v = mem_read(cpu, va, size, regime_of(desc), flags_of(desc));
+    uint64_t v = mem_read(cpu, va, size, regime_of(cpu, desc, 4), flags_of(desc));
     unsigned shift = 64 - (8u << size);
     return flags_of(desc) & IR_MEM_SEXT ? (uint64_t)((int64_t)(v << shift) >> shift) : v;
 }
 
 uint64_t mem_called_st(struct cpu *cpu, uint64_t va, uint64_t value, uint64_t desc) {
     if (size_of(desc) == 4)
-        mem_write_128(cpu, va, &cpu->vscratch[MEM_VALUE], regime_of(desc), flags_of(desc));
+        mem_write_128(cpu, va, &cpu->vscratch[MEM_VALUE], regime_of(cpu, desc, 4), flags_of(desc));
     else
-        mem_write(cpu, va, value, size_of(desc), regime_of(desc), flags_of(desc));
+        mem_write(cpu, va, value, size_of(desc), regime_of(cpu, desc, 4), flags_of(desc));
     return 0;
 }
 
 uint64_t mem_called_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint64_t desc) {
     unsigned size = size_of(desc), kind = MMU_DESC_KIND((uint32_t)desc);
-    void *p = mem_host_rmw(cpu, va, size, regime_of(desc));
+    void *p = mem_host_rmw(cpu, va, size, regime_of(cpu, desc, 3));
     uint64_t old = 0;
     while (!atomic_exchange(p, &old, atomic_combine(kind, old, value, size), size)) {
     }
@@ -41,7 +48,7 @@ uint64_t mem_called_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint64_
 
 uint64_t mem_called_cas(struct cpu *cpu, uint64_t va, uint64_t value, uint64_t desc) {
     uint64_t expected = cpu->vscratch[MEM_VALUE].u64[0];
-    atomic_exchange(mem_host_rmw(cpu, va, size_of(desc), regime_of(desc)), &expected, value, size_of(desc));
+    atomic_exchange(mem_host_rmw(cpu, va, size_of(desc), regime_of(cpu, desc, 3)), &expected, value, size_of(desc));
     return expected;
 }
 
@@ -49,7 +56,7 @@ uint64_t mem_called_stx(struct cpu *cpu, uint64_t va, uint64_t value, uint64_t d
     unsigned size = size_of(desc);
     uint64_t expected = cpu->excl_val[0];
     bool done = cpu->excl_addr == va &&
-                atomic_exchange(mem_host(cpu, va, size, MMU_WRITE, regime_of(desc)), &expected, value, size);
+                atomic_exchange(mem_host(cpu, va, size, MMU_WRITE, regime_of(cpu, desc, 3)), &expected, value, size);
     cpu->excl_addr = ~UINT64_C(0);
     return !done;
 }

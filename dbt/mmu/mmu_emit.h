@@ -11,9 +11,9 @@
 #include "dbt/mmu/mmu_int.h"
 #include "dbt/x86/asm.h"
 
-/* mmu_views_mem(): cpu->views[regime] as an operand of translated code. */
+/* mmu_views_mem(): cpu->shown[regime] as an operand of translated code. */
 static inline struct asm_mem mmu_views_mem(unsigned regime) {
-    return asm_mem(ASM_RBP, (int32_t)(offsetof(struct cpu, views) + 8 * regime) - CODEGEN_BIAS);
+    return asm_mem(ASM_RBP, (int32_t)(offsetof(struct cpu, shown) + 8 * regime) - CODEGEN_BIAS);
 }
 
 /* mmu_emit_count(): adds 1 to a counter of abi_stats.def, if translated code counts. Changes the flags. mmu_stat_disp():

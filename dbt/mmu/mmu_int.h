@@ -11,13 +11,14 @@
 #include "dbt/engine.h"
 
 #define VIEW_BLOOM_WORDS 64
-#define VIEW_USED 52
+#define VIEW_USED 68
 /* What the engine keeps with each view; translated code knows only the view. */
 struct view_slot {
     uint64_t bloom[VIEW_BLOOM_WORDS]; /* pages whose code is in the jump cache */
     uint32_t mode;                    /* all of the jump cache is of this mode */
     bool tagged; /* some of that code is in the lower half, or its translation belongs to an ASID */
     struct context *context;
+    struct rt_root root;      /* view.root leads here, if the view has one */
     bool victims;             /* jump_victim is not empty */
     uint32_t uses;            /* entries set since the jump cache was empty */
     uint16_t used[VIEW_USED]; /* the first of them */

@@ -27,7 +27,8 @@ enum pte {
 };
 #define PTE_ADDR UINT64_C(0x000ffffffffff000)
 #define PTE_TABLE (PTE_P | PTE_W | PTE_U | PTE_A)
-#define PTE_LEAF (PTE_P | PTE_U | PTE_A | PTE_D)
+#define PTE_NX BIT(63)
+#define PTE_LEAF (PTE_P | PTE_U | PTE_A | PTE_D | PTE_NX) /* the guest's code is not the host's */
 
 #define FLUSH_LIST 16
 #define FLUSH_READ_ONLY UINT64_C(1) /* bits of an address in it: all that the host may know of the page is read-only */

@@ -15,9 +15,12 @@ static bool is_live(struct view *v) {
     const struct context *c = v ? view_slot(v)->context : NULL;
     return c && c->made >> v->regime & 1 && c->view[v->regime] == v;
 }
-static bool inherit(struct mmu_state *m, struct view *v) {
+static bool inherit(const struct cpu *cpu, struct view *v) {
+    struct mmu_state *m = mmu_of(cpu);
     struct view *from = m->last[v->regime];
     const struct view_slot *s = from ? view_slot(from) : NULL;
+    if (rt_has_ring3(cpu) && v->regime == 0) /* what a process has in there is no other's business */
+        return false;
     if (!is_live(from) || from == v || !from->has_code || s->tagged || !space_equal(from->hi, v->hi))
         return false;
     memcpy(v->jump_cache, from->jump_cache, sizeof(v->jump_cache));
@@ -38,7 +41,7 @@ static void view_clear(struct cpu *cpu, struct view *v, struct context *c, unsig
     v->regime = regime;
     v->lo = c ? c->lo : (struct mmu_space){0, 0};
     v->hi = c ? c->hi : (struct mmu_space){0, 0};
-    if (inherit(mmu_of(cpu), v))
+    if (inherit(cpu, v))
         return;
     memset(s->bloom, 0, sizeof(s->bloom));
     s->mode = ~0u;
@@ -63,10 +66,18 @@ int32_t view_disp(const struct cpu *cpu) {
     return (int32_t)(ALIGN_UP(cpu->guest->cpu_size, PAGE_SIZE) + offsetof(struct view_slot, view)) - CODEGEN_BIAS;
 }
 
-/* Zeroed memory for a view, NULL if there is none. */
-static struct view_slot *view_take(struct cpu *cpu) {
+/* Bytes of the heap that a view takes. */
+static size_t view_room(const struct cpu *cpu) {
     size_t beside = beside_bytes(cpu), bytes = mmu_of(cpu)->view_bytes;
-    char *p = heap_take(&engine_of(cpu)->heap, beside ? beside + bytes + PAGE_SIZE : bytes);
+    return beside ? beside + bytes + PAGE_SIZE : rt_has_ring3(cpu) ? ALIGN_UP(bytes, PAGE_SIZE) + PAGE_SIZE : bytes;
+}
+
+/* Zeroed memory for a view, NULL if there is none. Views that are shown to ring 3 start a page. */
+static struct view_slot *view_take(struct cpu *cpu) {
+    size_t beside = beside_bytes(cpu);
+    char *p = heap_take(&engine_of(cpu)->heap, view_room(cpu));
+    if (p && rt_has_ring3(cpu))
+        return view_slot((struct view *)ALIGN_UP((uintptr_t)p + offsetof(struct view_slot, view), PAGE_SIZE));
     if (!p || !beside)
         return (struct view_slot *)p;
     p = (char *)ALIGN_UP((uintptr_t)p, PAGE_SIZE);
@@ -84,15 +95,17 @@ void mmu_init(struct cpu *cpu) {
     m->view_bytes = ALIGN_UP(sizeof(struct view_slot) + e->ops->view_bytes(), 64);
     e->ops->init(cpu);
     m->null = view_take(cpu);
-    m->contexts = (unsigned)(heap_left(&e->heap) / 2 / (3 * (m->view_bytes + beside_bytes(cpu))));
+    m->contexts = (unsigned)(heap_left(&e->heap) / 2 / (3 * view_room(cpu)));
     if (!m->null || m->contexts < 2)
         rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
     if (m->contexts > CONTEXTS)
         m->contexts = CONTEXTS;
     view_clear(cpu, &m->null->view, NULL, 0);
     e->ops->view_init(cpu, &m->null->view);
-    for (unsigned i = 0; i < REGIMES; i++)
+    for (unsigned i = 0; i < REGIMES; i++) {
         cpu->views[i] = &m->null->view;
+        cpu->shown[i] = rt_has_ring3(cpu) ? rt_shown_view(true, e->ops->other_at) : cpu->views[i];
+    }
     m->view = &m->null->view;
     cache_forget_returns(cpu);
 }
@@ -127,6 +140,27 @@ void view_show(struct cpu *cpu, unsigned regime) {
     const struct mmu_state *m = mmu_of(cpu);
     bool visible = m->current->made >> regime & 1 && !(m->hidden >> regime & 1);
     cpu->views[regime] = visible ? m->current->view[regime] : &m->null->view;
+    cpu->shown[regime] =
+        rt_has_ring3(cpu) ? rt_shown_view(!visible, engine_of(cpu)->ops->other_at) : cpu->views[regime];
+}
+
+/* --- what ring 3 sees ----------------------------------------------------------------------------------------- */
+/* Unprivileged accesses need what that regime's view has; its own code sees that with the rest of it. */
+static void show_other(struct cpu *cpu, const struct context *c, unsigned regime) {
+    size_t at = sizeof(struct view) + engine_of(cpu)->ops->other_at;
+    const char *none = (const char *)&mmu_of(cpu)->null->view, *other = (const char *)c->view[0];
+    rt_root_other(&view_slot(c->view[regime])->root, c->made & 1 ? other + at : NULL, none + at);
+}
+
+static void view_show_ring3(struct cpu *cpu, struct context *c, unsigned regime) {
+    struct view *v = c->view[regime];
+    v->root = &view_slot(v)->root;
+    if (!rt_root_make(cpu, v->root, regime))
+        rt_panic(cpu, "no memory for page tables");
+    rt_root_view(v->root, v, engine_of(cpu)->ops->shown_bytes);
+    for (unsigned r = 1; r < REGIMES; r++)
+        if (r == regime || (regime == 0 && c->made >> r & 1))
+            show_other(cpu, c, r);
 }
 
 struct view *view_for(struct cpu *cpu, unsigned regime) {
@@ -140,8 +174,10 @@ struct view *view_for(struct cpu *cpu, unsigned regime) {
     if (!v)
         return NULL;
     view_clear(cpu, v, c, regime);
-    engine_of(cpu)->ops->view_init(cpu, v);
     c->made |= (uint8_t)(1u << regime);
+    if (rt_has_ring3(cpu))
+        view_show_ring3(cpu, c, regime);
+    engine_of(cpu)->ops->view_init(cpu, v);
     view_show(cpu, regime);
     return v;
 }
@@ -231,6 +267,8 @@ void mmu_context_changed(struct cpu *cpu) {
         if (engine_of(cpu)->ops->entered)
             engine_of(cpu)->ops->entered(cpu);
     }
+    /* The rest of a block that left its level (ERET) runs where it began: it has its stack there. */
+    bool later = rt_has_ring3(cpu) && engine_of(cpu)->in_code && !cpu->regime != !regime;
     cpu->regime = regime;
     struct view *v = view_for(cpu, regime);
     if (!v)
@@ -240,7 +278,8 @@ void mmu_context_changed(struct cpu *cpu) {
     remember_last(m);
     m->sync_wanted |= m->hidden >> regime & 1;
     m->view = v;
-    cpu_set_view(cpu, v);
+    if (!later) /* codegen_enter() does it, too */
+        cpu_set_view(cpu, v);
     cache_forget_returns(cpu);
     STAT(cpu, view_switches)++;
 }

@@ -25,13 +25,18 @@ struct window_view {
     struct recent_view recent;
 };
 
+_Static_assert(sizeof(((struct window_view *)0)->delta) == PAGE_SIZE, "what is shown of it");
+
 static struct window_state *state_of(struct cpu *cpu) { return mmu_of(cpu)->strategy; }
 static struct recent_view *recent_of(struct view *v) { return &((struct window_view *)(v + 1))->recent; }
 
 /* --- filling --------------------------------------------------------------------------------------------------- */
 /* Is the page touched often enough to be mapped, rather than served in C? A probe that had to fault has decided that. */
-static bool page_is_hot(struct windows *ws, struct view *v, const struct mmu_slow *s) {
+static bool page_is_hot(const struct cpu *cpu, struct windows *ws, struct view *v, const struct mmu_slow *s) {
     uint8_t *touched = &ws->heat.touched[heat_index(s->va)], *unmapped = &ws->heat.unmapped[heat_index(s->va)];
+    if (rt_has_ring3(cpu) &&
+        (s->fill_now || *unmapped < FICKLE)) /* a flush is an instruction there, a fault not much more */
+        return true;
     if (s->unpredicted && (!s->fill_now || *unmapped >= FICKLE) && !recent_used_up(&ws->recent, recent_of(v), s->va) &&
         ++*touched < HEAT_MAP)
         return false;
@@ -62,13 +67,17 @@ static bool fill_in(struct cpu *cpu, struct window *win, struct view *v, struct 
     uint64_t pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
     if (window_mapped(cpu, win, s->va, pa, write)) {
         window_probe_credit(cpu, &st->probes, s);
-    } else if (!page_is_hot(&st->windows, v, s)) {
+    } else if (!page_is_hot(cpu, &st->windows, v, s)) {
         if (s->fill_now)
             loans_lend(cpu, &st->loans, s, pa, w->write && page_writable(cpu, pa, write));
         win = NULL;
     } else if (!window_map(cpu, win, v, s->va, access, w)) {
         return false;
+    } else if (rt_has_ring3(cpu)) {
+        window_probe_credit(cpu, &st->probes, s);
     }
+    if (rt_has_ring3(cpu)) /* which does not see the recent pages */
+        return true;
     note(cpu, v, win, s, w, write);
     return true;
 }
@@ -137,6 +146,8 @@ const struct mmu_ops mmu_window_ops = {
     .needs_paging = true,
     .init = window_init,
     .view_bytes = window_view_bytes,
+    .shown_bytes = PAGE_SIZE,
+    .other_at = offsetof(struct window_view, delta),
     .view_init = window_view_init,
     .fill = window_fill,
     .miss = window_miss,

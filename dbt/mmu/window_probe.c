@@ -82,7 +82,7 @@ static struct site *site_entry(struct window_probes *probes, const uint8_t *at) 
 
 void window_probe_credit(struct cpu *cpu, struct window_probes *probes, const struct mmu_slow *slow) {
     struct site *s = slow->unpredicted ? site_entry(probes, slow->unpredicted) : NULL;
-    if (!s || ++s->used < SITE_CREDIT << s->lost)
+    if (!s || (++s->used < SITE_CREDIT << s->lost && !(rt_has_ring3(cpu) && !s->lost)))
         return;
     s->used = 0;
     patch_region(cpu, slow->unpredicted, region_of(slow->va));
@@ -90,10 +90,11 @@ void window_probe_credit(struct cpu *cpu, struct window_probes *probes, const st
 
 void window_probe_miss(struct cpu *cpu, struct window_probes *probes, struct mmu_slow *slow) {
     uint8_t *site = slow->site;
+    const uint8_t *code = site + cpu->code_to_write; /* the engine may read it only there */
     uint32_t region = region_of(slow->va);
-    bool predicted = site_is_predicted(site);
-    uint32_t was = predicted ? site_region(site) : region;
-    if (!predicted && !site_is_table(site))
+    bool predicted = site_is_predicted(code);
+    uint32_t was = predicted ? site_region(code) : region;
+    if (!predicted && !site_is_table(code))
         return;
     if (was == NO_REGION) {
         slow->unpredicted = site;

@@ -101,6 +101,24 @@ static bool is_attached(struct cpu *cpu, struct view *v, const struct window *w)
     return view_deltas(cpu, v)[w->region % REGION_HASH] == window_delta(ws, w);
 }
 
+/* Code of the other regimes does unprivileged accesses by regime 0's deltas, so their roots lead to its windows, too. */
+static void publish_in(struct cpu *cpu, struct view *v, void *arg) {
+    const struct windows *ws = windows_of(cpu);
+    const struct window *w = arg;
+    const struct context *c = view_slot(v)->context;
+    uint64_t slot = window_slot(ws, w);
+    bool own = is_attached(cpu, v, w), other = c->made & 1 && is_attached(cpu, c->view[0], w);
+    uint64_t entry = own || other ? ws->pages.pml4[slot] : 0;
+    if (v->root->pml4[slot] && v->root->pml4[slot] != entry)
+        v->root->changed = true;
+    v->root->pml4[slot] = entry;
+}
+
+void window_publish(struct cpu *cpu, struct window *w) {
+    if (rt_has_ring3(cpu))
+        view_each(cpu, publish_in, w);
+}
+
 static void detach_from(struct cpu *cpu, struct view *v, void *arg) {
     const struct windows *ws = windows_of(cpu);
     const struct window *w = arg;
@@ -110,6 +128,7 @@ static void detach_from(struct cpu *cpu, struct view *v, void *arg) {
 
 void window_detach(struct cpu *cpu, struct window *w) {
     view_each(cpu, detach_from, w);
+    window_publish(cpu, w);
     recent_clear(&windows_of(cpu)->recent);
 }
 
@@ -260,13 +279,18 @@ static bool asid_attached(struct cpu *cpu, const struct window *w, uint32_t asid
     return false;
 }
 
-/* Makes the view lead to the window. Another one that it led to is not kept up to date for it any more. */
-static void attach(struct cpu *cpu, struct view *v, const struct window *w) {
+/* Another window that the view led to is not kept up to date for it any more. */
+void window_attach(struct cpu *cpu, struct view *v, struct window *w) {
     struct windows *ws = windows_of(cpu);
-    uint64_t *delta = &view_deltas(cpu, v)[w->region % REGION_HASH];
-    if (*delta != window_delta(ws, w) && *delta != null_delta(ws, w->region))
-        recent_clear(&ws->recent);
+    uint64_t *delta = &view_deltas(cpu, v)[w->region % REGION_HASH], was = *delta;
     *delta = window_delta(ws, w);
+    if (was == *delta)
+        return;
+    if (was != null_delta(ws, w->region))
+        recent_clear(&ws->recent);
+    for (unsigned i = 0; i < ws->count && rt_has_ring3(cpu); i++)
+        if (ws->win[i].region % REGION_HASH == w->region % REGION_HASH)
+            window_publish(cpu, &ws->win[i]);
 }
 
 struct window *window_for(struct cpu *cpu, struct view *v, uint64_t va) {
@@ -285,7 +309,7 @@ struct window *window_for(struct cpu *cpu, struct view *v, uint64_t va) {
     if (!w)
         w = window_new(cpu, root, v->regime, region, hi);
     if (w)
-        attach(cpu, v, w);
+        window_attach(cpu, v, w);
     return w;
 }
 
@@ -358,11 +382,13 @@ void windows_view_init(struct cpu *cpu, struct view *v) {
     for (unsigned i = 0; i < REGION_HASH; i++)
         delta[i] = null_delta(ws, i);
     for (unsigned i = 0; i < ws->count && view_slot(v)->context; i++) {
-        const struct window *w = &ws->win[i];
+        struct window *w = &ws->win[i];
         if (w->state == WINDOW_LIVE && w->regime == v->regime && window_has_root(view_slot(v)->context, w) &&
             (!belongs_to_asids(w) || asid_attached(cpu, w, v->lo.asid)))
             delta[w->region % REGION_HASH] = window_delta(ws, w);
     }
+    for (unsigned i = 0; i < ws->count && view_slot(v)->context; i++)
+        window_publish(cpu, &ws->win[i]);
 }
 
 void windows_init(struct cpu *cpu, struct windows *ws, uint64_t entries) {

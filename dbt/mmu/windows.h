@@ -91,6 +91,10 @@ void windows_view_init(struct cpu *cpu, struct view *v);
 struct window *window_at(struct windows *ws, uint64_t host);
 /* window_for(): the live window for va in that view; sets the view's delta. NULL: none to be had. */
 struct window *window_for(struct cpu *cpu, struct view *v, uint64_t va);
+/* window_publish(): the roots of views that have their own lead to the window if the views do. After its PML4 entry changed. */
+void window_publish(struct cpu *cpu, struct window *w);
+/* window_attach(): the view leads to the window. */
+void window_attach(struct cpu *cpu, struct view *v, struct window *w);
 /* window_detach(): no view leads to the window any more; its contents stay. */
 void window_detach(struct cpu *cpu, struct window *w);
 void window_drop(struct cpu *cpu, struct window *w);

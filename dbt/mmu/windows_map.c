@@ -135,6 +135,7 @@ static uint64_t *window_tables(struct cpu *cpu, struct window *w, uint64_t va) {
         if (!w->pdpt)
             return NULL;
         ws->pages.pml4[window_slot(ws, w)] = pa | PTE_TABLE;
+        window_publish(cpu, w);
     }
     uint64_t *pd = pages_below(cpu, &w->pdpt[index_at(va, 30)]);
     return pd ? &pd[index_at(va, 21)] : NULL;
@@ -198,7 +199,7 @@ bool window_map(struct cpu *cpu, struct window *win, struct view *v, uint64_t va
     if (win->hi && !w->global && !win->has_nonglobal) {
         win->has_nonglobal = true; /* from now on each ASID has to ask */
         window_detach(cpu, win);
-        view_deltas(cpu, v)[win->region % REGION_HASH] = window_delta(windows_of(cpu), win);
+        window_attach(cpu, v, win);
     }
     win->giant |= w->page_shift > HUGE_SHIFT;
     if (!map(cpu, win, va, access, w))

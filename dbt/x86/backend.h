@@ -9,6 +9,7 @@
  *   flags.c     EFLAGS as a place for FLAGS and comparison results
  *   emit_*.c    one emitter for each IR operation
  *   stub.c      code out of line; slow.c, in C, does what it asks for
+ *   ring3.c     what translated code asks for that has less privilege than the engine
  *   thunks.c    the code that all blocks share; entering and leaving
  *
  * Register numbers: 0..15 general registers, 16..47 XMM0..31. XMM16 and up are
@@ -210,6 +211,15 @@ struct group {
 };
 #define GROUP_BYTES 256 /* at most */
 
+/* A C function that translated code in ring 3 calls by its number, which is where its hash is put. */
+#define HELPERS 2048
+struct helper {
+    const void *fn;
+    uint8_t regimes;    /* a bit for each with code that has such a call: others may not */
+    uint8_t scratch[2]; /* the first arguments: cpu->vscratch[n - 1], or 0: what they are */
+    bool vector;        /* by the thunk callv */
+};
+
 struct codegen {
     struct cpu *cpu;
     const struct mmu_ops *mmu;
@@ -222,6 +232,10 @@ struct codegen {
     regset kept;          /* pins that stay in their registers outside translated code, too */
     uint8_t pin_map[256]; /* (offset - sizeof(struct cpu)) / 8 -> register */
     const struct consts *k;
+    bool ring3;                 /* rt_has_ring3(): thunks have no pointers, but ask for what is in these tables */
+    const uint8_t *ring3_enter; /* thunk: RSI = code */
+    struct helper helper[HELPERS];
+    uint8_t scratch_arg[2]; /* helper.scratch of the next call */
     void (*enter)(struct cpu *cpu, const uint8_t *entry);
     void (*unwind)(struct cpu *cpu) __attribute__((noreturn));
     const uint8_t *exit_pc;    /* thunk: RAX = pc, RCX = site */
@@ -406,6 +420,8 @@ static inline void emit_count(struct codegen *cg, enum abi_stat stat) {
 }
 /* slow_run(): does what the record in f says; the pins are at home, the temporaries in f. */
 void slow_run(struct codegen *cg, struct cpu *cpu, struct frame *f);
+/* ring3_helper(): the number of fn for a call in the block that is being compiled. */
+unsigned ring3_helper(struct codegen *cg, const void *fn, bool vector);
 /* call_helper(): fn by one of the thunks call_state, call_pure, callv; its arguments are in place, no temporary holds a value. */
 void call_helper(struct codegen *cg, const uint8_t *thunk, const void *fn);
 

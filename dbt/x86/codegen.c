@@ -84,7 +84,7 @@ int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *
     emit_constants(cg);
     if (cg->a.overflow)
         return -1;
-    for (unsigned i = 0; i < out->faults; i++)
+    for (unsigned i = 0; i < out->faults && out->fault[i].stub != CODE_RECORD; i++) /* records come last */
         out->fault[i].stub = cg->stub[out->fault[i].stub].start;
     out->end = cg->a.p;
     return 0;

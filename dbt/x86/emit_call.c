@@ -82,8 +82,9 @@ static void load_args(struct codegen *cg, const struct ir_inst *in) {
             asm_mov_ri(&cg->a, to[k], constant[k]);
 }
 void call_helper(struct codegen *cg, const uint8_t *thunk, const void *fn) {
-    asm_mov_ri(&cg->a, ASM_RAX, (uintptr_t)fn);
+    asm_mov_ri(&cg->a, ASM_RAX, cg->ring3 ? ring3_helper(cg, fn, thunk == cg->callv) : (uintptr_t)fn);
     asm_call(&cg->a, thunk);
+    cg->scratch_arg[0] = cg->scratch_arg[1] = 0;
 }
 
 void emit_CALL(struct codegen *cg, const struct ir_inst *in) {

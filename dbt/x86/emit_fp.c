@@ -51,7 +51,12 @@ static uint32_t desc_of(const struct codegen *cg, const struct ir_inst *in) {
 /* --- softfp only ---------------------------------------------------------------------------------------------------
  */
 static struct asm_mem vscratch(unsigned n) { return cpu_mem(offsetof(struct cpu, vscratch) + 16 * n); }
-static void vscratch_arg(struct codegen *cg, unsigned reg, unsigned n) { asm_lea(&cg->a, true, reg, vscratch(n)); }
+/* An argument of the next call_helper(). Ring 0 takes no pointer from ring 3, but knows which arguments these are. */
+static void vscratch_arg(struct codegen *cg, unsigned reg, unsigned n) {
+    cg->scratch_arg[reg == ASM_RSI ? 0 : 1] = (uint8_t)(n + 1);
+    if (!cg->ring3)
+        asm_lea(&cg->a, true, reg, vscratch(n));
+}
 
 void fp_soft_vector(struct codegen *cg, const struct ir_inst *in, fp_fn *fn) {
     irv arg[3] = {in->a, in->b, in->c};

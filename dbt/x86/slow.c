@@ -116,7 +116,7 @@ static void floating(const struct slow *s) {
 
 void slow_run(struct codegen *cg, struct cpu *cpu, struct frame *f) {
     struct slow s = {.cg = cg, .cpu = cpu, .f = f, .at = f->record};
-    const struct slow_record *r = (const struct slow_record *)s.at;
+    const struct slow_record *r = (const struct slow_record *)(s.at + cg->a.to_write);
     memcpy(&s.r, r, r->hoists ? sizeof(*r) : offsetof(struct slow_record, hoist));
     if (s.r.kind == STUB_FP)
         floating(&s);

@@ -29,6 +29,18 @@ void stub_fault(struct codegen *cg, const struct stub *s) {
     out->fault[out->faults++].stub = (uint32_t)(s - cg->stub);
 }
 
+/* What follows is a record: ring 3 may ask for no other. */
+static void note_record(struct codegen *cg) {
+    struct code_out *out = cg->out;
+    if (!cg->ring3)
+        return;
+    if (out->faults == CODE_MAX_FAULTS) {
+        cg->failed = true;
+        return;
+    }
+    out->fault[out->faults++] = (struct code_fault){asm_pos(&cg->a), CODE_RECORD};
+}
+
 struct mmu_probe stub_probe(const struct codegen *cg, const struct stub *s) {
     unsigned size = MMU_DESC_SIZE(s->rec.desc), regime = MMU_DESC_REGIME(s->rec.desc);
     return (struct mmu_probe){
@@ -60,6 +72,7 @@ struct mmu_probe stub_group_probe(const struct codegen *cg, const struct stub *s
 static void emit_slow(struct codegen *cg, struct stub *s) {
     struct asm_buf *a = &cg->a;
     asm_call(a, cg->slow[s->vector]);
+    note_record(cg);
     asm_room(a);
     int32_t here = (int32_t)asm_pos(a);
     s->rec.site = s->site ? (int32_t)s->site - here : 0;
@@ -125,6 +138,7 @@ static void emit_fp_calls(struct codegen *cg, const struct stub *s, uint32_t bac
     for (unsigned i = 0; i < s->calls; i++) {
         struct slow_record rec = cg->fp_call[s->call + i];
         asm_call(a, cg->slow[true]);
+        note_record(cg);
         asm_room(a);
         bool last = back && i + 1u == s->calls;
         rec.back = (int32_t)(last ? back - asm_pos(a) : bytes);

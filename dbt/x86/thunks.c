@@ -132,8 +132,28 @@ static void emit_clock(struct codegen *cg, enum abi_stat stat) {
     asm_pop(a, ASM_RAX);
 }
 
+/* Asks ring 0 for something. */
+static void request(struct codegen *cg, enum rt_sys what) {
+    asm_mov_ri32(&cg->a, ASM_RAX, what);
+    asm_room(&cg->a);
+    asm_byte(&cg->a, 0x0f);
+    asm_byte(&cg->a, 0x05);
+}
+
+/* Ring 3's part of rt_enter(). */
+static void ring3_enter_thunk(struct codegen *cg) {
+    cg->ring3_enter = start(cg);
+    mxcsr(cg, true, CPU_FIELD(fp.mxcsr));
+    load_pins(cg, ALL_PINS);
+    emit_clock(cg, ABI_STAT_ticks_engine);
+    asm_jmp_r(&cg->a, ASM_RSI);
+}
 static void enter_thunk(struct codegen *cg) {
     struct asm_buf *a = &cg->a;
+    if (cg->ring3) {
+        ring3_enter_thunk(cg);
+        return;
+    }
     const uint8_t *enter = start(cg);
     __builtin_memcpy(&cg->enter, &enter, sizeof(enter));
     for (unsigned i = 0; i < ARRAY_LEN(saved); i++)
@@ -163,6 +183,10 @@ static void exit_thunks(struct codegen *cg) {
     save_pins(cg, ALL_PINS);
     asm_bind(a, &unwound);
     mxcsr(cg, false, CPU_FIELD(fp.mxcsr));
+    if (cg->ring3) {
+        request(cg, RT_SYS_EXIT);
+        return;
+    }
     mxcsr(cg, true, FRAME_FIELD(mxcsr));
     asm_alu_ri(a, ASM_ADD, true, ASM_RSP, FRAME_BYTES);
     for (unsigned i = ARRAY_LEN(saved); i-- > 0;)
@@ -201,11 +225,15 @@ static const uint8_t *find_thunk(struct codegen *cg, const void *fn, bool site) 
         asm_mov_mr(a, true, CPU_FIELD(exit_site), ASM_RCX);
     emit_clock(cg, ABI_STAT_ticks_code);
     save_pins(cg, CALLER_SAVED);
-    asm_mov_rm(a, true, ASM_RSI, cpu_mem(cg->guest->pc_offset));
-    if (site)
-        asm_mov_rm(a, true, ASM_RDX, CPU_FIELD(exit_site));
-    cpu_arg(cg, ASM_RDI);
-    asm_call(a, fn);
+    if (cg->ring3) {
+        request(cg, site ? RT_SYS_JUMP : RT_SYS_LOOKUP);
+    } else {
+        asm_mov_rm(a, true, ASM_RSI, cpu_mem(cg->guest->pc_offset));
+        if (site)
+            asm_mov_rm(a, true, ASM_RDX, CPU_FIELD(exit_site));
+        cpu_arg(cg, ASM_RDI);
+        asm_call(a, fn);
+    }
     load_pins(cg, CALLER_SAVED);
     emit_clock(cg, ABI_STAT_ticks_engine);
     asm_test_rr(a, true, ASM_RAX, ASM_RAX);
@@ -213,15 +241,18 @@ static const uint8_t *find_thunk(struct codegen *cg, const void *fn, bool site) 
     asm_jmp_r(a, ASM_RAX);
     return thunk;
 }
-/* Calls fn, or what RAX points to, and returns to the block. */
-static void call_and_return(struct codegen *cg, const void *fn, regset reload) {
+/* Calls what RAX points to, or says the number of, and returns to the block. */
+static void call_and_return(struct codegen *cg, enum rt_sys what, regset reload) {
     struct asm_buf *a = &cg->a;
     asm_alu_ri(a, ASM_SUB, true, ASM_RSP, 8);
     emit_clock(cg, ABI_STAT_ticks_code);
-    if (fn)
-        asm_call(a, fn);
-    else
+    if (cg->ring3) {
+        asm_mov_rr(a, false, ASM_RDI, ASM_RAX);
+        asm_mov_rr(a, true, ASM_R10, ASM_RCX);
+        request(cg, what);
+    } else {
         asm_call_r(a, ASM_RAX);
+    }
     emit_clock(cg, ABI_STAT_ticks_engine);
     asm_alu_ri(a, ASM_ADD, true, ASM_RSP, 8);
     renew_rbp(cg);
@@ -235,18 +266,19 @@ static void call_thunks(struct codegen *cg) {
     asm_mov_mr(a, true, cpu_mem(cg->guest->pc_offset), ASM_RDI);
     save_pins(cg, ALL_PINS);
     cpu_arg(cg, ASM_RDI);
-    call_and_return(cg, NULL, ALL_PINS);
+    call_and_return(cg, RT_SYS_CALL, ALL_PINS);
     cg->call_pure = start(cg);
     save_pins(cg, CALLER_SAVED);
     cpu_arg(cg, ASM_RDI);
-    call_and_return(cg, NULL, CALLER_SAVED);
+    call_and_return(cg, RT_SYS_CALL, CALLER_SAVED);
     cg->callv = start(cg);
     save_pins(cg, CALLER_SAVED);
     cpu_arg(cg, ASM_RDI);
-    asm_mov_rr(a, false, ASM_R9, ASM_RSI);
-    for (unsigned i = 0; i < 4; i++)
+    if (!cg->ring3)
+        asm_mov_rr(a, false, ASM_R9, ASM_RSI);
+    for (unsigned i = 0; i < 4 && !cg->ring3; i++)
         asm_lea(a, true, pointer[i], cpu_mem(offsetof(struct cpu, vscratch) + 16 * i));
-    call_and_return(cg, NULL, CALLER_SAVED);
+    call_and_return(cg, RT_SYS_CALLV, CALLER_SAVED);
 }
 /* Called by a stub. Everything goes to memory, slow_run() works on it there, and all comes back. */
 static void slow_thunk(struct codegen *cg, bool vector) {
@@ -270,10 +302,14 @@ static void slow_thunk(struct codegen *cg, bool vector) {
         asm_pop(a, ASM_RAX); /* the return address: the record */
         asm_mov_mr(a, true, record, ASM_RAX);
         emit_clock(cg, ABI_STAT_ticks_code);
-        asm_mov_ri(a, ASM_RDI, (uintptr_t)cg);
-        cpu_arg(cg, ASM_RSI);
-        asm_mov_rr(a, true, ASM_RDX, ASM_RSP);
-        asm_call(a, (const void *)(uintptr_t)slow_run);
+        if (cg->ring3) {
+            request(cg, RT_SYS_SLOW);
+        } else {
+            asm_mov_ri(a, ASM_RDI, (uintptr_t)cg);
+            cpu_arg(cg, ASM_RSI);
+            asm_mov_rr(a, true, ASM_RDX, ASM_RSP);
+            asm_call(a, (const void *)(uintptr_t)slow_run);
+        }
         emit_clock(cg, ABI_STAT_ticks_engine);
     }
     asm_jmp_m(a, record);
@@ -301,9 +337,12 @@ void thunks_emit(struct codegen *cg) {
     call_thunks(cg);
     slow_thunk(cg, false);
     slow_thunk(cg, true);
-    if (cg->mmu->emit_thunks)
+    if (cg->mmu->emit_thunks && !cg->ring3) /* they use what is the engine's alone */
         cg->mmu->emit_thunks(&cg->a, cg->cpu, cg->mmu_thunk);
 }
+
+#define MXCSR_BITS 0xffffu
+#define MXCSR_MASKS 0x1f80u
 
 /* --- the interface ------------------------------------------------------------------------------------------- */
 static void choose_pins(struct codegen *cg) {
@@ -340,12 +379,14 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
     if (!host_features(&cg->features))
         return 0;
     cg->cpu = cpu;
+    cpu->codegen = cg;
     cg->a.view_disp = cpu->view_disp;
     cg->a.to_write = cpu->code_to_write;
     cg->mmu = mmu;
     cg->guest = cpu->guest;
     cg->alone = cpu->boot && cpu->boot->vcpu_count == 1;
     cg->count = cpu->boot && cpu->boot->count;
+    cg->ring3 = rt_has_ring3(cpu);
     struct consts *k = (struct consts *)ALIGN_UP((uintptr_t)code, 64);
     consts_init((struct consts *)((uint8_t *)k + cg->a.to_write));
     cg->k = k;
@@ -353,13 +394,24 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
     uint8_t *thunks = (uint8_t *)(k + 1);
     asm_init(&cg->a, thunks, code_size - (size_t)(thunks - code));
     thunks_emit(cg);
-    if (cg->kept && !cg->a.overflow)
+    if (cg->kept && !cg->a.overflow && !cg->ring3) /* there the processor has zeros in them, and so has the guest */
         keep_pins(cg);
     return ALIGN_UP((size_t)(cg->a.p - code), 64);
 }
 const uint8_t *codegen_lookup_thunk(struct codegen *cg) { return cg->lookup; }
 void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry) {
     cpu_set_view(cpu, cpu->views[cpu->regime]);
-    cg->enter(cpu, entry);
+    if (!cg->ring3) {
+        cg->enter(cpu, entry);
+        return;
+    }
+    cpu->fp.mxcsr = (cpu->fp.mxcsr & MXCSR_BITS) | MXCSR_MASKS; /* loading any other bit would be a #GP */
+    rt_enter(cpu, cg->ring3_enter, entry, sizeof(struct frame));
 }
-_Noreturn void codegen_unwind(struct codegen *cg, struct cpu *cpu) { cg->unwind(cpu); }
+_Noreturn void codegen_unwind(struct codegen *cg, struct cpu *cpu) {
+    if (!cg->ring3)
+        cg->unwind(cpu);
+    __asm__ volatile("stmxcsr %0" : "=m"(cpu->fp.mxcsr));
+    cpu->exit_site = 0;
+    rt_leave(cpu);
+}

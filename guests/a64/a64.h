@@ -28,10 +28,11 @@ enum a64_regime { A64_EL0, A64_EL1 /* PSTATE.PAN = 0 */, A64_EL1_PAN };
 #define A64_MODE_STEP GUEST_MODE_ONCE /* software step, active and not pending: the block is one instruction */
 
 struct a64_sysregs {
+    uint64_t tpidr_el0; /* first: the only one here that EL0's code writes by itself */
     uint64_t sctlr_el1, actlr_el1, cpacr_el1, ttbr0_el1, ttbr1_el1, tcr_el1, mair_el1, amair_el1;
     uint64_t afsr0_el1, afsr1_el1, esr_el1, far_el1, par_el1, vbar_el1, contextidr_el1;
     uint64_t elr_el1, spsr_el1, sp_el0, sp_el1; /* the SP not in use; the one in use is x[31] */
-    uint64_t tpidr_el0, tpidrro_el0, tpidr_el1, cntkctl_el1, csselr_el1, mdscr_el1, osdlr_el1, oslsr_el1;
+    uint64_t tpidrro_el0, tpidr_el1, cntkctl_el1, csselr_el1, mdscr_el1, osdlr_el1, oslsr_el1;
     uint64_t cntv_ctl, cntv_cval, cntp_ctl, cntp_cval;
     uint64_t midr, mpidr, revidr, ctr, dczid, clidr, ccsidr[8];
     uint64_t id_pfr0, id_pfr1, id_dfr0, id_dfr1, id_isar0, id_isar1, id_isar2, id_mmfr0, id_mmfr1, id_mmfr2;
@@ -55,14 +56,12 @@ struct a64_debug {
         uint32_t els;                 /* exception levels where there is something to ask */
         uint32_t every;               /* those where to ask at each block (context breakpoints) */
     } sets[A64_BREAK_SETS];
-    uint32_t ss;        /* PSTATE.SS */
-    uint32_t step_insn; /* the instruction that was stepped */
-    uint32_t step_iss;  /* ISV and EX of the step exception, if that comes next */
+    uint32_t ss;       /* PSTATE.SS */
+    uint32_t step_iss; /* ISV and EX of the step exception, if that comes next */
 };
 
 /* The performance monitors (pmu.c). */
 #define A64_PMU_COUNTERS 6u
-/* What translated code counts, of instructions that are done. */
 enum a64_raw {
     A64_RAW_INSNS,
     A64_RAW_BRANCHES,
@@ -73,8 +72,12 @@ enum a64_raw {
     A64_RAW_STORES,
     A64_RAWS
 };
+/* What translated code counts, of instructions that are done. */
+struct a64_counts {
+    uint64_t raw[A64_RAWS];
+    uint64_t limit; /* at so many instructions blocks leave for guest_ops.exit_fault() */
+};
 struct a64_pmu {
-    uint64_t raw[A64_RAWS], limit;       /* at limit instructions blocks leave for guest_ops.exit_fault() */
     uint32_t needs[2];                   /* by exception level: A64_MODE_PMU */
     bool on;                             /* some counter is enabled */
     bool stopped;                        /* cycles: waiting for an interrupt */
@@ -83,18 +86,24 @@ struct a64_pmu {
     uint64_t pmcr, enabled, overflow, interrupts, user, select; /* as PMCR_EL0, PMCNTENSET_EL0 ... have them */
 };
 
+/* By pages: what EL0's translated code may write, what EL1's may write, too, and what is the engine's alone. */
+#define A64_OWN_BYTES (sizeof(struct cpu) + PAGE_SIZE)
+#define A64_PRIVILEGED_BYTES (A64_OWN_BYTES + PAGE_SIZE)
 struct a64_cpu {
     struct cpu c;
     uint64_t x[32]; /* x0 .. x30, [31] = the stack pointer in use */
     uint64_t pc;
-    uint32_t nzcv; /* stored form, see ir.h */
-    uint32_t daif; /* PSTATE.DAIF in bits 9..6, as the DAIF register */
-    uint32_t el;   /* 0 or 1 */
-    uint32_t spsel, pan, il;
+    uint32_t nzcv;      /* stored form, see ir.h */
+    uint32_t step_insn; /* the instruction that was stepped (debug.c) */
     v128 v[32];
-    struct a64_sysregs sys;
+    struct a64_counts counts;
+    char rest_of_page[PAGE_SIZE - 784 - sizeof(struct a64_counts) - 8];
+    struct a64_sysregs sys; /* its first word ends the page */
+    uint32_t daif;          /* PSTATE.DAIF in bits 9..6, as the DAIF register */
     /* Interrupt lines into this PE, after the interrupt controller. */
     bool irq, fiq;
+    uint32_t el __attribute__((aligned(4096))); /* 0 or 1 */
+    uint32_t spsel, pan, il;
     struct engine_power power; /* PSCI CPU_ON, CPU_OFF */
     struct a64_cpuif *cpuif;   /* GIC CPU interface / redistributor state of this PE (gic.c) */
     struct a64_space_key {
@@ -107,6 +116,9 @@ struct a64_cpu {
     struct a64_pmu pmu;
 };
 extern const struct guest_ops a64_guest;
+_Static_assert(offsetof(struct a64_cpu, sys) + 8 == A64_OWN_BYTES &&
+                   offsetof(struct a64_cpu, el) == A64_PRIVILEGED_BYTES,
+               "as said above");
 static inline struct a64_cpu *a64(struct cpu *c) { return (struct a64_cpu *)c; }
 
 #define A64_X(n) (offsetof(struct a64_cpu, x) + 8 * (size_t)(n))

@@ -246,7 +246,7 @@ void a64_executed(struct cpu *cpu) {
     c->debug.ss = 0;
     if (!a64_step_due(c))
         return;
-    c->debug.step_iss = (uint32_t)(STEP_ISV | (loads_exclusive(c->debug.step_insn) ? STEP_EX : 0));
+    c->debug.step_iss = (uint32_t)(STEP_ISV | (loads_exclusive(c->step_insn) ? STEP_EX : 0));
     a64_check_interrupts(c);
 }
 

@@ -4,7 +4,7 @@
  * pmu.c: the performance monitors, PMUv3 (Arm ARM D7): a cycle counter, six event counters, filters by exception level,
  * overflow interrupt. A cycle is a tick of the host's TSC; none pass while the PE waits for an interrupt.
  *
- * What instructions do is counted by translated code, in blocks whose mode says which of a64_pmu.raw are wanted: each
+ * What instructions do is counted by translated code, in blocks whose mode says which of a64_counts.raw are wanted: each
  * counts an instruction when it is done, so one that raises an exception is not counted. The raw counts only grow; what
  * they have grown by goes to the counters whenever the exception level changes or a register is accessed (a64_pmu_sync()).
  * Each such block looks first whether `limit` is reached, before which no counter can overflow.
@@ -111,8 +111,8 @@ void a64_pmu_sync(struct a64_cpu *c) {
     uint64_t before = p->overflow;
     uint64_t grown[A64_RAWS], now = rt_ticks(), ticks = p->stopped ? 0 : now - p->seen_ticks;
     for (unsigned i = 0; i < A64_RAWS; i++)
-        grown[i] = p->raw[i] - p->seen[i];
-    memcpy(p->seen, p->raw, sizeof p->seen);
+        grown[i] = c->counts.raw[i] - p->seen[i];
+    memcpy(p->seen, c->counts.raw, sizeof p->seen);
     p->seen_ticks = now;
     if (enabled(p, CYCLES) && counts_at(p->cycle_filter, c->el))
         add_cycles(p, ticks);
@@ -175,13 +175,13 @@ void a64_pmu_update(struct cpu *cpu) {
     p->on = enabled(p, COUNTERS);
     for (unsigned el = 0; el < 2; el++)
         p->needs[el] = needs_at(p, el);
-    p->limit = p->raw[A64_RAW_INSNS] + insns_left(p);
+    c->counts.limit = c->counts.raw[A64_RAW_INSNS] + insns_left(p);
     set_line(cpu);
 }
 
 bool a64_pmu_at_limit(struct cpu *cpu) {
     struct a64_cpu *c = a64(cpu);
-    if (!c->pmu.on || c->pmu.raw[A64_RAW_INSNS] < c->pmu.limit)
+    if (!c->pmu.on || c->counts.raw[A64_RAW_INSNS] < c->counts.limit)
         return false;
     a64_pmu_sync(c);
     a64_pmu_update(cpu);
@@ -221,9 +221,10 @@ void a64_pmu_stop(struct cpu *cpu, bool stop) {
 }
 
 void a64_pmu_reset(struct cpu *cpu) {
-    struct a64_pmu *p = &a64(cpu)->pmu;
+    struct a64_cpu *c = a64(cpu);
+    struct a64_pmu *p = &c->pmu;
     memset(p, 0, sizeof *p);
-    p->limit = ~UINT64_C(0);
+    c->counts = (struct a64_counts){.limit = ~UINT64_C(0)};
     p->seen_ticks = rt_ticks();
 }
 
@@ -235,7 +236,7 @@ static struct a64_pmu *before(struct a64_cpu *c) {
     if (p->on) {
         a64_pmu_sync(c);
     } else { /* an instruction that disabled them was in a block that counted it */
-        memcpy(p->seen, p->raw, sizeof p->seen);
+        memcpy(p->seen, c->counts.raw, sizeof p->seen);
         p->seen_ticks = rt_ticks();
     }
     return p;

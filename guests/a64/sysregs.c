@@ -472,6 +472,8 @@ size_t a64_sysreg_offset(uint32_t key, unsigned el, bool write) {
     const struct sysreg *r = find_sysreg(key);
     if (!r || el < (write ? r->write_el : r->read_el))
         return 0;
+    if (el == 0 && r->offset >= A64_OWN_BYTES) /* not EL0's to write, so not to read without a helper either */
+        return 0;
     /* What is checked or computed for EL0 alone is storage to EL1. */
     bool allowed_at_el1 = r->check == check_sp_el0 || r->check == check_uct || r->check == check_cntfrq;
     if (r->check && !(el == 1 && allowed_at_el1))

@@ -125,7 +125,7 @@ void a64_pmu_update(struct cpu *cpu);
 #define A64_PMU_EXC_TAKEN 0x09
 #define A64_PMU_EXC_RETURN 0x0a
 void a64_pmu_event(struct a64_cpu *c, unsigned event);
-/* a64_pmu_at_limit(): was it a64_pmu.limit that a block was left for? Then it is further away now. */
+/* a64_pmu_at_limit(): was it a64_counts.limit that a block was left for? Then it is further away now. */
 bool a64_pmu_at_limit(struct cpu *cpu);
 /* a64_pmu_deadline(): sets the interrupt line; the TSC at which to do that again, ~0: never. */
 uint64_t a64_pmu_deadline(struct cpu *cpu);

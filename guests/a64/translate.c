@@ -125,7 +125,7 @@ static unsigned events_of(uint32_t insn) {
     return sequence(insn, 0x0a000000, 0x08000000) ? access_events(insn) : branch_events(insn);
 }
 
-static size_t raw_at(unsigned raw) { return offsetof(struct a64_cpu, pmu.raw) + 8 * (size_t)raw; }
+static size_t raw_at(unsigned raw) { return offsetof(struct a64_cpu, counts.raw) + 8 * (size_t)raw; }
 
 void a64_retire(struct a64_trans *t) {
     unsigned counted = A64_MODE_PMU(t->mode);
@@ -148,7 +148,8 @@ static void retire_branch(struct a64_trans *t, irv cond) {
 /* Before a block that counts: leaves if a counter may be about to overflow. */
 static void check_limit(struct a64_trans *t) {
     struct ir_block *b = t->b;
-    irv done = ir_get(b, IR_I64, raw_at(A64_RAW_INSNS)), limit = ir_get(b, IR_I64, offsetof(struct a64_cpu, pmu.limit));
+    irv done = ir_get(b, IR_I64, raw_at(A64_RAW_INSNS)),
+        limit = ir_get(b, IR_I64, offsetof(struct a64_cpu, counts.limit));
     unsigned at = b->count;
     ir_exit_if(b, ir_cmp(b, IR_CMP_UGE, done, limit), t->pc);
     for (; at < b->count; at++)
@@ -245,7 +246,7 @@ static void debug_insn(struct a64_trans *t) {
     if (A64_MODE_BREAKS(t->mode) && a64_breaks_at(t->cpu, t->mode, t->pc, t->pc == t->b->pc))
         ir_call(t->b, IR_NONE, &helper_a64_helper_breakpoint, 0, 0, 0);
     if (t->mode & A64_MODE_STEP)
-        ir_put(t->b, offsetof(struct a64_cpu, debug.step_insn), ir_const(t->b, IR_I32, t->insn));
+        ir_put(t->b, offsetof(struct a64_cpu, step_insn), ir_const(t->b, IR_I32, t->insn));
 }
 
 static void translate_insn(struct a64_trans *t) {

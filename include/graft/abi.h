@@ -24,12 +24,17 @@
 #define ABI_VIRTIO_SLOTS 32
 #define ABI_CPU_BYTES (256 * 1024) /* struct cpu and its guest part fit in here */
 
-/* Engine address space in the VM (flat layout); in-process the same fields point into the process. */
+/* Engine address space in the VM; in-process the same fields point into the process. */
 #define ABI_VA_DOORBELL UINT64_C(0x0000000020000000) /* one 4 KiB page without memory behind it */
 #define ABI_VA_ENGINE UINT64_C(0x0000000040000000)   /* image, heap, code caches: < 2 GiB, so rel32 reaches */
 #define ABI_VA_RAM UINT64_C(0x0000001000000000)      /* guest RAM, linear */
 
 enum abi_mmu { ABI_MMU_WINDOW, ABI_MMU_SOFT, ABI_MMU_PROCESS, ABI_MMU_COUNT };
+/* What runs where in the VM (vm.h). ABI_LAYOUT_FLAT is 0, which is what a process has. */
+enum abi_layout {
+    ABI_LAYOUT_FLAT, /* all in ring 3 */
+    ABI_LAYOUT_RING0 /* the engine in ring 0, translated code in ring 3 */
+};
 enum abi_cpu_model { ABI_CPU_MAX, ABI_CPU_CORTEX_A72 };
 
 /* Guest-physical ranges that the engine may treat specially. */
@@ -56,6 +61,7 @@ struct abi_boot {
     uint32_t count;                 /* 1: translated code counts what it does (abi_stats.def says which) */
     uint32_t semihosting;           /* 1: the guest may make semihosting calls */
     uint32_t all_hot;               /* 1: every block is taken for one that runs much; for tests */
+    uint32_t layout;                /* enum abi_layout */
     uint64_t dump_first, dump_last; /* ABI_LOG_IN, IR, OUT and EXEC: blocks that have code at these addresses only */
     uint64_t ram_gpa, ram_size;     /* guest RAM: base and size in bytes, page-aligned */
     uint64_t ram_va;                /* where the engine sees that RAM */

@@ -56,6 +56,7 @@ struct board {
     uint32_t kernel_offset, flat_offset;
 
     bool has_gic, has_cores; /* options --gic and --cpu have more than one value */
+    bool has_rings;          /* guest_ops.own_bytes is set: there is --layout ring0 */
 
     uint64_t ram;
     uint64_t flash, flash_bytes; /* the first bank, and the size of each; 0: it has none, nor does it start there */

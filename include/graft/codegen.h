@@ -25,12 +25,14 @@ struct code_link {
     uint8_t *write; /* the same bytes, where they are written */
     uint8_t *stub;  /* where it goes while not linked */
 };
-/* An access that may fault: host pc of the accessing instruction, and its out-of-line stub. Sorted by pc. */
+/* An access that may fault: host pc of the accessing instruction, and its out-of-line stub. Sorted by pc. Where translated code
+ * cannot be trusted the places of the records behind its calls of the slow thunk are in here, too, with CODE_RECORD. */
 struct code_fault {
     uint32_t at, stub; /* offsets from the block's start */
 };
+#define CODE_RECORD UINT32_MAX
 #define CODE_MAX_LINKS 64
-#define CODE_MAX_FAULTS 512
+#define CODE_MAX_FAULTS 1024
 struct code_out {
     uint8_t *start, *end;
     uint8_t *entry;         /* with the check of abi.pending */
@@ -71,12 +73,17 @@ _Noreturn void codegen_throw(void *mark);
 /* codegen_lookup_thunk(): what an empty RAS entry points to. */
 const uint8_t *codegen_lookup_thunk(struct codegen *cg);
 
+/* codegen_serve(): what translated code in ring 3 asks for (rt.h), with its arguments. Nothing of that is believed. */
+uint64_t codegen_serve(struct cpu *cpu, uint64_t what, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
+
 /* --- called by emitted code (dbt/engine.c) -------------------------------------------------------------- */
 /* engine_lookup(): the block for guest pc in the current mode, from the block table only (no translation): its entry, or
  * NULL. Fills the jump cache. Called by the thunk when the inline look-up missed; must not unwind. */
 const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc);
 /* engine_jump(): the same for the direct exit at site, to another page; links it. */
 const uint8_t *engine_jump(struct cpu *cpu, uint64_t pc, uint64_t site);
+/* engine_is_record(): is there a record at that address, in code of the regime that is current? */
+bool engine_is_record(struct cpu *cpu, const uint8_t *at);
 /* engine_fault_stub(): host pc of a faulting access in translated code -> its stub, NULL if it is none. For trap.c. */
 const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc);
 

@@ -10,6 +10,7 @@
 #define RAS_ENTRIES 16
 
 struct view;
+struct codegen;
 struct engine;
 struct guest_ops;
 
@@ -28,30 +29,27 @@ struct ras_entry {
 };
 
 #define MEM_VALUE 7 /* of vscratch: what accesses that are calls (dbt/mmu/called.c) have no argument for */
+/*
+ * Three pages, by who may do what to them: where translated code has less privilege than the engine (ABI_LAYOUT_RING0) it
+ * reads the first two and writes the third. The guest's part goes on like that: see guest_ops.own_bytes.
+ */
 struct cpu {
     struct abi_vcpu abi; /* first: shared with the monitor */
 
-    /* Read or written by emitted code. */
+    /* Of the engine; translated code reads the first few. */
     struct view *views[REGIMES]; /* the view that each regime uses now */
-    uint32_t regime;             /* current regime; translated code runs with views[regime]: see cpu_set_view() */
-    uint32_t index;              /* vCPU number */
-    uint64_t excl_addr;          /* exclusive monitor: address, ~0 = open */
-    uint64_t excl_val[2];        /* what LDX read */
-    uint64_t exit_rsp;           /* stack pointer of the enter thunk, for unwinding */
-    uint64_t exit_site;          /* link site that left the block, 0 if none; or CODE_EXIT_FAULT */
-    uint32_t ras_top;
-    uint32_t tlbi_pending; /* invalidations that the next barrier must complete */
-    uint32_t flags_insn; /* not 0: NZCV in the state is out of date, it is what this guest instruction has set (ir.h) */
+    /* The same as translated code finds them, for accesses of other regimes than its own. */
+    struct view *shown[REGIMES];
+    uint32_t regime; /* current regime; translated code runs with views[regime]: see cpu_set_view() */
+    uint32_t index;  /* vCPU number */
     /* Where GS is not to be had, struct cpu is mapped once more beside each view, and RBP points into that mapping. */
-    int32_t view_disp; /* from RBP in translated code to the view; 0: the view is at the GS base */
-    char *rbp;         /* what RBP is in translated code, if view_disp is not 0 */
-    struct cpu *self;  /* this structure where the engine knows it */
-    v128 vscratch[8];  /* operands and result of CALLV, and 16-byte slow accesses; see MEM_VALUE */
-    struct ras_entry ras[RAS_ENTRIES];
-    struct fp_env fp;
-
-    /* Engine only. */
+    int32_t view_disp;     /* from RBP in translated code to the view; 0: the view is at the GS base */
+    uint32_t tlbi_pending; /* invalidations that the next barrier must complete */
+    char *rbp;             /* what RBP is in translated code, if view_disp is not 0 */
+    struct cpu *self;      /* this structure where the engine knows it */
+    uint64_t exit_rsp;     /* stack pointer of the enter thunk, for unwinding */
     struct engine *engine;
+    struct codegen *codegen;
     const struct guest_ops *guest;
     const struct abi_boot *boot;
     struct abi_shared *shared;
@@ -61,9 +59,20 @@ struct cpu {
     uint32_t watch;        /* accesses from C are shown to guest_ops.watch() */
     int64_t code_to_write; /* abi_boot.code_to_write: added to a code address by what writes there */
     uint64_t sample_pc;    /* where translated code was when ABI_PEND_SAMPLE was set */
-    uint64_t clock;        /* TSC up to which the time is accounted for, if abi_boot.count */
     uint64_t fault_ticks;  /* TSC of the host fault whose access is in progress, 0 if there is none */
+
+    /* Of translated code. The engine must survive whatever it finds here. */
+    uint64_t excl_addr __attribute__((aligned(4096))); /* exclusive monitor: address, ~0 = open */
+    uint64_t excl_val[2];                              /* what LDX read */
+    uint64_t exit_site; /* link site that left the block, 0 if none; or CODE_EXIT_FAULT */
+    uint64_t clock;     /* TSC up to which the time is accounted for, if abi_boot.count */
+    uint32_t ras_top;
+    uint32_t flags_insn; /* not 0: NZCV in the state is out of date, it is what this guest instruction has set (ir.h) */
+    v128 vscratch[8];    /* operands and result of CALLV, and 16-byte slow accesses; see MEM_VALUE */
+    struct ras_entry ras[RAS_ENTRIES];
+    struct fp_env fp;
 };
+_Static_assert(sizeof(struct cpu) == 3 * PAGE_SIZE, "as said above");
 _Static_assert(sizeof(struct cpu) < ABI_CPU_BYTES / 2, "room for the guest's state");
 
 #define STAT(cpu, name) ((cpu)->abi.stats[ABI_STAT_##name])

@@ -18,8 +18,12 @@ struct guest_pin {
 #define GUEST_MODE_ONCE (1u << 31)
 
 struct guest_ops {
-    const char *name;     /* its folder: "a64" */
-    size_t cpu_size;      /* struct cpu and the guest's part */
+    const char *name; /* its folder: "a64" */
+    size_t cpu_size;  /* struct cpu and the guest's part */
+    /* Pages of it that translated code writes: those from struct cpu's last to own_bytes, and in regimes other than 0, which is the
+     * least privileged, to privileged_bytes. The engine must survive whatever it finds there. 0: it does not go by pages, and the
+     * guest runs in the flat layout alone. */
+    size_t own_bytes, privileged_bytes;
     uint32_t pc_offset;   /* of the 64-bit pc */
     uint32_t nzcv_offset; /* of the 32-bit stored flags (ir.h), 0 if the ISA has none */
     uint32_t pc_align;    /* bits of the pc that are 0 in every pc that code can be at */

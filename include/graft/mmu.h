@@ -136,15 +136,20 @@ struct jump_cache_entry {
 #define CODE_PAGE_BITS 12
 #define CODE_PAGE_NONE 0
 struct view {
+    /* Of the engine alone: a page. */
+    struct mmu_space lo, hi;
+    uint32_t regime;
+    uint32_t has_code;    /* the jump cache or code_page is not empty */
+    struct rt_root *root; /* its page tables, where each view has its own (rt.h) */
+    char rest_of_page[PAGE_SIZE - 48];
+    /* Of translated code, which may have its own ideas of what is in there under ABI_LAYOUT_RING0. */
     struct jump_cache_entry jump_cache[1 << JUMP_CACHE_BITS];   /* index: jump_cache_index(pc) */
     struct jump_cache_entry jump_victim[1 << JUMP_VICTIM_BITS]; /* index: jump_victim_index(pc) */
     uint32_t code_page[1 << CODE_PAGE_BITS];                    /* index: code_page_index(pc) */
-    struct mmu_space lo, hi;
-    uint32_t regime;
-    uint32_t has_code; /* the jump cache or code_page is not empty */
-    uint64_t stamp;    /* for replacement */
-    /* strategy's part follows */
+    /* The strategy's part follows. */
 };
+_Static_assert(offsetof(struct view, jump_cache) == PAGE_SIZE && sizeof(struct view) % PAGE_SIZE == 0,
+               "the parts start pages");
 static inline unsigned jump_cache_index(uint64_t pc) {
     return (unsigned)((pc ^ pc >> JUMP_CACHE_FOLD) >> 2) & ((1u << JUMP_CACHE_BITS) - 1);
 }
@@ -201,7 +206,10 @@ struct mmu_ops {
     bool needs_paging;  /* rt_has_paging() */
     bool needs_process; /* made for what things cost in a process: not for the VM */
     void (*init)(struct cpu *cpu);
-    size_t (*view_bytes)(void);                         /* of the strategy's part of a view */
+    size_t (*view_bytes)(void); /* of the strategy's part of a view */
+    /* ABI_LAYOUT_RING0; shown_bytes 0: not there. Of the strategy's part of a view translated code sees the first shown_bytes, and of
+     * that of regime 0, for accesses of that regime, the page at other_at; both whole pages. */
+    size_t shown_bytes, other_at;
     void (*view_init)(struct cpu *cpu, struct view *v); /* a fresh or recycled view, spaces and regime set */
     /* fill(): the access s was allowed by this walk: make the next one fast, if possible. */
     void (*fill)(struct cpu *cpu, struct mmu_slow *s, enum mmu_access access, const struct walk *w);

@@ -31,7 +31,8 @@ void rt_yield(struct cpu *cpu, unsigned turn);
 /* rt_has_gs(): can this thread or vCPU set its GS base without a system call, and keep it? If not, translated code reaches its
  * view from RBP (cpu.view_disp). */
 bool rt_has_gs(void);
-/* rt_set_view(): makes v the GS base of this thread or vCPU. Only if rt_has_gs(). */
+/* rt_set_view(): makes v the GS base of this thread or vCPU; under ABI_LAYOUT_RING0, v's root its page tables. Only if
+ * rt_has_gs(). */
 void rt_set_view(struct view *v);
 /* rt_map_cpu(): maps the first bytes of struct cpu at at, too (both multiples of PAGE_SIZE, private memory of this vCPU until
  * now). False: the host refuses. Only if !rt_has_gs(). */
@@ -65,6 +66,36 @@ bool rt_touch(struct cpu *cpu, uint64_t host_va);
 /* rt_map_pages(): the entries of count pages from host_va on may have gone from not present to present. */
 void rt_map_pages(struct cpu *cpu, uint64_t host_va, unsigned count);
 void rt_flush_all(struct cpu *cpu); /* CR3 reload in the ring 0 stub */
+
+/* --- ABI_LAYOUT_RING0: translated code in ring 3, the engine and its memory out of its reach ------------------------- */
+/* rt_has_ring3(): is that the layout? Nothing below is to be called if not. */
+static inline bool rt_has_ring3(const struct cpu *cpu) { return cpu->boot && cpu->boot->layout == ABI_LAYOUT_RING0; }
+/* A view's page tables: the engine, for ring 0 alone, and what its translated code may reach. Windows are entries of pml4. */
+struct rt_root {
+    uint64_t pa;     /* for CR3 */
+    uint64_t *pml4;  /* entries of windows are the memory strategy's */
+    uint64_t *shown; /* the leaf table of the engine's pages that ring 3 reaches: see vm.h */
+    bool changed;    /* the processor may remember what is not so any more */
+};
+/* rt_root_make(): the root of a view, with all that code of that regime sees of struct cpu, and no windows. Tables are made when
+ * r is all zero, else they are used again. False: no memory for them. */
+bool rt_root_make(struct cpu *cpu, struct rt_root *r, unsigned regime);
+/* rt_root_view(): shows it the view v itself, with bytes of the strategy's part. rt_root_other(): shows what accesses of regime 0
+ * need of that regime's view (a page of the strategy's part), NULL if there is none; none: of a view that leads nowhere. */
+void rt_root_view(struct rt_root *r, const struct view *v, size_t bytes);
+void rt_root_other(struct rt_root *r, const void *page, const void *none);
+/* rt_shown_view(): for cpu.shown[0]: that regime's view, or the one that leads nowhere; page: offset in the strategy's part of
+ * what rt_root_other() shows. */
+struct view *rt_shown_view(bool none, size_t page);
+/* rt_enter(): goes on in ring 3 at entry with RBP and RSP as translated code has them, RSI = code. Returns when that asks for
+ * RT_SYS_EXIT, or rt_leave() is called. rt_frame(): where the engine finds the bytes from that RSP on, for code of the current
+ * regime. */
+void rt_enter(struct cpu *cpu, const uint8_t *entry, const uint8_t *code, size_t frame_bytes);
+_Noreturn void rt_leave(struct cpu *cpu);
+void *rt_frame(struct cpu *cpu, size_t frame_bytes);
+/* What translated code asks for by SYSCALL: RAX says what, RDI RSI RDX R10 are arguments, RAX is the result; of the other
+ * registers those live on that the C ABI has a callee keep. All but the first end in codegen_serve(). */
+enum rt_sys { RT_SYS_EXIT, RT_SYS_LOOKUP, RT_SYS_JUMP, RT_SYS_CALL, RT_SYS_CALLV, RT_SYS_SLOW };
 
 /* rt_page_costs(): what a page costs this host in ticks, measured once: a fault that changes nothing; to map one page that is
  * there; its first access then; to take it away. Zeros in the VM, where nobody asks. */

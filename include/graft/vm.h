@@ -5,8 +5,9 @@
  * on: selectors, stacks, and the table by which the engine image names its entry
  * points. Included by assembly too.
  *
- * The flat layout: everything runs in ring 3, exceptions included (IDT gates with
- * the DPL 3 code segment); ring 0 has one stub, behind #BP.
+ * Two layouts (abi_boot.layout). Flat: everything runs in ring 3, exceptions included
+ * (IDT gates with the DPL 3 code segment); ring 0 has one stub, behind #BP. Ring 0: the
+ * engine and exceptions in ring 0, translated code in ring 3, which SYSCALLs.
  */
 #ifndef GRAFT_VM_H
 #define GRAFT_VM_H
@@ -17,8 +18,8 @@
 /* Selectors. The descriptors of the task state segments follow, 16 bytes each. */
 #define VM_SEL_CODE0 0x08
 #define VM_SEL_DATA0 0x10
-#define VM_SEL_CODE3 0x1b
-#define VM_SEL_DATA3 0x23
+#define VM_SEL_DATA3 0x1b /* SYSRET wants them in this order */
+#define VM_SEL_CODE3 0x23
 #define VM_SEL_TSS 0x28
 
 /* The lower canonical half in slots of 512 GiB. Slot 0 is the engine's; every other one is a window, those between are guards. */
@@ -26,6 +27,22 @@
 #define VM_WINDOW_LAST 252
 #define VM_LOAN_SLOT 254
 #define VM_NULL_SLOT 255
+
+/* Ring 0: what ring 3 reaches of the engine's memory, in a slot of the upper half, where no delta leads. A vCPU's code cache has
+ * a gigabyte there, read and executed; behind these the pages of the current view: */
+#define VM_USER_SLOT 510
+#define VM_USER_VA 0xffffff0000000000
+#define VM_USER_CODE(vcpu) (VM_USER_VA + ((uint64_t)(vcpu) << 30))
+#define VM_USER_SHOWN 16 /* the number of that gigabyte */
+#define VM_USER_PAGES (VM_USER_VA + ((uint64_t)VM_USER_SHOWN << 30))
+#define VM_PAGE_CPU 0     /* struct cpu and the guest's part of it: up to 8 */
+#define VM_PAGE_STACK 9   /* between guards; each level's own */
+#define VM_PAGE_DELTAS 11 /* of regime 0 */
+#define VM_PAGE_NO_DELTAS 12
+#define VM_PAGE_VIEW 16
+#define VM_SYSCALL_BYTES 16
+/* The stacks, at the end of a vCPU's ABI_CPU_BYTES: of regime 0, of the others. */
+#define VM_USER_STACKS 2
 
 /* A stack is a naturally aligned piece of VM_STACK_BYTES: a guard page at the bottom, and in its last 16 bytes the
  * address of the vCPU's struct cpu, which is how a handler finds it from RSP alone. */
@@ -39,13 +56,15 @@
 #ifndef __ASSEMBLER__
 #include <stdint.h>
 
-/* At the start of the image (ABI_VA_ENGINE). entry(boot, vcpu) runs in ring 3 on the vCPU's stack. */
+/* At the start of the image (ABI_VA_ENGINE). entry(boot, vcpu) runs in the engine's ring on the vCPU's stack. */
 struct vm_image {
     uint64_t magic;
     uint64_t abi_version; /* ABI_VERSION of the image */
     uint64_t entry;
     uint64_t probe;              /* entry of the host probe (dbt/rt/vm/probe.c) */
-    uint64_t vector[VM_VECTORS]; /* handlers; all ring 3 but VM_VECTOR_BREAKPOINT */
+    uint64_t vector[VM_VECTORS]; /* handlers; flat: all ring 3 but VM_VECTOR_BREAKPOINT */
+    uint64_t breakpoint;         /* that one's under ABI_LAYOUT_RING0 */
+    uint64_t syscalls;           /* its SYSCALL entries, VM_SYSCALL_BYTES each, by vCPU */
 };
 
 /* What the host probe leaves in abi_vcpu.stats: TSC ticks for one operation, unless it says something else. */
@@ -62,7 +81,14 @@ enum vm_probe {
     VM_PROBE_TOUCH_2M, /* first access to each 4 KiB in new 2 MiB mappings */
     VM_PROBE_PTE,      /* writing a page-table entry */
     VM_PROBE_VIEW,     /* WRGSBASE */
+    /* In an image with ABI_LAYOUT_RING0; the last ones only if the first is small enough: */
+    VM_PROBE_RING0,    /* in ring 0: a loop of VM_PROBE_LOOPS rounds, the fastest of some */
+    VM_PROBE_CROSSING, /* from ring 0 to ring 3 and back by SYSCALL, the same */
+    VM_PROBE_CR3,      /* CR3 reload there */
+    VM_PROBE_SMAP,     /* 1: ring 0 cannot touch ring 3's pages */
     VM_PROBE_COUNT
 };
+#define VM_PROBE_LOOPS 2000
+#define VM_PROBE_LOOPS_MAX (100 * VM_PROBE_LOOPS) /* ticks; who executes natively needs a few for each round */
 #endif
 #endif

@@ -77,6 +77,9 @@ class Cli(GraftTest):
     def test_usage_error_names_what_is_wrong(self):
         self.complains(2, ['run', 'a', '--smp=12'], '--smp', '12')
         self.complains(2, ['run', 'a', '--frob'], '--frob')
+        self.complains(2, ['run', 'a', '--layout', 'round'], '--layout', 'flat or ring0')
+        self.complains(2, ['run', 'a', '--layout', 'ring0', '--mmu', 'soft'], '--layout ring0', '--mmu soft')
+        self.complains(2, ['run', 'a', '--layout', 'ring0', '--vm', 'inproc'], '--layout ring0', '--vm kvm')
 
     def test_options_of_others_name_ours(self):
         for option, part in {'-m': '--memory SIZE', '--mem': '--memory SIZE', '-smp': '--smp N', '-c': '--smp N',
@@ -92,6 +95,7 @@ class Cli(GraftTest):
     def test_without_kvm_it_is_said_what_there_is(self):
         guest = self.path('k.bin', POWEROFF)
         self.complains(1, ['run', guest, '--vm', 'kvm', '--mmu', 'window'], '/dev/kvm', '--vm inproc', 'soft', 'process', 'window')
+        self.complains(1, ['run', guest, '--layout', 'ring0'], '--layout ring0', '/dev/kvm')
         r = subprocess.run(['bash', '-c', 'ulimit -v 80000000; "$@"', 'bash', GRAFT, 'run', guest, '--mmu', 'window'],
                            capture_output=True, text=True, timeout=30, check=False)
         self.assertEqual((r.returncode, r.stderr.count('\n')), (1, 1), r.stderr)

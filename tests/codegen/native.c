@@ -35,6 +35,8 @@ const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc) {
             return native.out.start + native.out.fault[i].stub;
     return NULL;
 }
+/* No ring 3, so nobody asks. */
+bool engine_is_record(struct cpu *cpu, const uint8_t *at) { return false; }
 static void on_fault(int sig, siginfo_t *info, void *context) {
     ucontext_t *uc = context;
     const uint8_t *stub =

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* call.c: from the engine in the VM to the monitor. */
-#include "graft/rt.h"
+#include "dbt/rt/vm/ring3.h"
+#include "graft/mmu.h"
 #include "graft/vm.h"
 
 /* The image's ABI_VERSION as an absolute symbol, for the table in start.S. */
@@ -44,4 +45,9 @@ bool rt_keeps_high_vectors(void) { return true; }
 
 bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes) { return false; }
 
-void rt_set_view(struct view *v) { __asm__ volatile("wrgsbase %0" : : "r"(v) : "memory"); }
+void rt_set_view(struct view *v) {
+    if (v && v->root)
+        vm_load_root(v->root);
+    else
+        __asm__ volatile("wrgsbase %0" : : "r"(v) : "memory");
+}

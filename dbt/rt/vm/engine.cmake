@@ -4,7 +4,7 @@
 # has sanitizers, whatever the rest has. Sets GRAFT_ENGINE_ELF, the file that the monitor embeds.
 set(vm_dir ${CMAKE_SOURCE_DIR}/dbt/rt/vm)
 add_executable(graft_engine_elf ${GRAFT_ENGINE_SOURCES} ${vm_dir}/start.S ${vm_dir}/trap.S ${vm_dir}/trap.c
-  ${vm_dir}/paging.c ${vm_dir}/call.c ${vm_dir}/string.c ${vm_dir}/probe.c)
+  ${vm_dir}/ring3.S ${vm_dir}/ring3.c ${vm_dir}/paging.c ${vm_dir}/call.c ${vm_dir}/string.c ${vm_dir}/probe.c)
 set_target_properties(graft_engine_elf PROPERTIES OUTPUT_NAME graft-engine.elf
   RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR} LINK_DEPENDS ${vm_dir}/engine.lds)
 target_include_directories(graft_engine_elf PRIVATE ${GRAFT_GENERATED_DIR})

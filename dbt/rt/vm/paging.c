@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* paging.c: flushes of the host TLB. */
-#include "graft/rt.h"
+#include "dbt/rt/vm/ring3.h"
 
 #define PML4_UPPER 256
 enum { SHADOWED_YES = 1, SHADOWED_NO };
 
 bool rt_has_paging(void) { return true; }
 
-/* Ring 0 flushes for us (trap.S): one page, four, eight or everything. It tells them apart by the flags of a comparison
+/* Flat: ring 0 flushes for us (trap.S): one page, four, eight or everything. It tells them apart by the flags of a comparison
  * with 2: carry, none, parity (of 3), zero. */
 enum flush { FLUSH_ONE = 1, FLUSH_ALL = 2, FLUSH_FOUR = 3, FLUSH_EIGHT = 5 };
 #define FLUSH_AT_ONCE 8
@@ -27,6 +27,8 @@ static void flush(enum flush kind, const uint64_t page[FLUSH_AT_ONCE]) {
 
 void rt_flush_pages(struct cpu *cpu, const uint64_t *host_va, unsigned count) {
     STAT(cpu, flush_host_page) += count;
+    for (; rt_has_ring3(cpu) && count; count--, host_va++)
+        __asm__ volatile("invlpg (%0)" : : "r"(ALIGN_DOWN(*host_va, PAGE_SIZE)) : "memory");
     while (count) {
         uint64_t page[FLUSH_AT_ONCE];
         unsigned n = count < FLUSH_AT_ONCE ? count : FLUSH_AT_ONCE;
@@ -54,7 +56,7 @@ static bool is_shadowed(struct cpu *cpu) {
     return *s == SHADOWED_YES;
 }
 
-bool rt_touch(struct cpu *cpu, uint64_t host_va) { return is_shadowed(cpu) && vm_touch(host_va); }
+bool rt_touch(struct cpu *cpu, uint64_t host_va) { return !rt_has_ring3(cpu) && is_shadowed(cpu) && vm_touch(host_va); }
 
 /* The processor, or the host that shadows these tables, looks for itself. */
 void rt_map_pages(struct cpu *cpu, uint64_t host_va, unsigned count) {}
@@ -63,5 +65,8 @@ void rt_code_ahead(struct cpu *cpu, const uint8_t *code, size_t bytes) {}
 void rt_flush_all(struct cpu *cpu) {
     static const uint64_t none[FLUSH_AT_ONCE];
     STAT(cpu, flush_host_all)++;
-    flush(FLUSH_ALL, none);
+    if (rt_has_ring3(cpu))
+        vm_set_cr3(vm_cr3());
+    else
+        flush(FLUSH_ALL, none);
 }

@@ -13,6 +13,8 @@
     .quad vm_vectors + 16 * n
     .set n, n + 1
     .endr
+    .quad vm_breakpoint
+    .quad vm_syscalls
 
     .text
     .globl vm_entry

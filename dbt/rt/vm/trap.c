@@ -32,14 +32,15 @@ static _Noreturn void trap_panic(struct cpu *cpu, const struct trap_frame *f) {
              (unsigned long long)f->r14, (unsigned long long)f->r15);
 }
 
-/* trap_handle(): called by trap.S. The interrupted code goes on at a stub: its address goes onto the interrupted stack,
+/* trap_handle(): called by trap.S. The interrupted code goes on at a stub. Flat: its address goes onto the interrupted stack,
  * where trap.S pops it from as its last act. */
 void trap_handle(struct trap_frame *f, struct cpu *cpu) {
     const uint8_t *stub = NULL;
+    bool ring3 = (f->cs & 3) != 0, split = rt_has_ring3(cpu);
     bool access = f->vector == VECTOR_PF || f->vector == VECTOR_GP || f->vector == VECTOR_SS || f->vector == VECTOR_UD;
     if (access && f->rip == (uint64_t)vm_touch_access)
         stub = vm_touch_failed;
-    else if (access && cpu->engine)
+    else if (access && cpu->engine && ring3)
         stub = engine_fault_stub(cpu, (const uint8_t *)f->rip);
     else if (!cpu->engine)
         stub = (const uint8_t *)cpu->exit_site; /* the host probe says where to go on; else 0 */
@@ -47,6 +48,10 @@ void trap_handle(struct trap_frame *f, struct cpu *cpu) {
         trap_panic(cpu, f);
     STAT(cpu, host_faults)++;
     cpu->fault_ticks = rt_ticks();
+    if (split) {
+        f->rip = (uint64_t)stub;
+        return;
+    }
     /* The word below the interrupted RSP is SS or the padding above it: nothing that is still needed. */
     uint64_t *top = (uint64_t *)f->rsp - 1;
     *top = (uint64_t)stub;

@@ -170,6 +170,7 @@ const struct board a64_board = {
     .flat_offset = 0x80000,
     .has_gic = true,
     .has_cores = true,
+    .has_rings = true,
     .ram = 0x40000000,
     .flash = 0,
     .flash_bytes = UINT64_C(64) << 20,
