@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * ring3.c: random host code in ring 3, in the page tables of EL0's view and of EL1's: what is left when translated code
+ * has gone wrong altogether (--layout ring0).
+ *
+ *   ring3 GUEST SECONDS [SEED]
+ *
+ * Runs the guest (guest.c), and takes its vCPU away whenever it is found in ring 3. Two kinds of attempts, in turn:
+ *
+ *   code    a page of random and of spiteful host code. Any exception ends it, since the IDT is taken away meanwhile. The pages
+ *           of the VM that were written to (KVM's dirty log) have to be among those that the level owns, which are put back. The log
+ *           has pages that were not written to, too: those that the processor walked, or that KVM mapped. They are compared.
+ *   requests  SYSCALL with random registers, with the engine as it is. It may serve, refuse (a panic, which ends nothing here) or
+ *           give the guest an exception; it may not fault in ring 0.
+ *
+ * Status 0: nothing got out; 1: something did; 77: there is no KVM that runs ring 0.
+ */
+#include "hypervisor/vm_kvm.c" /* for its files: this is another vm_ops.run */
+
+#include "graft/mmu.h"
+#include "hypervisor/boot.h"
+#include "guests/a64/a64.h"
+
+#include <sys/time.h>
+#include <time.h>
+
+#define TRY_US 3000
+#define CODE_BYTES 4096
+#define RAM_BYTES (16u << 20)
+#define GUEST_MAGIC 0x20534920454e4f20ul
+#define RESTORED_MAX 64
+
+static struct machine *m;
+static struct kvm_vm *k;
+static struct vcpu *v;
+static struct cpu *cpu;
+static uint64_t seed = 88172645463325252u, tries[2][2], shutdowns, refused, written;
+static unsigned failures;
+
+static uint64_t next(void) {
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    return seed ^= seed << 17;
+}
+
+static void fail(const char *what, uint64_t which) {
+    printf("FAIL %s: %llx (EL%u)\n", what, (unsigned long long)which, cpu->regime ? 1 : 0);
+    failures++;
+}
+
+static void die(const char *what) {
+    perror(what);
+    exit(1);
+}
+
+/* The monitor's address of the engine's. */
+static void *here(const void *engine_va) { return m->arena + ((uint64_t)engine_va - ABI_VA_ENGINE); }
+
+/* --- what a level owns ------------------------------------------------------------------------------------------- */
+struct own {
+    uint64_t page[RESTORED_MAX]; /* VM-physical */
+    uint8_t *at[RESTORED_MAX], copy[RESTORED_MAX][PAGE_SIZE];
+    unsigned count;
+};
+static struct own own;
+static uint8_t *ram_copy;
+static uint64_t user_page; /* VM-physical: the one that EL0 writes */
+
+static void own_add(uint64_t pa, uint8_t *at, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += PAGE_SIZE) {
+        if (own.count == RESTORED_MAX)
+            abort();
+        own.page[own.count] = pa + i;
+        own.at[own.count++] = at + i;
+    }
+}
+static void own_add_arena(void *at, size_t bytes) { own_add((uint64_t)((uint8_t *)at - m->arena), at, bytes); }
+
+static void own_find(void) {
+    uint64_t cpu_at = m->layout.cpu[0];
+    bool el1 = cpu->regime != 0;
+    const size_t hot = sizeof(struct cpu) - PAGE_SIZE;
+    own.count = 0;
+    own_add_arena(m->arena + cpu_at + hot, (el1 ? A64_PRIVILEGED_BYTES : A64_OWN_BYTES) - hot);
+    own_add_arena(m->arena + cpu_at + ABI_CPU_BYTES - (el1 ? 1 : 2) * PAGE_SIZE, PAGE_SIZE);
+    struct view *view = here(cpu->views[cpu->regime]);
+    own_add_arena(view->jump_cache, sizeof(*view) - offsetof(struct view, jump_cache) + PAGE_SIZE);
+    if (!el1)
+        own_add(user_page, m->ram + (user_page - VM_RAM_PA), PAGE_SIZE);
+    for (unsigned i = 0; i < own.count; i++)
+        memcpy(own.copy[i], own.at[i], PAGE_SIZE);
+    if (el1)
+        memcpy(ram_copy, m->ram, m->memory);
+}
+
+/* Parts of the arena that ring 3 has some use for, but must not change. */
+#define KEPT_BYTES (4u << 20)
+static struct {
+    uint64_t from, bytes;
+    uint8_t *copy;
+} kept[5];
+
+static void keep(void) {
+    const struct layout *l = &m->layout;
+    const uint64_t part[][2] = {{l->system, l->system_size},
+                                {l->pt_pool, KEPT_BYTES},
+                                {l->code[0], KEPT_BYTES},
+                                {l->code[0] + ALIGN_DOWN(l->code_size / 2, PAGE_SIZE), CODE_BYTES},
+                                {l->cpu[0], ABI_CPU_BYTES}};
+    for (unsigned i = 0; i < ARRAY_LEN(kept); i++) {
+        kept[i].from = part[i][0];
+        kept[i].bytes = part[i][1];
+        if (!kept[i].copy)
+            kept[i].copy = malloc(kept[i].bytes);
+        memcpy(kept[i].copy, m->arena + kept[i].from, kept[i].bytes);
+    }
+}
+
+static bool is_as_it_was(uint64_t at) {
+    for (unsigned i = 0; i < ARRAY_LEN(kept); i++)
+        if (at - kept[i].from < kept[i].bytes)
+            return !memcmp(kept[i].copy + (at - kept[i].from), m->arena + at, PAGE_SIZE);
+    static const uint8_t zeros[PAGE_SIZE]; /* the rest of the code cache */
+    return at - m->layout.code[0] < m->layout.code_size && !memcmp(m->arena + at, zeros, PAGE_SIZE);
+}
+
+static void dirty_log(unsigned slot, uint64_t *bits) {
+    struct kvm_dirty_log log = {.slot = slot, .dirty_bitmap = bits};
+    if (ioctl(k->vm, KVM_GET_DIRTY_LOG, &log))
+        die("KVM_GET_DIRTY_LOG");
+}
+
+static bool is_own(uint64_t pa) {
+    if (cpu->regime && pa >= VM_RAM_PA) /* EL1 owns all of RAM */
+        return true;
+    for (unsigned i = 0; i < own.count; i++)
+        if (own.page[i] == pa)
+            return true;
+    return false;
+}
+
+static uint64_t *arena_bits, *ram_bits;
+static size_t arena_pages, ram_pages;
+
+static void check_written(void) {
+    dirty_log(0, arena_bits);
+    dirty_log(1, ram_bits);
+    for (size_t i = 0; i < arena_pages + ram_pages; i++) {
+        bool ram = i >= arena_pages;
+        size_t n = ram ? i - arena_pages : i;
+        if (!((ram ? ram_bits : arena_bits)[n / 64] >> n % 64 & 1))
+            continue;
+        if (!ram && !is_own(n * PAGE_SIZE) && is_as_it_was(n * PAGE_SIZE))
+            continue;
+        written++;
+        if (!is_own((ram ? VM_RAM_PA : 0) + n * PAGE_SIZE))
+            fail("a page was written", (ram ? VM_RAM_PA : 0) + n * PAGE_SIZE);
+        else if (ram && cpu->regime)
+            memcpy(m->ram + n * PAGE_SIZE, ram_copy + n * PAGE_SIZE, PAGE_SIZE);
+    }
+    for (unsigned i = 0; i < own.count; i++)
+        memcpy(own.at[i], own.copy[i], PAGE_SIZE);
+}
+
+/* --- the vCPU ------------------------------------------------------------------------------------------------------ */
+struct state {
+    struct kvm_regs regs;
+    struct kvm_sregs sregs;
+    struct kvm_fpu fpu;
+};
+
+static void state_get(struct state *s) {
+    int fd = k->cpu[0].fd;
+    if (ioctl(fd, KVM_GET_REGS, &s->regs) || ioctl(fd, KVM_GET_SREGS, &s->sregs) || ioctl(fd, KVM_GET_FPU, &s->fpu))
+        die("get state");
+}
+
+static void state_set(struct state *s) {
+    char err[ERR_BYTES];
+    struct kvm_vcpu_events none = {.flags = 0};
+    int fd = k->cpu[0].fd;
+    if (ioctl(fd, KVM_SET_SREGS, &s->sregs) || ioctl(fd, KVM_SET_REGS, &s->regs) || ioctl(fd, KVM_SET_FPU, &s->fpu) ||
+        ioctl(fd, KVM_SET_VCPU_EVENTS, &none) || set_syscall(k, 0, err))
+        die("set state");
+    set_xcr0(k, 0);
+}
+
+/* An address that is worth a try. */
+static uint64_t target(void) {
+    uint64_t r = next(), offset = r >> 20;
+    switch (r & 15) {
+    case 0: return ABI_VA_ENGINE + offset % m->layout.total;
+    case 1: return ABI_VA_ENGINE + m->layout.system + offset % m->layout.system_size;
+    case 2: return ABI_VA_ENGINE + m->layout.pt_pool + offset % m->layout.pt_pool_size;
+    case 3: return ABI_VA_RAM + offset % m->ram_size;
+    case 4: return VM_USER_CODE(0) + offset % m->layout.code_size;
+    case 5: return VM_USER_PAGES + offset % (64 * PAGE_SIZE);
+    case 6: return ABI_VA_ENGINE + m->layout.cpu[0] + offset % ABI_CPU_BYTES;
+    case 7: return ABI_VA_DOORBELL + offset % 256;
+    case 8: return (VM_WINDOW_FIRST + offset % 250) << 39 | (next() & MASK(39));
+    case 9: return ABI_VA_ENGINE + m->layout.boot + offset % PAGE_SIZE;
+    case 10: return (VM_WINDOW_FIRST + 2 * (offset % 8)) << 39 | (m->board->ram + next() % m->ram_size);
+    case 11: return UINT64_C(0xfee00000) + offset % PAGE_SIZE;
+    case 12: return offset & 0xffff;
+    default: return next();
+    }
+}
+
+static void random_registers(struct kvm_regs *r) {
+    __u64 *reg[] = {&r->rax, &r->rbx, &r->rcx, &r->rdx, &r->rsi, &r->rdi, &r->rbp, &r->r8,
+                    &r->r9,  &r->r10, &r->r11, &r->r12, &r->r13, &r->r14, &r->r15};
+    for (unsigned i = 0; i < ARRAY_LEN(reg); i++)
+        *reg[i] = target();
+    if (next() & 1)
+        r->rsp = target();
+    r->rflags = 2 | (next() & 0x40cd5); /* AC, DF and the arithmetic ones */
+}
+
+/* Instructions that are not for ring 3, or that write somewhere. */
+static const struct {
+    uint8_t len, code[7];
+} spite[] = {
+    {3, {0x48, 0x89, 0x03}},             /* mov [rbx], rax */
+    {3, {0x48, 0x89, 0x16}},             /* mov [rsi], rdx */
+    {4, {0x4d, 0x89, 0x45, 0}},          /* mov [r13], r8 */
+    {3, {0x48, 0x8b, 0x03}},             /* mov rax, [rbx] */
+    {3, {0xf3, 0x48, 0xab}},             /* rep stosq */
+    {3, {0xf3, 0x48, 0xa5}},             /* rep movsq */
+    {4, {0xf0, 0x48, 0x0f, 0xb1}},       /* lock cmpxchg ... */
+    {3, {0x0f, 0x22, 0xd8}},             /* mov cr3, rax */
+    {3, {0x0f, 0x20, 0xdb}},             /* mov rbx, cr3 */
+    {3, {0x0f, 0x22, 0xe0}},             /* mov cr4, rax */
+    {2, {0x0f, 0x30}},                   /* wrmsr */
+    {2, {0x0f, 0x32}},                   /* rdmsr */
+    {3, {0x0f, 0x01, 0x13}},             /* lgdt [rbx] */
+    {3, {0x0f, 0x01, 0x03}},             /* sgdt [rbx] */
+    {3, {0x0f, 0x01, 0x3b}},             /* invlpg [rbx] */
+    {3, {0x0f, 0x01, 0xf8}},             /* swapgs */
+    {3, {0x0f, 0x01, 0xd1}},             /* xsetbv */
+    {3, {0x0f, 0x01, 0xcb}},             /* stac */
+    {3, {0x0f, 0x01, 0xd9}},             /* vmmcall */
+    {3, {0x0f, 0x01, 0xd8}},             /* vmrun */
+    {3, {0x0f, 0x01, 0xc1}},             /* vmcall */
+    {2, {0x0f, 0x06}},                   /* clts */
+    {2, {0x0f, 0x09}},                   /* wbinvd */
+    {1, {0xf4}},                         /* hlt */
+    {1, {0xfa}},                         /* cli */
+    {1, {0xfb}},                         /* sti */
+    {2, {0xe6, 0x10}},                   /* out 0x10, al */
+    {1, {0xee}},                         /* out dx, al */
+    {5, {0x66, 0xba, 0x10, 0x05, 0xee}}, /* mov dx, RT_PORT_CALL; out dx, al */
+    {1, {0xec}},                         /* in al, dx */
+    {2, {0x48, 0xcf}},                   /* iretq */
+    {3, {0x48, 0x0f, 0x07}},             /* sysretq */
+    {2, {0x0f, 0x35}},                   /* sysexit */
+    {2, {0x0f, 0x34}},                   /* sysenter */
+    {2, {0xcd, 0x80}},                   /* int 0x80 */
+    {2, {0xcd, 0x0e}},                   /* int 14 */
+    {1, {0xcc}},                         /* int3 */
+    {5, {0xf3, 0x48, 0x0f, 0xae, 0xdb}}, /* wrgsbase rbx */
+    {5, {0xf3, 0x48, 0x0f, 0xae, 0xd3}}, /* wrfsbase rbx */
+    {3, {0x0f, 0x00, 0xd8}},             /* ltr ax */
+    {2, {0x8e, 0xd8}},                   /* mov ds, eax */
+    {2, {0xff, 0xe3}},                   /* jmp rbx */
+    {2, {0xff, 0xd6}},                   /* call rsi */
+    {1, {0xc3}},                         /* ret */
+    {1, {0x9d}},                         /* popfq */
+    {2, {0x0f, 0xa2}},                   /* cpuid */
+};
+
+static void write_code(uint8_t *at) {
+    for (size_t i = 0; i < CODE_BYTES; i += 8) {
+        uint64_t r = next();
+        memcpy(at + i, &r, 8);
+    }
+    for (size_t i = 0; i + 8 < 512;) {
+        if (next() & 1) {
+            i += next() & 7;
+            continue;
+        }
+        unsigned n = next() % ARRAY_LEN(spite);
+        memcpy(at + i, spite[n].code, spite[n].len);
+        i += spite[n].len;
+    }
+    for (size_t i = 0; i + 1 < CODE_BYTES; i++)
+        if (at[i] == 0x0f && at[i + 1] == 0x05) /* SYSCALL: the other kind of attempt */
+            at[i + 1] = 0x0b;
+}
+
+/* --- attempts -------------------------------------------------------------------------------------------------------- */
+static volatile sig_atomic_t rang;
+static void on_alarm(int signal) { rang = 1; }
+/* Again and again: the first one may come before the vCPU runs. */
+static void alarm_in(unsigned us) {
+    rang = 0;
+    setitimer(ITIMER_REAL, &(struct itimerval){.it_value = {.tv_usec = us}, .it_interval = {.tv_usec = us}}, NULL);
+}
+
+static uint64_t code_offset(void) { return ALIGN_DOWN(m->layout.code_size / 2, PAGE_SIZE); }
+
+static void try_code(const struct state *before) {
+    struct state s = *before, after;
+    write_code(m->arena + m->layout.code[0] + code_offset());
+    random_registers(&s.regs);
+    s.regs.rip = VM_USER_CODE(0) + code_offset() + (next() & 15);
+    s.sregs.idt.limit = 0;
+    state_set(&s);
+    keep();
+    dirty_log(0, arena_bits);
+    dirty_log(1, ram_bits);
+    alarm_in(TRY_US);
+    int r = ioctl(k->cpu[0].fd, KVM_RUN, 0);
+    const struct kvm_run *run = k->cpu[0].run;
+    if (r == 0 && run->exit_reason == KVM_EXIT_SHUTDOWN) {
+        shutdowns++;
+    } else if (r < 0 && errno == EINTR) {
+        state_get(&after);
+        if (after.sregs.cs.selector != VM_SEL_CODE3)
+            fail("it is in ring 0", after.regs.rip);
+        if (after.sregs.cr3 != s.sregs.cr3 || after.sregs.cr4 != s.sregs.cr4 || after.sregs.cr0 != s.sregs.cr0 ||
+            after.sregs.efer != s.sregs.efer || after.sregs.gdt.base != s.sregs.gdt.base ||
+            after.sregs.idt.base != s.sregs.idt.base || after.sregs.tr.base != s.sregs.tr.base)
+            fail("a control register changed", after.sregs.cr3);
+    } else {
+        fail("an exit to the monitor", r ? (uint64_t)errno : run->exit_reason);
+    }
+    check_written();
+    s = *before;
+    state_set(&s);
+    alarm_in(TRY_US);
+}
+
+/* Is that panic the engine's own mistake? An exception in ring 0 is. */
+static bool is_breach(const char *text) {
+    const char *at = strstr(text, "host exception");
+    const char *where = at ? strstr(at, ", at ") : NULL;
+    return where && strncmp(where + 5, "ffffff", 6);
+}
+
+static void try_request(const struct state *before) {
+    static const uint8_t code[] = {0x0f, 0x05, 0xeb, 0xfe}; /* syscall; jmp . */
+    struct state s = *before;
+    uint64_t small = next() % 9;
+    memcpy(m->arena + m->layout.code[0] + code_offset(), code, sizeof(code));
+    random_registers(&s.regs);
+    s.regs.rip = VM_USER_CODE(0) + code_offset();
+    s.regs.rax = next() & 7 ? small : next();
+    if (next() & 1)
+        s.regs.rdi = next() % 2100;
+    if (!(next() & 3)) { /* a record of its own making */
+        uint8_t *frame = m->arena + m->layout.cpu[0] + ABI_CPU_BYTES - (cpu->regime ? 1 : 2) * PAGE_SIZE;
+        for (size_t i = PAGE_SIZE / 2; i < PAGE_SIZE; i += 8) {
+            uint64_t value = VM_USER_CODE(0) + next() % m->layout.code_size;
+            memcpy(frame + i, &value, 8);
+        }
+    }
+    state_set(&s);
+    alarm_in(TRY_US);
+    for (;;) {
+        int r = ioctl(k->cpu[0].fd, KVM_RUN, 0);
+        const struct kvm_run *run = k->cpu[0].run;
+        if (r < 0 && errno == EINTR)
+            break;
+        if (r < 0 || run->exit_reason != KVM_EXIT_IO) {
+            state_get(&s);
+            fail("a request: an exit", r ? (uint64_t)errno : run->exit_reason);
+            break;
+        }
+        if (v->abi->call == ABI_CALL_PANIC) {
+            const char *text = machine_engine_ptr(m, v->abi->arg[0], v->abi->arg[1]);
+            refused++;
+            if (!text || is_breach(text))
+                fail("the engine faulted", 0);
+            if (text && is_breach(text))
+                printf("%.*s\n", (int)v->abi->arg[1], text);
+            break;
+        }
+        if (!rang && (v->abi->call == ABI_CALL_WAIT || v->abi->call == ABI_CALL_KICK || v->abi->call == ABI_CALL_LOG ||
+                      v->abi->call == ABI_CALL_MMIO_READ || v->abi->call == ABI_CALL_MMIO_WRITE)) {
+            v->abi->ret[1] = 0; /* served, with nothing in it */
+            continue;
+        }
+        break;
+    }
+    /* As if nothing had been asked. What the engine did is its own affair: it is back where it waits for ring 3. */
+    for (unsigned i = 0; i < own.count; i++)
+        memcpy(own.at[i], own.copy[i], PAGE_SIZE);
+    s = *before;
+    state_set(&s);
+    alarm_in(TRY_US);
+}
+
+static void attempt(void) {
+    static unsigned turn;
+    struct state s;
+    state_get(&s);
+    uint64_t code = s.regs.rip - VM_USER_CODE(0);
+    if (s.sregs.cs.selector != VM_SEL_CODE3 || code >= m->layout.code_size)
+        return;
+    bool request = turn++ & 1;
+    own_find();
+    tries[cpu->regime != 0][request]++;
+    if (request)
+        try_request(&s);
+    else
+        try_code(&s);
+}
+
+/* --- start ------------------------------------------------------------------------------------------------------------- */
+static void find_user_page(void) {
+    for (uint64_t at = 0; at < m->ram_size; at += PAGE_SIZE) {
+        const uint64_t *word = (const uint64_t *)(m->ram + at);
+        if (word[0] == GUEST_MAGIC && word[1] == ~GUEST_MAGIC)
+            user_page = VM_RAM_PA + at;
+    }
+}
+
+static void log_dirty_pages(void) {
+    struct kvm_userspace_memory_region r[2] = {
+        {.slot = 0, .memory_size = m->layout.total, .userspace_addr = (uint64_t)m->arena},
+        {.slot = 1, .guest_phys_addr = VM_RAM_PA, .memory_size = m->memory, .userspace_addr = (uint64_t)m->ram}};
+    for (unsigned i = 0; i < 2; i++) {
+        r[i].flags = KVM_MEM_LOG_DIRTY_PAGES;
+        if (ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r[i]))
+            die("KVM_MEM_LOG_DIRTY_PAGES");
+    }
+    arena_pages = m->layout.total / PAGE_SIZE;
+    ram_pages = m->memory / PAGE_SIZE;
+    arena_bits = calloc(arena_pages / 64 + 1, 8);
+    ram_bits = calloc(ram_pages / 64 + 1, 8);
+    ram_copy = malloc(m->memory);
+    if (!arena_bits || !ram_bits || !ram_copy)
+        die("memory");
+}
+
+/* The guest until it is found in ring 3 with its page in use, or the time is over. */
+static void run_until(time_t end) {
+    alarm_in(TRY_US);
+    while (time(NULL) < end && failures < 20) {
+        int r = ioctl(k->cpu[0].fd, KVM_RUN, 0);
+        if (r < 0 && errno != EINTR)
+            die("KVM_RUN");
+        if (r == 0 && !serve_exit(m, v, k->cpu[0].run)) {
+            fail("the guest ended", m->state);
+            return;
+        }
+        if (r == 0)
+            continue;
+        if (!user_page)
+            find_user_page();
+        if (user_page)
+            attempt();
+        alarm_in(TRY_US);
+    }
+}
+
+int main(int argc, char **argv) {
+    char err[ERR_BYTES];
+    if (argc < 3) {
+        fprintf(stderr, "usage: ring3 GUEST SECONDS [SEED]\n");
+        return 2;
+    }
+    if (!kvm_has_ring0(err)) {
+        printf("SKIP: %s\n", err);
+        return 77;
+    }
+    if (argc > 3)
+        seed ^= strtoull(argv[3], NULL, 0) << 20;
+    struct options o = {.kernel = argv[1], .memory = RAM_BYTES, .smp = 1, .gic = 3, .layout = LAYOUT_RING0};
+    struct chardev *serial = chardev_open("serial", "none", err);
+    struct boot_files files;
+    m = boot_read(&files, &o, err) ? machine_create(&o, &files, serial, NULL, err) : NULL;
+    if (!m) {
+        fprintf(stderr, "%s\n", err);
+        return 1;
+    }
+    k = m->vm_data;
+    v = &m->vcpu[0];
+    cpu = (struct cpu *)v->abi;
+    m->boot->tsc_base = run_tsc();
+    sigaction(SIGALRM, &(struct sigaction){.sa_handler = on_alarm}, NULL);
+    log_dirty_pages();
+    run_until(time(NULL) + atol(argv[2]));
+    printf("EL0: %llu codes, %llu requests; EL1: %llu codes, %llu requests\n", (unsigned long long)tries[0][0],
+           (unsigned long long)tries[0][1], (unsigned long long)tries[1][0], (unsigned long long)tries[1][1]);
+    printf("%llu ended by an exception, %llu requests refused, %llu pages of their own written\n",
+           (unsigned long long)shutdowns, (unsigned long long)refused, (unsigned long long)written);
+    for (unsigned i = 0; i < 4; i++)
+        if (!tries[i / 2][i % 2])
+            fail("a kind of attempt was never made", i);
+    puts(failures ? "FAILED" : "ALL PASS");
+    return failures != 0;
+}
