@@ -4,6 +4,8 @@
  * pmu.c: what perf needs of Linux and the performance monitors: counts of known code at EL0, six events at once, sampling
  * by instructions and by cycles. Prints a line for each, as tests/linux/check.sh does.
  */
+#include "check.h"
+
 #include <linux/perf_event.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,24 +18,6 @@
 
 #define ROUNDS 1000000ul
 #define RING_PAGES 64ul
-
-static unsigned failures;
-static char why[200];
-
-#define EXPECT(cond, ...)                                                                                              \
-    do {                                                                                                               \
-        if (!(cond) && failures++ == 0)                                                                                \
-            snprintf(why, sizeof why, __VA_ARGS__);                                                                    \
-    } while (0)
-
-static void report(const char *name) {
-    if (failures)
-        printf("CHECK %s FAIL %u times: %s\n", name, failures, why);
-    else
-        printf("CHECK %s ok\n", name);
-    fflush(stdout);
-    failures = 0;
-}
 
 /* Three instructions a round, of which one is a branch; one load. */
 static __attribute__((noinline)) void work(unsigned long rounds) {

@@ -4,6 +4,8 @@
  * ptrace.c: what a debugger in the guest needs of Linux: single step, hardware breakpoints and watchpoints, BRK, and
  * perf's own breakpoints, over which the kernel steps by itself. Prints a line for each, as tests/linux/check.sh does.
  */
+#include "check.h"
+
 #include <elf.h>
 #include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>
@@ -26,24 +28,6 @@
 #define TYPE_EXECUTE 0u
 #define TYPE_STORE 2u
 #define CONTROL(bytes, type) ((unsigned)(bytes) << 5 | (type) << 3 | ENABLE)
-
-static unsigned failures; /* of the check in progress */
-static char why[200];
-
-#define EXPECT(cond, ...)                                                                                              \
-    do {                                                                                                               \
-        if (!(cond) && failures++ == 0)                                                                                \
-            snprintf(why, sizeof why, __VA_ARGS__);                                                                    \
-    } while (0)
-
-static void report(const char *name) {
-    if (failures)
-        printf("CHECK %s FAIL %u times: %s\n", name, failures, why);
-    else
-        printf("CHECK %s ok\n", name);
-    fflush(stdout);
-    failures = 0;
-}
 
 /* --- a child to be traced ----------------------------------------------------------------------------- */
 extern const unsigned nops[], nops_end[], exclusive[], steps[];

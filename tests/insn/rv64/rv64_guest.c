@@ -27,37 +27,7 @@ static long syscall6(long n, long a, long b, long c, long d, long e, long f) {
 }
 enum { SYS_READ = 63, SYS_WRITE = 64, SYS_EXIT = 94, SYS_SIGALTSTACK = 132, SYS_SIGACTION = 134, SYS_MMAP = 222 };
 
-static void fail(long code) {
-    for (;;)
-        syscall6(SYS_EXIT, code, 0, 0, 0, 0, 0);
-}
-
-static long read_all(void *p, long bytes) {
-    long got = 0, n;
-    while (got < bytes && (n = syscall6(SYS_READ, 0, (long)p + got, bytes - got, 0, 0, 0)) > 0)
-        got += n;
-    return got;
-}
-
-static void write_all(const void *p, long bytes) {
-    for (long done = 0, n; done < bytes; done += n)
-        if ((n = syscall6(SYS_WRITE, 1, (long)p + done, bytes - done, 0, 0, 0)) <= 0)
-            fail(3);
-}
-
-/* The compiler may call these. */
-void *memset(void *p, int c, unsigned long n) {
-    for (volatile char *q = p; n--;)
-        *q++ = (char)c;
-    return p;
-}
-
-void *memcpy(void *to, const void *from, unsigned long n) {
-    volatile char *t = to;
-    for (const volatile char *f = from; n--;)
-        *t++ = *f++;
-    return to;
-}
+#include "tests/insn/guest_linux.h"
 
 /* --- executing a case ----------------------------------------------------------------------------- */
 
@@ -164,30 +134,4 @@ static void run_case(const struct icase *c, struct rv64_record *out) {
         out->memory = insn_hash_window();
 }
 
-static void map(uint64_t at, long bytes) {
-    if (syscall6(SYS_MMAP, (long)at, bytes, 7, 0x32 /* private, fixed, anonymous */, -1, 0) != (long)at)
-        fail(2);
-}
-
-static void run_all(void) {
-    map(INSN_CODE, INSN_CODE_BYTES);
-    map(INSN_SCRATCH, INSN_SCRATCH_BYTES);
-    catch_signals();
-    for (;;) {
-        long count = read_all(cases, sizeof cases) / (long)sizeof cases[0];
-        if (count == 0)
-            fail(0);
-        write_slots((unsigned)count);
-        unsigned held = 0;
-        for (unsigned i = 0; i < count; i++) {
-            slot = INSN_CODE + (uint64_t)i * INSN_SLOT_BYTES;
-            run_case(&cases[i], &records[held++]);
-            if (held == 256 || i + 1 == count) {
-                write_all(records, held * (long)sizeof records[0]);
-                held = 0;
-            }
-        }
-    }
-}
-
-void _start(void) { run_all(); }
+#include "tests/insn/guest_main.h"
