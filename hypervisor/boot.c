@@ -118,6 +118,7 @@ static bool fits_board(const struct options *o, const struct board *b, char err[
                          : !b->fw_cfg && o->fw_cfgs                   ? "--fw-cfg"
                          : !b->has_gic && o->gic_given                ? "--gic"
                          : !b->has_cores && o->cpu != ABI_CPU_MAX     ? "--cpu"
+                         : !b->has_semihosting && o->semihosting      ? "--semihosting"
                          : !b->has_rings && o->layout == LAYOUT_RING0 ? "--layout ring0"
                                                                       : NULL;
     if (option)

@@ -52,6 +52,16 @@ void tree_cells(struct tree *t, const char *name, const uint32_t *v, unsigned co
 }
 
 /* --- nodes that every board has ------------------------------------------------------------------------------- */
+void tree_cores(struct tree *t, const struct fdt_params *p, uint32_t first) {
+    tree_begin(t, "cluster0");
+    for (unsigned i = 0; i < p->cpus; i++) {
+        tree_begin(t, "core%u", i);
+        tree_u32(t, "cpu", first + i);
+        tree_end(t);
+    }
+    tree_end(t);
+}
+
 void tree_memory(struct tree *t, const struct fdt_params *p) {
     tree_begin(t, "memory@%llx", (unsigned long long)p->board->ram);
     TREE_CELLS(t, "reg", TREE_64(p->board->ram), TREE_64(p->ram_size));

@@ -30,7 +30,9 @@ struct fdt_params {
     uint64_t initrd, initrd_end; /* equal: none */
     uint8_t seed[40];            /* rng-seed and kaslr-seed */
 };
-/* Nodes that every board has. tree_virtio(): interrupts is called inside each slot's. tree_chosen(): aliases, too. */
+/* Nodes that every board has. tree_virtio(): interrupts is called inside each slot's. tree_chosen(): aliases, too. tree_cores(): one
+ * cluster of all processors, whose nodes have the phandles from first on, for cpu-map. */
+void tree_cores(struct tree *t, const struct fdt_params *p, uint32_t first);
 void tree_memory(struct tree *t, const struct fdt_params *p);
 void tree_flash(struct tree *t, const struct board *b);
 void tree_fw_cfg(struct tree *t, const struct board *b);
@@ -56,6 +58,7 @@ struct board {
     uint32_t kernel_offset, flat_offset;
 
     bool has_gic, has_cores; /* options --gic and --cpu have more than one value */
+    bool has_semihosting;    /* the guest has an instruction for it */
     bool has_rings;          /* guest_ops.own_bytes is set: there is --layout ring0 */
 
     uint64_t ram;

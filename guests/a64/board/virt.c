@@ -78,13 +78,7 @@ static void put_gic(struct tree *t, const struct fdt_params *p) {
 static void put_cpu_map(struct tree *t, const struct fdt_params *p) {
     tree_begin(t, "cpu-map");
     tree_begin(t, "socket0");
-    tree_begin(t, "cluster0");
-    for (unsigned i = 0; i < p->cpus; i++) {
-        tree_begin(t, "core%u", i);
-        tree_u32(t, "cpu", PHANDLE_CPU0 + i);
-        tree_end(t);
-    }
-    tree_end(t);
+    tree_cores(t, p, PHANDLE_CPU0);
     tree_end(t);
     tree_end(t);
 }
@@ -170,6 +164,7 @@ const struct board a64_board = {
     .flat_offset = 0x80000,
     .has_gic = true,
     .has_cores = true,
+    .has_semihosting = true,
     .has_rings = true,
     .ram = 0x40000000,
     .flash = 0,

@@ -54,13 +54,7 @@ static void put_cpus(struct tree *t, const struct fdt_params *p) {
     for (unsigned i = 0; i < p->cpus; i++)
         put_cpu(t, i);
     tree_begin(t, "cpu-map");
-    tree_begin(t, "cluster0");
-    for (unsigned i = 0; i < p->cpus; i++) {
-        tree_begin(t, "core%u", i);
-        tree_u32(t, "cpu", PHANDLE_CPU0 + i);
-        tree_end(t);
-    }
-    tree_end(t);
+    tree_cores(t, p, PHANDLE_CPU0);
     tree_end(t);
     tree_end(t);
 }
