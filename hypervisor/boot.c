@@ -29,7 +29,18 @@ static void *make_dtb(const struct options *o, const struct file *user, const st
     return blob;
 }
 
-static bool place(struct machine *m, const struct boot_files *f, struct loader_target *t, char err[ERR_BYTES]) {
+/* What firmware of the kind OpenSBI calls fw_dynamic is told of what it starts (OpenSBI's docs/firmware/fw_dynamic.md). */
+struct dynamic_info {
+    uint64_t magic, version, next_addr, next_mode, options, boot_hart;
+};
+#define DYNAMIC_MAGIC 0x4942534fu
+#define DYNAMIC_VERSION 2
+#define DYNAMIC_SUPERVISOR 1
+#define TREE_GROWS (64u << 10) /* firmware adds to the tree where it is; the information is behind that */
+
+/* place(): initial RAM disk and device tree. room: bytes behind the tree that stay free. */
+static bool place(struct machine *m, const struct boot_files *f, struct loader_target *t, size_t room,
+                  uint64_t *behind_tree, char err[ERR_BYTES]) {
     const struct options *o = m->options;
     struct fdt_params p = params(o, m->board);
     struct loader_place at = {.initrd_size = f->initrd.len};
@@ -40,6 +51,8 @@ static bool place(struct machine *m, const struct boot_files *f, struct loader_t
     free(blob);
     if (!blob)
         return false;
+    size_t tree_bytes = at.dtb_size;
+    at.dtb_size += room;
     if (loader_place(t, &at, why)) {
         snprintf(err, ERR_BYTES, "%s", why);
         return false;
@@ -48,7 +61,7 @@ static bool place(struct machine *m, const struct boot_files *f, struct loader_t
     p.initrd_end = at.initrd + at.initrd_size;
     size_t size = 0;
     blob = make_dtb(o, &f->dtb, &p, &size, err);
-    if (!blob || size > at.dtb_size) {
+    if (!blob || size > tree_bytes) {
         if (blob)
             snprintf(err, ERR_BYTES, "the device tree has grown");
         free(blob);
@@ -60,6 +73,7 @@ static bool place(struct machine *m, const struct boot_files *f, struct loader_t
     free(blob);
     m->boot->entry_pc = t->entry;
     m->boot->entry_args[0] = at.dtb;
+    *behind_tree = at.dtb + at.dtb_size - room;
     return true;
 }
 
@@ -75,6 +89,42 @@ static bool boot_firmware(struct machine *m, const struct boot_files *f, char er
         snprintf(err, ERR_BYTES, "the device tree does not fit into the guest's memory");
     free(blob);
     return ok && firmware_boot(m, &f->kernel, &f->initrd, err);
+}
+
+/* --- firmware in RAM, where machine mode starts ------------------------------------------------------------------ */
+static bool no_bios(const struct options *o) { return o->bios && !strcmp(o->bios, "none"); }
+
+static bool load_bios(struct machine *m, const struct boot_files *f, struct loader_target *t, char err[ERR_BYTES]) {
+    char why[LOADER_ERR_BYTES];
+    *t = (struct loader_target){.ram = m->ram, .ram_size = m->ram_size, .board = m->board};
+    t->flat = !loader_is_kernel(f->bios.data, f->bios.len);
+    if (!loader_load(f->bios.data, f->bios.len, t, why))
+        return true;
+    snprintf(err, ERR_BYTES, "%.100s: %.150s", m->options->bios, why);
+    return false;
+}
+
+/* The kernel is above the firmware, which is told where. */
+static bool boot_bios(struct machine *m, const struct boot_files *f, struct loader_target *t, char err[ERR_BYTES]) {
+    struct loader_target bios;
+    struct dynamic_info info = {DYNAMIC_MAGIC, DYNAMIC_VERSION, f->kernel.len ? t->entry : 0, DYNAMIC_SUPERVISOR, 0, 0};
+    uint64_t at;
+    if (!load_bios(m, f, &bios, err))
+        return false;
+    if (f->kernel.len && t->low < bios.high && bios.low < t->high) {
+        snprintf(err, ERR_BYTES, "the kernel and the firmware are at the same addresses");
+        return false;
+    }
+    if (!f->kernel.len || bios.high > t->high)
+        t->high = bios.high;
+    t->linux_boot = true; /* the start of RAM is not free */
+    t->entry = bios.entry;
+    if (!place(m, f, t, TREE_GROWS + sizeof(info), &at, err))
+        return false;
+    at = ALIGN_DOWN(at + TREE_GROWS, sizeof(uint64_t));
+    memcpy(m->ram + (at - m->board->ram), &info, sizeof(info));
+    m->boot->entry_args[1] = at;
+    return true;
 }
 
 /* --- the kernel ------------------------------------------------------------------------------------------------ */
@@ -114,27 +164,35 @@ static bool look_at_kernel(const struct file *head, const char *path, void *arg,
 
 /* What only some boards have. */
 static bool fits_board(const struct options *o, const struct board *b, char err[ERR_BYTES]) {
-    const char *option = !b->flash_bytes && firmware_is_given(o)      ? o->bios ? "--bios" : "--pflash"
-                         : !b->fw_cfg && o->fw_cfgs                   ? "--fw-cfg"
-                         : !b->has_gic && o->gic_given                ? "--gic"
-                         : !b->has_cores && o->cpu != ABI_CPU_MAX     ? "--cpu"
-                         : !b->has_semihosting && o->semihosting      ? "--semihosting"
-                         : !b->has_rings && o->layout == LAYOUT_RING0 ? "--layout ring0"
-                                                                      : NULL;
+    const char *option = !b->flash_bytes && o->pflashes                  ? "--pflash"
+                         : !b->flash_bytes && !b->bios_in_ram && o->bios ? "--bios"
+                         : !b->fw_cfg && o->fw_cfgs                      ? "--fw-cfg"
+                         : !b->has_gic && o->gic_given                   ? "--gic"
+                         : o->cpu != ABI_CPU_MAX && o->cpu != b->core    ? "--cpu"
+                         : !b->has_semihosting && o->semihosting         ? "--semihosting"
+                         : !b->has_rings && o->layout == LAYOUT_RING0    ? "--layout ring0"
+                                                                         : NULL;
+    const char *model = option && !strcmp(option, "--cpu") ? options_cpu_names[o->cpu] : NULL;
     if (option)
-        snprintf(err, ERR_BYTES, "%s is not for %s guests", option, b->name);
+        snprintf(err, ERR_BYTES, "%s%s%s is not for %s guests", option, model ? " " : "", model ? model : "", b->name);
     return !option;
 }
 
 bool boot_read(struct boot_files *f, const struct options *o, char err[ERR_BYTES]) {
     *f = (struct boot_files){.flat = o->flat};
-    bool look = !firmware_is_given(o); /* what that can start is its own affair */
+    /* What firmware in flash can start is its own affair. */
+    bool look = !firmware_is_given(o) || (o->board && o->board->bios_in_ram);
     if (o->kernel && !file_read(&f->kernel, o->kernel, o->memory, look ? look_at_kernel : NULL, f, err))
         return false;
     f->board = o->board || f->flat ? o->board : loader_board(f->kernel.data, f->kernel.len);
     if (!f->board)
         f->board = boards[0];
-    return fits_board(o, f->board, err) &&
+    if (f->board->bios_in_ram && no_bios(o) && !o->kernel) {
+        snprintf(err, ERR_BYTES, "--bios none needs a kernel");
+        return false;
+    }
+    bool bios = f->board->bios_in_ram && o->bios && !no_bios(o);
+    return fits_board(o, f->board, err) && (!bios || file_read(&f->bios, o->bios, o->memory, NULL, NULL, err)) &&
            (!o->initrd || file_read(&f->initrd, o->initrd, o->memory, NULL, NULL, err)) &&
            (!o->dtb || file_read(&f->dtb, o->dtb, o->memory, NULL, NULL, err));
 }
@@ -143,17 +201,21 @@ void boot_free(struct boot_files *f) {
     file_free(&f->kernel);
     file_free(&f->initrd);
     file_free(&f->dtb);
+    file_free(&f->bios);
 }
 
 bool boot_load(struct machine *m, char err[ERR_BYTES]) {
     const struct boot_files *f = m->files;
     struct loader_target t = {.ram = m->ram, .ram_size = m->ram_size, .board = m->board, .flat = f->flat};
     char why[LOADER_ERR_BYTES];
-    if (firmware_is_given(m->options))
+    uint64_t behind_tree;
+    m->boot->firmware = firmware_is_given(m->options);
+    t.above_firmware = f->bios.len;
+    if (m->boot->firmware && !m->board->bios_in_ram)
         return boot_firmware(m, f, err);
-    if (loader_load(f->kernel.data, f->kernel.len, &t, why))
+    if ((f->kernel.len || !f->bios.len) && loader_load(f->kernel.data, f->kernel.len, &t, why))
         return no_kernel(m->options->kernel, why, t.use, err);
-    return place(m, f, &t, err);
+    return f->bios.len ? boot_bios(m, f, &t, err) : place(m, f, &t, 0, &behind_tree, err);
 }
 
 bool boot_dump_dtb(const struct options *o, char err[ERR_BYTES]) {

@@ -8,7 +8,7 @@
 
 /* The files as they were when the run began: a guest that resets starts from them again. */
 struct boot_files {
-    struct file kernel, initrd, dtb;
+    struct file kernel, initrd, dtb, bios;
     bool flat;                 /* the kernel is a flat binary */
     const struct board *board; /* that the kernel is for, or that the user wants */
 };

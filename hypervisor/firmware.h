@@ -6,7 +6,7 @@
 
 #include "hypervisor/monitor.h"
 
-/* firmware_is_given(): does the machine start in its flash? Then the kernel, if there is one, is for the firmware. */
+/* firmware_is_given(): does the machine start in firmware of the user's? Then the kernel, if there is one, is for the firmware. */
 bool firmware_is_given(const struct options *o);
 /* firmware_open(): the files of the flash banks and those for fw_cfg, once for all lives of the machine. False and err if one cannot be had.
  * firmware_close(): what is read of them. */

@@ -254,7 +254,7 @@ int loader_load(const uint8_t *file, size_t len, struct loader_target *t, char e
     if (len == 0)
         return wrong(err, "the file is empty");
     if (t->flat)
-        return put_program(t, file, len, t->board->flat_offset, len, err);
+        return put_program(t, file, len, t->above_firmware ? t->board->kernel_offset : t->board->flat_offset, len, err);
     if (is_zboot(file, len))
         return load_zboot(file, len, t, err);
     return packing ? load_packed(packing, file, len, t, err) : load_plain(file, len, t, err);

@@ -35,6 +35,7 @@ struct loader_target {
     uint64_t ram_size;
     const struct board *board; /* that it is for */
     bool flat;                 /* the file is a flat binary, whatever it looks like */
+    bool above_firmware;       /* that is where a flat binary goes */
     /* out */
     uint64_t entry;
     uint64_t low, high;  /* the range that the program occupies, its zeroed part included */

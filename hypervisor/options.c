@@ -16,7 +16,8 @@ const char *const options_mmu_names[] = {
 #include "dbt/mmu/mmu.def"
 };
 #undef MMU
-const char *const options_cpu_names[] = {[ABI_CPU_MAX] = "max", [ABI_CPU_CORTEX_A72] = "cortex-a72"};
+const char *const options_cpu_names[] = {
+    [ABI_CPU_MAX] = "max", [ABI_CPU_CORTEX_A72] = "cortex-a72", [ABI_CPU_RV64] = "rv64"};
 
 static enum options_command bad(const char *fmt, ...) {
     va_list ap;

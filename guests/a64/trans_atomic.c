@@ -54,16 +54,6 @@ bool trans_LDXP(struct a64_trans *t, const struct arg_LDXP *a) {
     return true;
 }
 
-/* compare_exchange_16(): *expected becomes what was there. */
-static bool compare_exchange_16(void *p, uint64_t expected[2], uint64_t lo, uint64_t hi) {
-    bool equal;
-    __asm__ volatile("lock cmpxchg16b %1"
-                     : "=@cce"(equal), "+m"(*(v128 *)p), "+a"(expected[0]), "+d"(expected[1])
-                     : "b"(lo), "c"(hi)
-                     : "memory");
-    return equal;
-}
-
 /* Store-exclusive of 16 bytes: 0 if stored, else 1. */
 static uint64_t a64_helper_stxp(struct cpu *cpu, uint64_t va, uint64_t lo, uint64_t hi) {
     bool armed = cpu->excl_addr == va;
@@ -73,7 +63,7 @@ static uint64_t a64_helper_stxp(struct cpu *cpu, uint64_t va, uint64_t lo, uint6
     if (!armed)
         return 1;
     uint64_t expected[2] = {cpu->excl_val[0], cpu->excl_val[1]};
-    return !compare_exchange_16(mem_host(cpu, va, 4, MMU_WRITE, cpu->regime), expected, lo, hi);
+    return !mem_compare_exchange_16(mem_host(cpu, va, 4, MMU_WRITE, cpu->regime), expected, lo, hi);
 }
 IR_HELPER(a64_helper_stxp, IR_HELPER_STATE);
 
@@ -146,7 +136,7 @@ static uint64_t a64_helper_casp(struct cpu *cpu, uint64_t va, uint64_t registers
     if (va & 15)
         cpu->guest->align_fault(cpu, va, MMU_READ);
     uint64_t expected[2] = {read_x(cpu, rs), read_x(cpu, rs + 1)};
-    compare_exchange_16(mem_host_rmw(cpu, va, 4, cpu->regime), expected, read_x(cpu, rt), read_x(cpu, rt + 1));
+    mem_compare_exchange_16(mem_host_rmw(cpu, va, 4, cpu->regime), expected, read_x(cpu, rt), read_x(cpu, rt + 1));
     write_x(cpu, rs, expected[0]);
     write_x(cpu, rs + 1, expected[1]);
     return 0;

@@ -1,24 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* csr.c: control and status registers, and the instructions that manage memory (volume II, chapters 2 and 10). */
+#include "guests/rv64/csr.h"
+
 #include "graft/softfp.h"
-#include "guests/rv64/system.h"
 
 enum { CSRRW = 1, CSRRS, CSRRC };
-#define SENVCFG_FIOM BIT(0)
 
-static bool counter_allowed(const struct cpu *cpu, unsigned csr) {
-    const struct rv64_cpu *c = (const struct rv64_cpu *)cpu;
-    return rv64_in_s(cpu) || c->scounteren >> (csr & 31) & 1;
+uint64_t rv64_counter(const struct cpu *cpu, unsigned which) {
+    return rt_ticks() - cpu->boot->tsc_base - ((const struct rv64_cpu *)cpu)->counted_from[which];
 }
 
-static uint64_t sstatus_of(const struct rv64_cpu *c) {
-    bool dirty = (c->sstatus & SSTATUS_FS) == SSTATUS_FS;
-    return c->sstatus | SSTATUS_UXL | (dirty ? SSTATUS_SD : 0);
+/* A counter that each of the higher levels lets lower ones read. */
+static bool counter_allowed(const struct cpu *cpu, unsigned csr) {
+    const struct rv64_cpu *c = (const struct rv64_cpu *)cpu;
+    enum rv64_privilege p = rv64_privilege(cpu);
+    return (p == RV64_PRIV_M || c->mcounteren >> (csr & 31) & 1) &&
+           (p != RV64_PRIV_U || c->scounteren >> (csr & 31) & 1);
+}
+
+uint64_t rv64_status_read(const struct rv64_cpu *c, uint64_t fields) {
+    bool dirty = (c->mstatus & SSTATUS_FS) == SSTATUS_FS;
+    return (c->mstatus & fields) | SSTATUS_UXL | (dirty ? SSTATUS_SD : 0);
+}
+
+uint64_t rv64_envcfg(uint64_t old, uint64_t v) {
+    return (v & ENVCFG_CBIE) == BIT(5) ? (v & ~ENVCFG_CBIE) | (old & ENVCFG_CBIE) : v;
+}
+
+/* Machine mode may keep S-mode from some registers. */
+static bool satp_allowed(const struct cpu *cpu) {
+    return rv64_privilege(cpu) == RV64_PRIV_M || !(((const struct rv64_cpu *)cpu)->mstatus & MSTATUS_TVM);
+}
+static bool stimecmp_allowed(const struct cpu *cpu) {
+    const struct rv64_cpu *c = (const struct rv64_cpu *)cpu;
+    unsigned time = RV64_CSR_TIME & 31;
+    return rv64_privilege(cpu) == RV64_PRIV_M || (c->menvcfg & ENVCFG_STCE && c->mcounteren >> time & 1);
 }
 
 /* Is floating point off, so that its registers do not exist? */
-static bool fp_off(const struct rv64_cpu *c) { return !(c->sstatus & SSTATUS_FS); }
+static bool fp_off(const struct rv64_cpu *c) { return !(c->mstatus & SSTATUS_FS); }
 
 /* False: there is no such register here. */
 static bool csr_read(struct cpu *cpu, unsigned csr, uint64_t *v) {
@@ -28,8 +49,8 @@ static bool csr_read(struct cpu *cpu, unsigned csr, uint64_t *v) {
     case RV64_CSR_FFLAGS: *v = rv64_fflags(cpu); return !fp_off(c);
     case RV64_CSR_FRM: *v = c->frm; return !fp_off(c);
     case RV64_CSR_FCSR: *v = c->frm << 5 | rv64_fflags(cpu); return !fp_off(c);
-    case RV64_CSR_SSTATUS: *v = sstatus_of(c); return true;
-    case RV64_CSR_SIE: *v = c->sie; return true;
+    case RV64_CSR_SSTATUS: *v = rv64_status_read(c, SSTATUS_WRITABLE); return true;
+    case RV64_CSR_SIE: *v = c->mie & c->mideleg; return true;
     case RV64_CSR_STVEC: *v = c->stvec; return true;
     case RV64_CSR_SCOUNTEREN: *v = c->scounteren; return true;
     case RV64_CSR_SENVCFG: *v = c->senvcfg; return true;
@@ -39,24 +60,25 @@ static bool csr_read(struct cpu *cpu, unsigned csr, uint64_t *v) {
     case RV64_CSR_STVAL: *v = c->stval; return true;
     case RV64_CSR_SIP:
         rv64_interrupts_update(cpu);
-        *v = c->mip;
+        *v = c->mip & c->mideleg;
         return true;
-    case RV64_CSR_STIMECMP: *v = c->stimecmp; return true;
-    case RV64_CSR_SATP: *v = c->satp; return true;
+    case RV64_CSR_STIMECMP: *v = c->stimecmp; return stimecmp_allowed(cpu);
+    case RV64_CSR_SATP: *v = c->satp; return satp_allowed(cpu);
     case RV64_CSR_TIME: *v = rv64_time(cpu); return counter_allowed(cpu, csr);
     case RV64_CSR_CYCLE:
-    case RV64_CSR_INSTRET: *v = rt_ticks() - cpu->boot->tsc_base; return counter_allowed(cpu, csr);
-    default: return false;
+    case RV64_CSR_INSTRET: *v = rv64_counter(cpu, csr == RV64_CSR_INSTRET); return counter_allowed(cpu, csr);
+    default: /* Zihpm: counters that count nothing */
+        return csr - RV64_CSR_HPMCOUNTER3 < 29 ? counter_allowed(cpu, csr) : rv64_csr_m_read(cpu, csr, v);
     }
 }
 
-static void write_sstatus(struct cpu *cpu, uint64_t v) {
+void rv64_status_write(struct cpu *cpu, uint64_t v, uint64_t fields) {
     struct rv64_cpu *c = rv64(cpu);
-    uint64_t changed = c->sstatus ^ v;
-    c->sstatus = v & SSTATUS_WRITABLE;
+    uint64_t changed = (c->mstatus ^ v) & fields;
+    c->mstatus ^= changed;
     if (changed & SSTATUS_MXR)
         mmu_context_changed(cpu);
-    rv64_set_privilege(cpu, true);
+    rv64_set_privilege(cpu, rv64_privilege(cpu));
     rv64_check_interrupts(cpu);
 }
 
@@ -76,23 +98,21 @@ static void csr_write(struct cpu *cpu, unsigned csr, uint64_t v) {
     case RV64_CSR_FFLAGS: rv64_fcsr_set(cpu, (uint32_t)v, c->frm); break;
     case RV64_CSR_FRM: rv64_fcsr_set(cpu, rv64_fflags(cpu), (uint32_t)v); break;
     case RV64_CSR_FCSR: rv64_fcsr_set(cpu, (uint32_t)v, (uint32_t)v >> 5); break;
-    case RV64_CSR_SSTATUS: write_sstatus(cpu, v); return;
+    case RV64_CSR_SSTATUS: rv64_status_write(cpu, v, SSTATUS_WRITABLE); return;
     case RV64_CSR_SIE:
-        c->sie = v & SIE_WRITABLE;
+        c->mie = (c->mie & ~c->mideleg) | (v & c->mideleg);
         rv64_check_interrupts(cpu);
         break;
     case RV64_CSR_STVEC: c->stvec = v & ~UINT64_C(2); break;
-    case RV64_CSR_SCOUNTEREN: c->scounteren = v & 7; break;
-    case RV64_CSR_SENVCFG: c->senvcfg = v & SENVCFG_FIOM; break;
+    case RV64_CSR_SCOUNTEREN: c->scounteren = v & MASK(32); break;
+    case RV64_CSR_SENVCFG: c->senvcfg = rv64_envcfg(c->senvcfg, v) & SENVCFG_WRITABLE; break;
     case RV64_CSR_SSCRATCH: c->sscratch = v; break;
     case RV64_CSR_SEPC: c->sepc = v & ~UINT64_C(1); break;
     case RV64_CSR_SCAUSE: c->scause = v; break;
     case RV64_CSR_STVAL: c->stval = v; break;
     case RV64_CSR_SIP:
-        if (v & BIT(IRQ_SOFT))
-            __atomic_store_n(&c->ipi, 1, __ATOMIC_SEQ_CST);
-        else
-            __atomic_store_n(&c->ipi, 0, __ATOMIC_SEQ_CST);
+        if (c->mideleg & BIT(IRQ_SOFT))
+            __atomic_store_n(&c->ipi, v >> IRQ_SOFT & 1, __ATOMIC_SEQ_CST);
         rv64_interrupts_update(cpu);
         rv64_check_interrupts(cpu);
         break;
@@ -102,10 +122,10 @@ static void csr_write(struct cpu *cpu, unsigned csr, uint64_t v) {
         rv64_check_interrupts(cpu);
         break;
     case RV64_CSR_SATP: write_satp(cpu, v); break;
-    default: break;
+    default: rv64_csr_m_write(cpu, csr, v); break;
     }
     if (csr <= RV64_CSR_FCSR)
-        c->sstatus |= SSTATUS_FS;
+        c->mstatus |= SSTATUS_FS;
 }
 
 uint64_t rv64_helper_csr(struct cpu *cpu, uint64_t desc, uint64_t value, uint64_t insn) {
@@ -113,20 +133,50 @@ uint64_t rv64_helper_csr(struct cpu *cpu, uint64_t desc, uint64_t value, uint64_
     bool writes = desc >> 14 & 1;
     uint64_t old;
     /* Bits 9..8 of the number: the lowest privilege level; bits 11..10 both set: read-only. */
-    if ((csr >> 8 & 3) > (rv64_in_s(cpu) ? 1 : 0) || (writes && csr >> 10 == 3) || !csr_read(cpu, csr, &old))
+    if ((csr >> 8 & 3) > rv64_privilege(cpu) || (writes && csr >> 10 == 3) || !csr_read(cpu, csr, &old))
         rv64_illegal(cpu, insn);
+    /* SEIP reads as what software has set or the PLIC, and is changed as the former (3.1.9). */
+    uint64_t from = csr == RV64_CSR_MIP ? (old & ~BIT(IRQ_EXTERNAL)) | (rv64(cpu)->mip_set & BIT(IRQ_EXTERNAL)) : old;
     if (writes)
-        csr_write(cpu, csr, op == CSRRW ? value : op == CSRRS ? old | value : old & ~value);
+        csr_write(cpu, csr, op == CSRRW ? value : op == CSRRS ? from | value : from & ~value);
     return old;
 }
 
 /* --- memory management ----------------------------------------------------------------------------- */
 
-uint64_t rv64_helper_sfence(struct cpu *cpu, uint64_t va, uint64_t asid, uint64_t which) {
+uint64_t rv64_helper_sfence(struct cpu *cpu, uint64_t va, uint64_t asid, uint64_t desc) {
     static const enum mmu_inval_kind kinds[4] = {MMU_INVAL_ALL, MMU_INVAL_VA, MMU_INVAL_ASID, MMU_INVAL_VA_ASID};
-    struct mmu_inval inval = {.kind = kinds[which & 3], .va = va & ~PAGE_MASK, .asid = (uint32_t)asid & 0xffff};
+    struct mmu_inval inval = {.kind = kinds[desc & 3], .va = va & ~PAGE_MASK, .asid = (uint32_t)asid & 0xffff};
+    if (!satp_allowed(cpu))
+        rv64_illegal(cpu, desc | 3);
     mmu_invalidate(cpu, &inval);
     mmu_sync(cpu);
+    return 0;
+}
+
+/* --- cache blocks: caches do not show, so of the instructions that manage them the permission is all there is -------- */
+
+static bool cbo_allowed(const struct cpu *cpu, unsigned what) {
+    uint64_t enable = what == RV64_CBO_INVAL ? ENVCFG_CBIE : what == RV64_CBO_ZERO ? ENVCFG_CBZE : ENVCFG_CBCFE;
+    const struct rv64_cpu *c = (const struct rv64_cpu *)cpu;
+    enum rv64_privilege p = rv64_privilege(cpu);
+    return (p == RV64_PRIV_M || c->menvcfg & enable) && (p != RV64_PRIV_U || c->senvcfg & enable);
+}
+
+uint64_t rv64_helper_cbo(struct cpu *cpu, uint64_t va, uint64_t what, uint64_t insn) {
+    unsigned regime = what >> 3 & 3;
+    struct walk w;
+    if (!cbo_allowed(cpu, what & 7))
+        rv64_illegal(cpu, insn);
+    va &= ~(uint64_t)(RV64_CBO_BYTES - 1);
+    if ((what & 7) == RV64_CBO_ZERO) {
+        for (unsigned i = 0; i < RV64_CBO_BYTES; i += 8)
+            mem_write(cpu, va + i, 0, 3, regime, 0);
+    } else {
+        rv64_walk(cpu, va, MMU_READ, regime, &w);
+        if (w.fault)
+            rv64_mem_abort(cpu, va, MMU_WRITE, &w, 0);
+    }
     return 0;
 }
 

@@ -1,43 +1,74 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * exceptions.c: traps to S-mode and the return from them (volume II, chapter 10). The machine level is the engine, which
- * delegates everything but calls from S-mode (sbi.c).
+ * exceptions.c: traps and the return from them (volume II, chapters 3 and 10). Without firmware of the guest's, the machine level
+ * is the engine, which delegates everything but calls from S-mode (sbi.c).
  */
 #include "guests/rv64/system.h"
 
-static unsigned regime_of(uint64_t sstatus, bool s) {
-    return !s ? RV64_U : sstatus & SSTATUS_SUM ? RV64_S_SUM : RV64_S;
+static unsigned regime_of(uint64_t status, enum rv64_privilege p) {
+    return p == RV64_PRIV_U ? RV64_U : p == RV64_PRIV_M ? RV64_M : status & SSTATUS_SUM ? RV64_S_SUM : RV64_S;
 }
 
-void rv64_set_privilege(struct cpu *cpu, bool s) {
+unsigned rv64_data_regime(const struct cpu *cpu) {
+    const struct rv64_cpu *c = (const struct rv64_cpu *)cpu;
+    if (LIKELY(cpu->regime != RV64_M || !(c->mstatus & MSTATUS_MPRV)))
+        return cpu->regime;
+    return regime_of(c->mstatus, MSTATUS_MPP_OF(c->mstatus));
+}
+
+void rv64_set_privilege(struct cpu *cpu, enum rv64_privilege p) {
     struct rv64_cpu *c = rv64(cpu);
-    unsigned regime = regime_of(c->sstatus, s);
-    if (regime == cpu->regime)
+    unsigned regime = regime_of(c->mstatus, p);
+    if (regime == cpu->regime && regime != RV64_M) /* machine mode's loads may be another one's, or no longer */
         return;
     cpu->regime = regime;
     mmu_context_changed(cpu);
 }
 
+static const char *privilege_name(enum rv64_privilege p) {
+    return p == RV64_PRIV_U ? "u" : p == RV64_PRIV_S ? "s" : "m";
+}
+
+static uint64_t vector(uint64_t tvec, uint64_t cause) {
+    return (tvec & ~UINT64_C(3)) + (cause & RV64_INTERRUPT && tvec & 1 ? 4 * (cause & MASK(6)) : 0);
+}
+
+static void trap_to_s(struct rv64_cpu *c, enum rv64_privilege from, uint64_t cause, uint64_t tval) {
+    uint64_t status = c->mstatus & ~(SSTATUS_SPIE | SSTATUS_SPP | SSTATUS_SIE);
+    status |= (c->mstatus & SSTATUS_SIE ? SSTATUS_SPIE : 0) | (from == RV64_PRIV_S ? SSTATUS_SPP : 0);
+    c->mstatus = status;
+    c->sepc = c->pc;
+    c->scause = cause;
+    c->stval = tval;
+    c->pc = vector(c->stvec, cause);
+}
+
+static void trap_to_m(struct rv64_cpu *c, enum rv64_privilege from, uint64_t cause, uint64_t tval) {
+    uint64_t status = c->mstatus & ~(MSTATUS_MPIE | MSTATUS_MPP | MSTATUS_MIE);
+    status |= (c->mstatus & MSTATUS_MIE ? MSTATUS_MPIE : 0) | (uint64_t)from << MSTATUS_MPP_SHIFT;
+    c->mstatus = status;
+    c->mepc = c->pc;
+    c->mcause = cause;
+    c->mtval = tval;
+    c->pc = vector(c->mtvec, cause);
+}
+
 void rv64_take_trap(struct cpu *cpu, uint64_t cause, uint64_t tval) {
     struct rv64_cpu *c = rv64(cpu);
-    bool interrupt = cause & RV64_INTERRUPT, s = rv64_in_s(cpu);
-    if (interrupt)
+    enum rv64_privilege from = rv64_privilege(cpu);
+    uint64_t delegated = cause & RV64_INTERRUPT ? c->mideleg : c->medeleg;
+    bool m = from == RV64_PRIV_M || !(delegated >> (cause & MASK(6)) & 1);
+    if (cause & RV64_INTERRUPT)
         STAT(cpu, interrupts)++;
     else
         STAT(cpu, exceptions)++;
     if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_INT))
         rt_log(cpu, ABI_LOG_INT, "trap cause %llx tval %llx from %s pc %llx\n", (unsigned long long)cause,
-               (unsigned long long)tval, s ? "s" : "u", (unsigned long long)c->pc);
-    uint64_t status = c->sstatus & ~(SSTATUS_SPIE | SSTATUS_SPP | SSTATUS_SIE);
-    status |= (c->sstatus & SSTATUS_SIE ? SSTATUS_SPIE : 0) | (s ? SSTATUS_SPP : 0);
-    c->sstatus = status;
-    c->sepc = c->pc;
-    c->scause = cause;
-    c->stval = tval;
-    c->pc = (c->stvec & ~UINT64_C(3)) + (interrupt && c->stvec & 1 ? 4 * (cause & MASK(6)) : 0);
+               (unsigned long long)tval, privilege_name(from), (unsigned long long)c->pc);
+    (m ? trap_to_m : trap_to_s)(c, from, cause, tval);
     cpu->excl_addr = ~UINT64_C(0);
-    rv64_set_privilege(cpu, true);
+    rv64_set_privilege(cpu, m ? RV64_PRIV_M : RV64_PRIV_S);
 }
 
 void rv64_raise(struct cpu *cpu, uint64_t cause, uint64_t tval) {
@@ -82,17 +113,34 @@ uint64_t rv64_helper_raise(struct cpu *cpu, uint64_t cause, uint64_t tval, uint6
     rv64_raise(cpu, cause, tval);
 }
 
-uint64_t rv64_helper_sret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t unused) {
-    struct rv64_cpu *c = rv64(cpu);
-    bool s = c->sstatus & SSTATUS_SPP;
-    uint64_t status = c->sstatus & ~(SSTATUS_SPP | SSTATUS_SIE);
-    c->sstatus = status | SSTATUS_SPIE | (c->sstatus & SSTATUS_SPIE ? SSTATUS_SIE : 0);
-    c->pc = c->sepc;
+/* Back to the pc and the level that a trap came from. */
+static uint64_t go_back(struct cpu *cpu, uint64_t pc, enum rv64_privilege to) {
+    rv64(cpu)->pc = pc;
     cpu->excl_addr = ~UINT64_C(0);
-    rv64_set_privilege(cpu, s);
-    mmu_retry(cpu, c->pc);
+    if (to != RV64_PRIV_M)
+        rv64(cpu)->mstatus &= ~MSTATUS_MPRV;
+    rv64_set_privilege(cpu, to);
+    mmu_retry(cpu, pc);
     rv64_check_interrupts(cpu);
     return 0;
+}
+
+uint64_t rv64_helper_sret(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t unused) {
+    struct rv64_cpu *c = rv64(cpu);
+    if (c->mstatus & MSTATUS_TSR && rv64_privilege(cpu) == RV64_PRIV_S)
+        rv64_illegal(cpu, insn);
+    enum rv64_privilege to = c->mstatus & SSTATUS_SPP ? RV64_PRIV_S : RV64_PRIV_U;
+    uint64_t status = c->mstatus & ~(SSTATUS_SPP | SSTATUS_SIE);
+    c->mstatus = status | SSTATUS_SPIE | (c->mstatus & SSTATUS_SPIE ? SSTATUS_SIE : 0);
+    return go_back(cpu, c->sepc, to);
+}
+
+uint64_t rv64_helper_mret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t unused) {
+    struct rv64_cpu *c = rv64(cpu);
+    enum rv64_privilege to = MSTATUS_MPP_OF(c->mstatus);
+    uint64_t status = c->mstatus & ~(MSTATUS_MPP | MSTATUS_MIE);
+    c->mstatus = status | MSTATUS_MPIE | (c->mstatus & MSTATUS_MPIE ? MSTATUS_MIE : 0);
+    return go_back(cpu, c->mepc, to);
 }
 
 uint64_t rv64_helper_crossing(struct cpu *cpu, uint64_t pc, uint64_t half, uint64_t c) {

@@ -3,21 +3,34 @@
 /* guest.c: the RISC-V guest as the engine sees it: reset, mode key, service of pending events, register dump. */
 #include "guests/rv64/system.h"
 
-/* As an SBI implementation hands a hart to a kernel: S-mode, no translation, interrupts off. */
+/* As an SBI implementation leaves machine mode: all that can be delegated is, and nothing is forbidden. */
+static void reset_delegated(struct rv64_cpu *c) {
+    c->medeleg = MEDELEG_WRITABLE;
+    c->mideleg = SIE_WRITABLE;
+    c->mcounteren = MASK(32);
+    c->menvcfg = MENVCFG_WRITABLE & ~BIT(5);
+    c->scounteren = 7; /* users may read cycle, time, instret */
+}
+
+/* In machine mode, or as an SBI implementation hands a hart to a kernel: S-mode, no translation, interrupts off. */
 void rv64_reset(struct cpu *cpu) {
     struct rv64_cpu *c = rv64(cpu);
     memset(c->x, 0, sizeof c->x);
     memset(c->f, 0, sizeof c->f);
-    c->sstatus = c->sie = c->stvec = c->senvcfg = c->sscratch = c->sepc = c->scause = c->stval = 0;
-    c->scounteren = 7; /* as firmware leaves it: users may read cycle, time, instret */
+    c->mstatus = c->mie = c->stvec = c->scounteren = c->senvcfg = c->sscratch = c->sepc = c->scause = c->stval = 0;
+    c->medeleg = c->mideleg = c->mtvec = c->mcounteren = c->menvcfg = c->mscratch = c->mepc = c->mcause = c->mtval = 0;
+    memset(c->counted_from, 0, sizeof c->counted_from);
+    memset(&c->pmp, 0, sizeof c->pmp);
+    if (!rv64_firmware(cpu))
+        reset_delegated(c);
     c->satp = 0;
-    c->stimecmp = ~UINT64_C(0);
-    c->mip = 0;
+    c->stimecmp = c->mtimecmp = ~UINT64_C(0);
+    c->mip = c->mip_set = 0;
     __atomic_store_n(&c->ipi, 0, __ATOMIC_SEQ_CST);
     c->x[10] = cpu->index;
     cpu->excl_addr = ~UINT64_C(0);
     cpu->tlbi_pending = 0;
-    cpu->regime = RV64_S;
+    cpu->regime = rv64_firmware(cpu) ? RV64_M : RV64_S;
     memset(&cpu->fp, 0, sizeof cpu->fp);
     rv64_fcsr_set(cpu, 0, 0);
     mmu_context_changed(cpu);
@@ -29,16 +42,21 @@ static void guest_init(struct cpu *cpu) {
     if (!rv64_plic_init(cpu))
         rt_panic(cpu, "the shared heap is too small for the interrupt controller");
     rv64_reset(cpu);
-    if (cpu->index == 0) {
+    if (cpu->index == 0 || rv64_firmware(cpu)) { /* all harts start in firmware, which tells them apart */
         c->pc = cpu->boot->entry_pc;
         c->x[11] = cpu->boot->entry_args[0];
+        c->x[12] = cpu->boot->entry_args[1];
     }
-    engine_power_init(cpu, &c->power);
+    if (rv64_firmware(cpu))
+        engine_power_on(&c->power);
+    else
+        engine_power_init(cpu, &c->power);
 }
 
 static uint32_t guest_mode(const struct cpu *cpu) {
     const struct rv64_cpu *c = (const struct rv64_cpu *)cpu;
-    return cpu->regime | (c->sstatus & SSTATUS_FS ? 0 : RV64_MODE_FP_OFF) | c->frm << RV64_MODE_FRM_SHIFT;
+    return cpu->regime | (c->mstatus & SSTATUS_FS ? 0 : RV64_MODE_FP_OFF) | c->frm << RV64_MODE_FRM_SHIFT |
+           rv64_data_regime(cpu) << RV64_MODE_DATA_SHIFT;
 }
 
 static void guest_service(struct cpu *cpu, uint32_t pending) {
@@ -60,6 +78,14 @@ static void guest_service(struct cpu *cpu, uint32_t pending) {
         rv64_take_trap(cpu, RV64_INTERRUPT | due, 0);
 }
 
+static bool io_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value) {
+    return rv64_plic_read(cpu, pa, size, value) || rv64_clint_read(cpu, pa, size, value);
+}
+
+static bool io_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) {
+    return rv64_plic_write(cpu, pa, size, value) || rv64_clint_write(cpu, pa, size, value);
+}
+
 static bool guest_is_hi(uint64_t va) { return va >> 63; }
 
 /* None of these has a cause here: no exit is left with IR_EXIT_FAULT, no flags, no watchpoints, no mode of one instruction. */
@@ -68,14 +94,17 @@ static void nothing_watched(struct cpu *cpu, uint64_t va, unsigned bytes, enum m
 
 static void guest_dump(struct cpu *cpu) {
     const struct rv64_cpu *c = rv64(cpu);
-    rt_log(cpu, 0, "cpu%u pc %016llx regime %u sstatus %llx sie %llx mip %llx\n", cpu->index, (unsigned long long)c->pc,
-           cpu->regime, (unsigned long long)c->sstatus, (unsigned long long)c->sie, (unsigned long long)c->mip);
+    rt_log(cpu, 0, "cpu%u pc %016llx regime %u mstatus %llx mie %llx mip %llx\n", cpu->index, (unsigned long long)c->pc,
+           cpu->regime, (unsigned long long)c->mstatus, (unsigned long long)c->mie, (unsigned long long)c->mip);
     for (unsigned i = 0; i < 32; i += 4)
         rt_log(cpu, 0, "x%02u %016llx %016llx %016llx %016llx\n", i, (unsigned long long)c->x[i],
                (unsigned long long)c->x[i + 1], (unsigned long long)c->x[i + 2], (unsigned long long)c->x[i + 3]);
     rt_log(cpu, 0, "satp %llx stvec %llx sepc %llx scause %llx stval %llx\n", (unsigned long long)c->satp,
            (unsigned long long)c->stvec, (unsigned long long)c->sepc, (unsigned long long)c->scause,
            (unsigned long long)c->stval);
+    rt_log(cpu, 0, "mtvec %llx mepc %llx mcause %llx mtval %llx medeleg %llx mideleg %llx\n",
+           (unsigned long long)c->mtvec, (unsigned long long)c->mepc, (unsigned long long)c->mcause,
+           (unsigned long long)c->mtval, (unsigned long long)c->medeleg, (unsigned long long)c->mideleg);
 }
 
 const struct guest_ops rv64_guest = {
@@ -103,8 +132,8 @@ const struct guest_ops rv64_guest = {
     .align_fault = rv64_align_fault,
     .watch = nothing_watched,
     .external_abort = rv64_external_abort,
-    .io_read = rv64_io_read,
-    .io_write = rv64_io_write,
+    .io_read = io_read,
+    .io_write = io_write,
     .dump = guest_dump,
 };
 _Static_assert(sizeof(struct rv64_cpu) <= ABI_CPU_BYTES, "the state fits in what the monitor gives each vCPU");

@@ -2,7 +2,7 @@
  * Copyright The Graft Authors */
 /*
  * plic.c: the platform-level interrupt controller (RISC-V PLIC Specification 1.0), as QEMU's virt has it: 95 sources, for
- * each hart a context of M-mode, which nobody looks at, and one of S-mode. Lines are levels: a source is pending while its
+ * each hart a context of M-mode and one of S-mode. Lines are levels: a source is pending while its
  * line is up and nobody has claimed it. Harts claim by atomic operations; there is no lock.
  */
 #include "guests/rv64/system.h"
@@ -30,7 +30,6 @@ static struct plic *plic_of(struct cpu *cpu) { return *engine_guest_shared(cpu);
 static uint32_t load(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 static void store(uint32_t *p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
 
-static unsigned own_context(const struct cpu *cpu) { return 2 * cpu->index + 1; }
 static unsigned contexts(const struct cpu *cpu) { return 2 * cpu->boot->vcpu_count; }
 
 bool rv64_plic_init(struct cpu *cpu) {
@@ -73,7 +72,7 @@ static unsigned best(struct cpu *cpu, unsigned context) {
     return found;
 }
 
-bool rv64_plic_pending(struct cpu *cpu) { return best(cpu, own_context(cpu)) != 0; }
+bool rv64_plic_pending(struct cpu *cpu, bool s) { return best(cpu, 2 * cpu->index + s) != 0; }
 
 static uint32_t claim(struct cpu *cpu, unsigned context) {
     for (;;) {
@@ -105,12 +104,12 @@ static void complete(struct cpu *cpu, unsigned context, uint32_t source) {
     look_again(cpu, context);
 }
 
-/* The monitor tells the first S-mode that has a source enabled of its line. */
+/* The monitor tells the first hart that has a source enabled of its line. */
 static void enable(struct cpu *cpu, unsigned context, unsigned word, uint32_t value) {
     struct plic *p = plic_of(cpu);
     store(&p->enable[context][word], word ? value : value & ~1u);
     for (unsigned bit = 0; bit < 32; bit++) {
-        for (unsigned c = 1; c < contexts(cpu); c += 2) {
+        for (unsigned c = 0; c < contexts(cpu); c++) {
             if (load(&p->enable[c][word]) >> bit & 1) {
                 cpu->shared->spi_target[32 * word + bit] = (uint8_t)(c / 2);
                 break;
@@ -133,7 +132,7 @@ static bool enable_at(const struct cpu *cpu, uint64_t offset, unsigned *context,
 }
 
 /* Registers are words; what is not there reads as 0. */
-bool rv64_io_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value) {
+bool rv64_plic_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value) {
     uint64_t offset = pa.v - BASE;
     unsigned context, n;
     if (offset >= SIZE)
@@ -154,7 +153,7 @@ bool rv64_io_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value
     return true;
 }
 
-bool rv64_io_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) {
+bool rv64_plic_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) {
     uint64_t offset = pa.v - BASE;
     unsigned context, n;
     if (offset >= SIZE)

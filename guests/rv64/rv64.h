@@ -8,14 +8,23 @@
 #include "graft/guest.h"
 
 /* Access regimes (cpu->regime, memory ops' cc). */
-enum rv64_regime { RV64_U, RV64_S /* sstatus.SUM = 0 */, RV64_S_SUM };
+enum rv64_regime { RV64_U, RV64_S /* mstatus.SUM = 0 */, RV64_S_SUM, RV64_M };
+/* Privilege levels as encoded in CSR numbers and mstatus.MPP. */
+enum rv64_privilege { RV64_PRIV_U, RV64_PRIV_S, RV64_PRIV_M = 3 };
+static inline enum rv64_privilege rv64_regime_privilege(unsigned regime) {
+    return regime == RV64_M ? RV64_PRIV_M : regime == RV64_U ? RV64_PRIV_U : RV64_PRIV_S;
+}
 
 /* Mode key (guest_ops.mode, ir_block.mode). A translation may depend on these and on nothing else of the state. */
 #define RV64_MODE_REGIME(m) ((m) & 3)   /* enum rv64_regime */
-#define RV64_MODE_FP_OFF (1u << 2)      /* sstatus.FS = Off: floating point is illegal */
+#define RV64_MODE_FP_OFF (1u << 2)      /* mstatus.FS = Off: floating point is illegal */
 #define RV64_MODE_FRM(m) ((m) >> 3 & 7) /* fcsr.frm */
 #define RV64_MODE_FRM_SHIFT 3
+#define RV64_MODE_DATA(m) ((m) >> 6 & 3) /* the regime of loads and stores: another one if mstatus.MPRV is set */
+#define RV64_MODE_DATA_SHIFT 6
 #define RV64_FRM_RMM 4 /* ties away from zero: not the host's */
+
+#define RV64_PMPS 16
 
 /* Upper halves of root tables that are told apart by what is in them: a kernel has the same one in all of its processes. */
 #define RV64_HALVES 4
@@ -25,12 +34,21 @@ struct rv64_cpu {
     uint64_t x[32]; /* [0] stays 0 */
     uint64_t pc;
     v128 f[32];       /* the low 64 bits of each; the rest is 0 */
-    uint64_t sstatus; /* SIE, SPIE, SPP, FS, SUM, MXR; the other fields are constant or follow from these */
-    uint64_t sie, stvec, scounteren, senvcfg, sscratch, sepc, scause, stval, satp, stimecmp;
+    uint64_t mstatus; /* MSTATUS_WRITABLE of it; the other fields are constant or follow from these */
+    uint64_t mie, stvec, scounteren, senvcfg, sscratch, sepc, scause, stval, satp, stimecmp;
+    /* Machine mode. Without firmware of the guest's nothing reaches it: these are as firmware would leave them then. */
+    uint64_t medeleg, mideleg, mtvec, mcounteren, menvcfg, mscratch, mepc, mcause, mtval;
+    uint64_t counted_from[2]; /* mcycle, minstret: what the host's counter stood at when they were 0 */
+    struct rv64_pmp {
+        uint64_t addr[RV64_PMPS];
+        uint8_t cfg[RV64_PMPS];
+        unsigned used; /* the entries above are off */
+    } pmp;
     uint32_t frm;
-    /* Interrupts: mip is written by this vCPU alone, but for SSIP, which others set in ipi. */
-    uint64_t mip;
-    uint32_t ipi;              /* written by __atomic builtins */
+    /* Interrupts: mip is written by this vCPU alone; what others do to it is in ipi, msip and mtimecmp, by __atomic builtins. */
+    uint64_t mip, mip_set; /* mip_set: STIP and SEIP as machine mode has written them */
+    uint64_t mtimecmp;
+    uint32_t ipi, msip;
     struct engine_power power; /* HSM */
     struct engine_clock clock;
     struct rv64_halves {
@@ -45,7 +63,7 @@ static inline struct rv64_cpu *rv64(struct cpu *c) { return (struct rv64_cpu *)c
 #define RV64_X(n) (offsetof(struct rv64_cpu, x) + 8 * (size_t)(n))
 #define RV64_F(n) (offsetof(struct rv64_cpu, f) + 16 * (size_t)(n))
 #define RV64_PC offsetof(struct rv64_cpu, pc)
-#define RV64_SSTATUS offsetof(struct rv64_cpu, sstatus)
+#define RV64_MSTATUS offsetof(struct rv64_cpu, mstatus)
 
 /* --- the translator (guests/rv64/translate.c) ----------------------------------------------------------- */
 void rv64_translate(struct ir_block *b, const struct cpu *cpu, const void *code, unsigned bytes, unsigned max_insns);
@@ -60,12 +78,12 @@ struct rv64_trans {
     uint32_t encoding; /* as it is in memory */
     unsigned len;      /* its bytes: 2 or 4 */
     uint32_t mode;
-    bool done;      /* the instruction ended the block (it emitted GOTO, GOTO_REG or EXIT) */
-    uint64_t next;  /* of the next instruction to translate: pc + len unless a branch is followed */
-    uint64_t limit; /* end of the code at hand: the end of the page */
-    unsigned exits; /* conditional exits so far */
-    uint32_t boxed; /* bit n: f[n] is known to hold a NaN-boxed single-precision value here */
-    bool dirty;     /* sstatus.FS has been set to Dirty in this block */
+    bool done;         /* the instruction ended the block (it emitted GOTO, GOTO_REG or EXIT) */
+    uint64_t next;     /* of the next instruction to translate: pc + len unless a branch is followed */
+    uint64_t limit;    /* end of the code at hand: the end of the page */
+    unsigned exits;    /* conditional exits so far */
+    uint32_t boxed[2]; /* bit n: f[n] is known to hold a NaN-boxed half, or single-precision value here */
+    bool dirty;        /* mstatus.FS has been set to Dirty in this block */
 };
 /* A table row NAME is translated by bool trans_NAME(struct rv64_trans *, const struct arg_NAME *); both are declared by the
  * generated rv64_decode.h. False: the encoding is reserved (an illegal-instruction exception is emitted). It must then
@@ -76,7 +94,10 @@ irv rv64_imm(struct rv64_trans *t, uint64_t v); /* an I64 constant */
 irv rv64_get(struct rv64_trans *t, unsigned n);
 irv rv64_get_w(struct rv64_trans *t, unsigned n);
 void rv64_put(struct rv64_trans *t, unsigned n, irv v);
-static inline unsigned rv64_trans_regime(const struct rv64_trans *t) { return RV64_MODE_REGIME(t->mode); }
+static inline unsigned rv64_trans_regime(const struct rv64_trans *t) { return RV64_MODE_DATA(t->mode); }
+static inline enum rv64_privilege rv64_trans_privilege(const struct rv64_trans *t) {
+    return rv64_regime_privilege(RV64_MODE_REGIME(t->mode));
+}
 static inline bool rv64_in_u(const struct rv64_trans *t) { return RV64_MODE_REGIME(t->mode) == RV64_U; }
 /* rv64_sext(): the low bits of v, sign-extended. Immediates of the formats I, S, B, U and J (2.3), from the encoding. */
 static inline int64_t rv64_sext(uint64_t v, unsigned bits) { return (int64_t)(v << (64 - bits)) >> (64 - bits); }
@@ -113,6 +134,7 @@ enum rv64_cause {
     RV64_STORE_ACCESS = 7,
     RV64_ECALL_U = 8,
     RV64_ECALL_S = 9,
+    RV64_ECALL_M = 11,
     RV64_INSN_PAGE = 12,
     RV64_LOAD_PAGE = 13,
     RV64_STORE_PAGE = 15
@@ -121,17 +143,22 @@ enum rv64_cause {
 
 /* Helpers for emitted code (uint64_t fn(cpu, a, b, c)). The state's pc is the instruction's. */
 uint64_t rv64_helper_raise(struct cpu *cpu, uint64_t cause, uint64_t tval, uint64_t c); /* unwinds */
-uint64_t rv64_helper_sret(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c);      /* sets pc and privilege */
-uint64_t rv64_helper_ecall(struct cpu *cpu, uint64_t a, uint64_t b,
-                           uint64_t c); /* of S-mode: SBI; the pc is the next one */
+/* rv64_helper_sret(), _mret(): set pc and privilege. rv64_helper_ecall(): of S-mode: SBI; the pc is the next one. */
+uint64_t rv64_helper_sret(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c);
+uint64_t rv64_helper_mret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
+uint64_t rv64_helper_ecall(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
 uint64_t rv64_helper_wfi(struct cpu *cpu, uint64_t insn, uint64_t len, uint64_t c); /* the pc is the next one */
 /* rv64_helper_check(): interrupts were enabled: unwinds if one is due. The pc is the next one. */
 uint64_t rv64_helper_check(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
 /* rv64_helper_csr(): a CSR instruction: desc says which one, value is the operand. Returns the old value. */
 #define RV64_CSR_DESC(csr, op, write, uimm) ((csr) | (op) << 12 | (uint64_t)(write) << 14)
 uint64_t rv64_helper_csr(struct cpu *cpu, uint64_t desc, uint64_t value, uint64_t insn);
-/* rv64_helper_sfence(): SFENCE.VMA; which: 1 rs1 is not x0, 2 rs2 is not x0; bits 31..2: the encoding's. */
+/* rv64_helper_sfence(): SFENCE.VMA; desc: 1 rs1 is not x0, 2 rs2 is not x0; bits 31..2: the encoding's. */
 uint64_t rv64_helper_sfence(struct cpu *cpu, uint64_t va, uint64_t asid, uint64_t desc);
+/* rv64_helper_cbo(): what; its bits 2..0: enum rv64_cbo, above: the regime. va: anywhere in the block. */
+#define RV64_CBO_BYTES 64
+enum rv64_cbo { RV64_CBO_INVAL, RV64_CBO_CLEAN, RV64_CBO_FLUSH, RV64_CBO_ZERO = 4 };
+uint64_t rv64_helper_cbo(struct cpu *cpu, uint64_t va, uint64_t what, uint64_t insn);
 uint64_t rv64_helper_fence_i(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
 /* rv64_helper_crossing(): the 16 bits in the next page that a block was made from: drops the block at pc if they are others by
  * now, and raises the fault if they are not to be had. */

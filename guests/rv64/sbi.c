@@ -294,6 +294,10 @@ void rv64_sbi_call(struct cpu *cpu) {
 
 /* The state's pc is the next instruction's. */
 uint64_t rv64_helper_ecall(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) {
+    if (rv64_firmware(cpu)) {
+        rv64(cpu)->pc -= 4;
+        rv64_raise(cpu, RV64_ECALL_S, 0);
+    }
     rv64_sbi_call(cpu);
     rv64_interrupts_update(cpu);
     rv64_check_interrupts(cpu);

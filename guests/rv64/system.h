@@ -7,20 +7,46 @@
 #include "graft/rt.h"
 #include "guests/rv64/rv64.h"
 
-/* sstatus */
+/* mstatus, and of it sstatus */
 #define SSTATUS_SIE BIT(1)
+#define MSTATUS_MIE BIT(3)
 #define SSTATUS_SPIE BIT(5)
+#define MSTATUS_MPIE BIT(7)
 #define SSTATUS_SPP BIT(8)
+#define MSTATUS_MPP_SHIFT 11
+#define MSTATUS_MPP (BIT(11) | BIT(12))
 #define SSTATUS_FS (BIT(13) | BIT(14))
+#define MSTATUS_MPRV BIT(17)
 #define SSTATUS_SUM BIT(18)
 #define SSTATUS_MXR BIT(19)
+#define MSTATUS_TVM BIT(20)
+#define MSTATUS_TW BIT(21)
+#define MSTATUS_TSR BIT(22)
 #define SSTATUS_UXL (UINT64_C(2) << 32)
+#define MSTATUS_SXL (UINT64_C(2) << 34)
 #define SSTATUS_SD BIT(63)
 #define SSTATUS_WRITABLE (SSTATUS_SIE | SSTATUS_SPIE | SSTATUS_SPP | SSTATUS_FS | SSTATUS_SUM | SSTATUS_MXR)
 
-/* Interrupts, by bit of sip and sie. */
-enum { IRQ_SOFT = 1, IRQ_TIMER = 5, IRQ_EXTERNAL = 9 };
+#define MSTATUS_WRITABLE                                                                                               \
+    (SSTATUS_WRITABLE | MSTATUS_MIE | MSTATUS_MPIE | MSTATUS_MPP | MSTATUS_MPRV | MSTATUS_TVM | MSTATUS_TW |           \
+     MSTATUS_TSR)
+#define MSTATUS_MPP_OF(status) ((enum rv64_privilege)((status) >> MSTATUS_MPP_SHIFT & 3))
+
+/* menvcfg, and of it senvcfg: the first four */
+#define ENVCFG_FIOM BIT(0)
+#define ENVCFG_CBIE (BIT(4) | BIT(5))
+#define ENVCFG_CBCFE BIT(6)
+#define ENVCFG_CBZE BIT(7)
+#define ENVCFG_PBMTE BIT(62)
+#define ENVCFG_STCE BIT(63)
+#define SENVCFG_WRITABLE (ENVCFG_FIOM | ENVCFG_CBIE | ENVCFG_CBCFE | ENVCFG_CBZE)
+#define MENVCFG_WRITABLE (SENVCFG_WRITABLE | ENVCFG_PBMTE | ENVCFG_STCE)
+
+/* Interrupts, by bit of mip and mie. */
+enum { IRQ_SOFT = 1, IRQ_M_SOFT = 3, IRQ_TIMER = 5, IRQ_M_TIMER = 7, IRQ_EXTERNAL = 9, IRQ_M_EXTERNAL = 11 };
 #define SIE_WRITABLE (BIT(IRQ_SOFT) | BIT(IRQ_TIMER) | BIT(IRQ_EXTERNAL))
+#define MIE_WRITABLE (SIE_WRITABLE | BIT(IRQ_M_SOFT) | BIT(IRQ_M_TIMER) | BIT(IRQ_M_EXTERNAL))
+#define MEDELEG_WRITABLE UINT64_C(0xb3ff) /* all but calls of S-mode's superiors */
 
 /* satp */
 #define SATP_MODE(satp) ((unsigned)((satp) >> 60))
@@ -47,15 +73,39 @@ enum rv64_csr {
     RV64_CSR_SIP = 0x144,
     RV64_CSR_STIMECMP = 0x14d,
     RV64_CSR_SATP = 0x180,
+    RV64_CSR_MSTATUS = 0x300,
+    RV64_CSR_MISA = 0x301,
+    RV64_CSR_MEDELEG = 0x302,
+    RV64_CSR_MIDELEG = 0x303,
+    RV64_CSR_MIE = 0x304,
+    RV64_CSR_MTVEC = 0x305,
+    RV64_CSR_MCOUNTEREN = 0x306,
+    RV64_CSR_MENVCFG = 0x30a,
+    RV64_CSR_MCOUNTINHIBIT = 0x320,
+    RV64_CSR_MHPMEVENT3 = 0x323,
+    RV64_CSR_MSCRATCH = 0x340,
+    RV64_CSR_MEPC = 0x341,
+    RV64_CSR_MCAUSE = 0x342,
+    RV64_CSR_MTVAL = 0x343,
+    RV64_CSR_MIP = 0x344,
+    RV64_CSR_PMPCFG0 = 0x3a0,
+    RV64_CSR_PMPADDR0 = 0x3b0,
+    RV64_CSR_MCYCLE = 0xb00,
+    RV64_CSR_MINSTRET = 0xb02,
+    RV64_CSR_MHPMCOUNTER3 = 0xb03,
     RV64_CSR_CYCLE = 0xc00,
     RV64_CSR_TIME = 0xc01,
-    RV64_CSR_INSTRET = 0xc02
+    RV64_CSR_INSTRET = 0xc02,
+    RV64_CSR_HPMCOUNTER3 = 0xc03,
+    RV64_CSR_MVENDORID = 0xf11,
+    RV64_CSR_MHARTID = 0xf14,
+    RV64_CSR_MCONFIGPTR = 0xf15
 };
 
 #define RV64_TIMEBASE 10000000u /* Hz, as QEMU's virt */
 
 /* exceptions.c */
-/* rv64_take_trap(): exception or interrupt to S-mode; sepc = pc of the state. Does not unwind. */
+/* rv64_take_trap(): exception or interrupt, at the pc of the state, to the mode that it is delegated to. Does not unwind. */
 void rv64_take_trap(struct cpu *cpu, uint64_t cause, uint64_t tval);
 _Noreturn void rv64_raise(struct cpu *cpu, uint64_t cause, uint64_t tval);
 _Noreturn void rv64_illegal(struct cpu *cpu, uint64_t insn);
@@ -64,15 +114,28 @@ __attribute__((noreturn)) void rv64_mem_abort(struct cpu *cpu, uint64_t va, enum
 __attribute__((noreturn)) void rv64_align_fault(struct cpu *cpu, uint64_t va, enum mmu_access access);
 __attribute__((noreturn)) void rv64_external_abort(struct cpu *cpu, uint64_t va, enum mmu_access access, struct gpa pa);
 __attribute__((noreturn)) void rv64_pc_fault(struct cpu *cpu);
-static inline bool rv64_in_s(const struct cpu *cpu) { return cpu->regime != RV64_U; }
-/* rv64_regime_changed(): sstatus.SUM or the privilege level may be others by now. */
-void rv64_set_privilege(struct cpu *cpu, bool s);
+static inline enum rv64_privilege rv64_privilege(const struct cpu *cpu) { return rv64_regime_privilege(cpu->regime); }
+/* rv64_firmware(): does the guest bring firmware of its own, which is what machine mode does then? */
+static inline bool rv64_firmware(const struct cpu *cpu) { return cpu->boot->firmware; }
+/* rv64_set_privilege(): mstatus or the privilege level may be others by now: the regime follows. */
+void rv64_set_privilege(struct cpu *cpu, enum rv64_privilege p);
+/* rv64_data_regime(): of loads and stores. */
+unsigned rv64_data_regime(const struct cpu *cpu);
 
 /* walk.c */
 enum rv64_fault { RV64_FAULT_PAGE = 1, RV64_FAULT_ACCESS }; /* struct walk.fault */
 void rv64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w);
 struct mmu_space rv64_space(struct cpu *cpu, bool hi, unsigned regime);
 void rv64_table_changed(struct cpu *cpu); /* satp was written */
+
+/* pmp.c: physical memory protection, with a grain of a page */
+uint64_t rv64_pmp_read(const struct rv64_cpu *c, unsigned csr); /* pmpcfg or pmpaddr */
+void rv64_pmp_write(struct cpu *cpu, unsigned csr, uint64_t value);
+/* rv64_pmp_check(): takes from w, which says where an access of that regime goes, what is not allowed there; the mapping
+ * becomes a small one if that is not the same for all of it, and its neighbours. */
+void rv64_pmp_check(const struct rv64_cpu *c, unsigned regime, struct walk *w);
+/* rv64_pmp_allows_table(): may a walk read the page there? */
+bool rv64_pmp_allows_table(const struct rv64_cpu *c, uint64_t pa);
 
 /* interrupts.c: what is pending, the timer */
 void rv64_interrupts_update(struct cpu *cpu); /* samples all lines and the timer into mip */
@@ -86,9 +149,14 @@ void rv64_send_ipi(struct cpu *cpu, struct rv64_cpu *to);
 
 /* plic.c */
 bool rv64_plic_init(struct cpu *cpu);
-bool rv64_plic_pending(struct cpu *cpu); /* samples the lines: is there an interrupt for this hart's S-mode? */
-bool rv64_io_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value);
-bool rv64_io_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value);
+/* rv64_plic_pending(): samples the lines: is there an interrupt for this hart's S-mode, or M-mode? */
+bool rv64_plic_pending(struct cpu *cpu, bool s);
+bool rv64_plic_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value);
+bool rv64_plic_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value);
+
+/* clint.c: machine mode's timer and software interrupts */
+bool rv64_clint_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value);
+bool rv64_clint_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value);
 
 /* sbi.c */
 void rv64_sbi_call(struct cpu *cpu);

@@ -2,22 +2,33 @@
  * Copyright The Graft Authors */
 /*
  * trans_fp.c: floating point. The environment of the IR's operations is cpu->fp, Arm's: with default NaNs and tininess after
- * rounding it computes what RISC-V asks for. An operation whose rounding mode is not that of frm goes to softfp.
+ * rounding it computes what RISC-V asks for. An operation whose rounding mode is not that of frm, or that the IR does not have,
+ * goes to softfp; so does all arithmetic of half precision.
  */
 #include "graft/softfp.h"
 #include "guests/rv64/rv64.h"
 
 #include "rv64_decode.h"
 
-#define NAN_S UINT64_C(0x7fc00000)
-#define NAN_D UINT64_C(0x7ff8000000000000)
-#define BOX UINT64_C(0xffffffff00000000)
 #define RM_DYN 7
 #define ROUND_NONE 8 /* no valid rounding mode */
 
 /* frm and rm (20.2) as the IR has them. */
 static const uint8_t rounds[8] = {IR_RN_EVEN, IR_RN_ZERO, IR_RN_DOWN, IR_RN_UP,
                                   IR_RN_AWAY, ROUND_NONE, ROUND_NONE, ROUND_NONE};
+
+/* Formats by lane, which is the logarithm of their bytes. */
+enum { H = 1, S, D };
+static const uint8_t fraction_bits[] = {[H] = 10, [S] = 23, [D] = 52}, exponent_bits[] = {[H] = 5, [S] = 8, [D] = 11};
+
+static unsigned lane_of(unsigned fmt) {
+    static const uint8_t lanes[4] = {S, D, H, 0};
+    return lanes[fmt];
+}
+static uint64_t infinity(unsigned lane) { return MASK(exponent_bits[lane]) << fraction_bits[lane]; }
+static uint64_t canonical_nan(unsigned lane) { return infinity(lane) | BIT(fraction_bits[lane] - 1); }
+/* The bits above a narrow value in its register. */
+static uint64_t box(unsigned lane) { return lane == D ? 0 : ~MASK(8u << lane); }
 
 /* --- fcsr ----------------------------------------------------------------------------------------- */
 
@@ -49,29 +60,30 @@ static irv bits(struct rv64_trans *t, enum ir_op op, irv a, irv b) { return ir_v
 
 static irv get_raw(struct rv64_trans *t, unsigned n) { return ir_get(t->b, IR_V128, RV64_F(n)); }
 
-/* get_f(): an operand; a single-precision one that is not NaN-boxed is the canonical NaN (21.2). */
+/* get_f(): an operand; a narrow one that is not NaN-boxed is the canonical NaN (21.2). */
 static irv get_f(struct rv64_trans *t, unsigned n, unsigned lane) {
     struct ir_block *b = t->b;
     irv v = get_raw(t, n);
-    if (lane == 3 || t->boxed >> n & 1)
+    if (lane == D || t->boxed[lane - H] >> n & 1)
         return v; /* what is above its lane does not matter to what takes it */
     irv raw = ir_vop1(b, IR_VGET, 3, v, 0);
-    irv boxed = ir_cmp(b, IR_CMP_UGE, raw, rv64_imm(t, BOX));
-    return ir_vop1(b, IR_VFROM, 2, ir_select(b, boxed, raw, rv64_imm(t, NAN_S)), 0);
+    irv boxed = ir_cmp(b, IR_CMP_UGE, raw, rv64_imm(t, box(lane)));
+    return ir_vop1(b, IR_VFROM, lane, ir_select(b, boxed, raw, rv64_imm(t, canonical_nan(lane))), 0);
 }
 
 static void mark_dirty(struct rv64_trans *t) {
     if (!t->dirty)
-        ir_put(t->b, RV64_SSTATUS, ir_op2i(t->b, IR_OR, ir_get(t->b, IR_I32, RV64_SSTATUS), 3u << 13));
+        ir_put(t->b, RV64_MSTATUS, ir_op2i(t->b, IR_OR, ir_get(t->b, IR_I32, RV64_MSTATUS), 3u << 13));
     t->dirty = true;
 }
 
 /* put_f(): v has zeros above its lane. */
 static void put_f(struct rv64_trans *t, unsigned n, unsigned lane, irv v) {
-    if (lane == 2)
-        v = bits(t, IR_VOR, v, ir_vconst(t->b, BOX, 0));
+    if (lane != D)
+        v = bits(t, IR_VOR, v, ir_vconst(t->b, box(lane), 0));
     ir_put(t->b, RV64_F(n), v);
-    t->boxed = lane == 2 ? t->boxed | 1u << n : t->boxed & ~(1u << n);
+    for (unsigned i = H; i < D; i++) /* a boxed half is a boxed single, too */
+        t->boxed[i - H] = lane <= i ? t->boxed[i - H] | 1u << n : t->boxed[i - H] & ~(1u << n);
     mark_dirty(t);
 }
 
@@ -86,28 +98,78 @@ static bool usable(const struct rv64_trans *t, unsigned rm) { return fp_on(t) &&
 
 /* --- arithmetic ----------------------------------------------------------------------------------- */
 
-enum static_op { S_ADD, S_SUB, S_MUL, S_DIV, S_SQRT, S_FMA, S_NARROW, S_FROM_S, S_FROM_U };
+enum soft_op {
+    S_ADD,
+    S_SUB,
+    S_MUL,
+    S_DIV,
+    S_SQRT,
+    S_FMA,
+    S_NARROW, /* FP_EXACT in the flags: by two steps */
+    S_WIDEN,
+    S_RINT,
+    S_MIN,
+    S_MAX,
+    S_EQ,
+    S_GE,
+    S_GT,
+    S_FROM_S, /* integers are in the low 64 bits */
+    S_FROM_U,
+    S_TO_S,
+    S_TO_U,
+    S_QUIET_LE,
+    S_QUIET_LT,
+    S_MODULAR
+};
+#define SOFT_OP(desc) ((desc) >> 25)
 
 /* What the environment is while an operation of that rounding mode is done. */
 static uint32_t fpcr_of(unsigned round) {
     return FP_DEFAULT_NAN | FP_TINY_AFTER | (round < 4 ? FP_ROUND(round) : FP_TIES_AWAY);
 }
 
-/* The operation in the desc's flags, with the rounding mode in it. Integers come in a's low 64 bits. */
-static void rv64_fp_static(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {
-    static fp_fn *const fns[] = {fp_add, fp_sub, fp_mul, fp_div, fp_sqrt, fp_fma, fp_narrow};
-    uint32_t fpcr = cpu->fp.fpcr, op = desc >> 12 & 15;
+/* FCVTMOD.W.D (Zfa): the flags are those of a conversion that saturates, the result is the low 32 bits of the integer. */
+static uint64_t modular(struct cpu *cpu, const v128 *a, uint32_t desc) {
+    uint64_t v = a->u64[0], fraction = (v & MASK(52)) | BIT(52);
+    int shift = (int)(v >> 52 & MASK(11)) - 1023 - 52;
+    fp_scalar_to_s(cpu, a, desc);
+    if (shift > 31 || shift < -52) /* multiples of 2^32, infinities and NaNs; less than 1 */
+        return 0;
+    uint64_t whole = shift < 0 ? fraction >> -shift : fraction << shift;
+    return v >> 63 ? -whole : whole;
+}
+
+/* LE, LT (Zfa): NZCV has N for less, Z for equal. */
+static uint64_t quiet_order(struct cpu *cpu, const v128 *a, const v128 *b, uint32_t desc) {
+    return (fp_compare(cpu, a, b, desc) & (SOFT_OP(desc) == S_QUIET_LE ? 3u << 30 : 1u << 31)) != 0;
+}
+
+/* The operation in the desc's high bits, with the rounding mode in it. */
+static void rv64_fp_soft(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {
+    static fp_fn *const fns[] = {fp_add,   fp_sub,  fp_mul, fp_div, fp_sqrt,  fp_fma,   fp_narrow,
+                                 fp_widen, fp_rint, fp_min, fp_max, fp_cmpeq, fp_cmpge, fp_cmpgt};
+    uint32_t fpcr = cpu->fp.fpcr;
     cpu->fp.fpcr = fpcr_of(desc >> 8 & 15);
-    desc &= ~(UINT32_C(15) << 12);
-    if (op == S_FROM_S)
-        fp_scalar_from_s(cpu, res, a->u64[0], desc);
-    else if (op == S_FROM_U)
-        fp_scalar_from_u(cpu, res, a->u64[0], desc);
-    else
-        fns[op](cpu, res, a, b, c, desc);
+    v128 r = {.u64 = {0, 0}};
+    switch (SOFT_OP(desc)) {
+    case S_FROM_S: fp_scalar_from_s(cpu, &r, a->u64[0], desc); break;
+    case S_FROM_U: fp_scalar_from_u(cpu, &r, a->u64[0], desc); break;
+    case S_TO_S: r.u64[0] = fp_scalar_to_s(cpu, a, desc); break;
+    case S_TO_U: r.u64[0] = fp_scalar_to_u(cpu, a, desc); break;
+    case S_QUIET_LE:
+    case S_QUIET_LT: r.u64[0] = quiet_order(cpu, a, b, desc); break;
+    case S_MODULAR: r.u64[0] = modular(cpu, a, desc); break;
+    default: fns[SOFT_OP(desc)](cpu, &r, a, b, c, desc); break;
+    }
+    *res = r;
     cpu->fp.fpcr = fpcr;
 }
-IR_HELPER(rv64_fp_static, IR_HELPER_PURE);
+IR_HELPER(rv64_fp_soft, IR_HELPER_PURE);
+
+static irv soft(struct rv64_trans *t, enum soft_op op, unsigned lane, unsigned round, unsigned flags, bool int64, irv a,
+                irv b, irv c) {
+    return ir_callv(t->b, &helper_rv64_fp_soft, a, b, c, FP_DESC(lane, 1, round, flags, 0, int64) | (uint32_t)op << 25);
+}
 
 static irv fp_inst(struct rv64_trans *t, enum ir_op op, unsigned lane, irv a, irv b, irv c) {
     struct ir_inst i = {.op = (uint8_t)op, .type = IR_V128, .lane = (uint8_t)lane, .n = 1, .a = a, .b = b, .c = c};
@@ -115,38 +177,38 @@ static irv fp_inst(struct rv64_trans *t, enum ir_op op, unsigned lane, irv a, ir
 }
 
 /* rounded(): an operation that rounds as rm says. */
-static irv rounded(struct rv64_trans *t, enum ir_op op, enum static_op soft, unsigned lane, unsigned rm, irv a, irv b,
+static irv rounded(struct rv64_trans *t, enum ir_op op, enum soft_op soft_op, unsigned lane, unsigned rm, irv a, irv b,
                    irv c) {
     unsigned round = round_of(t, rm);
-    if (round == rounds[RV64_MODE_FRM(t->mode)])
+    if (lane != H && round == rounds[RV64_MODE_FRM(t->mode)])
         return fp_inst(t, op, lane, a, b, c);
-    return ir_callv(t->b, &helper_rv64_fp_static, a, b, c, FP_DESC(lane, 1, round, soft, 0, 0));
+    return soft(t, soft_op, lane, round, 0, false, a, b, c);
 }
 
-static bool arithmetic(struct rv64_trans *t, enum ir_op op, enum static_op soft, unsigned lane, unsigned rm,
+static bool arithmetic(struct rv64_trans *t, enum ir_op op, enum soft_op soft_op, unsigned lane, unsigned rm,
                        unsigned rd, unsigned rs1, unsigned rs2) {
     if (!usable(t, rm))
         return false;
     irv x = get_f(t, rs1, lane), y = op == IR_VFSQRT ? 0 : get_f(t, rs2, lane);
-    put_f(t, rd, lane, rounded(t, op, soft, lane, rm, x, y, 0));
+    put_f(t, rd, lane, rounded(t, op, soft_op, lane, rm, x, y, 0));
     return true;
 }
 
 bool trans_FADD(struct rv64_trans *t, const struct arg_FADD *a) {
-    return arithmetic(t, a->sub ? IR_VFSUB : IR_VFADD, a->sub ? S_SUB : S_ADD, 2 + a->fmt, a->rm, a->rd, a->rs1,
+    return arithmetic(t, a->sub ? IR_VFSUB : IR_VFADD, a->sub ? S_SUB : S_ADD, lane_of(a->fmt), a->rm, a->rd, a->rs1,
                       a->rs2);
 }
 
 bool trans_FMUL(struct rv64_trans *t, const struct arg_FMUL *a) {
-    return arithmetic(t, IR_VFMUL, S_MUL, 2 + a->fmt, a->rm, a->rd, a->rs1, a->rs2);
+    return arithmetic(t, IR_VFMUL, S_MUL, lane_of(a->fmt), a->rm, a->rd, a->rs1, a->rs2);
 }
 
 bool trans_FDIV(struct rv64_trans *t, const struct arg_FDIV *a) {
-    return arithmetic(t, IR_VFDIV, S_DIV, 2 + a->fmt, a->rm, a->rd, a->rs1, a->rs2);
+    return arithmetic(t, IR_VFDIV, S_DIV, lane_of(a->fmt), a->rm, a->rd, a->rs1, a->rs2);
 }
 
 bool trans_FSQRT(struct rv64_trans *t, const struct arg_FSQRT *a) {
-    return arithmetic(t, IR_VFSQRT, S_SQRT, 2 + a->fmt, a->rm, a->rd, a->rs1, 0);
+    return arithmetic(t, IR_VFSQRT, S_SQRT, lane_of(a->fmt), a->rm, a->rd, a->rs1, 0);
 }
 
 static irv sign_of(struct rv64_trans *t, unsigned lane) { return ir_vconst(t->b, BIT((8u << lane) - 1), 0); }
@@ -154,7 +216,7 @@ static irv sign_of(struct rv64_trans *t, unsigned lane) { return ir_vconst(t->b,
 static irv negate(struct rv64_trans *t, unsigned lane, irv v) { return bits(t, IR_VXOR, v, sign_of(t, lane)); }
 
 bool trans_FMADD(struct rv64_trans *t, const struct arg_FMADD *a) {
-    unsigned lane = 2 + a->fmt;
+    unsigned lane = lane_of(a->fmt);
     if (!usable(t, a->rm))
         return false;
     irv x = get_f(t, a->rs1, lane), y = get_f(t, a->rs2, lane), z = get_f(t, a->rs3, lane);
@@ -166,7 +228,7 @@ bool trans_FMADD(struct rv64_trans *t, const struct arg_FMADD *a) {
 }
 
 bool trans_FSGNJ(struct rv64_trans *t, const struct arg_FSGNJ *a) {
-    unsigned lane = 2 + a->fmt;
+    unsigned lane = lane_of(a->fmt);
     if (!fp_on(t))
         return false;
     irv x = get_f(t, a->rs1, lane), y = get_f(t, a->rs2, lane), sign = sign_of(t, lane), r;
@@ -182,10 +244,10 @@ bool trans_FSGNJ(struct rv64_trans *t, const struct arg_FSGNJ *a) {
 
 /* FMIN, FMAX (21.6): a NaN counts as the number that never wins, and a signalling one is an invalid operation as well. */
 static uint64_t quiet(struct cpu *cpu, uint64_t v, unsigned lane) {
-    bool s = lane == 2 ? (v & 0x7fc00000) == 0x7f800000 && v & 0x3fffff
-                       : (v & NAN_D) == UINT64_C(0x7ff0000000000000) && v & MASK(51);
-    cpu->fp.fpsr |= s;
-    return s ? (lane == 2 ? NAN_S : NAN_D) : v;
+    uint64_t magnitude = v & MASK((8u << lane) - 1);
+    bool signalling = magnitude > infinity(lane) && magnitude < canonical_nan(lane);
+    cpu->fp.fpsr |= signalling;
+    return signalling ? canonical_nan(lane) : v;
 }
 static void rv64_fp_minmax(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {
     unsigned lane = desc & 15;
@@ -194,8 +256,20 @@ static void rv64_fp_minmax(struct cpu *cpu, v128 *res, const v128 *a, const v128
 }
 IR_HELPER(rv64_fp_minmax, IR_HELPER_PURE);
 
+/* FMINM, FMAXM (Zfa): any NaN makes the result one. */
+bool trans_FMINMAXM(struct rv64_trans *t, const struct arg_FMINMAXM *a) {
+    unsigned lane = lane_of(a->fmt);
+    if (!fp_on(t))
+        return false;
+    irv x = get_f(t, a->rs1, lane), y = get_f(t, a->rs2, lane);
+    put_f(t, a->rd, lane,
+          lane == H ? soft(t, a->max ? S_MAX : S_MIN, lane, IR_RN_EVEN, 0, false, x, y, 0)
+                    : fp_inst(t, a->max ? IR_VFMAX : IR_VFMIN, lane, x, y, 0));
+    return true;
+}
+
 bool trans_FMINMAX(struct rv64_trans *t, const struct arg_FMINMAX *a) {
-    unsigned lane = 2 + a->fmt;
+    unsigned lane = lane_of(a->fmt);
     if (!fp_on(t))
         return false;
     irv x = get_f(t, a->rs1, lane), y = get_f(t, a->rs2, lane);
@@ -207,18 +281,31 @@ bool trans_FMINMAX(struct rv64_trans *t, const struct arg_FMINMAX *a) {
 
 bool trans_FCMP(struct rv64_trans *t, const struct arg_FCMP *a) {
     static const enum ir_op ops[3] = {IR_VFCMPGE, IR_VFCMPGT, IR_VFCMPEQ};
-    unsigned lane = 2 + a->fmt;
+    static const enum soft_op soft_ops[3] = {S_GE, S_GT, S_EQ};
+    unsigned lane = lane_of(a->fmt);
     if (!fp_on(t))
         return false;
     irv x = get_f(t, a->rs1, lane), y = get_f(t, a->rs2, lane);
-    irv mask = fp_inst(t, ops[a->kind], lane, y, x, 0);
+    irv mask = lane == H ? soft(t, soft_ops[a->kind], lane, IR_RN_EVEN, 0, false, y, x, 0)
+                         : fp_inst(t, ops[a->kind], lane, y, x, 0);
     rv64_put(t, a->rd, ir_op2i(t->b, IR_AND, ir_vop1(t->b, IR_VGET, 3, mask, 0), 1));
     mark_dirty(t);
     return true;
 }
 
+bool trans_FCMPQ(struct rv64_trans *t, const struct arg_FCMPQ *a) {
+    unsigned lane = lane_of(a->fmt);
+    if (!fp_on(t))
+        return false;
+    irv r = soft(t, a->lt ? S_QUIET_LT : S_QUIET_LE, lane, IR_RN_EVEN, 0, false, get_f(t, a->rs1, lane),
+                 get_f(t, a->rs2, lane), 0);
+    rv64_put(t, a->rd, ir_vop1(t->b, IR_VGET, 3, r, 0));
+    mark_dirty(t);
+    return true;
+}
+
 static uint64_t rv64_helper_fclass(struct cpu *cpu, uint64_t v, uint64_t lane, uint64_t c) {
-    unsigned fraction = lane == 2 ? 23 : 52, width = lane == 2 ? 8 : 11;
+    unsigned fraction = fraction_bits[lane], width = exponent_bits[lane];
     uint64_t exponent = v >> fraction & MASK(width), rest = v & MASK(fraction);
     bool sign = v >> (fraction + width) & 1;
     if (exponent == MASK(width) && rest)
@@ -229,7 +316,7 @@ static uint64_t rv64_helper_fclass(struct cpu *cpu, uint64_t v, uint64_t lane, u
 IR_HELPER(rv64_helper_fclass, IR_HELPER_PURE);
 
 bool trans_FCLASS(struct rv64_trans *t, const struct arg_FCLASS *a) {
-    unsigned lane = 2 + a->fmt;
+    unsigned lane = lane_of(a->fmt);
     if (!fp_on(t))
         return false;
     irv v = ir_vop1(t->b, IR_VGET, lane, get_f(t, a->rs1, lane), 0);
@@ -240,51 +327,83 @@ bool trans_FCLASS(struct rv64_trans *t, const struct arg_FCLASS *a) {
 /* --- conversion ----------------------------------------------------------------------------------- */
 
 bool trans_FCVT_FF(struct rv64_trans *t, const struct arg_FCVT_FF *a) {
-    unsigned from = 2 + a->from, to = 2 + a->fmt;
+    unsigned from = lane_of(a->from), to = lane_of(a->fmt), round = round_of(t, a->rm);
     if (!usable(t, a->rm))
         return false;
-    irv v = get_f(t, a->rs1, from);
-    put_f(t, a->rd, to,
-          to == 3 ? fp_inst(t, IR_VFWIDEN, 2, v, 0, 0) : rounded(t, IR_VFNARROW, S_NARROW, 3, a->rm, v, 0, 0));
+    irv v = get_f(t, a->rs1, from), r;
+    if (from == S && to == D)
+        r = fp_inst(t, IR_VFWIDEN, S, v, 0, 0);
+    else if (from == D && to == S)
+        r = rounded(t, IR_VFNARROW, S_NARROW, D, a->rm, v, 0, 0);
+    else
+        r = soft(t, from < to ? S_WIDEN : S_NARROW, from, round, from + to == H + D ? IR_FP_EXACT : 0, false, v, 0, 0);
+    put_f(t, a->rd, to, r);
     return true;
 }
 
-/* To an integer (21.7): the IR's is 0 for a NaN, where this wants the largest number. */
-bool trans_FCVT_IF(struct rv64_trans *t, const struct arg_FCVT_IF *a) {
+/* An integer of 32 or 64 bits; the IR's is 0 for a NaN. */
+static irv to_integer(struct rv64_trans *t, unsigned lane, bool l, bool u, unsigned round, irv v) {
     struct ir_block *b = t->b;
-    unsigned lane = 2 + a->fmt;
-    if (!usable(t, a->rm))
-        return false;
-    enum ir_type type = a->l ? IR_I64 : IR_I32;
-    irv v = get_f(t, a->rs1, lane);
-    struct ir_inst i = {.op = a->u ? IR_FTOU : IR_FTOS,
-                        .type = (uint8_t)type,
+    if (lane == H) {
+        irv r = ir_vop1(b, IR_VGET, 3, soft(t, u ? S_TO_U : S_TO_S, lane, round, 0, l, v, 0, 0), 0);
+        return l ? r : ir_op1(b, IR_TRUNC, r);
+    }
+    struct ir_inst i = {.op = u ? IR_FTOU : IR_FTOS,
+                        .type = l ? IR_I64 : IR_I32,
                         .lane = (uint8_t)lane,
                         .n = 1,
-                        .cc = (uint8_t)round_of(t, a->rm),
+                        .cc = (uint8_t)round,
                         .a = v};
-    irv r = ir_add_inst(b, &i);
+    return ir_add_inst(b, &i);
+}
+
+/* To an integer (21.7): of a NaN the largest. */
+bool trans_FCVT_IF(struct rv64_trans *t, const struct arg_FCVT_IF *a) {
+    struct ir_block *b = t->b;
+    unsigned lane = lane_of(a->fmt);
+    if (!usable(t, a->rm))
+        return false;
+    irv v = get_f(t, a->rs1, lane), r = to_integer(t, lane, a->l, a->u, round_of(t, a->rm), v);
     uint64_t most = MASK((a->l ? 64 : 32) - !a->u);
     irv raw = ir_op2i(b, IR_AND, ir_vop1(b, IR_VGET, lane, v, 0), MASK((8u << lane) - 1));
-    irv nan = ir_cmp(b, IR_CMP_UGT, raw, rv64_imm(t, lane == 2 ? UINT64_C(0x7f800000) : UINT64_C(0x7ff0000000000000)));
-    rv64_put(t, a->rd, ir_select(b, nan, ir_const(b, type, most), r));
+    irv nan = ir_cmp(b, IR_CMP_UGT, raw, rv64_imm(t, infinity(lane)));
+    rv64_put(t, a->rd, ir_select(b, nan, ir_const(b, a->l ? IR_I64 : IR_I32, most), r));
     mark_dirty(t);
     return true;
 }
 
 bool trans_FCVT_FI(struct rv64_trans *t, const struct arg_FCVT_FI *a) {
     struct ir_block *b = t->b;
-    unsigned lane = 2 + a->fmt, round = round_of(t, a->rm);
+    unsigned lane = lane_of(a->fmt), round = round_of(t, a->rm);
     if (!usable(t, a->rm))
         return false;
     irv x = a->l ? rv64_get(t, a->rs1) : rv64_get_w(t, a->rs1), r;
-    if (round == rounds[RV64_MODE_FRM(t->mode)] || (lane == 3 && !a->l)) {
+    if (lane != H && (round == rounds[RV64_MODE_FRM(t->mode)] || (lane == D && !a->l))) {
         struct ir_inst i = {.op = a->u ? IR_UTOF : IR_STOF, .type = IR_V128, .lane = (uint8_t)lane, .n = 1, .a = x};
         r = ir_add_inst(b, &i);
     } else {
         irv from = ir_vop1(b, IR_VFROM, 3, a->l ? x : ir_op1(b, a->u ? IR_ZEXT32 : IR_SEXT32, x), 0);
-        r = ir_callv(b, &helper_rv64_fp_static, from, 0, 0, FP_DESC(lane, 1, round, a->u ? S_FROM_U : S_FROM_S, 0, 1));
+        r = soft(t, a->u ? S_FROM_U : S_FROM_S, lane, round, 0, true, from, 0, 0);
     }
+    put_f(t, a->rd, lane, r);
+    return true;
+}
+
+bool trans_FCVTMOD(struct rv64_trans *t, const struct arg_FCVTMOD *a) {
+    if (!fp_on(t))
+        return false;
+    irv r = soft(t, S_MODULAR, D, IR_RN_ZERO, 0, false, get_f(t, a->rs1, D), 0, 0);
+    rv64_put(t, a->rd, ir_op1(t->b, IR_TRUNC, ir_vop1(t->b, IR_VGET, 3, r, 0)));
+    mark_dirty(t);
+    return true;
+}
+
+/* FROUND, FROUNDNX (Zfa) */
+bool trans_FROUND(struct rv64_trans *t, const struct arg_FROUND *a) {
+    unsigned lane = lane_of(a->fmt), flags = a->nx ? IR_FP_EXACT : 0;
+    if (!usable(t, a->rm))
+        return false;
+    irv r = soft(t, S_RINT, lane, round_of(t, a->rm), flags, false, get_f(t, a->rs1, lane), 0, 0);
     put_f(t, a->rd, lane, r);
     return true;
 }
@@ -294,25 +413,52 @@ bool trans_FCVT_FI(struct rv64_trans *t, const struct arg_FCVT_FI *a) {
 bool trans_FMV_X(struct rv64_trans *t, const struct arg_FMV_X *a) {
     if (!fp_on(t))
         return false;
-    irv v = ir_vop1(t->b, IR_VGET, 3, get_raw(t, a->rs1), 0);
-    rv64_put(t, a->rd, a->fmt ? v : ir_op1(t->b, IR_TRUNC, v));
+    unsigned lane = lane_of(a->fmt);
+    irv v = ir_vop1(t->b, IR_VGET, lane, get_raw(t, a->rs1), 0);
+    rv64_put(t, a->rd, lane == D ? v : lane == S ? ir_op1(t->b, IR_TRUNC, v) : ir_op1(t->b, IR_SEXT16, v));
     return true;
 }
 
 bool trans_FMV_F(struct rv64_trans *t, const struct arg_FMV_F *a) {
-    unsigned lane = 2 + a->fmt;
+    unsigned lane = lane_of(a->fmt);
     if (!fp_on(t))
         return false;
     put_f(t, a->rd, lane, ir_vop1(t->b, IR_VFROM, lane, rv64_get(t, a->rs1), 0));
     return true;
 }
 
+/* FLI (Zfa): 1.m * 2^e with two bits of m; a half has the smaller ones as subnormal numbers, and no 2^16. */
+static uint64_t constant(unsigned lane, unsigned index) {
+    static const int8_t e[] = {0,  0, -16, -15, -8, -7, -4, -3, -2, -2, -2, -2, -1, -1, -1,
+                               -1, 0, 0,   0,   0,  1,  1,  1,  2,  3,  4,  7,  8,  15, 16};
+    static const uint8_t m[] = {[9] = 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, [29] = 0};
+    unsigned fraction = fraction_bits[lane];
+    int bias = (int)MASK(exponent_bits[lane] - 1), biased = bias + e[index % 30];
+    if (index >= 30)
+        return index == 30 ? infinity(lane) : canonical_nan(lane);
+    if (index == 1)
+        return BIT(fraction);
+    if (biased > 2 * bias)
+        return infinity(lane);
+    if (biased <= 0)
+        return BIT((int)fraction + biased - 1);
+    return (index == 0 ? BIT((8u << lane) - 1) : 0) | (uint64_t)biased << fraction |
+           (uint64_t)m[index] << (fraction - 2);
+}
+
+bool trans_FLI(struct rv64_trans *t, const struct arg_FLI *a) {
+    unsigned lane = lane_of(a->fmt);
+    if (!fp_on(t))
+        return false;
+    put_f(t, a->rd, lane, ir_vconst(t->b, constant(lane, a->rs1), 0));
+    return true;
+}
+
 bool trans_FLOAD(struct rv64_trans *t, const struct arg_FLOAD *a) {
-    unsigned lane = 2 + a->d;
     if (!fp_on(t))
         return false;
     int32_t disp = (int32_t)rv64_imm_i(t->insn);
-    put_f(t, a->rd, lane, ir_ld(t->b, IR_V128, lane, rv64_get(t, a->rs1), disp, rv64_trans_regime(t), 0));
+    put_f(t, a->rd, a->size, ir_ld(t->b, IR_V128, a->size, rv64_get(t, a->rs1), disp, rv64_trans_regime(t), 0));
     return true;
 }
 
@@ -320,6 +466,6 @@ bool trans_FSTORE(struct rv64_trans *t, const struct arg_FSTORE *a) {
     if (!fp_on(t))
         return false;
     int32_t disp = (int32_t)rv64_imm_s(t->insn);
-    ir_st(t->b, 2 + a->d, rv64_get(t, a->rs1), disp, get_raw(t, a->rs2), rv64_trans_regime(t), 0);
+    ir_st(t->b, a->size, rv64_get(t, a->rs1), disp, get_raw(t, a->rs2), rv64_trans_regime(t), 0);
     return true;
 }

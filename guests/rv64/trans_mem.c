@@ -76,6 +76,56 @@ bool trans_AMOMINMAX(struct rv64_trans *t, const struct arg_AMOMINMAX *a) {
     return amo(t, kinds[a->u][a->max], a->d, a->aq, a->rl, a->rd, a->rs1, rv64_get(t, a->rs2));
 }
 
+/* --- Zacas ---------------------------------------------------------------------------------------- */
+
+bool trans_AMOCAS(struct rv64_trans *t, const struct arg_AMOCAS *a) {
+    irv expected = rv64_get(t, a->rd), value = rv64_get(t, a->rs2);
+    irv old = ir_cas(t->b, 2 + a->d, rv64_get(t, a->rs1), expected, value, rv64_trans_regime(t), order(a->aq, a->rl));
+    put_old(t, a->rd, a->d, old);
+    return true;
+}
+
+/* A pair of registers; that of x0 reads as 0 as a whole. */
+static void read_pair(const struct rv64_cpu *c, unsigned n, uint64_t v[2]) {
+    v[0] = c->x[n];
+    v[1] = n ? c->x[n + 1] : 0;
+}
+
+#define CAS_DESC(rd, rs2, regime) ((rd) | (rs2) << 5 | (regime) << 10)
+static uint64_t rv64_helper_cas_16(struct cpu *cpu, uint64_t va, uint64_t desc, uint64_t unused) {
+    struct rv64_cpu *c = rv64(cpu);
+    unsigned rd = desc & 31;
+    uint64_t expected[2], value[2];
+    if (va & 15)
+        cpu->guest->align_fault(cpu, va, MMU_WRITE);
+    read_pair(c, rd, expected);
+    read_pair(c, desc >> 5 & 31, value);
+    mem_compare_exchange_16(mem_host_rmw(cpu, va, 4, desc >> 10 & 3), expected, value[0], value[1]);
+    if (rd) {
+        c->x[rd] = expected[0];
+        c->x[rd + 1] = expected[1];
+    }
+    return 0;
+}
+IR_HELPER(rv64_helper_cas_16, IR_HELPER_STATE);
+
+bool trans_AMOCAS_Q(struct rv64_trans *t, const struct arg_AMOCAS_Q *a) {
+    if ((a->rd | a->rs2) & 1)
+        return false;
+    ir_call(t->b, IR_NONE, &helper_rv64_helper_cas_16, rv64_get(t, a->rs1),
+            rv64_imm(t, CAS_DESC(a->rd, a->rs2, rv64_trans_regime(t))), 0);
+    return true;
+}
+
+/* --- cache blocks: Zicbom, Zicboz (Zicbop's are ORI to x0) -------------------------------------------- */
+IR_HELPER(rv64_helper_cbo, IR_HELPER_STATE);
+
+bool trans_CBO(struct rv64_trans *t, const struct arg_CBO *a) {
+    uint64_t desc = a->op | rv64_trans_regime(t) << 3;
+    ir_call(t->b, IR_NONE, &helper_rv64_helper_cbo, rv64_get(t, a->rs1), rv64_imm(t, desc), rv64_imm(t, t->encoding));
+    return true;
+}
+
 /* --- fences --------------------------------------------------------------------------------------- */
 
 bool trans_FENCE(struct rv64_trans *t, const struct arg_FENCE *a) {

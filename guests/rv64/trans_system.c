@@ -6,6 +6,7 @@
 #include "rv64_decode.h"
 
 IR_HELPER(rv64_helper_sret, IR_HELPER_STATE);
+IR_HELPER(rv64_helper_mret, IR_HELPER_STATE);
 IR_HELPER(rv64_helper_ecall, IR_HELPER_STATE);
 IR_HELPER(rv64_helper_wfi, IR_HELPER_STATE);
 IR_HELPER(rv64_helper_csr, IR_HELPER_STATE);
@@ -17,8 +18,8 @@ IR_HELPER(rv64_helper_fence_i, IR_HELPER_STATE);
 static void at_next(struct rv64_trans *t) { ir_insn_pc(t->b, t->pc + t->len, t->encoding); }
 
 bool trans_ECALL(struct rv64_trans *t, const struct arg_ECALL *a) {
-    if (rv64_in_u(t)) {
-        rv64_emit_raise(t, RV64_ECALL_U, 0);
+    if (rv64_trans_privilege(t) != RV64_PRIV_S) {
+        rv64_emit_raise(t, rv64_in_u(t) ? RV64_ECALL_U : RV64_ECALL_M, 0);
         return true;
     }
     at_next(t);
@@ -32,23 +33,28 @@ bool trans_EBREAK(struct rv64_trans *t, const struct arg_EBREAK *a) {
     return true;
 }
 
-bool trans_SRET(struct rv64_trans *t, const struct arg_SRET *a) {
-    if (rv64_in_u(t))
+static bool go_back(struct rv64_trans *t, const struct ir_helper *helper, enum rv64_privilege least) {
+    if (rv64_trans_privilege(t) < least)
         return false;
-    ir_call(t->b, IR_NONE, &helper_rv64_helper_sret, 0, 0, 0);
+    ir_call(t->b, IR_NONE, helper, rv64_imm(t, t->encoding), 0, 0);
     ir_exit(t->b);
     t->done = true;
     return true;
 }
 
-/* There is no machine mode for a guest to be in. */
-bool trans_MRET(struct rv64_trans *t, const struct arg_MRET *a) { return false; }
+bool trans_SRET(struct rv64_trans *t, const struct arg_SRET *a) {
+    return go_back(t, &helper_rv64_helper_sret, RV64_PRIV_S);
+}
+
+bool trans_MRET(struct rv64_trans *t, const struct arg_MRET *a) {
+    return go_back(t, &helper_rv64_helper_mret, RV64_PRIV_M);
+}
 
 bool trans_WFI(struct rv64_trans *t, const struct arg_WFI *a) {
     if (rv64_in_u(t)) /* it does not end in a bounded time */
         return false;
     at_next(t);
-    ir_call(t->b, IR_NONE, &helper_rv64_helper_wfi, 0, 0, 0);
+    ir_call(t->b, IR_NONE, &helper_rv64_helper_wfi, rv64_imm(t, t->encoding), rv64_imm(t, t->len), 0);
     rv64_end(t);
     return true;
 }
@@ -59,8 +65,8 @@ bool trans_WRS(struct rv64_trans *t, const struct arg_WRS *a) { return true; }
 static bool sfence(struct rv64_trans *t, unsigned rs1, unsigned rs2) {
     if (rv64_in_u(t))
         return false;
-    unsigned which = (rs1 ? 1u : 0) | (rs2 ? 2u : 0);
-    ir_call(t->b, IR_NONE, &helper_rv64_helper_sfence, rv64_get(t, rs1), rv64_get(t, rs2), rv64_imm(t, which));
+    uint32_t desc = (t->encoding & ~3u) | (rs1 ? 1 : 0) | (rs2 ? 2 : 0);
+    ir_call(t->b, IR_NONE, &helper_rv64_helper_sfence, rv64_get(t, rs1), rv64_get(t, rs2), rv64_imm(t, desc));
     rv64_end(t);
     return true;
 }
@@ -87,12 +93,15 @@ bool trans_FENCE_I(struct rv64_trans *t, const struct arg_FENCE_I *a) {
 
 /* --- CSRs ----------------------------------------------------------------------------------------- */
 
-/* Registers of S-mode that hold any value, and matter to nothing before they are used. */
+/* Registers of S-mode and M-mode that hold any value, and matter to nothing before they are used. */
 static size_t plain_register(unsigned csr) {
     switch (csr) {
     case RV64_CSR_SSCRATCH: return offsetof(struct rv64_cpu, sscratch);
     case RV64_CSR_SCAUSE: return offsetof(struct rv64_cpu, scause);
     case RV64_CSR_STVAL: return offsetof(struct rv64_cpu, stval);
+    case RV64_CSR_MSCRATCH: return offsetof(struct rv64_cpu, mscratch);
+    case RV64_CSR_MCAUSE: return offsetof(struct rv64_cpu, mcause);
+    case RV64_CSR_MTVAL: return offsetof(struct rv64_cpu, mtval);
     default: return 0;
     }
 }
@@ -106,12 +115,12 @@ static irv combine(struct rv64_trans *t, unsigned op, irv old, irv operand) {
 /* SIE set or cleared by an immediate: what kernels do most. */
 static void interrupt_enable(struct rv64_trans *t, unsigned op) {
     struct ir_block *b = t->b;
-    irv old = ir_get(b, IR_I64, RV64_SSTATUS);
-    ir_put(b, RV64_SSTATUS, combine(t, op, old, rv64_imm(t, SSTATUS_SIE)));
+    irv old = ir_get(b, IR_I64, RV64_MSTATUS);
+    ir_put(b, RV64_MSTATUS, combine(t, op, old, rv64_imm(t, SSTATUS_SIE)));
     if (op != CSRRS)
         return;
     irv pending = ir_op2(b, IR_AND, ir_get(b, IR_I64, offsetof(struct rv64_cpu, mip)),
-                         ir_get(b, IR_I64, offsetof(struct rv64_cpu, sie)));
+                         ir_get(b, IR_I64, offsetof(struct rv64_cpu, mie)));
     ir_exit_if(b, ir_cmp(b, IR_CMP_EQ, pending, rv64_imm(t, 0)), t->pc + t->len);
     at_next(t);
     ir_call(b, IR_NONE, &helper_rv64_helper_check, 0, 0, 0);
@@ -121,7 +130,7 @@ static void interrupt_enable(struct rv64_trans *t, unsigned op) {
 bool trans_CSR(struct rv64_trans *t, const struct arg_CSR *a) {
     struct ir_block *b = t->b;
     bool writes = a->op == CSRRW || a->rs1;
-    size_t plain = rv64_in_u(t) ? 0 : plain_register(a->csr);
+    size_t plain = rv64_trans_privilege(t) < (a->csr >> 8 & 3) ? 0 : plain_register(a->csr);
     irv operand = a->imm ? rv64_imm(t, a->rs1) : rv64_get(t, a->rs1);
     if (plain) {
         irv old = ir_get(b, IR_I64, plain);

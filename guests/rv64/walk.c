@@ -2,7 +2,7 @@
  * Copyright The Graft Authors */
 /*
  * walk.c: Sv39, Sv48 and Sv57 (volume II, 10.3 to 10.6) with Svade: a page whose A bit is clear, or D bit when it is
- * written, faults. Svpbmt's memory types change nothing that a guest could see here.
+ * written, faults. Svnapot has pages of 64 KiB; Svpbmt's memory types change nothing that a guest could see here.
  */
 #include "guests/rv64/system.h"
 
@@ -34,21 +34,40 @@ static void walk_bare(struct cpu *cpu, uint64_t va, struct walk *w) {
         fault(w, RV64_FAULT_ACCESS);
 }
 
+/* What the memory itself allows, if it is firmware of the guest's that says so. */
+static void protect(struct cpu *cpu, enum mmu_access access, unsigned regime, struct walk *w) {
+    if (LIKELY(!rv64_firmware(cpu)) || w->fault)
+        return;
+    rv64_pmp_check(rv64(cpu), regime, w);
+    if (!allowed(w, access))
+        fault(w, RV64_FAULT_ACCESS);
+}
+
 /* Permissions of a leaf in a regime, those that A and D keep back left out. */
 static void permissions(const struct rv64_cpu *c, uint64_t pte, unsigned regime, struct walk *w) {
     bool user = pte & PTE_U;
     bool data = regime == RV64_U ? user : !user || regime == RV64_S_SUM;
-    bool readable = pte & PTE_R || (c->sstatus & SSTATUS_MXR && pte & PTE_X);
+    bool readable = pte & PTE_R || (c->mstatus & SSTATUS_MXR && pte & PTE_X);
     w->read = data && readable;
     w->write = data && pte & PTE_W && pte & PTE_D;
     w->exec = pte & PTE_X && user == (regime == RV64_U);
+}
+
+/* Svpbmt has three types, which machine mode may forbid. */
+static bool bad_memory_type(const struct rv64_cpu *c, uint64_t pte) {
+    return PTE_PBMT(pte) == 3 || (PTE_PBMT(pte) && !(c->menvcfg & ENVCFG_PBMTE));
 }
 
 static void leaf(const struct rv64_cpu *c, uint64_t va, enum mmu_access access, unsigned regime, uint64_t pte,
                  unsigned level, struct walk *w) {
     unsigned shift = PAGE_SHIFT + 9 * level;
     uint64_t base = PTE_PPN(pte) << PAGE_SHIFT;
-    if (pte & (PTE_RESERVED | PTE_N) || PTE_PBMT(pte) == 3 || base & MASK(shift) || !(pte & PTE_A)) {
+    /* Svnapot: one of sixteen pages that lie together. Each of their entries has to be invalidated: it is a small page. */
+    if (pte & PTE_N && level == 0 && (PTE_PPN(pte) & 15) == 8) {
+        base = (base & ~MASK(PAGE_SHIFT + 4)) | (va & MASK(PAGE_SHIFT + 4) & ~PAGE_MASK);
+        pte &= ~PTE_N;
+    }
+    if (pte & (PTE_RESERVED | PTE_N) || bad_memory_type(c, pte) || base & MASK(shift) || !(pte & PTE_A)) {
         fault(w, RV64_FAULT_PAGE);
         return;
     }
@@ -61,14 +80,9 @@ static void leaf(const struct rv64_cpu *c, uint64_t va, enum mmu_access access, 
 }
 
 /* A leaf's G, or that of a table above it: the mapping is of all address spaces. */
-void rv64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w) {
+static void walk_tables(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w) {
     const struct rv64_cpu *c = rv64(cpu);
     unsigned mode = SATP_MODE(c->satp);
-    *w = (struct walk){0};
-    if (mode == SATP_BARE) {
-        walk_bare(cpu, va, w);
-        return;
-    }
     unsigned levels = mode - SATP_SV39 + 3, bits = PAGE_SHIFT + 9 * levels;
     if ((uint64_t)rv64_sext(va, bits) != va) {
         fault(w, RV64_FAULT_PAGE);
@@ -77,7 +91,7 @@ void rv64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned re
     uint64_t table = SATP_PPN(c->satp) << PAGE_SHIFT;
     for (unsigned level = levels; level-- > 0;) {
         const uint64_t *entries = ram_ptr(cpu, GPA(table), PAGE_SIZE);
-        if (!entries) {
+        if (!entries || (rv64_firmware(cpu) && !rv64_pmp_allows_table(c, table))) {
             fault(w, RV64_FAULT_ACCESS);
             return;
         }
@@ -95,6 +109,15 @@ void rv64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned re
         table = PTE_PPN(pte) << PAGE_SHIFT;
     }
     fault(w, RV64_FAULT_PAGE);
+}
+
+void rv64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w) {
+    *w = (struct walk){0};
+    if (regime == RV64_M || SATP_MODE(rv64(cpu)->satp) == SATP_BARE)
+        walk_bare(cpu, va, w);
+    else
+        walk_tables(cpu, va, access, regime, w);
+    protect(cpu, access, regime, w);
 }
 
 /* The number of an upper half with these entries. Two tables with equal ones lead to the same tables below, so what is known of
@@ -116,12 +139,15 @@ void rv64_table_changed(struct cpu *cpu) {
 }
 
 /* All that a translation depends on, but the ASID: the root's page number in bits 43..0 (of the upper half its number), mode
- * in 63..60, MXR in bit 44. */
+ * in 63..60, MXR in bit 44; bit 45: machine mode, which has other views of what it looks at with MPRV; bit 46: of its own. */
 struct mmu_space rv64_space(struct cpu *cpu, bool hi, unsigned regime) {
     const struct rv64_cpu *c = rv64(cpu);
+    uint64_t controls = regime == RV64_M ? BIT(45) : 0;
+    if (regime == RV64_M && rv64_data_regime(cpu) == RV64_M)
+        return (struct mmu_space){BIT(46), 0};
     if (SATP_MODE(c->satp) == SATP_BARE)
-        return (struct mmu_space){0, 0};
-    uint64_t controls = (uint64_t)SATP_MODE(c->satp) << 60 | (c->sstatus & SSTATUS_MXR ? BIT(44) : 0);
+        return (struct mmu_space){controls, 0};
+    controls |= (uint64_t)SATP_MODE(c->satp) << 60 | (c->mstatus & SSTATUS_MXR ? BIT(44) : 0);
     if (hi)
         return (struct mmu_space){c->halves.current | controls, 0};
     return (struct mmu_space){SATP_PPN(c->satp) | controls, SATP_ASID(c->satp)};

@@ -35,7 +35,8 @@ enum abi_layout {
     ABI_LAYOUT_FLAT, /* all in ring 3 */
     ABI_LAYOUT_RING0 /* the engine in ring 0, translated code in ring 3 */
 };
-enum abi_cpu_model { ABI_CPU_MAX, ABI_CPU_CORTEX_A72 };
+/* What a guest is shown: all that there is, or less. */
+enum abi_cpu_model { ABI_CPU_MAX, ABI_CPU_CORTEX_A72, ABI_CPU_RV64 };
 
 /* Guest-physical ranges that the engine may treat specially. */
 enum abi_region_kind {
@@ -59,6 +60,7 @@ struct abi_boot {
     uint32_t gic_version;           /* 2 or 3 */
     uint32_t log_topics;            /* ABI_LOG_* */
     uint32_t count;                 /* 1: translated code counts what it does (abi_stats.def says which) */
+    uint32_t firmware;              /* 1: the guest brings firmware of its own, for whatever level that runs at */
     uint32_t semihosting;           /* 1: the guest may make semihosting calls */
     uint32_t all_hot;               /* 1: every block is taken for one that runs much; for tests */
     uint32_t layout;                /* enum abi_layout */

@@ -7,6 +7,7 @@
 #ifndef GRAFT_BOARD_H
 #define GRAFT_BOARD_H
 
+#include "graft/abi.h"
 #include "graft/device.h"
 
 /* --- device trees (hypervisor/fdt.c): written from front to back; the first error sticks ------------------------ */
@@ -57,9 +58,11 @@ struct board {
     uint16_t elf_machine;
     uint32_t kernel_offset, flat_offset;
 
-    bool has_gic, has_cores; /* options --gic and --cpu have more than one value */
+    bool has_gic;            /* option --gic has more than one value */
+    enum abi_cpu_model core; /* what --cpu may be beside max */
     bool has_semihosting;    /* the guest has an instruction for it */
     bool has_rings;          /* guest_ops.own_bytes is set: there is --layout ring0 */
+    bool bios_in_ram;        /* --bios is loaded to where RAM starts; a kernel is what it starts then */
 
     uint64_t ram;
     uint64_t flash, flash_bytes; /* the first bank, and the size of each; 0: it has none, nor does it start there */

@@ -55,6 +55,16 @@ void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access acce
 /* mem_host_rmw(): the same for an instruction that reads and writes: what a read would raise too is reported as a read's,
  * unless guest_ops.rmw_is_write. */
 void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime);
+/* mem_compare_exchange_16(): atomically, at what mem_host() gave for 16 bytes. *expected becomes what was there; true if that
+ * is what was expected. */
+static inline bool mem_compare_exchange_16(void *p, uint64_t expected[2], uint64_t lo, uint64_t hi) {
+    bool equal;
+    __asm__ volatile("lock cmpxchg16b %1"
+                     : "=@cce"(equal), "+m"(*(v128 *)p), "+a"(expected[0]), "+d"(expected[1])
+                     : "b"(lo), "c"(hi)
+                     : "memory");
+    return equal;
+}
 /* mem_fetch(): where the code at va is: host pointer, guest-physical address. Raises the instruction abort. */
 const void *mem_fetch(struct cpu *cpu, uint64_t va, struct gpa *pa);
 /* mem_probe(): walks for an access without raising; false if it would abort. */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Graft Authors
 """Debian's firmware for QEMU's virt: U-Boot boots Debian's kernel from a disk, EDK2 reaches its shell, and what both keep in flash is there
-the next time.
+the next time. On RISC-V, OpenSBI starts the kernel, or U-Boot, which boots it from a disk.
 
 usage: test_firmware.py GRAFT BUILD [TEST]...    BUILD: the folder with firmware/ and guest/
 """
@@ -19,6 +19,8 @@ import unittest
 
 GRAFT, BUILD = sys.argv[1:3]
 FIRMWARE, GUEST = os.path.join(BUILD, 'firmware'), os.path.join(BUILD, 'guest', 'bookworm')
+RISCV_FIRMWARE, RISCV_GUEST = os.path.join(FIRMWARE, 'riscv64'), os.path.join(BUILD, 'guest', 'riscv64')
+CHECK = 'graft.script=check graft.smp=1 graft.quick=1'
 SECONDS = 240  # far more than anything here takes
 FIRST_SECTOR = 2048
 
@@ -84,15 +86,15 @@ class Firmware(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.dir, name)
 
-    def disk(self):
+    def disk(self, guest=GUEST, kernel='Image', console='ttyAMA0'):
         """A disk with one partition, which holds a kernel and what U-Boot needs to find it."""
         root, file_system, disk = self.path('root'), self.path('partition'), self.path('disk')
         os.makedirs(os.path.join(root, 'extlinux'))
-        shutil.copy(os.path.join(GUEST, 'Image'), root)
-        shutil.copy(os.path.join(GUEST, 'initrd.gz'), root)
+        shutil.copy(os.path.join(guest, kernel), os.path.join(root, 'Image'))
+        shutil.copy(os.path.join(guest, 'initrd.gz'), root)
         with open(os.path.join(root, 'extlinux', 'extlinux.conf'), 'w', encoding='ascii') as f:
             f.write('default graft\ntimeout 1\nlabel graft\n kernel /Image\n initrd /initrd.gz\n'
-                    ' append console=ttyAMA0 graft.script=check graft.smp=1 graft.quick=1\n')
+                    f' append console={console} {CHECK}\n')
         subprocess.run(['mkfs.ext4', '-q', '-d', root, '-O', '^metadata_csum,^64bit', file_system, '128M'], check=True)
         with open(disk, 'wb') as f, open(file_system, 'rb') as part:
             entry = bytes([0x80, 0, 0, 0, 0x83, 0, 0, 0]) + FIRST_SECTOR.to_bytes(4, 'little') + (128 << 11).to_bytes(4, 'little')
@@ -164,14 +166,63 @@ class Firmware(unittest.TestCase):
         """EDK2 gets the kernel from fw_cfg."""
         machine = self.machine('--bios', os.path.join(FIRMWARE, 'efi-code.fd'), os.path.join(GUEST, 'Image'), '--initrd',
                                os.path.join(GUEST, 'initrd.gz'), '--append',
-                               'console=ttyAMA0 graft.script=check graft.smp=1 graft.quick=1')
+                               'console=ttyAMA0 ' + CHECK)
         machine.expect('EFI stub: Booting Linux')
         machine.expect('CHECK uname ok')
         machine.expect('Power down')
 
+    def riscv(self, bios, *args):
+        return self.machine('--guest', 'riscv64', '--bios', os.path.join(RISCV_FIRMWARE, bios), *args)
+
+    def opensbi(self, bios, *args):
+        machine = self.riscv(bios, os.path.join(RISCV_GUEST, 'vmlinuz'), '--initrd', os.path.join(RISCV_GUEST, 'initrd.gz'),
+                             '--append', 'console=ttyS0 ' + CHECK, *args)
+        machine.expect('OpenSBI v1')
+        machine.expect('Domain0 Next Mode +: S-mode')
+        machine.expect('SBI implementation ID=0x1 ')
+        machine.expect('CHECK uname ok')
+        machine.expect('Power down')
+
+    def test_opensbi(self):
+        self.opensbi('fw_dynamic.bin', '--mmu', 'soft')
+
+    def test_opensbi_process(self):
+        self.opensbi('fw_jump.bin', '--mmu', 'process')
+
+    def test_opensbi_u_boot(self):
+        """U-Boot in supervisor mode, as OpenSBI's kernel, boots the kernel from the disk."""
+        machine = self.riscv('fw_dynamic.bin', os.path.join(RISCV_FIRMWARE, 'u-boot-s.bin'), '--drive',
+                             self.disk(RISCV_GUEST, 'vmlinuz', 'ttyS0'))
+        machine.expect('OpenSBI v1')
+        machine.expect('U-Boot 20')
+        machine.expect('Hit any key')
+        machine.type(' ')
+        machine.expect('=> ')
+        machine.command('virtio scan', '=> ')
+        self.assertIn('Image', machine.command('ls virtio 0:1 /', '=> '))
+        machine.type('boot\r')
+        machine.expect('Linux version')
+        machine.expect('CHECK uname ok')
+        machine.expect('Power down')
+
+    def test_u_boot_machine(self):
+        """U-Boot in machine mode, where it is the first to run."""
+        machine = self.riscv('u-boot-m.bin', '--smp', '2', '--drive', self.disk(RISCV_GUEST, 'vmlinuz', 'ttyS0'))
+        machine.expect('U-Boot 20')
+        machine.expect('Hit any key')
+        machine.type(' ')
+        machine.expect('=> ')
+        machine.command('virtio scan', '=> ')
+        self.assertIn('Image', machine.command('ls virtio 0:1 /', '=> '))
+        self.assertIn('virt', machine.command('fdt addr $fdtcontroladdr; fdt print / model', '=> '))
+        machine.type('poweroff\r')
+        self.assertEqual(machine.process.wait(SECONDS), 0)
+
 
 if __name__ == '__main__':
-    for needed in os.path.join(FIRMWARE, 'u-boot.bin'), os.path.join(GUEST, 'Image'):
+    riscv = any('opensbi' in name or 'machine' in name for name in sys.argv[3:])
+    for needed in ([os.path.join(RISCV_FIRMWARE, 'fw_dynamic.bin'), os.path.join(RISCV_GUEST, 'vmlinuz')] if riscv else
+                   [os.path.join(FIRMWARE, 'u-boot.bin'), os.path.join(GUEST, 'Image')]):
         if not os.path.exists(needed):
             print(f'SKIPPED: no {needed}: run scripts/fetch-firmware and scripts/fetch-guest')
             sys.exit(77)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* virt.c: QEMU's riscv virt, as far as its devices are here. The PLIC is the engine's (plic.c). */
+/* virt.c: QEMU's riscv virt, as far as its devices are here. PLIC and CLINT are the engine's. */
 #include "graft/board.h"
 
 #define PHANDLE_PLIC 0x8001u
@@ -8,34 +8,56 @@
 #define PHANDLE_CPU0 0x8010u
 #define PHANDLE_INTC0 0x8020u
 #define TIMEBASE 10000000u
+#define IRQ_M_SOFT 3
+#define IRQ_M_TIMER 7
 #define IRQ_M_EXTERNAL 11
 #define IRQ_S_EXTERNAL 9
 #define PLIC_SOURCES 95
 #define CPUS 8
 
-/* Everything that translate.c knows. */
-static const char isa[] = "rv64imafdc_zicntr_zicond_zicsr_zifencei_zihintpause_zawrs_zca_zcb_zcd_zba_zbb_zbc_zbkb_zbkc_"
-                          "zbkx_zbs_sstc_svade_svinval";
-/* The same as a list of strings. */
-static const char extensions[] =
-    "i\0m\0a\0f\0d\0c\0zicntr\0zicond\0zicsr\0zifencei\0zihintpause\0zawrs\0zca\0zcb\0zcd\0zba\0"
-    "zbb\0zbc\0zbkb\0zbkc\0zbkx\0zbs\0sstc\0svade\0svinval";
+#define CACHE_BLOCK 64
+
+/* Everything that translate.c and csr.c know, as a list of strings; for --cpu rv64 without extensions. */
+static const char all[] =
+    "i\0m\0a\0f\0d\0c\0zicbom\0zicbop\0zicboz\0zicntr\0zicond\0zicsr\0zifencei\0zihintpause\0zihpm\0zawrs\0"
+    "zacas\0zfa\0zfh\0zfhmin\0zca\0zcb\0zcd\0zba\0zbb\0zbc\0zbkb\0zbkc\0zbkx\0zbs\0zknd\0zkne\0zknh\0"
+    "sstc\0svade\0svinval\0svnapot\0svpbmt";
+static const char general[] = "i\0m\0a\0f\0d\0c\0zicntr\0zicsr\0zifencei";
+
+static void put_isa(struct tree *t, bool max) {
+    const char *names = max ? all : general;
+    size_t bytes = max ? sizeof(all) : sizeof(general), len = 4;
+    char text[sizeof(all) + 8] = "rv64";
+    /* One letter each, and then words with underscores before them. */
+    for (size_t at = 0; at < bytes; at++)
+        if (names[at])
+            text[len++] = names[at];
+        else if (at + 1 < bytes && names[at + 2])
+            text[len++] = '_';
+    text[len] = 0;
+    tree_bytes(t, "riscv,isa-extensions", names, bytes);
+    tree_text(t, "riscv,isa-base", "rv64i");
+    tree_text(t, "riscv,isa", text);
+    if (!max)
+        return;
+    tree_u32(t, "riscv,cbom-block-size", CACHE_BLOCK);
+    tree_u32(t, "riscv,cbop-block-size", CACHE_BLOCK);
+    tree_u32(t, "riscv,cboz-block-size", CACHE_BLOCK);
+}
 
 static void interrupts(struct tree *t, uint32_t irq) {
     tree_u32(t, "interrupts", irq);
     tree_u32(t, "interrupt-parent", PHANDLE_PLIC);
 }
 
-static void put_cpu(struct tree *t, unsigned i) {
+static void put_cpu(struct tree *t, const struct fdt_params *p, unsigned i) {
     tree_begin(t, "cpu@%x", i);
     tree_u32(t, "phandle", PHANDLE_CPU0 + i);
     tree_text(t, "device_type", "cpu");
     tree_u32(t, "reg", i);
     tree_text(t, "status", "okay");
     tree_text(t, "compatible", "riscv");
-    tree_bytes(t, "riscv,isa-extensions", extensions, sizeof(extensions));
-    tree_text(t, "riscv,isa-base", "rv64i");
-    tree_text(t, "riscv,isa", isa);
+    put_isa(t, p->cpu == ABI_CPU_MAX);
     tree_text(t, "mmu-type", "riscv,sv48");
     tree_begin(t, "interrupt-controller");
     tree_u32(t, "#interrupt-cells", 1);
@@ -52,26 +74,40 @@ static void put_cpus(struct tree *t, const struct fdt_params *p) {
     tree_u32(t, "#size-cells", 0);
     tree_u32(t, "timebase-frequency", TIMEBASE);
     for (unsigned i = 0; i < p->cpus; i++)
-        put_cpu(t, i);
+        put_cpu(t, p, i);
     tree_begin(t, "cpu-map");
     tree_cores(t, p, PHANDLE_CPU0);
     tree_end(t);
     tree_end(t);
 }
 
-static void put_plic(struct tree *t, const struct fdt_params *p) {
-    static const char compatible[] = "sifive,plic-1.0.0\0riscv,plic0";
+/* Two of each hart's interrupts. */
+static void put_extended(struct tree *t, const struct fdt_params *p, uint32_t first, uint32_t second) {
     uint32_t cells[4 * CPUS];
     for (unsigned i = 0; i < p->cpus; i++) {
         cells[4 * i] = cells[4 * i + 2] = PHANDLE_INTC0 + i;
-        cells[4 * i + 1] = IRQ_M_EXTERNAL;
-        cells[4 * i + 3] = IRQ_S_EXTERNAL;
+        cells[4 * i + 1] = first;
+        cells[4 * i + 3] = second;
     }
+    tree_cells(t, "interrupts-extended", cells, 4 * p->cpus);
+}
+
+static void put_clint(struct tree *t, const struct fdt_params *p) {
+    static const char compatible[] = "sifive,clint0\0riscv,clint0";
+    tree_begin(t, "clint@2000000");
+    put_extended(t, p, IRQ_M_SOFT, IRQ_M_TIMER);
+    TREE_CELLS(t, "reg", 0, 0x02000000, 0, 0x10000);
+    tree_bytes(t, "compatible", compatible, sizeof(compatible));
+    tree_end(t);
+}
+
+static void put_plic(struct tree *t, const struct fdt_params *p) {
+    static const char compatible[] = "sifive,plic-1.0.0\0riscv,plic0";
     tree_begin(t, "plic@c000000");
     tree_u32(t, "phandle", PHANDLE_PLIC);
     tree_u32(t, "riscv,ndev", PLIC_SOURCES);
     TREE_CELLS(t, "reg", 0, 0x0c000000, 0, 0x600000);
-    tree_cells(t, "interrupts-extended", cells, 4 * p->cpus);
+    put_extended(t, p, IRQ_M_EXTERNAL, IRQ_S_EXTERNAL);
     tree_bytes(t, "interrupt-controller", NULL, 0);
     tree_bytes(t, "compatible", compatible, sizeof(compatible));
     tree_u32(t, "#address-cells", 0);
@@ -127,6 +163,7 @@ static void tree(struct tree *t, const struct fdt_params *p) {
     tree_text(t, "compatible", "simple-bus");
     tree_bytes(t, "ranges", NULL, 0);
     put_test(t);
+    put_clint(t, p);
     put_plic(t, p);
     put_devices(t);
     tree_virtio(t, p->board, interrupts);
@@ -151,6 +188,8 @@ const struct board rv64_board = {
     .guest = "rv64",
     .name = "riscv64",
     .machine = "RISC-V",
+    .bios_in_ram = true,
+    .core = ABI_CPU_RV64,
     .image_magic = 0x05435352u, /* "RSC\x05" */
     .elf_machine = 243,         /* EM_RISCV */
     .kernel_offset = 2u << 20,  /* below it virt has the firmware */

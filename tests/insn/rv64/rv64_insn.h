@@ -24,6 +24,14 @@ struct rv64_record {
     uint64_t memory; /* hash of the window */
 };
 
+/* Half precision: zeros, subnormal numbers, infinities and NaNs as often as others. */
+static inline uint64_t rv64_half(uint64_t *s) {
+    uint64_t r = insn_random(s), exponent = r >> 32 & 3 ? r >> 10 & 31 : r >> 33 & 31 & -(r >> 40 & 1);
+    if (!(r >> 41 & 7))
+        exponent = 31;
+    return (r & 0x8000) | exponent << 10 | (r >> 44 & 3 ? r & 0x3ff : r >> 46 & 1 ? 0 : 0x200);
+}
+
 static inline uint64_t rv64_float(uint64_t *s) {
     uint64_t r = insn_random(s);
     switch (r & 7) {
@@ -31,6 +39,8 @@ static inline uint64_t rv64_float(uint64_t *s) {
     case 1:
     case 2: return insn_double(s);
     case 3: return insn_random(s);
+    case 4:
+    case 5: return ~UINT64_C(0xffff) | rv64_half(s);
     default: return UINT64_C(0xffffffff00000000) | insn_float(s);
     }
 }

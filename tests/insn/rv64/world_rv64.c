@@ -9,11 +9,21 @@ uint64_t rv64_helper_raise(struct cpu *cpu, uint64_t cause, uint64_t tval, uint6
 }
 
 uint64_t rv64_helper_sret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
+uint64_t rv64_helper_mret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
 uint64_t rv64_helper_ecall(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
 uint64_t rv64_helper_wfi(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
 uint64_t rv64_helper_check(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
 uint64_t rv64_helper_sfence(struct cpu *cpu, uint64_t va, uint64_t asid, uint64_t w) { world_raise(IFAULT_OTHER); }
 uint64_t rv64_helper_fence_i(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { return 0; }
+/* Of the blocks' instructions, the one that has an effect. */
+uint64_t rv64_helper_cbo(struct cpu *cpu, uint64_t va, uint64_t what, uint64_t insn) {
+    va &= ~(uint64_t)(RV64_CBO_BYTES - 1);
+    for (unsigned i = 0; (what & 7) == RV64_CBO_ZERO && i < RV64_CBO_BYTES; i += 8)
+        mem_write(cpu, va + i, 0, 3, 0, 0);
+    mem_read(cpu, va, 0, 0, 0);
+    return 0;
+}
+
 uint64_t rv64_helper_crossing(struct cpu *cpu, uint64_t pc, uint64_t half, uint64_t c) { world_raise(IFAULT_OTHER); }
 
 /* Of the CSRs, those of floating point alone. */
