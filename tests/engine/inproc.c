@@ -9,17 +9,13 @@
  * hot=1: every block is translated as if it were found to run much.
  * Exit status: 0 the guest powered off, 1 anything else.
  */
-#define _GNU_SOURCE /* memfd_create() */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "dbt/rt/user/rt_user.h"
+#include "machine.h"
 
-#define RAM_GPA UINT64_C(0x40000000)
 #define LOAD_GPA UINT64_C(0x40080000)
 #define UART_GPA UINT64_C(0x09000000)
 #define UART_BYTES 0x1000
@@ -27,9 +23,6 @@
 #define UART_FR 0x18
 #define UART_FR_EMPTY 0x90 /* transmit and receive FIFOs empty */
 #define RTC_GPA UINT64_C(0x09010000)
-#define HEAP_BYTES (32ull << 20)
-#define VCPU_HEAP_BYTES (64ull << 20)
-#define CODE_BYTES (32ull << 20)
 
 static struct abi_boot boot;
 static _Atomic bool ended;
@@ -41,43 +34,6 @@ static uint64_t option(int argc, char **argv, const char *name, uint64_t otherwi
         if (!memcmp(argv[i], name, n < strlen(argv[i]) ? n : strlen(argv[i])) && argv[i][n] == '=')
             return strtoull(argv[i] + n + 1, NULL, 0);
     return otherwise;
-}
-
-static void *mapping(void *hint, size_t bytes, int protection, int flags, int fd) {
-    /* Shared: struct cpu is mapped twice where there is no GS base. */
-    void *p = mmap(hint, bytes, protection, MAP_SHARED | MAP_NORESERVE | flags, fd, 0);
-    if (p == MAP_FAILED) {
-        perror("mmap");
-        exit(1);
-    }
-    return p;
-}
-
-static void *memory(size_t bytes) { return mapping(NULL, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS, -1); }
-
-/* Near this program's code, so that calls from translated code reach. */
-static void code_memory(unsigned vcpu) {
-    void *hint = (void *)(((uintptr_t)&engine_main & ~UINT64_C(0xfffff)) + (64 << 20));
-    int fd = memfd_create("code", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)boot.code_size)) {
-        perror("memfd_create");
-        exit(1);
-    }
-    boot.code_va[vcpu] = (uintptr_t)mapping(hint, boot.code_size, PROT_READ | PROT_EXEC, 0, fd);
-    uintptr_t writable = (uintptr_t)mapping(NULL, boot.code_size, PROT_READ | PROT_WRITE, 0, fd);
-    boot.code_to_write[vcpu] = (ptrdiff_t)(writable - boot.code_va[vcpu]);
-    close(fd);
-}
-
-static uint64_t tsc_hz(void) {
-    struct timespec a, b, wait = {0, 20 * 1000 * 1000};
-    clock_gettime(CLOCK_MONOTONIC, &a);
-    uint64_t from = rt_ticks();
-    nanosleep(&wait, NULL);
-    uint64_t ticks = rt_ticks() - from;
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    uint64_t ns = (uint64_t)(b.tv_sec - a.tv_sec) * 1000000000u + (uint64_t)(b.tv_nsec - a.tv_nsec);
-    return ticks * 1000000000u / ns;
 }
 
 static struct abi_vcpu *vcpu_abi(unsigned i) { return (struct abi_vcpu *)(uintptr_t)boot.vcpu_va[i]; }
@@ -182,33 +138,16 @@ static void load(const char *path) {
 }
 
 static void machine_make(int argc, char **argv) {
-    boot = (struct abi_boot){.magic = ABI_MAGIC,
-                             .version = ABI_VERSION,
-                             .size = sizeof(boot),
-                             .vcpu_count = (uint32_t)option(argc, argv, "smp", 1),
+    boot = (struct abi_boot){.vcpu_count = (uint32_t)option(argc, argv, "smp", 1),
                              .mmu = ABI_MMU_SOFT,
                              .gic_version = (uint32_t)option(argc, argv, "gic", 2),
                              .log_topics = (uint32_t)option(argc, argv, "log", 0),
                              .all_hot = (uint32_t)option(argc, argv, "hot", 0),
-                             .dump_last = UINT64_MAX,
-                             .ram_gpa = RAM_GPA,
                              .ram_size = option(argc, argv, "ram", 256) << 20,
-                             .heap_size = HEAP_BYTES,
-                             .vcpu_heap_size = VCPU_HEAP_BYTES,
-                             .code_size = CODE_BYTES,
-                             .tsc_hz = tsc_hz(),
                              .entry_pc = LOAD_GPA};
     if (boot.vcpu_count < 1 || boot.vcpu_count > ABI_MAX_VCPUS)
         exit(1);
-    boot.ram_va = (uintptr_t)memory(boot.ram_size);
-    boot.heap_va = (uintptr_t)memory(boot.heap_size);
-    boot.shared_va = (uintptr_t)memory(sizeof(struct abi_shared));
-    for (unsigned i = 0; i < boot.vcpu_count; i++) {
-        boot.vcpu_va[i] = (uintptr_t)memory(ABI_CPU_BYTES);
-        boot.vcpu_heap_va[i] = (uintptr_t)memory(boot.vcpu_heap_size);
-        code_memory(i);
-    }
-    boot.tsc_base = rt_ticks();
+    machine_memory(&boot);
 }
 
 int main(int argc, char **argv) {

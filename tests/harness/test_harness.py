@@ -245,13 +245,15 @@ class Manners(unittest.TestCase):
                                   ("demo", ["--frob"]), ("demo", ["--suite", "sid"]), ("deps", ["none"]),
                                   ("fetch-guest", ["--suite", "sid"]), ("bench-boot", ["-n", "x"]),
                                   ("linux-test", ["--suite", "sid"]), ("linux-test", ["--gic"]),
+                                  ("bench-translate", ["--frob"]), ("bench-translate", ["--rounds", "0"]),
+                                  ("bench-translate", ["/none"]), ("bench-translate", ["--program", "/none"]),
                                   ("test-hw", ["--frob"]), ("test-fresh", ["--suite", "sid"])):
             code, out, err = self.status(script, *arguments)
             self.assertEqual((code, out, err.count("\n")), (2, "", 1), (script, arguments, err))
 
     def test_help(self):
         for script in ("compare", "experiment", "fetch-root", "demo", "deps", "fetch-guest", "bench-boot", "linux-test",
-                       "test", "test-hw", "test-fresh"):
+                       "bench-translate", "test", "test-hw", "test-fresh"):
             code, out, err = self.status(script, "--help")
             self.assertEqual((code, err), (0, ""), script)
             self.assertIn("usage: scripts/" + script, out)
