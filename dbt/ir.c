@@ -27,6 +27,16 @@ const struct ir_op_info ir_op_info[IR_OP_COUNT] = {
 #include "graft/ir_ops.def"
 };
 #undef IR_OP
+#define IR_OP(name_, result_, operands_, properties)                                                                   \
+    [IR_##name_] = PROPS(properties) == PROP_P   ? IR_IS_PURE                                                          \
+                   : PROPS(properties) == PROP_M ? IR_IS_MEMORY                                                        \
+                   : PROPS(properties) == PROP_S ? IR_IS_STATE                                                         \
+                   : PROPS(properties) == PROP_X ? IR_IS_EXIT                                                          \
+                                                 : 0,
+const uint8_t ir_op_is[IR_OP_COUNT] = {
+#include "graft/ir_ops.def"
+};
+#undef IR_OP
 
 void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode) {
     b->pc = pc;
@@ -41,7 +51,10 @@ void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode) {
     b->overflow = false;
     b->inst[0] = (struct ir_inst){0};
     b->priv.room = IR_LIMIT;
+    b->priv.ends = 0;
+    b->priv.raw = b->priv.counted = false;
     b->priv.map[0] = 0;
+    ir_forward_reset(b);
     for (unsigned t = IR_NONE; t <= IR_FLAGS; t++)
         b->inst[IR_DUMMY_BASE + t] = (struct ir_inst){.op = IR_CONST, .type = (uint8_t)t};
 }
@@ -51,7 +64,7 @@ static bool closes_block(unsigned op) {
     return op == IR_PUT || op == IR_INSN || op == IR_GOTO || op == IR_GOTO_REG || op == IR_EXIT || op == IR_CONST;
 }
 
-irv ir_append(struct ir_block *b, const struct ir_inst *i) {
+irv ir_emit(struct ir_block *b, const struct ir_inst *i) {
     unsigned limit = closes_block(i->op) ? IR_END_LIMIT : IR_LIMIT;
     if (UNLIKELY(b->count >= limit)) {
         b->overflow = true;
@@ -62,16 +75,14 @@ irv ir_append(struct ir_block *b, const struct ir_inst *i) {
     return i->type == IR_NONE ? 0 : v;
 }
 
+irv ir_append(struct ir_block *b, const struct ir_inst *i) {
+    b->priv.raw = true;
+    return ir_emit(b, i);
+}
+
 irv ir_add_inst(struct ir_block *b, const struct ir_inst *inst) {
     struct ir_inst i = *inst;
-    if (UNLIKELY(b->overflow))
-        return ir_append(b, &i); /* operands may be dummies: nothing to learn from them */
-    if (ir_op_info[i.op].pure) {
-        irv v = ir_fold(b, &i);
-        if (v)
-            return v;
-    }
-    return i.op == IR_CONST ? ir_const(b, i.type, i.imm) : ir_append(b, &i);
+    return ir_forward(b, &i);
 }
 
 irv ir_const(struct ir_block *b, enum ir_type t, uint64_t imm) {
@@ -84,7 +95,7 @@ irv ir_const(struct ir_block *b, enum ir_type t, uint64_t imm) {
             return v;
     }
     struct ir_inst i = ir_make(ir_head(IR_CONST, t, 0, 0, 0, 0, 0), 0, 0, 0, imm);
-    v = ir_append(b, &i);
+    v = ir_emit(b, &i);
     b->priv.consts[h] = v;
     return v;
 }
@@ -107,17 +118,17 @@ irv ir_vconst(struct ir_block *b, uint64_t lo, uint64_t hi) {
         return IR_DUMMY_BASE + IR_V128;
     }
     struct ir_inst i = ir_make(ir_head(IR_VCONST, IR_V128, 0, 0, 0, 0, 0), 0, 0, (uint32_t)slot, 0);
-    return ir_append(b, &i);
+    return ir_forward(b, &i);
 }
 
 irv ir_get(struct ir_block *b, enum ir_type t, size_t offset) {
     struct ir_inst i = ir_make(ir_head(IR_GET, t, 0, 0, 0, 0, 0), 0, 0, 0, offset);
-    return ir_append(b, &i);
+    return ir_forward(b, &i);
 }
 
 void ir_put(struct ir_block *b, size_t offset, irv v) {
     struct ir_inst i = ir_make(ir_head(IR_PUT, IR_NONE, 0, 0, 0, 0, v), 0, 0, 0, offset);
-    ir_append(b, &i);
+    ir_forward(b, &i);
 }
 
 /* The result type of an operation whose only variable is the type of an operand. */
@@ -137,7 +148,7 @@ static uint8_t result_type(const struct ir_block *b, unsigned op, irv a, irv c) 
 
 irv ir_op3(struct ir_block *b, enum ir_op op, irv a, irv b_, irv c) {
     struct ir_inst i = ir_make(ir_head(op, result_type(b, op, a, b_), 0, 0, 0, 0, a), b_, c, 0, 0);
-    return ir_add_inst(b, &i);
+    return ir_forward(b, &i);
 }
 
 irv ir_op1(struct ir_block *b, enum ir_op op, irv a) { return ir_op3(b, op, a, 0, 0); }
@@ -152,24 +163,24 @@ irv ir_bitfield(struct ir_block *b, enum ir_op op, irv a, irv b_, unsigned lo, u
     bool pair = op == IR_EXTR;
     uint64_t head = ir_head(op, b->inst[a].type, pair ? 0 : lo, pair ? lo : len, 0, 0, a);
     struct ir_inst i = ir_make(head, b_, 0, 0, 0);
-    return ir_add_inst(b, &i);
+    return ir_forward(b, &i);
 }
 
 irv ir_cmp(struct ir_block *b, enum ir_cmp cc, irv a, irv c) {
     struct ir_inst i = ir_make(ir_head(IR_CMP, IR_I32, 0, 0, cc, 0, a), c, 0, 0, 0);
-    return ir_add_inst(b, &i);
+    return ir_forward(b, &i);
 }
 
 irv ir_cond(struct ir_block *b, enum ir_cond cc, irv flags) {
     struct ir_inst i = ir_make(ir_head(IR_COND, IR_I32, 0, 0, cc, 0, flags), 0, 0, 0, 0);
-    return ir_add_inst(b, &i);
+    return ir_forward(b, &i);
 }
 
 irv ir_select(struct ir_block *b, irv cond, irv yes, irv no) { return ir_op3(b, IR_SELECT, cond, yes, no); }
 
 irv ir_flags_select(struct ir_block *b, irv cond, irv flags, unsigned nzcv) {
     struct ir_inst i = ir_make(ir_head(IR_FLAGS_SELECT, IR_FLAGS, 0, 0, 0, 0, cond), flags, 0, 0, nzcv & 15);
-    return ir_add_inst(b, &i);
+    return ir_forward(b, &i);
 }
 
 /* --- memory ------------------------------------------------------------------------------- */
@@ -221,7 +232,7 @@ irv ir_ld(struct ir_block *b, enum ir_type t, unsigned log2_bytes, irv addr, int
     if (calls_memory(b))
         return called_ld(b, t, log2_bytes, called_at(b, addr, disp), called_desc(b, log2_bytes, regime, flags, 0));
     struct ir_inst i = ir_make(mem_head(IR_LD, t, log2_bytes, addr, regime, flags), 0, 0, 0, (uint64_t)(int64_t)disp);
-    return ir_add_inst(b, &i);
+    return ir_forward(b, &i);
 }
 
 void ir_st(struct ir_block *b, unsigned log2_bytes, irv addr, int32_t disp, irv value, unsigned regime,
@@ -232,7 +243,7 @@ void ir_st(struct ir_block *b, unsigned log2_bytes, irv addr, int32_t disp, irv 
     }
     uint64_t head = mem_head(IR_ST, IR_NONE, log2_bytes, addr, regime, flags);
     struct ir_inst i = ir_make(head, value, 0, 0, (uint64_t)(int64_t)disp);
-    ir_add_inst(b, &i);
+    ir_forward(b, &i);
 }
 
 irv ir_atomic(struct ir_block *b, enum ir_atomic kind, unsigned log2_bytes, irv addr, irv value, unsigned regime,
@@ -241,7 +252,7 @@ irv ir_atomic(struct ir_block *b, enum ir_atomic kind, unsigned log2_bytes, irv 
         return ir_call(b, IR_I64, &helper_mem_called_atomic, addr, value,
                        called_desc(b, log2_bytes, regime, flags, kind));
     struct ir_inst i = ir_make(ir_head(IR_ATOMIC, IR_I64, log2_bytes, kind, regime, flags, addr), value, 0, 0, 0);
-    return ir_append(b, &i);
+    return ir_forward(b, &i);
 }
 
 irv ir_cas(struct ir_block *b, unsigned log2_bytes, irv addr, irv expected, irv value, unsigned regime,
@@ -251,7 +262,7 @@ irv ir_cas(struct ir_block *b, unsigned log2_bytes, irv addr, irv expected, irv 
         return ir_call(b, IR_I64, &helper_mem_called_cas, addr, value, called_desc(b, log2_bytes, regime, flags, 0));
     }
     struct ir_inst i = ir_make(mem_head(IR_CAS, IR_I64, log2_bytes, addr, regime, flags), expected, value, 0, 0);
-    return ir_append(b, &i);
+    return ir_forward(b, &i);
 }
 
 irv ir_stx(struct ir_block *b, unsigned log2_bytes, irv addr, irv value, unsigned regime, unsigned flags) {
@@ -260,28 +271,28 @@ irv ir_stx(struct ir_block *b, unsigned log2_bytes, irv addr, irv value, unsigne
         return ir_op1(b, IR_TRUNC, ir_call(b, IR_I64, &helper_mem_called_stx, addr, value, desc));
     }
     struct ir_inst i = ir_make(mem_head(IR_STX, IR_I32, log2_bytes, addr, regime, flags), value, 0, 0, 0);
-    return ir_append(b, &i);
+    return ir_forward(b, &i);
 }
 
 void ir_fence(struct ir_block *b, enum ir_fence kind) {
     struct ir_inst i = ir_make(ir_head(IR_FENCE, IR_NONE, 0, kind, 0, 0, 0), 0, 0, 0, 0);
-    ir_append(b, &i);
+    ir_forward(b, &i);
 }
 
 /* --- calls and vectors ---------------------------------------------------------------------- */
 irv ir_call(struct ir_block *b, enum ir_type t, const struct ir_helper *h, irv a, irv b_, irv c) {
     struct ir_inst i = ir_make(ir_head(IR_CALL, t, 0, 0, 0, 0, a), b_, c, 0, (uintptr_t)h);
-    return ir_append(b, &i);
+    return ir_forward(b, &i);
 }
 
 irv ir_callv(struct ir_block *b, const struct ir_helper *h, irv a, irv b_, irv c, uint32_t aux) {
     struct ir_inst i = ir_make(ir_head(IR_CALLV, IR_V128, 0, 0, 0, 0, a), b_, c, aux, (uintptr_t)h);
-    return ir_append(b, &i);
+    return ir_forward(b, &i);
 }
 
 irv ir_vop3(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, irv c, unsigned n) {
     struct ir_inst i = ir_make(ir_head(op, result_type(b, op, a, b_), lane, n, 0, 0, a), b_, c, 0, 0);
-    return ir_add_inst(b, &i);
+    return ir_forward(b, &i);
 }
 
 irv ir_vop1(struct ir_block *b, enum ir_op op, unsigned lane, irv a, unsigned n) {
@@ -295,7 +306,7 @@ irv ir_vop2(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, uns
 /* --- instructions and exits ------------------------------------------------------------------ */
 void ir_insn_pc(struct ir_block *b, uint64_t pc, uint32_t encoding) {
     struct ir_inst i = ir_make(ir_head(IR_INSN, IR_NONE, 0, 0, 0, 0, 0), 0, 0, encoding, pc);
-    ir_append(b, &i);
+    ir_forward(b, &i);
 }
 
 void ir_count(struct ir_block *b, size_t offset) {
@@ -310,27 +321,25 @@ void ir_insn(struct ir_block *b, uint64_t pc, uint32_t encoding) {
 
 void ir_exit_if(struct ir_block *b, irv cond, uint64_t pc) {
     struct ir_inst i = ir_make(ir_head(IR_EXIT_IF, IR_NONE, 0, 0, 0, 0, cond), 0, 0, 0, pc);
-    if (b->inst[cond].op == IR_CONST && b->inst[cond].imm == 0)
-        return;
-    ir_append(b, &i);
+    ir_forward(b, &i);
 }
 
 void ir_goto(struct ir_block *b, uint64_t pc) {
     struct ir_inst i = ir_make(ir_head(IR_GOTO, IR_NONE, 0, 0, 0, 0, 0), 0, 0, 0, pc);
-    ir_append(b, &i);
+    ir_forward(b, &i);
 }
 
 void ir_goto_reg(struct ir_block *b, irv target, enum ir_jump kind) {
     struct ir_inst i = ir_make(ir_head(IR_GOTO_REG, IR_NONE, 0, 0, kind, 0, target), 0, 0, 0, 0);
-    ir_append(b, &i);
+    ir_forward(b, &i);
 }
 
 void ir_ras_push(struct ir_block *b, uint64_t return_pc) {
     struct ir_inst i = {.op = IR_RAS_PUSH, .imm = return_pc};
-    ir_append(b, &i);
+    ir_forward(b, &i);
 }
 
 void ir_exit(struct ir_block *b) {
     struct ir_inst i = {.op = IR_EXIT};
-    ir_append(b, &i);
+    ir_forward(b, &i);
 }

@@ -21,7 +21,7 @@ static inline const struct ir_helper *ir_helper_of(const struct ir_inst *i) {
 }
 /* ir_is_pure(): may be removed when unused (unless ir_sets_fp_status()) and merged with an equal one. */
 static inline bool ir_is_pure(const struct ir_inst *i) {
-    return ir_op_info[i->op].pure || (i->op == IR_CALL && ir_helper_of(i)->kind == IR_HELPER_PURE);
+    return ir_op_is[i->op] & IR_IS_PURE || (i->op == IR_CALL && ir_helper_of(i)->kind == IR_HELPER_PURE);
 }
 static inline unsigned ir_type_bytes(unsigned type) {
     return type == IR_V128 ? 16 : type == IR_I64 ? 8 : type == IR_NONE ? 0 : 4;
@@ -64,8 +64,13 @@ static inline struct ir_inst ir_renamed(const struct ir_inst *i, const irv *map)
     return ir_of_words((x.w[0] & MASK(48)) | a << 48, (x.w[1] & ~MASK(32)) | b | c << 16, x.w[2]);
 }
 
-/* ir_append(): puts *i at the end as it is. */
+/* ir_emit(): puts *i at the end as it is: for what is simplified already. */
+irv ir_emit(struct ir_block *b, const struct ir_inst *i);
+/* ir_append(): the same for what is not: opt_forward() is to look at the block. */
 irv ir_append(struct ir_block *b, const struct ir_inst *i);
+/* ir_forward(): ir_add_inst(), which may change *i. ir_forward_reset(): nothing is known of the state (dbt/opt_forward.c). */
+irv ir_forward(struct ir_block *b, struct ir_inst *i);
+void ir_forward_reset(struct ir_block *b);
 /* ir_vconst_slot(): index of a vector constant in b->vconst, -1 when the table is full. */
 int ir_vconst_slot(struct ir_block *b, uint64_t lo, uint64_t hi);
 /* ir_eval(): value of an integer or flags operation (dbt/ir_eval.c). t: type of operand a (SELECT: of the result).
@@ -80,7 +85,8 @@ void ir_eval_vec(const struct ir_inst *i, v128 *r, const v128 *a, const v128 *b,
 irv ir_fold(struct ir_block *b, struct ir_inst *i);
 
 /* Passes, in the order in which ir_optimise() runs them. */
-void opt_forward(struct ir_block *b); /* folding, GET/PUT forwarding, common subexpressions (dbt/opt_forward.c) */
+void opt_forward(
+    struct ir_block *b); /* what ir_add_inst() does, for blocks that were not made by it (dbt/opt_forward.c) */
 void opt_dead(struct ir_block *b);    /* dead PUTs and values (dbt/opt_dead.c); fills priv.uses */
 void opt_compact(struct ir_block *b); /* removes NOPs, moves conditions to their consumers (dbt/opt_compact.c) */
 

@@ -52,7 +52,7 @@ static bool may_sink(const struct ir_block *b, unsigned v, unsigned count) {
         const struct ir_inst *i = &b->inst[k];
         if (i->a == v && (i->op == IR_SELECT || i->op == IR_EXIT_IF))
             return k != v + 1;
-        if (i->a == v || i->b == v || i->c == v || touches_flags(b, i, v) || ir_op_info[i->op].exits)
+        if (i->a == v || i->b == v || i->c == v || touches_flags(b, i, v) || ir_op_is[i->op] & IR_IS_EXIT)
             return false;
         if (cond && !keeps_host_flags(i->op) && i->op != IR_PUT)
             return false;
@@ -66,10 +66,9 @@ static bool may_follow_exit(const struct ir_block *b, unsigned v, unsigned count
     uint32_t sources = b->inst[v].aux;
     for (unsigned k = v + 1; k < count && k <= v + LOOK_AHEAD; k++) {
         const struct ir_inst *i = &b->inst[k];
-        const struct ir_op_info *info = &ir_op_info[i->op];
         if (i->op == IR_EXIT_IF)
             return i->flags & IR_EXIT_FLAGS_DEAD && sources && !(sources & i->aux);
-        if (info->exits || info->memory || info->state || (i->op == IR_GET && i->type == IR_FLAGS) ||
+        if (ir_op_is[i->op] & (IR_IS_MEMORY | IR_IS_STATE | IR_IS_EXIT) || (i->op == IR_GET && i->type == IR_FLAGS) ||
             (i->op == IR_PUT && (touches_flags(b, i, v) || sources >> i->imm / 8 % 32 & 1))) {
             return false;
         }
@@ -80,6 +79,7 @@ static bool may_follow_exit(const struct ir_block *b, unsigned v, unsigned count
 static void place(struct ir_block *b, unsigned old, const struct ir_inst *i) {
     struct ir_inst renamed = ir_renamed(i, b->priv.map);
     b->priv.map[old] = b->count;
+    b->priv.uses[b->count] = b->priv.uses[old];
     b->inst[b->count++] = renamed;
 }
 
@@ -88,6 +88,7 @@ static void release(struct ir_block *b, struct held *h, irv a) {
     for (unsigned k = 0; k < h->count; k++) {
         if (h->old[k] == a) {
             place(b, a, &h->inst[k]);
+            b->priv.uses[b->count - 1] = 1; /* as it was: where that was said another value's may be by now */
             h->count--;
             h->old[k] = h->old[h->count];
             h->inst[k] = h->inst[h->count];
@@ -96,40 +97,59 @@ static void release(struct ir_block *b, struct held *h, irv a) {
     }
 }
 
+/* Takes a condition out, if it may wait. */
+static bool hold(struct ir_block *b, struct held *h, unsigned v, unsigned count) {
+    if (b->priv.uses[v] != 1 || h->count == MAX_HELD || !may_sink(b, v, count))
+        return false;
+    h->old[h->count] = (irv)v;
+    h->inst[h->count++] = b->inst[v];
+    return true;
+}
+
+static bool puts_lazy_flags(const struct ir_block *b, const struct ir_inst *i) {
+    return b->flags & IR_BLOCK_LAZY_FLAGS && b->inst[b->priv.map[i->a]].type == IR_FLAGS;
+}
+
 void opt_compact(struct ir_block *b) {
-    struct held held = {.count = 0};
+    struct held held;
     struct ir_inst put = {.op = IR_NOP}; /* of flags, to follow the next exit */
     unsigned count = b->count;
     uint32_t insn = 0, put_insn = 0;
+    held.count = 0;
     b->count = 1;
     for (unsigned v = 1; v < count; v++) {
-        struct ir_inst i = b->inst[v];
-        if (i.op == IR_NOP)
-            continue;
-        if ((i.op == IR_COND || i.op == IR_CMP) && b->priv.uses[v] == 1 && held.count < MAX_HELD &&
-            may_sink(b, v, count)) {
-            held.old[held.count] = (irv)v;
-            held.inst[held.count++] = i;
-            continue;
-        }
-        if (i.op == IR_PUT && b->flags & IR_BLOCK_LAZY_FLAGS && b->inst[b->priv.map[i.a]].type == IR_FLAGS &&
-            may_follow_exit(b, v, count)) {
-            put = i;
+        struct ir_inst *i = &b->inst[v];
+        bool behind = false;
+        switch (i->op) {
+        case IR_NOP: continue;
+        case IR_INSN: insn = i->aux; break;
+        case IR_COND:
+        case IR_CMP:
+            if (hold(b, &held, v, count))
+                continue;
+            break;
+        case IR_PUT:
+            if (!puts_lazy_flags(b, i) || !may_follow_exit(b, v, count))
+                break;
+            put = *i;
             put_insn = insn;
             continue;
-        }
-        insn = i.op == IR_INSN ? i.aux : insn;
-        bool behind = i.op == IR_EXIT_IF && put.op == IR_PUT;
-        if (behind) {
-            i.flags |= IR_EXIT_FLAGS_LATER;
-            i.aux = put_insn;
+        case IR_EXIT_IF:
+            behind = put.op == IR_PUT;
+            if (behind) {
+                i->flags |= IR_EXIT_FLAGS_LATER;
+                i->aux = put_insn;
+            }
+            break;
+        default: break;
         }
         if (held.count)
-            release(b, &held, i.a);
-        place(b, v, &i);
+            release(b, &held, i->a);
+        place(b, v, i);
         if (behind) {
             place(b, v, &put);
             put.op = IR_NOP;
         }
     }
+    b->priv.counted = true;
 }

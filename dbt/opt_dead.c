@@ -12,15 +12,6 @@
 #include "graft/cpu.h"
 #include "ir_priv.h"
 
-#define COVER_SLOTS 128
-
-/* Bytes of an 8-byte granule of guest state that later PUTs overwrite unseen. */
-struct cover {
-    uint32_t granule;
-    uint16_t epoch; /* valid only in the current one: a fault point or exit starts the next */
-    uint8_t mask;
-};
-
 #define MAX_FLAG_EXITS 4
 
 enum fate { FLAGS_LIVE, FLAGS_DEAD, FLAGS_EXITS /* needed by the exits in the list alone */ };
@@ -33,17 +24,22 @@ struct dead {
     irv exit[MAX_FLAG_EXITS];
     bool faults;      /* while it is dead there is a fault point */
     uint32_t changed; /* registers that change before one (by offset, see ir.h) */
-    uint16_t epoch;
-    struct cover cover[COVER_SLOTS];
+    uint32_t epoch;   /* of what is covered: a fault point or exit starts the next */
 };
 
-static struct cover *cover_at(struct dead *d, uint64_t granule) {
-    struct cover *c = &d->cover[granule % COVER_SLOTS];
+static struct ir_cover *cover_slot(struct dead *d, uint64_t granule) {
+    return &d->b->priv.cover[granule % ARRAY_LEN(d->b->priv.cover)];
+}
+
+static struct ir_cover *cover_at(struct dead *d, uint64_t granule) {
+    struct ir_cover *c = cover_slot(d, granule);
     return c->epoch == d->epoch && c->granule == granule ? c : NULL;
 }
 
 /* The bytes of a granule that an access to [offset, offset + bytes) touches. */
-static uint8_t byte_mask(uint64_t granule, uint64_t offset, unsigned bytes) {
+static inline uint8_t byte_mask(uint64_t granule, uint64_t offset, unsigned bytes) {
+    if (LIKELY(bytes >= 8 && !(offset & 7)))
+        return 0xff;
     uint64_t first = granule * 8 > offset ? 0 : offset & 7;
     uint64_t end = offset + bytes - granule * 8;
     return (uint8_t)(MASK(end > 8 ? 8 : end) & ~MASK(first));
@@ -51,7 +47,7 @@ static uint8_t byte_mask(uint64_t granule, uint64_t offset, unsigned bytes) {
 
 static bool all_covered(struct dead *d, uint64_t offset, unsigned bytes) {
     for (uint64_t g = offset / 8; g <= (offset + bytes - 1) / 8; g++) {
-        const struct cover *c = cover_at(d, g);
+        const struct ir_cover *c = cover_at(d, g);
         uint8_t mask = byte_mask(g, offset, bytes);
         if (!c || (c->mask & mask) != mask)
             return false;
@@ -61,25 +57,24 @@ static bool all_covered(struct dead *d, uint64_t offset, unsigned bytes) {
 
 static void cover_bytes(struct dead *d, uint64_t offset, unsigned bytes) {
     for (uint64_t g = offset / 8; g <= (offset + bytes - 1) / 8; g++) {
-        struct cover *c = cover_at(d, g);
+        struct ir_cover *c = cover_at(d, g);
         uint8_t before = c ? c->mask : 0;
-        d->cover[g % COVER_SLOTS] = (struct cover){
-            .granule = (uint32_t)g, .epoch = d->epoch, .mask = (uint8_t)(before | byte_mask(g, offset, bytes))};
+        *cover_slot(d, g) = (struct ir_cover){
+            .granule = (uint16_t)g, .epoch = d->epoch, .mask = (uint8_t)(before | byte_mask(g, offset, bytes))};
     }
 }
 
 static void uncover_bytes(struct dead *d, uint64_t offset, unsigned bytes) {
     for (uint64_t g = offset / 8; g <= (offset + bytes - 1) / 8; g++) {
-        struct cover *c = cover_at(d, g);
+        struct ir_cover *c = cover_at(d, g);
         if (c)
             c->mask &= (uint8_t)~byte_mask(g, offset, bytes);
     }
 }
 
-/* Is this instruction needed? Updates what is covered. */
+/* Is this instruction needed, which is no pure operation without effects? Updates what is covered. */
 static bool is_live(struct dead *d, irv v) {
     const struct ir_inst *i = &d->b->inst[v];
-    const struct ir_op_info *info = &ir_op_info[i->op];
     bool used = d->b->priv.uses[v] != 0;
     if (i->op == IR_PUT) {
         unsigned bytes = ir_type_bytes(d->b->inst[i->a].type);
@@ -99,14 +94,14 @@ static bool is_live(struct dead *d, irv v) {
     }
     if (ir_is_pure(i))
         return used;
-    if (info->memory || info->state || info->exits)
+    if (ir_op_is[i->op] & (IR_IS_MEMORY | IR_IS_STATE | IR_IS_EXIT))
         d->epoch++;
     return i->op != IR_NOP;
 }
 
 static inline void count_use(struct ir_block *b, irv v) {
-    if (v && b->priv.uses[v] < 255)
-        b->priv.uses[v]++;
+    if (v)
+        b->priv.uses[v] += b->priv.uses[v] != UINT8_MAX;
 }
 
 /* --- NZCV ----------------------------------------------------------------------------------------------- */
@@ -157,7 +152,7 @@ static bool flags_put_is_dead(struct dead *d, irv v) {
 /* Follows the fate of NZCV over an instruction: true for a PUT of it that can go. */
 static bool flags_step(struct dead *d, irv v) {
     const struct ir_inst *i = &d->b->inst[v];
-    const struct ir_op_info *info = &ir_op_info[i->op];
+    const unsigned is = ir_op_is[i->op];
     switch (i->op) {
     case IR_PUT:
         if (d->b->inst[i->a].type == IR_FLAGS)
@@ -176,8 +171,8 @@ static bool flags_step(struct dead *d, irv v) {
         d->changed = i->aux;
         break;
     default:
-        d->faults |= info->memory;
-        if (info->exits || (info->state && !ir_is_pure(i)))
+        d->faults |= (is & IR_IS_MEMORY) != 0;
+        if (is & IR_IS_EXIT || (is & IR_IS_STATE && !ir_is_pure(i)))
             d->fate = FLAGS_LIVE;
         break;
     }
@@ -185,16 +180,23 @@ static bool flags_step(struct dead *d, irv v) {
 }
 
 void opt_dead(struct ir_block *b) {
-    struct dead d;
-    memset(&d, 0, sizeof(d));
-    d.b = b;
-    d.epoch = 1;
-    d.lazy = (b->flags & IR_BLOCK_LAZY_FLAGS) != 0;
+    struct dead d = {.b = b, .lazy = (b->flags & IR_BLOCK_LAZY_FLAGS) != 0};
+    if (UNLIKELY(b->priv.cover_epoch > UINT32_MAX - 2 * IR_MAX_INSTS)) {
+        memset(b->priv.cover, 0, sizeof(b->priv.cover));
+        b->priv.cover_epoch = 0;
+    }
+    d.epoch = b->priv.cover_epoch + 1;
     memset(b->priv.uses, 0, b->count);
     for (unsigned v = b->count - 1u; v >= 1; v--) {
         struct ir_inst *i = &b->inst[v];
-        bool unread = d.lazy && flags_step(&d, (irv)v);
-        if (!unread && is_live(&d, (irv)v)) {
+        bool live;
+        if (i->op == IR_INSN)
+            continue;
+        if (ir_op_is[i->op] & IR_IS_PURE && !ir_sets_fp_status(i->op))
+            live = b->priv.uses[v] != 0;
+        else
+            live = !(d.lazy && flags_step(&d, (irv)v)) && is_live(&d, (irv)v);
+        if (live) {
             count_use(b, i->a);
             count_use(b, i->b);
             count_use(b, i->c);
@@ -202,4 +204,5 @@ void opt_dead(struct ir_block *b) {
             *i = (struct ir_inst){.op = IR_NOP};
         }
     }
+    b->priv.cover_epoch = d.epoch;
 }

@@ -32,7 +32,7 @@ static irv add_unary(struct ir_block *b, enum ir_op op, unsigned type, irv a) {
     irv v = ir_fold(b, &i);
     if (v)
         return v;
-    return b->count < b->priv.room ? ir_append(b, &i) : 0;
+    return b->count < b->priv.room ? ir_emit(b, &i) : 0;
 }
 
 static irv make_shift(struct ir_block *b, struct ir_inst *i, enum ir_op op, irv a, unsigned amount) {
@@ -273,7 +273,7 @@ static irv fold_select_consts(struct ir_block *b, struct ir_inst *i) {
     }
     if (b->count + 2 > b->priv.room)
         return 0;
-    irv v = straight ? i->a : ir_append(b, &cond);
+    irv v = straight ? i->a : ir_emit(b, &cond);
     if (i->type == IR_I64 && negate)
         v = add_unary(b, IR_ZEXT32, IR_I64, v);
     return make_unary(b, i, negate ? IR_NEG : IR_ZEXT32, v);
@@ -288,7 +288,7 @@ static irv fold_select_carry(struct ir_block *b, struct ir_inst *i) {
     }
     struct ir_inst carry = inverted(cond);
     irv zero = add_const(b, i->type, 0);
-    *i = (struct ir_inst){.op = IR_ADC, .type = i->type, .a = i->b, .b = zero, .c = ir_append(b, &carry)};
+    *i = (struct ir_inst){.op = IR_ADC, .type = i->type, .a = i->b, .b = zero, .c = ir_emit(b, &carry)};
     return 0;
 }
 

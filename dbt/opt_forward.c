@@ -1,79 +1,79 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * opt_forward.c: the forward pass. Rebuilds the block in place: GETs take the
- * value that is known to be in the state, operations are folded again with
- * what that made known, equal ones are merged, PUTs that change nothing go.
+ * opt_forward.c: what is known of guest state and of values while a block is built: GETs take the value that is known to be
+ * in the state, operations are folded, equal ones are merged, PUTs that change nothing go.
  *
- * The old instructions are moved up a little first and writing never overtakes
- * reading: folding may use the gap between the two for helper instructions.
+ * A block whose instructions were not added by ir_add_inst() is rebuilt in place by the same function. The old instructions
+ * are moved up a little first and writing never overtakes reading: folding may use the gap between the two for helper
+ * instructions.
  */
 #include "graft/cpu.h"
 #include "ir_priv.h"
 
-#define KNOWN_SLOTS 128
 #define GAP 32
-
-/* What 8 bytes of guest state hold: a value put there or got from there. */
-struct known {
-    uint32_t granule; /* offset / 8 */
-    irv value;        /* 0: nothing known */
-    uint8_t type;
-    uint8_t sub; /* V128: which half; 4-byte types: the byte in the granule */
-};
-
-struct forward {
-    struct ir_block *b;
-    unsigned fp_floor; /* FP operations before this index saw another FP status: not merged with later ones */
-    struct known known[KNOWN_SLOTS];
-};
+_Static_assert(ABI_CPU_BYTES / 8 <= UINT16_MAX + 1, "ir_known.granule");
 
 /* --- guest state -------------------------------------------------------------------------------- */
-static inline struct known *known_slot(struct forward *f, uint32_t granule) { return &f->known[granule % KNOWN_SLOTS]; }
-
-static const struct known *known_at(struct forward *f, uint64_t offset) {
-    const struct known *k = known_slot(f, (uint32_t)(offset / 8));
-    return k->value && k->granule == offset / 8 ? k : NULL;
+static inline struct ir_known *known_slot(struct ir_block *b, uint32_t granule) {
+    return &b->priv.known[granule % ARRAY_LEN(b->priv.known)];
 }
 
-static void known_set(struct forward *f, uint64_t offset, irv v, unsigned type) {
+static inline const struct ir_known *known_at(struct ir_block *b, uint64_t offset) {
+    const struct ir_known *k = known_slot(b, (uint32_t)(offset / 8));
+    return k->value && k->granule == offset / 8 && k->epoch == b->priv.epoch ? k : NULL;
+}
+
+static void known_forget(struct ir_block *b) {
+    if (++b->priv.epoch == 0) {
+        memset(b->priv.known, 0, sizeof(b->priv.known));
+        b->priv.epoch = 1;
+    }
+}
+
+void ir_forward_reset(struct ir_block *b) {
+    known_forget(b);
+    b->priv.fp_floor = 0;
+}
+
+static void known_set(struct ir_block *b, uint64_t offset, irv v, unsigned type) {
     uint32_t granule = (uint32_t)(offset / 8);
-    struct known k = {.granule = granule, .value = v, .type = (uint8_t)type};
+    struct ir_known k = {.granule = (uint16_t)granule, .value = v, .epoch = b->priv.epoch, .type = (uint8_t)type};
     if (type == IR_V128) {
-        *known_slot(f, granule) = k;
+        *known_slot(b, granule) = k;
         k.granule++;
         k.sub = 1;
-        *known_slot(f, granule + 1) = k;
+        *known_slot(b, granule + 1) = k;
         return;
     }
     k.sub = (uint8_t)(offset & 7);
-    *known_slot(f, granule) = k;
+    *known_slot(b, granule) = k;
 }
 
-static void known_drop(struct forward *f, uint64_t offset, uint64_t bytes) {
+static void known_drop(struct ir_block *b, uint64_t offset, uint64_t bytes) {
     for (uint64_t g = offset / 8; g <= (offset + bytes - 1) / 8; g++) {
-        struct known *k = known_slot(f, (uint32_t)g);
+        struct ir_known *k = known_slot(b, (uint32_t)g);
         if (k->granule == g)
             k->value = 0;
     }
 }
 
-static bool known_is(struct forward *f, uint64_t offset, unsigned type, irv v) {
-    const struct known *k = known_at(f, offset);
+static bool known_is(struct ir_block *b, uint64_t offset, unsigned type, irv v) {
+    const struct ir_known *k = known_at(b, offset);
     if (!k || k->type != type || k->value != v || k->sub != (type == IR_V128 ? 0 : (offset & 7)))
         return false;
     if (type == IR_V128) {
-        const struct known *hi = known_at(f, offset + 8);
+        const struct ir_known *hi = known_at(b, offset + 8);
         return hi && hi->type == IR_V128 && hi->value == v && hi->sub == 1;
     }
     return true;
 }
 
 /* A GET of known bytes: returns the value, or rewrites *i to compute it, or records what this GET gives. */
-static irv forward_get(struct forward *f, struct ir_inst *i) {
-    const struct known *k = known_at(f, i->imm);
+static irv forward_get(struct ir_block *b, struct ir_inst *i) {
+    const struct ir_known *k = known_at(b, i->imm);
     if (k) {
-        if (known_is(f, i->imm, i->type, k->value))
+        if (known_is(b, i->imm, i->type, k->value))
             return k->value;
         if (i->type == IR_I32 && k->type == IR_I64 && (i->imm & 7) == 0) {
             *i = ir_make(ir_head(IR_TRUNC, IR_I32, 0, 0, 0, 0, k->value), 0, 0, 0, 0);
@@ -86,30 +86,30 @@ static irv forward_get(struct forward *f, struct ir_inst *i) {
         if (ir_type_bytes(i->type) < ir_type_bytes(k->type))
             return 0; /* a wider value stays known */
     }
-    known_set(f, i->imm, f->b->count, i->type);
+    known_set(b, i->imm, b->count, i->type);
     return 0;
 }
 
 /* A PUT: false if the state holds that value already. */
-static bool forward_put(struct forward *f, const struct ir_inst *i) {
-    unsigned type = f->b->inst[i->a].type;
-    if (known_is(f, i->imm, type, i->a))
+static bool forward_put(struct ir_block *b, const struct ir_inst *i) {
+    unsigned type = b->inst[i->a].type;
+    if (known_is(b, i->imm, type, i->a))
         return false;
     if (i->imm - offsetof(struct cpu, fp) < sizeof(struct fp_env))
-        f->fp_floor = f->b->count; /* status may have been cleared: operations before it count no longer */
-    known_set(f, i->imm, i->a, type);
+        b->priv.fp_floor = b->count; /* status may have been cleared: operations before it count no longer */
+    known_set(b, i->imm, i->a, type);
     return true;
 }
 
 /* What memory accesses and calls do to known state. */
-static void forward_effects(struct forward *f, const struct ir_inst *i) {
+static void forward_effects(struct ir_block *b, const struct ir_inst *i) {
     if (i->op == IR_STX) {
-        known_drop(f, offsetof(struct cpu, excl_addr), 8);
+        known_drop(b, offsetof(struct cpu, excl_addr), 8);
     } else if (i->op == IR_CALL && !ir_is_pure(i)) {
-        memset(f->known, 0, sizeof(f->known));
-        f->fp_floor = f->b->count;
+        known_forget(b);
+        b->priv.fp_floor = b->count;
     } else if (ir_sets_fp_status(i->op)) {
-        known_drop(f, offsetof(struct cpu, fp), sizeof(struct fp_env));
+        known_drop(b, offsetof(struct cpu, fp), sizeof(struct fp_env));
     }
 }
 
@@ -118,18 +118,19 @@ static void forward_effects(struct forward *f, const struct ir_inst *i) {
 static bool may_merge(const struct ir_inst *i) { return i->op != IR_COND && i->op != IR_CMP; }
 
 /* An equal earlier operation, 0 if none; remembers that *i comes next. */
-static irv find_equal(struct forward *f, const struct ir_inst *i) {
+static irv find_equal(struct ir_block *b, const struct ir_inst *i) {
     struct ir_words x = ir_words_of(i), y;
     uint64_t h = (x.w[0] * UINT64_C(0x9e3779b97f4a7c15)) ^ (x.w[1] * UINT64_C(0xc2b2ae3d27d4eb4f)) ^
                  (x.w[2] * UINT64_C(0x165667b19e3779f9));
-    irv *slot = &f->b->priv.equal[(h ^ h >> 32) >> 16 & (ARRAY_LEN(f->b->priv.equal) - 1)];
+    irv *slot = &b->priv.equal[(h ^ h >> 32) >> 16 & (ARRAY_LEN(b->priv.equal) - 1)];
     irv v = *slot;
-    if (v < f->b->count) {
-        y = ir_words_of(&f->b->inst[v]);
-        if (x.w[0] == y.w[0] && x.w[1] == y.w[1] && x.w[2] == y.w[2] && (!ir_sets_fp_status(i->op) || v >= f->fp_floor))
+    if (v < b->count) {
+        y = ir_words_of(&b->inst[v]);
+        if (x.w[0] == y.w[0] && x.w[1] == y.w[1] && x.w[2] == y.w[2] &&
+            (!ir_sets_fp_status(i->op) || v >= b->priv.fp_floor))
             return v;
     }
-    *slot = f->b->count;
+    *slot = b->count;
     return 0;
 }
 
@@ -144,13 +145,6 @@ static bool same_operation(const struct ir_inst *op, const struct ir_inst *flags
     }
 }
 
-/* emit(): ir_append() without its checks: what is written never overtakes what is read. */
-static inline irv emit(struct ir_block *b, const struct ir_inst *i) {
-    irv v = b->count++;
-    b->inst[v] = *i;
-    return i->type == IR_NONE ? 0 : v;
-}
-
 /* append_flags(): appends a flags operation, moved up to its arithmetic if only PUTs and INSNs lie between. */
 static irv append_flags(struct ir_block *b, const struct ir_inst *i) {
     unsigned at = b->count;
@@ -158,7 +152,7 @@ static irv append_flags(struct ir_block *b, const struct ir_inst *i) {
         at--;
     bool match = i->op == IR_LOGIC_FLAGS ? at - 1 == i->a : same_operation(&b->inst[at - 1], i);
     if (!match || at == b->count)
-        return emit(b, i);
+        return ir_emit(b, i);
     for (unsigned k = b->count; k > at; k--)
         b->inst[k] = b->inst[k - 1];
     b->inst[at] = *i;
@@ -166,57 +160,77 @@ static irv append_flags(struct ir_block *b, const struct ir_inst *i) {
     return (irv)at;
 }
 
-/* --- the pass -------------------------------------------------------------------------------------------- */
-/* One instruction, operands renamed already. Returns its value, 0 if none. */
-static inline irv forward_one(struct forward *f, struct ir_inst *i) {
-    struct ir_block *b = f->b;
+/* --- one instruction -------------------------------------------------------------------------------------- */
+/* An exit: not if its condition never holds. If it always does, it ends the block: see cut(). */
+static irv forward_exit(struct ir_block *b, const struct ir_inst *i) {
+    bool known = b->inst[i->a].op == IR_CONST;
+    unsigned at = b->count;
+    if (known && b->inst[i->a].imm == 0)
+        return 0;
+    ir_emit(b, i);
+    if (known && !i->b && b->count > at && !b->priv.ends)
+        b->priv.ends = (uint16_t)at;
+    return 0;
+}
+
+/* A pure operation: an existing value that it equals, or 0. */
+static inline irv forward_pure(struct ir_block *b, struct ir_inst *i) {
+    irv v = i->op == IR_CALL ? 0 : ir_fold(b, i);
+    if (v)
+        return v;
+    if (i->op == IR_CONST)
+        return ir_const(b, (enum ir_type)i->type, i->imm);
+    return may_merge(i) ? find_equal(b, i) : 0;
+}
+
+/* What is none of the most frequent operations; apart, so that those need no stack. */
+static __attribute__((noinline)) irv forward_other(struct ir_block *b, struct ir_inst *i) {
+    if (i->op == IR_EXIT_IF)
+        return forward_exit(b, i);
+    if (ir_is_pure(i)) {
+        irv v = forward_pure(b, i);
+        if (v)
+            return v;
+    }
+    forward_effects(b, i);
+    return ir_is_flags_op(i->op) ? append_flags(b, i) : ir_emit(b, i);
+}
+
+irv ir_forward(struct ir_block *b, struct ir_inst *i) {
+    if (UNLIKELY(b->overflow))
+        return ir_emit(b, i); /* operands may be dummies: nothing to learn from them */
     switch (i->op) {
     case IR_INSN:
     case IR_LD:
-    case IR_ST: return emit(b, i);
+    case IR_ST: return ir_emit(b, i);
     case IR_CONST: return ir_const(b, (enum ir_type)i->type, i->imm);
-    case IR_PUT: return forward_put(f, i) ? emit(b, i) : 0;
+    case IR_PUT: return forward_put(b, i) ? ir_emit(b, i) : 0;
     case IR_GET: {
-        irv v = forward_get(f, i);
-        if (v)
-            return v;
-        if (i->op == IR_GET)
-            return emit(b, i);
-        break;
+        irv v = forward_get(b, i);
+        return v ? v : i->op == IR_GET ? ir_emit(b, i) : forward_other(b, i);
     }
-    case IR_EXIT_IF:
-        if (b->inst[i->a].op != IR_CONST)
-            break;
-        if (b->inst[i->a].imm == 0)
-            return 0;
-        if (i->b)
-            break;
-        *i = (struct ir_inst){.op = IR_GOTO, .flags = i->flags, .imm = i->imm};
-        break;
-    default: break;
+    default: return forward_other(b, i);
     }
-    if (ir_is_pure(i)) {
-        irv v = i->op == IR_CALL ? 0 : ir_fold(b, i);
-        if (v)
-            return v;
-        if (i->op == IR_CONST)
-            return ir_const(b, (enum ir_type)i->type, i->imm);
-        if (may_merge(i)) {
-            v = find_equal(f, i);
-            if (v)
-                return v;
-        }
-    }
-    forward_effects(f, i);
-    return ir_is_flags_op(i->op) ? append_flags(b, i) : emit(b, i);
+}
+
+/* --- the pass -------------------------------------------------------------------------------------------- */
+/* What follows an exit that always leaves is not reached. */
+static void cut(struct ir_block *b) {
+    if (LIKELY(!b->priv.ends))
+        return;
+    struct ir_inst *i = &b->inst[b->priv.ends];
+    *i = (struct ir_inst){.op = IR_GOTO, .flags = i->flags, .imm = i->imm};
+    b->count = b->priv.ends + 1;
+    b->priv.ends = 0;
 }
 
 void opt_forward(struct ir_block *b) {
-    struct forward f;
+    cut(b);
+    if (!b->priv.raw)
+        return;
     unsigned count = b->count, gap = count + GAP <= IR_LIMIT ? GAP : 0;
     irv *map = b->priv.map;
-    memset(&f, 0, sizeof(f));
-    f.b = b;
+    ir_forward_reset(b);
     b->count = 1;
     map[0] = 0;
     memmove(&b->inst[1 + gap], &b->inst[1], (count - 1u) * sizeof(b->inst[0]));
@@ -225,9 +239,11 @@ void opt_forward(struct ir_block *b) {
             continue;
         struct ir_inst i = ir_renamed(&b->inst[v + gap], map);
         b->priv.room = (uint16_t)(v + gap);
-        map[v] = forward_one(&f, &i);
-        if (i.op == IR_GOTO)
-            break; /* the end, or an EXIT_IF that always leaves */
+        map[v] = ir_forward(b, &i);
+        if (i.op == IR_GOTO || b->priv.ends)
+            break;
     }
+    cut(b);
     b->priv.room = IR_LIMIT;
+    b->priv.raw = false;
 }

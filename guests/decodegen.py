@@ -207,18 +207,18 @@ def condition(row, known):
     return ' && '.join(tests)
 
 
-def emit_tree(out, prefix, rows, known, depth):
+def emit_tree(out, found, rows, known, depth):
+    """found(row): the statement for an encoding that is that row's. False if it is always reached."""
     pad = '    ' * depth
     window = best_window(rows) if len(rows) > 1 else None
     if window is None:
         for row in rows:
             test = condition(row, known)
-            result = f'return {prefix.upper()}_ROW_{row.name};'
             if test:
                 out.append(f'{pad}if ({test})')
-                out.append(f'{pad}    {result}')
+                out.append(f'{pad}    {found(row)}')
             else:
-                out.append(pad + result)
+                out.append(pad + found(row))
                 return False
         return True
     lsb, width = window
@@ -234,7 +234,7 @@ def emit_tree(out, prefix, rows, known, depth):
             out.append(pad + line[:cut])
             line = line[cut + 1:]
         out.append(pad + line)
-        if emit_tree(out, prefix, list(children), known, depth + 1):
+        if emit_tree(out, found, list(children), known, depth + 1):
             out.append(f'{pad}    break;')
     out.append(f'{pad}}}')
     return True
@@ -287,17 +287,19 @@ def source(prefix, rows):
     for row in rows:
         out.append(f'    {{"{row.name}", 0x{row.mask:08x}, 0x{row.value:08x}, {"true" if row.implemented else "false"}}},')
     out += ['};', '', f'enum {prefix}_row {prefix}_decode(uint32_t insn) {{']
-    if not rows or emit_tree(out, prefix, rows, 0, 1):
+    if not rows or emit_tree(out, lambda row: f'return {up}_ROW_{row.name};', rows, 0, 1):
         out.append(f'    return {up}_ROW_NONE;')
-    out += ['}', '', f'bool {prefix}_dispatch(struct {prefix}_trans *t, uint32_t insn) {{',
-            f'    switch ({prefix}_decode(insn)) {{']
+    # The same tree once more, with the rows' work at its leaves: no second jump through a table.
+    out += ['}', '', f'bool {prefix}_dispatch(struct {prefix}_trans *t, uint32_t insn) {{']
+    if not rows or emit_tree(out, lambda row: f'goto row_{row.name};' if row.implemented else 'return false;', rows, 0, 1):
+        out.append('    return false;')
     for row in rows:
         if not row.implemented:
             continue
         values = ', '.join(f'.{name} = {extraction(parts)}' for name, parts in row.fields.items())
-        out += [f'    case {up}_ROW_{row.name}: {{', f'        struct arg_{row.name} a = {{{values}}};',
-                f'        return trans_{row.name}(t, &a);', '    }']
-    out += ['    default:', '        return false;', '    }', '}']
+        out += [f'row_{row.name}: {{', f'    struct arg_{row.name} a = {{{values}}};',
+                f'    return trans_{row.name}(t, &a);', '}']
+    out += ['}']
     return out
 
 

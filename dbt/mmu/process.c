@@ -243,6 +243,7 @@ const struct mmu_ops mmu_process_ops = {
     .about = "pages of the process for hot code, a software TLB for the rest",
     .needs_paging = true,
     .needs_process = true,
+    .wants_hint = true,
     .init = process_init,
     .view_bytes = process_view_bytes,
     .view_init = process_view_init,

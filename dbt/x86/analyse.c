@@ -31,21 +31,29 @@ static bool removable(const struct ir_inst *in) {
         return ((const struct ir_helper *)(uintptr_t)in->imm)->kind == IR_HELPER_PURE;
     if (in->op >= IR_VFADD || in->op == IR_CALLV)
         return false; /* they set floating-point status */
-    return ir_op_info[in->op].pure || in->op == IR_GET;
+    return ir_op_is[in->op] & IR_IS_PURE || in->op == IR_GET;
 }
 
-static void count_uses(struct codegen *cg) {
+/* Values begin in no place; their uses in all are known if the optimiser has counted them. */
+static void begin_values(struct codegen *cg) {
     const struct ir_block *b = cg->b;
-    for (unsigned i = 0; i < b->count; i++)
-        cg->v[i] = (struct value){.reg = NO_REG, .target = NO_REG, .slot = -1, .home = -1};
+    const struct value nowhere = {.reg = NO_REG, .target = NO_REG, .slot = -1, .home = -1};
+    const unsigned count = b->count;
+    if (LIKELY(b->priv.counted)) {
+        for (unsigned i = 0; i < count; i++) {
+            struct value v = nowhere;
+            v.uses = b->priv.uses[i];
+            cg->v[i] = v;
+        }
+        return;
+    }
+    for (unsigned i = 0; i < count; i++)
+        cg->v[i] = nowhere;
     for (unsigned i = 1; i < b->count; i++) {
         const struct ir_inst *in = &b->inst[i];
-        if (in->a)
-            cg->v[in->a].uses++;
-        if (in->b)
-            cg->v[in->b].uses++;
-        if (in->c)
-            cg->v[in->c].uses++;
+        cg->v[in->a].uses++;
+        cg->v[in->b].uses++;
+        cg->v[in->c].uses++;
     }
 }
 
@@ -137,8 +145,6 @@ static void see_definition(struct analysis *an, unsigned i) {
     struct codegen *cg = an->cg;
     const struct ir_inst *in = &cg->b->inst[i];
     unsigned pin = cg->v[i].target;
-    if (pin == NO_REG)
-        return;
     an->some &= ~BIT(pin);
     if (in->op == IR_ZEXT32 && cg->v[in->a].uses == 1) {
         an->pending[pin] = in->a;
@@ -184,44 +190,68 @@ static void see_access(struct analysis *an, unsigned i) {
 }
 /* What lies between the accesses of a group. Loads from pages that may not be written go on to where a store might not
  * follow. */
-static void see_between(struct analysis *an, const struct ir_inst *in) {
-    bool ends = in->op == IR_CALL || in->op == IR_CALLV || in->op == IR_STX;
+static void see_exit(struct analysis *an) {
     for (unsigned i = 0; i < OPEN_GROUPS; i++)
-        if (ends || (ir_op_info[in->op].exits && an->group[i].write))
+        if (an->group[i].write)
             an->group[i].root = 0;
+}
+static void close_groups(struct analysis *an) {
+    for (unsigned i = 0; i < OPEN_GROUPS; i++)
+        an->group[i].root = 0;
+}
+
+/* What an operation that is neither dead nor fused does to pins, and to groups. */
+static inline void see(struct analysis *an, unsigned i) {
+    const struct ir_inst *in = &an->cg->b->inst[i];
+    const unsigned is = ir_op_is[in->op];
+    if (is & (IR_IS_MEMORY | IR_IS_STATE | IR_IS_EXIT)) {
+        forget_all(an);
+        if (is & IR_IS_EXIT)
+            see_exit(an);
+    }
+    switch (in->op) {
+    case IR_PUT: see_put(an, in); break;
+    case IR_GET: {
+        unsigned pin = pin_at(an->cg, in->imm);
+        if (pin != NO_REG)
+            forget(an, pin);
+        break;
+    }
+    case IR_LD:
+    case IR_ST:
+        if (!(in->flags & IR_MEM_ALIGN))
+            see_access(an, i);
+        break;
+    case IR_CALL:
+    case IR_CALLV:
+    case IR_STX: close_groups(an); break;
+    default: break;
+    }
 }
 
 void analyse_block(struct codegen *cg) {
-    const struct ir_block *b = cg->b;
-    struct analysis an = {.cg = cg};
-    count_uses(cg);
-    for (unsigned i = b->count; i-- > 1;) {
-        const struct ir_inst *in = &b->inst[i];
-        const struct ir_op_info *info = &ir_op_info[in->op];
-        struct value *val = &cg->v[i];
+    struct analysis an;
+    const struct ir_inst *in = &cg->b->inst[cg->b->count];
+    struct value *val = &cg->v[cg->b->count];
+    an.cg = cg;
+    an.some = 0;
+    an.next_group = 0;
+    close_groups(&an);
+    begin_values(cg);
+    for (unsigned i = cg->b->count; i-- > 1;) {
+        in--;
+        val--;
         if (in->op == IR_NOP || in->op == IR_INSN || val->flags & V_FUSED)
             continue;
-        if (removable(in) && !val->next_use) {
+        if (!val->next_use && removable(in)) {
             val->flags |= V_DEAD;
             continue;
         }
-        if (in->type != IR_NONE)
+        if (val->target != NO_REG)
             see_definition(&an, i);
-        if (info->memory || info->state || info->exits)
-            forget_all(&an);
-        if (in->op == IR_PUT) {
-            see_put(&an, in);
-        } else if (in->op == IR_GET) {
-            unsigned pin = pin_at(cg, in->imm);
-            if (pin != NO_REG)
-                forget(&an, pin);
-        }
-        if ((in->op == IR_LD || in->op == IR_ST) && !(in->flags & IR_MEM_ALIGN))
-            see_access(&an, i);
-        else
-            see_between(&an, in);
+        see(&an, i);
         irv fused = fusible(cg, in);
-        if (fused) {
+        if (UNLIKELY(fused)) {
             cg->v[fused].flags |= V_FUSED;
             record(cg, fused, i);
         }

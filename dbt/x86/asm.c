@@ -20,14 +20,47 @@ static inline void room(struct asm_buf *a) {
     }
 }
 static inline uint8_t *writable(const struct asm_buf *a, uint8_t *code) { return code + a->to_write; }
-static inline void put8(struct asm_buf *a, unsigned v) { *writable(a, a->p++) = (uint8_t)v; }
-static inline void put32(struct asm_buf *a, uint32_t v) {
-    __builtin_memcpy(writable(a, a->p), &v, 4);
-    a->p += 4;
+
+/* An instruction is put together in registers and written by stores of eight bytes, of which the next instruction overwrites what is
+ * too much: where it goes takes part in nothing but the addresses of these stores, so instructions do not wait for each other, and
+ * what may be absent takes no jump that could be mispredicted. */
+struct piece {
+    uint64_t bits; /* from the first byte on */
+    unsigned n;    /* bytes, up to 8 */
+};
+static inline struct piece piece(uint64_t bits, unsigned n) { return (struct piece){bits, n}; }
+/* What is in front of it; rest has less than 8 bytes. */
+static inline struct piece before_if(bool there, unsigned byte, struct piece rest) {
+    return piece(rest.bits << (there ? 8 : 0) | (there ? byte & 0xff : 0), rest.n + there);
 }
-static inline void put64(struct asm_buf *a, uint64_t v) {
-    __builtin_memcpy(writable(a, a->p), &v, 8);
-    a->p += 8;
+static inline struct piece before(unsigned byte, struct piece rest) { return before_if(true, byte, rest); }
+static inline struct piece behind(struct piece x, unsigned byte) {
+    return piece(x.bits | (uint64_t)(byte & 0xff) << 8 * x.n, x.n + 1);
+}
+static inline struct piece none(void) { return piece(0, 0); }
+static inline struct piece imm8(unsigned imm) { return piece(imm & 0xff, 1); }
+static inline struct piece imm32(uint32_t imm) { return piece(imm, 4); }
+/* An immediate of one or four bytes. */
+static inline struct piece imm_of(bool byte, int32_t imm) { return piece((uint32_t)imm, byte ? 1 : 4); }
+
+static inline void put(uint8_t *p, struct piece x) { __builtin_memcpy(p, &x.bits, 8); }
+/* All of an instruction: room for it has been made. */
+static inline void put3(struct asm_buf *a, struct piece x, struct piece y, struct piece z) {
+    uint8_t *p = writable(a, a->p);
+    put(p, x);
+    put(p + x.n, y);
+    put(p + x.n + y.n, z);
+    a->p += x.n + y.n + z.n;
+}
+static inline void put2(struct asm_buf *a, struct piece x, struct piece y) {
+    uint8_t *p = writable(a, a->p);
+    put(p, x);
+    put(p + x.n, y);
+    a->p += x.n + y.n;
+}
+static inline void put1(struct asm_buf *a, struct piece x) {
+    put(writable(a, a->p), x);
+    a->p += x.n;
 }
 void asm_room(struct asm_buf *a) { room(a); }
 void asm_data(struct asm_buf *a, const void *data, unsigned bytes) {
@@ -38,18 +71,17 @@ void asm_data(struct asm_buf *a, const void *data, unsigned bytes) {
     __builtin_memcpy(writable(a, a->p), data, bytes);
     a->p += bytes;
 }
-void asm_byte(struct asm_buf *a, unsigned byte) { put8(a, byte); }
-void asm_imm32(struct asm_buf *a, uint32_t imm) { put32(a, imm); }
+void asm_byte(struct asm_buf *a, unsigned byte) { put1(a, imm8(byte)); }
+void asm_imm32(struct asm_buf *a, uint32_t imm) { put1(a, imm32(imm)); }
 
 /* --- labels -------------------------------------------------------------------------------------------- */
-static void put_rel32(struct asm_buf *a, struct asm_label *l) {
-    uint32_t at = asm_pos(a);
-    if (asm_bound(l)) {
-        put32(a, asm_label_pos(l) - (at + 4));
-    } else {
-        put32(a, l->chain);
-        l->chain = at + 1;
-    }
+/* A rel32 to the label, at that position. */
+static inline uint32_t rel32(struct asm_label *l, uint32_t at) {
+    if (asm_bound(l))
+        return asm_label_pos(l) - (at + 4);
+    uint32_t chain = l->chain;
+    l->chain = at + 1;
+    return chain;
 }
 
 void asm_bind(struct asm_buf *a, struct asm_label *l) {
@@ -70,30 +102,25 @@ void asm_bind(struct asm_buf *a, struct asm_label *l) {
 
 void asm_rip_label(struct asm_buf *a, struct asm_label *l) {
     a->p -= 4;
-    put_rel32(a, l);
+    put1(a, imm32(rel32(l, asm_pos(a))));
 }
 
 void asm_jmp(struct asm_buf *a, struct asm_label *l) {
     room(a);
-    put8(a, 0xe9);
-    put_rel32(a, l);
+    put1(a, piece(0xe9 | (uint64_t)rel32(l, asm_pos(a) + 1) << 8, 5));
 }
 void asm_jcc(struct asm_buf *a, enum asm_cc cc, struct asm_label *l) {
     room(a);
-    put8(a, 0x0f);
-    put8(a, 0x80 | cc);
-    put_rel32(a, l);
+    put1(a, piece(0x800f | cc << 8 | (uint64_t)rel32(l, asm_pos(a) + 2) << 16, 6));
 }
 uint32_t asm_jcc_short(struct asm_buf *a, enum asm_cc cc) {
     room(a);
-    put8(a, 0x70 | cc);
-    put8(a, 0);
+    put1(a, piece(0x70 | cc, 2));
     return asm_pos(a);
 }
 uint32_t asm_jmp_short(struct asm_buf *a) {
     room(a);
-    put8(a, 0xeb);
-    put8(a, 0);
+    put1(a, piece(0xeb, 2));
     return asm_pos(a);
 }
 void asm_bind_short(struct asm_buf *a, uint32_t at) {
@@ -110,8 +137,7 @@ void asm_call(struct asm_buf *a, const void *target) {
     int32_t rel;
     room(a);
     if (reaches(a, target, 5, &rel)) {
-        put8(a, 0xe8);
-        put32(a, (uint32_t)rel);
+        put1(a, piece(0xe8 | (uint64_t)(uint32_t)rel << 8, 5));
     } else {
         asm_mov_ri(a, ASM_RAX, (uintptr_t)target);
         asm_call_r(a, ASM_RAX);
@@ -121,8 +147,7 @@ void asm_jmp_to(struct asm_buf *a, const void *target) {
     int32_t rel;
     room(a);
     if (reaches(a, target, 5, &rel)) {
-        put8(a, 0xe9);
-        put32(a, (uint32_t)rel);
+        put1(a, piece(0xe9 | (uint64_t)(uint32_t)rel << 8, 5));
     } else {
         asm_mov_ri(a, ASM_RAX, (uintptr_t)target);
         asm_jmp_r(a, ASM_RAX);
@@ -132,138 +157,130 @@ void asm_jcc_to(struct asm_buf *a, enum asm_cc cc, const void *target) {
     int32_t rel;
     room(a);
     reaches(a, target, 6, &rel);
-    put8(a, 0x0f);
-    put8(a, 0x80 | cc);
-    put32(a, (uint32_t)rel);
+    put1(a, piece(0x800f | cc << 8 | (uint64_t)(uint32_t)rel << 16, 6));
 }
 
 /* --- encoding ------------------------------------------------------------------------------------------ */
 static const uint8_t pp_byte[4] = {0, 0x66, 0xf3, 0xf2};
 
-static inline void put_opcode(struct asm_buf *a, uint32_t op, unsigned rex) {
+static inline struct piece opcode(uint32_t op, unsigned rex) {
     unsigned pp = op >> 10 & 3, map = op >> 8 & 3;
-    if (pp)
-        put8(a, pp_byte[pp]);
-    if (rex)
-        put8(a, 0x40 | rex);
-    if (map) {
-        put8(a, 0x0f);
-        if (map > 1)
-            put8(a, map == 2 ? 0x38 : 0x3a);
-    }
-    put8(a, op);
+    struct piece x = piece(op & 0xff, 1);
+    x = before_if(map > 1, map == 2 ? 0x38 : 0x3a, x);
+    x = before_if(map != 0, 0x0f, x);
+    x = before_if(rex != 0, 0x40 | rex, x);
+    return before_if(pp != 0, pp_byte[pp], x);
 }
+static inline struct piece modrm(unsigned reg, unsigned rm) { return piece(0xc0 | (reg & 7) << 3 | (rm & 7), 1); }
 
-/* ModRM, SIB and displacement. imm_bytes: what follows, for RIP-relative operands. evex: no disp8. */
-static void put_mem(struct asm_buf *a, unsigned reg, struct asm_mem m, unsigned imm_bytes, bool evex) {
-    unsigned r = (reg & 7) << 3;
-    if (m.base == ASM_RIP) {
-        put8(a, r | 5);
-        put32(a, (uint32_t)((uintptr_t)m.target - ((uintptr_t)a->p + 4 + imm_bytes)));
-        return;
-    }
+/* ModRM, SIB and displacement of [rip + ...]: before is how much of the instruction comes first, imm_bytes what follows. */
+static inline struct piece mem_rip(const struct asm_buf *a, unsigned reg, struct asm_mem m, unsigned before,
+                                   unsigned imm_bytes) {
+    uint32_t disp = (uint32_t)((uintptr_t)m.target - ((uintptr_t)a->p + before + 5 + imm_bytes));
+    return piece(((reg & 7) << 3 | 5) | (uint64_t)disp << 8, 5);
+}
+/* The same of [index * scale + disp32], or with RBP in front: base 5 means either, by mod. */
+static inline struct piece mem_view(const struct asm_buf *a, unsigned reg, struct asm_mem m) {
+    bool rbp = m.view && a->view_disp;
     unsigned index = m.index == ASM_NOREG ? 4u : m.index & 7u;
-    if (m.base == ASM_NOREG) { /* [index * scale + disp32], or with RBP in front: base 5 means either, by mod */
-        bool rbp = m.view && a->view_disp;
-        put8(a, (rbp ? 0x80 : 0) | r | 4);
-        put8(a, (unsigned)m.scale << 6 | index << 3 | 5);
-        put32(a, (uint32_t)(rbp ? m.disp + a->view_disp : m.disp));
-        return;
-    }
-    unsigned base = m.base & 7, mod = m.disp == 0 && base != 5 ? 0u : m.disp == (int8_t)m.disp && !evex ? 0x40u : 0x80u;
-    if (m.index != ASM_NOREG || base == 4) {
-        put8(a, mod | r | 4);
-        put8(a, (unsigned)m.scale << 6 | index << 3 | base);
-    } else {
-        put8(a, mod | r | base);
-    }
-    if (mod == 0x40)
-        put8(a, (uint8_t)m.disp);
-    else if (mod == 0x80)
-        put32(a, (uint32_t)m.disp);
+    unsigned first = (rbp ? 0x80 : 0) | (reg & 7) << 3 | 4, sib = (unsigned)m.scale << 6 | index << 3 | 5;
+    return piece(first | sib << 8 | (uint64_t)(uint32_t)(rbp ? m.disp + a->view_disp : m.disp) << 16, 6);
+}
+/* The same of any. evex: no disp8. */
+static inline struct piece mem(const struct asm_buf *a, unsigned reg, struct asm_mem m, unsigned before,
+                               unsigned imm_bytes, bool evex) {
+    if (UNLIKELY(m.base >= ASM_RIP))
+        return m.base == ASM_RIP ? mem_rip(a, reg, m, before, imm_bytes) : mem_view(a, reg, m);
+    unsigned base = m.base & 7u, index = m.index == ASM_NOREG ? 4u : m.index & 7u;
+    bool sib = m.index != ASM_NOREG || base == 4, no_disp = m.disp == 0 && base != 5;
+    bool byte = m.disp == (int8_t)m.disp && !evex;
+    unsigned mod = no_disp ? 0u : byte ? 0x40u : 0x80u;
+    struct piece x = piece((uint32_t)m.disp, no_disp ? 0 : byte ? 1 : 4);
+    x = before_if(sib, (unsigned)m.scale << 6 | index << 3 | base, x);
+    return before_if(true, mod | (reg & 7) << 3 | (sib ? 4 : base), x);
 }
 
 /* Where the view is found from RBP, DS (which changes nothing) stands in for GS, so that the code has one layout. */
-static void put_segment(struct asm_buf *a, struct asm_mem m) {
-    if (m.view)
-        put8(a, a->view_disp ? 0x3e : 0x65);
+static inline struct piece with_segment(const struct asm_buf *a, struct asm_mem m, struct piece x) {
+    return before_if(m.view, a->view_disp ? 0x3e : 0x65, x);
 }
 static inline unsigned mem_rex(struct asm_mem m) {
     return (m.index != ASM_NOREG && m.index & 8 ? 2u : 0) | (m.base < 16 && m.base & 8 ? 1u : 0);
 }
 
-void asm_op_rr(struct asm_buf *a, uint32_t op, bool w, unsigned reg, unsigned rm) {
-    room(a);
-    put_opcode(a, op, (w ? 8u : 0) | (reg & 8) >> 1 | (rm & 8) >> 3);
-    put8(a, 0xc0 | (reg & 7) << 3 | (rm & 7));
+static inline struct piece op_of(uint32_t op, bool w, unsigned reg, unsigned rm) {
+    return opcode(op, (w ? 8u : 0) | (reg & 8) >> 1 | (rm & 8) >> 3);
 }
-void asm_op_rm(struct asm_buf *a, uint32_t op, bool w, unsigned reg, struct asm_mem m, unsigned imm_bytes) {
-    room(a);
-    put_segment(a, m);
-    put_opcode(a, op, (w ? 8u : 0) | (reg & 8) >> 1 | mem_rex(m));
-    put_mem(a, reg, m, imm_bytes, false);
+static inline struct piece rr(uint32_t op, bool w, unsigned reg, unsigned rm) {
+    return behind(op_of(op, w, reg, rm), 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 /* Byte registers: a REX prefix makes 4..7 SPL BPL SIL DIL instead of AH CH DH BH. */
-void asm_op_rr8(struct asm_buf *a, uint32_t op, unsigned reg, unsigned rm) {
+static inline struct piece rr8(uint32_t op, unsigned reg, unsigned rm) {
     unsigned rex = (reg & 8) >> 1 | (rm & 8) >> 3;
+    return behind(opcode(op, rex || reg > 3 || rm > 3 ? 0x40 | rex : 0), 0xc0 | (reg & 7) << 3 | (rm & 7));
+}
+static inline void op_rr(struct asm_buf *a, uint32_t op, bool w, unsigned reg, unsigned rm) {
     room(a);
-    put_opcode(a, op, rex || reg > 3 || rm > 3 ? 0x40 | rex : 0);
-    put8(a, 0xc0 | (reg & 7) << 3 | (rm & 7));
+    put1(a, rr(op, w, reg, rm));
+}
+static inline void op_rr_imm(struct asm_buf *a, uint32_t op, bool w, unsigned reg, unsigned rm, struct piece imm) {
+    room(a);
+    put2(a, rr(op, w, reg, rm), imm);
+}
+static inline void op_rm_imm(struct asm_buf *a, uint32_t op, bool w, unsigned reg, struct asm_mem m, struct piece imm,
+                             unsigned imm_bytes) {
+    room(a);
+    struct piece x = with_segment(a, m, opcode(op, (w ? 8u : 0) | (reg & 8) >> 1 | mem_rex(m)));
+    put3(a, x, mem(a, reg, m, x.n, imm_bytes, false), imm);
+}
+static inline void op_rm(struct asm_buf *a, uint32_t op, bool w, unsigned reg, struct asm_mem m) {
+    room(a);
+    struct piece x = with_segment(a, m, opcode(op, (w ? 8u : 0) | (reg & 8) >> 1 | mem_rex(m)));
+    put2(a, x, mem(a, reg, m, x.n, 0, false));
+}
+void asm_op_rr(struct asm_buf *a, uint32_t op, bool w, unsigned reg, unsigned rm) { op_rr(a, op, w, reg, rm); }
+void asm_op_rm(struct asm_buf *a, uint32_t op, bool w, unsigned reg, struct asm_mem m, unsigned imm_bytes) {
+    op_rm_imm(a, op, w, reg, m, none(), imm_bytes);
+}
+void asm_op_rr8(struct asm_buf *a, uint32_t op, unsigned reg, unsigned rm) {
+    room(a);
+    put1(a, rr8(op, reg, rm));
 }
 void asm_op_m8(struct asm_buf *a, uint32_t op, unsigned reg, struct asm_mem m) {
     unsigned rex = (reg & 8) >> 1 | mem_rex(m);
     room(a);
-    put_segment(a, m);
-    put_opcode(a, op, rex || reg > 3 ? 0x40 | rex : 0);
-    put_mem(a, reg, m, 0, false);
+    struct piece x = with_segment(a, m, opcode(op, rex || reg > 3 ? 0x40 | rex : 0));
+    put2(a, x, mem(a, reg, m, x.n, 0, false));
 }
-void asm_lock(struct asm_buf *a) {
-    room(a);
-    put8(a, 0xf0);
-}
+void asm_lock(struct asm_buf *a) { asm_op0(a, 0xf0); }
 
 /* --- moves --------------------------------------------------------------------------------------------- */
-void asm_mov_rr(struct asm_buf *a, bool w, unsigned dst, unsigned src) {
-    asm_op_rr(a, ASM_OP(0, 0, 0x8b), w, dst, src);
-}
+void asm_mov_rr(struct asm_buf *a, bool w, unsigned dst, unsigned src) { op_rr(a, ASM_OP(0, 0, 0x8b), w, dst, src); }
 uint32_t asm_mov_ri32(struct asm_buf *a, unsigned dst, uint32_t imm) {
     room(a);
-    if (dst & 8)
-        put8(a, 0x41);
-    put8(a, 0xb8 | (dst & 7));
-    put32(a, imm);
+    put2(a, before_if(dst & 8, 0x41, piece(0xb8 | (dst & 7), 1)), imm32(imm));
     return asm_pos(a) - 4;
 }
 void asm_mov_ri(struct asm_buf *a, unsigned dst, uint64_t imm) {
     if (imm == (uint32_t)imm) {
         asm_mov_ri32(a, dst, (uint32_t)imm);
     } else if ((int64_t)imm == (int32_t)imm) {
-        asm_op_rr(a, ASM_OP(0, 0, 0xc7), true, 0, dst);
-        put32(a, (uint32_t)imm);
+        op_rr_imm(a, ASM_OP(0, 0, 0xc7), true, 0, dst, imm32((uint32_t)imm));
     } else {
         room(a);
-        put8(a, 0x48 | (dst & 8) >> 3);
-        put8(a, 0xb8 | (dst & 7));
-        put64(a, imm);
+        put2(a, piece(0x48 | (dst & 8) >> 3 | (0xb8 | (dst & 7)) << 8, 2), piece(imm, 8));
     }
 }
-void asm_mov_rm(struct asm_buf *a, bool w, unsigned dst, struct asm_mem m) {
-    asm_op_rm(a, ASM_OP(0, 0, 0x8b), w, dst, m, 0);
-}
-void asm_mov_mr(struct asm_buf *a, bool w, struct asm_mem m, unsigned src) {
-    asm_op_rm(a, ASM_OP(0, 0, 0x89), w, src, m, 0);
-}
+void asm_mov_rm(struct asm_buf *a, bool w, unsigned dst, struct asm_mem m) { op_rm(a, ASM_OP(0, 0, 0x8b), w, dst, m); }
+void asm_mov_mr(struct asm_buf *a, bool w, struct asm_mem m, unsigned src) { op_rm(a, ASM_OP(0, 0, 0x89), w, src, m); }
 void asm_mov_mi(struct asm_buf *a, bool w, struct asm_mem m, int32_t imm) {
-    asm_op_rm(a, ASM_OP(0, 0, 0xc7), w, 0, m, 4);
-    put32(a, (uint32_t)imm);
+    op_rm_imm(a, ASM_OP(0, 0, 0xc7), w, 0, m, imm32((uint32_t)imm), 4);
 }
 void asm_load(struct asm_buf *a, unsigned size, bool sext, bool w, unsigned dst, struct asm_mem m) {
-    switch (size) {
-    case 0: asm_op_rm(a, ASM_OP(0, 1, sext ? 0xbe : 0xb6), sext && w, dst, m, 0); break;
-    case 1: asm_op_rm(a, ASM_OP(0, 1, sext ? 0xbf : 0xb7), sext && w, dst, m, 0); break;
-    case 2: asm_op_rm(a, ASM_OP(0, 0, sext && w ? 0x63 : 0x8b), sext && w, dst, m, 0); break;
-    default: asm_mov_rm(a, true, dst, m); break;
-    }
+    static const uint32_t op[2][4] = {{ASM_OP(0, 1, 0xb6), ASM_OP(0, 1, 0xb7), ASM_OP(0, 0, 0x8b), ASM_OP(0, 0, 0x8b)},
+                                      {ASM_OP(0, 1, 0xbe), ASM_OP(0, 1, 0xbf), ASM_OP(0, 0, 0x63), ASM_OP(0, 0, 0x8b)}};
+    bool same = size == 2 && !w; /* to 32 bits: a move */
+    op_rm(a, op[sext && !same][size], size == 3 || (sext && w), dst, m);
 }
 void asm_store(struct asm_buf *a, unsigned size, struct asm_mem m, unsigned src) {
     switch (size) {
@@ -273,144 +290,100 @@ void asm_store(struct asm_buf *a, unsigned size, struct asm_mem m, unsigned src)
     }
 }
 void asm_ext_rr(struct asm_buf *a, unsigned size, bool sext, bool w, unsigned dst, unsigned src) {
+    unsigned rex = (sext && w ? 0x48u : src > 3 ? 0x40u : 0) | (dst & 8) >> 1 | (src & 8) >> 3;
     switch (size) {
     case 0:
         room(a);
-        put_opcode(a, ASM_OP(0, 1, sext ? 0xbe : 0xb6),
-                   (sext && w ? 0x48u
-                    : src > 3 ? 0x40u
-                              : 0) |
-                       (dst & 8) >> 1 | (src & 8) >> 3);
-        put8(a, 0xc0 | (dst & 7) << 3 | (src & 7));
+        put2(a, opcode(ASM_OP(0, 1, sext ? 0xbe : 0xb6), rex), modrm(dst, src));
         break;
-    case 1: asm_op_rr(a, ASM_OP(0, 1, sext ? 0xbf : 0xb7), sext && w, dst, src); break;
-    default: asm_op_rr(a, ASM_OP(0, 0, sext && w ? 0x63 : 0x8b), sext && w, dst, src); break;
+    case 1: op_rr(a, ASM_OP(0, 1, sext ? 0xbf : 0xb7), sext && w, dst, src); break;
+    default: op_rr(a, ASM_OP(0, 0, sext && w ? 0x63 : 0x8b), sext && w, dst, src); break;
     }
 }
-void asm_lea(struct asm_buf *a, bool w, unsigned dst, struct asm_mem m) {
-    asm_op_rm(a, ASM_OP(0, 0, 0x8d), w, dst, m, 0);
-}
+void asm_lea(struct asm_buf *a, bool w, unsigned dst, struct asm_mem m) { op_rm(a, ASM_OP(0, 0, 0x8d), w, dst, m); }
 void asm_cmov(struct asm_buf *a, enum asm_cc cc, bool w, unsigned dst, unsigned src) {
-    asm_op_rr(a, ASM_OP(0, 1, 0x40u | cc), w, dst, src);
+    op_rr(a, ASM_OP(0, 1, 0x40u | cc), w, dst, src);
 }
 void asm_setcc(struct asm_buf *a, enum asm_cc cc, unsigned dst) { asm_op_rr8(a, ASM_OP(0, 1, 0x90u | cc), 0, dst); }
-void asm_push(struct asm_buf *a, unsigned reg) {
+static void op_r(struct asm_buf *a, unsigned op, unsigned reg) {
     room(a);
-    if (reg & 8)
-        put8(a, 0x41);
-    put8(a, 0x50 | (reg & 7));
+    put1(a, before_if(reg & 8, 0x41, piece(op | (reg & 7), 1)));
 }
-void asm_pop(struct asm_buf *a, unsigned reg) {
-    room(a);
-    if (reg & 8)
-        put8(a, 0x41);
-    put8(a, 0x58 | (reg & 7));
-}
-void asm_call_r(struct asm_buf *a, unsigned reg) { asm_op_rr(a, ASM_OP(0, 0, 0xff), false, 2, reg); }
-void asm_jmp_r(struct asm_buf *a, unsigned reg) { asm_op_rr(a, ASM_OP(0, 0, 0xff), false, 4, reg); }
-void asm_jmp_m(struct asm_buf *a, struct asm_mem m) { asm_op_rm(a, ASM_OP(0, 0, 0xff), false, 4, m, 0); }
-void asm_ret(struct asm_buf *a) {
-    room(a);
-    put8(a, 0xc3);
-}
+void asm_push(struct asm_buf *a, unsigned reg) { op_r(a, 0x50, reg); }
+void asm_pop(struct asm_buf *a, unsigned reg) { op_r(a, 0x58, reg); }
+void asm_call_r(struct asm_buf *a, unsigned reg) { op_rr(a, ASM_OP(0, 0, 0xff), false, 2, reg); }
+void asm_jmp_r(struct asm_buf *a, unsigned reg) { op_rr(a, ASM_OP(0, 0, 0xff), false, 4, reg); }
+void asm_jmp_m(struct asm_buf *a, struct asm_mem m) { op_rm(a, ASM_OP(0, 0, 0xff), false, 4, m); }
+void asm_ret(struct asm_buf *a) { asm_op0(a, 0xc3); }
 
 /* --- arithmetic ------------------------------------------------------------------------------------------ */
 void asm_alu_rr(struct asm_buf *a, enum asm_alu op, bool w, unsigned dst, unsigned src) {
-    asm_op_rr(a, ASM_OP(0, 0, 3u | op << 3), w, dst, src);
+    op_rr(a, ASM_OP(0, 0, 3u | op << 3), w, dst, src);
 }
 void asm_alu_rm(struct asm_buf *a, enum asm_alu op, bool w, unsigned dst, struct asm_mem m) {
-    asm_op_rm(a, ASM_OP(0, 0, 3u | op << 3), w, dst, m, 0);
+    op_rm(a, ASM_OP(0, 0, 3u | op << 3), w, dst, m);
 }
 void asm_alu_mr(struct asm_buf *a, enum asm_alu op, bool w, struct asm_mem m, unsigned src) {
-    asm_op_rm(a, ASM_OP(0, 0, 1u | op << 3), w, src, m, 0);
+    op_rm(a, ASM_OP(0, 0, 1u | op << 3), w, src, m);
 }
 void asm_alu_ri(struct asm_buf *a, enum asm_alu op, bool w, unsigned dst, int32_t imm) {
-    if (imm == (int8_t)imm) {
-        asm_op_rr(a, ASM_OP(0, 0, 0x83), w, op, dst);
-        put8(a, (uint8_t)imm);
-    } else {
-        asm_op_rr(a, ASM_OP(0, 0, 0x81), w, op, dst);
-        put32(a, (uint32_t)imm);
-    }
+    bool byte = imm == (int8_t)imm;
+    op_rr_imm(a, byte ? 0x83 : 0x81, w, op, dst, imm_of(byte, imm));
 }
 void asm_alu_mi(struct asm_buf *a, enum asm_alu op, bool w, struct asm_mem m, int32_t imm) {
-    if (imm == (int8_t)imm) {
-        asm_op_rm(a, ASM_OP(0, 0, 0x83), w, op, m, 1);
-        put8(a, (uint8_t)imm);
-    } else {
-        asm_op_rm(a, ASM_OP(0, 0, 0x81), w, op, m, 4);
-        put32(a, (uint32_t)imm);
-    }
+    bool byte = imm == (int8_t)imm;
+    op_rm_imm(a, byte ? 0x83 : 0x81, w, op, m, imm_of(byte, imm), byte ? 1 : 4);
 }
-void asm_inc_m(struct asm_buf *a, struct asm_mem m) { asm_op_rm(a, ASM_OP(0, 0, 0xff), true, 0, m, 0); }
+void asm_inc_m(struct asm_buf *a, struct asm_mem m) { op_rm(a, ASM_OP(0, 0, 0xff), true, 0, m); }
 uint32_t asm_cmp_ri32(struct asm_buf *a, bool w, unsigned reg, int32_t imm) {
-    asm_op_rr(a, ASM_OP(0, 0, 0x81), w, ASM_CMP, reg);
-    put32(a, (uint32_t)imm);
+    op_rr_imm(a, ASM_OP(0, 0, 0x81), w, ASM_CMP, reg, imm32((uint32_t)imm));
     return asm_pos(a) - 4;
 }
-void asm_test_rr(struct asm_buf *a, bool w, unsigned x, unsigned y) { asm_op_rr(a, ASM_OP(0, 0, 0x85), w, x, y); }
+void asm_test_rr(struct asm_buf *a, bool w, unsigned x, unsigned y) { op_rr(a, ASM_OP(0, 0, 0x85), w, x, y); }
 void asm_test_ri(struct asm_buf *a, bool w, unsigned reg, int32_t imm) {
     if (imm >= 0 && imm < 128) { /* the byte form sees the same bits */
-        asm_op_rr8(a, ASM_OP(0, 0, 0xf6), 0, reg);
-        put8(a, (unsigned)imm);
+        room(a);
+        put2(a, rr8(ASM_OP(0, 0, 0xf6), 0, reg), imm8((unsigned)imm));
     } else {
-        asm_op_rr(a, ASM_OP(0, 0, 0xf7), w, 0, reg);
-        put32(a, (uint32_t)imm);
+        op_rr_imm(a, ASM_OP(0, 0, 0xf7), w, 0, reg, imm32((uint32_t)imm));
     }
 }
 void asm_test8_mi(struct asm_buf *a, struct asm_mem m, uint8_t imm) {
-    asm_op_rm(a, ASM_OP(0, 0, 0xf6), false, 0, m, 1);
-    put8(a, imm);
+    op_rm_imm(a, ASM_OP(0, 0, 0xf6), false, 0, m, imm8(imm), 1);
 }
 void asm_shift_ri(struct asm_buf *a, enum asm_shift op, bool w, unsigned reg, unsigned n) {
-    if (n == 1) {
-        asm_op_rr(a, ASM_OP(0, 0, 0xd1), w, op, reg);
-    } else {
-        asm_op_rr(a, ASM_OP(0, 0, 0xc1), w, op, reg);
-        put8(a, n);
-    }
+    op_rr_imm(a, n == 1 ? 0xd1 : 0xc1, w, op, reg, piece(n & 0xff, n != 1));
 }
 void asm_shift_cl(struct asm_buf *a, enum asm_shift op, bool w, unsigned reg) {
-    asm_op_rr(a, ASM_OP(0, 0, 0xd3), w, op, reg);
+    op_rr(a, ASM_OP(0, 0, 0xd3), w, op, reg);
 }
-void asm_neg(struct asm_buf *a, bool w, unsigned reg) { asm_op_rr(a, ASM_OP(0, 0, 0xf7), w, 3, reg); }
-void asm_not(struct asm_buf *a, bool w, unsigned reg) { asm_op_rr(a, ASM_OP(0, 0, 0xf7), w, 2, reg); }
+void asm_neg(struct asm_buf *a, bool w, unsigned reg) { op_rr(a, ASM_OP(0, 0, 0xf7), w, 3, reg); }
+void asm_not(struct asm_buf *a, bool w, unsigned reg) { op_rr(a, ASM_OP(0, 0, 0xf7), w, 2, reg); }
 void asm_bswap(struct asm_buf *a, bool w, unsigned reg) {
     room(a);
-    if (w || reg & 8)
-        put8(a, (w ? 0x48u : 0x40u) | (reg & 8) >> 3);
-    put8(a, 0x0f);
-    put8(a, 0xc8 | (reg & 7));
+    put1(a, before_if(w || reg & 8, (w ? 0x48u : 0x40u) | (reg & 8) >> 3, piece(0xc80f | (reg & 7) << 8, 2)));
 }
-void asm_op0(struct asm_buf *a, uint8_t opcode) {
+void asm_op0(struct asm_buf *a, uint8_t op) {
     room(a);
-    put8(a, opcode);
+    put1(a, imm8(op));
 }
 void asm_cqo(struct asm_buf *a, bool w) {
     room(a);
-    if (w)
-        put8(a, 0x48);
-    put8(a, 0x99);
+    put1(a, before_if(w, 0x48, imm8(0x99)));
 }
 void asm_bt_ri(struct asm_buf *a, bool w, unsigned reg, unsigned bit) {
-    asm_op_rr(a, ASM_OP(0, 1, 0xba), w, 4, reg);
-    put8(a, bit);
+    op_rr_imm(a, ASM_OP(0, 1, 0xba), w, 4, reg, imm8(bit));
 }
 
 /* --- VEX and EVEX ---------------------------------------------------------------------------------------- */
 /* rxb: REX.R, X, B as bits 2..0. */
-static void put_vex(struct asm_buf *a, uint32_t op, unsigned v, unsigned rxb) {
+static inline struct piece vex(uint32_t op, unsigned v, unsigned rxb) {
     unsigned pp = op >> 10 & 3, map = op >> 8 & 3, w = op & ASM_W ? 0x80u : 0;
     unsigned tail = (~v & 15) << 3 | pp;
-    if (map == 1 && !w && !(rxb & 3)) {
-        put8(a, 0xc5);
-        put8(a, (rxb & 4 ? 0 : 0x80u) | tail);
-    } else {
-        put8(a, 0xc4);
-        put8(a, (~rxb & 7) << 5 | map);
-        put8(a, w | tail);
-    }
-    put8(a, op);
+    bool small = map == 1 && !w && !(rxb & 3);
+    struct piece x = before((small ? (rxb & 4 ? 0 : 0x80u) : w) | tail, piece(op & 0xff, 1));
+    x = before_if(!small, (~rxb & 7) << 5 | map, x);
+    return before(small ? 0xc5 : 0xc4, x);
 }
 /* EVEX has no W that is ignored: the bit that the instruction with this VEX encoding needs. */
 static uint32_t evex_w(uint32_t op) {
@@ -431,57 +404,47 @@ static uint32_t evex_w(uint32_t op) {
             return ASM_W;
     return 0;
 }
-/* xb: the bits of REX.X and REX.B in bits 1 and 0 (not inverted). */
-static void put_evex(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned xb) {
-    put8(a, 0x62);
-    put8(a, (reg & 8 ? 0 : 0x80u) | (~xb & 3) << 5 | (reg & 16 ? 0 : 0x10u) | (op >> 8 & 3));
-    put8(a, (op & ASM_W ? 0x80u : 0) | (~v & 15) << 3 | 4 | (op >> 10 & 3));
-    put8(a, v & 16 ? 0 : 0x08); /* 128 bits, no mask */
-    put8(a, op);
+/* xb: the bits of REX.X and REX.B in bits 1 and 0 (not inverted). 128 bits, no mask. */
+static inline struct piece evex(uint32_t op, unsigned reg, unsigned v, unsigned xb) {
+    unsigned p0 = (reg & 8 ? 0 : 0x80u) | (~xb & 3) << 5 | (reg & 16 ? 0 : 0x10u) | (op >> 8 & 3),
+             p1 = (op & ASM_W ? 0x80u : 0) | (~v & 15) << 3 | 4 | (op >> 10 & 3), p2 = v & 16 ? 0 : 0x08;
+    return piece(0x62 | p0 << 8 | p1 << 16 | (uint64_t)p2 << 24 | (uint64_t)(op & 0xff) << 32, 5);
+}
+static inline struct piece any_vex(uint32_t op, unsigned reg, unsigned v, unsigned rm_bits, bool high, unsigned xb) {
+    return UNLIKELY(high) ? evex(op | evex_w(op), reg, v, xb) : vex(op, v, (reg & 8) >> 1 | rm_bits);
+}
+static inline void vex_rr_imm(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm, struct piece imm) {
+    room(a);
+    struct piece x = any_vex(op, reg, v, (rm & 8) >> 3, (reg | v | rm) & 16, rm >> 3 & 3);
+    put2(a, behind(x, 0xc0 | (reg & 7) << 3 | (rm & 7)), imm);
+}
+/* A short displacement of EVEX would be scaled by the size of the operand: it is never used. */
+static inline void vex_rm_imm(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m,
+                              struct piece imm) {
+    bool high = (reg | v) & 16;
+    room(a);
+    struct piece x = with_segment(a, m, any_vex(op, reg, v, mem_rex(m), high, mem_rex(m)));
+    put3(a, x, mem(a, reg, m, x.n, imm.n, high), imm);
+}
+void asm_evex_rri(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm, unsigned imm) {
+    room(a);
+    put3(a, evex(op, reg, v, rm >> 3 & 3), modrm(reg, rm), imm8(imm));
 }
 void asm_evex_rr(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm) {
     room(a);
-    put_evex(a, op, reg, v, rm >> 3 & 3);
-    put8(a, 0xc0 | (reg & 7) << 3 | (rm & 7));
-}
-void asm_evex_rri(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm, unsigned imm) {
-    asm_evex_rr(a, op, reg, v, rm);
-    put8(a, imm);
-}
-/* A short displacement would be scaled by the size of the operand: it is never used. */
-static void evex_mem(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m, unsigned imm_bytes) {
-    put_evex(a, op, reg, v, mem_rex(m));
-    put_mem(a, reg, m, imm_bytes, true);
+    put2(a, evex(op, reg, v, rm >> 3 & 3), modrm(reg, rm));
 }
 void asm_vex_rr(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm) {
-    if ((reg | v | rm) & 16) {
-        asm_evex_rr(a, op | evex_w(op), reg, v, rm);
-        return;
-    }
-    room(a);
-    put_vex(a, op, v, (reg & 8) >> 1 | (rm & 8) >> 3);
-    put8(a, 0xc0 | (reg & 7) << 3 | (rm & 7));
-}
-static void vex_mem(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m, unsigned imm_bytes) {
-    room(a);
-    put_segment(a, m);
-    if ((reg | v) & 16) {
-        evex_mem(a, op | evex_w(op), reg, v, m, imm_bytes);
-        return;
-    }
-    put_vex(a, op, v, (reg & 8) >> 1 | mem_rex(m));
-    put_mem(a, reg, m, imm_bytes, false);
+    vex_rr_imm(a, op, reg, v, rm, none());
 }
 void asm_vex_rm(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m) {
-    vex_mem(a, op, reg, v, m, 0);
+    vex_rm_imm(a, op, reg, v, m, none());
 }
 void asm_vex_rri(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, unsigned rm, unsigned imm) {
-    asm_vex_rr(a, op, reg, v, rm);
-    put8(a, imm);
+    vex_rr_imm(a, op, reg, v, rm, imm8(imm));
 }
 void asm_vex_rmi(struct asm_buf *a, uint32_t op, unsigned reg, unsigned v, struct asm_mem m, unsigned imm) {
-    vex_mem(a, op, reg, v, m, 1);
-    put8(a, imm);
+    vex_rm_imm(a, op, reg, v, m, imm8(imm));
 }
 void asm_vmov_rr(struct asm_buf *a, unsigned dst, unsigned src) {
     if (src & 8 && dst < 8) /* the store form needs no third prefix byte */

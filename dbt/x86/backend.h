@@ -87,7 +87,7 @@ struct value {
     uint8_t dirty;     /* V128: only so many low bytes of the register are right, the rest is to be zero; 0 = all */
     int16_t slot;      /* spill slot, -1 if none */
     uint16_t next_use; /* instruction that uses it next, 0 if none */
-    uint16_t uses;     /* uses in all */
+    uint16_t uses;     /* uses in all, from 255 on perhaps fewer */
     irv reg_next;      /* next value in the same register */
     int32_t home;      /* offset in struct cpu that holds it, -1 if none */
 };

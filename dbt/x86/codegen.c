@@ -32,10 +32,10 @@ static void reset(struct codegen *cg, const struct ir_block *b, struct code_out 
 }
 
 static void emit_insts(struct codegen *cg) {
-    const struct ir_block *b = cg->b;
-    for (unsigned i = 1; i < b->count && !cg->failed; i++) {
-        const struct ir_inst *in = &b->inst[i];
-        struct value *val = &cg->v[i];
+    const unsigned count = cg->b->count;
+    const struct ir_inst *in = &cg->b->inst[1];
+    struct value *val = &cg->v[1];
+    for (unsigned i = 1; i < count && !cg->failed; i++, in++, val++) {
         if (in->op == IR_NOP || val->flags & (V_FUSED | V_DEAD | V_EARLY))
             continue;
         if (in->op == IR_INSN) { /* a fifth of all: no need of what follows */

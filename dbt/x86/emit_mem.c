@@ -151,7 +151,7 @@ static void probe(struct codegen *cg, const struct ir_inst *in, struct access *a
     set_group(cg, in, s);
     struct mmu_probe p = stub_group_probe(cg, s);
     p.pc = cg->pc;
-    p.hint = likely_value(cg, in->a, 4);
+    p.hint = cg->mmu->wants_hint ? likely_value(cg, in->a, 4) : 0;
     p.slow = &s->slow;
     if (!p.current) {
         p.tmp2 = (uint8_t)scratch(cg, GPR_CLASS);

@@ -12,10 +12,12 @@ struct stub *stub_new(struct codegen *cg, enum stub_kind kind) {
         cg->failed = true;
         cg->stubs = 0;
     }
+    static const struct stub fresh = {.flags_reg = NO_REG, .rec = {.value = NO_REG, .value2 = NO_REG, .dst = NO_REG}};
     struct stub *s = &cg->stub[cg->stubs++];
-    *s = (struct stub){
-        .flags_reg = NO_REG,
-        .rec = {.flags_insn = cg->flags_insn, .kind = (uint8_t)kind, .value = NO_REG, .value2 = NO_REG, .dst = NO_REG}};
+    __builtin_memcpy(s, &fresh,
+                     sizeof(fresh)); /* some vector moves, where to clear it would be a loop of the processor's */
+    s->rec.flags_insn = cg->flags_insn;
+    s->rec.kind = (uint8_t)kind;
     return s;
 }
 

@@ -138,6 +138,22 @@ struct ir_helper {
 #define IR_BLOCK_CALL_MEMORY 4 /* ir_ld(), ir_st() ... make a CALL: see mem_called_ld() */
 #define IR_BLOCK_LAZY_FLAGS 2  /* NZCV, always of type FLAGS, need not be stored while it is dead */
 
+/* What 8 bytes of guest state hold: a value put there or got from there. */
+struct ir_known {
+    uint16_t granule; /* offset / 8 */
+    irv value;        /* 0: nothing known */
+    uint16_t epoch;
+    uint8_t type;
+    uint8_t sub; /* V128: which half; 4-byte types: the byte in the granule */
+};
+
+/* Bytes of an 8-byte granule of guest state that later PUTs overwrite unseen. */
+struct ir_cover {
+    uint16_t granule;
+    uint8_t mask;
+    uint32_t epoch; /* valid only in the current one */
+};
+
 struct ir_block {
     uint64_t pc;                        /* guest virtual address of the first instruction */
     uint32_t mode;                      /* guest mode key; bits 1..0 are the current access regime */
@@ -152,13 +168,21 @@ struct ir_block {
     bool overflow; /* out of room: the translator stops at the last whole instruction */
     struct ir_inst inst[IR_MAX_INSTS];
     v128 vconst[IR_MAX_VCONSTS];
-    /* Private to ir.c and the passes; valid between calls without being cleared when a translator takes count back. */
+    /* Private to ir.c and the passes. Tables are not cleared for each block: what is in them is checked when it is used. */
     struct {
-        uint16_t room;              /* folding may append helper instructions below this index */
+        uint16_t room;     /* folding may append helper instructions below this index */
+        uint16_t ends;     /* an EXIT_IF that always leaves, 0: there is none */
+        bool raw;          /* there are instructions of ir_append(): opt_forward() has work to do */
+        uint16_t fp_floor; /* FP operations before this index saw another FP status: not merged with later ones */
+        uint16_t epoch;    /* of what is known now */
+        struct ir_known known[128]; /* by offset / 8 */
+        uint32_t cover_epoch;       /* the last one */
+        struct ir_cover cover[128]; /* by offset / 8 */
         uint16_t consts[64];        /* hash of CONSTs by value: an index, checked when used */
         uint16_t equal[256];        /* hash of operations by what they compute: the same */
         irv map[IR_MAX_INSTS];      /* passes: old value to new */
-        uint8_t uses[IR_MAX_INSTS]; /* passes: live uses of a value, saturating */
+        uint8_t uses[IR_MAX_INSTS]; /* live uses of a value, saturating; right if ... */
+        bool counted;               /* ... the passes have been over the block */
     } priv;
 };
 
@@ -169,6 +193,12 @@ struct ir_op_info {
     bool pure, memory, state, exits;
 };
 extern const struct ir_op_info ir_op_info[IR_OP_COUNT];
+/* The properties of an operation, in a byte, for who asks for those of all. */
+#define IR_IS_PURE 1u
+#define IR_IS_MEMORY 2u
+#define IR_IS_STATE 4u
+#define IR_IS_EXIT 8u
+extern const uint8_t ir_op_is[IR_OP_COUNT];
 
 /* --- NZCV in guest state: the x86 order of LAHF and SETO, so that saving flags is cheap ------------ */
 #define IR_FLAG_V 0x0001u
@@ -188,7 +218,8 @@ static inline uint32_t ir_flags_unpack(uint32_t f) {
 /* --- building (dbt/ir.c) ---------------------------------------------------------------------------- */
 /* ir_block_reset(): an empty block for the code at pc in that mode. */
 void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode);
-/* ir_add_inst(): appends *inst with light folding (constants, x+0, copies); returns the value, 0 for none.
+/* ir_add_inst(), and with it all that follows: appends *inst simplified by what came before it: folded (constants, x+0, copies),
+ * a GET is the value that the state is known to hold, of equal operations there is one. Returns the value, 0 for none.
  * Sets b->overflow and returns a valid index of the right type when there is no room. */
 irv ir_add_inst(struct ir_block *b, const struct ir_inst *inst);
 static inline enum ir_type ir_type_of(const struct ir_block *b, irv v) { return (enum ir_type)b->inst[v].type; }

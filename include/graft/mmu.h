@@ -195,7 +195,7 @@ struct mmu_probe {
     bool current;           /* regime is the block's own: else at cpu->views[regime] */
     bool align;             /* go slow if the address is not a multiple of the size */
     uint64_t pc;            /* of the guest's instruction */
-    uint64_t hint;          /* a likely address, 0 if unknown */
+    uint64_t hint;          /* a likely address, 0 if unknown, or if the strategy does not want to know */
     struct asm_label *slow; /* jump here if the fast access cannot be done */
     /* out; in for emit_find() */
     uint16_t slot; /* the strategy's own, 0: none */
@@ -215,6 +215,7 @@ struct mmu_ops {
     const char *about;  /* one line for --help */
     bool needs_paging;  /* rt_has_paging() */
     bool needs_process; /* made for what things cost in a process: not for the VM */
+    bool wants_hint;    /* emit_probe() looks at mmu_probe.hint */
     void (*init)(struct cpu *cpu);
     size_t (*view_bytes)(void); /* of the strategy's part of a view */
     /* ABI_LAYOUT_RING0; shown_bytes 0: not there. Of the strategy's part of a view translated code sees the first shown_bytes, and of
