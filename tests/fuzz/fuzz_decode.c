@@ -8,13 +8,15 @@
 #ifdef FUZZ_RV64
 #include "guests/rv64/rv64.h"
 #define GUEST rv64_guest
-#define MODES 0x3f
+#define MODES 0xff
+#define LAST_REGIME RV64_M
 #define PLACES 2 /* bits of the pc that may be set */
 extern const struct guest_ops rv64_guest;
 #else
 #include "guests/a64/a64.h"
 #define GUEST a64_guest
 #define MODES 0x1ff
+#define LAST_REGIME 2
 #define PLACES 3
 #endif
 
@@ -74,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     unsigned count = (unsigned)((size - 4) / 4 < MAX_WORDS ? (size - 4) / 4 : MAX_WORDS);
     memcpy(words, data + 4, 4 * count);
     uint32_t mode = head & MODES;
-    if ((mode & 3) == 3)
+    if ((mode & 3) > LAST_REGIME)
         mode &= ~1u;
     uint64_t pc = PC_BASE + (PAGE_SIZE - 4 * count) + (head >> 16 & PLACES);
     ir_block_reset(block, pc, mode);

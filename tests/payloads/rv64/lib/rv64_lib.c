@@ -11,7 +11,15 @@ struct sbi sbi_call(uint64_t extension, uint64_t function, uint64_t a0_, uint64_
     return (struct sbi){(int64_t)a0, a1};
 }
 
+#ifdef MACHINE /* there is no firmware: this is it */
+#define CSR(name) m##name
+void print_char(char c) { *(volatile uint8_t *)0x10000000 = (uint8_t)c; }
+static void power_off(void) { *(volatile uint32_t *)0x100000 = 0x5555; }
+#else
+#define CSR(name) s##name
 void print_char(char c) { sbi_call(SBI_DBCN, 2, (uint8_t)c, 0, 0, 0, 0); }
+static void power_off(void) { sbi_call(SBI_SRST, 0, 0, 0, 0, 0, 0); }
+#endif
 
 void *memset(void *p, int c, size_t n) {
     for (volatile char *q = p; n--;)
@@ -29,24 +37,32 @@ void *memcpy(void *to, const void *from, size_t n) {
 /* --- traps ---------------------------------------------------------------------------------------- */
 volatile struct trap trap;
 volatile uint64_t resume;
+volatile uint64_t lower_mode;
+/* The name of a register is replaced before it becomes text. */
+#define read_own(name) csr_read_(name)
+#define csr_read_(name) csr_read(name)
+#define write_own(name, v) csr_write_(name, v)
+#define csr_write_(name, v) csr_write(name, v)
+#define clear_own(name, v) csr_clear_(name, v)
+#define csr_clear_(name, v) csr_clear(name, v)
 
 static void note_trap(void) {
-    trap.cause = csr_read(scause);
-    trap.tval = csr_read(stval);
-    trap.epc = csr_read(sepc);
-    trap.status = csr_read(sstatus);
+    trap.cause = read_own(CSR(cause));
+    trap.tval = read_own(CSR(tval));
+    trap.epc = read_own(CSR(epc));
+    trap.status = read_own(CSR(status));
     trap.count++;
 }
 
 void trapped(void) {
     note_trap();
     if (trap.cause & INTERRUPT) {
-        csr_clear(sie, 1ul << (trap.cause & 63));
+        clear_own(CSR(ie), 1ul << (trap.cause & 63));
         return;
     }
     uint64_t to = resume;
     resume = 0;
-    csr_write(sepc, to ? to : trap.epc + ((*(const uint16_t *)trap.epc & 3) == 3 ? 4 : 2));
+    write_own(CSR(epc), to ? to : trap.epc + ((*(const uint16_t *)trap.epc & 3) == 3 ? 4 : 2));
 }
 
 uint64_t user_trapped(uint64_t a0) {
@@ -55,8 +71,8 @@ uint64_t user_trapped(uint64_t a0) {
 }
 
 void test_begin(void) {
-    csr_write(sie, 0);
-    csr_clear(sstatus, SIE | SUM | MXR);
+    write_own(CSR(ie), 0);
+    clear_own(CSR(status), SIE | SUM | MXR);
     resume = 0;
 }
 
@@ -120,5 +136,5 @@ bool start_hart(unsigned hart, struct start *s, void (*fn)(void *arg), void *arg
 
 void payload_main(void) {
     run_tests();
-    sbi_call(SBI_SRST, 0, 0, 0, 0, 0, 0);
+    power_off();
 }

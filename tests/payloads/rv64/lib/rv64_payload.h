@@ -58,6 +58,9 @@ extern volatile uint64_t resume;
         CHECK_EQ(trap.cause, cause_);                                                                                  \
         CHECK_EQ(trap.tval, tval_);                                                                                    \
     } while (0)
+/* enter_user(): runs code with less privilege, which ends with its first trap; its a0. lower_mode: the bits of mstatus.MPP for
+ * another mode than user mode, in payloads that are in M-mode themselves. */
+extern volatile uint64_t lower_mode;
 uint64_t enter_user(const void *pc, uint64_t sp, uint64_t a0, uint64_t a1);
 
 void *memset(void *p, int c, size_t n);

@@ -1,9 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* start.S: entry of payloads in S-mode, traps, and user mode. */
+/* start.S: entry of payloads in S-mode, or M-mode (MACHINE), traps, and lower modes. */
+#ifdef MACHINE
+#define stvec mtvec
+#define sscratch mscratch
+#define sepc mepc
+#define sstatus mstatus
+#define sret mret
+#define PRIVILEGE 0x1800        /* MPP */
+#else
+#define PRIVILEGE 0x100         /* SPP */
+#endif
     .section .text.start, "ax"
     .globl _start
 _start:
+#ifdef MACHINE
+    csrr t0, mhartid
+    bnez t0, 1f
+#endif
     la sp, boot_stack + 16384
     la t0, trap_entry
     csrw stvec, t0
@@ -29,6 +43,7 @@ hart_start:
     ecall
 2:  j 2b
 
+    /* lower_mode: of PRIVILEGE what is to be set; 0: user mode. */
     /* uint64_t enter_user(pc, sp, a0, a1): returns a0 of the user when it traps. sscratch is the supervisor's stack then. */
     .globl enter_user
 enter_user:
@@ -50,8 +65,11 @@ enter_user:
     sd tp, 112(sp)
     csrw sscratch, sp
     csrw sepc, a0
-    li t0, 0x100                /* SPP */
+    li t0, PRIVILEGE
     csrc sstatus, t0
+    la t0, lower_mode
+    ld t0, 0(t0)
+    csrs sstatus, t0
     mv sp, a1
     mv a0, a2
     mv a1, a3
