@@ -10,9 +10,18 @@
 # shellcheck disable=SC2034  # read here and by the scripts that source this file
 {
     GRAFT=${GRAFT:-$RELEASE/graft}
-    QEMU=${QEMU:-$BUILD/qemu/bin/qemu-system-aarch64}
     PEER=${PEER:-graft}
     KERNEL='' INITRD='' APPEND='' MEMORY=1G SMP=1 DRIVE='' NET=none VM='' MMU='' GIC='' CPU='' VIRTIO=''
+}
+
+# guest_is arm64|riscv64: sets GUEST, and what goes with it: CONSOLE, the kernel's name of the serial port, and EXPECTED.
+guest_is() {
+    case $1 in
+    arm64) CONSOLE=ttyAMA0 EXPECTED=expected ;;
+    riscv64) CONSOLE=ttyS0 EXPECTED=expected-riscv64 ;;
+    *) usage_error "unknown guest '$1'" ;;
+    esac
+    GUEST=$1
 }
 
 # guest_command: sets the array CMD.
@@ -37,14 +46,19 @@ graft_command() {
 }
 
 qemu_command() {
-    CMD=("$QEMU" -M "virt,gic-version=${GIC:-3}" -cpu "${CPU:-cortex-a72}" -smp "$SMP" -m "$MEMORY"
-        -accel tcg -nodefaults -display none -serial mon:stdio -no-reboot
+    case $GUEST in
+    arm64) CMD=("${QEMU:-$BUILD/qemu/bin/qemu-system-aarch64}" -M "virt,gic-version=${GIC:-3}" -cpu "${CPU:-cortex-a72}") ;;
+    riscv64) CMD=("${QEMU:-$BUILD/qemu/bin/qemu-system-riscv64}" -M virt -cpu "${CPU:-rv64}") ;;
+    esac
+    CMD+=(-smp "$SMP" -m "$MEMORY" -accel tcg -nodefaults -display none -serial mon:stdio -no-reboot
         -device virtio-rng-device
         -kernel "$KERNEL" -initrd "$INITRD" -append "$APPEND")
     [ "$VIRTIO" = legacy ] || CMD+=(-global virtio-mmio.force-legacy=false)
     [ -z "$DRIVE" ] || CMD+=(-drive "file=$DRIVE,if=none,format=raw,id=disk0" -device "virtio-blk-device,drive=disk0")
     [ "$NET" = none ] || CMD+=(-netdev "user,id=net0" -device "virtio-net-device,netdev=net0")
 }
+
+guest_is arm64
 
 # graft_place: "host none|pvm|hw, layout WHERE, strategy NAME", as graft info has it for this host and without options.
 graft_place() {
@@ -97,7 +111,7 @@ verdict() {
 
 quote_ere() { printf '%s' "$1" | sed 's/[].+*?(){}^$|[]/\\&/g'; }
 
-# The lines of tests/linux/expected (or $EXPECTED) have to be there, in that order. @SMP@ and
+# The lines of tests/linux/$EXPECTED have to be there, in that order. @SMP@ and
 # @VERSION@ stand for this guest's values.
 judge_expected() {
     local log=$1 version=$2 pattern at=0 hit
@@ -112,7 +126,7 @@ judge_expected() {
         else
             verdict 1 "console: no line (or not in its place): $pattern"
         fi
-    done <"$GRAFT_ROOT/tests/linux/${EXPECTED:-expected}"
+    done <"$GRAFT_ROOT/tests/linux/$EXPECTED"
 }
 
 # No line may match one of tests/linux/forbidden.

@@ -12,6 +12,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from . import machines
+
 RESULT = re.compile(r"(\S+) checksum=([0-9a-f]{16}) time_ns=(\d+) total_ns=(\d+)")
 BEGIN = re.compile(r"BENCH begin (\S+)")
 END = re.compile(r"BENCH end (\S+) (\d+)")
@@ -186,6 +188,7 @@ class Contender:
     mmu: str = ""
     version: str = ""
     place: str = ""  # Graft's host, layout and strategy in words
+    machine: machines.Machine = machines.DEFAULT
     commands: dict = field(default_factory=dict)
     cpus: frozenset = frozenset()
     quiet_limit: float = 180
@@ -196,7 +199,7 @@ class Contender:
         return self.graft_command(guest) + ["--stats", os.path.splitext(log)[0] + ".stats.json"]
 
     def graft_command(self, guest):
-        command = [self.path, "run", guest.kernel, "--memory", guest.memory, "--cpu", "cortex-a72"]
+        command = [self.path, "run", guest.kernel, "--memory", guest.memory, *self.machine.graft]
         if guest.initrd:
             command += ["--initrd", guest.initrd, "--append", guest.append]
         command += ["--mmu", self.mmu]
@@ -205,8 +208,8 @@ class Contender:
         return command
 
     def qemu_command(self, guest):
-        command = [self.path, "-name", "guest,debug-threads=on", "-M", "virt,gic-version=3", "-cpu", "cortex-a72",
-                   "-smp", "1", "-m", guest.memory, "-accel", "tcg", "-nodefaults", "-display", "none",
+        command = [self.path, "-name", "guest,debug-threads=on", "-M", self.machine.board,
+                   "-cpu", self.machine.qemu_cpu, "-smp", "1", "-m", guest.memory, "-accel", "tcg", "-nodefaults", "-display", "none",
                    "-serial", "mon:stdio", "-no-reboot",
                    "-global", "virtio-mmio.force-legacy=false", "-device", "virtio-rng-device",
                    "-kernel", guest.kernel]
@@ -285,7 +288,7 @@ class Native(Contender):
         return samples, None
 
     def run_one(self, benchmark, places, log, cpu):
-        arguments = benchmark.arguments("native", places)
+        arguments = benchmark.arguments(machines.NATIVE, places)
         if benchmark.suite == "apps" and not shutil.which(arguments[3]):
             return None
         command = [os.path.join(self.path, benchmark.suite, benchmark.program), *arguments]

@@ -8,7 +8,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 
-from . import contenders, report, suites
+from . import contenders, machines, report, suites
 
 STAYING = " staying"
 COLOURS = ("#c44e52", "#1f77b4", "#2ca02c", "#444444", "#9467bd", "#8c564b")
@@ -19,7 +19,7 @@ class Setting:
     """What an experiment needs from the build: the kernel, the base initial RAM disk, and a place for its own files."""
 
     def __init__(self, build, work):
-        guest = os.path.join(build, "guest", "bookworm")
+        guest = os.path.join(build, "guest", machines.DEFAULT.suite)
         self.kernel, self.base = os.path.join(guest, "vmlinuz"), os.path.join(guest, "initrd.gz")
         self.work = work
 
@@ -79,7 +79,8 @@ class MemoryLatency:
         program = self.programs[size]
         where = {}
         if contender.kind != "native":
-            words = f"console=ttyAMA0 nokaslr kpti=off graft.script=compare graft.bench=mem graft.only={program.name}"
+            words = " ".join(["console=" + machines.DEFAULT.console, *machines.DEFAULT.quiet, "graft.script=compare",
+                              "graft.bench=mem", "graft.only=" + program.name])
             where = contenders.Guest(self.setting.kernel, self.initrd, words)
         samples, reason = contender.run_suite([program], where, log)
         sample = samples[program.name]

@@ -113,9 +113,9 @@ def first_line(text):
 
 def make_contenders(options, build, work):
     """In the order in which they take turns: QEMU and Graft are neighbours."""
-    found = []
-    ours = [os.path.join(build, folder, "bin", "qemu-system-aarch64")
-            for folder in (["qemu"] if options.quick else ["qemu", "qemu-7.2"])]
+    found, machine = [], options.machine
+    ours = [os.path.join(build, folder, "bin", machine.qemu)
+            for folder in (["qemu", "qemu-7.2"] if machine.old_qemu and not options.quick else ["qemu"])]
     for path in [*ours, *options.peers]:
         version = first_line(output_of(path, "--version"))
         name = f"qemu-{version.split('version ')[-1].split()[0]}"
@@ -127,7 +127,7 @@ def make_contenders(options, build, work):
         found.append(contenders.Contender(f"graft-{mmu}", "graft", options.graft, mmu, version,
                                           place=options.host.place(mmu)))
     for c in found:
-        c.cpus = options.cpus
+        c.cpus, c.machine = options.cpus, machine
     if options.native:
         found.append(contenders.Native("native", "native", os.path.join(work, "native"),
                                        version=first_line(output_of("gcc", "--version"))))
@@ -155,18 +155,19 @@ def load():
 
 
 def describe(options, found, build):
-    with open(os.path.join(build, "guest", "bookworm", "version"), encoding="ascii") as file:
+    machine = options.machine
+    with open(os.path.join(build, "guest", machine.suite, "version"), encoding="ascii") as file:
         kernel = file.read().strip()
     about = {
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "host": f"{cpu_name()}, {os.cpu_count()} processors, Linux {platform.release()}",
         "load before": load(),
         "source": output_of("git", "-C", suites.ROOT, "describe", "--always", "--dirty"),
-        "guest": f"Debian 12 arm64, Linux {kernel}, 1 processor, 1 GiB, cortex-a72",
+        "guest": f"{machine.system}, Linux {kernel}, 1 processor, 1 GiB, {machine.qemu_cpu}",
         "pinning": pinning(options.cpus),
         "rounds": str(options.rounds),
         "compilers": first_line(output_of("gcc", "--version")) + "; "
-                     + first_line(output_of("aarch64-linux-gnu-gcc", "--version")),
+                     + first_line(output_of(machine.tools + "gcc", "--version")),
     }
     for c in found:
         about[c.name] = c.version + (f"; {c.place}" if c.place else "")

@@ -9,22 +9,21 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+from .machines import DEFAULT
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BENCH = os.path.join(ROOT, "bench")
 PROGRAM_SUITES = ("int", "fp", "fpvec", "mem", "sys", "apps", "held")
 SUITES = PROGRAM_SUITES + ("boot", "micro")
 PAYLOADS = os.path.join(ROOT, "tests", "payloads")
 
-# One set of flags for each suite; the same for both architectures. Scalar code must not be vectorised or fused
+# One set of flags for each suite; the same for all architectures. Scalar code must not be vectorised or fused
 # behind our back: GCC does both at -O2 on AArch64.
 SCALAR = ["-O2", "-ffp-contract=off", "-fno-tree-vectorize", "-fno-math-errno"]
 FLAGS = {"int": ["-O2"], "fp": SCALAR, "fpvec": ["-O3", "-fno-math-errno"], "mem": ["-O2"], "sys": ["-O2"],
          "apps": ["-O2"], "held": ["-O2", "-ffp-contract=off", "-fno-math-errno"]}
-PAYLOAD_FLAGS = ["-O2", "-ffreestanding", "-nostdlib", "-static", "-fno-pic", "-mgeneral-regs-only", "-mstrict-align",
-                 "-mno-outline-atomics", "-fno-stack-protector", "-march=armv8-a", "-Wl,--build-id=none",
-                 "-Wl,--no-warn-rwx-segments"]
-COMPILERS = {"guest": "aarch64-linux-gnu-gcc", "native": "gcc"}
-CC1 = {"guest": "/usr/lib/gcc/aarch64-linux-gnu/12/cc1", "native": "/usr/lib/gcc/x86_64-linux-gnu/12/cc1"}
+PAYLOAD_FLAGS = ["-O2", "-ffreestanding", "-nostdlib", "-static", "-fno-pic", "-fno-stack-protector",
+                 "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments"]
 
 
 @dataclass
@@ -42,9 +41,10 @@ class Benchmark:
         guest, _, native = self.checksum.partition(":")
         return guest if arch == "guest" or not native else native
 
-    def arguments(self, arch, places):
+    def arguments(self, programs, places):
         values = dict(places)
-        values["@CC1@"] = CC1[arch]
+        values["@CC1@"] = programs.cc1
+        values["@PYTHON@"] = programs.python
         values["@PRIME@"] = str(2 ** 1279 - 1)
         result = []
         for arg in self.args:
@@ -78,11 +78,15 @@ def newest(paths):
     return max(os.stat(p).st_mtime for p in paths)
 
 
-def build(suites, out):
-    """Compiles the programs of these suites for both architectures; only what is out of date."""
+def compilers(machine):
+    return {"guest": machine.tools + "gcc", "native": "gcc"}
+
+
+def build(suites, out, machine=DEFAULT):
+    """Compiles the programs of these suites for the machine and for this one; only what is out of date."""
     headers = [os.path.join(f, h) for f in (BENCH, os.path.join(BENCH, "int"), os.path.join(BENCH, "sys"))
                for h in os.listdir(f) if h.endswith(".h")]
-    for arch, compiler in COMPILERS.items():
+    for arch, compiler in compilers(machine).items():
         for suite in suites:
             folder = os.path.join(out, arch, suite)
             os.makedirs(folder, exist_ok=True)
@@ -95,13 +99,13 @@ def build(suites, out):
                 subprocess.run(command, check=True)
 
 
-def build_payload(source, target, flags=()):
+def build_payload(source, target, flags=(), machine=DEFAULT):
     """target.bin, a flat binary from one source and the payloads' library; returns its name."""
     library, elf, image = os.path.join(PAYLOADS, "lib"), target + ".elf", target + ".bin"
     shared = [os.path.join(library, f) for f in sorted(os.listdir(library)) if f.endswith((".c", ".S"))]
-    subprocess.run([COMPILERS["guest"], *PAYLOAD_FLAGS, *flags, "-I", library, *shared, source,
+    subprocess.run([machine.tools + "gcc", *PAYLOAD_FLAGS, *machine.payload, *flags, "-I", library, *shared, source,
                     f"-Wl,-T,{library}/payload.lds", "-o", elf], check=True)
-    subprocess.run(["aarch64-linux-gnu-objcopy", "-O", "binary", elf, image], check=True)
+    subprocess.run([machine.tools + "objcopy", "-O", "binary", elf, image], check=True)
     return image
 
 
@@ -209,7 +213,7 @@ def prose(size, seed):
     return "".join(out)[:size - 1] + "\n"
 
 
-def make_data(out):
+def make_data(out, machine):
     """Input files, deterministic, in out/data; `big` only for native runs: the guest makes its own."""
     data = os.path.join(out, "data")
     stamp = os.path.join(data, ".done")
@@ -231,7 +235,7 @@ def make_data(out):
     with open(os.path.join(data, "text.xz"), "wb") as file:
         subprocess.run(["xz", "-6", "-T1", "-c"], input=(text * 8).encode(), stdout=file, check=True)
     source = os.path.join(BENCH, "int", "hashtable.c")
-    for arch, compiler in COMPILERS.items():
+    for arch, compiler in compilers(machine).items():
         target = os.path.join(data, f"input-{arch}.i")
         subprocess.run([compiler, "-E", "-P", "-O2", "-I", BENCH, source, "-o", target], check=True)
     shutil.copy(os.path.join(data, "input-native.i"), os.path.join(data, "input.i"))
@@ -275,7 +279,7 @@ def quote(word):
     return "'" + word.replace("'", "'\\''") + "'"
 
 
-def make_initrd(base, table, out):
+def make_initrd(base, table, out, machine=DEFAULT):
     """The base image followed by an archive with our programs; the kernel unpacks one after the other."""
     root = os.path.join(out, "overlay")
     shutil.rmtree(root, ignore_errors=True)
@@ -291,12 +295,12 @@ def make_initrd(base, table, out):
             target = os.path.join(root, "bench", suite, b.program)
             if not os.path.exists(target):
                 shutil.copy(os.path.join(out, "guest", suite, b.program), target)
-            words = [b.name, f"/bench/{suite}/{b.program}", *b.arguments("guest", places)]
+            words = [b.name, f"/bench/{suite}/{b.program}", *b.arguments(machine.programs, places)]
             lines.append("run " + " ".join(quote(w) for w in words) + "\n")
         with open(os.path.join(root, "bench", suite + ".sh"), "w", encoding="ascii") as file:
             file.writelines(lines)
     if "apps" in table:
-        data = make_data(out)
+        data = make_data(out, machine)
         target = os.path.join(root, "data")
         os.makedirs(target)
         for name in ("text", "text.xz", "sqlite.sql", "words.pl", "work.py"):

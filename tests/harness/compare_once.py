@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Graft Authors
-"""A real comparison, as short as it can be: one program on QEMU, Graft and this machine. GRAFT: the binary."""
+"""A real comparison, as short as it can be: one program on QEMU, Graft and this machine. Argument: the guest. GRAFT: the
+binary."""
 
 import json
 import os
@@ -43,7 +44,7 @@ def judge(out):
 
 def main():
     with tempfile.TemporaryDirectory(prefix="graft-compare.") as out:
-        command = [COMPARE, "--quick", "--suite", "int", "--only", "crc32", "--no-charts", "--out", out]
+        command = [COMPARE, "--guest", sys.argv[1], "--quick", "--suite", "int", "--only", "crc32", "--no-charts", "--out", out]
         done = subprocess.run(command, check=False)
         good = check(done.returncode == 0, f"exit status {done.returncode}") and judge(out)
     sys.exit(0 if good else 1)

@@ -17,7 +17,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "bench"))
 sys.dont_write_bytecode = True
 
-from harness import contenders, experiments, report, setup, suites  # noqa: E402  (needs the path above)
+from harness import contenders, experiments, machines, report, setup, suites  # noqa: E402  (needs the path above)
 from harness.contenders import Contender, Sample  # noqa: E402
 
 TEAM = [Contender("qemu-10", "qemu"), Contender("qemu-7", "qemu"), Contender("graft-window", "graft"),
@@ -219,6 +219,29 @@ class Hosts(unittest.TestCase):
         self.assertEqual(host.place("process"), "host pvm, layout in-process, strategy process")
 
 
+class Machines(unittest.TestCase):
+    def command(self, kind, name):
+        contender = Contender(kind, kind, "PROGRAM", "soft", machine=machines.MACHINES[name])
+        return " ".join(contender.command(contenders.Guest("KERNEL", "INITRD", "WORDS"), "x.log"))
+
+    def test_graft_gets_the_processor_that_qemu_has(self):
+        self.assertIn("-M virt,gic-version=3 -cpu cortex-a72 -smp 1", self.command("qemu", "arm64"))
+        self.assertIn("--memory 1G --cpu cortex-a72 --initrd", self.command("graft", "arm64"))
+        self.assertIn("-M virt -cpu rv64,sv57=off -smp 1", self.command("qemu", "riscv64"))
+        self.assertNotIn("--cpu", self.command("graft", "riscv64"))
+
+    def test_programs_are_where_that_debian_has_them(self):
+        wanted = {b.name: b for b in suites.load()["apps"]}
+        for name, python in (("arm64", "python3.11"), ("riscv64", "python3.13")):
+            programs = machines.MACHINES[name].programs
+            self.assertIn("/usr/bin/" + python, wanted["python3"].arguments(programs, {}))
+            self.assertIn(programs.cc1, wanted["cc1"].arguments(programs, {}))
+
+    def test_what_a_machine_lacks_is_a_suite(self):
+        for machine in machines.MACHINES.values():
+            self.assertLessEqual(set(machine.lacks), set(suites.SUITES))
+
+
 class Documentation(unittest.TestCase):
     def test_every_statistic_is_explained(self):
         with open(os.path.join(ROOT, "include", "graft", "abi_stats.def"), encoding="ascii") as file:
@@ -239,7 +262,11 @@ class Manners(unittest.TestCase):
         for script, arguments in (("compare", ["--frob"]), ("compare", ["--suite", "none"]), ("compare", ["--rounds"]),
                                   ("compare", ["--rounds", "x"]), ("compare", ["--mmu", "a,a"]),
                                   ("compare", ["--peer", "/none"]), ("compare", ["--cpus", "9999"]),
-                                  ("compare", ["--kpti", "on"]), ("compare", ["--suite", "int", "--only", "nbody"]),
+                                  ("compare", ["--kpti", "on"]), ("compare", ["--guest", "m68k"]),
+                                  ("compare", ["--guest", "riscv64", "--suite", "micro"]),
+                                  ("compare", ["--guest", "riscv64", "--kpti", "off"]),
+                                  ("fetch-root", ["--guest", "m68k"]), ("fetch-apps", ["--guest"]),
+                                  ("compare", ["--suite", "int", "--only", "nbody"]),
                                   ("experiment", []), ("experiment", ["none"]), ("experiment", ["--points", "x"]),
                                   ("experiment", ["asid-switch", "--rounds", "0"]), ("fetch-root", ["x"]),
                                   ("demo", ["--frob"]), ("demo", ["--suite", "sid"]), ("deps", ["none"]),
@@ -252,8 +279,8 @@ class Manners(unittest.TestCase):
             self.assertEqual((code, out, err.count("\n")), (2, "", 1), (script, arguments, err))
 
     def test_help(self):
-        for script in ("compare", "experiment", "fetch-root", "demo", "deps", "fetch-guest", "bench-boot", "linux-test",
-                       "bench-translate", "test", "test-hw", "test-fresh"):
+        for script in ("compare", "experiment", "fetch-root", "fetch-apps", "demo", "deps", "fetch-guest", "bench-boot",
+                       "linux-test", "bench-translate", "test", "test-hw", "test-fresh"):
             code, out, err = self.status(script, "--help")
             self.assertEqual((code, err), (0, ""), script)
             self.assertIn("usage: scripts/" + script, out)
