@@ -373,6 +373,12 @@ void engine_code_flush(struct cpu *cpu) {
     __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_REQ, __ATOMIC_SEQ_CST);
 }
 
+/* Other vCPUs' writes to a page with code of this one are in the mailbox before they are done: see mmu_protect_code(). */
+void engine_code_fence(struct cpu *cpu) {
+    if (cpu->req_posted != cpu->req_done)
+        engine_serve_requests(cpu);
+}
+
 void engine_code_drop_modes(struct cpu *cpu, uint32_t mask, uint32_t value) {
     struct engine *e = engine_of(cpu);
     for (uint32_t i = 1; i < e->cache.blocks; i++)

@@ -168,6 +168,21 @@ static void run(struct cpu *cpu, uint32_t entry) {
         cpu->guest->executed(cpu);
 }
 
+static void enter_mode(struct cpu *cpu, uint32_t mode) {
+    struct engine *e = engine_of(cpu);
+    if (mode != e->mode) {
+        e->mode = mode;
+        cache_forget_returns(cpu);
+    }
+    mmu_enter_mode(cpu, mode);
+}
+
+void engine_mode_changed(struct cpu *cpu) {
+    enter_mode(cpu, cpu->guest->mode(cpu));
+    if (UNLIKELY(engine_of(cpu)->mmu->sync_wanted))
+        mmu_sync(cpu);
+}
+
 /* One round: serves what is pending, finds the next block and runs from there until translated code leaves. */
 static void dispatch(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
@@ -192,12 +207,9 @@ static void dispatch(struct cpu *cpu) {
     if (UNLIKELY(pc & cpu->guest->pc_align))
         cpu->guest->pc_fault(cpu);
     uint32_t mode = cpu->guest->mode(cpu);
-    if (mode != e->mode) {
-        e->mode = mode;
+    if (mode != e->mode)
         site = 0;
-        cache_forget_returns(cpu);
-    }
-    mmu_enter_mode(cpu, mode);
+    enter_mode(cpu, mode);
     cpu->exit_site = 0;
     struct gpa pa;
     const void *words = mem_fetch(cpu, pc, &pa);

@@ -78,6 +78,19 @@ static unsigned bits_used(const struct ir_block *b, irv v) {
     return i->type == IR_I32 ? 32 : 64;
 }
 
+/* Are the upper half's bits of v (I64) those of bit 31? */
+static bool is_sext32(const struct ir_block *b, irv v) {
+    const struct ir_inst *i = &b->inst[v];
+    switch (i->op) {
+    case IR_CONST: return (uint64_t)(int64_t)(int32_t)i->imm == i->imm;
+    case IR_SEXT8:
+    case IR_SEXT16:
+    case IR_SEXT32: return true;
+    case IR_LD: return i->lane < 2 || (i->lane == 2 && i->flags & IR_MEM_SEXT);
+    default: return bits_used(b, v) < 32;
+    }
+}
+
 /* --- integer operations -------------------------------------------------------------------------------- */
 static irv fold_add_sub(struct ir_block *b, struct ir_inst *i) {
     if (is_const(b, i->b, 0))
@@ -147,10 +160,37 @@ static irv fold_logic(struct ir_block *b, struct ir_inst *i) {
     return 0;
 }
 
+/* (x << left) >> right is a field of x, or its low half in another place. */
+static irv fold_shift_pair(struct ir_block *b, struct ir_inst *i, unsigned width) {
+    const struct ir_inst *inner = &b->inst[i->a];
+    if (i->op == IR_SHL || i->op == IR_ROR || inner->op != IR_SHL || b->inst[inner->b].op != IR_CONST)
+        return 0;
+    unsigned left = (unsigned)b->inst[inner->b].imm & (width - 1), right = (unsigned)b->inst[i->b].imm & (width - 1);
+    bool is_signed = i->op == IR_SAR;
+    if (right >= left) {
+        *i = (struct ir_inst){.op = is_signed ? IR_SBFX : IR_UBFX,
+                              .type = i->type,
+                              .lane = (uint8_t)(right - left),
+                              .n = (uint8_t)(width - right),
+                              .a = inner->a};
+        return ir_fold(b, i);
+    }
+    if (left != 32)
+        return 0;
+    irv low = add_unary(b, IR_TRUNC, IR_I32, inner->a);
+    irv wide = low ? add_unary(b, is_signed ? IR_SEXT32 : IR_ZEXT32, IR_I64, low) : 0;
+    return wide ? make_shift(b, i, IR_SHL, wide, left - right) : 0;
+}
+
 static irv fold_shift(struct ir_block *b, struct ir_inst *i) {
     unsigned width = i->type == IR_I32 ? 32 : 64;
-    if (b->inst[i->b].op == IR_CONST && (b->inst[i->b].imm & (width - 1)) == 0)
-        return i->a;
+    if (b->inst[i->b].op == IR_CONST) {
+        if ((b->inst[i->b].imm & (width - 1)) == 0)
+            return i->a;
+        irv v = fold_shift_pair(b, i, width);
+        if (v)
+            return v;
+    }
     return is_const(b, i->a, 0) ? i->a : 0;
 }
 
@@ -161,6 +201,11 @@ static irv fold_not_neg(struct ir_block *b, struct ir_inst *i) {
 static irv fold_zext32(struct ir_block *b, struct ir_inst *i) {
     const struct ir_inst *a = &b->inst[i->a];
     return a->op == IR_TRUNC && bits_used(b, a->a) <= 32 ? a->a : 0;
+}
+
+static irv fold_sext32(struct ir_block *b, struct ir_inst *i) {
+    const struct ir_inst *a = &b->inst[i->a];
+    return a->op == IR_TRUNC && is_sext32(b, a->a) ? a->a : 0;
 }
 
 static irv fold_trunc(struct ir_block *b, struct ir_inst *i) {
@@ -381,6 +426,7 @@ static irv fold_op(struct ir_block *b, struct ir_inst *i) {
     case IR_ZEXT8: return bits_used(b, i->a) <= 8 ? i->a : 0;
     case IR_ZEXT16: return bits_used(b, i->a) <= 16 ? i->a : 0;
     case IR_ZEXT32: return fold_zext32(b, i);
+    case IR_SEXT32: return fold_sext32(b, i);
     case IR_TRUNC: return fold_trunc(b, i);
     case IR_UBFX:
     case IR_SBFX: return fold_bitfield(b, i);

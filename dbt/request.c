@@ -19,8 +19,8 @@ static void mailbox_unlock(struct mailbox *m) { __atomic_store_n((uint32_t *)&m-
 static void mailbox_add(struct mailbox *m, const struct engine_request *req) {
     if (m->count < MAILBOX_ENTRIES)
         m->entry[m->count++] = *req;
-    else if (req->kind == ENGINE_REQ_INVAL)
-        m->inval_overflow = true;
+    else if (req->kind == ENGINE_REQ_INVAL || req->kind == ENGINE_REQ_PROTECT)
+        m->inval_overflow = true; /* what is filled again is filled with regard to all code there is */
     else
         m->code_overflow = true;
 }
@@ -70,6 +70,8 @@ static void serve(struct cpu *cpu, const struct engine_request *req) {
     case ENGINE_REQ_INVAL: mmu_invalidate(cpu, &req->inval); break;
     case ENGINE_REQ_CODE: engine_code_written(cpu, GPA(ALIGN_DOWN(req->pa.v, PAGE_SIZE)), PAGE_SIZE); break;
     case ENGINE_REQ_CODE_ALL: engine_code_flush(cpu); break;
+    case ENGINE_REQ_CODE_FENCE: break; /* what was asked for before is done */
+    case ENGINE_REQ_PROTECT: engine_of(cpu)->ops->protect(cpu, req->pa); break;
     }
 }
 

@@ -95,7 +95,7 @@ def build(suites, out, machine=DEFAULT):
                 inputs = headers + [source, os.path.abspath(__file__)]
                 if os.path.exists(target) and os.stat(target).st_mtime > newest(inputs):
                     continue
-                command = [compiler, *FLAGS[suite], "-Wall", "-static", "-I", BENCH, source, "-o", target]
+                command = [compiler, *FLAGS[suite], "-Wall", "-static", "-I", BENCH, source, "-o", target, "-lm"]
                 subprocess.run(command, check=True)
 
 

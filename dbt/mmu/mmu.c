@@ -204,10 +204,28 @@ void mmu_sync(struct cpu *cpu) {
     cpu->tlbi_pending &= ~(uint32_t)PENDING_OWN;
 }
 
+/*
+ * Writes of other vCPUs to the page: with writers that say so when they are done, it is enough to see the first one. Where the
+ * reader fences, it has to hear of each write before: the others give up what lets them write unseen, and have done with what
+ * they are writing just now, before this vCPU looks at the code. Their next write is in its mailbox when it fences.
+ */
+static void protect_from_others(struct cpu *cpu, struct gpa page) {
+    uint32_t pending = cpu->tlbi_pending;
+    engine_broadcast(cpu, &(struct engine_request){.kind = ENGINE_REQ_PROTECT, .pa = page});
+    engine_broadcast_wait(cpu);
+    cpu->tlbi_pending = pending;
+}
+
 void mmu_protect_code(struct cpu *cpu, struct gpa page) {
     struct engine *e = engine_of(cpu);
     uint8_t own = (uint8_t)(1u << cpu->index);
-    uint8_t old = __atomic_fetch_or((uint8_t *)code_bits_at(e, page.v), own, __ATOMIC_SEQ_CST);
-    if (!(old & own) && pa_is_ram(cpu, page.v)) /* nothing else is ever writable */
+    for (;;) {
+        uint8_t old = __atomic_fetch_or((uint8_t *)code_bits_at(e, page.v), own, __ATOMIC_SEQ_CST);
+        if (old & own || !pa_is_ram(cpu, page.v)) /* nothing else is ever writable */
+            return;
         e->ops->protect(cpu, page);
+        if (!cpu->guest->reader_fences || cpu->boot->vcpu_count == 1)
+            return;
+        protect_from_others(cpu, page); /* which may serve somebody's write to this very page: it has no code then */
+    }
 }

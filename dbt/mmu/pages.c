@@ -50,18 +50,18 @@ void pages_set(struct pages *p, uint64_t *entry, uint64_t value, uint64_t host) 
         pages_flush_later(p, host, old & PTE_PS ? FLUSH_HUGE : old & PTE_W ? 0 : FLUSH_READ_ONLY);
 }
 
-__attribute__((target("avx2"))) unsigned pages_linear(const uint64_t *p, unsigned n, uint64_t first) {
+__attribute__((target("avx2"))) unsigned pages_linear(const uint64_t *p, unsigned n, uint64_t first, uint64_t step) {
     typedef uint64_t four __attribute__((vector_size(32), aligned(8), may_alias));
-    four want = {first, first + PAGE_SIZE, first + 2 * PAGE_SIZE, first + 3 * PAGE_SIZE};
+    four want = {first, first + step, first + 2 * step, first + 3 * step};
     unsigned i = 0;
-    for (; i + 16 <= n; i += 16, want += 16 * PAGE_SIZE) {
+    for (; i + 16 <= n; i += 16, want += 16 * step) {
         const volatile four *at = (const volatile four *)&p[i];
-        four differ = (at[0] ^ want) | (at[1] ^ (want + 4 * PAGE_SIZE)) | (at[2] ^ (want + 8 * PAGE_SIZE)) |
-                      (at[3] ^ (want + 12 * PAGE_SIZE));
+        four differ =
+            (at[0] ^ want) | (at[1] ^ (want + 4 * step)) | (at[2] ^ (want + 8 * step)) | (at[3] ^ (want + 12 * step));
         if (differ[0] | differ[1] | differ[2] | differ[3])
             break;
     }
-    while (i < n && p[i] == first + ((uint64_t)i << PAGE_SHIFT))
+    while (i < n && p[i] == first + i * step)
         i++;
     return i;
 }

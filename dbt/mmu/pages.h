@@ -59,8 +59,9 @@ void pages_set(struct pages *p, uint64_t *entry, uint64_t value, uint64_t host);
 void pages_clear_table(struct pages *p, uint64_t *table, uint64_t host);
 /* pages_flush_later(): known: FLUSH_READ_ONLY, FLUSH_HUGE or 0. */
 void pages_flush_later(struct pages *p, uint64_t host, uint64_t known);
-/* pages_linear(): how many of the n entries at p map one page after the other, the first being as said? */
-unsigned pages_linear(const uint64_t *p, unsigned n, uint64_t first);
+/* pages_linear(): how many of the n entries at p map one page after the other, the first being as said? step: from one page's
+ * entry to the next one's; PAGE_SIZE in the host's tables. */
+unsigned pages_linear(const uint64_t *p, unsigned n, uint64_t first, uint64_t step);
 /* pages_next(): the first entry from i on that is not 0; TABLE_ENTRIES if there is none. */
 unsigned pages_next(const uint64_t *table, unsigned i);
 

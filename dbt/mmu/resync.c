@@ -32,12 +32,12 @@ bool window_kind_is_new(const struct window *win, const struct walk *w, bool blo
            (win->hi ? !w->global && !win->has_nonglobal : w->global && !win->has_global);
 }
 
-/* Where entry i of the guest's table leads, if it differs from the one that was walked in its address alone. */
-static bool walked_alike(const struct walk *w, unsigned i, uint64_t *pa) {
-    const uint64_t address = MASK(48) & ~PAGE_MASK;
+/* Where entry i of the guest's table leads, if it differs from the one that was walked in its page's number alone. */
+static bool walked_alike(const struct cpu *cpu, const struct walk *w, unsigned i, uint64_t *pa) {
+    unsigned shift = cpu->guest->entry_page_shift;
     uint64_t differ = w->table ? __atomic_load_n(&w->table[i], __ATOMIC_RELAXED) ^ w->entry : ~UINT64_C(0);
-    *pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE) ^ differ;
-    return !(differ & ~address);
+    *pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE) ^ (differ >> shift << PAGE_SHIFT);
+    return !(differ & ~(MASK(cpu->guest->entry_page_bits) << shift));
 }
 
 static void resync_entry(struct cpu *cpu, uint64_t *pte, uint64_t pa, uint64_t host, const struct walk *w, bool ok) {
@@ -59,7 +59,7 @@ static void resync_table(struct cpu *cpu, struct window *win, uint64_t pde, uint
     struct walk w = {.fault = 0};
     for (unsigned i = pages_next(table, 0), skip; i < TABLE_ENTRIES; i = pages_next(table, i + skip)) {
         skip = 1;
-        if (!walked_alike(&w, i, &pa)) {
+        if (!walked_alike(cpu, &w, i, &pa)) {
             w = (struct walk){.fault = 0};
             cpu->guest->walk(cpu, va + ((uint64_t)i << PAGE_SHIFT), MMU_READ, win->regime, &w);
             w.table = w.fault || w.index != i ? NULL : w.table;
@@ -67,11 +67,11 @@ static void resync_table(struct cpu *cpu, struct window *win, uint64_t pde, uint
         }
         resync_entry(cpu, &table[i], pa, window_host(ws, win, va) + ((uint64_t)i << PAGE_SHIFT), &w,
                      !window_kind_is_new(win, &w, pde & PTE_BLOCK));
-        unsigned alike = w.table                      ? pages_linear(&w.table[i], TABLE_ENTRIES - i, w.table[i])
-                         : w.page_shift >= HUGE_SHIFT ? TABLE_ENTRIES - i
-                                                      : 1;
+        unsigned alike = w.page_shift >= HUGE_SHIFT ? TABLE_ENTRIES - i : 1;
+        if (w.table)
+            alike = pages_linear(&w.table[i], TABLE_ENTRIES - i, w.table[i], BIT(cpu->guest->entry_page_shift));
         if (table[i] && alike > 1)
-            skip = pages_linear(&table[i], alike, table[i]);
+            skip = pages_linear(&table[i], alike, table[i], PAGE_SIZE);
     }
 }
 

@@ -51,13 +51,12 @@ struct run run_of(const struct cpu *cpu, uint64_t va, const struct walk *w) {
         lo = 0;
         hi = TABLE_ENTRIES;
     } else if (w->table && w->index == at) {
-        uint64_t e = w->entry;
-        if (pages_linear(w->table, at, e - ((uint64_t)at << PAGE_SHIFT)) == at)
+        uint64_t e = w->entry, step = BIT(cpu->guest->entry_page_shift);
+        if (pages_linear(w->table, at, e - at * step, step) == at)
             lo = 0;
-        while (lo > 0 &&
-               __atomic_load_n(&w->table[lo - 1], __ATOMIC_RELAXED) == e - ((uint64_t)(at - lo + 1) << PAGE_SHIFT))
+        while (lo > 0 && __atomic_load_n(&w->table[lo - 1], __ATOMIC_RELAXED) == e - (at - lo + 1) * step)
             lo--;
-        hi += pages_linear(&w->table[hi], TABLE_ENTRIES - hi, e + PAGE_SIZE);
+        hi += pages_linear(&w->table[hi], TABLE_ENTRIES - hi, e + step, step);
     }
     uint64_t first = page - ((uint64_t)(at - lo) << PAGE_SHIFT);
     if (!ram_ptr(cpu, GPA(first), (uint64_t)(hi - lo) << PAGE_SHIFT)) /* reaches over the end of RAM */

@@ -181,8 +181,6 @@ uint64_t rv64_helper_cbo(struct cpu *cpu, uint64_t va, uint64_t what, uint64_t i
 }
 
 uint64_t rv64_helper_fence_i(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) {
-    /* Writes of its own, and of devices, the engine notices by itself; only those of other vCPUs it does not. */
-    if (cpu->boot->vcpu_count > 1)
-        engine_code_flush(cpu);
+    engine_code_fence(cpu);
     return 0;
 }

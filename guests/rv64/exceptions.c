@@ -104,8 +104,11 @@ void rv64_external_abort(struct cpu *cpu, uint64_t va, enum mmu_access access, s
     rv64_raise(cpu, by_access(access, RV64_INSN_ACCESS, RV64_LOAD_ACCESS, RV64_STORE_ACCESS), va);
 }
 
-/* Not reached: no pc is odd, since jumps and sepc drop that bit. */
-void rv64_pc_fault(struct cpu *cpu) { rv64_raise(cpu, RV64_INSN_MISALIGNED, rv64(cpu)->pc); }
+/* A jump went to an odd address, whose lowest bit it ignores: translated code leaves that to here. */
+void rv64_pc_fault(struct cpu *cpu) {
+    rv64(cpu)->pc &= ~UINT64_C(1);
+    engine_unwind(cpu);
+}
 
 uint64_t rv64_helper_raise(struct cpu *cpu, uint64_t cause, uint64_t tval, uint64_t c) {
     if (cause == RV64_ILLEGAL)
@@ -141,6 +144,21 @@ uint64_t rv64_helper_mret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t unus
     uint64_t status = c->mstatus & ~(MSTATUS_MPP | MSTATUS_MIE);
     c->mstatus = status | MSTATUS_MPIE | (c->mstatus & MSTATUS_MPIE ? MSTATUS_MIE : 0);
     return go_back(cpu, c->mepc, to);
+}
+
+uint64_t rv64_helper_status(struct cpu *cpu, uint64_t old, uint64_t b, uint64_t c) {
+    if ((old ^ rv64(cpu)->mstatus) & SSTATUS_MXR)
+        mmu_context_changed(cpu);
+    rv64_set_privilege(cpu, rv64_privilege(cpu));
+    engine_mode_changed(cpu);
+    rv64_check_interrupts(cpu);
+    return 0;
+}
+
+uint64_t rv64_helper_fp(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c) {
+    if (UNLIKELY(!(rv64(cpu)->mstatus & SSTATUS_FS)))
+        rv64_illegal(cpu, insn);
+    return 0;
 }
 
 uint64_t rv64_helper_crossing(struct cpu *cpu, uint64_t pc, uint64_t half, uint64_t c) {

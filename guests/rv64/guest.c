@@ -55,7 +55,9 @@ static void guest_init(struct cpu *cpu) {
 
 static uint32_t guest_mode(const struct cpu *cpu) {
     const struct rv64_cpu *c = (const struct rv64_cpu *)cpu;
-    return cpu->regime | (c->mstatus & SSTATUS_FS ? 0 : RV64_MODE_FP_OFF) | c->frm << RV64_MODE_FRM_SHIFT |
+    /* Kernels and firmware have it off, but for the few instructions that save its registers: that is for them to find out. */
+    bool fp_off = cpu->regime == RV64_U && !(c->mstatus & SSTATUS_FS);
+    return cpu->regime | (fp_off ? RV64_MODE_FP_OFF : 0) | c->frm << RV64_MODE_FRM_SHIFT |
            rv64_data_regime(cpu) << RV64_MODE_DATA_SHIFT;
 }
 
@@ -112,6 +114,9 @@ const struct guest_ops rv64_guest = {
     .cpu_size = sizeof(struct rv64_cpu),
     .pc_offset = RV64_PC,
     .pc_align = 1,
+    .entry_page_shift = 10,
+    .entry_page_bits = 44,
+    .reader_fences = true,
     .rmw_is_write = true,
     .gpr_pins = rv64_gpr_pins,
     .vec_pins = rv64_vec_pins,

@@ -72,11 +72,6 @@ void rv64_send_ipi(struct cpu *cpu, struct rv64_cpu *to) {
     engine_kick(cpu, &to->c, ABI_PEND_IRQ);
 }
 
-uint64_t rv64_helper_check(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) {
-    rv64_check_interrupts(cpu);
-    return 0;
-}
-
 /* The pc is past the WFI already. It ends by any interrupt that mie has, whether interrupts are enabled or not. */
 uint64_t rv64_helper_wfi(struct cpu *cpu, uint64_t insn, uint64_t len, uint64_t unused) {
     struct rv64_cpu *c = rv64(cpu);

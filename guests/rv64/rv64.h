@@ -17,7 +17,7 @@ static inline enum rv64_privilege rv64_regime_privilege(unsigned regime) {
 
 /* Mode key (guest_ops.mode, ir_block.mode). A translation may depend on these and on nothing else of the state. */
 #define RV64_MODE_REGIME(m) ((m) & 3)   /* enum rv64_regime */
-#define RV64_MODE_FP_OFF (1u << 2)      /* mstatus.FS = Off: floating point is illegal */
+#define RV64_MODE_FP_OFF (1u << 2)      /* of U-mode: mstatus.FS = Off: floating point is illegal */
 #define RV64_MODE_FRM(m) ((m) >> 3 & 7) /* fcsr.frm */
 #define RV64_MODE_FRM_SHIFT 3
 #define RV64_MODE_DATA(m) ((m) >> 6 & 3) /* the regime of loads and stores: another one if mstatus.MPRV is set */
@@ -84,6 +84,7 @@ struct rv64_trans {
     unsigned exits;    /* conditional exits so far */
     uint32_t boxed[2]; /* bit n: f[n] is known to hold a NaN-boxed half, or single-precision value here */
     bool dirty;        /* mstatus.FS has been set to Dirty in this block */
+    bool fp_known;     /* it is known not to be Off at this place */
 };
 /* A table row NAME is translated by bool trans_NAME(struct rv64_trans *, const struct arg_NAME *); both are declared by the
  * generated rv64_decode.h. False: the encoding is reserved (an illegal-instruction exception is emitted). It must then
@@ -148,8 +149,10 @@ uint64_t rv64_helper_sret(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c
 uint64_t rv64_helper_mret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
 uint64_t rv64_helper_ecall(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
 uint64_t rv64_helper_wfi(struct cpu *cpu, uint64_t insn, uint64_t len, uint64_t c); /* the pc is the next one */
-/* rv64_helper_check(): interrupts were enabled: unwinds if one is due. The pc is the next one. */
-uint64_t rv64_helper_check(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
+/* rv64_helper_status(): sstatus was written by S-mode: what follows from that. The pc is the next one. */
+uint64_t rv64_helper_status(struct cpu *cpu, uint64_t old, uint64_t b, uint64_t c);
+/* rv64_helper_fp(): raises if floating point is off. */
+uint64_t rv64_helper_fp(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c);
 /* rv64_helper_csr(): a CSR instruction: desc says which one, value is the operand. Returns the old value. */
 #define RV64_CSR_DESC(csr, op, write, uimm) ((csr) | (op) << 12 | (uint64_t)(write) << 14)
 uint64_t rv64_helper_csr(struct cpu *cpu, uint64_t desc, uint64_t value, uint64_t insn);

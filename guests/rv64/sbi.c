@@ -108,7 +108,7 @@ static int64_t remote_fence_i(struct call *s, uint64_t mask, uint64_t base) {
         return INVALID_PARAM;
     if (in_mask(mask, base, s->cpu->index))
         rv64_helper_fence_i(s->cpu, 0, 0, 0);
-    engine_broadcast(s->cpu, &(struct engine_request){.kind = ENGINE_REQ_CODE_ALL});
+    engine_broadcast(s->cpu, &(struct engine_request){.kind = ENGINE_REQ_CODE_FENCE});
     engine_broadcast_wait(s->cpu);
     return SUCCESS;
 }

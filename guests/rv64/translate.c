@@ -17,6 +17,7 @@
 
 IR_HELPER(rv64_helper_raise, IR_HELPER_STATE);
 IR_HELPER(rv64_helper_crossing, IR_HELPER_STATE);
+IR_HELPER(rv64_helper_fp, IR_HELPER_STATE);
 
 /* By how often compiled code uses them: arguments and results, the stack, callee-saved and temporary registers. */
 #define X(n) {offsetof(struct rv64_cpu, x) + 8 * (n)}
@@ -83,9 +84,24 @@ void rv64_branch_if(struct rv64_trans *t, irv cond, uint64_t target) {
 
 /* --- blocks --------------------------------------------------------------------------------------- */
 
+/* Of opcodes LOAD-FP, STORE-FP, MADD to NMADD and OP-FP (volume I, 36)? */
+static bool is_fp(uint32_t insn) {
+    unsigned opcode = insn & 0x7f;
+    return opcode == 0x07 || opcode == 0x27 || (opcode & 0x73) == 0x43 || opcode == 0x53;
+}
+
+/* Outside of U-mode the mode does not say whether floating point is on: see guest_mode(). */
+static void check_fp(struct rv64_trans *t) {
+    if (rv64_in_u(t) || t->fp_known || !is_fp(t->insn))
+        return;
+    ir_call(t->b, IR_NONE, &helper_rv64_helper_fp, rv64_imm(t, t->encoding), 0, 0);
+    t->fp_known = true;
+}
+
 static void translate_insn(struct rv64_trans *t) {
     t->insn = t->len == 2 ? rv64_expand((uint16_t)t->encoding) : t->encoding;
     ir_insn(t->b, t->pc, t->encoding);
+    check_fp(t);
     if (!t->insn || !rv64_dispatch(t, t->insn))
         rv64_emit_raise(t, RV64_ILLEGAL, t->encoding);
 }

@@ -101,6 +101,11 @@ static void walk_tables(struct cpu *cpu, uint64_t va, enum mmu_access access, un
             break;
         w->global |= (pte & PTE_G) != 0;
         if (pte & (PTE_R | PTE_X)) {
+            if (level == 0 && !(pte & PTE_N)) {
+                w->table = entries;
+                w->index = (uint16_t)(va >> PAGE_SHIFT & MASK(9));
+                w->entry = pte;
+            }
             leaf(c, va, access, regime, pte, level, w);
             return;
         }

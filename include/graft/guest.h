@@ -27,7 +27,13 @@ struct guest_ops {
     uint32_t pc_offset;   /* of the 64-bit pc */
     uint32_t nzcv_offset; /* of the 32-bit stored flags (ir.h), 0 if the ISA has none */
     uint32_t pc_align;    /* bits of the pc that are 0 in every pc that code can be at */
-    bool rmw_is_write;    /* what reads and writes memory in one raises what a write does, even where it may not read */
+    /* Entries of a table of pages, as walk() shows them (struct walk.table): at which bit the number of the page begins, and how
+     * many bits it has. */
+    uint8_t entry_page_shift, entry_page_bits;
+    /* Code that other vCPUs wrote becomes current by what the vCPU does that will run it (engine_code_fence()), not by what the
+     * writer does (engine_code_written() and broadcasts of that). */
+    bool reader_fences;
+    bool rmw_is_write; /* what reads and writes memory in one raises what a write does, even where it may not read */
     /* Registers that pay most to keep in host registers across blocks, best first. The backend takes as many as it has. */
     const struct guest_pin *gpr_pins, *vec_pins;
     unsigned gpr_pin_count, vec_pin_count;
@@ -47,7 +53,8 @@ struct guest_ops {
     void (*executed)(struct cpu *cpu);
     /* exit_fault(): a block was left by an exit with IR_EXIT_FAULT, for the pc in the state: raises what there is to raise. */
     void (*exit_fault)(struct cpu *cpu);
-    /* pc_fault(): the pc has bits of pc_align: raises the exception for that, before the code there is looked at. */
+    /* pc_fault(): the pc has bits of pc_align: raises the exception for that, before the code there is looked at, or unwinds with
+     * another pc. */
     void (*pc_fault)(struct cpu *cpu) __attribute__((noreturn));
     /* settle(): cpu->flags_insn is not 0: makes NZCV in the state right, and it 0. */
     void (*settle)(struct cpu *cpu);
@@ -76,23 +83,35 @@ extern const unsigned guest_count;
 /* --- services of the engine for guests (dbt/engine.c) ------------------------------------------------- */
 /* engine_unwind(): leaves a helper for the dispatcher; state in memory is exact, the pc says where to go on. */
 _Noreturn void engine_unwind(struct cpu *cpu);
+/* engine_mode_changed(): for a helper after which translated code goes on by IR_GOTO_REG, although mode() may be another one by
+ * now: it will go to code of that. Neither mode may have GUEST_MODE_ONCE. */
+void engine_mode_changed(struct cpu *cpu);
 /* engine_code_written(): [pa, pa+len) may hold translated code and was or is being written (this vCPU's blocks). */
 void engine_code_written(struct cpu *cpu, struct gpa pa, uint64_t len);
 /* engine_code_flush(): forgets every block of this vCPU (IC IALLU). */
 void engine_code_flush(struct cpu *cpu);
+/* engine_code_fence(): from here on this vCPU runs what others had written before they said so. Only if
+ * guest_ops.reader_fences. */
+void engine_code_fence(struct cpu *cpu);
 /* engine_code_drop_modes(): forgets this vCPU's blocks whose mode has that value under that mask. The block that runs is none
  * of them. */
 void engine_code_drop_modes(struct cpu *cpu, uint32_t mask, uint32_t value);
 /* engine_code_has(): does any vCPU hold code translated from that page? */
 bool engine_code_has(const struct cpu *cpu, struct gpa page);
 
-/* Requests to all other vCPUs (TLBI ..IS, IC ..IS). Queued by engine_broadcast(); engine_broadcast_wait(), at the
+/* Requests to all other vCPUs (TLBI ..IS, IC ..IS, remote fences). Queued by engine_broadcast(); engine_broadcast_wait(), at the
  * guest's barrier, returns when all have honoured them (serving this vCPU's own meanwhile). */
-enum engine_request_kind { ENGINE_REQ_INVAL, ENGINE_REQ_CODE, ENGINE_REQ_CODE_ALL };
+enum engine_request_kind {
+    ENGINE_REQ_INVAL,
+    ENGINE_REQ_CODE,
+    ENGINE_REQ_CODE_ALL,
+    ENGINE_REQ_CODE_FENCE, /* engine_code_fence() */
+    ENGINE_REQ_PROTECT     /* of the engine's: page pa has code of the asker's: writes to it must be seen */
+};
 struct engine_request {
     enum engine_request_kind kind;
     struct mmu_inval inval;
-    struct gpa pa; /* ENGINE_REQ_CODE: page */
+    struct gpa pa; /* ENGINE_REQ_CODE, ENGINE_REQ_PROTECT: page */
 };
 void engine_broadcast(struct cpu *cpu, const struct engine_request *req);
 void engine_broadcast_wait(struct cpu *cpu);

@@ -31,7 +31,9 @@ struct walk {
     bool global;            /* not tagged by ASID */
     uint32_t fault;         /* 0, or the guest's own fault code (Arm: DFSC/IFSC; 0 is never a fault there) */
     uint8_t level;
-    const uint64_t *table; /* the last table read and the index in it, for filling neighbours; NULL if none */
+    /* The last table read and the index in it, for filling neighbours: what leads to another page by an entry that is equal but
+     * for the page's number may be used alike. NULL: no table of pages. */
+    const uint64_t *table;
     uint16_t index;
     uint64_t entry; /* what the walk read there: the guest may have changed it since */
 };

@@ -155,6 +155,8 @@ __attribute__((noreturn)) static void fake_external(struct cpu *c, uint64_t va, 
 static void fake_init(struct cpu *c) {}
 static void fake_dump(struct cpu *c) {}
 static const struct guest_ops fake_guest = {.name = "fake",
+                                            .entry_page_shift = PAGE_SHIFT,
+                                            .entry_page_bits = 48 - PAGE_SHIFT,
                                             .cpu_size = sizeof(struct cpu) + 64,
                                             .pc_offset = sizeof(struct cpu),
                                             .init = fake_init,

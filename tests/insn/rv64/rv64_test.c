@@ -88,6 +88,7 @@ static void run_case(const struct icase *c, unsigned long position, struct rv64_
                 jit_run();
             else
                 ir_interpret(world.block, &cpu->c);
+            cpu->pc &= ~UINT64_C(1); /* as the guest's pc_fault() does */
         }
         if (cpu->pc != end && cpu->pc != end + 4)
             world.kind = IFAULT_OTHER;

@@ -12,7 +12,8 @@ uint64_t rv64_helper_sret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) {
 uint64_t rv64_helper_mret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
 uint64_t rv64_helper_ecall(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
 uint64_t rv64_helper_wfi(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
-uint64_t rv64_helper_check(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
+uint64_t rv64_helper_status(struct cpu *cpu, uint64_t old, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
+uint64_t rv64_helper_fp(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
 uint64_t rv64_helper_sfence(struct cpu *cpu, uint64_t va, uint64_t asid, uint64_t w) { world_raise(IFAULT_OTHER); }
 uint64_t rv64_helper_fence_i(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { return 0; }
 /* Of the blocks' instructions, the one that has an effect. */
