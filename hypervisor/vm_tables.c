@@ -5,6 +5,9 @@
  * system part. Everything is in slot 0 of every PML4; the other slots belong to
  * the engine of that vCPU. Flat: all is user-accessible. With the engine in ring 0
  * nothing is; translated code runs in VM_USER_SLOT, the rest of which is the engine's.
+ *
+ * Nothing is writable and executable at one address: translated code is written at another one than where it runs. And nobody in
+ * the VM writes to what this file makes, but to the roots, where windows come and go.
  */
 #include "graft/rt.h"
 #include "graft/vm.h"
@@ -90,13 +93,34 @@ static void map_arena(struct builder *b, uint64_t root, uint64_t offset, uint64_
     map(b, root, ABI_VA_ENGINE + offset, offset, ALIGN_UP(len, PAGE_SIZE), engine_leaf(b) | bits);
 }
 
-static void map_engine(struct builder *b, uint64_t root) {
+/* The processor finds descriptors that it has marked already (build_gdt()), so it has nothing to write there either. */
+static void map_system(struct builder *b, const struct vm_tables *t) {
     const struct layout *l = &b->m->layout;
+    uint64_t root = t->pml4[0], roots_end = t->pml4[b->m->vcpu_count - 1] + PAGE_SIZE;
+    map_arena(b, root, l->system, root - l->system, PTE_NX);
+    map_arena(b, root, root, roots_end - root, PTE_W | PTE_NX);
+    map_arena(b, root, roots_end, l->system + l->system_size - roots_end, PTE_NX);
+}
+
+/* Translated code, where it runs, which is in ring 3, and where the engine writes it. */
+static void map_code(struct builder *b, const struct vm_tables *t, unsigned i) {
+    struct abi_boot *boot = b->m->boot;
+    uint64_t offset = b->m->layout.code[i], engine = ABI_VA_ENGINE + offset;
+    uint64_t run = is_ring0(b) ? VM_USER_CODE(i) : engine, write = is_ring0(b) ? engine : VM_CODE_WRITE + offset;
+    map(b, t->pml4[is_ring0(b) ? i : 0], run, offset, boot->code_size, PTE_LEAF | PTE_U | (is_ring0(b) ? 0 : PTE_G));
+    map(b, t->pml4[0], write, offset, boot->code_size, engine_leaf(b) | PTE_W | PTE_NX);
+    boot->code_va[i] = run;
+    boot->code_to_write[i] = (int64_t)(write - run);
+}
+
+static void map_engine(struct builder *b, const struct vm_tables *t) {
+    const struct layout *l = &b->m->layout;
+    uint64_t root = t->pml4[0];
+    map_system(b, t);
     for (uint64_t at = 0; at < l->image_size; at += PAGE_SIZE) {
         struct image_rights r = engine_image_rights(at);
         map_arena(b, root, at, PAGE_SIZE, (r.write ? PTE_W : 0) | (r.exec ? 0 : PTE_NX));
     }
-    map_arena(b, root, l->system, l->system_size, PTE_W | PTE_NX);
     map_arena(b, root, l->boot, sizeof(struct abi_boot), PTE_NX);
     map_arena(b, root, l->shared, sizeof(struct abi_shared), PTE_W | PTE_NX);
     map_arena(b, root, l->code_pages, b->m->memory >> PAGE_SHIFT, PTE_W | PTE_NX);
@@ -107,21 +131,10 @@ static void map_engine(struct builder *b, uint64_t root) {
         map_arena(b, root, l->stack[i] + PAGE_SIZE, VM_STACK_BYTES - PAGE_SIZE, PTE_W | PTE_NX);
         map_arena(b, root, l->fault_stack[i] + PAGE_SIZE, VM_STACK_BYTES - PAGE_SIZE, PTE_W | PTE_NX);
         map_arena(b, root, l->vcpu_heap[i], l->vcpu_heap_size, PTE_W | PTE_NX);
-        map_arena(b, root, l->code[i], l->code_size, PTE_W | (is_ring0(b) ? PTE_NX : 0));
+        map_code(b, t, i);
     }
     map(b, root, ABI_VA_DOORBELL, VM_DOORBELL_PA, PAGE_SIZE, engine_leaf(b) | PTE_W | PTE_NX);
     map(b, root, ABI_VA_RAM, VM_RAM_PA, b->m->memory, engine_leaf(b) | PTE_W | PTE_NX);
-}
-
-/* Translated code, where it runs in ring 3 and nobody writes to it. */
-static void map_code(struct builder *b, const struct vm_tables *t) {
-    struct abi_boot *boot = b->m->boot;
-    for (unsigned i = 0; i < b->m->vcpu_count; i++) {
-        uint64_t offset = b->m->layout.code[i], va = VM_USER_CODE(i);
-        map(b, t->pml4[i], va, offset, boot->code_size, PTE_LEAF | PTE_U);
-        boot->code_va[i] = va;
-        boot->code_to_write[i] = (int64_t)(ABI_VA_ENGINE + offset - va);
-    }
 }
 
 static void build_gdt(struct builder *b, struct vm_tables *t) {
@@ -189,11 +202,9 @@ int vm_tables_build(struct machine *m, struct vm_tables *t, char err[ERR_BYTES])
     /* All roots share what is below slot 0. */
     for (unsigned i = 0; i < m->vcpu_count; i++)
         t->pml4[i] = take_page(&b);
-    map_engine(&b, t->pml4[0]);
+    map_engine(&b, t);
     for (unsigned i = 1; i < m->vcpu_count; i++)
         table_at(&b, t->pml4[i])[0] = table_at(&b, t->pml4[0])[0];
-    if (is_ring0(&b))
-        map_code(&b, t);
     if (b.full) {
         snprintf(err, ERR_BYTES, "the guest's memory is too large");
         return -1;

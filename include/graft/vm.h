@@ -28,6 +28,9 @@
 #define VM_LOAN_SLOT 254
 #define VM_NULL_SLOT 255
 
+/* Flat: where the engine writes translated code, at this plus its offset in the arena; it runs at ABI_VA_ENGINE plus that. */
+#define VM_CODE_WRITE 0x800000000
+
 /* Ring 0: what ring 3 reaches of the engine's memory, in a slot of the upper half, where no delta leads. A vCPU's code cache has
  * a gigabyte there, read and executed; behind these the pages of the current view: */
 #define VM_USER_SLOT 510

@@ -6,6 +6,8 @@
  *
  *   ring3 GUEST SECONDS [SEED]
  *
+ * Before that, for the layout where all runs in ring 3, and in between, it looks at what the page tables of the VM allow (tables.h).
+ *
  * Runs the guest (guest.c), and takes its vCPU away whenever it is found in ring 3. Two kinds of attempts, in turn:
  *
  *   code    a page of random and of spiteful host code. Any exception ends it, since the IDT is taken away meanwhile. The pages
@@ -14,15 +16,17 @@
  *   requests  SYSCALL with random registers, with the engine as it is. It may serve, refuse (a panic, which ends nothing here) or
  *           give the guest an exception; it may not fault in ring 0.
  *
- * Status 0: nothing got out; 1: something did; 77: there is no KVM that runs ring 0.
+ * Status 0: nothing got out; 1: something did; 77: there is no KVM, or none that runs ring 0.
  */
 #include "hypervisor/vm_kvm.c" /* for its files: this is another vm_ops.run */
 
 #include "graft/mmu.h"
 #include "hypervisor/boot.h"
 #include "guests/a64/a64.h"
+#include "tests/isolation/tables.h"
 
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #define TRY_US 3000
@@ -288,6 +292,27 @@ static void write_code(uint8_t *at) {
             at[i + 1] = 0x0b;
 }
 
+/* --- page tables ----------------------------------------------------------------------------------------------------- */
+#define LOOKS 20
+#define LOOK_SECONDS 60
+static struct tables_seen seen;
+
+static void look_at_tables(void) {
+    struct kvm_sregs s;
+    if (ioctl(k->cpu[0].fd, KVM_GET_SREGS, &s))
+        die("KVM_GET_SREGS");
+    failures += tables_check(m, &k->tables, s.cr3, &seen);
+    for (unsigned i = 0; i < m->vcpu_count; i++)
+        failures += tables_check(m, &k->tables, k->tables.pml4[i], &seen);
+}
+
+static void judge_tables(const char *layout) {
+    printf("%s: leaves of page tables: %lu with code, %lu in windows, %lu of them of 2 MiB\n", layout, seen.code,
+           seen.window, seen.huge);
+    if (!seen.code || !seen.window)
+        fail("a kind of page was never seen", 0);
+}
+
 /* --- attempts -------------------------------------------------------------------------------------------------------- */
 static volatile sig_atomic_t rang;
 static void on_alarm(int signal) { rang = 1; }
@@ -399,6 +424,8 @@ static void attempt(void) {
     if (s.sregs.cs.selector != VM_SEL_CODE3 || code >= m->layout.code_size)
         return;
     bool request = turn++ & 1;
+    if (turn % 64 == 1)
+        look_at_tables();
     own_find();
     tries[cpu->regime != 0][request]++;
     if (request)
@@ -455,33 +482,61 @@ static void run_until(time_t end) {
     }
 }
 
-int main(int argc, char **argv) {
-    char err[ERR_BYTES];
-    if (argc < 3) {
-        fprintf(stderr, "usage: ring3 GUEST SECONDS [SEED]\n");
-        return 2;
-    }
-    if (!kvm_has_ring0(err)) {
-        printf("SKIP: %s\n", err);
-        return 77;
-    }
-    if (argc > 3)
-        seed ^= strtoull(argv[3], NULL, 0) << 20;
-    struct options o = {.kernel = argv[1], .memory = RAM_BYTES, .smp = 1, .gic = 3, .layout = LAYOUT_RING0};
+static bool make_machine(struct options *o, char err[ERR_BYTES]) {
+    static struct boot_files files;
     struct chardev *serial = chardev_open("serial", "none", err);
-    struct boot_files files;
-    m = boot_read(&files, &o, err) ? machine_create(&o, &files, serial, NULL, err) : NULL;
+    m = boot_read(&files, o, err) ? machine_create(o, &files, serial, NULL, err) : NULL;
     if (!m) {
         fprintf(stderr, "%s\n", err);
-        return 1;
+        return false;
     }
     k = m->vm_data;
     v = &m->vcpu[0];
     cpu = (struct cpu *)v->abi;
     m->boot->tsc_base = run_tsc();
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = on_alarm}, NULL);
-    log_dirty_pages();
-    run_until(time(NULL) + atol(argv[2]));
+    return true;
+}
+
+/* All in ring 3: the guest runs, and is looked at. */
+static int look_at_flat(struct options *o) {
+    char err[ERR_BYTES];
+    if (!make_machine(o, err))
+        return 1;
+    time_t end = time(NULL) + LOOK_SECONDS; /* a host that emulates takes its time to get there */
+    for (unsigned looks = 0; looks < LOOKS || (!seen.window && time(NULL) < end);) {
+        alarm_in(TRY_US * 10);
+        int r = ioctl(k->cpu[0].fd, KVM_RUN, 0);
+        if (r < 0 && errno != EINTR)
+            die("KVM_RUN");
+        if (r == 0 && !serve_exit(m, v, k->cpu[0].run)) {
+            fail("the guest ended", m->state);
+            return 1;
+        }
+        if (r == 0)
+            continue;
+        look_at_tables();
+        looks++;
+    }
+    judge_tables("flat");
+    return failures != 0;
+}
+
+static bool flat_is_well(struct options o) {
+    int status = 1;
+    o.layout = LAYOUT_FLAT;
+    o.smp = 2;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (!pid) {
+        status = look_at_flat(&o);
+        fflush(stdout);
+        _exit(status);
+    }
+    return waitpid(pid, &status, 0) == pid && !status;
+}
+
+static void count_tries(void) {
     printf("EL0: %llu codes, %llu requests; EL1: %llu codes, %llu requests\n", (unsigned long long)tries[0][0],
            (unsigned long long)tries[0][1], (unsigned long long)tries[1][0], (unsigned long long)tries[1][1]);
     printf("%llu ended by an exception, %llu requests refused, %llu pages of their own written\n",
@@ -489,6 +544,41 @@ int main(int argc, char **argv) {
     for (unsigned i = 0; i < 4; i++)
         if (!tries[i / 2][i % 2])
             fail("a kind of attempt was never made", i);
+}
+
+int main(int argc, char **argv) {
+    char err[ERR_BYTES];
+    if (argc < 3) {
+        fprintf(stderr, "usage: ring3 GUEST SECONDS [SEED]\n");
+        return 2;
+    }
+    if (!vm_kvm_usable(err)) {
+        printf("SKIP: %s\n", err);
+        return 77;
+    }
+    struct options o = {.kernel = argv[1],
+                        .memory = RAM_BYTES,
+                        .smp = 1,
+                        .gic = 3,
+                        .layout = LAYOUT_RING0,
+                        .mmu = ABI_MMU_WINDOW,
+                        .mmu_given = true};
+    if (!flat_is_well(o)) {
+        puts("FAILED");
+        return 1;
+    }
+    if (!kvm_has_ring0(err)) {
+        printf("SKIP: %s\n", err);
+        return 77;
+    }
+    if (argc > 3)
+        seed ^= strtoull(argv[3], NULL, 0) << 20;
+    if (!make_machine(&o, err))
+        return 1;
+    log_dirty_pages();
+    run_until(time(NULL) + atol(argv[2]));
+    count_tries();
+    judge_tables("ring0");
     puts(failures ? "FAILED" : "ALL PASS");
     return failures != 0;
 }
