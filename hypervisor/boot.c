@@ -169,7 +169,6 @@ static bool fits_board(const struct options *o, const struct board *b, char err[
                          : !b->fw_cfg && o->fw_cfgs                      ? "--fw-cfg"
                          : !b->has_gic && o->gic_given                   ? "--gic"
                          : o->cpu != ABI_CPU_MAX && o->cpu != b->core    ? "--cpu"
-                         : !b->has_semihosting && o->semihosting         ? "--semihosting"
                          : !b->has_rings && o->layout == LAYOUT_RING0    ? "--layout ring0"
                                                                          : NULL;
     const char *model = option && !strcmp(option, "--cpu") ? options_cpu_names[o->cpu] : NULL;

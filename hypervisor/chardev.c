@@ -442,6 +442,13 @@ size_t chardev_read(struct chardev *c, void *buf, size_t len) {
     return len;
 }
 
+bool chardev_ended(struct chardev *c) {
+    pthread_mutex_lock(&c->lock);
+    bool ended = !c->in_len && (!c->reader || c->reader_ended);
+    pthread_mutex_unlock(&c->lock);
+    return ended;
+}
+
 /* --- with a machine ------------------------------------------------------------------------------------------------- */
 void chardev_listen(struct chardev *c, void (*ready)(void *arg), void *arg) {
     c->ready = ready;

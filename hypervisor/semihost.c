@@ -78,17 +78,18 @@ static uint64_t console_write(struct request *r, uint64_t len) {
     return taken || !len ? taken : try_again(r);
 }
 
-/* At least one byte. */
+/* At least one byte; 0 if no more will ever come. */
 static uint64_t console_read(struct request *r, uint64_t len) {
     if (len > sizeof(r->abi->text))
         return fail(r, EINVAL);
     size_t got = chardev_read(r->m->serial, r->abi->text, len);
-    return got || !len ? got : try_again(r);
+    return got || !len || chardev_ended(r->m->serial) ? got : try_again(r);
 }
 
+/* The specification has no result for the end of the console: this one is no byte. */
 static uint64_t read_char(struct request *r) {
     uint64_t got = console_read(r, 1);
-    return got == 1 ? (uint8_t)r->abi->text[0] : got;
+    return got == 1 ? (uint8_t)r->abi->text[0] : r->error ? got : FAILED;
 }
 
 static uint64_t handle_write(struct request *r) {

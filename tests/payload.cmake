@@ -14,3 +14,16 @@ function(add_payload bin source)
     COMMAND aarch64-linux-gnu-objcopy -O binary ${elf} ${bin}
     DEPENDS ${source} ${ARGN} ${sources} VERBATIM)
 endfunction()
+
+# add_rv64_payload(ELF SOURCE [FLAGS...]): the same for RISC-V, with tests/payloads/rv64/lib, if there is clang, which has all targets, and lld.
+find_program(GRAFT_RISCV_CLANG NAMES clang clang-19)
+find_program(GRAFT_RISCV_LLD NAMES ld.lld ld.lld-19)
+function(add_rv64_payload elf source)
+  set(lib ${payload_lib}/../rv64/lib)
+  file(GLOB sources CONFIGURE_DEPENDS ${lib}/*)
+  add_custom_command(OUTPUT ${elf}
+    COMMAND ${GRAFT_RISCV_CLANG} --target=riscv64-unknown-elf -march=rv64gc -mabi=lp64d -mcmodel=medany -mno-relax -O2 -g -ffreestanding
+            -nostdlib -static -fno-pic -fuse-ld=lld -Wall -Wextra -Wno-unused-command-line-argument -I${lib} -I${payload_lib}
+            ${lib}/start.S ${lib}/rv64_lib.c ${payload_lib}/tests.c ${source} -Wl,-T,${lib}/payload.lds ${ARGN} -o ${elf}
+    DEPENDS ${source} ${sources} ${payload_lib}/tests.c ${payload_lib}/tests.h VERBATIM)
+endfunction()

@@ -148,6 +148,8 @@ uint64_t rv64_helper_raise(struct cpu *cpu, uint64_t cause, uint64_t tval, uint6
 uint64_t rv64_helper_sret(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c);
 uint64_t rv64_helper_mret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
 uint64_t rv64_helper_ecall(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
+/* rv64_helper_ebreak(): EBREAK in a privileged mode that may be a semihosting call: the instructions before and behind it, of 4 bytes each, are in its page. */
+uint64_t rv64_helper_ebreak(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
 uint64_t rv64_helper_wfi(struct cpu *cpu, uint64_t insn, uint64_t len, uint64_t c); /* the pc is the next one */
 /* rv64_helper_status(): sstatus was written by S-mode: what follows from that. The pc is the next one. */
 uint64_t rv64_helper_status(struct cpu *cpu, uint64_t old, uint64_t b, uint64_t c);

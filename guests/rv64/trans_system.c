@@ -8,6 +8,7 @@
 IR_HELPER(rv64_helper_sret, IR_HELPER_STATE);
 IR_HELPER(rv64_helper_mret, IR_HELPER_STATE);
 IR_HELPER(rv64_helper_ecall, IR_HELPER_STATE);
+IR_HELPER(rv64_helper_ebreak, IR_HELPER_STATE);
 IR_HELPER(rv64_helper_wfi, IR_HELPER_STATE);
 IR_HELPER(rv64_helper_csr, IR_HELPER_STATE);
 IR_HELPER(rv64_helper_status, IR_HELPER_STATE);
@@ -29,7 +30,13 @@ bool trans_ECALL(struct rv64_trans *t, const struct arg_ECALL *a) {
 }
 
 bool trans_EBREAK(struct rv64_trans *t, const struct arg_EBREAK *a) {
-    rv64_emit_raise(t, RV64_BREAKPOINT, t->pc);
+    uint64_t offset = t->pc & PAGE_MASK;
+    if (rv64_in_u(t) || t->len != 4 || offset < 4 || offset + 8 > PAGE_SIZE) {
+        rv64_emit_raise(t, RV64_BREAKPOINT, t->pc);
+        return true;
+    }
+    ir_call(t->b, IR_NONE, &helper_rv64_helper_ebreak, 0, 0, 0);
+    rv64_end(t);
     return true;
 }
 

@@ -60,7 +60,6 @@ struct board {
 
     bool has_gic;            /* option --gic has more than one value */
     enum abi_cpu_model core; /* what --cpu may be beside max */
-    bool has_semihosting;    /* the guest has an instruction for it */
     bool has_rings;          /* guest_ops.own_bytes is set: there is --layout ring0 */
     bool bios_in_ram;        /* --bios is loaded to where RAM starts; a kernel is what it starts then */
 

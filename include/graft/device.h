@@ -144,7 +144,8 @@ void events_wake(struct machine *m); /* look at the machine's state and ask fini
 struct chardev;
 /* chardev_listen(): ready(arg) is called in the devices' thread when something was typed, when there is room again, and
  * when the size of the window is another. It may be called for nothing.
- * chardev_read(): what was typed; 0 if there is nothing: ready() comes when there is.
+ * chardev_read(): what was typed; 0 if there is nothing: ready() comes when there is. chardev_ended(): there is nothing, and never
+ * will be, as the input is at its end.
  * chardev_write(): queues bytes for output, returns how many were taken: all of them if there is room, or nobody who reads.
  * chardev_room(): how many would be. Less than CHARDEV_FULL means that the output is not taken fast enough: ready()
  * comes when there is plenty of room again.
@@ -152,6 +153,7 @@ struct chardev;
 #define CHARDEV_FULL 4096
 void chardev_listen(struct chardev *c, void (*ready)(void *arg), void *arg);
 size_t chardev_read(struct chardev *c, void *buf, size_t len);
+bool chardev_ended(struct chardev *c);
 size_t chardev_write(struct chardev *c, const void *buf, size_t len);
 size_t chardev_room(struct chardev *c);
 bool chardev_has_size(const struct chardev *c);

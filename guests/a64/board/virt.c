@@ -164,7 +164,6 @@ const struct board a64_board = {
     .flat_offset = 0x80000,
     .has_gic = true,
     .core = ABI_CPU_CORTEX_A72,
-    .has_semihosting = true,
     .has_rings = true,
     .ram = 0x40000000,
     .flash = 0,

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* semihost.c: semihosting calls, and what they may not do. Ends with exit status 42, after it has echoed a line if its command
- * line ends with "echo", or at once with 7 by the older call if it ends with "old". */
+/* semihost.c: semihosting calls, and what they may not do, on Arm and on RISC-V. Ends with exit status 42, after it has echoed a line if
+ * its command line ends with "echo", all that it can read if it ends with "all", or at once with 7 by the older call if it ends with "old". */
+#ifdef __riscv
+#include "rv64_payload.h"
+#else
 #include "payload.h"
+#endif
 
 enum {
     OPEN = 1,
@@ -32,12 +36,47 @@ enum {
 #define FAILED (~0ul)
 #define NOWHERE 0x3ffffffff000ul
 
+#ifdef __riscv
+static uint64_t call(unsigned op, uint64_t param) {
+    register uint64_t a0 __asm__("a0") = op;
+    register uint64_t a1 __asm__("a1") = param;
+    __asm__ volatile(".balign 16\n.option push\n.option norvc\nslli x0, x0, 31\nebreak\nsrai x0, x0, 7\n.option pop"
+                     : "+r"(a0)
+                     : "r"(a1)
+                     : "memory");
+    return a0;
+}
+
+static void delay_us(uint64_t us) {
+    uint64_t from = csr_read(time);
+    while (csr_read(time) - from < us * 10)
+        ;
+}
+
+/* Two thirds of a call are an exception, and so is a whole one of compressed instructions, or in user mode. */
+static void user_call(void) __attribute__((naked, aligned(16)));
+static void user_call(void) { __asm__(".option norvc\nslli x0, x0, 31\nebreak\nsrai x0, x0, 7"); }
+static void test_no_call(void) {
+    EXPECT(__asm__ volatile(".balign 16\n.option push\n.option norvc\nslli x0, x0, 31\nebreak\nsrai x0, x0, 6\n.option "
+                            "pop" : : : "memory"),
+           CAUSE_BREAKPOINT, trap.epc);
+    EXPECT(__asm__ volatile(".balign 16\n.option push\n.option norvc\nslli x0, x0, 30\nebreak\nsrai x0, x0, 7\n.option "
+                            "pop" : : : "memory"),
+           CAUSE_BREAKPOINT, trap.epc);
+    EXPECT(__asm__ volatile(".balign 16\n.word 0x01f01013\nc.ebreak\n.word 0x40705013" : : : "memory"),
+           CAUSE_BREAKPOINT, trap.epc);
+    enter_user(user_call, 0, CLOCK, 0);
+    CHECK_EQ(trap.cause, CAUSE_BREAKPOINT);
+}
+#else
+static void test_no_call(void) {}
 static uint64_t call(unsigned op, uint64_t param) {
     register uint64_t x0 __asm__("x0") = op;
     register uint64_t x1 __asm__("x1") = param;
     __asm__ volatile("hlt #0xf000" : "+r"(x0) : "r"(x1) : "memory");
     return x0;
 }
+#endif
 #define CALL(op, ...)                                                                                                  \
     ({                                                                                                                 \
         uint64_t words_[] = {__VA_ARGS__};                                                                             \
@@ -144,11 +183,26 @@ static void test_no_files(void) {
     CHECK_EQ(open(":tt", 12), FAILED);
 }
 
+/* Byte by byte, and then there is nothing, however it is asked for. */
+static void echo_all(uint64_t in) {
+    char byte[2] = {0};
+    for (uint64_t c; (c = call(READC, 0)) != FAILED;) {
+        byte[0] = (char)c;
+        call(WRITE0, (uint64_t)byte);
+    }
+    CHECK_EQ(call(READC, 0), FAILED);
+    CHECK_EQ(CALL(READ, in, (uint64_t)byte, 1), 1);
+    CHECK_EQ(CALL(READ, in, (uint64_t)byte, 0), 0);
+    call(WRITE0, (uint64_t)"<end>\n");
+}
+
 static void test_end(void) {
     static char typed[100];
     uint64_t in = open(":tt", 0), got = 0;
     if (line_ends("old"))
         CALL(EXIT, APPLICATION_EXIT, 7);
+    if (line_ends("all"))
+        echo_all(in);
     if (line_ends("echo")) {
         typed[got++] = (char)call(READC, 0);
         while (typed[got - 1] != '\n') {
@@ -162,4 +216,4 @@ static void test_end(void) {
 
 TESTS({"output", test_output}, {"much", test_much}, {"features", test_features}, {"clocks", test_clocks},
       {"addresses", test_addresses}, {"command line", test_command_line}, {"no files", test_no_files},
-      {"end", test_end});
+      {"no call", test_no_call}, {"end", test_end});
