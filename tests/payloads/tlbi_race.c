@@ -12,12 +12,15 @@
 #define FRAME(n) (0x44000000ul + (n) * 0x200000ul)
 #define CPUS 3
 #define WORDS 512
+#define SPREAD 16ul      /* pages of a block that are accessed, */
+#define STRIDE 0x20000ul /* so far from each other */
 #define ROUNDS 60
 #define POISON 0xdeaddeaddeaddeadul
 #define FRESH 0x1111111111111111ul
 #define PATIENCE 300
 
-static volatile uint64_t target; /* what the others access */
+static volatile uint64_t target; /* what the others access, */
+static volatile uint64_t pages;  /* and how many pages of it */
 static volatile bool stop;
 static volatile unsigned running;
 static volatile uint64_t seen_poison;
@@ -80,7 +83,8 @@ static void hammer(void *arg) {
     __atomic_fetch_add(&running, 1, __ATOMIC_SEQ_CST);
     while (!stop) {
         seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-        uint64_t va = target + (seed >> 20 & (WORDS / 2 - 1)) * 16, got = access((unsigned)(seed >> 40), va, cpu);
+        uint64_t page = target + (seed >> 10 & (pages - 1)) * STRIDE;
+        uint64_t va = page + (seed >> 20 & (WORDS / 2 - 1)) * 16, got = access((unsigned)(seed >> 40), va, cpu);
         if (got == POISON)
             seen_poison = va;
         loads[cpu] += got != 0;
@@ -130,30 +134,34 @@ static void invalidate(unsigned how, uint64_t va) {
     isb();
 }
 
+static volatile uint64_t *page_at(uint64_t frame, uint64_t n) { return (volatile uint64_t *)(frame + n * STRIDE); }
+
 static void fill(uint64_t frame, uint64_t value) {
-    for (unsigned i = 0; i < WORDS; i++)
-        ((volatile uint64_t *)frame)[i] = value;
+    for (uint64_t n = 0; n < pages; n++)
+        for (unsigned i = 0; i < WORDS; i++)
+            page_at(frame, n)[i] = value;
     dsb();
 }
 
 static void must_stay(uint64_t frame, const uint64_t *words, uint64_t value) {
     for (unsigned turn = 0; turn < PATIENCE; turn++)
         for (unsigned i = turn % 7; i < WORDS; i += 7)
-            if (((volatile uint64_t *)frame)[i] != (words ? words[i] : value)) {
-                CHECK_EQ(((volatile uint64_t *)frame)[i], words ? words[i] : value);
+            if (page_at(frame, turn % pages)[i] != (words ? words[i] : value)) {
+                CHECK_EQ(page_at(frame, turn % pages)[i], words ? words[i] : value);
                 return;
             }
 }
 
 static uint64_t attributes(bool is_block) { return is_block ? (PTE_RW | PTE_NG) & ~2ul : PTE_RW | PTE_NG; }
 
-/* The page, or block, moves from one frame to another and back; before it comes again, what it left is poisoned. */
+/* The page, or block, moves from one frame to another and back; before it comes again, what it left is poisoned. Any address in a block is
+ * one by which it is invalidated, whichever pages of it were accessed. */
 static void move(uint64_t va, uint64_t *entry, bool is_block) {
-    for (unsigned n = 0; n < ROUNDS; n++) {
+    for (uint64_t n = 0; n < ROUNDS; n++) {
         uint64_t old = FRAME(n % 2), new = FRAME(1 - n % 2);
         fill(new, FRESH);
         *entry = 0;
-        invalidate(n / 2, va);
+        invalidate((unsigned)n / 2, is_block ? va + STRIDE / 2 + n * 4096 : va);
         fill(old, POISON);
         must_stay(old, NULL, POISON);
         *entry = new | attributes(is_block);
@@ -165,6 +173,7 @@ static void move(uint64_t va, uint64_t *entry, bool is_block) {
 
 static void test_page(void) {
     mmu_on();
+    pages = 1;
     fill(FRAME(0), FRESH);
     mmu_map(mmu_root0(), VA, FRAME(0), attributes(false));
     isb();
@@ -175,6 +184,7 @@ static void test_page(void) {
 
 static void test_block(void) {
     mmu_on();
+    pages = SPREAD;
     fill(FRAME(0), FRESH);
     mmu_block(mmu_root0(), BLOCK_VA, FRAME(0), attributes(true));
     isb();
@@ -188,6 +198,7 @@ static void test_read_only(void) {
     static uint64_t words[WORDS];
     mmu_on();
     uint64_t va = VA + 4096, frame = FRAME(2), *entry;
+    pages = 1;
     fill(frame, FRESH);
     mmu_map(mmu_root0(), va, frame, attributes(false));
     isb();
