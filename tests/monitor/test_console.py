@@ -24,7 +24,7 @@ import unittest
 GRAFT, GUESTS = sys.argv[1:3]
 VM = os.environ.get('GRAFT_VM', 'inproc')
 PATIENCE = 60  # seconds for anything that takes part of one: nothing here is about speed
-END = 10       # seconds for a run to end that has been told to: it should take half of one, and took minutes
+END = 30       # seconds for a run to end that has been told to: it should take half of one, and took minutes
 
 
 def lines(count):
@@ -43,6 +43,12 @@ def in_pipe(fd):
     count = array.array('i', [0])
     fcntl.ioctl(fd, termios.FIONREAD, count)
     return count[0]
+
+
+def ticks_of(pid):
+    """The processor time of a process."""
+    with open(f'/proc/{pid}/stat', encoding='ascii') as f:
+        return sum(map(int, f.read().rsplit(')', 1)[1].split()[11:13]))
 
 
 class Console(unittest.TestCase):
@@ -90,14 +96,19 @@ class Console(unittest.TestCase):
             said += piece
         return said
 
-    def wait_stuck(self, fd):
-        """Until nobody writes to a pipe that is not read, and then as long as the guest may take to fill what is behind."""
-        end, last, calm = time.monotonic() + PATIENCE, 0, 0
-        while calm < 15 and time.monotonic() < end:
+    def wait_stuck(self, process, fd):
+        """Until nobody writes to a pipe that is not read, and then as long as the guest may take to fill what is behind: a second of processor
+        time, or none at all for a while. The time of others, which run here, too, does not count."""
+        end, last, since, calm = time.monotonic() + PATIENCE, (0, 0), 0, 0
+        while time.monotonic() < end:
             time.sleep(0.1)
-            now = in_pipe(fd)
-            calm = calm + 1 if now == last and now else 0
-            last = now
+            now, used = in_pipe(fd), ticks_of(process.pid)
+            if not now or now != last[0]:
+                since = used
+            calm = calm + 1 if now and (now, used) == last else 0
+            last = now, used
+            if calm == 15 or (now and used - since >= os.sysconf('SC_CLK_TCK')):
+                return
 
     # --- output ---
     def test_a_slow_reader_loses_nothing(self):
@@ -111,7 +122,7 @@ class Console(unittest.TestCase):
                     os.set_blocking(reader, True)
                 p = self.start(*options, commands=what + b'30000\no\n', stdout=subprocess.PIPE)
                 fd = p.stdout.fileno() if reader is None else reader
-                self.wait_stuck(fd)
+                self.wait_stuck(p, fd)
                 self.assertIsNone(p.poll())
                 said = b''
                 while piece := os.read(fd, 65536):
@@ -129,7 +140,7 @@ class Console(unittest.TestCase):
     def test_a_crowd_of_writers(self):
         for wait_for_all in (True, False):
             p = self.start('--smp', '4', guest=os.path.join(GUESTS, 'crowd.bin'), stdout=subprocess.PIPE)
-            self.wait_stuck(p.stdout.fileno())
+            self.wait_stuck(p, p.stdout.fileno())
             if not wait_for_all:
                 self.assertEqual(self.end(p), 128 + signal.SIGTERM)
                 continue
@@ -149,7 +160,7 @@ class Console(unittest.TestCase):
                     if what == b's':
                         self.read_until(reader, b'spins')
                     else:
-                        self.wait_stuck(reader)
+                        self.wait_stuck(p, reader)
                     self.end(p, number)
                     os.close(reader)
 
@@ -159,7 +170,7 @@ class Console(unittest.TestCase):
             before = termios.tcgetattr(slave)
             p = self.start(stdin=slave, stdout=slave, stderr=slave)
             os.write(master, b'w1000000\n')
-            self.wait_stuck(master)
+            self.wait_stuck(p, master)
             self.assertNotEqual(termios.tcgetattr(slave), before)
             if isinstance(number, bytes):
                 os.write(master, number)
@@ -174,7 +185,7 @@ class Console(unittest.TestCase):
                 reader, writer = os.pipe()
                 p = self.start('-d', 'in,out,exec', commands=b'w1000\n', stdout=subprocess.DEVNULL, stderr=writer)
                 os.close(writer)
-                self.wait_stuck(reader)
+                self.wait_stuck(p, reader)
                 self.end(p, how)
                 os.close(reader)
 
@@ -197,8 +208,8 @@ class Console(unittest.TestCase):
         os.write(fd, b'w30000\n')
         time.sleep(1)  # now somebody reads, but slowly: nothing is lost
         self.assertIn(lines(30000), self.read_until(fd, b'0029999\n'))
-        os.write(fd, b'w20\no\n')
-        time.sleep(0.5)
+        os.write(fd, b'w20\no\n')  # who has it open can read the rest for a second
+        time.sleep(0.1)
         self.assertIn(lines(20), self.read_until(fd, b'ALL PASS'))
         self.assertEqual(self.end(p, None), 0)
         os.close(fd)
@@ -258,11 +269,11 @@ class Console(unittest.TestCase):
 
     def test_the_end_waits_for_a_reader_but_not_against_a_signal(self):
         p = self.start(commands=b'w12000\no\n', stdout=subprocess.PIPE)
-        self.wait_stuck(p.stdout.fileno())
+        self.wait_stuck(p, p.stdout.fileno())
         self.assertIsNone(p.poll())
         self.end(p)
         p = self.start(commands=b'w12000\no\n', stdout=subprocess.PIPE)
-        self.wait_stuck(p.stdout.fileno())
+        self.wait_stuck(p, p.stdout.fileno())
         self.assertIn(lines(12000), p.stdout.read())
         self.assertEqual(self.end(p, None), 0)
 
