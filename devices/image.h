@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * image.h: what is behind a disk: a raw image file or a block device of the host. All functions may be called by any number of
+ * image.h: what is behind a disk: a raw image file, a block device of the host, or a process that serves an image (nbd.h). All functions may be called by any number of
  * threads at once. All but image_read_now() may block for as long as the host's disk likes: never call them under a lock that a
  * vCPU may want.
  *
  * A disk has whole sectors, a file any number of bytes. The last sector is there even if the file has only a part of it: what the file
  * lacks is read as zeroes. Writing that sector makes the file so long that all that was written can be read again (up to
  * 511 bytes more, as on QEMU); nothing else changes a file's size.
+ *
+ * An image that was found to be raw, as nobody said so, stays one that is found to be raw: writing the first bytes of a qcow2 image fails,
+ * as the next run would take what else is in there for the names of files.
  */
 #ifndef GRAFT_IMAGE_H
 #define GRAFT_IMAGE_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * disk.c: the files behind the guest's disks. All are opened once, before there is a machine, and stay open when it resets.
+ * disk.c: the files behind the guest's disks. All are opened once, before there is a machine, and stay open when it resets. Raw images are
+ * read and written as they are; for others, and for snapshots, there is a process (disk_server.c), which locks them.
  *
  * They are locked as QEMU does it, so that each keeps the other away: a read lock on byte 100 + n of the file means that its
  * holder has permission n, one on byte 200 + n that it does not share permission n. Whoever opens an image takes its locks
@@ -23,9 +24,11 @@ enum permission { PERMISSION_READ, PERMISSION_WRITE, PERMISSION_RESIZE = 3 };
 #define FOOTER_BYTES 512
 
 struct disk {
-    const char *path;
-    bool readonly;
-    int fd;
+    const struct drive *drive;
+    bool guessed; /* it was found to be raw */
+    int fd;       /* -1: the server alone has it */
+    struct nbd *server;
+    pid_t pid; /* of it */
     dev_t device;
     ino_t inode;
 };
@@ -48,19 +51,45 @@ static const char *footer_of(int fd, off_t size) {
     return memcmp(footer, "koly", 4) ? NULL : "a DMG disk";
 }
 
-static bool is_raw(int fd, const char *path, char err[ERR_BYTES]) {
+/* The format that is not raw; NULL: it is raw. False: nobody can tell. */
+static bool look_at_format(int fd, const char *path, const char **what, char err[ERR_BYTES]) {
     uint8_t head[4096];
     struct stat st;
     ssize_t n = pread(fd, head, sizeof(head), 0);
     if (n < 0 || fstat(fd, &st))
         return wrong(err, path, strerror(errno));
     const struct loader_kind *k = loader_kind(head, (size_t)n);
-    const char *what = k && k->use == LOADER_DISK_FILE ? k->what : footer_of(fd, S_ISREG(st.st_mode) ? st.st_size : 0);
+    *what = k && k->use == LOADER_DISK_FILE ? k->what : footer_of(fd, S_ISREG(st.st_mode) ? st.st_size : 0);
+    return true;
+}
+
+static bool refuse(const char *path, const char *what, const char *only, char err[ERR_BYTES]) {
     char why[ERR_BYTES];
-    if (!what)
-        return true;
-    snprintf(why, sizeof(why), "%s: only raw images are supported (qemu-img convert -O raw makes one)", what);
+    snprintf(why, sizeof(why), "%s: only %s supported (qemu-img convert -O raw makes one)", what, only);
     return wrong(err, path, why);
+}
+
+static bool is_raw(int fd, const char *path, char err[ERR_BYTES]) {
+    const char *what;
+    return look_at_format(fd, path, &what, err) && (!what || refuse(path, what, "a raw image is", err));
+}
+
+/* What a guest writes to a raw disk can make it look like qcow2, which can have any file of this host behind it. */
+static bool find_format(struct disk *d, enum drive_format *format, char err[ERR_BYTES]) {
+    const char *what, *path = d->drive->path;
+    *format = d->drive->format;
+    if (*format != DRIVE_FORMAT_FOUND)
+        return true;
+    if (!look_at_format(d->fd, path, &what, err))
+        return false;
+    *format = what ? DRIVE_QCOW2 : DRIVE_RAW;
+    d->guessed = !what;
+    if (what && strcmp(what, "a qcow2 disk"))
+        return refuse(path, what, "raw and qcow2 images are", err);
+    if (what)
+        log_printf("graft: %s looks like a qcow2 disk, and is taken for one. If that is right, say so: format=qcow2\n",
+                   path);
+    return true;
 }
 
 /* --- locks ---------------------------------------------------------------------------------------------------- */
@@ -98,6 +127,8 @@ bool disk_claim(int fd, const char *path, bool readonly, char err[ERR_BYTES]) {
 }
 
 /* --- opening -------------------------------------------------------------------------------------------------- */
+static bool is_shared(const struct drive *d) { return d->readonly || d->snapshot; }
+
 static const struct disk *same_disk(const struct disk *d) {
     for (const struct disk *other = disks; other < disks + disk_count; other++)
         if (other->device == d->device && other->inode == d->inode)
@@ -108,49 +139,80 @@ static const struct disk *same_disk(const struct disk *d) {
 static bool judge(struct disk *d, char err[ERR_BYTES]) {
     struct stat st;
     char why[ERR_BYTES];
+    const char *path = d->drive->path;
     if (fstat(d->fd, &st))
-        return wrong(err, d->path, strerror(errno));
+        return wrong(err, path, strerror(errno));
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-        return wrong(err, d->path, S_ISDIR(st.st_mode) ? strerror(EISDIR) : "not a file or block device");
+        return wrong(err, path, S_ISDIR(st.st_mode) ? strerror(EISDIR) : "not a file or block device");
     d->device = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
     d->inode = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
     const struct disk *other = same_disk(d);
-    if (other && !(other->readonly && d->readonly)) {
-        snprintf(why, sizeof(why), "this disk is given twice (as %.80s, too); only with ,ro for both", other->path);
-        return wrong(err, d->path, why);
-    }
-    return other || disk_claim(d->fd, d->path, d->readonly, err);
+    if (!other || (is_shared(other->drive) && is_shared(d->drive)))
+        return true;
+    snprintf(why, sizeof(why), "this disk is given twice (as %.80s, too); only with ,ro for both", other->drive->path);
+    return wrong(err, path, why);
 }
 
-bool disks_add(const char *path, bool readonly, char err[ERR_BYTES]) {
-    struct disk *d = &disks[disk_count];
-    if (disk_count == ARRAY_LEN(disks))
-        return wrong(err, path, "too many disks");
-    /* O_NONBLOCK: a FIFO is no disk, but is known as one only when it is open. */
-    *d = (struct disk){path, readonly, open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK), 0, 0};
-    if (d->fd < 0) {
-        bool writing = !readonly && (errno == EACCES || errno == EROFS) && !access(path, R_OK);
-        return wrong(err, path, writing ? "may not be written to (,ro only reads it)" : strerror(errno));
-    }
-    if (!judge(d, err)) {
+static bool serve(struct disk *d, enum drive_format format, bool sandbox, char err[ERR_BYTES]) {
+    char why[ERR_BYTES];
+    if (!is_shared(d->drive)) { /* else it is locked here, so that nobody writes to what is only read */
         close(d->fd);
+        d->fd = -1;
+    } else if (!take_locks(d->fd, d->drive->path, true, err)) {
         return false;
     }
+    d->server = disk_server_start(d->drive, format == DRIVE_QCOW2 ? "qcow2" : "raw", sandbox, &d->pid, why);
+    return d->server || wrong(err, d->drive->path, why);
+}
+
+/* Raw, and as it is: a read-only snapshot is none. */
+static bool use(struct disk *d, const struct disk *other, char err[ERR_BYTES]) {
     fcntl(d->fd, F_SETFL, fcntl(d->fd, F_GETFL) & ~O_NONBLOCK);
+    return (other && other->fd >= 0) || take_locks(d->fd, d->drive->path, d->drive->readonly, err);
+}
+
+static bool prepare(struct disk *d, bool sandbox, char err[ERR_BYTES]) {
+    enum drive_format format;
+    if (!judge(d, err) || !find_format(d, &format, err))
+        return false;
+    if (format == DRIVE_RAW && (d->drive->readonly || !d->drive->snapshot))
+        return use(d, same_disk(d), err);
+    return serve(d, format, sandbox, err);
+}
+
+static bool add(const struct drive *drive, bool sandbox, char err[ERR_BYTES]) {
+    struct disk *d = &disks[disk_count];
+    /* O_NONBLOCK: a FIFO is no disk, but is known as one only when it is open. */
+    int mode = is_shared(drive) ? O_RDONLY : O_RDWR;
+    *d = (struct disk){.drive = drive, .fd = open(drive->path, mode | O_CLOEXEC | O_NONBLOCK)};
+    if (d->fd < 0) {
+        bool writing = mode == O_RDWR && (errno == EACCES || errno == EROFS) && !access(drive->path, R_OK);
+        return wrong(err, drive->path, writing ? "may not be written to (,ro only reads it)" : strerror(errno));
+    }
+    if (!prepare(d, sandbox, err)) {
+        if (d->fd >= 0)
+            close(d->fd);
+        return false;
+    }
     disk_count++;
     return true;
 }
 
 bool disks_open(const struct options *o, char err[ERR_BYTES]) {
     for (unsigned i = 0; i < o->drives; i++)
-        if (!disks_add(o->drive[i].path, o->drive[i].readonly, err))
+        if (!add(&o->drive[i], o->sandbox, err))
             return false;
     return true;
 }
 
 void disks_close(void) {
-    while (disk_count)
-        close(disks[--disk_count].fd);
+    while (disk_count) {
+        struct disk *d = &disks[--disk_count];
+        if (d->server)
+            disk_server_end(d->server, d->pid);
+        if (d->fd >= 0)
+            close(d->fd);
+    }
 }
 
 bool disks_have(int fd) {
@@ -163,15 +225,19 @@ bool disks_have(int fd) {
     return same_disk(&d) != NULL;
 }
 
-int disk_open(const char *path, bool readonly, char err[ERR_BYTES]) {
+bool disks_are_served(void) {
+    for (unsigned i = 0; i < disk_count; i++)
+        if (disks[i].server)
+            return true;
+    return false;
+}
+
+bool disk_open(const char *path, bool readonly, struct disk_source *s, char err[ERR_BYTES]) {
     for (const struct disk *d = disks; d < disks + disk_count; d++) {
-        if (strcmp(d->path, path) || d->readonly != readonly)
+        if (strcmp(d->drive->path, path) || d->drive->readonly != readonly)
             continue;
-        int fd = fcntl(d->fd, F_DUPFD_CLOEXEC, 0);
-        if (fd < 0)
-            wrong(err, path, strerror(errno));
-        return fd;
+        *s = (struct disk_source){d->server ? -1 : fcntl(d->fd, F_DUPFD_CLOEXEC, 0), d->server, d->guessed};
+        return d->server || s->fd >= 0 || wrong(err, path, strerror(errno));
     }
-    wrong(err, path, "not opened");
-    return -1;
+    return wrong(err, path, "not opened");
 }

@@ -395,8 +395,8 @@ static bool share_folder(struct exec_plan *p, struct options *o, const char *pat
 static bool mount_root(struct exec_plan *p, struct options *o, char err[ERR_BYTES]) {
     struct frames *f = &p->setup;
     if (p->image) {
-        o->drive[0].path = strdup(p->root);
-        o->drive[0].readonly = !o->root_writable;
+        o->drive[0] = (struct drive){
+            .path = strdup(p->root), .readonly = !o->root_writable, .format = DRIVE_RAW /* it has an ext4 */};
         o->drives = 1;
     } else if (!add_share(o, "root", p->root, !o->root_writable, err)) {
         return false;

@@ -333,13 +333,20 @@ void probe_process_print(void);
 
 /* --- disk.c: for devices there is disk_open() ----------------------------------------------------------------------- */
 /* disk_claim(): is that open file a raw image that nobody else uses (but to read it, if we only do)? Nobody will, as long
- * as it is open. disks_open(): the images of all drives: false and err if one cannot be had, is no raw image, is in use or given twice.
- * disks_add(): one more. disks_have(): is this the file of one of them? */
+ * as it is open. disks_open(): the images of all drives, and what serves them where they are not raw: false and err if one cannot be had, is of another
+ * format, is in use or given twice. Before there are threads. disks_have(): is this the file of one of them? disks_are_served(): does a process serve one? */
 bool disk_claim(int fd, const char *path, bool readonly, char err[ERR_BYTES]);
 bool disks_open(const struct options *o, char err[ERR_BYTES]);
-bool disks_add(const char *path, bool readonly, char err[ERR_BYTES]);
 bool disks_have(int fd);
+bool disks_are_served(void);
 void disks_close(void);
+
+/* --- disk_server.c -------------------------------------------------------------------------------------------------- */
+/* disk_server_start(): a process that serves that drive, whose image has the format ("raw", "qcow2"). NULL and why if there can be none.
+ * disk_server_end(): all is written by then. */
+struct nbd;
+struct nbd *disk_server_start(const struct drive *d, const char *format, bool sandbox, pid_t *pid, char why[ERR_BYTES]);
+void disk_server_end(struct nbd *n, pid_t pid);
 
 /* --- network.c ------------------------------------------------------------------------------------------------------- */
 /* network_open(): starts the process that has the user network, if one is wanted. Before there are threads. False and err if there can be none.

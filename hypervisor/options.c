@@ -182,11 +182,32 @@ TAKE(smp) {
     return NULL;
 }
 
+/* What may follow the FILE of a drive, behind its last comma. False: nothing of that. */
+static bool take_drive_word(struct drive *d, const char *word) {
+    if (!strcmp(word, "ro"))
+        d->readonly = true;
+    else if (!strcmp(word, "snapshot"))
+        d->snapshot = true;
+    else if (!strcmp(word, "format=raw"))
+        d->format = DRIVE_RAW;
+    else if (!strcmp(word, "format=qcow2"))
+        d->format = DRIVE_QCOW2;
+    else
+        return false;
+    return true;
+}
+
+/* A comma may be part of a file's name, but not of one that looks like a wrong format. */
 TAKE(drive) {
-    if (o->drives == OPTIONS_MAX_DRIVES)
-        return "no more than 16 drives";
-    o->drive[o->drives].path = split_ro(v, &o->drive[o->drives].readonly);
-    return o->drive[o->drives++].path ? NULL : "no more than 16 drives";
+    static const char right[] = "FILE[,format=raw|qcow2][,ro][,snapshot]; no more than 16 drives";
+    struct drive *d = &o->drive[o->drives];
+    char *comma;
+    if (o->drives == OPTIONS_MAX_DRIVES || !(d->path = strdup(v)))
+        return right;
+    o->drives++;
+    while ((comma = strrchr(d->path, ',')) && comma > d->path && take_drive_word(d, comma + 1))
+        *comma = 0;
+    return comma && !strncmp(comma, ",format=", 8) ? right : NULL;
 }
 
 TAKE(share) {
@@ -433,11 +454,11 @@ static const struct foreign {
     {"-p", "--append STRING"},
     {"--params", "--append STRING"},
     {"--cmdline", "--append STRING"},
-    {"-hda", "--drive FILE[,ro]"},
-    {"-hdb", "--drive FILE[,ro]"},
+    {"-hda", "--drive FILE"},
+    {"-hdb", "--drive FILE"},
     {"-cdrom", "--drive FILE,ro"},
-    {"-blockdev", "--drive FILE[,ro]"},
-    {"--disk", "--drive FILE[,ro]"},
+    {"-blockdev", "--drive FILE"},
+    {"--disk", "--drive FILE"},
     {"-device", "--drive, --net and --console"},
     {"-nic", "--net user"},
     {"-netdev", "--net user"},

@@ -25,6 +25,13 @@ enum options_layout { LAYOUT_AUTO, LAYOUT_FLAT, LAYOUT_RING0 };
 enum options_code { CODE_SPLIT, CODE_RWX };
 enum options_panic { PANIC_EXIT, PANIC_REBOOT, PANIC_PAUSE };
 
+enum drive_format { DRIVE_FORMAT_FOUND, DRIVE_RAW, DRIVE_QCOW2 }; /* FOUND: what the image looks like */
+struct drive {
+    char *path;
+    bool readonly, snapshot; /* snapshot: what is written is thrown away at the end */
+    enum drive_format format;
+};
+
 struct options {
     const char *kernel, *initrd, *append, *dtb, *dump_dtb, *profile, *log_file, *serial, *console;
     char *stats;
@@ -38,10 +45,7 @@ struct options {
     unsigned smp, gic;
     bool gic_given;
     const struct board *board; /* --guest; NULL: what the kernel is for */
-    struct {
-        char *path;
-        bool readonly;
-    } drive[OPTIONS_MAX_DRIVES];
+    struct drive drive[OPTIONS_MAX_DRIVES];
     unsigned drives;
     const char *bios;
     struct {

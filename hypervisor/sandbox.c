@@ -31,8 +31,9 @@
 
 /* What was found out on the way in. */
 static struct {
-    bool wanted, entered, network, shares, rwx, ptys; /* network: this is the process that has it */
-    bool user, files;                                 /* of what the host has, this worked */
+    bool wanted, entered, network, helpers, rwx,
+        ptys;         /* network: this is the process that has it; helpers: others serve */
+    bool user, files; /* of what the host has, this worked */
     _Atomic bool filters_fail;
 } sandbox;
 
@@ -85,8 +86,13 @@ struct landlock_path {
 enum { LANDLOCK_CREATE = 444, LANDLOCK_ADD = 445, LANDLOCK_RESTRICT = 446 };
 #define LANDLOCK_VERSION 1u
 #define LANDLOCK_PATH 1
-#define LANDLOCK_READ_FILE BIT(2)
+#define LANDLOCK_EXECUTE BIT(0)
 #define LANDLOCK_WRITE_FILE BIT(1)
+#define LANDLOCK_READ_FILE BIT(2)
+#define LANDLOCK_READ_DIR BIT(3)
+#define LANDLOCK_REMOVE_FILE BIT(5)
+#define LANDLOCK_MAKE_REG BIT(8)
+#define LANDLOCK_TRUNCATE BIT(14)
 #define LANDLOCK_IOCTL_DEV BIT(15)
 
 /* All rights that a version of Landlock knows are taken. */
@@ -126,17 +132,23 @@ static void allow_resolver(int rules) {
     allow_reading(rules, path);
 }
 
-static bool leave_files(void) {
-    long version = syscall(LANDLOCK_CREATE, NULL, 0, LANDLOCK_VERSION);
+/* Rules that allow nothing; -1. */
+static int new_rules(long version) {
     if (version < 1)
-        return false;
+        return -1;
     struct landlock_ruleset r = all_rights(version);
     size_t size = version >= 6 ? sizeof(r) : version >= 4 ? 2 * sizeof(r.fs) : sizeof(r.fs);
-    int rules = (int)syscall(LANDLOCK_CREATE, &r, size, 0);
+    return (int)syscall(LANDLOCK_CREATE, &r, size, 0);
+}
+
+static bool leave_files(void) {
+    long version = syscall(LANDLOCK_CREATE, NULL, 0, LANDLOCK_VERSION);
+    int rules = new_rules(version);
     if (rules < 0)
         return false;
     if (sandbox.ptys) /* the other end of a console, by TIOCGPTPEER; no name can be opened to be written to */
-        allow_path(rules, "/dev/pts", r.fs & (LANDLOCK_READ_FILE | LANDLOCK_WRITE_FILE | LANDLOCK_IOCTL_DEV));
+        allow_path(rules, "/dev/pts",
+                   all_rights(version).fs & (LANDLOCK_READ_FILE | LANDLOCK_WRITE_FILE | LANDLOCK_IOCTL_DEV));
     if (sandbox.network) {
         allow_reading(rules, "/dev/urandom");
         allow_resolver(rules);
@@ -308,7 +320,7 @@ static void allow_parts(struct filter *f, enum thread_kind kind) {
     allow_if(f, CALL(newfstatat), 3, AT_EMPTY_PATH, AT_EMPTY_PATH); /* the C library's fstat() */
     allow_if(f, CALL(tgkill), 0, UINT32_MAX, (uint32_t)getpid());
     allow_memory(f, kind);
-    if (kind == THREAD_MAIN && sandbox.shares) { /* the end of virtiofsd */
+    if (kind == THREAD_MAIN && sandbox.helpers) { /* their end */
         allow(f, CALL(wait4));
         refuse(f, CALL(kill), EPERM);
     }
@@ -367,10 +379,36 @@ void sandbox_enter_network(void) {
     sandbox_thread(THREAD_NETWORK);
 }
 
+/* It reads what it likes, as what is behind an image can be anywhere. */
+static bool leave_disk_files(const char *image, bool write, bool temporary) {
+    long version = syscall(LANDLOCK_CREATE, NULL, 0, LANDLOCK_VERSION);
+    const char *folder = getenv("TMPDIR");
+    int rules = new_rules(version);
+    if (rules < 0)
+        return false;
+    uint64_t file =
+        all_rights(version).fs & (LANDLOCK_READ_FILE | LANDLOCK_WRITE_FILE | LANDLOCK_TRUNCATE | LANDLOCK_IOCTL_DEV);
+    allow_path(rules, "/", LANDLOCK_EXECUTE | LANDLOCK_READ_FILE | LANDLOCK_READ_DIR);
+    allow_path(rules, "/dev/null", file); /* on which qemu-nbd tries whether there are locks */
+    allow_path(rules, image, write ? file : file & ~(LANDLOCK_WRITE_FILE | LANDLOCK_TRUNCATE));
+    if (temporary)
+        allow_path(rules, folder ? folder : "/var/tmp", file | LANDLOCK_REMOVE_FILE | LANDLOCK_MAKE_REG);
+    bool ok = !syscall(LANDLOCK_RESTRICT, rules, 0);
+    close(rules);
+    return ok;
+}
+
+void sandbox_enter_disk(const char *image, bool write, bool temporary) {
+    struct rlimit none = {0};
+    setrlimit(RLIMIT_CORE, &none);
+    if (!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        leave_disk_files(image, write, temporary); /* the run itself says what this host lacks */
+}
+
 void sandbox_enter(const struct options *o) {
     char why[ERR_BYTES];
     sandbox.wanted = true;
-    sandbox.shares = o->shares;
+    sandbox.helpers = o->shares || disks_are_served();
     sandbox.rwx = o->code == CODE_RWX;
     sandbox.ptys = is_pty(o->serial) || is_pty(o->console);
     if (o->vm != VM_INPROC)

@@ -16,6 +16,9 @@ void sandbox_enter(const struct options *o);
 void sandbox_report(void);
 /* sandbox_enter_network(): the same for the process that has the user network, and its one thread. */
 void sandbox_enter_network(void);
+/* sandbox_enter_disk(): for a program that is about to be executed, and serves an image: it may read files, but write to that image alone, if at all, and
+ * temporary: to files of its own; no TCP. */
+void sandbox_enter_disk(const char *image, bool write, bool temporary);
 /* sandbox_thread(): the filter of that kind, for the calling thread and those that it starts; nothing before sandbox_enter(). */
 void sandbox_thread(enum thread_kind kind);
 

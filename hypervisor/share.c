@@ -8,7 +8,7 @@
  * in which there is nobody else: all files belong to him.
  */
 #include "devices/vhost_user.h"
-#include "hypervisor/monitor.h"
+#include "hypervisor/helper.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,14 +20,9 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define LISTEN_FD 3 /* the child's */
-#define SERVER_END_MS 1000
 
 /* QEMU had one written in C; that of today is written in Rust. */
 enum kind { KIND_C, KIND_RUST };
@@ -60,18 +55,6 @@ static bool wrong(char err[ERR_BYTES], const char *what, const char *why) {
 }
 
 /* --- the program -------------------------------------------------------------------------------------------------- */
-static const char *find_server(void) {
-    static const char *const paths[] = {"/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd",
-                                        "/usr/bin/virtiofsd"};
-    const char *given = getenv("GRAFT_VIRTIOFSD");
-    if (given)
-        return given;
-    for (unsigned i = 0; i < ARRAY_LEN(paths); i++)
-        if (!access(paths[i], X_OK))
-            return paths[i];
-    return NULL;
-}
-
 /* What a program says when it is asked for its version. */
 static bool ask_version(const char *path, char *text, size_t room) {
     int out[2];
@@ -96,8 +79,10 @@ static bool ask_version(const char *path, char *text, size_t room) {
 }
 
 static bool choose_server(struct server *s, char err[ERR_BYTES]) {
+    static const char *const paths[] = {"/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd",
+                                        "/usr/bin/virtiofsd", NULL};
     char text[256];
-    s->path = find_server();
+    s->path = helper_find("GRAFT_VIRTIOFSD", paths);
     if (!s->path)
         return wrong(err, "virtiofsd", "not installed (Debian: package virtiofsd, in Debian 12 qemu-system-common)");
     if (!ask_version(s->path, text, sizeof(text)))
@@ -148,23 +133,13 @@ static void exec_rust(const char *path, const char *dir, const char *sandbox) {
           (char *)NULL);
 }
 
-static _Noreturn void run_server(const struct server *s, const struct way *w, const char *dir, int listener, int log) {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    setsid(); /* what is typed on the terminal is not for it */
+static _Noreturn void run_server(const struct server *s, const struct way *w, const char *dir) {
     raise_limit();
     if (w->user_namespace && !become_root()) {
-        dprintf(log, "this host lets users make no namespaces of their own\n");
+        dprintf(STDERR_FILENO, "this host lets users make no namespaces of their own\n");
         _exit(1);
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    dup2(null, STDIN_FILENO);
-    dup2(null, STDOUT_FILENO);
-    dup2(log, STDERR_FILENO);
-    if (listener == LISTEN_FD)
-        fcntl(listener, F_SETFD, 0);
-    else
-        dup2(listener, LISTEN_FD);
-    close_range(LISTEN_FD + 1, ~0u, 0);
     if (s->kind == KIND_C)
         exec_c(s->path, dir, w->sandbox);
     else
@@ -173,67 +148,20 @@ static _Noreturn void run_server(const struct server *s, const struct way *w, co
 }
 
 /* --- starting -------------------------------------------------------------------------------------------------------- */
-/* A socket without a name in any folder, and a connection to it that is the first. */
-static bool make_sockets(int *listener, int *connection) {
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    socklen_t len = sizeof(a);
-    *listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    *connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    return *listener >= 0 && *connection >= 0 && !bind(*listener, (struct sockaddr *)&a, sizeof(a.sun_family)) &&
-           !listen(*listener, 1) && !getsockname(*listener, (struct sockaddr *)&a, &len) &&
-           !connect(*connection, (struct sockaddr *)&a, len);
-}
-
-static void close_if(int fd) {
-    if (fd >= 0)
-        close(fd);
-}
-
-/* end_server(): its connection is closed already. */
-static void end_server(pid_t pid) {
-    for (unsigned ms = 0; ms < SERVER_END_MS; ms++) {
-        if (waitpid(pid, NULL, WNOHANG))
-            return;
-        usleep(1000);
-    }
-    if (!kill(pid, SIGKILL)) /* who was root once may not do that any more (sandbox.c) */
-        waitpid(pid, NULL, 0);
-}
-
-/* The last line of what it said, if it did. */
-static void last_words(int log, char err[ERR_BYTES]) {
-    char text[4096];
-    ssize_t n = read(log, text, sizeof(text) - 1);
-    if (n <= 0)
-        return;
-    while (n && text[n - 1] == '\n')
-        n--;
-    text[n] = 0;
-    char *line = strrchr(text, '\n');
-    snprintf(err, ERR_BYTES, "%.200s", line ? line + 1 : text);
-}
-
 static bool start_way(struct share *share, const struct server *s, const struct way *w, const char *dir,
                       char why[ERR_BYTES]) {
-    int log[2] = {-1, -1}, listener = -1, connection = -1;
-    bool ok = !pipe2(log, O_CLOEXEC | O_NONBLOCK) && make_sockets(&listener, &connection);
-    pid_t pid = ok ? fork() : -1;
-    if (pid == 0)
-        run_server(s, w, dir, listener, log[1]);
-    if (pid < 0)
-        snprintf(why, ERR_BYTES, "%s", strerror(errno));
-    close_if(listener);
-    close_if(log[1]);
-    if (pid > 0)
-        share->backend = vhost_user_open(connection, why);
+    int log, listener, connection;
+    snprintf(why, ERR_BYTES, "cannot be started");
+    share->pid = helper_sockets(&listener, &connection, 1) ? helper_fork(listener, &log) : -1;
+    if (share->pid == 0)
+        run_server(s, w, dir);
+    if (share->pid < 0)
+        return false;
+    share->backend = vhost_user_open(connection, why);
+    if (share->backend)
+        close(log); /* what it says later nobody would read: it only loses that */
     else
-        close_if(connection);
-    share->pid = pid;
-    if (pid > 0 && !share->backend) {
-        end_server(pid);
-        last_words(log[0], why);
-    }
-    close_if(log[0]); /* what it says later nobody would read: it only loses that */
+        helper_failed(share->pid, log, why);
     return share->backend != NULL;
 }
 
@@ -272,5 +200,5 @@ void shares_close(void) {
     for (unsigned i = 0; i < share_count; i++)
         vhost_user_close(shares[i].backend);
     while (share_count)
-        end_server(shares[--share_count].pid);
+        helper_end(shares[--share_count].pid);
 }

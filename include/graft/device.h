@@ -160,8 +160,14 @@ bool chardev_has_size(const struct chardev *c);
 void chardev_size(const struct chardev *c, uint16_t *columns, uint16_t *rows);
 
 /* --- disks (hypervisor/disk.c) -------------------------------------------------------------------------- */
-/* disk_open(): a descriptor of its own for the image at path, which was opened and locked before; -1 and err if it was not. */
-int disk_open(const char *path, bool readonly, char err[256]);
+struct nbd;
+struct disk_source {
+    int fd;             /* a descriptor of its own; -1: */
+    struct nbd *server; /* it is served by this (devices/nbd.h), which stays the disk's */
+    bool guessed;       /* nobody said that the image is raw: it must not begin to look like another kind */
+};
+/* disk_open(): the image at path, which was opened and locked before; false and err if it was not. */
+bool disk_open(const char *path, bool readonly, struct disk_source *s, char err[256]);
 
 /* --- the user network (hypervisor/network.c) ------------------------------------------------------------------------- */
 /* network_begin(): a network that knows of nothing yet. A non-blocking socket that stays open: its packets are Ethernet frames; those that come

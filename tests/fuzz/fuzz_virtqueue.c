@@ -9,7 +9,10 @@
 
 #define DISK_BYTES ((1 << 20) + 100)
 
-int disk_open(const char *path, bool readonly, char err[256]) { return open(path, readonly ? O_RDONLY : O_RDWR); }
+bool disk_open(const char *path, bool readonly, struct disk_source *s, char err[256]) {
+    *s = (struct disk_source){.fd = open(path, readonly ? O_RDONLY : O_RDWR), .guessed = true};
+    return s->fd >= 0;
+}
 /* Every other read has to wait for the disk. */
 ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags) {
     static _Atomic unsigned calls;

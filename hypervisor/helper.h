@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* helper.h: programs of others that serve the machine, each a process of its own behind a socket: started before there is a machine, and before
+ * there are threads; they stay when it resets, and end by themselves when their connections do. */
+#ifndef GRAFT_HELPER_H
+#define GRAFT_HELPER_H
+
+#include "hypervisor/monitor.h"
+
+#include <sys/types.h>
+
+#define HELPER_LISTEN_FD 3
+
+/* helper_find(): the program that the variable of the environment names, else the first of paths (NULL at the end) that there is; NULL. */
+const char *helper_find(const char *variable, const char *const *paths);
+/* helper_sockets(): a socket that listens, and so many connections to it, which are the first; nobody else can make one. */
+bool helper_sockets(int *listener, int *connection, unsigned connections);
+/* helper_fork(): as fork(). In the child, the listener is HELPER_LISTEN_FD, standard error is a pipe to *log, and no other descriptor
+ * is open but /dev/null; what is typed on the terminal does not reach it. Closes the listener here. */
+pid_t helper_fork(int listener, int *log);
+/* helper_failed(): ends one that did not begin well, and closes its log; why, where it said so itself. */
+void helper_failed(pid_t pid, int log, char why[ERR_BYTES]);
+/* helper_end(): waits for its end, but not for long; its connections are closed. */
+void helper_end(pid_t pid);
+
+#endif
