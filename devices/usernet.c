@@ -6,6 +6,7 @@
 #include "graft/device.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <slirp/libslirp.h>
@@ -130,7 +131,10 @@ static int from_epoll(uint32_t events) {
            (events & EPOLLHUP ? SLIRP_POLL_HUP : 0);
 }
 
+/* slirp says nothing of the sockets of forwards when it makes them; they stay as long as it does. */
 static int add_poll(int fd, int events, void *opaque) {
+    if (!flow_of(opaque, fd))
+        cb_register_fd(fd, opaque);
     struct flow *f = flow_of(opaque, fd);
     if (!f)
         return -1;
@@ -376,8 +380,12 @@ static unsigned most_flows(void) {
     return half < MOST_FLOWS ? (unsigned)half : MOST_FLOWS;
 }
 
-static void fill_config(SlirpConfig *c) {
-    *c = (SlirpConfig){.version = 1, .in_enabled = true, .in6_enabled = true, .vprefix_len = 64};
+static void fill_config(SlirpConfig *c, const struct usernet_options *o) {
+    *c = (SlirpConfig){.version = 1,
+                       .restricted = o->restricted,
+                       .in_enabled = !o->no_ipv4,
+                       .in6_enabled = !o->no_ipv6,
+                       .vprefix_len = 64};
     inet_pton(AF_INET, "10.0.2.0", &c->vnetwork);
     inet_pton(AF_INET, "255.255.255.0", &c->vnetmask);
     inet_pton(AF_INET, "10.0.2.2", &c->vhost);
@@ -388,7 +396,23 @@ static void fill_config(SlirpConfig *c) {
     inet_pton(AF_INET6, "fec0::3", &c->vnameserver6);
 }
 
-struct usernet *usernet_create(void (*frame)(void *arg, const void *buf, size_t len), void *arg, char err[256]) {
+static bool add_forward(struct usernet *n, const struct usernet_forward *f, char err[256]) {
+    struct in_addr host = {f->host}, guest = {f->guest};
+    if (!slirp_add_hostfwd(n->slirp, f->udp, host, f->host_port, guest, f->guest_port))
+        return true;
+    snprintf(err, 256, "hostfwd: %s port %u of this host: %s", f->udp ? "UDP" : "TCP", f->host_port, strerror(errno));
+    return false;
+}
+
+static bool add_forwards(struct usernet *n, const struct usernet_options *o, char err[256]) {
+    for (unsigned i = 0; i < o->forwards; i++)
+        if (!add_forward(n, &o->forward[i], err))
+            return false;
+    return true;
+}
+
+struct usernet *usernet_create(const struct usernet_options *o, void (*frame)(void *arg, const void *buf, size_t len),
+                               void *arg, char err[256]) {
     SlirpConfig config;
     struct usernet *n = calloc(1, sizeof(*n));
     if (!n) {
@@ -397,7 +421,7 @@ struct usernet *usernet_create(void (*frame)(void *arg, const void *buf, size_t 
     }
     n->frame = frame;
     n->arg = arg;
-    fill_config(&config);
+    fill_config(&config, o);
     n->most = most_flows();
     n->poll_ms = event_now_ns() / NS_PER_MS;
     n->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -406,6 +430,10 @@ struct usernet *usernet_create(void (*frame)(void *arg, const void *buf, size_t 
         snprintf(err, 256,
                  n->slirp || n->epoll < 0 ? "network: out of memory or descriptors"
                                           : "network: libslirp could not be started");
+        usernet_destroy(n);
+        return NULL;
+    }
+    if (!add_forwards(n, o, err)) {
         usernet_destroy(n);
         return NULL;
     }

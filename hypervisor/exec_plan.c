@@ -504,8 +504,8 @@ static bool say_all(struct exec_plan *p, struct options *o, char err[ERR_BYTES])
         return false;
     say_text(f, AGENT_ROOT, ROOT);
     say_texts(f, AGENT_FILE, "/proc/sys/kernel/hostname", "graft");
-    say_net(f, o->net_user);
-    if (o->net_user && !o->root_writable)
+    say_net(f, o->net_kind == NET_USER);
+    if (o->net_kind == NET_USER && !o->root_writable)
         say_texts(f, AGENT_FILE, "/etc/resolv.conf", NAMESERVER);
     say_environment(f, o);
     return say_command(f, o, err);
@@ -539,7 +539,7 @@ void exec_dry_run(const struct exec_plan *p, const struct options *o) {
     printf("guest    %s\nroot     %s (%s)\nkernel   %s\nmodules  %s\n", p->guest->name, p->root,
            o->root_writable ? "changes stay" : "changes are forgotten", p->kernel, p->modules ? p->modules : "none");
     printf("machine  --memory %lluM --smp %u --net %s --append '%s'\n", (unsigned long long)(o->memory >> 20), o->smp,
-           o->net_user ? "user" : "none", p->append);
+           o->net_kind == NET_USER ? "user" : "none", p->append);
     for (unsigned i = !p->image; i < o->shares; i++)
         printf("folder   %s (%s)\n", o->share[i].dir, o->share[i].readonly ? "to read" : "to read and write");
     printf("command ");

@@ -375,7 +375,8 @@ static bool add_device(struct machine *m, struct device *d, const char *what, ch
 static bool add_virtio(struct machine *m, char err[ERR_BYTES]) {
     const struct options *o = m->options;
     const struct board *b = m->board;
-    if (o->drives + 1 + o->net_user + (m->console != NULL) + o->shares > b->virtio_slots) {
+    bool has_net = o->net_kind != NET_NONE;
+    if (o->drives + 1 + has_net + (m->console != NULL) + o->shares > b->virtio_slots) {
         snprintf(err, ERR_BYTES, "more devices than the board has slots for: %u", b->virtio_slots);
         return false;
     }
@@ -387,11 +388,11 @@ static bool add_virtio(struct machine *m, char err[ERR_BYTES]) {
             d = virtio_blk_create(m, gpa, spi, slot, o->drive[n].path, o->drive[n].readonly, err);
         else if ((n -= o->drives) == 0)
             d = virtio_rng_create(m, gpa, spi, slot);
-        else if (n == 1 && o->net_user)
+        else if (n == 1 && has_net)
             d = virtio_net_create(m, gpa, spi, slot, err);
-        else if (n == 1u + o->net_user && m->console)
+        else if (n == 1u + has_net && m->console)
             d = virtio_console_create(m, gpa, spi, slot, m->console);
-        else if ((n -= 1u + o->net_user + (m->console != NULL)) < o->shares)
+        else if ((n -= 1u + has_net + (m->console != NULL)) < o->shares)
             d = virtio_fs_create(m, gpa, spi, slot, share_backend(n), o->share[n].tag, o->share[n].readonly);
         else
             d = virtio_empty_create(m, gpa, spi, slot);

@@ -161,10 +161,14 @@ def files(option):
     return option.argument.startswith('FILE')
 
 
+def offered(option):
+    return [v for v in option.values.split('|') if not v.endswith('OPTION')]
+
+
 def bash_values(option):
     if files(option):
         return 'FILE'
-    return ' '.join(v.removesuffix('FILE') for v in option.values.split('|'))
+    return ' '.join(v.removesuffix('FILE') for v in offered(option))
 
 
 def bash(table):
@@ -238,7 +242,7 @@ def zsh_action(option):
         return '_graft_backend ' + bash_values(option).replace(':', '\\:')
     if option.argument.endswith('...'):
         return '_values -s , topic ' + ' '.join(option.values.split('|'))
-    return '(' + ' '.join(option.values.split('|')) + ')' if option.values else ' '
+    return '(' + ' '.join(offered(option)) + ')' if option.values else ' '
 
 
 def zsh_option(option):

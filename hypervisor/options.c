@@ -5,6 +5,8 @@
 #include "graft/mmu.h"
 #include "hypervisor/monitor.h"
 
+#include <arpa/inet.h>
+#include <net/if.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -87,8 +89,10 @@ static const char *join(const char *values, const char *before, const char *last
 static int choice(const char *values, const char *s, size_t len) {
     for (int n = 0;; n++) {
         size_t size = strcspn(values, "|");
-        bool any = size >= 4 && !memcmp(values + size - 4, "FILE", 4);
-        if (any ? len > size - 4 && !memcmp(values, s, size - 4) : len == size && !memcmp(values, s, len))
+        size_t fixed = size; /* what is behind it, in capitals, stands for anything */
+        while (fixed && values[fixed - 1] >= 'A' && values[fixed - 1] <= 'Z')
+            fixed--;
+        if (fixed < size ? len > fixed && !memcmp(values, s, fixed) : len == size && !memcmp(values, s, len))
             return n;
         if (!values[size])
             return -1;
@@ -117,7 +121,6 @@ TAKE(profile) { return o->profile = v, NULL; }
 TAKE(log_file) { return o->log_file = v, NULL; }
 TAKE(serial) { return o->serial = v, NULL; }
 TAKE(console) { return o->console = v, NULL; }
-TAKE(net) { return o->net_user = n == 0, NULL; }
 TAKE(virtio_mmio) { return o->virtio_legacy = n == 0, NULL; }
 TAKE(guest) {
     const struct board *const *b = boards;
@@ -208,6 +211,80 @@ TAKE(drive) {
     while ((comma = strrchr(d->path, ',')) && comma > d->path && take_drive_word(d, comma + 1))
         *comma = 0;
     return comma && !strncmp(comma, ",format=", 8) ? right : NULL;
+}
+
+/* [ADDRESS]:PORT, up to the end of which *s goes on. */
+static bool take_port(const char **s, uint32_t *address, uint16_t *port, char end) {
+    char text[INET_ADDRSTRLEN];
+    size_t len = strcspn(*s, ":");
+    char *rest;
+    if (len >= sizeof(text) || (*s)[len] != ':' || (*s)[len + 1] < '0' || (*s)[len + 1] > '9')
+        return false;
+    memcpy(text, *s, len);
+    text[len] = 0;
+    unsigned long n = strtoul(*s + len + 1, &rest, 10);
+    *port = (uint16_t)n;
+    *s = rest + (*rest == end && end);
+    return (!len || inet_pton(AF_INET, text, address) == 1) && n && n < 65536 && *rest == end;
+}
+
+/* As QEMU has it: [tcp|udp]:[ADDRESS]:PORT-[ADDRESS]:PORT, of the host and of the guest. */
+static bool take_forward(struct usernet_options *n, const char *s) {
+    struct usernet_forward *f = &n->forward[n->forwards];
+    if (n->forwards == USERNET_FORWARDS)
+        return false;
+    f->udp = !strncmp(s, "udp:", 4);
+    s += f->udp || !strncmp(s, "tcp:", 4) ? 4 : *s == ':';
+    if (!take_port(&s, &f->host, &f->host_port, '-') || !take_port(&s, &f->guest, &f->guest_port, 0))
+        return false;
+    n->forwards++;
+    return true;
+}
+
+static bool take_net_word(struct usernet_options *n, const char *word) {
+    static const struct {
+        const char *name;
+        size_t at;
+        bool off;
+    } switches[] = {{"ipv4", offsetof(struct usernet_options, no_ipv4), true},
+                    {"ipv6", offsetof(struct usernet_options, no_ipv6), true},
+                    {"restrict", offsetof(struct usernet_options, restricted), false}};
+    if (!strncmp(word, "hostfwd=", 8))
+        return take_forward(n, word + 8);
+    size_t len = strcspn(word, "=");
+    for (unsigned i = 0; i < ARRAY_LEN(switches); i++) {
+        bool on = !strcmp(word + len, "=on") || !strcmp(word + len, "=yes") || !word[len];
+        if (strlen(switches[i].name) != len || memcmp(word, switches[i].name, len))
+            continue;
+        *(bool *)((char *)n + switches[i].at) = on != switches[i].off;
+        return on || !strcmp(word + len, "=off") || !strcmp(word + len, "=no");
+    }
+    return false;
+}
+
+static bool is_interface(const char *name) { return *name && strlen(name) < IFNAMSIZ && !strpbrk(name, "/,:% "); }
+
+TAKE(net) {
+    static const char right[] =
+        "none or user[,hostfwd=[tcp|udp]:[ADDR]:PORT-[ADDR]:PORT][,ipv4=on|off][,ipv6=on|off][,restrict=on|off]";
+    char word[64];
+    o->net = (struct usernet_options){0};
+    o->net_kind = !strcmp(v, "none") ? NET_NONE : !strcmp(v, "passt") ? NET_PASST : *v == 't' ? NET_TAP : NET_USER;
+    o->tap = o->net_kind == NET_TAP ? v + strlen("tap,ifname=") : NULL;
+    if (o->net_kind == NET_TAP && (strncmp(v, "tap,ifname=", strlen("tap,ifname=")) || !is_interface(o->tap)))
+        return "tap,ifname=NAME, a name of 1 to 15 bytes";
+    if (o->net_kind != NET_USER)
+        return NULL;
+    for (v += strlen("user"); *v; v += strlen(word)) {
+        size_t len = strcspn(++v, ",");
+        if (len >= sizeof(word))
+            return right;
+        memcpy(word, v, len);
+        word[len] = 0;
+        if (!take_net_word(&o->net, word))
+            return right;
+    }
+    return o->net.no_ipv4 && o->net.no_ipv6 ? right : NULL;
 }
 
 TAKE(share) {
@@ -585,7 +662,7 @@ enum options_command options_parse(struct options *o, int argc, char **argv) {
         return bad("no command given: exec, root, run or info");
     const char *name = argv[1];
     const struct command *c = find_command(name);
-    o->net_user = c && c->finish == finish_exec;
+    o->net_kind = c && c->finish == finish_exec ? NET_USER : NET_NONE;
     if (c)
         return parse_command(o, c, argc - 2, argv + 2);
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help"))

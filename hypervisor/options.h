@@ -4,6 +4,7 @@
 #ifndef GRAFT_OPTIONS_H
 #define GRAFT_OPTIONS_H
 
+#include "devices/usernet.h"
 #include "graft/abi.h"
 #include "graft/board.h"
 
@@ -25,6 +26,7 @@ enum options_layout { LAYOUT_AUTO, LAYOUT_FLAT, LAYOUT_RING0 };
 enum options_code { CODE_SPLIT, CODE_RWX };
 enum options_panic { PANIC_EXIT, PANIC_REBOOT, PANIC_PAUSE };
 
+enum net_kind { NET_NONE, NET_USER, NET_TAP, NET_PASST };
 enum drive_format { DRIVE_FORMAT_FOUND, DRIVE_RAW, DRIVE_QCOW2 }; /* FOUND: what the image looks like */
 struct drive {
     char *path;
@@ -74,7 +76,10 @@ struct options {
     } folder[OPTIONS_MAX_SHARES];
     unsigned folders;
     char **command; /* NULL at its end; of graft root: its arguments */
-    bool net_user, virtio_legacy;
+    bool virtio_legacy;
+    enum net_kind net_kind;
+    struct usernet_options net; /* of NET_USER */
+    const char *tap;            /* the interface's name, of NET_TAP */
     enum abi_mmu mmu;
     bool mmu_given;
     enum options_layout layout;

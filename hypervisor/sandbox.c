@@ -408,7 +408,7 @@ void sandbox_enter_disk(const char *image, bool write, bool temporary) {
 void sandbox_enter(const struct options *o) {
     char why[ERR_BYTES];
     sandbox.wanted = true;
-    sandbox.helpers = o->shares || disks_are_served();
+    sandbox.helpers = o->shares || disks_are_served() || o->net_kind == NET_PASST;
     sandbox.rwx = o->code == CODE_RWX;
     sandbox.ptys = is_pty(o->serial) || is_pty(o->console);
     if (o->vm != VM_INPROC)

@@ -94,7 +94,7 @@ static void to_guest(void *arg, const void *frame, size_t len) {
 
 int network_begin(char err[256]) {
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, channel) ||
-        !(usernet = usernet_create(to_guest, NULL, err)))
+        !(usernet = usernet_create(&(struct usernet_options){0}, to_guest, NULL, err)))
         abort();
     return channel[0];
 }
