@@ -68,6 +68,7 @@ struct blk {
     unsigned in_flight; /* requests that were popped and are not done, all of life */
     uint32_t life;
     unsigned unsignalled; /* pushed since the last virtq_interrupt() */
+    struct disk_counts counts;
     bool finishing, finished;
 
     pthread_mutex_t lead; /* had by the thread that leads */
@@ -187,8 +188,19 @@ static void interrupt(struct blk *b) {
 
 static bool is_current(struct blk *b, const struct job *j) { return b->v.queue[0].life == j->r.life; }
 
+static void count(struct disk_counts *c, const struct job *j) {
+    bool ok = j->status == S_OK;
+    c->failed += !ok;
+    c->flushes += ok && j->h.type == T_FLUSH;
+    c->reads += ok && j->h.type == T_IN;
+    c->writes += ok && j->h.type == T_OUT;
+    c->read_bytes += ok && j->h.type == T_IN ? j->bytes : 0;
+    c->written_bytes += ok && j->h.type == T_OUT ? j->bytes : 0;
+}
+
 static void complete(struct blk *b, struct job *j) {
     struct virtq *q = &b->v.queue[0];
+    count(&b->counts, j);
     for (unsigned i = 0; j->h.type == T_IN && i < j->r.in_count; i++)
         guest_ram_write_end(b->v.dev.machine, j->r.in[i].gpa, j->r.in[i].len);
     if (is_current(b, j)) {
@@ -438,6 +450,11 @@ static void fill_config(struct blk *b) {
     memcpy(c + 52, &one, 4);
     c[56] = 1; /* write_zeroes_may_unmap */
     b->v.config_bytes = 60;
+}
+
+struct disk_counts virtio_blk_counts(const struct device *d) {
+    const struct virtio *v = CONTAINER_OF(d, const struct virtio, dev);
+    return CONTAINER_OF(v, const struct blk, v)->counts;
 }
 
 struct device *virtio_blk_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, const char *path,

@@ -52,6 +52,7 @@ struct board {
     const char *guest;   /* guest_ops.name */
     const char *name;    /* what the user calls it: "arm64" */
     const char *machine; /* what people call it: "AArch64" */
+    const char *target;  /* what QEMU calls it: "aarch64" */
     /* Kernels: the magic number at offset 56 of an Image, e_machine of an ELF file, how far from the start of RAM an Image with a
      * smaller text_offset lies, and a flat binary. */
     uint32_t image_magic;

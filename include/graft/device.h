@@ -188,10 +188,20 @@ bool fw_cfg_add_file(struct device *d, const char *name, void *data, size_t len)
 struct device *goldfish_rtc_create(struct machine *m, uint64_t gpa, unsigned irq);
 struct device *sifive_test_create(struct machine *m, uint64_t gpa);
 struct device *uart16550_create(struct machine *m, uint64_t gpa, unsigned irq, struct chardev *c);
+/* Its input line 3 is the board's power key. pl061_press(): it is pressed for a moment. */
+#define PL061_POWER (1u << 3)
+struct device *pl061_create(struct machine *m, uint64_t gpa, unsigned spi);
+void pl061_press(struct device *d);
 struct device *pl031_create(struct machine *m, uint64_t gpa, unsigned spi);
 struct device *virtio_empty_create(struct machine *m, uint64_t gpa, unsigned spi, int slot); /* DeviceID 0 */
 struct device *virtio_blk_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, const char *path,
                                  bool readonly, char err[256]);
+/* What a disk has done for the guest, of virtio_blk_create(); under the device lock. */
+struct disk_counts {
+    uint64_t reads, writes, flushes, failed; /* requests; failed: whatever they were */
+    uint64_t read_bytes, written_bytes;
+};
+struct disk_counts virtio_blk_counts(const struct device *d);
 struct device *virtio_console_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, struct chardev *c);
 struct device *virtio_net_create(struct machine *m, uint64_t gpa, unsigned spi, int slot,
                                  char err[256]); /* libslirp user network */

@@ -7,6 +7,7 @@
     struct device *name(__VA_ARGS__) { return NULL; }
 NO_DEVICE(pl011_create, struct machine *m, uint64_t gpa, unsigned spi, struct chardev *serial)
 NO_DEVICE(pl031_create, struct machine *m, uint64_t gpa, unsigned spi)
+NO_DEVICE(pl061_create, struct machine *m, uint64_t gpa, unsigned spi)
 NO_DEVICE(uart16550_create, struct machine *m, uint64_t gpa, unsigned irq, struct chardev *serial)
 NO_DEVICE(goldfish_rtc_create, struct machine *m, uint64_t gpa, unsigned irq)
 NO_DEVICE(sifive_test_create, struct machine *m, uint64_t gpa)

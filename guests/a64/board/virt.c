@@ -5,7 +5,8 @@
 
 #define PHANDLE_CLOCK 0x8000u
 #define PHANDLE_GIC 0x8001u
-#define PHANDLE_CPU0 0x8002u
+#define PHANDLE_GPIO 0x8002u
+#define PHANDLE_CPU0 0x8003u
 #define GIC_SPI 0
 #define GIC_PPI 1
 #define IRQ_EDGE 1
@@ -53,6 +54,29 @@ static void put_primecells(struct tree *t) {
     TREE_CELLS(t, "interrupts", GIC_SPI, 1, IRQ_LEVEL);
     TREE_CELLS(t, "reg", 0, 0x09000000, 0, 0x1000);
     tree_bytes(t, "compatible", uart, sizeof(uart));
+    tree_end(t);
+}
+
+/* The power key: line 3 of the GPIO. */
+static void put_keys(struct tree *t) {
+    static const char gpio[] = "arm,pl061\0arm,primecell";
+    tree_begin(t, "gpio-keys");
+    tree_text(t, "compatible", "gpio-keys");
+    tree_begin(t, "poweroff");
+    TREE_CELLS(t, "gpios", PHANDLE_GPIO, 3, 0);
+    tree_u32(t, "linux,code", 116); /* KEY_POWER */
+    tree_text(t, "label", "GPIO Key Poweroff");
+    tree_end(t);
+    tree_end(t);
+    tree_begin(t, "pl061@9030000");
+    tree_u32(t, "phandle", PHANDLE_GPIO);
+    tree_text(t, "clock-names", "apb_pclk");
+    tree_u32(t, "clocks", PHANDLE_CLOCK);
+    TREE_CELLS(t, "interrupts", GIC_SPI, 7, IRQ_LEVEL);
+    tree_bytes(t, "gpio-controller", NULL, 0);
+    tree_u32(t, "#gpio-cells", 2);
+    tree_bytes(t, "compatible", gpio, sizeof(gpio));
+    TREE_CELLS(t, "reg", 0, 0x09030000, 0, 0x1000);
     tree_end(t);
 }
 
@@ -139,6 +163,7 @@ static void tree(struct tree *t, const struct fdt_params *p) {
     tree_fw_cfg(t, p->board);
     tree_flash(t, p->board);
     put_primecells(t);
+    put_keys(t);
     put_gic(t, p);
     put_cpus(t, p);
     put_timer(t, p);
@@ -151,13 +176,20 @@ static struct device *rtc(struct machine *m, uint64_t gpa, unsigned irq, struct 
     return pl031_create(m, gpa, irq);
 }
 
-static const struct board_device devices[] = {
-    {"pl011", pl011_create, 0x09000000, 1}, {"pl031", rtc, 0x09010000, 2}, {NULL, NULL, 0, 0}};
+static struct device *gpio(struct machine *m, uint64_t gpa, unsigned irq, struct chardev *serial) {
+    return pl061_create(m, gpa, irq);
+}
+
+static const struct board_device devices[] = {{"pl011", pl011_create, 0x09000000, 1},
+                                              {"pl031", rtc, 0x09010000, 2},
+                                              {"pl061", gpio, 0x09030000, 7},
+                                              {NULL, NULL, 0, 0}};
 
 const struct board a64_board = {
     .guest = "a64",
     .name = "arm64",
     .machine = "AArch64",
+    .target = "aarch64",
     .image_magic = 0x644d5241u, /* "ARM\x64" */
     .elf_machine = 183,         /* EM_AARCH64 */
     .kernel_offset = 2u << 20,  /* below it virt has a boot loader */

@@ -190,6 +190,7 @@ const struct board rv64_board = {
     .machine = "RISC-V",
     .bios_in_ram = true,
     .core = ABI_CPU_RV64,
+    .target = "riscv64",
     .image_magic = 0x05435352u, /* "RSC\x05" */
     .elf_machine = 243,         /* EM_RISCV */
     .kernel_offset = 2u << 20,  /* below it virt has the firmware */
