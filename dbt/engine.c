@@ -136,7 +136,12 @@ static void serve_pending(struct cpu *cpu) {
         serve_dma(cpu);
     if (bits & ABI_PEND_ROM)
         engine_follow_rom(cpu);
-    cpu->guest->service(cpu, bits);
+    if (bits & ABI_PEND_PAUSE)
+        debug_hold(cpu);
+    if (UNLIKELY(engine_of(cpu)->debug.step))
+        debug_keep(engine_of(cpu), bits);
+    else
+        cpu->guest->service(cpu, bits);
 }
 
 static struct block *translated(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words) {
@@ -164,7 +169,11 @@ static void run(struct cpu *cpu, uint32_t entry) {
     e->unwound = false;
     codegen_enter(e->cg, cpu, e->cache.code + entry);
     e->in_code = false;
-    if (UNLIKELY(e->mode & GUEST_MODE_ONCE) && !e->unwound && cpu->exit_site != CODE_EXIT_FAULT)
+    if (LIKELY(!(e->mode & GUEST_MODE_ONCE)) || e->unwound || cpu->exit_site == CODE_EXIT_FAULT)
+        return;
+    if (e->debug.step == DEBUG_STEP_WANTED)
+        e->debug.step = DEBUG_STEP_DONE;
+    if (e->guest_steps)
         cpu->guest->executed(cpu);
 }
 
@@ -177,8 +186,16 @@ static void enter_mode(struct cpu *cpu, uint32_t mode) {
     mmu_enter_mode(cpu, mode);
 }
 
+/* The guest's, and what the user's debugger adds to it. */
+static uint32_t mode_now(struct cpu *cpu) {
+    struct engine *e = engine_of(cpu);
+    uint32_t mode = cpu->guest->mode(cpu);
+    e->guest_steps = mode & GUEST_MODE_ONCE;
+    return LIKELY(!e->debug.any) ? mode : mode | debug_mode(cpu);
+}
+
 void engine_mode_changed(struct cpu *cpu) {
-    enter_mode(cpu, cpu->guest->mode(cpu));
+    enter_mode(cpu, mode_now(cpu));
     if (UNLIKELY(engine_of(cpu)->mmu->sync_wanted))
         mmu_sync(cpu);
 }
@@ -198,6 +215,10 @@ static void dispatch(struct cpu *cpu) {
         cpu->exit_site = 0;
         serve_pending(cpu);
     }
+    if (UNLIKELY(e->debug.any) && !step) {
+        cpu->exit_site = 0;
+        debug_look(cpu);
+    }
     if (UNLIKELY(e->flush_wanted)) {
         cache_flush(e);
         cpu->exit_site = 0;
@@ -206,7 +227,7 @@ static void dispatch(struct cpu *cpu) {
     uint64_t pc = guest_pc(cpu), site = cpu->exit_site;
     if (UNLIKELY(pc & cpu->guest->pc_align))
         cpu->guest->pc_fault(cpu);
-    uint32_t mode = cpu->guest->mode(cpu);
+    uint32_t mode = mode_now(cpu);
     if (mode != e->mode)
         site = 0;
     enter_mode(cpu, mode);
@@ -261,6 +282,8 @@ _Noreturn void engine_unwind(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
     cpu->exit_site = 0;
     e->unwound = true;
+    if (UNLIKELY(e->debug.step == DEBUG_STEP_WANTED) && !e->step) /* an exception is what it has come to */
+        e->debug.step = DEBUG_STEP_DONE;
     mmu_fault_done(cpu, ABI_STAT_host_faults_abort);
     if (e->in_code)
         codegen_unwind(e->cg, cpu);
@@ -334,6 +357,6 @@ void engine_kick(struct cpu *from, struct cpu *to, uint32_t pending) {
 }
 
 void engine_wait(struct cpu *cpu) {
-    if (!cpu->abi.pending)
+    if (!cpu->abi.pending && !engine_of(cpu)->debug.step)
         engine_call(cpu, ABI_CALL_WAIT);
 }

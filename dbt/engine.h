@@ -102,6 +102,31 @@ struct cache {
     struct code_fault step_fault[32];
 };
 
+/* --- the user's debugger: debug.c ---------------------------------------------------------------------------------- */
+enum debug_step { DEBUG_NO_STEP, DEBUG_STEP_WANTED, DEBUG_STEP_DONE };
+struct debug {
+    bool any;             /* the dispatcher has to ask debug_look() */
+    enum debug_step step; /* of one instruction */
+    uint32_t kept;        /* pending bits that wait for the end of the steps */
+    enum abi_held hit;    /* an access that is watched: ABI_HELD_READ or ABI_HELD_WRITE, else ABI_HELD_ASKED */
+    uint64_t hit_va;
+    unsigned hit_number;
+    struct abi_debug wanted; /* abi_shared.debug, as this vCPU follows it */
+    uint32_t ends;           /* blocks were translated to end at these addresses */
+    uint64_t end[ABI_BREAKPOINTS];
+};
+/* debug_hold(): calls the monitor, and carries out its orders until the vCPU is to go on. debug_look(): before the instruction at the
+ * pc in the state, if debug.any: does a debugger want to have it held here? debug_end(): the guest code at pc up to which a block may
+ * go, of bytes that are at hand. debug_watch(): an access that is about to be done; unwinds if it is watched. */
+void debug_hold(struct cpu *cpu);
+void debug_look(struct cpu *cpu);
+unsigned debug_end(const struct engine *e, uint64_t pc, unsigned bytes);
+void debug_watch(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access);
+/* debug_mode(): what it adds to the guest's mode. */
+uint32_t debug_mode(const struct cpu *cpu);
+/* debug_keep(): pending bits that guest_ops.service() is to see when the steps have ended. */
+void debug_keep(struct engine *e, uint32_t bits);
+
 struct engine {
     struct cpu *cpu;
     const struct guest_ops *guest;
@@ -116,6 +141,8 @@ struct engine {
         uint32_t op; /* 0: none is in progress */
         uint64_t param, pc, done;
     } semihost;
+    struct debug debug;
+    struct engine_power *power; /* NULL: never off */
     struct ir_block *ir;
     struct code_out *out;
     uint8_t *code_bits; /* abi_shared.code_pages_va */
@@ -127,6 +154,7 @@ struct engine {
     bool hot;                       /* the block in translation is one that runs much: see hot.c */
     bool step;                      /* the next instruction runs alone: it writes to the block that it is in */
     bool stepping;                  /* that instruction is running now */
+    bool guest_steps;               /* GUEST_MODE_ONCE is what the guest wants itself */
     bool unwound;                   /* the block that ran last was left by engine_unwind() */
     void *unwind;                   /* codegen_catch() of the dispatcher, for unwinding outside translated code */
     uint64_t started;               /* TSC */

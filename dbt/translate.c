@@ -61,7 +61,12 @@ static int compile(struct cpu *cpu, uint64_t pc, const void *words, unsigned max
         b->insn_counter = offsetof(struct abi_vcpu, stats[ABI_STAT_insns_executed]);
         ir_count(b, offsetof(struct abi_vcpu, stats[ABI_STAT_blocks_executed]));
     }
-    cpu->guest->translate(b, cpu, words, (unsigned)(PAGE_SIZE - (pc & PAGE_MASK)), max);
+    unsigned bytes = (unsigned)(PAGE_SIZE - (pc & PAGE_MASK));
+    if (UNLIKELY(e->debug.any))
+        bytes = debug_end(e, pc, bytes);
+    if (UNLIKELY(e->mode & GUEST_MODE_SHOWN))
+        b->flags |= IR_BLOCK_CALL_MEMORY;
+    cpu->guest->translate(b, cpu, words, bytes, max);
     dump_code(cpu, b, ABI_LOG_IN, words, b->guest_bytes, 1);
     show_ir(cpu, b, "translate");
     verify(cpu, b, "translate");
@@ -93,7 +98,7 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
     e->hot = cpu->boot->all_hot || hot_has(e, pa, pc, e->mode);
     /* First the protection, then the look at the bytes: a write after this is noticed. */
     mmu_protect_code(cpu, GPA(ALIGN_DOWN(pa, PAGE_SIZE)));
-    unsigned max = BLOCK_MAX_INSNS;
+    unsigned max = e->mode & GUEST_MODE_ONCE ? 1 : BLOCK_MAX_INSNS;
     while (compile(cpu, pc, words, max, e->cache.code + e->cache.code_used, e->cache.code_limit - e->cache.code_used)) {
         if (max == 1)
             return NULL;

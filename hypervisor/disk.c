@@ -26,7 +26,8 @@ enum permission { PERMISSION_READ, PERMISSION_WRITE, PERMISSION_RESIZE = 3 };
 struct disk {
     const struct drive *drive;
     bool guessed; /* it was found to be raw */
-    int fd;       /* -1: the server alone has it */
+    const char *format;
+    int fd; /* -1: the server alone has it */
     struct nbd *server;
     pid_t pid; /* of it */
     dev_t device;
@@ -153,7 +154,7 @@ static bool judge(struct disk *d, char err[ERR_BYTES]) {
     return wrong(err, path, why);
 }
 
-static bool serve(struct disk *d, enum drive_format format, bool sandbox, char err[ERR_BYTES]) {
+static bool serve(struct disk *d, bool sandbox, char err[ERR_BYTES]) {
     char why[ERR_BYTES];
     if (!is_shared(d->drive)) { /* else it is locked here, so that nobody writes to what is only read */
         close(d->fd);
@@ -161,7 +162,7 @@ static bool serve(struct disk *d, enum drive_format format, bool sandbox, char e
     } else if (!take_locks(d->fd, d->drive->path, true, err)) {
         return false;
     }
-    d->server = disk_server_start(d->drive, format == DRIVE_QCOW2 ? "qcow2" : "raw", sandbox, &d->pid, why);
+    d->server = disk_server_start(d->drive, d->format, sandbox, &d->pid, why);
     return d->server || wrong(err, d->drive->path, why);
 }
 
@@ -175,9 +176,10 @@ static bool prepare(struct disk *d, bool sandbox, char err[ERR_BYTES]) {
     enum drive_format format;
     if (!judge(d, err) || !find_format(d, &format, err))
         return false;
+    d->format = format == DRIVE_QCOW2 ? "qcow2" : "raw";
     if (format == DRIVE_RAW && (d->drive->readonly || !d->drive->snapshot))
         return use(d, same_disk(d), err);
-    return serve(d, format, sandbox, err);
+    return serve(d, sandbox, err);
 }
 
 static bool add(const struct drive *drive, bool sandbox, char err[ERR_BYTES]) {
@@ -231,6 +233,8 @@ bool disks_are_served(void) {
             return true;
     return false;
 }
+
+const char *disks_format(unsigned n) { return disks[n].format; }
 
 bool disk_open(const char *path, bool readonly, struct disk_source *s, char err[ERR_BYTES]) {
     for (const struct disk *d = disks; d < disks + disk_count; d++) {

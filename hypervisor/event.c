@@ -337,6 +337,7 @@ static bool finished(struct machine *m) {
     if (now < ev->stop_at)
         return false;
     m->force = true;
+    pause_wake(m);
     for (unsigned i = 0; i < m->vcpu_count; i++) {
         run_wake(m->vcpu[i].abi);
         if (m->vcpu[i].thread && !m->vcpu[i].done)
@@ -345,11 +346,13 @@ static bool finished(struct machine *m) {
     return false;
 }
 
+static int patience_ms(struct machine *m) { return m->state != MACHINE_RUNNING ? 100 : pause_again(m) ? 1 : -1; }
+
 void events_loop(struct machine *m) {
     struct events *ev = m->events;
     struct epoll_event ready[16];
     while (!finished(m)) {
-        int n = epoll_wait(ev->epoll, ready, ARRAY_LEN(ready), m->state == MACHINE_RUNNING ? -1 : 100);
+        int n = epoll_wait(ev->epoll, ready, ARRAY_LEN(ready), patience_ms(m));
         machine_lock(m);
         for (int i = 0; i < n; i++) {
             struct event_fd *e = ready[i].data.ptr;
@@ -357,6 +360,7 @@ void events_loop(struct machine *m) {
                 e->fn(e->arg, ready[i].events);
         }
         free_dead(ev);
+        pause_serve(m);
         machine_unlock(m);
     }
 }

@@ -5,7 +5,9 @@
 #include "graft/mmu.h"
 #include "graft/vm.h"
 #include "hypervisor/boot.h"
+#include "hypervisor/control.h"
 #include "hypervisor/firmware.h"
+#include "hypervisor/gdb.h"
 #include "hypervisor/monitor.h"
 
 #include <errno.h>
@@ -533,6 +535,10 @@ static bool build(struct machine *m, char err[ERR_BYTES]) {
     }
     if (!add_devices(m, err) || !boot_load(m, err) || m->vm->create(m, err))
         return false;
+    if (!gdb_attach(m) || !control_attach(m)) {
+        snprintf(err, ERR_BYTES, "out of memory");
+        return false;
+    }
     uint64_t hz = m->vm->tsc_hz(m);
     m->tsc_hz = hz ? hz : run_tsc_hz();
     m->boot->tsc_hz = m->tsc_hz;
@@ -553,6 +559,7 @@ struct machine *machine_create(const struct options *o, const struct boot_files 
     m->serial = serial;
     m->console = console;
     m->vcpu_count = o->smp;
+    pause_init(m);
     if (build(m, err))
         return m;
     machine_destroy(m);
@@ -567,6 +574,7 @@ struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES
         return NULL;
     m->options = o;
     m->vcpu_count = 1;
+    pause_init(m);
     m->probe = true;
     m->board = boards[0];
     m->layout_kind = o->layout == LAYOUT_RING0 ? ABI_LAYOUT_RING0 : ABI_LAYOUT_FLAT;
@@ -594,6 +602,7 @@ void machine_stop(struct machine *m, enum machine_state state) {
     }
     for (unsigned i = 0; i < m->vcpu_count; i++)
         machine_pend(m, i, ABI_PEND_STOP);
+    pause_wake(m);
     wake_waiting(m);
     events_wake(m);
 }
@@ -633,6 +642,8 @@ void machine_destroy(struct machine *m) {
             chardev_attach(m->serial, NULL);
         if (m->console)
             chardev_attach(m->console, NULL);
+        gdb_attach(NULL);
+        control_attach(NULL);
         events_destroy(m->events);
     }
     if (m->arena)
@@ -641,5 +652,6 @@ void machine_destroy(struct machine *m) {
         munmap(m->ram, m->memory);
     for (unsigned i = 0; i < m->vcpu_count; i++)
         profile_free(&m->vcpu[i]);
+    pause_free(m);
     free(m);
 }

@@ -2,8 +2,10 @@
  * Copyright The Graft Authors */
 /* main.c: the program graft, and how it ends. */
 #include "hypervisor/boot.h"
+#include "hypervisor/control.h"
 #include "hypervisor/exec.h"
 #include "hypervisor/firmware.h"
+#include "hypervisor/gdb.h"
 #include "hypervisor/monitor.h"
 #include "hypervisor/sandbox.h"
 
@@ -114,6 +116,8 @@ static int run_once(struct run *run, bool *again) {
         return complain(err);
     if (first && (!o->command || o->verbose))
         machine_announce(m);
+    if (first && o->pause)
+        pause_hold(m);
     supervise_machine(m);
     enum machine_state state = machine_run(m);
     supervise_machine(NULL);
@@ -124,6 +128,8 @@ static int run_once(struct run *run, bool *again) {
     if (run->stats.stream && !*again && stats_write(m, &run->stats, err))
         status = complain(err);
     machine_destroy(m);
+    if (!*again)
+        control_ended(state);
     return status;
 }
 
@@ -154,6 +160,7 @@ static int run_machine(void *arg) {
     }
     if (run->exec)
         status = exec_end(run->exec, status);
+    gdb_ended(status);
     close_consoles(run);
     log_finish();
     return status;
@@ -186,7 +193,8 @@ static bool open_all(struct run *run, struct options *o, char err[ERR_BYTES]) {
         (o->command && !exec_initrd(&run->files.initrd, &run->plan, err)))
         return false;
     return o->dry_run || (disks_open(o, err) && firmware_open(o, run->files.board, err) && open_outputs(run, err) &&
-                          shares_open(o, err) && network_open(o, err) && open_consoles(run, err));
+                          shares_open(o, err) && network_open(o, err) && open_consoles(run, err) && gdb_open(o, err) &&
+                          control_open(o, err));
 }
 
 static void close_all(struct run *run) {

@@ -14,6 +14,7 @@
 #include "graft/abi.h"
 #include "graft/board.h"
 #include "hypervisor/options.h"
+#include "hypervisor/pause.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -57,6 +58,7 @@ struct vcpu {
     unsigned index;
     struct abi_vcpu *abi;
     struct thread *thread; /* NULL: not started */
+    _Atomic int tid;       /* of it */
     _Atomic bool done;
     uint64_t cpu_ns;    /* processor time of its thread, known when done */
     uint64_t calls[16]; /* by enum abi_call */
@@ -118,6 +120,7 @@ struct machine {
     struct device *fw_cfg;
     struct events *events;
     struct panic panic;
+    struct pause pause;
     struct semihost semihost;
     _Atomic int exit_status; /* the guest's own, if it powers off */
 
@@ -334,11 +337,13 @@ void probe_process_print(void);
 /* --- disk.c: for devices there is disk_open() ----------------------------------------------------------------------- */
 /* disk_claim(): is that open file a raw image that nobody else uses (but to read it, if we only do)? Nobody will, as long
  * as it is open. disks_open(): the images of all drives, and what serves them where they are not raw: false and err if one cannot be had, is of another
- * format, is in use or given twice. Before there are threads. disks_have(): is this the file of one of them? disks_are_served(): does a process serve one? */
+ * format, is in use or given twice. Before there are threads. disks_have(): is this the file of one of them? disks_are_served(): does a process serve one?
+ * disks_format(): "raw" or "qcow2", the n-th. */
 bool disk_claim(int fd, const char *path, bool readonly, char err[ERR_BYTES]);
 bool disks_open(const struct options *o, char err[ERR_BYTES]);
 bool disks_have(int fd);
 bool disks_are_served(void);
+const char *disks_format(unsigned n);
 void disks_close(void);
 
 /* --- disk_server.c -------------------------------------------------------------------------------------------------- */

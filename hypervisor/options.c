@@ -3,7 +3,7 @@
 /* options.c: the command line and its help. The options are the rows of options.def; what one does with its value is the
  * function take_...() of that name here. */
 #include "graft/mmu.h"
-#include "hypervisor/monitor.h"
+#include "hypervisor/stream.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>
@@ -140,6 +140,18 @@ TAKE(sandbox) { return o->sandbox = n == 0, NULL; }
 TAKE(semihosting) { return o->semihosting = true, NULL; }
 TAKE(no_reboot) { return o->no_reboot = true, NULL; }
 TAKE(on_panic) { return o->on_panic = (enum options_panic)n, NULL; } /* listed in their order */
+
+TAKE(pause) { return o->pause = true, NULL; }
+
+TAKE(gdb) {
+    o->gdb = v;
+    return stream_is_right(v, true) ? NULL : "tcp:HOST:PORT, tcp:HOST:PORT,remote, unix:PATH or stdio";
+}
+
+TAKE(control) {
+    o->control = v;
+    return stream_is_right(v, false) ? NULL : "unix:PATH, tcp:HOST:PORT or tcp:HOST:PORT,remote";
+}
 
 TAKE(timeout) {
     char *end;
@@ -358,6 +370,11 @@ static enum options_command finish_run(const struct options *o) {
         return bad("run: --dtb and --dump-dtb do not go together");
     if (o->serial && o->console && !strcmp(o->serial, "stdio") && !strcmp(o->console, "stdio"))
         return bad("run: --serial and --console cannot both be stdio");
+    if (o->gdb && !strcmp(o->gdb, "stdio") &&
+        (!strcmp(o->serial, "stdio") || (o->console && !strcmp(o->console, "stdio"))))
+        return bad("run: --gdb stdio needs another place for the console: --serial none, pty or file:FILE");
+    if (o->pause && !o->gdb && !o->control)
+        return bad("run: --pause needs --gdb or --control");
     if (o->vm == VM_KVM && o->mmu_given && mmu_strategies[o->mmu]->needs_process)
         return bad("run: --mmu %s needs --vm inproc", mmu_strategies[o->mmu]->name);
     if (o->layout == LAYOUT_RING0 && o->vm == VM_INPROC)
@@ -545,6 +562,10 @@ static const struct foreign {
     {"-nographic", "nothing: the terminal is the console (--serial stdio)"},
     {"-semihosting", "--semihosting"},
     {"-semihosting-config", "--semihosting"},
+    {"-qmp", "--control unix:PATH"},
+    {"-gdb", "--gdb tcp:HOST:PORT"},
+    {"-s", "--gdb tcp::1234"},
+    {"-S", "--pause"},
     {"-display", "nothing: there is no display"},
     {"-monitor", "nothing: there is no monitor; Ctrl-A H on the console shows its keys"},
     {"-M", "nothing: the machine is always virt (--gic, --cpu)"},

@@ -39,6 +39,8 @@ struct options {
     char *stats;
     bool sandbox, no_reboot, semihosting;
     enum options_panic on_panic;
+    const char *gdb, *control;
+    bool pause;
     double timeout; /* in seconds, 0: none */
     bool flat;      /* the kernel is a flat binary */
     bool count;     /* translated code counts, too */

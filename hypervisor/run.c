@@ -126,6 +126,7 @@ bool run_call(struct machine *m, struct vcpu *v) {
     case ABI_CALL_KICK: call_kick(m, run_arg(abi, 0)); return true;
     case ABI_CALL_YIELD: sched_yield(); return true;
     case ABI_CALL_SEMIHOST: return semihost_call(m, abi);
+    case ABI_CALL_PAUSED: pause_stand(m, v); return !m->force;
     case ABI_CALL_LOG: call_text(m, abi, NULL); return true;
     case ABI_CALL_DUMP: call_dump(m, abi); return true;
     case ABI_CALL_PERFMAP: call_perfmap(m, abi); return true;
@@ -150,6 +151,7 @@ void run_vcpu_thread(void *arg) {
     struct vcpu *v = arg;
     struct machine *m = v->machine;
     struct timespec ts;
+    atomic_store(&v->tid, (int)syscall(SYS_gettid));
     prctl(PR_SET_TIMERSLACK, 1);
     profile_start(v);
     m->vm->run(m, v);

@@ -31,8 +31,9 @@
 
 /* What was found out on the way in. */
 static struct {
-    bool wanted, entered, network, helpers, rwx,
-        ptys;         /* network: this is the process that has it; helpers: others serve */
+    bool wanted, entered, rwx, ptys, clients;
+    bool network;     /* this is the process that has it */
+    bool helpers;     /* others serve disks, folders or the network */
     bool user, files; /* of what the host has, this worked */
     _Atomic bool filters_fail;
 } sandbox;
@@ -324,6 +325,8 @@ static void allow_parts(struct filter *f, enum thread_kind kind) {
         allow(f, CALL(wait4));
         refuse(f, CALL(kill), EPERM);
     }
+    if (kind == THREAD_DEVICES && sandbox.clients) /* of --gdb and --control, which wait at a socket that is open */
+        allow(f, CALL(accept4));
     if (kind == THREAD_DEVICES || kind == THREAD_DISK)
         allow_threads(f);
 }
@@ -410,6 +413,7 @@ void sandbox_enter(const struct options *o) {
     sandbox.wanted = true;
     sandbox.helpers = o->shares || disks_are_served() || o->net_kind == NET_PASST;
     sandbox.rwx = o->code == CODE_RWX;
+    sandbox.clients = o->gdb || o->control;
     sandbox.ptys = is_pty(o->serial) || is_pty(o->console);
     if (o->vm != VM_INPROC)
         vm_kvm_usable(why); /* opens it */

@@ -15,15 +15,20 @@ function(add_payload bin source)
     DEPENDS ${source} ${ARGN} ${sources} VERBATIM)
 endfunction()
 
-# add_rv64_payload(ELF SOURCE [FLAGS...]): the same for RISC-V, with tests/payloads/rv64/lib, if there is clang, which has all targets, and lld.
+# add_rv64_payload(ELF SOURCE FLAGS...): the same for RISC-V, an ELF file. rv64_payload: ELF, or nothing where there is no compiler for it.
 find_program(GRAFT_RISCV_CLANG NAMES clang clang-19)
 find_program(GRAFT_RISCV_LLD NAMES ld.lld ld.lld-19)
 function(add_rv64_payload elf source)
-  set(lib ${payload_lib}/../rv64/lib)
-  file(GLOB sources CONFIGURE_DEPENDS ${lib}/*)
+  set(rv64_payload PARENT_SCOPE)
+  if(NOT GRAFT_RISCV_CLANG OR NOT GRAFT_RISCV_LLD)
+    return()
+  endif()
+  set(rv64_payload ${elf} PARENT_SCOPE)
+  set(rv64_lib ${payload_lib}/../rv64/lib)
+  file(GLOB lib CONFIGURE_DEPENDS ${rv64_lib}/*)
   add_custom_command(OUTPUT ${elf}
     COMMAND ${GRAFT_RISCV_CLANG} --target=riscv64-unknown-elf -march=rv64gc -mabi=lp64d -mcmodel=medany -mno-relax -O2 -g -ffreestanding
-            -nostdlib -static -fno-pic -fuse-ld=lld -Wall -Wextra -Wno-unused-command-line-argument -I${lib} -I${payload_lib}
-            ${lib}/start.S ${lib}/rv64_lib.c ${payload_lib}/tests.c ${source} -Wl,-T,${lib}/payload.lds ${ARGN} -o ${elf}
-    DEPENDS ${source} ${sources} ${payload_lib}/tests.c ${payload_lib}/tests.h VERBATIM)
+            -nostdlib -static -fno-pic -fuse-ld=lld -Wall -Wextra -Wno-unused-command-line-argument -I${rv64_lib} -I${payload_lib}
+            ${rv64_lib}/start.S ${rv64_lib}/rv64_lib.c ${payload_lib}/tests.c ${source} -Wl,-T,${rv64_lib}/payload.lds ${ARGN} -o ${elf}
+    DEPENDS ${source} ${lib} ${payload_lib}/tests.c ${payload_lib}/tests.h VERBATIM)
 endfunction()

@@ -266,8 +266,10 @@ static void check_align(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_ac
 
 /* shown(): the access is allowed, and its address found: a debugger of the guest may want to know. */
 static inline void shown(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned regime) {
-    if (UNLIKELY(cpu->watch))
+    if (UNLIKELY(cpu->watch & CPU_WATCH_GUEST))
         cpu->guest->watch(cpu, va, bytes, access, regime);
+    if (UNLIKELY(cpu->watch & CPU_WATCH_DEBUGGER))
+        debug_watch(cpu, va, bytes, access);
 }
 
 /* Reads bytes (1 << size) to out. */

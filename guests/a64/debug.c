@@ -205,7 +205,7 @@ void a64_debug_changed(struct a64_cpu *c) {
         armed |= A64_ARMED_EL1;
     d->armed = armed;
     d->set = set;
-    c->c.watch = (armed & A64_ARMED_WATCH) != 0;
+    c->c.watch = (c->c.watch & ~(uint32_t)CPU_WATCH_GUEST) | (armed & A64_ARMED_WATCH ? (uint32_t)CPU_WATCH_GUEST : 0);
     a64_check_interrupts(c);
 }
 

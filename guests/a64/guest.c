@@ -159,5 +159,6 @@ const struct guest_ops a64_guest = {
     .io_read = a64_gic_read,
     .io_write = a64_gic_write,
     .dump = guest_dump,
+    .debug = &a64_registers,
 };
 _Static_assert(sizeof(struct a64_cpu) <= ABI_CPU_BYTES, "the state fits in what the monitor gives each vCPU");

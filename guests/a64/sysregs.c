@@ -468,6 +468,27 @@ uint64_t a64_helper_msr_imm(struct cpu *cpu, uint64_t op, uint64_t imm, uint64_t
     return 0;
 }
 
+const unsigned a64_sysreg_rows = ARRAY_LEN(sysregs);
+
+uint64_t a64_sysreg_get(struct cpu *cpu, unsigned row) {
+    const struct sysreg *r = &sysregs[row];
+    struct a64_cpu *c = a64(cpu);
+    return r->read ? r->read(c) : *(uint64_t *)((char *)c + r->offset);
+}
+
+/* DAIF is PSTATE's to change: an interrupt that is due then would be taken in the middle of this. */
+bool a64_sysreg_set(struct cpu *cpu, unsigned row, uint64_t value) {
+    const struct sysreg *r = &sysregs[row];
+    struct a64_cpu *c = a64(cpu);
+    if (r->write_el == NEVER || r->write == write_daif)
+        return false;
+    if (r->write)
+        r->write(c, r, value);
+    else
+        store(c, r, value);
+    return true;
+}
+
 size_t a64_sysreg_offset(uint32_t key, unsigned el, bool write) {
     const struct sysreg *r = find_sysreg(key);
     if (!r || el < (write ? r->write_el : r->read_el))

@@ -91,6 +91,9 @@ void a64_executed(struct cpu *cpu);  /* guest_ops.executed: an instruction was s
 void a64_watch(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned regime);
 void a64_watch_maintenance(struct cpu *cpu, uint64_t va, unsigned bytes, unsigned regime);
 
+/* registers.c */
+extern const struct guest_debug a64_registers; /* guest_ops.debug */
+
 /* pmu.c */
 /* Its registers; the last two have one for each counter. */
 enum a64_pmu_reg {
@@ -172,6 +175,10 @@ typedef uint64_t a64_op(struct cpu *cpu, uint64_t value, uint32_t arg);
 a64_op a64_op_tlbi, a64_op_at, a64_op_dc_va, a64_op_dc_zva, a64_op_ic_va, a64_op_ic_all, a64_op_nothing;
 /* sysregs.c: EC 0x18 for this MSR, MRS or SYS encoding. */
 _Noreturn void a64_raise_sysreg_trap(struct cpu *cpu, uint32_t insn);
+/* For a debugger: the registers by their rows. a64_sysreg_set(): false: it cannot be written, or not by itself. */
+extern const unsigned a64_sysreg_rows;
+uint64_t a64_sysreg_get(struct cpu *cpu, unsigned row);
+bool a64_sysreg_set(struct cpu *cpu, unsigned row, uint64_t value);
 bool a64_sysregs_sorted(void); /* for the unit test: the rows of sysregs.def are in order */
 
 #endif

@@ -48,7 +48,7 @@ static struct gpa maintained(struct cpu *cpu, uint64_t va, enum mmu_access acces
 /* Data caches are invisible: only the faults remain. */
 uint64_t a64_op_dc_va(struct cpu *cpu, uint64_t value, uint32_t access) {
     maintained(cpu, value, (enum mmu_access)access);
-    if (UNLIKELY(cpu->watch) && access == MMU_WRITE)
+    if (UNLIKELY(cpu->watch & CPU_WATCH_GUEST) && access == MMU_WRITE)
         a64_watch_maintenance(cpu, value, CODE_LINE, cpu->regime);
     return 0;
 }
@@ -64,7 +64,7 @@ uint64_t a64_op_dc_zva(struct cpu *cpu, uint64_t value, uint32_t arg) {
         a64_raise_data_abort(cpu, value, (uint32_t)ISS_WNR | A64_WALK_FSC(w.fault));
     if (w.device)
         a64_raise_data_abort(cpu, value, (uint32_t)ISS_WNR | FSC_ALIGNMENT);
-    if (UNLIKELY(cpu->watch)) /* before any of it is zero */
+    if (UNLIKELY(cpu->watch & CPU_WATCH_GUEST)) /* before any of it is zero */
         a64_watch(cpu, value & ~UINT64_C(63), 64, MMU_WRITE, regime);
     for (unsigned i = 0; i < 64; i += 8)
         mem_write(cpu, (value & ~UINT64_C(63)) + i, 0, 3, regime, 0);

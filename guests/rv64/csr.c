@@ -128,6 +128,16 @@ static void csr_write(struct cpu *cpu, unsigned csr, uint64_t v) {
         c->mstatus |= SSTATUS_FS;
 }
 
+bool rv64_csr_get(struct cpu *cpu, unsigned csr, uint64_t *value) { return csr_read(cpu, csr, value); }
+
+bool rv64_csr_set(struct cpu *cpu, unsigned csr, uint64_t value) {
+    uint64_t old;
+    if (csr >> 10 == 3 || !csr_read(cpu, csr, &old))
+        return false;
+    csr_write(cpu, csr, value);
+    return true;
+}
+
 uint64_t rv64_helper_csr(struct cpu *cpu, uint64_t desc, uint64_t value, uint64_t insn) {
     unsigned csr = desc & 0xfff, op = desc >> 12 & 3;
     bool writes = desc >> 14 & 1;

@@ -140,5 +140,6 @@ const struct guest_ops rv64_guest = {
     .io_read = io_read,
     .io_write = io_write,
     .dump = guest_dump,
+    .debug = &rv64_registers,
 };
 _Static_assert(sizeof(struct rv64_cpu) <= ABI_CPU_BYTES, "the state fits in what the monitor gives each vCPU");

@@ -160,6 +160,11 @@ bool rv64_clint_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t va
 
 /* sbi.c */
 void rv64_sbi_call(struct cpu *cpu);
+/* registers.c */
+extern const struct guest_debug rv64_registers; /* guest_ops.debug */
+/* csr.c: for a debugger: false: there is no such register, or it cannot be written by itself. */
+bool rv64_csr_get(struct cpu *cpu, unsigned csr, uint64_t *value);
+bool rv64_csr_set(struct cpu *cpu, unsigned csr, uint64_t value);
 /* guest.c */
 void rv64_reset(struct cpu *cpu);
 

@@ -18,7 +18,7 @@
 #include "graft/base.h"
 
 #define ABI_MAGIC 0x54465247u /* "GRFT" */
-#define ABI_VERSION 4
+#define ABI_VERSION 5
 #define ABI_MAX_VCPUS 8
 #define ABI_MAX_SPIS 288 /* QEMU virt has 256 + 32 private: interrupt ids 32 .. 32+255 */
 #define ABI_VIRTIO_SLOTS 32
@@ -108,6 +108,7 @@ enum abi_pending {
     ABI_PEND_SAMPLE = 1u << 5, /* the runtime has looked where translated code is: cpu.sample_pc */
     ABI_PEND_ROM = 1u << 6,    /* abi_shared.rom_mapped has lost bits */
     ABI_PEND_DMA = 1u << 4,    /* the monitor wrote to pages that hold translated code: see abi_shared.dma */
+    ABI_PEND_PAUSE = 1u << 7,  /* the monitor wants this vCPU to call ABI_CALL_PAUSED */
 };
 
 /* Calls from the engine to the monitor: number in abi_vcpu.call, arguments in arg[], result in ret[]. */
@@ -127,6 +128,41 @@ enum abi_call {
     /* arg0 operation (graft/semihost.h), arg1 .. arg3 its numbers, bytes in abi_vcpu.text -> ret0 result, ret1 errno, or
      * SEMIHOST_AGAIN */
     ABI_CALL_SEMIHOST,
+    /* This vCPU is between two instructions. arg0 enum abi_held; of an access: arg1 its first watched address, arg2 the watchpoint;
+     * ABI_HELD_DONE: arg1, arg2 what the order has brought, arg3 1 if it could be done. -> ret1 enum abi_order, arg3 register or
+     * address, arg4 and arg5 a value */
+    ABI_CALL_PAUSED,
+};
+
+/* Why a vCPU is held. */
+enum abi_held {
+    ABI_HELD_ASKED,      /* ABI_PEND_PAUSE */
+    ABI_HELD_STEPPED,    /* ABI_ORDER_STEP is done */
+    ABI_HELD_BREAKPOINT, /* at this pc there is one */
+    ABI_HELD_READ,       /* the next instruction is about to read or write what is watched */
+    ABI_HELD_WRITE,
+    ABI_HELD_DONE, /* for the order before */
+};
+/* What a vCPU that is held is to do. */
+enum abi_order {
+    ABI_ORDER_RUN,           /* go on, with abi_shared.debug as it is now */
+    ABI_ORDER_STEP,          /* one instruction, without an interrupt; a vCPU that is off just goes on */
+    ABI_ORDER_READ_REGISTER, /* by its number in guest_debug.regs */
+    ABI_ORDER_WRITE_REGISTER,
+    ABI_ORDER_TRANSLATE, /* a virtual address of the current address space: arg1 the guest-physical one */
+};
+
+#define ABI_BREAKPOINTS 64
+#define ABI_WATCHPOINTS 16
+/* What a debugger wants to know of, at whatever level and in whatever address space; the guest sees nothing of it. The monitor changes
+ * it while all vCPUs are held. */
+struct abi_debug {
+    uint32_t breakpoints, watchpoints;
+    uint64_t breakpoint[ABI_BREAKPOINTS];
+    struct abi_watch {
+        uint64_t va, bytes; /* bytes: at least 1 */
+        uint64_t read, write;
+    } watchpoint[ABI_WATCHPOINTS];
 };
 
 /* Doorbells: no exit to the vCPU's thread, the monitor's event thread hears them. */
@@ -206,6 +242,7 @@ struct abi_shared {
      * The monitor sets a bit at any time; when it clears one it counts rom_changes and sets ABI_PEND_ROM on all vCPUs. */
     _Atomic uint64_t rom_mapped;
     _Atomic uint32_t rom_changes;
+    struct abi_debug debug;
     /* One byte per page of RAM and flash, at this engine address: bit n set = vCPU n holds translated code of it. */
     uint64_t code_pages_va;
 };

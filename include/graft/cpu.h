@@ -28,6 +28,9 @@ struct ras_entry {
     void *host;  /* where its block starts, or the backend's look-up thunk */
 };
 
+/* Bits of cpu.watch: guest_ops.watch(), and the user's debugger (dbt/debug.c). */
+enum cpu_watch { CPU_WATCH_GUEST = 1, CPU_WATCH_DEBUGGER = 2 };
+
 #define MEM_VALUE 7 /* of vscratch: what accesses that are calls (dbt/mmu/called.c) have no argument for */
 /*
  * Three pages, by who may do what to them: where translated code has less privilege than the engine (ABI_LAYOUT_RING0) it
@@ -56,7 +59,7 @@ struct cpu {
     _Atomic uint32_t quiescent;  /* 1 while this vCPU cannot be inside translated code (it is in a monitor call) */
     _Atomic uint64_t req_posted; /* broadcast requests: see engine.h */
     _Atomic uint64_t req_done;
-    uint32_t watch;        /* accesses from C are shown to guest_ops.watch() */
+    uint32_t watch;        /* enum cpu_watch: who is shown accesses from C */
     int64_t code_to_write; /* abi_boot.code_to_write: added to a code address by what writes there */
     uint64_t sample_pc;    /* where translated code was when ABI_PEND_SAMPLE was set */
     uint64_t fault_ticks;  /* TSC of the host fault whose access is in progress, 0 if there is none */

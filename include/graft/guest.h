@@ -16,6 +16,32 @@ struct guest_pin {
 
 /* Of a mode: each of its blocks goes back to the dispatcher, which calls executed(). None is linked or looked up by another. */
 #define GUEST_MODE_ONCE (1u << 31)
+/* The engine's own: accesses are shown to the user's debugger. */
+#define GUEST_MODE_SHOWN (1u << 30)
+
+/* A register as a debugger sees it. name, type: as in GDB's target descriptions. */
+struct guest_reg {
+    const char *name, *type;
+    uint8_t bits;    /* at most 128 */
+    uint8_t feature; /* index in guest_debug.features */
+};
+/* A feature of GDB's target descriptions, with the elements that define its types, "" if there are none. */
+struct guest_feature {
+    const char *name, *types;
+};
+struct guest_debug {
+    const char *architecture; /* GDB's name of it */
+    const struct guest_feature *features;
+    unsigned feature_count;
+    const struct guest_reg *regs; /* by feature */
+    unsigned reg_count;
+    unsigned general; /* the first so many are those of all programs: GDB's g packet */
+    unsigned pc;      /* the number of the program counter */
+    /* The vCPU is in the dispatcher. read(): registers that cannot be read are 0. write(): false: it cannot be written. Neither
+     * raises anything. */
+    void (*read)(struct cpu *cpu, unsigned reg, v128 *value);
+    bool (*write)(struct cpu *cpu, unsigned reg, const v128 *value);
+};
 
 struct guest_ops {
     const char *name; /* its folder: "a64" */
@@ -70,12 +96,13 @@ struct guest_ops {
     void (*align_fault)(struct cpu *cpu, uint64_t va, enum mmu_access access) __attribute__((noreturn));
     void (*external_abort)(struct cpu *cpu, uint64_t va, enum mmu_access access, struct gpa pa)
         __attribute__((noreturn));
-    /* watch(): if cpu->watch: an access that is allowed and about to be done; may unwind. */
+    /* watch(): if CPU_WATCH_GUEST: an access that is allowed and about to be done; may unwind. */
     void (*watch)(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned regime);
     /* Devices inside the engine (interrupt controller ...). False: not mine. size: bytes 1, 2, 4, 8. */
     bool (*io_read)(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value);
     bool (*io_write)(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value);
     void (*dump)(struct cpu *cpu); /* registers to the log, for panics and -d */
+    const struct guest_debug *debug;
 };
 extern const struct guest_ops *const guest_table[]; /* guests/guests.c */
 extern const unsigned guest_count;

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* control.c: see control.h. */
+#include "hypervisor/control.h"
+#include "hypervisor/gdb.h"
+#include "hypervisor/stream.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#ifndef GRAFT_VERSION
+#define GRAFT_VERSION "0.0.0" /* in a fuzzer */
+#endif
+
+static struct control {
+    struct stream *stream;
+    struct machine *machine;
+    struct json_split in;
+    bool connected, negotiated;
+    bool stopping; /* "stop" is answered when all is held */
+    cJSON *stop_id;
+    bool first; /* there was no machine yet */
+    bool asked_reset, asked_quit;
+} c;
+
+/* --- what is sent ------------------------------------------------------------------------------------------------------- */
+/* Takes the message. */
+static void send_message(cJSON *message) {
+    char *text = cJSON_PrintUnformatted(message);
+    if (text) {
+        stream_write(c.stream, text, strlen(text));
+        stream_write(c.stream, "\r\n", 2);
+    }
+    free(text);
+    cJSON_Delete(message);
+}
+
+/* An answer, which takes id. */
+static void send_answer(const char *name, cJSON *what, cJSON *id) {
+    cJSON *message = cJSON_CreateObject();
+    cJSON_AddItemToObject(message, name, what ? what : cJSON_CreateObject());
+    if (id)
+        cJSON_AddItemToObject(message, "id", id);
+    send_message(message);
+}
+
+static void send_error(const char *class, const char *text, cJSON *id) {
+    cJSON *error = cJSON_CreateObject();
+    cJSON_AddStringToObject(error, "class", class);
+    cJSON_AddStringToObject(error, "desc", text);
+    send_answer("error", error, id);
+}
+
+/* data is taken; NULL: there is none. */
+static void send_event(const char *name, cJSON *data) {
+    struct timespec now;
+    if (!c.negotiated) {
+        cJSON_Delete(data);
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &now);
+    cJSON *message = cJSON_CreateObject(), *time = cJSON_AddObjectToObject(message, "timestamp");
+    cJSON_AddNumberToObject(time, "seconds", (double)now.tv_sec);
+    cJSON_AddNumberToObject(time, "microseconds", (double)(now.tv_nsec / 1000));
+    cJSON_AddStringToObject(message, "event", name);
+    if (data)
+        cJSON_AddItemToObject(message, "data", data);
+    send_message(message);
+}
+
+static cJSON *cause(bool guest, const char *reason) {
+    cJSON *data = cJSON_CreateObject();
+    cJSON_AddBoolToObject(data, "guest", guest);
+    cJSON_AddStringToObject(data, "reason", reason);
+    return data;
+}
+
+static cJSON *version(void) {
+    unsigned major = 0, minor = 0, micro = 0;
+    sscanf(GRAFT_VERSION, "%u.%u.%u", &major, &minor, &micro);
+    cJSON *o = cJSON_CreateObject(), *qemu = cJSON_AddObjectToObject(o, "qemu");
+    cJSON_AddNumberToObject(qemu, "micro", micro);
+    cJSON_AddNumberToObject(qemu, "minor", minor);
+    cJSON_AddNumberToObject(qemu, "major", major);
+    cJSON_AddStringToObject(o, "package", "graft " GRAFT_VERSION);
+    return o;
+}
+
+/* --- commands: the result, NULL for an empty one, or an error in err -------------------------------------------------------- */
+static cJSON *query_status(const cJSON *args, char err[ERR_BYTES]) {
+    bool held = pause_is_wanted(c.machine), panicked = c.machine->state == MACHINE_PANICKED;
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddBoolToObject(o, "running", !held && !panicked);
+    cJSON_AddStringToObject(o, "status", panicked ? "guest-panicked" : held ? "paused" : "running");
+    return o;
+}
+
+static cJSON *query_version(const cJSON *args, char err[ERR_BYTES]) { return version(); }
+static cJSON *query_name(const cJSON *args, char err[ERR_BYTES]) { return NULL; }
+static cJSON *query_commands(const cJSON *args, char err[ERR_BYTES]);
+static cJSON *negotiate(const cJSON *args, char err[ERR_BYTES]) { return NULL; }
+
+static cJSON *stop(const cJSON *args, char err[ERR_BYTES]) {
+    c.stopping = !pause_is_held(c.machine);
+    pause_hold(c.machine);
+    return NULL;
+}
+
+static cJSON *cont(const cJSON *args, char err[ERR_BYTES]) {
+    pause_continue(c.machine);
+    return NULL;
+}
+
+static cJSON *system_powerdown(const cJSON *args, char err[ERR_BYTES]) {
+    for (unsigned i = 0; i < c.machine->device_count; i++)
+        if (!strcmp(c.machine->device[i]->ops->name, "pl061")) {
+            pl061_press(c.machine->device[i]);
+            send_event("POWERDOWN", NULL);
+            return NULL;
+        }
+    snprintf(err, ERR_BYTES, "this board has no power key");
+    return NULL;
+}
+
+static cJSON *system_reset(const cJSON *args, char err[ERR_BYTES]) {
+    c.asked_reset = true;
+    machine_stop(c.machine, MACHINE_RESET);
+    return NULL;
+}
+
+static cJSON *quit(const cJSON *args, char err[ERR_BYTES]) {
+    c.asked_quit = true;
+    supervise_stop(0);
+    return NULL;
+}
+
+static cJSON *query_cpus_fast(const cJSON *args, char err[ERR_BYTES]) {
+    cJSON *list = cJSON_CreateArray();
+    char path[64];
+    for (unsigned i = 0; i < c.machine->vcpu_count; i++) {
+        cJSON *o = cJSON_CreateObject(), *props;
+        snprintf(path, sizeof(path), "/machine/unattached/device[%u]", i);
+        cJSON_AddNumberToObject(o, "cpu-index", i);
+        cJSON_AddStringToObject(o, "qom-path", path);
+        cJSON_AddNumberToObject(o, "thread-id", (double)atomic_load(&c.machine->vcpu[i].tid));
+        cJSON_AddStringToObject(o, "target", c.machine->board->target);
+        props = cJSON_AddObjectToObject(o, "props");
+        cJSON_AddNumberToObject(props, "core-id", i);
+        cJSON_AddItemToArray(list, o);
+    }
+    return list;
+}
+
+static struct device *disk(unsigned n) {
+    for (unsigned i = 0; i < c.machine->device_count; i++)
+        if (c.machine->device[i]->virtio_slot == (int)n) /* drives have the first ones */
+            return c.machine->device[i];
+    return NULL;
+}
+
+static cJSON *drive(unsigned n) {
+    char name[16];
+    cJSON *o = cJSON_CreateObject();
+    snprintf(name, sizeof(name), "drive%u", n);
+    cJSON_AddStringToObject(o, "device", name);
+    return o;
+}
+
+static cJSON *query_block(const cJSON *args, char err[ERR_BYTES]) {
+    const struct options *opt = c.machine->options;
+    cJSON *list = cJSON_CreateArray();
+    for (unsigned n = 0; n < opt->drives; n++) {
+        cJSON *o = drive(n), *in;
+        cJSON_AddBoolToObject(o, "locked", false);
+        cJSON_AddBoolToObject(o, "removable", false);
+        cJSON_AddStringToObject(o, "type", "unknown");
+        in = cJSON_AddObjectToObject(o, "inserted");
+        cJSON_AddStringToObject(in, "file", opt->drive[n].path);
+        cJSON_AddStringToObject(in, "drv", disks_format(n));
+        cJSON_AddBoolToObject(in, "ro", opt->drive[n].readonly);
+        cJSON_AddItemToArray(list, o);
+    }
+    return list;
+}
+
+static cJSON *query_blockstats(const cJSON *args, char err[ERR_BYTES]) {
+    cJSON *list = cJSON_CreateArray();
+    for (unsigned n = 0; n < c.machine->options->drives; n++) {
+        const struct device *d = disk(n);
+        struct disk_counts k = d ? virtio_blk_counts(d) : (struct disk_counts){0};
+        cJSON *o = drive(n), *s = cJSON_AddObjectToObject(o, "stats");
+        cJSON_AddNumberToObject(s, "rd_bytes", (double)k.read_bytes);
+        cJSON_AddNumberToObject(s, "wr_bytes", (double)k.written_bytes);
+        cJSON_AddNumberToObject(s, "rd_operations", (double)k.reads);
+        cJSON_AddNumberToObject(s, "wr_operations", (double)k.writes);
+        cJSON_AddNumberToObject(s, "flush_operations", (double)k.flushes);
+        cJSON_AddItemToArray(list, o);
+    }
+    return list;
+}
+
+static cJSON *human_monitor_command(const cJSON *args, char err[ERR_BYTES]) {
+    const cJSON *line = cJSON_GetObjectItemCaseSensitive(args, "command-line");
+    const cJSON *index = cJSON_GetObjectItemCaseSensitive(args, "cpu-index");
+    if (!cJSON_IsString(line)) {
+        snprintf(err, ERR_BYTES, "Parameter 'command-line' is missing");
+        return NULL;
+    }
+    if (index && (!cJSON_IsNumber(index) || index->valuedouble < 0 || index->valuedouble >= c.machine->vcpu_count)) {
+        snprintf(err, ERR_BYTES, "Parameter 'cpu-index' expects a CPU number");
+        return NULL;
+    }
+    char *text = command_run(c.machine, index ? (unsigned)index->valuedouble : 0, line->valuestring);
+    cJSON *result = cJSON_CreateString(text ? text : "");
+    free(text);
+    return result;
+}
+
+static const struct command {
+    const char *name;
+    cJSON *(*run)(const cJSON *args, char err[ERR_BYTES]);
+    const char *args[2]; /* that it knows */
+} commands[] = {
+    {"qmp_capabilities", negotiate, {"enable"}},
+    {"query-status", query_status, {0}},
+    {"query-version", query_version, {0}},
+    {"query-commands", query_commands, {0}},
+    {"query-name", query_name, {0}},
+    {"stop", stop, {0}},
+    {"cont", cont, {0}},
+    {"system_powerdown", system_powerdown, {0}},
+    {"system_reset", system_reset, {0}},
+    {"quit", quit, {0}},
+    {"query-cpus-fast", query_cpus_fast, {0}},
+    {"query-block", query_block, {0}},
+    {"query-blockstats", query_blockstats, {"query-nodes"}},
+    {"human-monitor-command", human_monitor_command, {"command-line", "cpu-index"}},
+};
+
+static cJSON *query_commands(const cJSON *args, char err[ERR_BYTES]) {
+    cJSON *list = cJSON_CreateArray();
+    for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "name", commands[i].name);
+        cJSON_AddItemToArray(list, o);
+    }
+    return list;
+}
+
+/* --- what is received ------------------------------------------------------------------------------------------------------- */
+static const struct command *find(const char *name) {
+    for (unsigned i = 0; i < ARRAY_LEN(commands); i++)
+        if (!strcmp(commands[i].name, name))
+            return &commands[i];
+    return NULL;
+}
+
+/* The first member of an object that is none of those; NULL: there is none. */
+static const char *stranger(const cJSON *o, const char *const *names, unsigned count) {
+    for (const cJSON *i = o ? o->child : NULL; i; i = i->next) {
+        unsigned n = 0;
+        while (n < count && (!names[n] || strcmp(names[n], i->string)))
+            n++;
+        if (n == count)
+            return i->string;
+    }
+    return NULL;
+}
+
+/* What is wrong with a message, before it is known what it asks for. */
+static bool malformed(const cJSON *o, char err[ERR_BYTES]) {
+    static const char *const members[] = {"execute", "arguments", "id"};
+    const cJSON *args = cJSON_GetObjectItemCaseSensitive(o, "arguments");
+    if (!cJSON_IsObject(o))
+        snprintf(err, ERR_BYTES, "QMP input must be a JSON object");
+    else if (stranger(o, members, ARRAY_LEN(members)))
+        snprintf(err, ERR_BYTES, "QMP input member '%.100s' is unexpected", stranger(o, members, ARRAY_LEN(members)));
+    else if (!cJSON_IsString(cJSON_GetObjectItemCaseSensitive(o, "execute")))
+        snprintf(err, ERR_BYTES, "QMP input lacks member 'execute'");
+    else if (args && !cJSON_IsObject(args))
+        snprintf(err, ERR_BYTES, "QMP input member 'arguments' must be an object");
+    else
+        return false;
+    return true;
+}
+
+static void answer_stop(void) {
+    if (c.stopping)
+        send_answer("return", NULL, c.stop_id);
+    c.stop_id = NULL;
+    c.stopping = false;
+}
+
+static void run(const struct command *k, const cJSON *args, cJSON *id) {
+    char err[ERR_BYTES] = "";
+    const char *unknown = stranger(args, k->args, ARRAY_LEN(k->args));
+    cJSON *result = NULL;
+    if (unknown)
+        snprintf(err, sizeof(err), "Parameter '%.100s' is unexpected", unknown);
+    else if (k->run == stop || k->run == cont)
+        answer_stop(); /* the one before, which this one overtakes */
+    if (!unknown)
+        result = k->run(args, err);
+    c.negotiated |= k->run == negotiate && !*err;
+    if (*err)
+        send_error("GenericError", err, id);
+    else if (k->run == stop && c.stopping)
+        c.stop_id = id;
+    else
+        send_answer("return", result, id);
+}
+
+static void on_message(const char *text, bool too_long) {
+    char err[ERR_BYTES];
+    cJSON *o = too_long ? NULL : cJSON_Parse(text);
+    if (!o) {
+        send_error("GenericError", too_long ? "a message has 65536 bytes at most" : "JSON parse error", NULL);
+        return;
+    }
+    const cJSON *name = cJSON_GetObjectItemCaseSensitive(o, "execute");
+    const struct command *k = cJSON_IsString(name) ? find(name->valuestring) : NULL;
+    cJSON *id = cJSON_DetachItemFromObjectCaseSensitive(o, "id");
+    if (malformed(o, err)) {
+        send_error("GenericError", err, id);
+    } else if (!c.negotiated && (!k || k->run != negotiate)) {
+        send_error("CommandNotFound", "Expecting capabilities negotiation with 'qmp_capabilities'", id);
+    } else if (!k || (c.negotiated && k->run == negotiate)) {
+        snprintf(err, sizeof(err), "The command %.100s has not been found", name->valuestring);
+        send_error("CommandNotFound", err, id);
+    } else {
+        run(k, cJSON_GetObjectItemCaseSensitive(o, "arguments"), id);
+    }
+    cJSON_Delete(o);
+}
+
+static void on_data(void *arg, const uint8_t *data, size_t len) {
+    for (; len && c.connected && c.machine; len--)
+        if (json_split(&c.in, (char)*data++)) {
+            on_message(c.in.message, c.in.too_long);
+            c.in.len = 0;
+            c.in.too_long = false;
+        }
+}
+
+static void forget_client(void) {
+    cJSON_Delete(c.stop_id);
+    c.stop_id = NULL;
+    c.connected = c.negotiated = c.stopping = false;
+    c.in.len = c.in.depth = 0;
+    c.in.text = c.in.escaped = c.in.too_long = false;
+}
+
+static void on_opened(void *arg) {
+    forget_client();
+    c.connected = true;
+    cJSON *message = cJSON_CreateObject(), *qmp = cJSON_AddObjectToObject(message, "QMP");
+    cJSON_AddItemToObject(qmp, "version", version());
+    cJSON_AddArrayToObject(qmp, "capabilities");
+    send_message(message);
+}
+
+static void on_closed(void *arg) { forget_client(); }
+
+static void on_held(struct machine *m, bool held, void *arg) {
+    send_event(held ? "STOP" : "RESUME", NULL);
+    answer_stop();
+}
+
+/* --- the run ----------------------------------------------------------------------------------------------------------------- */
+bool control_open(const struct options *o, char err[ERR_BYTES]) {
+    static const struct stream_ops ops = {on_opened, on_data, on_closed};
+    if (!o->control)
+        return true;
+    c.first = true;
+    return (c.stream = stream_open("--control", o->control, &ops, NULL, err)) != NULL;
+}
+
+bool control_attach(struct machine *m) {
+    if (!c.stream)
+        return true;
+    answer_stop();
+    c.machine = m;
+    if (m) {
+        pause_listen(m, on_held, NULL);
+        if (!c.first)
+            send_event("RESET", cause(!c.asked_reset, c.asked_reset ? "host-qmp-system-reset" : "guest-reset"));
+        c.first = c.asked_reset = false;
+    }
+    return stream_attach(c.stream, m);
+}
+
+void control_ended(enum machine_state state) {
+    if (!c.stream)
+        return;
+    bool guest = state == MACHINE_POWEROFF || state == MACHINE_RESET;
+    send_event("SHUTDOWN", cause(guest || state == MACHINE_PANICKED, state == MACHINE_PANICKED ? "guest-panic"
+                                                                     : state == MACHINE_RESET  ? "guest-reset"
+                                                                     : guest                   ? "guest-shutdown"
+                                                                     : c.asked_quit            ? "host-qmp-quit"
+                                                                                               : "host-signal"));
+    stream_close(c.stream);
+    cJSON_Delete(c.stop_id);
+    c = (struct control){0};
+}
