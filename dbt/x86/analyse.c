@@ -192,7 +192,7 @@ static void see_access(struct analysis *an, unsigned i) {
  * follow. */
 static void see_exit(struct analysis *an) {
     for (unsigned i = 0; i < OPEN_GROUPS; i++)
-        if (an->group[i].write)
+        if (an->group[i].root && an->group[i].write)
             an->group[i].root = 0;
 }
 static void close_groups(struct analysis *an) {
