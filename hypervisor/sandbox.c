@@ -206,7 +206,7 @@ static const struct call {
     {ALL, CALL(rseq)},
     {ALL, CALL(exit)},
     {ALL, CALL(exit_group)},
-    {KIND(MAIN) | KIND(CONSOLE) | KIND(EXEC), CALL(getpgrp)},
+    {ALL, CALL(getpgrp)}, /* whichever thread dies puts the terminal back (main.c) */
     {KIND(MAIN), CALL(close_range)},
     /* new lives of the machine, the event loop */
     {KIND(DEVICES), CALL(seccomp)}, /* threads that it starts add their own filters */
@@ -247,8 +247,8 @@ static const int sockets[] = {
 /* ioctl() by request. Those of KVM are in vm_kvm.c. */
 static const struct vm_request requests[] = {
     {ALL, TCGETS},
-    {KIND(MAIN) | KIND(CONSOLE) | KIND(EXEC), TCSETS},
-    {KIND(MAIN) | KIND(CONSOLE) | KIND(EXEC), TIOCGPGRP},
+    {ALL, TCSETS},
+    {ALL, TIOCGPGRP},
     {KIND(MAIN) | KIND(CONSOLE) | KIND(EXEC), TIOCGWINSZ},
     {KIND(DEVICES), TIOCGPTPEER},
     {KIND(DEVICES) | KIND(NETWORK), FIONREAD},

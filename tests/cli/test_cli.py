@@ -24,6 +24,8 @@ import unittest
 
 from guest import GRAFT, KVM, POWEROFF, RESET, SPIN, VM, WFI_LOOP, GraftTest, say, words
 
+SYS_TGKILL = 234  # of x86-64
+
 
 def strategies():
     """Name and the rest of its line, for each memory strategy that 'graft info' lists."""
@@ -378,6 +380,17 @@ class Cli(GraftTest):
         self.assertEqual(self.on_terminal(lambda p, fd: p.terminate()), 128 + signal.SIGTERM)
         self.assertEqual(self.on_terminal(lambda p, fd: p.send_signal(signal.SIGSEGV)), -signal.SIGSEGV)
         self.assertEqual(self.on_terminal(lambda p, fd: p.send_signal(signal.SIGABRT)), -signal.SIGABRT)
+
+    def test_terminal_restored_by_every_thread(self):
+        """Each thread of the monitor has its own filter of system calls; whichever dies has to be able to do it."""
+        def thread_dies(p, fd):
+            threads = sorted(map(int, os.listdir(f'/proc/{p.pid}/task')))
+            count.append(len(threads))
+            self.assertEqual(ctypes.CDLL(None).syscall(SYS_TGKILL, p.pid, threads[len(count) - 1], signal.SIGABRT), 0)
+        count = []
+        while not count or len(count) < min(count):
+            self.assertEqual(self.on_terminal(thread_dies), -signal.SIGABRT)
+        self.assertGreater(min(count), 2)
 
     def test_info(self):
         r = self.graft('info')
