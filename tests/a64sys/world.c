@@ -31,17 +31,18 @@ void world_start(unsigned cpus, unsigned gic_version, unsigned model) {
                                    .tsc_base = rt_ticks(),
                                    .entry_args = {1, 2, 3, 4}};
     for (unsigned i = 0; i < cpus; i++) {
-        world.cpu[i] = aligned_alloc(4096, ALIGN_UP(sizeof(struct a64_cpu), 4096));
-        memset(world.cpu[i], 0, sizeof(struct a64_cpu));
+        world.cpu[i] = aligned_alloc(4096, ALIGN_UP(sizeof(world_guest_cpu), 4096));
+        memset(world.cpu[i], 0, sizeof(world_guest_cpu));
         struct cpu *c = world_cpu(i);
         c->index = i;
         c->boot = &world.boot;
         c->shared = &world.shared;
-        c->guest = &a64_guest;
-        a64_guest.init(c);
+        c->guest = &WORLD_GUEST;
+        WORLD_GUEST.init(c);
     }
 }
 
+#ifndef WORLD_RV64
 uint64_t world_mrs(unsigned i, uint32_t key) { return a64_helper_mrs(world_cpu(i), key, 0xd5300000, 0); }
 
 void world_msr(unsigned i, uint32_t key, uint64_t value) { a64_helper_msr(world_cpu(i), key, value, 0xd5100000); }
@@ -56,10 +57,11 @@ uint64_t world_io_read(unsigned i, uint64_t pa, unsigned size) {
     return value;
 }
 
-/* --- what the engine would be ------------------------------------------------------------------------------------ */
-
 const struct guest_pin a64_gpr_pins[A64_GPR_PINS], a64_vec_pins[A64_VEC_PINS];
 void a64_translate(struct ir_block *b, const struct cpu *cpu, const void *code, unsigned bytes, unsigned max_insns) {}
+#endif
+
+/* --- what the engine would be ------------------------------------------------------------------------------------ */
 
 void engine_unwind(struct cpu *cpu) {
     world.unwinds++;
@@ -75,20 +77,22 @@ void mmu_retry(struct cpu *cpu, uint64_t pc) {}
 
 void mmu_context_changed(struct cpu *cpu) {
     world.context_changes++;
-    cpu->regime = A64_MODE_REGIME(a64_guest.mode(cpu));
+    cpu->regime = WORLD_GUEST.mode(cpu) & (REGIMES - 1);
 }
 
 void mmu_invalidate(struct cpu *cpu, const struct mmu_inval *inv) { world.inval = *inv; }
 void mmu_sync(struct cpu *cpu) {}
 bool mem_translate(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct gpa *pa) {
     struct walk w = {.fault = 0};
-    a64_walk(cpu, va, access, regime, &w);
+    WORLD_GUEST.walk(cpu, va, access, regime, &w);
     *pa = w.pa;
     return !w.fault;
 }
 void mem_write(struct cpu *cpu, uint64_t va, uint64_t value, unsigned size, unsigned regime, unsigned flags) {}
 void engine_code_written(struct cpu *cpu, struct gpa pa, uint64_t len) { world.code_writes++; }
 void engine_code_flush(struct cpu *cpu) {}
+void engine_code_fence(struct cpu *cpu) {}
+void engine_mode_changed(struct cpu *cpu) {}
 void engine_code_drop_modes(struct cpu *cpu, uint32_t mask, uint32_t value) { world.dropped_modes++; }
 bool engine_code_has(const struct cpu *cpu, struct gpa page) { return world.has_code; }
 void engine_broadcast(struct cpu *cpu, const struct engine_request *req) {

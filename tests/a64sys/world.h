@@ -7,7 +7,16 @@
 #include <setjmp.h>
 #include <stdio.h>
 
+#ifdef WORLD_RV64 /* the fuzzers of the RISC-V guest */
+#include "guests/rv64/system.h"
+typedef struct rv64_cpu world_guest_cpu;
+extern const struct guest_ops rv64_guest;
+#define WORLD_GUEST rv64_guest
+#else
 #include "guests/a64/system.h"
+typedef struct a64_cpu world_guest_cpu;
+#define WORLD_GUEST a64_guest
+#endif
 
 #define WORLD_RAM UINT64_C(0x40000000)
 #ifndef WORLD_RAM_BYTES
@@ -18,7 +27,7 @@
 extern struct world {
     struct abi_boot boot;
     struct abi_shared shared;
-    struct a64_cpu *cpu[WORLD_CPUS];
+    world_guest_cpu *cpu[WORLD_CPUS];
     uint8_t *ram;
     void *guest_shared;
     jmp_buf unwind;
@@ -30,7 +39,7 @@ extern struct world {
     int failures;
 } world;
 
-/* world_start(): a fresh machine; vCPU 0 runs at EL1h. */
+/* world_start(): a fresh machine; vCPU 0 runs at EL1h, or as the guest starts. */
 void world_start(unsigned cpus, unsigned gic_version, unsigned model);
 /* RAISES(expression): true if it left by engine_unwind(). */
 #define RAISES(...) (setjmp(world.unwind) ? true : ((void)(__VA_ARGS__), false))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * a64_world.h: what the fuzzers of the AArch64 system side share, one file of each includes it: the machine without an engine of
- * tests/a64sys, with little RAM, and the input as a program.
+ * a64_world.h: what the fuzzers of the guests' system sides share, one file of each includes it: the machine without an engine of
+ * tests/a64sys, with little RAM, and the input as a program. WORLD_RV64: that of RISC-V.
  */
 #ifndef FUZZ_A64_WORLD_H
 #define FUZZ_A64_WORLD_H
@@ -32,7 +32,7 @@ static struct input fuzz_start(const uint8_t *data, size_t size) {
     return (struct input){program + 1, program + sizeof(program)};
 }
 
-static struct a64_cpu *fuzz_cpu(struct input *in) { return world.cpu[take(in, 1) % world.boot.vcpu_count]; }
+static world_guest_cpu *fuzz_cpu(struct input *in) { return world.cpu[take(in, 1) % world.boot.vcpu_count]; }
 
 /* Numbers that matter more often than others: few bits, all bits, small ones. */
 static uint64_t fuzz_value(struct input *in) {
