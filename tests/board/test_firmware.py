@@ -189,17 +189,21 @@ class Firmware(unittest.TestCase):
     def test_opensbi_process(self):
         self.opensbi('fw_jump.bin', '--mmu', 'process')
 
-    def test_opensbi_u_boot(self):
-        """U-Boot in supervisor mode, as OpenSBI's kernel, boots the kernel from the disk."""
-        machine = self.riscv('fw_dynamic.bin', os.path.join(RISCV_FIRMWARE, 'u-boot-s.bin'), '--drive',
-                             self.disk(RISCV_GUEST, 'vmlinuz', 'ttyS0'))
-        machine.expect('OpenSBI v1')
+    def sees_the_disk(self, machine):
+        """U-Boot, at its prompt."""
         machine.expect('U-Boot 20')
         machine.expect('Hit any key')
         machine.type(' ')
         machine.expect('=> ')
         machine.command('virtio scan', '=> ')
         self.assertIn('Image', machine.command('ls virtio 0:1 /', '=> '))
+
+    def test_opensbi_u_boot(self):
+        """U-Boot in supervisor mode, as OpenSBI's kernel, boots the kernel from the disk."""
+        machine = self.riscv('fw_dynamic.bin', os.path.join(RISCV_FIRMWARE, 'u-boot-s.bin'), '--drive',
+                             self.disk(RISCV_GUEST, 'vmlinuz', 'ttyS0'))
+        machine.expect('OpenSBI v1')
+        self.sees_the_disk(machine)
         machine.type('boot\r')
         machine.expect('Linux version')
         machine.expect('CHECK uname ok')
@@ -208,12 +212,7 @@ class Firmware(unittest.TestCase):
     def test_u_boot_machine(self):
         """U-Boot in machine mode, where it is the first to run."""
         machine = self.riscv('u-boot-m.bin', '--smp', '2', '--drive', self.disk(RISCV_GUEST, 'vmlinuz', 'ttyS0'))
-        machine.expect('U-Boot 20')
-        machine.expect('Hit any key')
-        machine.type(' ')
-        machine.expect('=> ')
-        machine.command('virtio scan', '=> ')
-        self.assertIn('Image', machine.command('ls virtio 0:1 /', '=> '))
+        self.sees_the_disk(machine)
         self.assertIn('virt', machine.command('fdt addr $fdtcontroladdr; fdt print / model', '=> '))
         machine.type('poweroff\r')
         self.assertEqual(machine.process.wait(SECONDS), 0)

@@ -4,20 +4,11 @@
 #include "hypervisor/control.h"
 #include "hypervisor/gdb.h"
 #include "hypervisor/stream.h"
+#include "tests/fuzz/held_machine.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static struct machine m;
-static bool is_held;
-static void (*listener)(struct machine *m, bool held, void *arg);
-
-void pause_listen(struct machine *m, void (*held)(struct machine *m, bool held, void *arg), void *arg) {
-    listener = held;
-}
-void pause_hold(struct machine *m) { is_held = true; }
-void pause_continue(struct machine *m) { is_held = false; }
-bool pause_is_held(struct machine *m) { return is_held; }
 bool pause_is_wanted(struct machine *m) { return is_held; }
 void supervise_stop(int signal) {}
 void machine_stop(struct machine *m, enum machine_state state) {}

@@ -3,11 +3,11 @@
 /*
  * fuzz_gdb.c: a client of --gdb that sends anything, to a machine that stops when it is told to, whose vCPUs answer every order.
  */
-#define RAM_BYTES 8192u
 #include "hypervisor/gdb.h"
 #include "graft/guest.h"
 #include "hypervisor/gdb_packet.h"
 #include "hypervisor/stream.h"
+#include "tests/fuzz/held_machine.h"
 #include "tests/fuzz/input.h"
 
 #include <stdlib.h>
@@ -37,16 +37,6 @@ const struct guest_ops *const guest_table[] = {&guest};
 const unsigned guest_count = 1;
 
 /* --- the machine ------------------------------------------------------------------------------------------------------- */
-static struct machine m;
-static bool is_held;
-static void (*listener)(struct machine *m, bool held, void *arg);
-
-void pause_listen(struct machine *m, void (*held)(struct machine *m, bool held, void *arg), void *arg) {
-    listener = held;
-}
-void pause_hold(struct machine *m) { is_held = true; }
-void pause_continue(struct machine *m) { is_held = false; }
-bool pause_is_held(struct machine *m) { return is_held; }
 void pause_go(struct machine *m, uint32_t run, uint32_t step) {
     if (!is_held || m->shared->debug.breakpoints > ABI_BREAKPOINTS || m->shared->debug.watchpoints > ABI_WATCHPOINTS)
         abort();

@@ -274,13 +274,14 @@ class Manners(unittest.TestCase):
                                   ("linux-test", ["--suite", "sid"]), ("linux-test", ["--gic"]),
                                   ("bench-translate", ["--frob"]), ("bench-translate", ["--rounds", "0"]),
                                   ("bench-translate", ["/none"]), ("bench-translate", ["--program", "/none"]),
+                                  ("soak", ["--frob", "1"]), ("soak", ["--seconds", "x"]),
                                   ("test-hw", ["--frob"]), ("test-fresh", ["--suite", "sid"])):
             code, out, err = self.status(script, *arguments)
             self.assertEqual((code, out, err.count("\n")), (2, "", 1), (script, arguments, err))
 
     def test_help(self):
         for script in ("compare", "experiment", "fetch-root", "fetch-apps", "demo", "deps", "fetch-guest", "bench-boot",
-                       "linux-test", "bench-translate", "test", "test-hw", "test-fresh"):
+                       "linux-test", "bench-translate", "soak", "test", "test-hw", "test-fresh"):
             code, out, err = self.status(script, "--help")
             self.assertEqual((code, err), (0, ""), script)
             self.assertIn("usage: scripts/" + script, out)
