@@ -10,9 +10,10 @@
  *
  * Runs the guest (guest.c), and takes its vCPU away whenever it is found in ring 3. Two kinds of attempts, in turn:
  *
- *   code    a page of random and of spiteful host code. Any exception ends it, since the IDT is taken away meanwhile. The pages
- *           of the VM that were written to (KVM's dirty log) have to be among those that the level owns, which are put back. The log
- *           has pages that were not written to, too: those that the processor walked, or that KVM mapped. They are compared.
+ *   code    a page of random and of spiteful host code. Any exception ends it, since the IDT is taken away meanwhile, and SYSCALL is
+ *           one: code that strays into translated code must not get a request served by accident. The pages of the VM that were written
+ *           to (KVM's dirty log) have to be among those that the level owns, which are put back. The log has pages that were not written
+ *           to, too: those that the processor walked, or that KVM mapped. They are compared.
  *   requests  SYSCALL with random registers, with the engine as it is. It may serve, refuse (a panic, which ends nothing here) or
  *           give the guest an exception; it may not fault in ring 0.
  *
@@ -30,6 +31,7 @@
 #include <time.h>
 
 #define TRY_US 3000
+#define EFER_SCE 1
 #define CODE_BYTES 4096
 #define RAM_BYTES (16u << 20)
 #define GUEST_MAGIC 0x20534920454e4f20ul
@@ -287,9 +289,6 @@ static void write_code(uint8_t *at) {
         memcpy(at + i, spite[n].code, spite[n].len);
         i += spite[n].len;
     }
-    for (size_t i = 0; i + 1 < CODE_BYTES; i++)
-        if (at[i] == 0x0f && at[i + 1] == 0x05) /* SYSCALL: the other kind of attempt */
-            at[i + 1] = 0x0b;
 }
 
 /* --- page tables ----------------------------------------------------------------------------------------------------- */
@@ -330,6 +329,7 @@ static void try_code(const struct state *before) {
     random_registers(&s.regs);
     s.regs.rip = VM_USER_CODE(0) + code_offset() + (next() & 15);
     s.sregs.idt.limit = 0;
+    s.sregs.efer &= ~(uint64_t)EFER_SCE;
     state_set(&s);
     keep();
     dirty_log(0, arena_bits);
