@@ -385,8 +385,12 @@ static void try_request(const struct state *before) {
     for (;;) {
         int r = ioctl(k->cpu[0].fd, KVM_RUN, 0);
         const struct kvm_run *run = k->cpu[0].run;
-        if (r < 0 && errno == EINTR)
-            break;
+        if (r < 0 && errno == EINTR) {
+            state_get(&s);
+            if (s.sregs.cs.selector == VM_SEL_CODE3)
+                break;
+            continue; /* the engine is not to be left in the middle of something */
+        }
         if (r < 0 || run->exit_reason != KVM_EXIT_IO) {
             state_get(&s);
             fail("a request: an exit", r ? (uint64_t)errno : run->exit_reason);
@@ -401,8 +405,8 @@ static void try_request(const struct state *before) {
                 printf("%.*s\n", (int)v->abi->arg[1], text);
             break;
         }
-        if (!rang && (v->abi->call == ABI_CALL_WAIT || v->abi->call == ABI_CALL_KICK || v->abi->call == ABI_CALL_LOG ||
-                      v->abi->call == ABI_CALL_MMIO_READ || v->abi->call == ABI_CALL_MMIO_WRITE)) {
+        if (v->abi->call == ABI_CALL_KICK || v->abi->call == ABI_CALL_LOG || v->abi->call == ABI_CALL_MMIO_READ ||
+            v->abi->call == ABI_CALL_MMIO_WRITE || (!rang && v->abi->call == ABI_CALL_WAIT)) {
             v->abi->ret[1] = 0; /* served, with nothing in it */
             continue;
         }
@@ -461,10 +465,13 @@ static void log_dirty_pages(void) {
         die("memory");
 }
 
-/* The guest until it is found in ring 3 with its page in use, or the time is over. */
+static bool all_tried(void) { return tries[0][0] && tries[0][1] && tries[1][0] && tries[1][1]; }
+
+/* The guest, which is taken away from whenever it is found in ring 3, until the time is over and each kind of attempt was made: on a host
+ * that is busy the first may take longer than that. */
 static void run_until(time_t end) {
     alarm_in(TRY_US);
-    while (time(NULL) < end && failures < 20) {
+    while ((time(NULL) < end || !all_tried()) && failures < 20) {
         int r = ioctl(k->cpu[0].fd, KVM_RUN, 0);
         if (r < 0 && errno != EINTR)
             die("KVM_RUN");
@@ -541,9 +548,6 @@ static void count_tries(void) {
            (unsigned long long)tries[0][1], (unsigned long long)tries[1][0], (unsigned long long)tries[1][1]);
     printf("%llu ended by an exception, %llu requests refused, %llu pages of their own written\n",
            (unsigned long long)shutdowns, (unsigned long long)refused, (unsigned long long)written);
-    for (unsigned i = 0; i < 4; i++)
-        if (!tries[i / 2][i % 2])
-            fail("a kind of attempt was never made", i);
 }
 
 int main(int argc, char **argv) {
