@@ -274,6 +274,7 @@ class Manners(unittest.TestCase):
                                   ("linux-test", ["--suite", "sid"]), ("linux-test", ["--gic"]),
                                   ("bench-translate", ["--frob"]), ("bench-translate", ["--rounds", "0"]),
                                   ("bench-translate", ["/none"]), ("bench-translate", ["--program", "/none"]),
+                                  ("bench-disk", ["--frob"]), ("bench-disk", ["--rounds", "x"]), ("bench-disk", ["--format", "vdi"]),
                                   ("soak", ["--frob", "1"]), ("soak", ["--seconds", "x"]),
                                   ("test-hw", ["--frob"]), ("test-fresh", ["--suite", "sid"])):
             code, out, err = self.status(script, *arguments)
@@ -281,7 +282,7 @@ class Manners(unittest.TestCase):
 
     def test_help(self):
         for script in ("compare", "experiment", "fetch-root", "fetch-apps", "demo", "deps", "fetch-guest", "bench-boot",
-                       "linux-test", "bench-translate", "soak", "test", "test-hw", "test-fresh"):
+                       "linux-test", "bench-translate", "bench-disk", "soak", "test", "test-hw", "test-fresh"):
             code, out, err = self.status(script, "--help")
             self.assertEqual((code, err), (0, ""), script)
             self.assertIn("usage: scripts/" + script, out)
