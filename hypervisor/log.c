@@ -206,9 +206,13 @@ void log_disassemble(const uint8_t *code, size_t len, uint64_t address, unsigned
 
 void log_perf(uint64_t host, uint64_t bytes, uint64_t guest_pc) {
     pthread_mutex_lock(&log_mutex);
+    const char *name = symbols_name(guest_pc);
     if (perf_file) {
-        fprintf(perf_file, "%llx %llx guest-%llx\n", (unsigned long long)host, (unsigned long long)bytes,
-                (unsigned long long)guest_pc);
+        fprintf(perf_file, "%llx %llx guest-", (unsigned long long)host, (unsigned long long)bytes);
+        if (name)
+            fprintf(perf_file, "%s\n", name);
+        else
+            fprintf(perf_file, "%llx\n", (unsigned long long)guest_pc);
         fflush(perf_file);
     }
     pthread_mutex_unlock(&log_mutex);

@@ -183,7 +183,8 @@ static bool open_consoles(struct run *run, char err[ERR_BYTES]) {
 
 static bool open_outputs(struct run *run, char err[ERR_BYTES]) {
     const struct options *o = run->options;
-    return log_open(o, err) && (!o->stats || output_open(&run->stats, o->stats, err)) &&
+    return log_open(o, err) && (!o->symbols || symbols_open(o->symbols, err)) &&
+           (!o->stats || output_open(&run->stats, o->stats, err)) &&
            (!o->profile || profile_open(&run->profile, o->profile, err));
 }
 

@@ -314,10 +314,14 @@ void log_perf(uint64_t host, uint64_t bytes, uint64_t guest_pc);
 
 struct output;
 /* --- profile.c ------------------------------------------------------------------------------------------- */
-/* profile_open(): before the run, with --profile: its file, and this program's own. profile_start(), profile_stop(): in the vCPU's thread; nothing without --profile. profile_sample(): one found at pc. */
+/* profile_open(): before the run, with --profile: its file, and this program's own. profile_start(), profile_stop(): in the vCPU's thread; nothing without --profile. profile_sample(): one found at pc. profile_block(): in its thread, a block is now at host (nothing without --symbols).
+ * symbols_open(): --symbols. symbols_name(): the guest's function at a virtual address; NULL: none is known. */
 bool profile_open(struct output *to, const char *path, char err[ERR_BYTES]);
 void profile_start(struct vcpu *v);
 void profile_sample(struct vcpu *v, uint64_t pc);
+void profile_block(struct vcpu *v, uint64_t host, uint64_t bytes, uint64_t guest_pc);
+bool symbols_open(const char *path, char err[ERR_BYTES]);
+const char *symbols_name(uint64_t va);
 void profile_stop(struct vcpu *v);
 void profile_free(struct vcpu *v);
 int profile_write(struct machine *m, struct output *to, char err[ERR_BYTES]);

@@ -117,7 +117,7 @@ TAKE(initrd) { return o->initrd = v, NULL; }
 TAKE(append) { return o->append = v, NULL; }
 TAKE(dtb) { return o->dtb = v, NULL; }
 TAKE(dump_dtb) { return o->dump_dtb = v, NULL; }
-TAKE(profile) { return o->profile = v, NULL; }
+TAKE(symbols) { return o->symbols = v, NULL; }
 TAKE(log_file) { return o->log_file = v, NULL; }
 TAKE(serial) { return o->serial = v, NULL; }
 TAKE(console) { return o->console = v, NULL; }
@@ -324,13 +324,18 @@ TAKE(mmu) {
 }
 #undef MMU
 
-TAKE(stats) {
-    size_t len = strlen(v);
-    free(o->stats);
-    o->count = len >= 6 && !strcmp(v + len - 6, ",count");
-    o->stats = strndup(v, o->count ? len - 6 : len);
-    return o->stats && *o->stats ? NULL : "FILE or FILE,count";
+/* FILE, or FILE with that word behind it. False: there is no FILE. */
+static bool take_file(const char *v, const char *word, char **path, bool *with) {
+    size_t len = strlen(v), end = strlen(word);
+    free(*path);
+    *with = len >= end && !strcmp(v + len - end, word);
+    *path = strndup(v, *with ? len - end : len);
+    return *path && **path;
 }
+
+TAKE(stats) { return take_file(v, ",count", &o->stats, &o->count) ? NULL : "FILE or FILE,count"; }
+
+TAKE(profile) { return take_file(v, ",folded", &o->profile, &o->folded) ? NULL : "FILE or FILE,folded"; }
 
 TAKE(dump_filter) {
     return parse_range(v, &o->dump_first, &o->dump_last) ? NULL : "a hexadecimal address, or two with .. between them";
@@ -708,4 +713,5 @@ void options_free(struct options *o) {
         free(o->share[i].dir);
     }
     free(o->stats);
+    free(o->profile);
 }

@@ -35,8 +35,9 @@ struct drive {
 };
 
 struct options {
-    const char *kernel, *initrd, *append, *dtb, *dump_dtb, *profile, *log_file, *serial, *console;
-    char *stats;
+    const char *kernel, *initrd, *append, *dtb, *dump_dtb, *symbols, *log_file, *serial, *console;
+    char *stats, *profile;
+    bool folded; /* --profile FILE,folded */
     bool sandbox, no_reboot, semihosting;
     enum options_panic on_panic;
     const char *gdb, *control;

@@ -105,9 +105,12 @@ static void call_dump(struct machine *m, struct abi_vcpu *abi) {
     free(copy);
 }
 
-static void call_perfmap(struct machine *m, struct abi_vcpu *abi) {
+static void call_perfmap(struct machine *m, struct vcpu *v) {
+    uint64_t host = run_arg(v->abi, 0), bytes = run_arg(v->abi, 1), pc = run_arg(v->abi, 2);
     if (m->options->log_topics & ABI_LOG_PERF)
-        log_perf(run_arg(abi, 0), run_arg(abi, 1), run_arg(abi, 2));
+        log_perf(host, bytes, pc);
+    if (host - m->arena_va - m->layout.code[v->index] < m->layout.code_size)
+        profile_block(v, host, bytes, pc);
 }
 
 static void call_kick(struct machine *m, uint64_t vcpu) {
@@ -129,7 +132,7 @@ bool run_call(struct machine *m, struct vcpu *v) {
     case ABI_CALL_PAUSED: pause_stand(m, v); return !m->force;
     case ABI_CALL_LOG: call_text(m, abi, NULL); return true;
     case ABI_CALL_DUMP: call_dump(m, abi); return true;
-    case ABI_CALL_PERFMAP: call_perfmap(m, abi); return true;
+    case ABI_CALL_PERFMAP: call_perfmap(m, v); return true;
     case ABI_CALL_POWEROFF: machine_stop(m, MACHINE_POWEROFF); return false;
     case ABI_CALL_RESET: panic_reset(m); return false;
     case ABI_CALL_STOPPED:

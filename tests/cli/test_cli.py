@@ -204,6 +204,28 @@ class Cli(GraftTest):
         self.assertEqual(first[3], 'code')  # the loop
         p.stdout.close()
 
+    def profile_of_loop(self, *args):
+        """Lines of the profile of a loop, with its functions by name."""
+        profile, symbols = self.path('profile'), self.path('symbols', b'0000000040080000 T loop_forever\n')
+        p = self.start(SPIN, '--profile', profile + ',folded', '--symbols', symbols, *args, stdin=subprocess.DEVNULL)
+        self.wait_for_ticks(p, 20)
+        p.terminate()
+        p.wait(10)
+        with open(profile, encoding='ascii') as f:
+            return f.read().splitlines()
+
+    def test_profile_names_functions_of_the_guest(self):
+        lines = dict(line.rsplit(' ', 1) for line in self.profile_of_loop())
+        self.assertGreater(int(lines['guest;loop_forever']), 20)
+        self.assertEqual([name for name in lines if ';' not in name], [])
+
+    def test_symbols_that_are_none(self):
+        guest = self.path('k.bin', POWEROFF)
+        for text in (b'', b'\x7fELF', b'hello\n', b'1000 d data\n'):
+            self.complains(1, ['run', guest, '--vm', VM, '--symbols', self.path('symbols', text)], '--symbols', 'symbols:')
+        self.complains(1, ['run', guest, '--vm', VM, '--symbols', '/none'], 'No such file')
+        self.complains(1, ['run', guest, '--vm', VM, '--symbols', self.dir], 'Is a directory')
+
     def stats_of(self, code, *args):
         path = self.path('stats')
         r = self.run_guest(code, '--stats', path + ',count', *args)
