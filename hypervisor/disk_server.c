@@ -27,6 +27,9 @@ static _Noreturn void run_server(const char *program, const struct drive *d, con
     snprintf(how, sizeof(how), "--format=%s", format);
     setenv("LISTEN_PID", pid, 1); /* it finds HELPER_LISTEN_FD by these, as by systemd */
     setenv("LISTEN_FDS", "1", 1);
+    /* A request's memory would be mapped and unmapped each time from 128 KiB on, which takes ten times as long as the request itself. */
+    setenv("MALLOC_MMAP_THRESHOLD_", "33554432", 0);
+    setenv("MALLOC_TRIM_THRESHOLD_", "134217728", 0);
     args[n++] = how;
     args[n++] = d->snapshot ? "--snapshot" : "--cache=writeback";
     args[n++] = "--shared=8";
