@@ -140,6 +140,9 @@ check_net() {
     else
         fail net-dhcp "$(tail -n 1 /tmp/udhcpc)"
     fi
+    # passt lets nothing but its host answer, if that may be pinged at all.
+    # shellcheck disable=SC2154  # of the command line
+    [ "$graft_net" != passt ] || { skipped net-ping "--net $graft_net"; return; }
     if timeout 30 ping -c 3 -W 5 10.0.2.2 >/dev/null 2>&1; then ok net-ping; else fail net-ping; fi
 }
 
