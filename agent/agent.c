@@ -307,6 +307,24 @@ static void set_time(const char *at) {
     CALL(SYS_CLOCK_SETTIME, 0, time);
 }
 
+/* Random numbers of the kernel's are made from these from now on, too, and at once. */
+static void add_entropy(const char *at, uint32_t len) {
+    enum { RNDADDENTROPY = 0x40085203, RNDRESEEDCRNG = 0x5207, MOST = 256 };
+    struct {
+        int32_t bits, bytes;
+        char data[MOST];
+    } e;
+    long fd = open_file("/dev/urandom", O_WRITE);
+    len = len < MOST ? len : MOST;
+    e.bits = (int32_t)(8 * len);
+    e.bytes = (int32_t)len;
+    memcpy(e.data, at, len);
+    need(fd, "/dev/urandom");
+    need(CALL(SYS_IOCTL, fd, RNDADDENTROPY, &e), "random numbers");
+    CALL(SYS_IOCTL, fd, RNDRESEEDCRNG, 0); /* kernels that do not know that take them at once */
+    CALL(SYS_CLOSE, fd);
+}
+
 /* --- the command ----------------------------------------------------------------------------------------------------------- */
 static void set_size(const char *at) {
     uint16_t size[4] = {(uint16_t)number(at + 4), (uint16_t)number(at)};
@@ -512,6 +530,7 @@ static void obey(const struct agent_frame *f, const char *at) {
     case AGENT_ENV: add_word(command.env, &command.envs, take_text(&at, past)); break;
     case AGENT_ARG: add_word(command.arg, &command.args, take_text(&at, past)); break;
     case AGENT_TIME: set_time(at); break;
+    case AGENT_ENTROPY: add_entropy(at, f->bytes); break;
     case AGENT_START: start_command(at); break;
     case AGENT_INPUT: take_input(at, f->bytes); break;
     case AGENT_INPUT_END: run.input_over = 1; break;

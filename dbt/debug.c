@@ -8,6 +8,7 @@
  * With watchpoints all accesses are calls, which show what they are about to do. Nothing of this costs anything while nothing is set.
  */
 #include "dbt/engine.h"
+#include "graft/softfp.h"
 
 /* The monitor writes it while all vCPUs are held. */
 static void read_wishes(const struct cpu *cpu, struct abi_debug *to) {
@@ -87,6 +88,17 @@ static enum abi_held held_for(const struct cpu *cpu) {
     return d->step == DEBUG_NO_STEP && breaks_at(d, guest_pc(cpu)) ? ABI_HELD_BREAKPOINT : ABI_HELD_ASKED;
 }
 
+/* The monitor has written another state over the guest's. */
+static void follow_state(struct cpu *cpu) {
+    fp_set_rounding(cpu);
+    cache_forget_returns(cpu);
+    mmu_invalidate(cpu, &(struct mmu_inval){.kind = MMU_INVAL_ALL});
+    mmu_sync(cpu);
+    cpu->tlbi_pending = 0;
+    cpu->guest->changed(cpu);
+    mmu_context_changed(cpu);
+}
+
 void debug_hold(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
     enum abi_held why = held_for(cpu);
@@ -99,13 +111,19 @@ void debug_hold(struct cpu *cpu) {
         cpu->abi.arg[1] = value.u64[0];
         cpu->abi.arg[2] = value.u64[1];
         cpu->abi.arg[3] = ok;
+        fp_collect(cpu);
+        cpu->guest->collect(cpu);
         engine_call(cpu, ABI_CALL_PAUSED);
+        fp_collect(cpu); /* nothing of what the monitor has computed */
         uint64_t order = cpu->abi.ret[1];
+        bool changed = cpu->abi.ret[0];
         value = (v128){.u64 = {cpu->abi.arg[4], cpu->abi.arg[5]}};
         if (answer(cpu, order, cpu->abi.arg[3], &value, &ok)) {
             why = ABI_HELD_DONE;
             continue;
         }
+        if (changed)
+            follow_state(cpu);
         bool step = order == ABI_ORDER_STEP && !is_off(e);
         e->debug.step = step ? DEBUG_STEP_WANTED : DEBUG_NO_STEP;
         follow(cpu, step);

@@ -96,8 +96,10 @@ static void engine_init(const struct abi_boot *boot, struct cpu *cpu, unsigned i
     mmu_init(cpu);
     cpu->guest->init(cpu);
     mmu_context_changed(cpu);
-    if (index == 0)
+    if (index == 0) {
+        cpu->shared->guest_va = (uintptr_t)e->shared->guest;
         e->shared->ready = 1;
+    }
 }
 
 /* --- the dispatcher -------------------------------------------------------------------------------------- */

@@ -429,13 +429,25 @@ void fp_fma(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128
 #define MXCSR_STICKY 0x3fu
 #define MXCSR_MASKED 0x1f80u
 
-void fp_sync(struct cpu *cpu) {
-    uint32_t m;
+static uint32_t status_of(uint32_t m) {
+    return (m & 1 ? FPSR_IOC : 0) | (m & 4 ? FPSR_DZC : 0) | (m & 8 ? FPSR_OFC : 0) | (m & 16 ? FPSR_UFC : 0) |
+           (m & 32 ? FPSR_IXC : 0);
+}
+
+static uint32_t take_status(void) {
+    uint32_t m, rest;
     __asm__ volatile("stmxcsr %0" : "=m"(m));
-    cpu->fp.fpsr |= (m & 1 ? FPSR_IOC : 0) | (m & 4 ? FPSR_DZC : 0) | (m & 8 ? FPSR_OFC : 0) | (m & 16 ? FPSR_UFC : 0) |
-                    (m & 32 ? FPSR_IXC : 0);
-    m &= ~MXCSR_STICKY;
-    __asm__ volatile("ldmxcsr %0" : : "m"(m));
+    rest = m & ~MXCSR_STICKY;
+    __asm__ volatile("ldmxcsr %0" : : "m"(rest));
+    return m;
+}
+
+void fp_sync(struct cpu *cpu) { cpu->fp.fpsr |= status_of(take_status()); }
+
+void fp_collect(struct cpu *cpu) {
+    take_status();
+    cpu->fp.fpsr |= status_of(cpu->fp.mxcsr);
+    cpu->fp.mxcsr &= ~MXCSR_STICKY;
 }
 
 void fp_set_rounding(struct cpu *cpu) {

@@ -314,11 +314,31 @@ static void fill_query(struct flash *f) {
         f->query[table[i].at] = table[i].value;
 }
 
+static const struct state_field flash_state[] = {
+    STATE(struct flash, cmd),
+    STATE(struct flash, status),
+    STATE_MAX(struct flash, cycle, 4, 3),
+    STATE(struct flash, left),
+    STATE(struct flash, buffer_at),
+    STATE(struct flash, buffer),
+    STATE_END,
+};
+
+/* Contents are the file's; they are memory again when someone reads them. */
+static bool flash_loaded(struct device *d) {
+    struct flash *f = flash_of(d);
+    return f->buffer_at == NO_BUFFER || (f->buffer_at % BUFFER == 0 && f->buffer_at < d->size);
+}
+
 static void flash_destroy(struct device *d) { free(flash_of(d)); }
 
 struct device *cfi_flash_create(struct machine *m, uint64_t gpa, uint64_t size, int fd, uint8_t flip, bool readonly) {
-    static const struct device_ops ops = {
-        .name = "cfi-flash", .read = flash_read, .write = flash_write, .destroy = flash_destroy};
+    static const struct device_ops ops = {.name = "cfi-flash",
+                                          .read = flash_read,
+                                          .write = flash_write,
+                                          .state = flash_state,
+                                          .loaded = flash_loaded,
+                                          .destroy = flash_destroy};
     struct flash *f = calloc(1, sizeof(*f));
     if (!f)
         return NULL;

@@ -44,6 +44,7 @@ struct fw_cfg {
     unsigned files;
     struct item directory; /* made when it is selected, of all files */
     const struct item *selected;
+    uint16_t key; /* of that */
     size_t at;
     uint64_t dma;
 };
@@ -67,6 +68,7 @@ static void make_directory(struct fw_cfg *f) {
 
 static void select_item(struct fw_cfg *f, uint16_t key) {
     f->at = 0;
+    f->key = key;
     if (key == KEY_DIRECTORY) {
         make_directory(f);
         f->selected = &f->directory;
@@ -197,6 +199,19 @@ static void fw_cfg_write(struct device *d, uint64_t offset, uint64_t value, unsi
     }
 }
 
+/* --- snapshots --------------------------------------------------------------------------------------------------- */
+static const struct state_field fw_cfg_state[] = {STATE(struct fw_cfg, key), STATE(struct fw_cfg, at),
+                                                  STATE(struct fw_cfg, dma), STATE_END};
+
+/* The items are those that this run was given. */
+static bool fw_cfg_loaded(struct device *d) {
+    struct fw_cfg *f = fw_cfg_of(d);
+    size_t at = f->at;
+    select_item(f, f->key);
+    f->at = at < f->selected->len ? at : f->selected->len;
+    return true;
+}
+
 /* --- creation ---------------------------------------------------------------------------------------------------- */
 static void fw_cfg_destroy(struct device *d) {
     struct fw_cfg *f = fw_cfg_of(d);
@@ -219,6 +234,8 @@ struct device *fw_cfg_create(struct machine *m, uint64_t gpa) {
                                           .write = fw_cfg_write,
                                           .max_bytes = 8,
                                           .accepts = fw_cfg_accepts,
+                                          .state = fw_cfg_state,
+                                          .loaded = fw_cfg_loaded,
                                           .destroy = fw_cfg_destroy};
     static const uint32_t id = ID_TRADITIONAL | ID_DMA;
     struct fw_cfg *f = calloc(1, sizeof(*f));

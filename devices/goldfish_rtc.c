@@ -98,14 +98,35 @@ static void rtc_write(struct device *d, uint64_t offset, uint64_t value, unsigne
     update(r);
 }
 
+static const struct state_field rtc_state[] = {
+    STATE(struct rtc, offset),
+    STATE(struct rtc, alarm),
+    STATE(struct rtc, time_high),
+    STATE_BOOL(struct rtc, armed),
+    STATE_BOOL(struct rtc, pending),
+    STATE_BOOL(struct rtc, enabled),
+    STATE_END,
+};
+
+static bool rtc_loaded(struct device *d) {
+    if (rtc_of(d)->armed)
+        set_alarm(rtc_of(d));
+    return true;
+}
+
 static void rtc_destroy(struct device *d) {
     struct rtc *r = rtc_of(d);
     event_del_timer(&r->timer);
     free(r);
 }
 
-static const struct device_ops rtc_ops = {
-    .name = "goldfish-rtc", .read = rtc_read, .write = rtc_write, .min_bytes = 4, .destroy = rtc_destroy};
+static const struct device_ops rtc_ops = {.name = "goldfish-rtc",
+                                          .read = rtc_read,
+                                          .write = rtc_write,
+                                          .min_bytes = 4,
+                                          .state = rtc_state,
+                                          .loaded = rtc_loaded,
+                                          .destroy = rtc_destroy};
 
 struct device *goldfish_rtc_create(struct machine *m, uint64_t gpa, unsigned irq) {
     struct rtc *r = calloc(1, sizeof(*r));

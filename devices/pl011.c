@@ -190,6 +190,29 @@ static void pl011_reset(struct device *d) {
     pl011_update(u);
 }
 
+static const struct state_field pl011_state[] = {
+    STATE(struct pl011, rx),
+    STATE_MAX(struct pl011, rx_first, 4, RX_DEPTH - 1),
+    STATE_MAX(struct pl011, rx_count, 4, RX_DEPTH),
+    STATE_BOOL(struct pl011, tx_full),
+    STATE(struct pl011, ilpr),
+    STATE(struct pl011, ibrd),
+    STATE(struct pl011, fbrd),
+    STATE(struct pl011, lcrh),
+    STATE(struct pl011, cr),
+    STATE(struct pl011, ifls),
+    STATE(struct pl011, imsc),
+    STATE(struct pl011, ris),
+    STATE(struct pl011, dmacr),
+    STATE(struct pl011, rsr),
+    STATE_END,
+};
+
+static bool pl011_loaded(struct device *d) {
+    pl011_ready(pl011_of(d));
+    return true;
+}
+
 static void pl011_destroy(struct device *d) { free(pl011_of(d)); }
 
 static const struct device_ops pl011_ops = {
@@ -198,6 +221,8 @@ static const struct device_ops pl011_ops = {
     .write = pl011_write,
     .holds = pl011_holds,
     .min_bytes = 4,
+    .state = pl011_state,
+    .loaded = pl011_loaded,
     .destroy = pl011_destroy,
 };
 

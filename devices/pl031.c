@@ -24,6 +24,7 @@ struct pl031 {
     struct event_timer alarm;
     uint32_t offset; /* guest seconds minus host seconds, modulo 2^32 */
     uint32_t mr, lr, imsc, ris;
+    bool armed; /* the alarm is still to come */
 };
 
 static const uint8_t peripheral_id[8] = {0x31, 0x10, 0x14, 0x00, 0x0d, 0xf0, 0x05, 0xb1};
@@ -36,6 +37,7 @@ static void pl031_update(struct pl031 *r) { machine_set_irq(&r->dev, (r->ris & r
 
 static void set_alarm(struct pl031 *r) {
     uint32_t seconds = r->mr - pl031_now(r);
+    r->armed = seconds != 0;
     if (seconds == 0) {
         r->ris = 1;
         pl031_update(r);
@@ -46,6 +48,7 @@ static void set_alarm(struct pl031 *r) {
 
 static void pl031_alarm(void *arg) {
     struct pl031 *r = arg;
+    r->armed = false;
     r->ris = 1;
     pl031_update(r);
 }
@@ -91,8 +94,29 @@ static void pl031_write(struct device *d, uint64_t offset, uint64_t value, unsig
 static void pl031_reset(struct device *d) {
     struct pl031 *r = pl031_of(d);
     r->mr = r->lr = r->imsc = r->ris = r->offset = 0;
+    r->armed = false;
     event_set_timer(&r->alarm, 0);
     pl031_update(r);
+}
+
+static const struct state_field pl031_state[] = {
+    STATE(struct pl031, offset),
+    STATE(struct pl031, mr),
+    STATE(struct pl031, lr),
+    STATE(struct pl031, imsc),
+    STATE(struct pl031, ris),
+    STATE_BOOL(struct pl031, armed),
+    STATE_END,
+};
+
+/* The clock has gone on: an alarm of the last 68 years is due now. */
+static bool pl031_loaded(struct device *d) {
+    struct pl031 *r = pl031_of(d);
+    if (r->armed && r->mr - pl031_now(r) > INT32_MAX)
+        pl031_alarm(r);
+    else if (r->armed)
+        set_alarm(r);
+    return true;
 }
 
 static void pl031_destroy(struct device *d) {
@@ -105,6 +129,8 @@ static const struct device_ops pl031_ops = {
     .name = "pl031",
     .read = pl031_read,
     .write = pl031_write,
+    .state = pl031_state,
+    .loaded = pl031_loaded,
     .destroy = pl031_destroy,
 };
 

@@ -95,12 +95,30 @@ void pl061_press(struct device *d) {
     event_set_timer(&p->release, event_now_ns() + PRESSED_NS);
 }
 
+static const struct state_field state[] = {
+    STATE(struct pl061, in),    STATE(struct pl061, out),
+    STATE(struct pl061, dir),   STATE(struct pl061, is),
+    STATE(struct pl061, ibe),   STATE(struct pl061, iev),
+    STATE(struct pl061, ie),    STATE(struct pl061, latched),
+    STATE(struct pl061, afsel), STATE_END,
+};
+
+/* Who was pressing the key lets it go. */
+static bool loaded(struct device *d) {
+    struct pl061 *p = pl061(d);
+    if (p->in & PL061_POWER)
+        event_set_timer(&p->release, event_now_ns() + PRESSED_NS);
+    update(p);
+    return true;
+}
+
 static void destroy(struct device *d) {
     event_del_timer(&pl061(d)->release);
     free(pl061(d));
 }
 
-static const struct device_ops ops = {.name = "pl061", .read = read, .write = write, .destroy = destroy};
+static const struct device_ops ops = {
+    .name = "pl061", .read = read, .write = write, .state = state, .loaded = loaded, .destroy = destroy};
 
 struct device *pl061_create(struct machine *m, uint64_t gpa, unsigned spi) {
     struct pl061 *p = calloc(1, sizeof(*p));

@@ -178,6 +178,27 @@ static bool uart_holds(struct device *d, uint64_t offset) {
     return offset == UART_DATA && !(u->lcr & LCR_DLAB) && !(u->mcr & MCR_LOOP) && !chardev_room(u->chardev);
 }
 
+static const struct state_field uart_state[] = {
+    STATE(struct uart16550, rx),
+    STATE_MAX(struct uart16550, rx_first, 4, RX_DEPTH - 1),
+    STATE_MAX(struct uart16550, rx_count, 4, RX_DEPTH),
+    STATE_BOOL(struct uart16550, tx_full),
+    STATE_BOOL(struct uart16550, tx_pending),
+    STATE(struct uart16550, ier),
+    STATE(struct uart16550, fcr),
+    STATE(struct uart16550, lcr),
+    STATE(struct uart16550, mcr),
+    STATE(struct uart16550, scr),
+    STATE(struct uart16550, dll),
+    STATE(struct uart16550, dlm),
+    STATE_END,
+};
+
+static bool uart_loaded(struct device *d) {
+    ready(uart_of(d));
+    return true;
+}
+
 static void uart_destroy(struct device *d) { free(uart_of(d)); }
 
 static const struct device_ops uart_ops = {
@@ -186,6 +207,8 @@ static const struct device_ops uart_ops = {
     .write = uart_write,
     .holds = uart_holds,
     .max_bytes = 1,
+    .state = uart_state,
+    .loaded = uart_loaded,
     .destroy = uart_destroy,
 };
 

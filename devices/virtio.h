@@ -45,6 +45,10 @@ struct virtio_type {
     /* quiesce(): queues were stopped: when it returns no thread of the device writes to guest RAM for requests of before. Must
      * not wait for long. NULL: the device has no threads. */
     void (*quiesce)(struct virtio *v);
+    /* Of snapshots, as device_ops has them; the structure begins with struct virtio. NULL: there is no more than that has. */
+    const struct state_field *state;
+    int (*ready)(struct virtio *v, char err[256]);
+    bool (*loaded)(struct virtio *v);
     bool (*finish)(struct virtio *v); /* device_ops.finish; NULL: nothing to do */
     void (*destroy)(struct virtio *v);
 };

@@ -411,6 +411,9 @@ static void blk_quiesce(struct virtio *v) {
     pthread_mutex_unlock(&b->dma);
 }
 
+/* What is in the queue stays there; what was taken from it is brought to its end. */
+static int blk_ready(struct virtio *v, char err[256]) { return !blk_of(v)->in_flight; }
+
 static bool blk_finish(struct virtio *v) {
     struct blk *b = blk_of(v);
     if (!b->finishing)
@@ -465,6 +468,7 @@ struct device *virtio_blk_create(struct machine *m, uint64_t gpa, unsigned spi, 
                                             .features = F_SIZE_MAX | F_SEG_MAX | F_BLK_SIZE | F_FLUSH,
                                             .notify = blk_notify,
                                             .quiesce = blk_quiesce,
+                                            .ready = blk_ready,
                                             .finish = blk_finish,
                                             .destroy = blk_destroy};
     struct image *image = image_open(path, readonly, err);

@@ -110,6 +110,21 @@ static void console_notify(struct virtio *v, unsigned queue) {
         receive(c);
 }
 
+static const struct state_field console_state[] = {STATE(struct console, sent), STATE_END};
+
+static int console_is_ready(struct virtio *v, char err[256]) {
+    struct console *c = console_of(v);
+    if (c->life != v->queue[QUEUE_TX].life)
+        c->sent = 0;
+    return 1;
+}
+
+static bool console_loaded(struct virtio *v) {
+    struct console *c = console_of(v);
+    c->life = v->queue[QUEUE_TX].life;
+    return true;
+}
+
 static void console_destroy(struct virtio *v) { free(console_of(v)); }
 
 struct device *virtio_console_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, struct chardev *chardev) {
@@ -117,6 +132,9 @@ struct device *virtio_console_create(struct machine *m, uint64_t gpa, unsigned s
                                             .device_id = VIRTIO_ID_CONSOLE,
                                             .queues = 2,
                                             .notify = console_notify,
+                                            .state = console_state,
+                                            .ready = console_is_ready,
+                                            .loaded = console_loaded,
                                             .destroy = console_destroy};
     struct console *c = calloc(1, sizeof(*c));
     if (!c)

@@ -10,6 +10,7 @@
 #include "devices/virtio.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -278,6 +279,14 @@ static void on_end(void *arg, uint32_t events) {
 /* --- the device ------------------------------------------------------------------------------------------------------- */
 static void fs_quiesce(struct virtio *v) { unmount(fs_of(v)); }
 
+/* What a driver knows of files, the process that is there when the snapshot is loaded does not. */
+static int fs_ready(struct virtio *v, char err[256]) {
+    if (!fs_of(v)->mounted)
+        return 1;
+    snprintf(err, 256, "the guest has mounted the shared folder %.*s", TAG_BYTES, (const char *)v->config);
+    return -1;
+}
+
 static bool fs_finish(struct virtio *v) {
     struct fs *f = fs_of(v);
     for (unsigned i = 0; i < VHOST_QUEUES * VHOST_SLOTS; i++)
@@ -304,6 +313,7 @@ struct device *virtio_fs_create(struct machine *m, uint64_t gpa, unsigned spi, i
                                             .queue_max = QUEUE_MAX,
                                             .notify = fs_notify,
                                             .quiesce = fs_quiesce,
+                                            .ready = fs_ready,
                                             .finish = fs_finish,
                                             .destroy = fs_destroy};
     struct fs *f = calloc(1, sizeof(*f));

@@ -260,6 +260,44 @@ static void virtio_write(struct device *d, uint64_t offset, uint64_t value64, un
     }
 }
 
+/* --- snapshots --------------------------------------------------------------------------------------------------------- */
+#define QUEUE(n)                                                                                                       \
+    STATE(struct virtio, queue[n].desc), STATE(struct virtio, queue[n].avail), STATE(struct virtio, queue[n].used),    \
+        STATE_MAX(struct virtio, queue[n].num, 2, VIRTQ_MAX_SIZE), STATE_BOOL(struct virtio, queue[n].ready),          \
+        STATE(struct virtio, queue[n].next_avail), STATE(struct virtio, queue[n].next_used),                           \
+        STATE(struct virtio, queue[n].signalled_used), STATE_BOOL(struct virtio, queue[n].signalled_valid),            \
+        STATE(struct virtio, queue[n].legacy_align)
+
+static const struct state_field virtio_state[] = {
+    STATE(struct virtio, config_generation),
+    STATE(struct virtio, device_features_sel),
+    STATE(struct virtio, driver_features_sel),
+    STATE(struct virtio, queue_sel),
+    STATE_MAX(struct virtio, status, 4, 0xff),
+    STATE_SAME(struct virtio, legacy),
+    STATE_MAX(struct virtio, legacy_page_shift, 4, 31),
+    STATE(struct virtio, features),
+    QUEUE(0),
+    QUEUE(1),
+    QUEUE(2),
+    QUEUE(3),
+    STATE_END,
+};
+_Static_assert(VIRTIO_MAX_QUEUES == 4, "each queue has its rows");
+
+static int virtio_ready(struct device *d, char err[256]) {
+    struct virtio *v = virtio_of(d);
+    return v->type->ready ? v->type->ready(v, err) : 1;
+}
+
+static bool virtio_loaded(struct device *d) {
+    struct virtio *v = virtio_of(d);
+    for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
+        if (v->queue[i].ready && (i >= v->type->queues || !is_queue_size(v, v->queue[i].num)))
+            return false;
+    return !v->type->loaded || v->type->loaded(v);
+}
+
 static bool virtio_finish(struct device *d) {
     struct virtio *v = virtio_of(d);
     return !v->type->finish || v->type->finish(v);
@@ -278,9 +316,13 @@ void virtio_init(struct virtio *v, const struct virtio_type *type, struct machin
         .write = virtio_write,
         .notify = virtio_notify,
         .finish = virtio_finish,
+        .state = virtio_state,
+        .ready = virtio_ready,
+        .loaded = virtio_loaded,
         .destroy = virtio_destroy,
     };
     v->dev = (struct device){.ops = &ops, .machine = m, .gpa = gpa, .size = 0x200, .spi = spi, .virtio_slot = slot};
+    v->dev.more_state = type->state;
     v->type = type;
     v->legacy = machine_virtio_legacy(m);
     v->features_offered = type->features | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX |

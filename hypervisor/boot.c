@@ -5,6 +5,7 @@
 #include "hypervisor/fdt.h"
 #include "hypervisor/firmware.h"
 #include "hypervisor/loader.h"
+#include "hypervisor/snapshot.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -208,6 +209,8 @@ bool boot_load(struct machine *m, char err[ERR_BYTES]) {
     struct loader_target t = {.ram = m->ram, .ram_size = m->ram_size, .board = m->board, .flat = f->flat};
     char why[LOADER_ERR_BYTES];
     uint64_t behind_tree;
+    if (f->resume)
+        return snapshot_map(m, f->resume, err);
     m->boot->firmware = firmware_is_given(m->options);
     t.above_firmware = f->bios.len;
     if (m->boot->firmware && !m->board->bios_in_ram)

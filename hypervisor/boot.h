@@ -8,6 +8,8 @@
 
 /* The files as they were when the run began: a guest that resets starts from them again. */
 struct boot_files {
+    struct snapshot *resume;      /* NULL: from the beginning */
+    struct snapshot_target *save; /* where it can be saved to; NULL: nowhere */
     struct file kernel, initrd, dtb, bios;
     bool flat;                 /* the kernel is a flat binary */
     const struct board *board; /* that the kernel is for, or that the user wants */

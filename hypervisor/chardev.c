@@ -187,8 +187,10 @@ static size_t queue_output(struct chardev *c, const void *buf, size_t len) {
 
 size_t chardev_write(struct chardev *c, const void *buf, size_t len) {
     size_t taken = queue_output(c, buf, len);
-    if (!c->is_private)
-        panic_look(c->machine, &c->line, buf, taken);
+    if (c->is_private)
+        return taken;
+    panic_look(c->machine, &c->line, buf, taken);
+    save_look(c->machine, buf, taken);
     return taken;
 }
 
@@ -314,7 +316,8 @@ static void write_out(void *arg) {
 /* --- input: the thread ------------------------------------------------------------------------------------------- */
 /* To stderr, not to the log: -D may have it in a file. And only if it takes it, or Ctrl-A X would be waited for, too. */
 static void show_help(void) {
-    static const char text[] = "\nCtrl-A H   this help\nCtrl-A X   end the guest\nCtrl-A Ctrl-A   send Ctrl-A\n";
+    static const char text[] = "\nCtrl-A H   this help\nCtrl-A X   end the guest\nCtrl-A S   save it, with --save\n"
+                               "Ctrl-A Ctrl-A   send Ctrl-A\n";
     struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
     if (poll(&p, 1, 0) == 1 && write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
         return; /* nobody reads it */
@@ -333,6 +336,8 @@ static size_t take_escapes(struct chardev *c, uint8_t *b, size_t n) {
         c->escape = false;
         if (b[i] == 'x' || b[i] == 'X')
             supervise_stop(0);
+        else if (b[i] == 's' || b[i] == 'S')
+            supervise_save();
         else if (b[i] == 'h' || b[i] == 'H' || b[i] == '?')
             show_help();
         else if (b[i] == CTRL_A)

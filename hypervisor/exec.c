@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,6 +35,7 @@ struct stream {
 struct exec {
     int socket, bell;
     struct thread *thread;
+    struct exec_kept *kept;
     const struct frames *setup; /* what it has to do before the command starts */
     struct frames out;          /* to the agent */
     size_t sent;                /* of out */
@@ -42,11 +44,13 @@ struct exec {
     struct stream stream[STREAMS]; /* 1 and 2 */
     uint32_t credit;               /* of standard input */
     bool terminal, started, input_over;
+    bool greeted;      /* the agent has said hello */
     bool over;         /* the agent has said its last word, or is not to be listened to */
     int status;        /* -1: none */
     _Atomic bool gone; /* the machine */
     _Atomic uint64_t signals;
     _Atomic bool resized, listening;
+    _Atomic bool ready; /* the machine has been saved, or loaded */
 };
 static struct exec *signalled; /* for supervise.c */
 static unsigned insisted;      /* main's own */
@@ -78,11 +82,18 @@ static struct winsize window(void) {
     return w;
 }
 
+static void say_entropy(struct frames *f) {
+    uint8_t bytes[64];
+    f->failed |= getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes);
+    frames_add(f, AGENT_ENTROPY, bytes, sizeof(bytes));
+}
+
 /* The agent is there: the command may start. */
 static void start_command(struct exec *e) {
     struct winsize w = window();
-    frames_copy(&e->out, e->setup);
+    say_entropy(&e->out);
     say_time(&e->out);
+    frames_copy(&e->out, e->setup);
     frames_begin(&e->out, AGENT_START);
     frames_number(&e->out, e->terminal);
     frames_number(&e->out, w.ws_col);
@@ -90,6 +101,21 @@ static void start_command(struct exec *e) {
     e->started = true;
     e->credit = AGENT_WINDOW;
     atomic_store(&e->listening, true);
+}
+
+/* Before that, the guest is kept for later runs as it is. */
+static void greet(struct exec *e) {
+    e->greeted = true;
+    if (e->kept->save)
+        supervise_save();
+    else
+        start_command(e);
+}
+
+static void on_ready(void *arg, bool ok) {
+    struct exec *e = arg;
+    atomic_store(&e->ready, true);
+    ring(e);
 }
 
 static void pass_signals(struct exec *e) {
@@ -180,8 +206,8 @@ static void take_failure(struct exec *e, const uint8_t *data, uint32_t len) {
 static void take_frame(struct exec *e, uint32_t type, const uint8_t *data, uint32_t len) {
     uint32_t numbers[2] = {0};
     memcpy(numbers, data, len < sizeof(numbers) ? len : sizeof(numbers));
-    if (type == AGENT_HELLO && len == 4 && numbers[0] == AGENT_VERSION && !e->started)
-        start_command(e);
+    if (type == AGENT_HELLO && len == 4 && numbers[0] == AGENT_VERSION && !e->greeted)
+        greet(e);
     else if (type == AGENT_OUTPUT && len >= 4 && e->started)
         take_output(e, data, len);
     else if (type == AGENT_CREDIT && len == 8 && numbers[0] == 0 && numbers[1] <= AGENT_WINDOW - e->credit)
@@ -265,6 +291,8 @@ static void relay(void *arg) {
             continue;
         if (p[0].revents)
             clear_bell(e);
+        if (atomic_load(&e->ready) && !e->started)
+            start_command(e);
         if (e->started)
             pass_signals(e);
         if (p[2].revents)
@@ -309,7 +337,7 @@ static void close_all(struct exec *e) {
     free(e);
 }
 
-struct exec *exec_open(const struct exec_plan *p, int *fd, char err[ERR_BYTES]) {
+struct exec *exec_open(const struct exec_plan *p, struct exec_kept *k, int *fd, char err[ERR_BYTES]) {
     struct exec *e = calloc(1, sizeof(*e));
     int ends[2];
     if (!e || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends)) {
@@ -318,6 +346,14 @@ struct exec *exec_open(const struct exec_plan *p, int *fd, char err[ERR_BYTES]) 
         return NULL;
     }
     e->setup = &p->setup;
+    e->kept = k;
+    e->greeted = k->snapshot != NULL;
+    k->target.done = on_ready;
+    k->target.arg = e;
+    if (k->snapshot) {
+        k->snapshot->done = on_ready;
+        k->snapshot->arg = e;
+    }
     e->status = -1;
     e->socket = ends[0];
     e->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

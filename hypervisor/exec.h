@@ -4,7 +4,7 @@
 #ifndef GRAFT_EXEC_H
 #define GRAFT_EXEC_H
 
-#include "hypervisor/monitor.h"
+#include "hypervisor/snapshot.h"
 
 /* The processors there are guests for. */
 struct exec_guest {
@@ -42,6 +42,18 @@ void exec_plan_free(struct exec_plan *p);
 /* exec_cache(): a file in Graft's folder in the user's cache, malloc'ed; NULL: there is no such folder. */
 char *exec_cache(const char *below);
 
+/* --- exec_snapshot.c: guests that have booted ------------------------------------------------------------------------ */
+struct exec_kept {
+    char key[1024];
+    char *path;                /* NULL: none is kept for such runs */
+    struct snapshot *snapshot; /* where this run begins; NULL: it boots */
+    bool save;                 /* to target, when the agent has said hello */
+    struct snapshot_target target;
+};
+/* exec_kept_open(): looks for one, and makes a file for one if there is none. What does not work just means that the guest is booted. */
+void exec_kept_open(struct exec_kept *k, const struct exec_plan *p, struct options *o);
+void exec_kept_close(struct exec_kept *k);
+
 /* --- exec_initrd.c: the initial RAM disk ----------------------------------------------------------------------------- */
 /* exec_initrd(): agent and modules, in the order to load them in. f->data is malloc'ed. */
 bool exec_initrd(struct file *f, const struct exec_plan *p, char err[ERR_BYTES]);
@@ -50,13 +62,13 @@ bool exec_initrd(struct file *f, const struct exec_plan *p, char err[ERR_BYTES])
 struct exec;
 /* exec_open(): *fd is the guest's end of a connection, which the caller closes. exec_start(): a thread that carries input, output and signals;
  * takes over the terminal if both standard input and output are one. False: there can be none, for errno. */
-struct exec *exec_open(const struct exec_plan *p, int *fd, char err[ERR_BYTES]);
+struct exec *exec_open(const struct exec_plan *p, struct exec_kept *k, int *fd, char err[ERR_BYTES]);
 bool exec_start(struct exec *e);
 /* exec_end(): when the machine is gone: writes what is left. status: how the run ended; what the program is to exit with. */
 int exec_end(struct exec *e, int status);
 enum { EXEC_FAILED = 125 };
 /* exec_dry_run(): what would be done, on standard output. */
-void exec_dry_run(const struct exec_plan *p, const struct options *o);
+void exec_dry_run(const struct exec_plan *p, const struct exec_kept *k, const struct options *o);
 
 /* --- root.c ------------------------------------------------------------------------------------------------------------- */
 /* root_main(): graft root; args: what follows it, NULL at the end. Returns only if it cannot be done. */

@@ -535,11 +535,16 @@ void exec_plan_free(struct exec_plan *p) {
     free(p->setup.data);
 }
 
-void exec_dry_run(const struct exec_plan *p, const struct options *o) {
+void exec_dry_run(const struct exec_plan *p, const struct exec_kept *k, const struct options *o) {
     printf("guest    %s\nroot     %s (%s)\nkernel   %s\nmodules  %s\n", p->guest->name, p->root,
            o->root_writable ? "changes stay" : "changes are forgotten", p->kernel, p->modules ? p->modules : "none");
     printf("machine  --memory %lluM --smp %u --net %s --append '%s'\n", (unsigned long long)(o->memory >> 20), o->smp,
            o->net_kind == NET_USER ? "user" : "none", p->append);
+    printf("start    %s%s\n",
+           k->snapshot ? "resumed from "
+           : k->path   ? "booted, and kept in "
+                       : "booted",
+           k->path ? k->path : "");
     for (unsigned i = !p->image; i < o->shares; i++)
         printf("folder   %s (%s)\n", o->share[i].dir, o->share[i].readonly ? "to read" : "to read and write");
     printf("command ");

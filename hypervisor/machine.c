@@ -9,6 +9,7 @@
 #include "hypervisor/firmware.h"
 #include "hypervisor/gdb.h"
 #include "hypervisor/monitor.h"
+#include "hypervisor/snapshot.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -529,6 +530,7 @@ static bool build(struct machine *m, char err[ERR_BYTES]) {
         return false;
     }
     panic_start(m);
+    save_start(m);
     if (!chardev_attach(m->serial, m) || (m->console && !chardev_attach(m->console, m))) {
         snprintf(err, ERR_BYTES, "out of memory");
         return false;
@@ -559,6 +561,7 @@ struct machine *machine_create(const struct options *o, const struct boot_files 
     m->serial = serial;
     m->console = console;
     m->vcpu_count = o->smp;
+    m->ram_fd = -1;
     pause_init(m);
     if (build(m, err))
         return m;
@@ -574,6 +577,7 @@ struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES
         return NULL;
     m->options = o;
     m->vcpu_count = 1;
+    m->ram_fd = -1;
     pause_init(m);
     m->probe = true;
     m->board = boards[0];
@@ -610,6 +614,8 @@ void machine_stop(struct machine *m, enum machine_state state) {
 enum machine_state machine_run(struct machine *m) {
     m->started_ns = event_now_ns();
     m->boot->tsc_base = run_tsc();
+    if (m->files && m->files->resume)
+        pause_request(m, snapshot_load, m->files->resume);
     for (unsigned i = 0; i < m->vcpu_count; i++) {
         char name[16];
         snprintf(name, sizeof(name), "vcpu%u", i);

@@ -8,6 +8,7 @@
 #include "hypervisor/gdb.h"
 #include "hypervisor/monitor.h"
 #include "hypervisor/sandbox.h"
+#include "hypervisor/snapshot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -90,13 +91,18 @@ static void set_timeout(double seconds) {
 struct run {
     const struct options *options;
     struct boot_files files;
+    struct snapshot *resume;
+    struct snapshot_target save;
     struct output stats, profile;
     struct chardev *serial, *console;
     struct exec_plan plan; /* of graft exec */
+    struct exec_kept kept;
     struct exec *exec;
 };
 
 static int state_status(const struct machine *m, enum machine_state state) {
+    if (m->refused)
+        return STATUS_FAILED;
     switch (state) {
     case MACHINE_BROKEN: return STATUS_BROKEN;
     case MACHINE_STOPPED: return stopped_status(supervise_signal());
@@ -122,7 +128,10 @@ static int run_once(struct run *run, bool *again) {
     enum machine_state state = machine_run(m);
     supervise_machine(NULL);
     int status = state_status(m, state);
-    *again = state == MACHINE_RESET && !o->no_reboot;
+    *again = state == MACHINE_RESET && !o->no_reboot && (o->kernel || !o->resume);
+    run->files.resume = NULL; /* a reset starts the kernel */
+    if (state == MACHINE_RESET && !o->no_reboot && !*again)
+        log_printf("graft: the machine resets, and there is no KERNEL that it could start\n");
     if (run->profile.stream && !*again && profile_write(m, &run->profile, err))
         status = complain(err);
     if (run->stats.stream && !*again && stats_write(m, &run->stats, err))
@@ -169,7 +178,8 @@ static int run_machine(void *arg) {
 /* The command of graft exec is at the other end of a virtio console. */
 static bool open_exec(struct run *run, char err[ERR_BYTES]) {
     int fd;
-    return (run->exec = exec_open(&run->plan, &fd, err)) && (run->console = chardev_open_socket("agent", fd, err));
+    return (run->exec = exec_open(&run->plan, &run->kept, &fd, err)) &&
+           (run->console = chardev_open_socket("agent", fd, err));
 }
 
 static bool open_consoles(struct run *run, char err[ERR_BYTES]) {
@@ -188,14 +198,46 @@ static bool open_outputs(struct run *run, char err[ERR_BYTES]) {
            (!o->profile || profile_open(&run->profile, o->profile, err));
 }
 
+static bool open_snapshots(struct run *run, struct options *o, char err[ERR_BYTES]) {
+    run->save.quit = o->save_quit;
+    if (o->resume && (!(run->resume = snapshot_open(o->resume, err)) || !snapshot_options(run->resume, o, err)))
+        return false;
+    return true;
+}
+
+/* After the disks, none of which it may be. */
+static bool open_save(struct run *run, const struct options *o, char err[ERR_BYTES]) {
+    run->files.resume = run->kept.snapshot ? run->kept.snapshot : run->resume;
+    if (run->kept.save)
+        run->files.save = &run->kept.target;
+    if (!o->save)
+        return true;
+    run->files.save = &run->save;
+    return snapshot_target_open(&run->save, o->save, err);
+}
+
+/* Who begins with a guest that has booted needs no kernel, nor what that begins with. */
+static bool plan_exec(struct run *run, struct options *o, char err[ERR_BYTES]) {
+    if (!exec_plan(&run->plan, o, err))
+        return false;
+    exec_kept_open(&run->kept, &run->plan, o);
+    if (run->kept.snapshot)
+        o->kernel = NULL;
+    return true;
+}
+
+static bool make_initrd(struct run *run, char err[ERR_BYTES]) {
+    return run->kept.snapshot || exec_initrd(&run->files.initrd, &run->plan, err);
+}
+
 /* All that a run ever opens by name. */
 static bool open_all(struct run *run, struct options *o, char err[ERR_BYTES]) {
-    if ((o->command && !exec_plan(&run->plan, o, err)) || !boot_read(&run->files, o, err) ||
-        (o->command && !exec_initrd(&run->files.initrd, &run->plan, err)))
+    if ((o->command && !plan_exec(run, o, err)) || !open_snapshots(run, o, err) || !boot_read(&run->files, o, err) ||
+        (o->command && !make_initrd(run, err)))
         return false;
-    return o->dry_run || (disks_open(o, err) && firmware_open(o, run->files.board, err) && open_outputs(run, err) &&
-                          shares_open(o, err) && network_open(o, err) && open_consoles(run, err) && gdb_open(o, err) &&
-                          control_open(o, err));
+    return o->dry_run || (disks_open(o, err) && open_save(run, o, err) && firmware_open(o, run->files.board, err) &&
+                          open_outputs(run, err) && shares_open(o, err) && network_open(o, err) &&
+                          open_consoles(run, err) && gdb_open(o, err) && control_open(o, err));
 }
 
 static void close_all(struct run *run) {
@@ -206,6 +248,9 @@ static void close_all(struct run *run) {
     network_close();
     shares_close();
     exec_plan_free(&run->plan);
+    exec_kept_close(&run->kept);
+    snapshot_close(run->resume);
+    snapshot_target_close(&run->save);
 }
 
 static int run_main(struct options *o) {
@@ -216,14 +261,14 @@ static int run_main(struct options *o) {
     set_signals();
     set_early();
     atexit(chardev_restore);
-    struct run run = {.options = o};
+    struct run run = {.options = o, .save = {.fd = -1, .pages = -1}, .kept = {.target = {.fd = -1, .pages = -1}}};
     int status = o->command ? EXEC_FAILED : STATUS_FAILED;
     if (o->timeout > 0)
         set_timeout(o->timeout);
     if (!open_all(&run, o, err)) {
         complain(err);
     } else if (o->dry_run) {
-        exec_dry_run(&run.plan, o);
+        exec_dry_run(&run.plan, &run.kept, o);
         status = STATUS_OK;
     } else {
         if (o->layout == LAYOUT_RING0)
@@ -232,6 +277,8 @@ static int run_main(struct options *o) {
             sandbox_enter(o);
         status = supervise(run_machine, &run, stopped_status);
     }
+    if (status == STATUS_OK && o->save_quit && !run.save.saved)
+        status = complain("the guest had ended before it was saved");
     close_all(&run);
     return status < 0 ? STATUS_BROKEN : status;
 }
@@ -250,6 +297,7 @@ int main(int argc, char **argv) {
     switch (options_parse(&o, argc, argv)) {
     case COMMAND_RUN:
     case COMMAND_EXEC: status = run_main(&o); break;
+    case COMMAND_SNAPSHOT: status = snapshot_main(o.command); break;
     case COMMAND_ROOT: status = root_main(o.command); break;
     case COMMAND_INFO: status = info_main(&o); break;
     case COMMAND_BAD: status = argc > 1 && !strcmp(argv[1], "exec") ? EXEC_FAILED : STATUS_USAGE; break;

@@ -82,6 +82,7 @@ struct layout {
 
 /* --- semihost.c: what the guest has open by semihosting calls ---------------------------------------------- */
 #define SEMIHOST_FILES 16
+#define SEMIHOST_FEATURE_BYTES 5
 enum semihost_kind { SEMIHOST_CLOSED, SEMIHOST_INPUT, SEMIHOST_OUTPUT, SEMIHOST_FEATURES };
 struct semihost_file {
     enum semihost_kind kind;
@@ -104,6 +105,9 @@ struct machine {
     uint64_t arena_va;     /* the engine's */
     int64_t code_to_write; /* abi_boot.code_to_write of each vCPU */
     uint8_t *ram;
+    int ram_fd;                /* the file that it is, -1: it is none */
+    bool mapped_ram;           /* some of it is a snapshot's file */
+    bool refused;              /* what the user wanted cannot be done */
     uint64_t ram_size, memory; /* memory: with that of the flash behind it (abi_boot.rom_offset) */
     enum abi_mmu mmu;          /* the strategy that was chosen */
     enum abi_layout layout_kind;
@@ -121,6 +125,11 @@ struct machine {
     struct events *events;
     struct panic panic;
     struct pause pause;
+    struct {
+        struct event_timer timer;
+        size_t matched; /* so much of options.save_at has been printed */
+        bool seen;      /* all of it */
+    } save;
     struct semihost semihost;
     _Atomic int exit_status; /* the guest's own, if it powers off */
 
@@ -257,6 +266,8 @@ int supervise(int (*body)(void *arg), void *arg, int (*stopped)(int signal));
 void supervise_machine(struct machine *m);
 /* supervise_stop(): the user wants the end: by a signal, or by a key (0). From any thread, never blocks. */
 void supervise_stop(int signal);
+/* supervise_save(): the user wants the machine saved (--save). From any thread, never blocks. */
+void supervise_save(void);
 /* supervise_signals(): taken() is asked of each signal first, in the main thread; true: it has taken it. NULL: nobody is. */
 void supervise_signals(bool (*taken)(int signal));
 bool supervise_stopping(void); /* has that been asked for? Then no one has much time */
@@ -296,6 +307,12 @@ void chardev_resized(void); /* the terminal's window has another size */
 void panic_start(struct machine *m);
 void panic_look(struct machine *m, struct console_line *l, const uint8_t *buf, size_t len);
 void panic_reset(struct machine *m);
+
+/* --- save.c: --save ------------------------------------------------------------------------------------------ */
+/* save_start(): when there are events. save_now(): from any thread. save_look(): at what a console prints. */
+void save_start(struct machine *m);
+void save_now(struct machine *m);
+void save_look(struct machine *m, const uint8_t *buf, size_t len);
 
 /* --- log.c ------------------------------------------------------------------------------------------------- */
 /* log_open(): -D and the map of -d perf, as the options say. */

@@ -93,7 +93,7 @@ def manual(table, template, version):
 
 
 # --- completions ---
-ACTIONS = 'add list rm shell'  # of graft root
+ACTIONS = {'root': 'add list rm shell', 'snapshot': 'info'}  # of graft root, graft snapshot
 BASH = '''\
 # SPDX-FileCopyrightText: The Graft authors
 # SPDX-License-Identifier: Apache-2.0
@@ -180,7 +180,11 @@ def bash(table):
     for c in table.commands:
         names = ' '.join(o.name for o in table.of(c))
         if c.name == 'root':
-            commands.append(f'    root) COMPREPLY=($(compgen -W "{ACTIONS} {names}" -- "$word")) ;;')
+            commands.append(f'    root) COMPREPLY=($(compgen -W "{ACTIONS[c.name]} {names}" -- "$word")) ;;')
+        elif c.name in ACTIONS:
+            commands += [f'    {c.name})', '        case $previous in',
+                         f'        {c.name}) COMPREPLY=($(compgen -W "{ACTIONS[c.name]} {names}" -- "$word")) ;;',
+                         '        *) _graft_files "$word" ;;', '        esac', '        ;;']
         elif c.argument:
             commands += [f'    {c.name})', '        case $word in',
                          f'        -*) COMPREPLY=($(compgen -W "{names}" -- "$word")) ;;',
@@ -254,8 +258,8 @@ def zsh_option(option):
 
 
 def zsh_argument(command):
-    if command.name == 'root':
-        return [f"'1:action:({ACTIONS})'"]
+    if command.name in ACTIONS:
+        return [f"'1:action:({ACTIONS[command.name]})'"] + (["'2:FILE:_files'"] if command.name == 'snapshot' else [])
     return [f"'1:{command.argument}:_files'"] if command.argument else []
 
 

@@ -184,7 +184,38 @@ TAKE(fw_cfg) {
     return o->fw_cfg[at].name ? NULL : right;
 }
 
+TAKE(resume) { return o->resume = v, NULL; }
+TAKE(cold) { return o->cold = true, NULL; }
+
+/* FILE[,at=TEXT|after=SECONDS][,quit] */
+TAKE(save) {
+    static const char quit[] = ",quit", right[] = "FILE[,at=TEXT|after=SECONDS][,quit]";
+    char *file = strdup(v), *at, *end;
+    size_t len = strlen(v);
+    free(o->save);
+    o->save = file;
+    o->save_at = NULL;
+    o->save_after = 0;
+    if (!file)
+        return right;
+    o->save_quit = len > strlen(quit) && !strcmp(file + len - strlen(quit), quit);
+    if (o->save_quit)
+        file[len - strlen(quit)] = 0;
+    if ((at = strstr(file, ",at="))) {
+        o->save_at = at + strlen(",at=");
+    } else if ((at = strstr(file, ",after="))) {
+        const char *seconds = at + strlen(",after=");
+        o->save_after = strtod(seconds, &end);
+        if (*seconds < '0' || *seconds > '9' || *end || !(o->save_after > 0) || o->save_after > 1e8)
+            return right;
+    }
+    if (at)
+        *at = 0;
+    return *file && (!o->save_at || *o->save_at) ? NULL : right;
+}
+
 TAKE(memory) {
+    o->memory_given = true;
     bool right = parse_size(v, &o->memory) && o->memory >= 16u << 20 && o->memory <= UINT64_C(64) << 30 &&
                  !(o->memory & 0xfffff);
     return right ? NULL : "16M to 64G, whole MiB";
@@ -194,6 +225,7 @@ TAKE(smp) {
     if (v[0] < '1' || v[0] > '0' + ABI_MAX_VCPUS || v[1])
         return "1 to 8";
     o->smp = (unsigned)(v[0] - '0');
+    o->smp_given = true;
     return NULL;
 }
 
@@ -367,7 +399,11 @@ TAKE(rw) { return take_folder(o, v, false); }
 
 /* --- the tables ------------------------------------------------------------------------------------------------ */
 static enum options_command finish_run(const struct options *o) {
-    if (!o->kernel && !o->dump_dtb && !o->bios && !o->pflashes)
+    if ((o->resume || o->save) && (o->bios || o->pflashes))
+        return bad("run: %s does not go with firmware (--bios, --pflash)", o->resume ? "--resume" : "--save");
+    if (o->resume && (o->initrd || o->append || o->dtb) && !o->kernel)
+        return bad("run: --initrd, --append and --dtb are for a KERNEL: with --resume that is what a reset starts");
+    if (!o->kernel && !o->dump_dtb && !o->bios && !o->pflashes && !o->resume)
         return bad("run: no KERNEL given, and no firmware (--bios, --pflash)");
     if (o->bios && o->pflashes == OPTIONS_MAX_PFLASH)
         return bad("run: --bios is in the first flash bank: there is room for one --pflash");
@@ -395,10 +431,13 @@ static enum options_command finish_exec(const struct options *o) {
 
 static enum options_command finish_root(const struct options *o) { return COMMAND_ROOT; }
 
+static enum options_command finish_snapshot(const struct options *o) { return COMMAND_SNAPSHOT; }
+
 static enum options_command finish_info(const struct options *o) { return COMMAND_INFO; }
 
 static const char before_run[] = "usage: graft run KERNEL [OPTION]...\n"
                                  "       graft run --bios FILE [KERNEL] [OPTION]...\n"
+                                 "       graft run --resume FILE [KERNEL] [OPTION]...\n"
                                  "\n"
                                  "KERNEL is a Linux Image or an AArch64 ELF file, plain or packed (gzip, zstd, xz,\n"
                                  "lzma, lz4, bzip2), or an EFI zboot image; with --flat or a name that ends in\n"
@@ -434,13 +473,27 @@ static const char before_root[] =
     "  rm     removes one\n"
     "  shell  a shell in one; unlike those of 'graft exec', its changes stay\n";
 static const char after_root[] = "";
+static const char before_snapshot[] =
+    "usage: graft snapshot info FILE\n"
+    "\n"
+    "Machines in files: 'graft run --save FILE' makes one, 'graft run --resume FILE'\n"
+    "goes on with it.\n"
+    "\n"
+    "  info   what was saved, and whether the file is whole\n";
+static const char after_snapshot[] = "";
 static const char before_info[] = "usage: graft info [--probe]\n"
                                   "\n"
                                   "Prints what /dev/kvm is on this host, the layout and the memory strategy that\n"
                                   "Graft uses, and the processor features that matter.\n"
                                   "\n";
 static const char after_info[] = "";
-enum { width_run = 20, width_exec = 19, width_root = 9, width_info = 9 }; /* of the column of options in the help */
+enum {
+    width_run = 20,
+    width_exec = 19,
+    width_root = 9,
+    width_snapshot = 9,
+    width_info = 9
+}; /* of the column of options in the help */
 
 static const struct command {
     const char *name, *argument, *help, *before, *after;
@@ -648,7 +701,7 @@ static enum options_command parse_option(struct options *o, const struct command
 }
 
 static enum options_command parse_command(struct options *o, const struct command *c, int argc, char **argv) {
-    bool words = c->finish == finish_exec || c->finish == finish_root;
+    bool words = c->finish == finish_exec || c->finish == finish_root || c->finish == finish_snapshot;
     for (int i = 0; i < argc && !o->command; i++) {
         bool end = !strcmp(argv[i], "--");
         if (words && (argv[i][0] != '-' || end)) {
@@ -671,7 +724,7 @@ static enum options_command help(const char *of) {
     if (c)
         return help_command(c);
     if (*of)
-        return bad("no help on '%s': there is exec, root, run and info", of);
+        return bad("no help on '%s': there is exec, root, run, snapshot and info", of);
     help_main();
     return COMMAND_DONE;
 }
@@ -685,7 +738,7 @@ enum options_command options_parse(struct options *o, int argc, char **argv) {
                           .sandbox = GRAFT_SANDBOX,
                           .dump_last = UINT64_MAX};
     if (argc < 2)
-        return bad("no command given: exec, root, run or info");
+        return bad("no command given: exec, root, run, snapshot or info");
     const char *name = argv[1];
     const struct command *c = find_command(name);
     o->net_kind = c && c->finish == finish_exec ? NET_USER : NET_NONE;
@@ -712,6 +765,7 @@ void options_free(struct options *o) {
         free(o->share[i].tag);
         free(o->share[i].dir);
     }
+    free(o->save);
     free(o->stats);
     free(o->profile);
 }

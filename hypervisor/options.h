@@ -17,6 +17,7 @@ enum options_command {
     COMMAND_RUN,
     COMMAND_EXEC,
     COMMAND_ROOT,
+    COMMAND_SNAPSHOT,
     COMMAND_INFO,
     COMMAND_DONE /* help or version was printed */,
     COMMAND_BAD
@@ -48,7 +49,11 @@ struct options {
     uint64_t dump_first, dump_last;
     uint64_t memory;
     unsigned smp, gic;
-    bool gic_given;
+    bool gic_given, memory_given, smp_given;
+    const char *resume, *save_at; /* save_at: when this has been printed */
+    char *save;
+    double save_after; /* in seconds, 0: not by time */
+    bool save_quit;
     const struct board *board; /* --guest; NULL: what the kernel is for */
     struct drive drive[OPTIONS_MAX_DRIVES];
     unsigned drives;
@@ -70,7 +75,7 @@ struct options {
     unsigned shares;
     /* graft exec */
     const char *root;
-    bool root_writable, verbose, dry_run;
+    bool root_writable, verbose, dry_run, cold;
     const char *env[OPTIONS_MAX_ENV]; /* NAME=VALUE, or NAME */
     unsigned envs;
     struct {

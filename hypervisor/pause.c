@@ -45,6 +45,8 @@ bool pause_request(struct machine *m, pause_work *work, void *arg) {
     return ok;
 }
 
+void pause_changed(struct machine *m, unsigned vcpu) { m->pause.cpu[vcpu].changed = true; }
+
 void pause_hold(struct machine *m) {
     pthread_mutex_lock(&m->pause.lock);
     m->pause.held = true;
@@ -192,6 +194,8 @@ void pause_stand(struct machine *m, struct vcpu *v) {
         v->abi->arg[4] = c->value[0];
         v->abi->arg[5] = c->value[1];
     } else {
+        v->abi->ret[0] = c->changed;
+        c->changed = false;
         v->abi->ret[1] = c->step ? ABI_ORDER_STEP : ABI_ORDER_RUN;
         c->step = c->stands = false;
         p->standing--;

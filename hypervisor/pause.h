@@ -41,6 +41,7 @@ struct pause_cpu {
     enum abi_held why; /* the last time */
     uint64_t va, number;
     bool ordered, answered, ok;
+    bool changed; /* pause_changed() */
     enum abi_order order;
     uint64_t what, value[2];
 };
@@ -70,6 +71,9 @@ void pause_free(struct machine *m);
 /* pause_request(): work is to be done; from any thread, which does not wait for it. False: someone else's has not been done yet, or the machine
  * has stopped. If there are no vCPUs yet they stand still before their first instruction. */
 bool pause_request(struct machine *m, pause_work *work, void *arg);
+/* pause_changed(): the work has changed that vCPU's state (guest_ops.state): the engine then derives what follows from it, and forgets all
+ * translations of addresses, before it goes on. */
+void pause_changed(struct machine *m, unsigned vcpu);
 /* pause_hold(): as if there was work that returns PAUSE_HOLD; from any thread. pause_continue(): ends it; from any thread.
  * pause_is_held(): do they stand still until that? */
 void pause_hold(struct machine *m);

@@ -15,7 +15,8 @@
 #define PAUSE_NS 1000000 /* until a console that nobody reads or types at is looked at again */
 #define MODES 12u
 
-static const uint8_t features[] = {'S', 'H', 'F', 'B', SEMIHOST_EXT_EXIT_EXTENDED | SEMIHOST_EXT_STDOUT_STDERR};
+static const uint8_t features[SEMIHOST_FEATURE_BYTES] = {'S', 'H', 'F', 'B',
+                                                         SEMIHOST_EXT_EXIT_EXTENDED | SEMIHOST_EXT_STDOUT_STDERR};
 
 /* What the vCPU asks for, each number read once. */
 struct request {

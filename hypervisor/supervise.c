@@ -62,6 +62,13 @@ void supervise_stop(int signal) {
     ring();
 }
 
+void supervise_save(void) {
+    pthread_mutex_lock(&s.lock);
+    if (s.machine)
+        save_now(s.machine);
+    pthread_mutex_unlock(&s.lock);
+}
+
 bool supervise_stopping(void) {
     pthread_mutex_lock(&s.lock);
     bool stopping = s.stopping;

@@ -238,6 +238,7 @@ static uint8_t *inproc_ram_alloc(struct machine *m) {
     if (p->ram_fd < 0 || ftruncate(p->ram_fd, (off_t)m->memory) || !(ram = map_file(p->ram_fd, m->memory)))
         return NULL;
     rt_user_set_ram(p->ram_fd, ram, m->vcpu_count);
+    m->ram_fd = p->ram_fd;
     return ram;
 }
 

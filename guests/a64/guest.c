@@ -158,6 +158,10 @@ const struct guest_ops a64_guest = {
     .external_abort = a64_external_abort,
     .io_read = a64_gic_read,
     .io_write = a64_gic_write,
+    .state = a64_state,
+    .shared_state = a64_shared_state,
+    .collect = a64_collect,
+    .changed = a64_changed,
     .dump = guest_dump,
     .debug = &a64_registers,
 };

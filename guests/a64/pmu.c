@@ -228,6 +228,12 @@ void a64_pmu_reset(struct cpu *cpu) {
     p->seen_ticks = rt_ticks();
 }
 
+void a64_pmu_resume(struct a64_cpu *c) {
+    memcpy(c->pmu.seen, c->counts.raw, sizeof c->pmu.seen);
+    c->pmu.seen_ticks = rt_ticks();
+    c->pmu.stopped = false;
+}
+
 /* --- registers ------------------------------------------------------------------------------------------------------ */
 
 /* before(), after(): a register is accessed. */

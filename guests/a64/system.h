@@ -119,6 +119,8 @@ enum a64_pmu_reg {
 uint64_t a64_pmu_read(struct a64_cpu *c, unsigned reg);
 void a64_pmu_write(struct a64_cpu *c, unsigned reg, uint64_t value);
 void a64_pmu_reset(struct cpu *cpu);
+/* a64_pmu_resume(): the registers were written over: what is counted, and cycles, begin to count from now on. */
+void a64_pmu_resume(struct a64_cpu *c);
 /* a64_pmu_sync(): the counters are right now, and the interrupt line with them; before the exception level changes, if
  * a64_pmu.on. */
 void a64_pmu_sync(struct a64_cpu *c);
@@ -148,6 +150,11 @@ void a64_walk_attrs(struct cpu *cpu, uint64_t va, enum mmu_access access, unsign
                     struct a64_attrs *attrs);
 /* a64_controls_changed(): after a write to SCTLR, TCR or MAIR: recomputes a64_cpu.space. */
 void a64_controls_changed(struct a64_cpu *c);
+
+/* state.c: guest_ops.state ... changed */
+extern const struct state_field a64_state[], a64_shared_state[];
+void a64_collect(struct cpu *cpu);
+void a64_changed(struct cpu *cpu);
 
 /* guest.c */
 void a64_reset(struct cpu *cpu); /* PE reset: at start and at CPU_ON */

@@ -139,6 +139,10 @@ const struct guest_ops rv64_guest = {
     .external_abort = rv64_external_abort,
     .io_read = io_read,
     .io_write = io_write,
+    .state = rv64_state,
+    .shared_state = rv64_shared_state,
+    .collect = rv64_collect,
+    .changed = rv64_changed,
     .dump = guest_dump,
     .debug = &rv64_registers,
 };

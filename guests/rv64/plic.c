@@ -26,6 +26,14 @@ struct plic {
     uint32_t threshold[CONTEXTS];
 };
 
+const struct state_field rv64_shared_state[] = {
+    STATE_MAX(struct plic, priority, 4, PRIORITY_MASK),
+    STATE(struct plic, claimed),
+    STATE(struct plic, enable),
+    STATE_MAX(struct plic, threshold, 4, PRIORITY_MASK),
+    STATE_END,
+};
+
 static struct plic *plic_of(struct cpu *cpu) { return *engine_guest_shared(cpu); }
 static uint32_t load(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 static void store(uint32_t *p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }

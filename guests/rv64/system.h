@@ -158,6 +158,11 @@ bool rv64_plic_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t val
 bool rv64_clint_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value);
 bool rv64_clint_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value);
 
+/* state.c, plic.c: guest_ops.state ... changed */
+extern const struct state_field rv64_state[], rv64_shared_state[];
+void rv64_collect(struct cpu *cpu);
+void rv64_changed(struct cpu *cpu);
+
 /* sbi.c */
 void rv64_sbi_call(struct cpu *cpu);
 /* registers.c */

@@ -130,7 +130,7 @@ enum abi_call {
     ABI_CALL_SEMIHOST,
     /* This vCPU is between two instructions. arg0 enum abi_held; of an access: arg1 its first watched address, arg2 the watchpoint;
      * ABI_HELD_DONE: arg1, arg2 what the order has brought, arg3 1 if it could be done. -> ret1 enum abi_order, arg3 register or
-     * address, arg4 and arg5 a value */
+     * address, arg4 and arg5 a value; ret0 1: the monitor has written over the guest's state (guest_ops.state), if the order is to go on */
     ABI_CALL_PAUSED,
 };
 
@@ -245,6 +245,8 @@ struct abi_shared {
     struct abi_debug debug;
     /* One byte per page of RAM and flash, at this engine address: bit n set = vCPU n holds translated code of it. */
     uint64_t code_pages_va;
+    uint64_t
+        guest_va; /* what the guest's vCPUs share (engine_guest_shared()); the engine writes it before the first one runs */
 };
 
 #endif

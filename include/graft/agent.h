@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-#define AGENT_VERSION 1
+#define AGENT_VERSION 2
 #define AGENT_MAX_BYTES (256u << 10) /* of a frame from the monitor: an argument of a command has 128 KiB at most */
 #define AGENT_PIECE 4000             /* of a frame from the agent */
 #define AGENT_WINDOW (64u << 10)     /* credit of each stream at first */
@@ -32,12 +32,13 @@ enum agent_type {
     AGENT_FILE,   /* path, content: written if it can be */
     AGENT_LINK,   /* path, what it leads to */
     AGENT_NET, /* address, netmask, gateway as of inet_addr(): for the first network card; none: the loopback device alone */
-    AGENT_ROOT,  /* path: what is mounted there is the root from now on */
-    AGENT_CWD,   /* path, for the command */
-    AGENT_ENV,   /* NAME=VALUE */
-    AGENT_ARG,   /* text */
-    AGENT_TIME,  /* seconds, 64 bits, and nanoseconds since 1970 */
-    AGENT_START, /* terminal: 0 or 1; columns, rows */
+    AGENT_ROOT,    /* path: what is mounted there is the root from now on */
+    AGENT_CWD,     /* path, for the command */
+    AGENT_ENV,     /* NAME=VALUE */
+    AGENT_ARG,     /* text */
+    AGENT_TIME,    /* seconds, 64 bits, and nanoseconds since 1970 */
+    AGENT_ENTROPY, /* bytes: random numbers of its own, for a guest that goes on from where others have, too */
+    AGENT_START,   /* terminal: 0 or 1; columns, rows */
     /* and after it */
     AGENT_INPUT,     /* bytes */
     AGENT_INPUT_END, /* nothing */

@@ -78,6 +78,11 @@ struct cpu {
 _Static_assert(sizeof(struct cpu) == 3 * PAGE_SIZE, "as said above");
 _Static_assert(sizeof(struct cpu) < ABI_CPU_BYTES / 2, "room for the guest's state");
 
+/* What of it is a guest's state, whatever its ISA: rows of its table. */
+#define CPU_STATE(type)                                                                                                \
+    STATE(type, c.excl_addr), STATE(type, c.excl_val), STATE(type, c.fp.fpcr), STATE(type, c.fp.fpsr),                 \
+        STATE(type, c.fp.qc)
+
 #define STAT(cpu, name) ((cpu)->abi.stats[ABI_STAT_##name])
 
 #endif

@@ -15,6 +15,7 @@
 #define GRAFT_DEVICE_H
 
 #include "graft/base.h"
+#include "graft/state.h"
 
 struct device;
 struct machine;
@@ -36,6 +37,12 @@ struct device_ops {
     /* finish(): the machine has stopped: the device brings to an end what it was asked for, and nobody asks for more. False: not done yet; it is
      * asked again after events_wake(). NULL: nothing to bring to an end. */
     bool (*finish)(struct device *d);
+    /* Snapshots. state: what the device's structure, which begins with struct device, has of it. ready(): may it be saved now? 1: yes; 0: not
+     * yet, it is asked again after a moment; -1: not as things are, with one line in err. NULL: always. loaded(): the state was written over: what
+     * follows from it is made again. False: there is no such state. NULL: nothing follows from it. */
+    const struct state_field *state;
+    int (*ready)(struct device *d, char err[256]);
+    bool (*loaded)(struct device *d);
     void (*destroy)(struct device *d); /* without the lock: end threads, flush data, close files */
 };
 
@@ -44,9 +51,10 @@ struct device {
     struct machine *machine;
     uint64_t gpa; /* base of its registers */
     uint64_t size;
-    unsigned spi;    /* its interrupt: a bit of abi_shared.spi_level. Arm: interrupt id - 32 */
-    int virtio_slot; /* -1 if it is not virtio-mmio */
-    bool own_bell;   /* its notifications go to a descriptor of its own, not to ops->notify() */
+    unsigned spi;                         /* its interrupt: a bit of abi_shared.spi_level. Arm: interrupt id - 32 */
+    int virtio_slot;                      /* -1 if it is not virtio-mmio */
+    const struct state_field *more_state; /* as ops->state; NULL: that is all */
+    bool own_bell;                        /* its notifications go to a descriptor of its own, not to ops->notify() */
 };
 
 /* --- services of the machine (hypervisor/machine.c) --------------------------------------------------- */

@@ -9,6 +9,7 @@
 
 #include "graft/ir.h"
 #include "graft/mmu.h"
+#include "graft/state.h"
 
 struct guest_pin {
     uint32_t offset; /* of a 64-bit register, or of a 128-bit vector register, in struct cpu */
@@ -101,6 +102,11 @@ struct guest_ops {
     /* Devices inside the engine (interrupt controller ...). False: not mine. size: bytes 1, 2, 4, 8. */
     bool (*io_read)(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value);
     bool (*io_write)(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value);
+    /* The guest's state, in struct cpu and the part behind it, and in what its vCPUs share (engine_guest_shared()). collect(): what is kept elsewhere, as
+     * counts are, goes there. changed(): the state was written over: what follows from it is made again. */
+    const struct state_field *state, *shared_state;
+    void (*collect)(struct cpu *cpu);
+    void (*changed)(struct cpu *cpu);
     void (*dump)(struct cpu *cpu); /* registers to the log, for panics and -d */
     const struct guest_debug *debug;
 };

@@ -46,8 +46,11 @@ void fp_scalar_from_u(struct cpu *cpu, v128 *res, uint64_t a, uint32_t desc);
 uint32_t fp_compare(struct cpu *cpu, const v128 *a, const v128 *b, uint32_t desc);
 
 /* fp_sync(): moves the sticky status of the live host MXCSR into cpu->fp.fpsr (call before reading or writing FPSR from a
- * helper); fp_set_rounding(): loads MXCSR from fpcr and clears the sticky flags (call after FPCR or FPSR is written). */
+ * helper); fp_set_rounding(): loads MXCSR from fpcr and clears the sticky flags (call after FPCR or FPSR is written).
+ * fp_collect(): fp_sync() for outside translated code, where the guest's MXCSR is in cpu->fp.mxcsr. What C code has left in the
+ * live one is thrown away, so fp_sync() may follow. */
 void fp_sync(struct cpu *cpu);
+void fp_collect(struct cpu *cpu);
 void fp_set_rounding(struct cpu *cpu);
 
 #endif

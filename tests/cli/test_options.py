@@ -79,7 +79,7 @@ class Options(unittest.TestCase):
     def test_bash_offers_the_options_of_help(self):
         for command in ('run', 'exec', 'info'):
             self.assertEqual(bash(f'graft {command} --'), [o for o in help_options(command) if o.startswith('--')])
-        self.assertEqual(bash('graft '), ['exec', 'root', 'run', 'info', 'help', '--help', '--version'])
+        self.assertEqual(bash('graft '), ['exec', 'root', 'run', 'snapshot', 'info', 'help', '--help', '--version'])
         self.assertEqual(bash('graft run kernel --dum'), ['--dump-dtb', '--dump-filter'])
         self.assertEqual(bash('graft run -'), list(help_options('run')))
 
@@ -101,6 +101,7 @@ class Options(unittest.TestCase):
     def test_bash_actions(self):
         self.assertEqual(bash('graft root '), ['add', 'list', 'rm', 'shell', '--help'])
         self.assertEqual(bash('graft root s'), ['shell'])
+        self.assertEqual(bash('graft snapshot '), ['info', '--help'])
 
     def test_bash_values(self):
         self.assertEqual(bash('graft run k --mmu=s'), ['soft'])

@@ -265,6 +265,77 @@ class Exec(unittest.TestCase):
         for part in (ROOT, 'vmlinuz-', self.dir, 'make test'):
             self.assertIn(part, r.stdout.decode())
 
+    # --- begun where a guest has booted ---
+    def kept(self):
+        """The files of guests that are kept, and what the next run would do."""
+        folder = os.path.join(os.environ['XDG_CACHE_HOME'], 'graft', 'snapshots')
+        files = [os.path.join(folder, f) for f in os.listdir(folder)] if os.path.isdir(folder) else []
+        r = self.exec('true', options=('--dry-run',))
+        start = [line for line in r.stdout.decode().splitlines() if line.startswith('start')]
+        return files, start[0]
+
+    def forget(self):
+        for file in self.kept()[0]:
+            os.unlink(file)
+
+    def test_resumed(self):
+        self.forget()
+        self.assertIn('booted, and kept in', self.kept()[1])
+        self.assertEqual(self.exec('sh', '-c', 'exit 5').returncode, 5)
+        files, start = self.kept()
+        self.assertEqual(len(files), 1)
+        self.assertIn('resumed from ' + files[0], start)
+        self.assertEqual(os.stat(files[0]).st_mode & 0o777, 0o600)
+        before = os.stat(files[0]).st_ino, os.stat(files[0]).st_size
+        r = self.exec('sh', '-c', 'cat; echo wrong >&2; pwd; exit 6', stdin=b'typed\n')
+        self.assertEqual((r.returncode, r.stdout.decode(), r.stderr), (6, f'typed\n{self.dir}\n', b'wrong\n'))
+        self.assertEqual((os.stat(files[0]).st_ino, os.stat(files[0]).st_size), before)
+        self.assertEqual(self.exec('sh', '-c', 'cat >made; chmod 750 made', stdin=b'made there').returncode, 0)
+        with open(self.path('made'), encoding='ascii') as f:
+            self.assertEqual(f.read(), 'made there')
+
+    def test_resumed_runs_have_numbers_of_their_own(self):
+        script = 'head -c 32 /dev/urandom | md5sum; cat /proc/sys/kernel/random/uuid'
+        seen = set()
+        for _ in range(3):
+            r = self.exec('sh', '-c', script)
+            self.assertEqual((r.returncode, r.stderr), (0, b''))
+            seen.update(r.stdout.split(b'\n')[:2])
+        self.assertIn('resumed', self.kept()[1])
+        self.assertEqual(len(seen), 6, seen)
+
+    def test_resumed_at_the_right_time(self):
+        self.exec('true')
+        r = self.exec('sh', '-c', 'date +%s; cut -d. -f1 /proc/uptime')
+        now, uptime = (int(word) for word in r.stdout.split())
+        self.assertTrue(abs(now - time.time()) < 20, now)
+        self.assertTrue(uptime < 60, uptime)
+
+    def test_resumed_at_once(self):
+        self.exec('true')
+        runs = [self.start('sh', '-c', f'sleep 1; echo {n}', stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) for n in range(3)]
+        for n, run in enumerate(runs):
+            self.assertEqual((run.communicate(timeout=SECONDS)[0], run.returncode), (f'{n}\n'.encode(), 0))
+
+    def test_kept_guest_that_is_damaged(self):
+        self.exec('true')
+        for file in self.kept()[0]:
+            os.truncate(file, os.path.getsize(file) // 2)
+        self.assertIn('booted', self.kept()[1])
+        self.assertEqual(self.exec('sh', '-c', 'exit 7').returncode, 7)
+        self.assertIn('resumed', self.kept()[1])
+        self.assertEqual(self.exec('sh', '-c', 'exit 8').returncode, 8)
+
+    def test_other_machines_have_their_own(self):
+        self.exec('true')
+        r = self.exec('true', options=('--dry-run', '--memory', '512M'))
+        self.assertIn('booted, and kept', r.stdout.decode())
+        r = self.exec('true', options=('--dry-run', '--cold'))
+        self.assertIn('booted\n', r.stdout.decode())
+        files = len(self.kept()[0])
+        self.assertEqual(self.exec('sh', '-c', 'exit 9', options=('--cold', '--memory', '512M')).returncode, 9)
+        self.assertEqual(len(self.kept()[0]), files)
+
     # --- as others use it ---
     @unittest.skipUnless(shutil.which('aarch64-linux-gnu-gcc'), 'no aarch64-linux-gnu-gcc')
     def test_ctest_of_a_cross_build(self):

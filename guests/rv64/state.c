@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* state.c: what of a hart is state (graft/state.h), and what follows from it. The PLIC's is in plic.c. */
+#include "guests/rv64/system.h"
+
+const struct state_field rv64_state[] = {
+    CPU_STATE(struct rv64_cpu),
+    STATE_MAX(struct rv64_cpu, c.regime, 4, RV64_M),
+    STATE_RANGE(struct rv64_cpu, x, pmp.used),
+    STATE_MAX(struct rv64_cpu, pmp.used, 4, RV64_PMPS),
+    STATE_MAX(struct rv64_cpu, frm, 4, 7),
+    STATE(struct rv64_cpu, mip),
+    STATE(struct rv64_cpu, mip_set),
+    STATE(struct rv64_cpu, mtimecmp),
+    STATE_MAX(struct rv64_cpu, ipi, 4, 1),
+    STATE_MAX(struct rv64_cpu, msip, 4, 1),
+    STATE_MAX(struct rv64_cpu, power.state, 4, ENGINE_POWER_PENDING),
+    STATE(struct rv64_cpu, power.pc),
+    STATE(struct rv64_cpu, power.arg),
+    STATE_DERIVED(struct rv64_cpu, clock),
+    STATE_DERIVED(struct rv64_cpu, halves),
+    STATE_END,
+};
+
+void rv64_collect(struct cpu *cpu) {}
+
+void rv64_changed(struct cpu *cpu) {
+    struct rv64_cpu *c = rv64(cpu);
+    c->x[0] = 0;
+    c->pc &= ~UINT64_C(1);
+    rv64_set_privilege(cpu, rv64_privilege(cpu));
+    rv64_table_changed(cpu);
+    rv64_interrupts_update(cpu);
+}

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Graft Authors
+"""Machines that are saved while they work, and go on any number of times (graft run --save, --resume).
+
+usage: test_snapshot.py GRAFT FOLDER-OF-PAYLOADS FOLDER [TEST]...
+The payloads check themselves what they compute. GRAFT_SNAPSHOT_ROUNDS says how often one is resumed in all (default 20).
+"""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+GRAFT, PAYLOADS, FOLDER = sys.argv[1:4]
+ROUNDS = int(os.environ.get('GRAFT_SNAPSHOT_ROUNDS', '20'))
+PATIENCE = 200
+PLACES = [('--vm', 'inproc', '--mmu', 'soft'), ('--vm', 'inproc', '--mmu', 'process')]
+if os.access('/dev/kvm', os.R_OK | os.W_OK):
+    PLACES.append(('--vm', 'kvm'))
+RV64 = os.path.exists(os.path.join(PAYLOADS, 'rv64', 'harts.elf'))
+SEED = random.SystemRandom().randrange(1 << 32)
+
+
+class Snapshot(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix='snapshot.', dir=FOLDER)
+        self.random = random.Random(SEED)
+
+    def tearDown(self):
+        shutil.rmtree(self.dir)
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def graft(self, *args):
+        return subprocess.run([GRAFT, *args], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False)
+
+    def save(self, payload, when, *options, place=PLACES[0]):
+        """Saves it and ends; false: it had ended before."""
+        file = self.path('machine')
+        r = self.graft('run', os.path.join(PAYLOADS, payload), '--memory', '256M', *place, *options, '--save', f'{file},{when},quit')
+        self.assertFalse(b'FAIL' in r.stdout, r.stdout)
+        if b'had ended before' in r.stderr:
+            self.assertEqual(r.returncode, 1)
+            return False
+        self.assertEqual((r.returncode, r.stderr), (0, b''), (payload, when))
+        return True
+
+    def resume(self, place, *options, file='machine'):
+        r = self.graft('run', '--resume', self.path(file), *place, *options)
+        text = r.stdout.decode().replace('\r', '')
+        self.assertEqual((r.returncode, r.stderr), (0, b''), (place, text, f'seed {SEED}'))
+        self.assertFalse('FAIL' in text, (text, f'seed {SEED}'))
+        self.assertTrue(text.endswith('ALL PASS\n'), (text, f'seed {SEED}'))
+
+    def under_load(self, payload, *options, rounds=ROUNDS):
+        """Saved at random moments in one place, resumed in another."""
+        left = rounds
+        for _ in range(10 * rounds):
+            place = self.random.choice(PLACES)
+            if not self.save(payload, f'after={self.random.uniform(0.02, 0.6):.3f}', *options, place=place):
+                continue
+            for _ in range(min(left, 4)):
+                self.resume(self.random.choice(PLACES))
+                left -= 1
+            if left == 0:
+                return
+        self.fail('it has always ended before it could be saved')
+
+    def test_interrupts(self):
+        self.under_load('interrupts.bin')
+
+    def test_gicv2(self):
+        self.under_load('interrupts.bin', '--gic', '2', rounds=ROUNDS // 2)
+
+    def test_two_processors(self):
+        self.under_load('smp_v3.bin', '--smp', '2', rounds=ROUNDS // 10)
+
+    @unittest.skipUnless(RV64, 'no payloads of RISC-V')
+    def test_riscv64(self):
+        self.under_load('rv64/harts.elf', '--smp', '2', rounds=ROUNDS // 4)
+
+    def test_goes_on_after_saving(self):
+        file = self.path('machine')
+        r = self.graft('run', os.path.join(PAYLOADS, 'interrupts.bin'), *PLACES[0], '--save', file + ',at=PASS')
+        self.assertEqual((r.returncode, r.stderr), (0, b''))
+        self.assertTrue(r.stdout.replace(b'\r', b'').endswith(b'ALL PASS\n'), r.stdout)
+        self.resume(PLACES[0])
+
+    def test_several_at_once(self):
+        self.assertTrue(self.save('interrupts.bin', 'at=PASS', '--smp', '2'))
+        runs = [subprocess.Popen([GRAFT, 'run', '--resume', self.path('machine'), *PLACES[0]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+                for _ in range(3)]
+        for run in runs:
+            out = run.communicate(timeout=PATIENCE)[0].replace(b'\r', b'')
+            self.assertTrue(run.returncode == 0 and out.endswith(b'ALL PASS\n'), out)
+
+    # --- what is refused ---
+    def refused(self, *parts, args=(), status=1):
+        r = self.graft('run', '--resume', self.path('machine'), '--vm', 'inproc', *args)
+        text = r.stderr.decode()
+        self.assertEqual((r.returncode, r.stdout, text.count('\n')), (status, b'', 1), text)
+        for part in parts:
+            self.assertIn(part, text)
+
+    def change(self, at, byte=b'\x55'):
+        with open(self.path('machine'), 'r+b') as f:
+            f.seek(at)
+            f.write(byte)
+
+    def test_what_is_no_snapshot(self):
+        self.refused('machine', 'No such file')
+        for content in (b'', b'GRAFTSNP', b'x' * 10000):
+            with open(self.path('machine'), 'wb') as f:
+                f.write(content)
+            self.refused('machine', 'no snapshot')
+
+    def test_damage(self):
+        self.assertTrue(self.save('interrupts.bin', 'at=PASS', '--smp', '2'))
+        whole = self.path('whole')
+        shutil.copy(self.path('machine'), whole)
+        r = self.graft('snapshot', 'info', whole)
+        self.assertEqual((r.returncode, r.stderr), (0, b''))
+        self.assertIn(b'--guest arm64 --memory 256M --smp 2', r.stdout)
+        self.assertIn(b'as it was saved', r.stdout)
+        size = os.path.getsize(whole)
+        self.change(8)  # the version
+        self.refused('another version of Graft')
+        shutil.copy(whole, self.path('machine'))
+        self.change(20)
+        self.refused('damaged')
+        shutil.copy(whole, self.path('machine'))
+        self.change(size - 10)  # the records are at the end
+        self.refused('damaged')
+        shutil.copy(whole, self.path('machine'))
+        os.truncate(self.path('machine'), size - 10)
+        self.refused('damaged')
+        shutil.copy(whole, self.path('machine'))
+        self.change(5000)  # memory
+        r = self.graft('snapshot', 'info', self.path('machine'))
+        self.assertEqual(r.returncode, 1)
+        self.assertIn(b'damaged', r.stdout)
+
+    def test_another_machine(self):
+        self.assertTrue(self.save('interrupts.bin', 'at=PASS', '--smp', '2'))
+        self.refused('--memory 256M', args=('--memory', '128M'))
+        self.refused('--smp 2', args=('--smp', '1'))
+        self.refused('--gic 3', args=('--gic', '2'))
+        self.refused('--cpu', args=('--cpu', 'cortex-a72'))
+        self.refused('--guest arm64', args=('--guest', 'riscv64'))
+        self.refused('shared folders', args=('--share', f'a={self.dir}'))
+
+    def test_disks(self):
+        disk = self.path('disk')
+        with open(disk, 'wb') as f:
+            f.truncate(1 << 20)
+        self.assertTrue(self.save('interrupts.bin', 'at=PASS', '--drive', disk + ',ro'))
+        self.resume(PLACES[0])
+        os.rename(disk, disk + '2')
+        self.refused('disk', 'No such file')
+        self.resume(PLACES[0], '--drive', disk + '2,ro')
+        self.refused('--drive with ,ro', args=('--drive', disk + '2'))
+        with open(disk + '2', 'r+b') as f:
+            f.write(b'x')
+        self.refused('changed since', args=('--drive', disk + '2,ro'))
+
+    def test_usage(self):
+        for args, part in ((('--save', ''), '--save'), (('--save', self.path('a') + ',after=x'), '--save'), (('--save', ',at=x'), '--save'),
+                           (('--bios', '/dev/null', '--save', self.path('a')), 'firmware')):
+            r = self.graft('run', os.path.join(PAYLOADS, 'interrupts.bin'), *args)
+            self.assertEqual((r.returncode, r.stdout, r.stderr.count(b'\n')), (2, b'', 1), r.stderr)
+            self.assertIn(part, r.stderr.decode())
+        r = self.graft('snapshot', 'nonsense')
+        self.assertEqual((r.returncode, r.stderr.count(b'\n')), (2, 1))
+
+    def test_mode(self):
+        self.assertTrue(self.save('interrupts.bin', 'at=PASS', '--smp', '2'))
+        self.assertEqual(os.stat(self.path('machine')).st_mode & 0o777, 0o600)
+
+
+if __name__ == '__main__':
+    unittest.main(argv=sys.argv[:1] + sys.argv[4:], verbosity=2)
