@@ -10,6 +10,7 @@
 #include "hypervisor/gdb.h"
 #include "hypervisor/monitor.h"
 #include "hypervisor/snapshot.h"
+#include "hypervisor/vmcore.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -634,6 +635,7 @@ enum machine_state machine_run(struct machine *m) {
     machine_lock(m);
     machine_drain_posted(m);
     machine_notify(m);
+    vmcore_finish(m);
     machine_unlock(m);
     return (enum machine_state)m->state;
 }

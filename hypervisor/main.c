@@ -9,6 +9,7 @@
 #include "hypervisor/monitor.h"
 #include "hypervisor/sandbox.h"
 #include "hypervisor/snapshot.h"
+#include "hypervisor/vmcore.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -193,7 +194,7 @@ static bool open_consoles(struct run *run, char err[ERR_BYTES]) {
 
 static bool open_outputs(struct run *run, char err[ERR_BYTES]) {
     const struct options *o = run->options;
-    return log_open(o, err) && (!o->symbols || symbols_open(o->symbols, err)) &&
+    return log_open(o, err) && vmcore_open(o, err) && (!o->symbols || symbols_open(o->symbols, err)) &&
            (!o->stats || output_open(&run->stats, o->stats, err)) &&
            (!o->profile || profile_open(&run->profile, o->profile, err));
 }

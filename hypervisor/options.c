@@ -148,6 +148,8 @@ TAKE(gdb) {
     return stream_is_right(v, true) ? NULL : "tcp:HOST:PORT, tcp:HOST:PORT,remote, unix:PATH or stdio";
 }
 
+TAKE(dump_on_panic) { return o->dump_on_panic = v, NULL; }
+
 TAKE(control) {
     o->control = v;
     return stream_is_right(v, false) ? NULL : "unix:PATH, tcp:HOST:PORT or tcp:HOST:PORT,remote";

@@ -41,7 +41,7 @@ struct options {
     bool folded; /* --profile FILE,folded */
     bool sandbox, no_reboot, semihosting;
     enum options_panic on_panic;
-    const char *gdb, *control;
+    const char *gdb, *control, *dump_on_panic;
     bool pause;
     double timeout; /* in seconds, 0: none */
     bool flat;      /* the kernel is a flat binary */

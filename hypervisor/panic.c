@@ -6,7 +6,7 @@
  * The line alone does not tell: a guest may show the log of another. A panic it is if, within as many lines as a report
  * has, either the last one comes ("---[ end Kernel panic ...") and nothing after it for a while, or the machine is reset.
  */
-#include "hypervisor/monitor.h"
+#include "hypervisor/vmcore.h"
 
 #include <string.h>
 
@@ -48,6 +48,8 @@ static void end_line(struct machine *m, struct console_line *l) {
     l->len = 0;
     const char *text = after_prefix(l->text);
     if (starts(text, "Kernel panic - not syncing")) {
+        if (!p->lines)
+            vmcore_request(m);
         p->lines = REPORT_LINES;
     } else if (p->lines && starts(text, "---[ end Kernel panic - not syncing")) {
         p->ended = true;

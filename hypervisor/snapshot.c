@@ -3,6 +3,7 @@
 /* snapshot.c: a machine whose vCPUs stand still (pause.h), to a file and back. */
 #include "graft/guest.h"
 #include "hypervisor/boot.h"
+#include "hypervisor/ram_file.h"
 #include "hypervisor/snapshot.h"
 
 #include <errno.h>
@@ -138,8 +139,7 @@ static bool put_machine(struct state_out *out, struct machine *m) {
 }
 
 /* --- saving: memory ----------------------------------------------------------------------------------------------------- */
-#define PAGES (SNAPSHOT_CHUNK / PAGE_SIZE)
-#define PAGEMAP_THERE (BIT(63) | BIT(62) | BIT(61)) /* in memory, swapped out, of a file */
+_Static_assert(SNAPSHOT_CHUNK == RAM_PIECE, "what is not there is found out by pieces");
 
 struct saving {
     struct machine *m;
@@ -149,63 +149,13 @@ struct saving {
     uint32_t *chunk, chunks;
 };
 
-static bool write_at(int fd, const void *from, size_t bytes, uint64_t at) {
-    ssize_t n;
-    for (size_t done = 0; done < bytes; done += (size_t)n) {
-        n = pwrite(fd, (const uint8_t *)from + done, bytes - done, (off_t)(at + done));
-        if (n <= 0 && errno != EINTR)
-            return false;
-        n = n < 0 ? 0 : n;
-    }
-    return true;
-}
-
-static bool is_zero(const uint8_t *page) {
-    const uint64_t *p = (const uint64_t *)page;
-    uint64_t any = 0;
-    for (unsigned i = 0; i < PAGE_SIZE / 8 && !any; i += 8)
-        any = p[i] | p[i + 1] | p[i + 2] | p[i + 3] | p[i + 4] | p[i + 5] | p[i + 6] | p[i + 7];
-    return !any;
-}
-
-/* Memory that nobody has touched is not to be touched by looking at it. */
-static bool may_have_data(const struct saving *s, uint64_t offset) {
-    const struct machine *m = s->m;
-    uint64_t entry[PAGES];
-    if (m->ram_fd >= 0) {
-        off_t data = lseek(m->ram_fd, (off_t)offset, SEEK_DATA);
-        return data < 0 ? errno != ENXIO : (uint64_t)data < offset + SNAPSHOT_CHUNK;
-    }
-    off_t at = (off_t)(((uint64_t)m->ram + offset) / PAGE_SIZE * sizeof(entry[0]));
-    if (m->mapped_ram || s->target->pages < 0 || pread(s->target->pages, entry, sizeof(entry), at) != sizeof(entry))
-        return true;
-    for (unsigned i = 0; i < PAGES; i++)
-        if (entry[i] & PAGEMAP_THERE)
-            return true;
-    return false;
-}
-
-/* Its pages that are not all zeroes; the others stay holes. */
-static bool put_pages(struct saving *s, const uint8_t *data, bool *any) {
-    bool ok = true;
-    for (unsigned first = 0, past; ok && first < PAGES; first = past) {
-        while (first < PAGES && is_zero(data + first * PAGE_SIZE))
-            first++;
-        for (past = first; past < PAGES && !is_zero(data + past * PAGE_SIZE);)
-            past++;
-        *any |= past > first;
-        ok = write_at(s->target->fd, data + first * PAGE_SIZE, (past - first) * PAGE_SIZE, s->at + first * PAGE_SIZE);
-    }
-    return ok;
-}
-
 static bool put_ram(struct saving *s) {
     struct machine *m = s->m;
     for (uint64_t offset = 0; offset < m->ram_size; offset += SNAPSHOT_CHUNK) {
         bool any = false;
-        if (!may_have_data(s, offset))
+        if (!ram_file_has_data(m, s->target->pages, offset))
             continue;
-        if (!put_pages(s, m->ram + offset, &any))
+        if (!ram_file_put(s->target->fd, m->ram + offset, s->at, &any))
             return false;
         if (!any)
             continue;
@@ -229,7 +179,8 @@ static bool put_head(const struct saving *s, const struct state_out *state) {
                               .chunks = s->chunks,
                               .chunk_bytes = SNAPSHOT_CHUNK};
     h.head_sum = snapshot_sum(0, &h, offsetof(struct snapshot_head, head_sum));
-    return write_at(s->target->fd, state->data, state->len, s->at) && write_at(s->target->fd, &h, sizeof(h), 0);
+    return ram_file_write(s->target->fd, state->data, state->len, s->at) &&
+           ram_file_write(s->target->fd, &h, sizeof(h), 0);
 }
 
 static bool save(struct machine *m, const struct snapshot_target *t, char err[ERR_BYTES]) {
@@ -315,7 +266,7 @@ static int open_new(const char *path) {
 
 bool snapshot_target_open(struct snapshot_target *t, const char *path, char err[ERR_BYTES]) {
     t->path = path;
-    t->pages = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    t->pages = ram_file_pages();
     if ((t->fd = open_new(path)) >= 0)
         return true;
     snprintf(err, ERR_BYTES, "%.160s: %.80s", path, strerror(errno));

@@ -59,6 +59,10 @@ struct board {
     uint16_t elf_machine;
     uint32_t kernel_offset, flat_offset;
 
+    /* Linux's NT_PRSTATUS has these, by their numbers in guest_debug.regs. */
+    const uint8_t *core_regs;
+#define BOARD_NO_REG 0xff /* behind the last */
+
     bool has_gic;            /* option --gic has more than one value */
     enum abi_cpu_model core; /* what --cpu may be beside max */
     bool has_rings;          /* guest_ops.own_bytes is set: there is --layout ring0 */

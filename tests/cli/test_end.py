@@ -9,6 +9,7 @@ usage: test_end.py GRAFT [TEST]...
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -100,6 +101,22 @@ class End(GraftTest):
         text = PANIC + REPORT
         self.assertIn('panicked', self.ending(255, say_all(text) + RESET, '--timeout', '20', said=text.encode()))
         self.ending(255, say_all(text) + RESET, '--timeout', '20', '--on-panic', 'reboot', '--no-reboot', said=text.encode())
+
+    def test_a_dump_of_a_panic(self):
+        """Also of one that resets the machine behind its first line."""
+        core = self.path('core', b'old')
+        for code in (say_all(PANIC) + RESET, say_all(PANIC + REPORT + END) + SPIN):
+            self.assertIn(f'memory is in {core}', self.ending(255, code, '--dump-on-panic', core, '--timeout', '20'))
+            with open(core, 'rb') as f:
+                file = f.read()
+            at, = struct.unpack_from('<Q', file, 64 + 56 + 8)  # of the first segment behind the notes
+            self.assertEqual((file[:4], file[at + 0x80000:at + 0x80000 + len(code)]), (b'\x7fELF', code))
+
+    def test_a_dump_that_cannot_be_written(self):
+        disk, guest = self.path('disk', b'x' * 4096), self.path('k.bin', POWEROFF)
+        for path, *parts in (('/none/core', 'No such'), ('/dev/null', 'not a regular file'), (self.dir, 'Is a directory')):
+            self.complains(1, ['run', guest, '--vm', VM, '--dump-on-panic', path], '--dump-on-panic', *parts)
+        self.complains(1, ['run', guest, '--vm', VM, '--drive', disk, '--dump-on-panic', disk], 'disk of the guest')
 
     def test_panic_and_reboot(self):
         p = self.start(say_all(PANIC + END) + SPIN, '--on-panic', 'reboot', stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -80,7 +80,7 @@ class Options(unittest.TestCase):
         for command in ('run', 'exec', 'info'):
             self.assertEqual(bash(f'graft {command} --'), [o for o in help_options(command) if o.startswith('--')])
         self.assertEqual(bash('graft '), ['exec', 'root', 'run', 'snapshot', 'info', 'help', '--help', '--version'])
-        self.assertEqual(bash('graft run kernel --dum'), ['--dump-dtb', '--dump-filter'])
+        self.assertEqual(bash('graft run kernel --dum'), ['--dump-dtb', '--dump-on-panic', '--dump-filter'])
         self.assertEqual(bash('graft run -'), list(help_options('run')))
 
     def test_bash_takes_an_option_to_have_a_value_as_graft_does(self):

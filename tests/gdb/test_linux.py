@@ -8,11 +8,13 @@ usage: test_linux.py GRAFT PROJECT SUITE
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
-from session import Guest, gdb, gdb_path
+from session import PATIENCE, Guest, gdb, gdb_path
 
 GRAFT, PROJECT, SUITE = sys.argv[1:4]
 RISCV = SUITE == 'riscv64'
@@ -68,6 +70,28 @@ detach
         status, _, err = g.status()
         self.assertEqual(status, 0, err + g.printed()[-2000:])
         self.assertIn('Power down', g.printed())
+
+    def test_panic(self):
+        """--dump-on-panic: what VMCOREINFO says of the kernel is where the core file has it, at virtual addresses."""
+        files, folder = os.path.join(PROJECT, 'build', 'guest', SUITE), tempfile.mkdtemp(prefix='graft-core.')
+        self.addCleanup(shutil.rmtree, folder)
+        core = os.path.join(folder, 'core')
+        done = subprocess.run([GRAFT, 'run', os.path.join(files, 'vmlinuz'), '--initrd', os.path.join(files, 'initrd.gz'), '--smp', '2',
+                               '--memory', '512M', '--dump-on-panic', core, '--append',
+                               f'console={"ttyS0" if RISCV else "ttyAMA0"} rdinit=/bin/busybox -- true'],
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False)
+        self.assertEqual(done.returncode, 255, done.stderr)
+        self.assertIn(f'the guest\'s memory is in {core}', done.stderr.decode())
+        with open(core, 'rb') as f:
+            head = f.read(65536)
+        info = dict(re.findall(rb'(?m)^([A-Za-z0-9_().]+)=(.*)$', head[head.index(b'OSRELEASE='):]))
+        name = int(info[b'SYMBOL(init_uts_ns)'], 16) + int(info[b'OFFSET(uts_namespace.name)'])
+        out = subprocess.run([gdb_path(), '--batch', '-nx', '-ex', f'core-file {core}', '-ex', 'info threads', '-ex', f'x/s {name:#x}',
+                              '-ex', f'x/s {name + 2 * 65:#x}', '-ex', 'x/i $pc', '-ex', 'x/4xg $sp'], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE, check=False).stdout.decode()
+        for line in (r'.* LWP 1 .*0xf', r'.* LWP 2 .*0xf', r'0xf.*"Linux"', f'0xf.*"{re.escape(info[b"OSRELEASE"].decode())}"', r'=> 0xf'):
+            self.assertRegex(out, f'(?m)^{line}')
+        self.assertNotIn('Cannot access', out)
 
 
 if __name__ == '__main__':

@@ -185,7 +185,12 @@ static const struct board_device devices[] = {{"pl011", pl011_create, 0x09000000
                                               {"pl061", gpio, 0x09030000, 7},
                                               {NULL, NULL, 0, 0}};
 
+/* x0 to x30, sp, pc, pstate */
+static const uint8_t core_regs[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16,          17,
+                                    18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, BOARD_NO_REG};
+
 const struct board a64_board = {
+    .core_regs = core_regs,
     .guest = "a64",
     .name = "arm64",
     .machine = "AArch64",

@@ -184,7 +184,12 @@ static const struct board_device devices[] = {{"16550", uart16550_create, 0x1000
                                               {"test", test, 0x100000, 0},
                                               {NULL, NULL, 0, 0}};
 
+/* pc, x1 to x31 */
+static const uint8_t core_regs[] = {32, 1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,          16,
+                                    17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, BOARD_NO_REG};
+
 const struct board rv64_board = {
+    .core_regs = core_regs,
     .guest = "rv64",
     .name = "riscv64",
     .machine = "RISC-V",
