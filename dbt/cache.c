@@ -19,6 +19,7 @@
 #define CACHE_BLOCK_BYTES (128 * 1024) /* room for the largest block */
 #define CACHE_AHEAD_BYTES (2u << 20)   /* the runtime hears in pieces of a huge page what is about to be filled, ... */
 #define CACHE_NEAR_BYTES (32 * 1024)   /* ... when less than this is left of the last one: most blocks are smaller */
+#define CACHE_MOVES 12                 /* of a block; of which there is no room for its own it is not copied */
 #define CACHE_MAX_DROPS 4
 #define CACHE_MAX_STORES 16
 
@@ -63,22 +64,26 @@ void cache_init(struct cpu *cpu) {
     c->code_limit = (uint32_t)code_size - CACHE_STEP_BYTES;
     /* Tables for code of typical density, in at most half of the heap. */
     const unsigned faults = rt_has_ring3(cpu) ? 12 : 6; /* of a block */
-    const size_t each = sizeof(struct block) + 3 * sizeof(struct block_link) + faults * sizeof(struct code_fault) + 4;
+    const size_t each = sizeof(struct block) + 3 * sizeof(struct block_link) + faults * sizeof(struct code_fault) +
+                        CACHE_MOVES * sizeof(uint16_t) + 2 * sizeof(uint32_t);
     size_t n = code_size / 384;
     if (n * each > e->heap.size / 2)
         n = e->heap.size / 2 / each;
     c->block_max = (uint32_t)n;
     c->link_max = (uint32_t)(3 * n);
     c->fault_max = (uint32_t)(faults * n);
+    c->move_max = (uint32_t)(CACHE_MOVES * n);
     if (c->link_max < CODE_MAX_LINKS + 1 || c->fault_max < CODE_MAX_FAULTS + 1)
         rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
     c->block = take(cpu, n * sizeof(*c->block));
     c->link = take(cpu, 3 * n * sizeof(*c->link));
     c->fault = take(cpu, faults * n * sizeof(*c->fault));
+    c->move = take(cpu, CACHE_MOVES * n * sizeof(*c->move));
     c->hash_mask = 1023;
     while (c->hash_mask < n / 2)
         c->hash_mask = c->hash_mask * 2 + 1;
     c->hash = take(cpu, ((size_t)c->hash_mask + 1) * sizeof(*c->hash));
+    c->same = take(cpu, ((size_t)c->hash_mask + 1) * sizeof(*c->same));
     c->code_page = take(cpu, CODE_PAGES * sizeof(*c->code_page));
     c->blocks = c->links = 1;
 }
@@ -100,29 +105,23 @@ bool cache_room(const struct engine *e) {
            c->link_max - c->links >= CODE_MAX_LINKS && c->fault_max - c->faults >= CODE_MAX_FAULTS;
 }
 
-struct block *cache_add(struct engine *e, const struct ir_block *ir, uint64_t pa, const struct code_out *out) {
+/* Enters a block of the code in out, which is in other respects like *of. */
+static struct block *enter(struct engine *e, const struct block *of, const struct code_out *out) {
     struct cache *c = &e->cache;
     uint32_t n = c->blocks++;
     struct block *b = &c->block[n];
-    *b = (struct block){
-        .pa = pa,
-        .pc = ir->pc,
-        .mode = ir->mode,
-        .start = (uint32_t)(out->start - c->code),
-        .end = (uint32_t)(out->end - c->code),
-        .entry = (uint32_t)(out->entry - c->code),
-        .nocheck = (uint32_t)(out->entry_nocheck - c->code),
-        .first_link = c->links,
-        .first_fault = c->faults,
-        .links = (uint16_t)out->links,
-        .faults = (uint16_t)out->faults,
-        .guest_bytes = (uint16_t)(ir->guest_bytes ? ir->guest_bytes : 1),
-        .watch_before = (uint16_t)ir->watch_before,
-        .watch_bytes = (uint16_t)(ir->watch_bytes   ? ir->watch_bytes
-                                  : ir->guest_bytes ? ir->guest_bytes
-                                                    : 1),
-        .valid = true,
-    };
+    *b = *of;
+    b->start = (uint32_t)(out->start - c->code);
+    b->end = (uint32_t)(out->end - c->code);
+    b->entry = (uint32_t)(out->entry - c->code);
+    b->nocheck = (uint32_t)(out->entry_nocheck - c->code);
+    b->incoming = 0;
+    b->first_link = c->links;
+    b->first_fault = c->faults;
+    b->first_move = c->moves;
+    b->links = (uint16_t)out->links;
+    b->faults = (uint16_t)out->faults;
+    b->valid = true;
     for (unsigned i = 0; i < out->links; i++) {
         const struct code_link *l = &out->link[i];
         c->link[c->links++] = (struct block_link){.target_pc = l->target_pc,
@@ -134,13 +133,85 @@ struct block *cache_add(struct engine *e, const struct ir_block *ir, uint64_t pa
     c->faults += out->faults;
     c->code_used = (uint32_t)ALIGN_UP(b->end, CACHE_ALIGN);
     look_ahead(e->cpu, c);
-    uint32_t *head = &c->hash[hash_bucket(c, pa, b->pc, b->mode)];
+    uint32_t *head = &c->hash[hash_bucket(c, b->pa, b->pc, b->mode)];
     b->hash_next = *head;
     *head = n;
-    head = &c->page[page_bucket(pa)];
+    head = &c->page[page_bucket(b->pa)];
     b->page_next = *head;
     *head = n;
     return b;
+}
+
+/* --- copies ------------------------------------------------------------------------------------------------------ */
+/* Does code depend on its pc in other ways than codegen_copy() knows? */
+static bool is_apart(const struct engine *e, uint32_t mode) {
+    return e->hot || e->debug.any || mode & (GUEST_MODE_ONCE | GUEST_MODE_SHOWN);
+}
+
+/* Others may be copies of the block from now on. */
+static void keep_moves(struct engine *e, struct block *b, const struct code_out *out) {
+    struct cache *c = &e->cache;
+    if (!out->moves || c->move_max - c->moves < out->moves || is_apart(e, b->mode))
+        return;
+    memcpy(&c->move[c->moves], out->move, out->moves * sizeof(out->move[0]));
+    c->moves += out->moves;
+    c->same[hash_bucket(c, b->pa, 0, b->mode)] = (uint32_t)(b - c->block);
+}
+
+struct block *cache_add(struct engine *e, const struct ir_block *ir, uint64_t pa, const struct code_out *out) {
+    const uint16_t bytes = (uint16_t)(ir->guest_bytes ? ir->guest_bytes : 1);
+    const struct block of = {
+        .pa = pa,
+        .pc = ir->pc,
+        .mode = ir->mode,
+        .guest_bytes = bytes,
+        .watch_before = (uint16_t)ir->watch_before,
+        .watch_bytes = ir->watch_bytes ? (uint16_t)ir->watch_bytes : bytes,
+    };
+    struct block *b = enter(e, &of, out);
+    keep_moves(e, b, out);
+    return b;
+}
+
+/* The block that one for pc may be a copy of, NULL if there is none. */
+static const struct block *copied_from(const struct engine *e, uint64_t pc, uint64_t pa) {
+    const struct cache *c = &e->cache;
+    const struct block *b = &c->block[c->same[hash_bucket(c, pa, 0, e->mode)]];
+    if (!b->valid || b->pa != pa || b->mode != e->mode || is_apart(e, e->mode) || !codegen_may_move(pc) ||
+        e->cpu->boot->log_topics & (ABI_LOG_IN | ABI_LOG_IR | ABI_LOG_OUT))
+        return NULL;
+    return b;
+}
+
+struct block *cache_copy(struct engine *e, uint64_t pc, uint64_t pa) {
+    struct cache *c = &e->cache;
+    struct code_out *out = e->out;
+    const struct block *b = copied_from(e, pc, pa);
+    if (!b)
+        return NULL;
+    struct block of = *b;
+    const uint32_t n = (uint32_t)(b - c->block),
+                   moves = (n + 1 < c->blocks ? b[1].first_move : c->moves) - b->first_move;
+    const int64_t shift = (int64_t)c->code_used - b->start;
+    of.pc = pc;
+    out->start = c->code + b->start + shift;
+    out->end = c->code + b->end + shift;
+    out->entry = c->code + b->entry + shift;
+    out->entry_nocheck = c->code + b->nocheck + shift;
+    out->links = b->links;
+    out->faults = b->faults;
+    out->moves = 0;
+    for (unsigned i = 0; i < b->links; i++) {
+        const struct block_link *l = &c->link[b->first_link + i];
+        struct code_link *to = &out->link[i];
+        to->target_pc = l->target_pc + (pc - b->pc);
+        to->site = c->code + l->site + shift;
+        to->write = to->site + c->code_to_write;
+        to->stub = c->code + l->stub + shift;
+    }
+    memcpy(out->fault, &c->fault[b->first_fault], b->faults * sizeof(out->fault[0]));
+    codegen_copy(e->cg, c->code + b->start, &c->move[b->first_move], moves, pc, pc - b->pc, out);
+    return enter(e, &of, out);
 }
 
 /* The block whose host code holds that offset, valid or not. */
@@ -338,11 +409,12 @@ void cache_flush(struct engine *e) {
         if (c->block[i].valid)
             code_bit_clear(e, c->block[i].pa);
     memset(c->hash, 0, ((size_t)c->hash_mask + 1) * sizeof(*c->hash));
+    memset(c->same, 0, ((size_t)c->hash_mask + 1) * sizeof(*c->same));
     memset(c->page, 0, sizeof(c->page));
     memset(c->code_page, 0, CODE_PAGES * sizeof(*c->code_page));
     c->code_pages = 0;
     c->blocks = c->links = 1;
-    c->faults = 0;
+    c->faults = c->moves = 0;
     c->code_used = c->code_first;
     e->flush_wanted = false;
     mmu_jump_cache_clear(e->cpu);

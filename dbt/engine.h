@@ -59,6 +59,7 @@ struct block {
     uint32_t hash_next, page_next;       /* block numbers; 0 ends a chain */
     uint32_t incoming;                   /* first link that jumps here */
     uint32_t first_link, first_fault;
+    uint32_t first_move; /* up to the next block's, if it has any: others may be copies of it */
     uint16_t links, faults;
     uint16_t guest_bytes;
     uint16_t watch_before, watch_bytes; /* what it was made from: bytes before pc, and from pc */
@@ -89,8 +90,11 @@ struct cache {
     struct block *block;                        /* [0] is unused: 0 means none. Sorted by start */
     struct block_link *link;                    /* [0] is unused */
     struct code_fault *fault;
-    uint32_t blocks, block_max, links, link_max, faults, fault_max;
+    uint16_t *move; /* code_out.move */
+    uint32_t blocks, block_max, links, link_max, faults, fault_max, moves, move_max;
     uint32_t *hash, hash_mask;
+    uint32_t
+        *same; /* by pa and mode: a block that can be copied, perhaps not valid any more, or another's; hash_mask */
     uint32_t page[1 << CACHE_PAGE_BITS]; /* first block of the guest pages that hash here */
     struct {
         uint32_t page;
@@ -187,6 +191,9 @@ struct block *cache_find(struct engine *e, uint64_t pa, uint64_t pc, uint32_t mo
 bool cache_room(const struct engine *e);
 /* cache_add(): enters what codegen_compile() made into the tables. */
 struct block *cache_add(struct engine *e, const struct ir_block *ir, uint64_t pa, const struct code_out *out);
+/* cache_copy(): a block for pc by copying what was translated from the same code for another pc; NULL: there is nothing to be copied.
+ * If cache_room(). */
+struct block *cache_copy(struct engine *e, uint64_t pc, uint64_t pa);
 /* cache_link(): the exit at site of some block jumps to target from now on, if that is allowed. */
 void cache_link(struct engine *e, uint64_t site, struct block *target);
 /* cache_flush(): empties the cache; from the dispatcher only. */

@@ -61,7 +61,8 @@ void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode) {
 
 /* Operations that a translator needs to close a block which has just overflowed. */
 static bool closes_block(unsigned op) {
-    return op == IR_PUT || op == IR_INSN || op == IR_GOTO || op == IR_GOTO_REG || op == IR_EXIT || op == IR_CONST;
+    return op == IR_PUT || op == IR_INSN || op == IR_GOTO || op == IR_GOTO_REG || op == IR_EXIT || op == IR_CONST ||
+           op == IR_PC;
 }
 
 irv ir_emit(struct ir_block *b, const struct ir_inst *i) {
@@ -109,6 +110,11 @@ int ir_vconst_slot(struct ir_block *b, uint64_t lo, uint64_t hi) {
     b->vconst[b->vconsts].u64[0] = lo;
     b->vconst[b->vconsts].u64[1] = hi;
     return b->vconsts++;
+}
+
+irv ir_pc(struct ir_block *b, uint64_t value) {
+    struct ir_inst i = ir_make(ir_head(IR_PC, IR_I64, 0, 0, 0, 0, 0), 0, 0, 0, value);
+    return ir_forward(b, &i);
 }
 
 irv ir_vconst(struct ir_block *b, uint64_t lo, uint64_t hi) {

@@ -249,6 +249,7 @@ static void do_other(struct interp *s, const struct ir_inst *i, v128 *r) {
     case IR_RAS_PUSH: break;
     case IR_INSN: s->pc = i->imm; break;
     case IR_CONST: r->u64[0] = i->imm & ir_type_mask(i->type); break;
+    case IR_PC: r->u64[0] = i->imm; break;
     case IR_VCONST: *r = b->vconst[i->aux]; break;
     case IR_GET: do_get(s, i, r); break;
     case IR_PUT: do_put(s, i, &s->val[i->a]); break;

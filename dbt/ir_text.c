@@ -92,7 +92,7 @@ static void add_imm(struct line *l, const struct ir_inst *i) {
         add(l, " fn=%s", ir_helper_of(i)->name);
     else if (ir_op_info[i->op].memory && (int64_t)i->imm < 0)
         add(l, " imm=-0x%llx", 0 - (unsigned long long)i->imm);
-    else if (i->imm || i->op == IR_CONST)
+    else if (i->imm || i->op == IR_CONST || i->op == IR_PC)
         add(l, " imm=0x%llx", (unsigned long long)i->imm);
 }
 

@@ -22,6 +22,7 @@ struct held {
 static bool keeps_host_flags(unsigned op) {
     switch (op) {
     case IR_CONST:
+    case IR_PC:
     case IR_VCONST:
     case IR_GET:
     case IR_INSN:

@@ -92,9 +92,23 @@ static bool is_sext32(const struct ir_block *b, irv v) {
 }
 
 /* --- integer operations -------------------------------------------------------------------------------- */
+/* What is off the pc by a constant is off it by another with one added; not by any, see codegen.h. */
+static bool fold_pc(const struct ir_block *b, struct ir_inst *i) {
+    const struct ir_inst *pc = &b->inst[i->a], *by = &b->inst[i->b];
+    if (pc->op != IR_PC || by->op != IR_CONST)
+        return false;
+    uint64_t value = i->op == IR_ADD ? pc->imm + by->imm : pc->imm - by->imm;
+    if (value - b->pc + IR_PC_NEAR > 2 * IR_PC_NEAR)
+        return false;
+    *i = ir_make(ir_head(IR_PC, IR_I64, 0, 0, 0, 0, 0), 0, 0, 0, value);
+    return true;
+}
+
 static irv fold_add_sub(struct ir_block *b, struct ir_inst *i) {
     if (is_const(b, i->b, 0))
         return i->a;
+    if (fold_pc(b, i))
+        return 0;
     if (i->op == IR_SUB) {
         if (i->a == i->b)
             return make_const(i, 0);

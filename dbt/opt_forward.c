@@ -120,8 +120,9 @@ static bool may_merge(const struct ir_inst *i) { return i->op != IR_COND && i->o
 /* An equal earlier operation, 0 if none; remembers that *i comes next. */
 static irv find_equal(struct ir_block *b, const struct ir_inst *i) {
     struct ir_words x = ir_words_of(i), y;
+    uint64_t imm = i->op == IR_PC ? x.w[2] - b->pc : x.w[2]; /* so that what collides does so at any pc */
     uint64_t h = (x.w[0] * UINT64_C(0x9e3779b97f4a7c15)) ^ (x.w[1] * UINT64_C(0xc2b2ae3d27d4eb4f)) ^
-                 (x.w[2] * UINT64_C(0x165667b19e3779f9));
+                 (imm * UINT64_C(0x165667b19e3779f9));
     irv *slot = &b->priv.equal[(h ^ h >> 32) >> 16 & (ARRAY_LEN(b->priv.equal) - 1)];
     irv v = *slot;
     if (v < b->count) {

@@ -98,13 +98,20 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
     e->hot = cpu->boot->all_hot || hot_has(e, pa, pc, e->mode);
     /* First the protection, then the look at the bytes: a write after this is noticed. */
     mmu_protect_code(cpu, GPA(ALIGN_DOWN(pa, PAGE_SIZE)));
+    struct block *b = cache_copy(e, pc, pa);
+    if (b) {
+        perf_map(cpu, e->out, pc);
+        STAT(cpu, blocks_copied)++;
+        STAT(cpu, ticks_translate) += rt_ticks() - from;
+        return b;
+    }
     unsigned max = e->mode & GUEST_MODE_ONCE ? 1 : BLOCK_MAX_INSNS;
     while (compile(cpu, pc, words, max, e->cache.code + e->cache.code_used, e->cache.code_limit - e->cache.code_used)) {
         if (max == 1)
             return NULL;
         max /= 2;
     }
-    struct block *b = cache_add(e, e->ir, pa, e->out);
+    b = cache_add(e, e->ir, pa, e->out);
     perf_map(cpu, e->out, pc);
     STAT(cpu, blocks_translated)++;
     STAT(cpu, insns_translated) += e->ir->insns;

@@ -9,6 +9,7 @@
 void asm_init(struct asm_buf *a, uint8_t *code, size_t size) {
     a->start = a->p = code;
     a->overflow = false;
+    a->notes = a->note ? 0 : ASM_NOTES;
     a->limit = code + size - 2 * ASM_MAX_INSN;
 }
 
@@ -137,6 +138,7 @@ void asm_call(struct asm_buf *a, const void *target) {
     int32_t rel;
     room(a);
     if (reaches(a, target, 5, &rel)) {
+        asm_note(a, asm_pos(a) + 1, ASM_NOTE_REL32);
         put1(a, piece(0xe8 | (uint64_t)(uint32_t)rel << 8, 5));
     } else {
         asm_mov_ri(a, ASM_RAX, (uintptr_t)target);
@@ -147,6 +149,7 @@ void asm_jmp_to(struct asm_buf *a, const void *target) {
     int32_t rel;
     room(a);
     if (reaches(a, target, 5, &rel)) {
+        asm_note(a, asm_pos(a) + 1, ASM_NOTE_REL32);
         put1(a, piece(0xe9 | (uint64_t)(uint32_t)rel << 8, 5));
     } else {
         asm_mov_ri(a, ASM_RAX, (uintptr_t)target);
@@ -157,6 +160,7 @@ void asm_jcc_to(struct asm_buf *a, enum asm_cc cc, const void *target) {
     int32_t rel;
     room(a);
     reaches(a, target, 6, &rel);
+    asm_note(a, asm_pos(a) + 2, ASM_NOTE_REL32);
     put1(a, piece(0x800f | cc << 8 | (uint64_t)(uint32_t)rel << 16, 6));
 }
 
@@ -174,8 +178,10 @@ static inline struct piece opcode(uint32_t op, unsigned rex) {
 static inline struct piece modrm(unsigned reg, unsigned rm) { return piece(0xc0 | (reg & 7) << 3 | (rm & 7), 1); }
 
 /* ModRM, SIB and displacement of [rip + ...]: before is how much of the instruction comes first, imm_bytes what follows. */
-static inline struct piece mem_rip(const struct asm_buf *a, unsigned reg, struct asm_mem m, unsigned before,
+static inline struct piece mem_rip(struct asm_buf *a, unsigned reg, struct asm_mem m, unsigned before,
                                    unsigned imm_bytes) {
+    if ((const uint8_t *)m.target < a->start || (const uint8_t *)m.target > a->p)
+        asm_note(a, asm_pos(a) + before + 1, ASM_NOTE_REL32);
     uint32_t disp = (uint32_t)((uintptr_t)m.target - ((uintptr_t)a->p + before + 5 + imm_bytes));
     return piece(((reg & 7) << 3 | 5) | (uint64_t)disp << 8, 5);
 }
@@ -187,8 +193,8 @@ static inline struct piece mem_view(const struct asm_buf *a, unsigned reg, struc
     return piece(first | sib << 8 | (uint64_t)(uint32_t)(rbp ? m.disp + a->view_disp : m.disp) << 16, 6);
 }
 /* The same of any. evex: no disp8. */
-static inline struct piece mem(const struct asm_buf *a, unsigned reg, struct asm_mem m, unsigned before,
-                               unsigned imm_bytes, bool evex) {
+static inline struct piece mem(struct asm_buf *a, unsigned reg, struct asm_mem m, unsigned before, unsigned imm_bytes,
+                               bool evex) {
     if (UNLIKELY(m.base >= ASM_RIP))
         return m.base == ASM_RIP ? mem_rip(a, reg, m, before, imm_bytes) : mem_view(a, reg, m);
     unsigned base = m.base & 7u, index = m.index == ASM_NOREG ? 4u : m.index & 7u;
@@ -270,6 +276,13 @@ void asm_mov_ri(struct asm_buf *a, unsigned dst, uint64_t imm) {
         room(a);
         put2(a, piece(0x48 | (dst & 8) >> 3 | (0xb8 | (dst & 7)) << 8, 2), piece(imm, 8));
     }
+}
+void asm_mov_pc(struct asm_buf *a, unsigned dst, uint64_t pc) {
+    asm_mov_ri(a, dst, pc);
+    if (pc + (UINT64_C(1) << 31) < UINT64_C(3) << 31) /* elsewhere it would be longer */
+        a->notes = ASM_NOTES;
+    else
+        asm_note(a, asm_pos(a) - 8, ASM_NOTE_PC);
 }
 void asm_mov_rm(struct asm_buf *a, bool w, unsigned dst, struct asm_mem m) { op_rm(a, ASM_OP(0, 0, 0x8b), w, dst, m); }
 void asm_mov_mr(struct asm_buf *a, bool w, struct asm_mem m, unsigned src) { op_rm(a, ASM_OP(0, 0, 0x89), w, src, m); }

@@ -64,10 +64,23 @@ enum asm_shift { ASM_ROL, ASM_ROR, ASM_SHL = 4, ASM_SHR = 5, ASM_SAR = 7 };
 struct asm_buf {
     uint8_t *start, *p, *limit; /* limit: an instruction may start below it */
     bool overflow;
+    unsigned notes; /* of what is in note; ASM_NOTES: there was no room for all of them */
     /* asm_init() leaves these alone: */
+    uint16_t *note;     /* ASM_NOTES of them, or NULL: see asm_note() */
     int32_t view_disp;  /* cpu.view_disp: see asm_mem_view() */
     ptrdiff_t to_write; /* cpu.code_to_write: from where a byte of code runs to where it is written */
 };
+
+/* What would be different in equal code at another place (calls, jumps and references that lead out of the buffer), or of the same
+ * guest code at another pc. Assembling notes the former, asm_mov_pc() and whoever else puts a pc into the code the latter. */
+#define ASM_NOTES 512
+enum asm_note { ASM_NOTE_REL32, ASM_NOTE_PC /* 8 bytes */ };
+static inline void asm_note(struct asm_buf *a, uint32_t pos, enum asm_note kind) {
+    if (a->notes < ASM_NOTES && pos < 1u << 15)
+        a->note[a->notes++] = (uint16_t)(pos << 1 | kind);
+    else
+        a->notes = ASM_NOTES;
+}
 
 /* A place in the code. Forward jumps to it are chained through their rel32 fields until it is bound. */
 struct asm_label {
@@ -135,6 +148,8 @@ void asm_mov_rr(struct asm_buf *a, bool w, unsigned dst, unsigned src);
 void asm_mov_ri(struct asm_buf *a, unsigned dst, uint64_t imm); /* shortest form; leaves flags alone */
 /* asm_mov_ri32(): mov r32, imm32; returns the position of the immediate. */
 uint32_t asm_mov_ri32(struct asm_buf *a, unsigned dst, uint32_t imm);
+/* asm_mov_pc(): the same of an address off the guest's pc, which is noted. */
+void asm_mov_pc(struct asm_buf *a, unsigned dst, uint64_t pc);
 void asm_mov_rm(struct asm_buf *a, bool w, unsigned dst, struct asm_mem m);
 void asm_mov_mr(struct asm_buf *a, bool w, struct asm_mem m, unsigned src);
 void asm_mov_mi(struct asm_buf *a, bool w, struct asm_mem m, int32_t imm); /* w: sign-extended */

@@ -28,7 +28,7 @@ static void reset(struct codegen *cg, const struct ir_block *b, struct code_out 
         cg->hoist[i] = (struct hoist){.root = 0};
     for (unsigned i = 0; i < b->vconsts; i++)
         cg->vconst[i] = (struct asm_label){0};
-    out->links = out->faults = 0;
+    out->links = out->faults = out->moves = 0;
 }
 
 static void emit_insts(struct codegen *cg) {
@@ -71,6 +71,7 @@ int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *
     if (room < MIN_ROOM)
         return -1;
     reset(cg, b, out);
+    cg->a.note = out->move;
     asm_init(&cg->a, where, room);
     out->start = where;
     analyse_block(cg);
@@ -87,5 +88,6 @@ int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *
     for (unsigned i = 0; i < out->faults && out->fault[i].stub != CODE_RECORD; i++) /* records come last */
         out->fault[i].stub = cg->stub[out->fault[i].stub].start;
     out->end = cg->a.p;
+    out->moves = cg->a.notes < ASM_NOTES && !(b->flags & IR_BLOCK_FIXED) && codegen_may_move(b->pc) ? cg->a.notes : 0;
     return 0;
 }

@@ -97,7 +97,7 @@ void emit_CALL(struct codegen *cg, const struct ir_inst *in) {
         unsigned r = (unsigned)__builtin_ctzll(m);
         for (irv v = cg->reg_head[r]; v; v = cg->v[v].reg_next) {
             if (cg->v[v].slot < 0 && cg->v[v].home < 0 && inst_of(cg, v)->op != IR_CONST &&
-                inst_of(cg, v)->op != IR_VCONST && !dies_here(cg, v)) {
+                inst_of(cg, v)->op != IR_PC && inst_of(cg, v)->op != IR_VCONST && !dies_here(cg, v)) {
                 store_slot(cg, v, r);
             }
         }
@@ -106,7 +106,7 @@ void emit_CALL(struct codegen *cg, const struct ir_inst *in) {
     cg->locked = 0;
     spill_temps(cg);
     if (h->kind == IR_HELPER_STATE)
-        asm_mov_ri(&cg->a, ASM_RDI, cg->pc);
+        asm_mov_pc(&cg->a, ASM_RDI, cg->pc);
     call_helper(cg, h->kind == IR_HELPER_STATE ? cg->call_state : cg->call_pure, h->fn);
     if (in->type == IR_NONE)
         return;

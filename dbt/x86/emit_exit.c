@@ -148,7 +148,7 @@ void emit_RAS_PUSH(struct codegen *cg, const struct ir_inst *in) {
     if ((int64_t)in->imm == (int32_t)in->imm) {
         asm_mov_mi(a, true, pc, (int32_t)in->imm);
     } else {
-        asm_mov_ri(a, t, in->imm);
+        asm_mov_pc(a, t, in->imm);
         asm_mov_mr(a, true, pc, t);
     }
     asm_lea(a, false, t, asm_mem(top, sizeof(struct ras_entry)));
@@ -167,7 +167,7 @@ void emit_entry(struct codegen *cg) {
 
 /* --- stubs ----------------------------------------------------------------------------------------------------- */
 static void leave(struct codegen *cg, uint64_t pc, uint32_t site) {
-    asm_mov_ri(&cg->a, ASM_RAX, pc);
+    asm_mov_pc(&cg->a, ASM_RAX, pc);
     asm_mov_ri32(&cg->a, ASM_RCX, site);
     asm_jmp_to(&cg->a, cg->exit_pc);
 }
@@ -183,7 +183,7 @@ static void link_stub(struct codegen *cg, const struct stub *s, const uint8_t *t
     l->site = a->start + s->site;
     l->write = l->site + a->to_write;
     l->stub = a->p;
-    asm_mov_ri(a, ASM_RAX, s->rec.pc);
+    asm_mov_pc(a, ASM_RAX, s->rec.pc);
     asm_lea(a, true, ASM_RCX, asm_mem_rip(l->site));
     asm_jmp_to(a, thunk);
 }
@@ -255,3 +255,40 @@ void codegen_link_far(const struct code_link *l, const uint8_t *target, uint32_t
     patch(l, target);
 }
 void codegen_unlink(const struct code_link *l) { patch(l, l->stub); }
+
+/* The exit was copied as it was, perhaps linked, for a target that is so much further on, in another page if far. */
+static void renew(const struct code_link *l, bool far, uint64_t by) {
+    codegen_unlink(l);
+    if (!far)
+        return;
+    const uint32_t page = NO_PAGE;
+    uint8_t *at = l->write + FAR_PAGE - sizeof(page); /* view.code_page of the target */
+    uint32_t place;
+    __builtin_memcpy(&place, at, sizeof(place));
+    place += (uint32_t)((code_page_index(l->target_pc) - code_page_index(l->target_pc - by)) * sizeof(uint32_t));
+    __builtin_memcpy(at, &place, sizeof(place));
+    __builtin_memcpy(l->write + FAR_PAGE, &page, sizeof(page));
+}
+void codegen_copy(struct codegen *cg, const uint8_t *from, const uint16_t *move, unsigned moves, uint64_t pc,
+                  uint64_t by, const struct code_out *out) {
+    uint8_t *to = out->start + cg->a.to_write;
+    const uint32_t shift = (uint32_t)(out->start - from);
+    __builtin_memcpy(to, from + cg->a.to_write, (size_t)(out->end - out->start));
+    for (unsigned i = 0; i < moves; i++) {
+        uint8_t *at = to + (move[i] >> 1);
+        uint64_t value;
+        uint32_t rel;
+        if ((move[i] & 1) == ASM_NOTE_PC) {
+            __builtin_memcpy(&value, at, sizeof(value));
+            value += by;
+            __builtin_memcpy(at, &value, sizeof(value));
+        } else {
+            __builtin_memcpy(&rel, at, sizeof(rel));
+            rel -= shift;
+            __builtin_memcpy(at, &rel, sizeof(rel));
+        }
+    }
+    for (unsigned i = 0; i < out->links; i++)
+        renew(&out->link[i], (out->link[i].target_pc ^ pc) >> PAGE_SHIFT != 0, by);
+}
+_Static_assert(CODE_MAX_MOVES == ASM_NOTES, "one is the other");

@@ -285,6 +285,7 @@ bool fp_may_wait(const struct codegen *cg, const struct ir_inst *in) {
     switch (in->op) {
     case IR_INSN:
     case IR_CONST:
+    case IR_PC:
     case IR_VCONST: return true;
     case IR_LD: return cg->fp_calls < MAX_FP_CALLS - 2 * MAX_FP_OPS;
     case IR_ST: return cg->fp_calls < MAX_FP_CALLS - 2 * MAX_FP_OPS && !unchecked_value(cg, in->b);

@@ -8,6 +8,7 @@ static inline unsigned bits_of(const struct ir_inst *in) { return is_wide(in) ? 
 
 /* Constants are folded by the optimiser; what is left is materialised where it is used. */
 void emit_CONST(struct codegen *cg, const struct ir_inst *in) {}
+void emit_PC(struct codegen *cg, const struct ir_inst *in) {}
 void emit_VCONST(struct codegen *cg, const struct ir_inst *in) {}
 void emit_INSN(struct codegen *cg, const struct ir_inst *in) { cg->pc = in->imm; }
 
@@ -200,7 +201,7 @@ static irv find_sum(struct codegen *cg, const struct ir_inst *in, unsigned op) {
         const struct ir_inst *s = &cg->b->inst[j];
         if (s->op == op && s->a == in->a && s->b == in->b && s->c == in->c && s->type == type)
             return cg->v[j].flags & (V_DEAD | V_FUSED) || cg->v[in->b].flags & V_FUSED ? 0 : (irv)j;
-        if (s->op != IR_CONST && s->op != IR_GET && s->op != IR_NOP)
+        if (s->op != IR_CONST && s->op != IR_PC && s->op != IR_GET && s->op != IR_NOP)
             break;
     }
     return 0;

@@ -32,7 +32,8 @@ static uint64_t likely_value(const struct codegen *cg, irv v, unsigned depth) {
     const struct ir_inst *in = inst_of(cg, v);
     uint64_t x, y;
     switch (in->op) {
-    case IR_CONST: return in->imm;
+    case IR_CONST:
+    case IR_PC: return in->imm;
     case IR_GET:
         if (in->type != IR_I64 || in->imm > ABI_CPU_BYTES - 8)
             return 0;

@@ -91,7 +91,7 @@ void kill_value(struct codegen *cg, irv v) {
 /* Can v be had again without its register? */
 static bool backed(const struct codegen *cg, irv v) {
     unsigned op = inst_of(cg, v)->op;
-    return cg->v[v].slot >= 0 || cg->v[v].home >= 0 || op == IR_CONST || op == IR_VCONST;
+    return cg->v[v].slot >= 0 || cg->v[v].home >= 0 || op == IR_CONST || op == IR_PC || op == IR_VCONST;
 }
 static void copy_reg(struct codegen *cg, unsigned dst, unsigned src) {
     if (is_xmm(dst))
@@ -217,6 +217,8 @@ static void load_value(struct codegen *cg, irv v, unsigned reg) {
     if (in->op == IR_CONST) {
         asm_mov_ri(&cg->a, reg, const_value(cg, v));
         val->flags |= V_ZEXT;
+    } else if (in->op == IR_PC) {
+        asm_mov_pc(&cg->a, reg, in->imm);
     } else if (in->op == IR_VCONST) {
         load_vconst(cg, v, xmm(reg));
     } else if (val->slot >= 0) {

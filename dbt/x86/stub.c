@@ -70,6 +70,7 @@ struct mmu_probe stub_group_probe(const struct codegen *cg, const struct stub *s
     return p;
 }
 
+_Static_assert(offsetof(struct slow_record, pc) == 0, "where asm_note() is told that it is");
 /* A call of the slow thunk, followed by the record that it interprets (slow.c). */
 static void emit_slow(struct codegen *cg, struct stub *s) {
     struct asm_buf *a = &cg->a;
@@ -79,6 +80,8 @@ static void emit_slow(struct codegen *cg, struct stub *s) {
     int32_t here = (int32_t)asm_pos(a);
     s->rec.site = s->site ? (int32_t)s->site - here : 0;
     s->rec.back = (int32_t)s->back - here;
+    if (s->rec.kind != STUB_FP)
+        asm_note(a, (uint32_t)here, ASM_NOTE_PC); /* slow_record.pc */
     asm_data(a, &s->rec, s->rec.hoists ? sizeof(s->rec) : offsetof(struct slow_record, hoist));
 }
 /* Where a failed probe goes first, if the strategy knows another way; a fault goes to the slow path at once. */

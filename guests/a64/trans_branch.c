@@ -16,7 +16,7 @@ bool trans_B(struct a64_trans *t, const struct arg_B *a) {
 }
 
 static void put_link(struct a64_trans *t) {
-    a64_put_x(t, 30, ir_const(t->b, IR_I64, t->pc + 4));
+    a64_put_x(t, 30, ir_pc(t->b, t->pc + 4));
     ir_ras_push(t->b, t->pc + 4);
 }
 

@@ -88,7 +88,7 @@ bool trans_ADC(struct a64_trans *t, const struct arg_ADC *a) {
 bool trans_ADR(struct a64_trans *t, const struct arg_ADR *a) {
     int64_t offset = (int64_t)((uint64_t)(a->immhi << 2 | a->immlo) << 43) >> 43;
     uint64_t value = a->op ? (t->pc & ~UINT64_C(0xfff)) + ((uint64_t)offset << 12) : t->pc + (uint64_t)offset;
-    a64_put_x(t, a->rd, ir_const(t->b, IR_I64, value));
+    a64_put_x(t, a->rd, ir_pc(t->b, value));
     return true;
 }
 

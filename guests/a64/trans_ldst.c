@@ -84,7 +84,7 @@ bool trans_LDST_reg(struct a64_trans *t, const struct arg_LDST_reg *a) {
 
 bool trans_LDR_lit(struct a64_trans *t, const struct arg_LDR_lit *a) {
     static const uint8_t sizes[3] = {2, 3, 2};
-    irv address = ir_const(t->b, IR_I64, t->pc + 4 * (uint64_t)sext(a->imm, 19));
+    irv address = ir_pc(t->b, t->pc + 4 * (uint64_t)sext(a->imm, 19));
     a64_put_x(t, a->rt, access(t, sizes[a->opc], a->opc == 2 ? 2 : 1, address, 0, a->rt, a64_trans_regime(t)));
     return true;
 }
@@ -148,7 +148,7 @@ bool trans_LDST_reg_v(struct a64_trans *t, const struct arg_LDST_reg_v *a) {
 bool trans_LDR_lit_v(struct a64_trans *t, const struct arg_LDR_lit_v *a) {
     if (!a64_fp_access(t))
         return true;
-    access_v(t, true, 2 + a->opc, ir_const(t->b, IR_I64, t->pc + 4 * (uint64_t)sext(a->imm, 19)), 0, a->rt);
+    access_v(t, true, 2 + a->opc, ir_pc(t->b, t->pc + 4 * (uint64_t)sext(a->imm, 19)), 0, a->rt);
     return true;
 }
 

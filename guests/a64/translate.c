@@ -161,7 +161,7 @@ static void check_limit(struct a64_trans *t) {
 
 void a64_end(struct a64_trans *t) {
     a64_retire(t);
-    ir_put(t->b, A64_PC, ir_const(t->b, IR_I64, t->pc + 4));
+    ir_put(t->b, A64_PC, ir_pc(t->b, t->pc + 4));
     ir_exit(t->b);
     t->done = true;
 }
@@ -270,6 +270,8 @@ void a64_translate(struct ir_block *b, const struct cpu *cpu, const void *code, 
         b->flags |= IR_BLOCK_SOFTFP;
     if (t.mode & A64_MODE_WATCH)
         b->flags |= IR_BLOCK_CALL_MEMORY;
+    if (A64_MODE_BREAKS(t.mode))
+        b->flags |= IR_BLOCK_FIXED;
     if (t.mode & A64_MODE_STEP)
         max_insns = 1;
     if (max_insns > 1) /* one instruction alone is a step: all is exact */

@@ -98,7 +98,7 @@ bool trans_LUI(struct rv64_trans *t, const struct arg_LUI *a) {
 }
 
 bool trans_AUIPC(struct rv64_trans *t, const struct arg_AUIPC *a) {
-    rv64_put(t, a->rd, rv64_imm(t, t->pc + (uint64_t)(int64_t)(int32_t)(a->imm << 12)));
+    rv64_put(t, a->rd, ir_pc(t->b, t->pc + (uint64_t)(int64_t)(int32_t)(a->imm << 12)));
     return true;
 }
 
@@ -108,7 +108,7 @@ bool trans_AUIPC(struct rv64_trans *t, const struct arg_AUIPC *a) {
 static bool is_link(unsigned r) { return r == 1 || r == 5; }
 
 static void put_link(struct rv64_trans *t, unsigned rd) {
-    rv64_put(t, rd, rv64_imm(t, t->pc + t->len));
+    rv64_put(t, rd, ir_pc(t->b, t->pc + t->len));
     if (is_link(rd))
         ir_ras_push(t->b, t->pc + t->len);
 }

@@ -32,6 +32,7 @@ bool trans_ECALL(struct rv64_trans *t, const struct arg_ECALL *a) {
 bool trans_EBREAK(struct rv64_trans *t, const struct arg_EBREAK *a) {
     uint64_t offset = t->pc & PAGE_MASK;
     if (rv64_in_u(t) || t->len != 4 || offset < 4 || offset + 8 > PAGE_SIZE) {
+        t->b->flags |= IR_BLOCK_FIXED;
         rv64_emit_raise(t, RV64_BREAKPOINT, t->pc);
         return true;
     }
@@ -157,7 +158,7 @@ static void write_status(struct rv64_trans *t, const struct arg_CSR *a, irv old,
     at_next(t);
     ir_call(b, IR_NONE, &helper_rv64_helper_status, old, 0, 0);
     /* SUM: a kernel is about to copy to or from a user's memory, or has done so. */
-    ir_goto_reg(b, rv64_imm(t, t->pc + t->len), IR_JUMP_PLAIN);
+    ir_goto_reg(b, ir_pc(b, t->pc + t->len), IR_JUMP_PLAIN);
     t->done = true;
 }
 

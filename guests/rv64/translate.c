@@ -52,7 +52,7 @@ void rv64_put(struct rv64_trans *t, unsigned n, irv v) {
 /* --- leaving the block ---------------------------------------------------------------------------- */
 
 void rv64_end(struct rv64_trans *t) {
-    ir_put(t->b, RV64_PC, rv64_imm(t, t->pc + t->len));
+    ir_put(t->b, RV64_PC, ir_pc(t->b, t->pc + t->len));
     ir_exit(t->b);
     t->done = true;
 }
@@ -118,6 +118,7 @@ static void translate_crossing(struct rv64_trans *t, const struct cpu *cpu) {
     const void *code = mem_fetch((struct cpu *)(uintptr_t)cpu, t->pc + 2, &pa);
     uint32_t half = half_at(code, 0);
     t->encoding |= half << 16;
+    t->b->flags |= IR_BLOCK_FIXED; /* what comes next is a matter of the page tables */
     ir_insn_pc(t->b, t->pc, t->encoding);
     ir_call(t->b, IR_NONE, &helper_rv64_helper_crossing, rv64_imm(t, t->pc), rv64_imm(t, half), 0);
     translate_insn(t);

@@ -31,6 +31,8 @@ struct code_fault {
     uint32_t at, stub; /* offsets from the block's start */
 };
 #define CODE_RECORD UINT32_MAX
+/* What a copy of a block's code at another place, for another pc, has different: see codegen_copy(). */
+#define CODE_MAX_MOVES 512
 #define CODE_MAX_LINKS 64
 #define CODE_MAX_FAULTS 1024
 struct code_out {
@@ -38,8 +40,10 @@ struct code_out {
     uint8_t *entry;         /* with the check of abi.pending */
     uint8_t *entry_nocheck; /* for forward links */
     unsigned links, faults;
+    unsigned moves; /* 0: it cannot be copied */
     struct code_link link[CODE_MAX_LINKS];
     struct code_fault fault[CODE_MAX_FAULTS];
+    uint16_t move[CODE_MAX_MOVES];
 };
 
 struct codegen;
@@ -54,6 +58,13 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
 /* codegen_compile(): host code for b at where (room bytes). Returns 0, or -1 if it does not fit (or has too many exits). */
 int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room,
                     struct code_out *out);
+/* codegen_may_move(): may code for that pc be a copy of code for another, or be copied? What is off it by no more than IR_PC_NEAR
+ * wraps around nowhere then, and takes as many bytes of code as elsewhere. */
+static inline bool codegen_may_move(uint64_t pc) { return pc - 2 * IR_PC_NEAR < 0 - 4 * IR_PC_NEAR; }
+/* codegen_copy(): the code of a block that codegen_compile() made at `from`, with these moves, for a pc that is `by` less than pc: once
+ * more at out->start, aligned to 16 as that is, for pc, and not linked. *out says all else: what was the block's, at its new place. */
+void codegen_copy(struct codegen *cg, const uint8_t *from, const uint16_t *move, unsigned moves, uint64_t pc,
+                  uint64_t by, const struct code_out *out);
 /* codegen_link(), codegen_unlink(): patch a direct exit. codegen_link_far(): one to another page, with its number there. */
 void codegen_link(const struct code_link *l, const uint8_t *target);
 void codegen_link_far(const struct code_link *l, const uint8_t *target, uint32_t page);

@@ -135,6 +135,7 @@ struct ir_helper {
 
 /* ir_block.flags */
 #define IR_BLOCK_SOFTFP 1 /* FPCR.FZ or another mode that the host's arithmetic cannot do: every FP op calls softfp */
+#define IR_BLOCK_FIXED 8  /* at another pc it would not be the same but for what depends on pc by adding to it */
 #define IR_BLOCK_CALL_MEMORY 4 /* ir_ld(), ir_st() ... make a CALL: see mem_called_ld() */
 #define IR_BLOCK_LAZY_FLAGS 2  /* NZCV, always of type FLAGS, need not be stored while it is dead */
 
@@ -200,6 +201,9 @@ extern const struct ir_op_info ir_op_info[IR_OP_COUNT];
 #define IR_IS_EXIT 8u
 extern const uint8_t ir_op_is[IR_OP_COUNT];
 
+/* How far from the block's pc an IR_PC may lead: a little more than any instruction does. */
+#define IR_PC_NEAR (UINT64_C(1) << 33)
+
 /* --- NZCV in guest state: the x86 order of LAHF and SETO, so that saving flags is cheap ------------ */
 #define IR_FLAG_V 0x0001u
 #define IR_FLAG_C 0x0100u /* Arm's polarity: 1 = no borrow */
@@ -225,6 +229,8 @@ irv ir_add_inst(struct ir_block *b, const struct ir_inst *inst);
 static inline enum ir_type ir_type_of(const struct ir_block *b, irv v) { return (enum ir_type)b->inst[v].type; }
 
 irv ir_const(struct ir_block *b, enum ir_type t, uint64_t imm);
+/* ir_pc(): value, I64, which is the block's pc and something: never an ir_const(), or the block has to be IR_BLOCK_FIXED. */
+irv ir_pc(struct ir_block *b, uint64_t value);
 irv ir_vconst(struct ir_block *b, uint64_t lo, uint64_t hi);
 irv ir_get(struct ir_block *b, enum ir_type t, size_t offset);
 void ir_put(struct ir_block *b, size_t offset, irv v);

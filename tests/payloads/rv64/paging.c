@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* paging.c: Sv39 and Sv48: permissions, A and D, reserved entries, invalidation, ASIDs, and code across pages. */
+/* paging.c: Sv39 and Sv48: permissions, A and D, reserved entries, invalidation, ASIDs, and code across pages and at several
+ * addresses. */
 #include "rv64_payload.h"
 
 #define VA 0x1000000000ul /* above what paging_on() maps */
@@ -108,6 +109,70 @@ static void address_spaces(void) {
 }
 
 /* An instruction of which one half is in another page. */
+/* --- code at several addresses --- */
+#define ALIASES 5
+#define ALIAS(n) (VA + 0x10000000 + (n) * 0x1005000ul)
+#define NOWHERE (VA + 0x8000000)
+
+__asm__(".pushsection .text\n.balign 16\n.option push\n.option norelax\n.option norvc\n"
+        "near_part: mv t0, ra\n"
+        "auipc t1, 1\n"
+        "addi t1, t1, 0x128\n"
+        "sd t1, 0(a0)\n"
+        "jal t2, 1f\n"
+        "near_back: sd t2, 8(a0)\n"
+        "jal ra, 4096 - 24\n" /* to far_part */
+        "near_fault: ld t3, 0(a1)\n"
+        "near_change: addi t3, zero, 1\n"
+        "sd t3, 16(a0)\n"
+        "beqz zero, 2f\n"
+        "ebreak\n"
+        "1: sd t2, 24(a0)\n"
+        "jr t2\n"
+        "2: auipc t1, 0\n"
+        "jr 12(t1)\n"
+        "ebreak\n"
+        "jr t0\n"
+        "far_part: auipc t1, 0\n"
+        "sd t1, 32(a0)\n"
+        "sd ra, 40(a0)\n"
+        "ret\n"
+        "far_end:\n.option pop\n.popsection");
+extern const uint8_t near_part[], near_back[], near_fault[], near_change[], far_part[], far_end[];
+
+static uint64_t off(const uint8_t *label) { return (uint64_t)(label - near_part); }
+
+static void run_alias(uint64_t at, uint64_t change) {
+    uint64_t r[6] = {0}, count = trap.count;
+    ((void (*)(uint64_t *, uint64_t))at)(r, NOWHERE);
+    CHECK_EQ(r[0], at + 4 + 4096 + 0x128);
+    CHECK_EQ(r[1], at + off(near_back));
+    CHECK_EQ(r[2], change);
+    CHECK_EQ(r[3], at + off(near_back));
+    CHECK_EQ(r[4], at + 4096);
+    CHECK_EQ(r[5], at + off(near_fault));
+    CHECK_EQ(trap.count, count + 1);
+    CHECK_EQ(trap.cause, CAUSE_LOAD_PAGE);
+    CHECK_EQ(trap.epc, at + off(near_fault));
+    CHECK_EQ(trap.tval, NOWHERE);
+}
+
+/* What it computes from its own address, faults in it, links between its pages, and its being changed through one of them. */
+static void aliases(void) {
+    uint8_t *page[2] = {page_alloc(), page_alloc()};
+    memcpy(page[0], near_part, (size_t)(far_part - near_part));
+    memcpy(page[1], far_part, (size_t)(far_end - far_part));
+    for (unsigned n = 0; n < ALIASES; n++)
+        for (unsigned i = 0; i < 2; i++)
+            map_page(ALIAS(n) + 4096 * i, (uint64_t)page[i], PTE_RWX);
+    for (unsigned round = 1; round < 40; round++) {
+        *(volatile uint32_t *)(ALIAS(round % ALIASES) + off(near_change)) = round << 20 | 28 << 7 | 0x13;
+        __asm__ volatile("fence.i" : : : "memory");
+        for (unsigned n = round % 3; n < ALIASES; n++)
+            run_alias(ALIAS(n), round);
+    }
+}
+
 static void crossing(void) {
     uint8_t *a = page_alloc(), *b = page_alloc();
     page_alloc();
@@ -170,8 +235,8 @@ static void user_pages(void) {
 }
 
 static void all_of(unsigned levels) {
-    static void (*const each[])(void) = {permissions, reserved,     fences,    address_spaces,
-                                         crossing,    changed_code, user_pages};
+    static void (*const each[])(void) = {permissions, reserved, fences,       address_spaces,
+                                         crossing,    aliases,  changed_code, user_pages};
     for (unsigned i = 0; i < ARRAY_LEN(each); i++) {
         CHECK(paging_on(levels));
         each[i]();
