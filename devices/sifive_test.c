@@ -11,12 +11,12 @@
 
 static uint64_t test_read(struct device *d, uint64_t offset, unsigned bytes) { return 0; }
 
-/* The low half says what, the high half is an exit code. */
+/* The low half says what, the high half is the exit status of a failure; a success has none but 0. */
 static void test_write(struct device *d, uint64_t offset, uint64_t value, unsigned bytes) {
     if (offset != 0)
         return;
     switch ((uint16_t)value) {
-    case TEST_FAIL:
+    case TEST_FAIL: machine_exit(d->machine, (uint8_t)(value >> 16)); break;
     case TEST_PASS: machine_power(d->machine, false); break;
     case TEST_RESET: machine_power(d->machine, true); break;
     default: break;

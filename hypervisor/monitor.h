@@ -192,8 +192,6 @@ void machine_lock(struct machine *m);   /* device_lock(), for the monitor itself
 void machine_unlock(struct machine *m); /* also starts the output that was queued meanwhile */
 /* machine_stop(): from any thread; the first state wins, but the user's stop wins over the guest's reset. */
 void machine_stop(struct machine *m, enum machine_state state);
-/* machine_exit(): the guest powers off, and the run's exit status is to be that. */
-void machine_exit(struct machine *m, uint8_t status);
 /* machine_pend(): sets pending bits of a vCPU and wakes it. */
 void machine_pend(struct machine *m, unsigned vcpu, uint32_t bits);
 bool machine_read(struct machine *m, uint64_t gpa, unsigned bytes, uint64_t *value);
@@ -272,6 +270,7 @@ void supervise_save(void);
 void supervise_signals(bool (*taken)(int signal));
 bool supervise_stopping(void); /* has that been asked for? Then no one has much time */
 int supervise_signal(void);    /* by which signal; 0: by a key, or it has not */
+uint64_t supervise_leave_at(void); /* when all is to be over, as event_now_ns() counts; 0: that has not been asked for */
 
 /* --- thread.c (the rest is in device.h) ---------------------------------------------------------------------- */
 void thread_is(enum thread_kind kind); /* of the caller, which thread_start() did not start */

@@ -76,6 +76,8 @@ _Atomic uint32_t *machine_shadow(struct device *d, uint64_t offset);
 bool machine_semihosting(const struct machine *m);
 /* machine_power(): the guest ends the machine, or resets it. */
 void machine_power(struct machine *m, bool reset);
+/* machine_exit(): it powers off, and the run's exit status is to be that. */
+void machine_exit(struct machine *m, uint8_t status);
 /* machine_ring(): notifies a queue of the virtio device d, as the driver does: for what a device has put off. */
 void machine_ring(struct device *d, unsigned queue);
 /* device_lock(): for threads of a device's own. While they have the lock they may do what a callback may, but no more with timers and

@@ -15,7 +15,7 @@ import sys
 import time
 import unittest
 
-from guest import GRAFT, POWEROFF, RESET, SPIN, VM, WFI_LOOP, GraftTest, say, say_all
+from guest import GRAFT, POWEROFF, RESET, SPIN, VM, WFI_LOOP, GraftTest, elf, say, say_all, words
 
 PANIC = '[    1.234567][    T1] Kernel panic - not syncing: VFS: Unable to mount root fs\n'
 REPORT = '[    1.234568] CPU: 0 PID: 1 Comm: swapper/0\n[    1.234570] Call trace:\n'
@@ -35,6 +35,12 @@ class End(GraftTest):
 
     def test_0_ctrl_a_x(self):
         self.assertEqual(self.run_guest(SPIN, stdin=b'\x01x').returncode, 0)
+
+    def test_status_of_the_test_device(self):
+        """RISC-V's: lui t0, 0x100; lui t1, 0x2a3; addi t1, t1, 0x333, or lui t1, 0x2a5; addi t1, t1, 0x555; sw t1, (t0)"""
+        fails, passes = (0x002a3337, 0x33330313), (0x002a5337, 0x55530313)
+        for status, value in ((42, fails), (0, passes)):
+            self.ending(status, elf(words(0x001002b7, *value, 0x0062a023, 0x6f), paddr=0x80200000, machine=243))
 
     def test_0_no_reboot(self):
         self.ending(0, say('r') + RESET, '--no-reboot', said=b'r')
