@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define END_MS 1000
+#define END_NS UINT64_C(1000000000)
 
 const char *helper_find(const char *variable, const char *const *paths) {
     const char *given = getenv(variable);
@@ -102,11 +102,14 @@ void helper_failed(pid_t pid, int log, char why[ERR_BYTES]) {
 }
 
 void helper_end(pid_t pid) {
-    for (unsigned ms = 0; ms < END_MS; ms++) {
+    uint64_t until = event_now_ns() + END_NS, leave_at = supervise_leave_at();
+    if (leave_at && leave_at < until)
+        until = leave_at;
+    do {
         if (waitpid(pid, NULL, WNOHANG))
             return;
         usleep(1000);
-    }
+    } while (event_now_ns() < until);
     if (!kill(pid, SIGKILL)) /* who was root once may not do that any more (sandbox.c) */
         waitpid(pid, NULL, 0);
 }

@@ -20,7 +20,7 @@ bool helper_sockets(int *listener, int *connection, unsigned connections);
 pid_t helper_fork(int listener, int *log);
 /* helper_failed(): ends one that did not begin well, and closes its log; why, where it said so itself. */
 void helper_failed(pid_t pid, int log, char why[ERR_BYTES]);
-/* helper_end(): waits for its end, but not for long; its connections are closed. */
+/* helper_end(): waits for its end, but not for long, and not beyond supervise_leave_at(); its connections are closed. */
 void helper_end(pid_t pid);
 
 #endif

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <net/ethernet.h>
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
@@ -61,7 +62,7 @@ static void flush(int fd) {
 
 static void to_guest(void *arg, const void *frame, size_t len) {
     uint32_t head = (uint32_t)len;
-    if (len > USERNET_FRAME)
+    if (len < ETH_HLEN || len > USERNET_FRAME) /* the device takes that for a mistake of this process */
         return;
     if (batched + sizeof(head) + len > sizeof(batch))
         flush(*(const int *)arg);

@@ -76,6 +76,13 @@ bool supervise_stopping(void) {
     return stopping;
 }
 
+uint64_t supervise_leave_at(void) {
+    pthread_mutex_lock(&s.lock);
+    uint64_t at = s.stopping ? s.leave_at : 0;
+    pthread_mutex_unlock(&s.lock);
+    return at;
+}
+
 int supervise_signal(void) {
     pthread_mutex_lock(&s.lock);
     int signal = s.signal;

@@ -185,6 +185,16 @@ class Images(unittest.TestCase):
         p.communicate(timeout=PATIENCE)
         self.assertEqual(p.returncode, 128 + signal.SIGTERM)
 
+    def test_sigterm_while_a_server_stands_still(self):
+        p = self.start('sync', '--drive', self.qcow2() + ',format=qcow2')
+        p.stdout.readline()
+        server = self.server_of(p)
+        os.kill(server, signal.SIGSTOP)
+        self.addCleanup(os.kill, server, signal.SIGCONT)
+        p.send_signal(signal.SIGTERM)
+        p.communicate(timeout=PATIENCE)
+        self.assertEqual(p.returncode, 128 + signal.SIGTERM)
+
     def test_a_run_that_dies(self):
         p = self.start('sync', '--drive', self.qcow2() + ',format=qcow2')
         p.stdout.readline()

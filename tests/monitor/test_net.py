@@ -11,6 +11,7 @@ import os
 import re
 import resource
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -239,6 +240,7 @@ def frames():
             data = b''
 ways = iter(frames())
 next(ways) # it is there
+s.sendall(bytes(4) + b'\\0\\0\\0\\5short') # which are none
 send(7, b'over the stream')
 for frame in ways:
     if frame[12:14] == b'\\x08\\0' and frame.endswith(b'over the stream'):
@@ -278,6 +280,25 @@ class Others(unittest.TestCase):
             ran = self.graft('passt', GRAFT_PASST=program)
         self.assertEqual((ran.returncode, ran.stderr), (0, ''), ran.stdout)
         self.assertIn('ALL PASS', ran.stdout)
+
+    def test_a_passt_that_does_nothing(self):
+        """Nor does it end when its connection does."""
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            program = os.path.join(folder, 'passt')
+            with open(program, 'w', encoding='ascii') as f:
+                f.write(f'#!/bin/sh\necho $$ >{folder}/pid\nexec sleep 1000\n')
+            os.chmod(program, 0o755)
+            with subprocess.Popen([GRAFT, 'run', os.path.join(GUESTS, 'forward.bin'), '--vm', 'inproc', '--mmu', 'soft', '--net', 'passt'],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=dict(os.environ, GRAFT_PASST=program)) as p:
+                p.stdout.readline()
+                p.terminate()
+                self.assertEqual(p.wait(PATIENCE), 128 + signal.SIGTERM)
+            with open(f'{folder}/pid', encoding='ascii') as f:
+                try:
+                    os.kill(int(f.read()), signal.SIGKILL)  # who was root may not (helper.c)
+                except ProcessLookupError:
+                    pass
 
     def test_no_passt(self):
         ran = self.graft('passt', GRAFT_PASST='/does/not/exist')
