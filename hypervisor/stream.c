@@ -119,7 +119,7 @@ static int listen_tcp(const struct place *p, const char *option, char err[ERR_BY
 /* What a run has left that was killed, or could not remove it any more (sandbox.c). */
 static void remove_dead_socket(const struct sockaddr_un *a) {
     struct stat st;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); /* a live one may have no room for us */
     if (!lstat(a->sun_path, &st) && S_ISSOCK(st.st_mode) && fd >= 0 &&
         connect(fd, (const struct sockaddr *)a, sizeof(*a)) && errno == ECONNREFUSED)
         unlink(a->sun_path);
@@ -143,11 +143,19 @@ static int listen_unix(const struct place *p, const char *option, char err[ERR_B
     return -1;
 }
 
-/* A file would always be ready, and cannot be waited for. */
+/* Files and /dev/null would always be ready, and cannot be waited for. */
+static bool can_wait_for(int fd) {
+    struct epoll_event event = {.events = EPOLLIN};
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    bool can = set >= 0 && !epoll_ctl(set, EPOLL_CTL_ADD, fd, &event);
+    if (set >= 0)
+        close(set);
+    return can;
+}
+
 static bool take_stdio(struct stream *s, const char *option, char err[ERR_BYTES]) {
-    struct stat in, out;
-    if (fstat(0, &in) || fstat(1, &out) || S_ISREG(in.st_mode) || S_ISREG(out.st_mode)) {
-        snprintf(err, ERR_BYTES, "%s: stdio is for pipes: standard input or output is a file", option);
+    if (!can_wait_for(STDIN_FILENO) || !can_wait_for(STDOUT_FILENO)) {
+        snprintf(err, ERR_BYTES, "%s: stdio is for pipes: standard input or output is a file, /dev/null or closed", option);
         return false;
     }
     fcntl(0, F_SETFL, fcntl(0, F_GETFL) | O_NONBLOCK);
@@ -214,7 +222,8 @@ static bool flush(struct stream *s) {
             break;
         at += (size_t)n;
     }
-    memmove(s->kept, s->kept + at, s->kept_len - at);
+    if (at)
+        memmove(s->kept, s->kept + at, s->kept_len - at);
     s->kept_len -= at;
     return s->kept_len < TOO_MUCH;
 }
@@ -291,6 +300,7 @@ bool stream_attach(struct stream *s, struct machine *m) {
 }
 
 void stream_write(struct stream *s, const void *data, size_t len) {
+    bool waits = s->kept_len; /* who sends single bytes would have us try to write for each */
     if (s->out < 0)
         return;
     if (s->kept_room - s->kept_len < len) {
@@ -303,7 +313,7 @@ void stream_write(struct stream *s, const void *data, size_t len) {
     }
     memcpy(s->kept + s->kept_len, data, len);
     s->kept_len += len;
-    if (flush(s))
+    if (!waits && flush(s))
         watch(s);
 }
 

@@ -8,9 +8,11 @@ usage: test_gdb.py GRAFT FOLDER-OF-GUESTS PLACE [TEST]...
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import unittest
 
 from session import PATIENCE, Guest, gdb, gdb_path
@@ -129,8 +131,8 @@ class Session(GdbTest):
 class Client:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)  # which waits for room in the queue
         self.socket.settimeout(PATIENCE)
-        self.socket.connect(path)
         self.rest = b''
 
     def send(self, text):
@@ -212,6 +214,34 @@ class Protocol(GdbTest):
         self.assertIn(c.receive(), (b'W00', None))
         self.assertEqual(g.status()[0], 0)
 
+    def test_a_client_that_never_reads(self):
+        g, c = self.connect()
+        c.socket.settimeout(2)
+        read = b'$m40000000,400#b1'
+        with self.assertRaises(TimeoutError):
+            while True:
+                c.socket.sendall(read * 100)
+        c.socket.close()
+        c = Client(g.socket)
+        self.addCleanup(c.socket.close)
+        c.socket.settimeout(2)
+        with self.assertRaises(TimeoutError):
+            while True:
+                c.socket.sendall(b'-' * 1000 + read)
+        g.process.terminate()
+        self.assertEqual(g.status()[0], 128 + signal.SIGTERM)
+
+    def test_a_client_that_leaves_in_the_middle(self):
+        g, c = self.connect()
+        c.socket.close()
+        for piece in (b'$m4000', b'$' + b'x' * 100000, b'$g#0', b'$}', b'\x03' * 1000, b'$vCont;c#a8\x03', b'$c#63$s#73'):
+            c = Client(g.socket)
+            c.socket.sendall(piece)
+            c.socket.close()
+        c = Client(g.socket)
+        self.addCleanup(c.socket.close)
+        self.assertTrue(c.ask(b'?').startswith(b'T05'))
+
     def test_ends_while_held(self):
         g, c = self.connect('--timeout', '1')
         self.assertTrue(c.ask(b'?'))
@@ -264,6 +294,30 @@ class Usage(GdbTest):
 
     def test_not_for_everyone(self):
         self.refused(1, ',remote', '--gdb', 'tcp:0.0.0.0:0')
+
+    def test_what_cannot_be_waited_for(self):
+        console = ['--serial', 'none', '--gdb', 'stdio']
+        self.refused(1, 'stdio is for pipes', *console)
+        for closed in ('<&-', '</dev/zero >&-'):
+            done = subprocess.run(['sh', '-c', f'exec "$@" {closed}', 'sh', GRAFT, 'run', A64[0], *VM, *console], stderr=subprocess.PIPE,
+                                  timeout=PATIENCE, check=False)
+            self.assertEqual((done.returncode, done.stderr.count(b'\n')), (1, 1), done.stderr)
+
+    def test_a_place_whose_owner_is_busy(self):
+        """Its queue is full: who waits for room in it waits for ever."""
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as owner:
+            path = os.path.join(folder, 'socket')
+            owner.bind(path)
+            owner.listen(0)
+            waiting = []
+            while True:
+                s = socket.socket(socket.AF_UNIX)
+                self.addCleanup(s.close)
+                s.setblocking(False)
+                if s.connect_ex(path):
+                    break
+                waiting.append(s)
+            self.refused(1, 'in use', '--gdb', f'unix:{path}')
 
     def test_no_such_place(self):
         self.refused(1, '/nowhere/at/all', '--gdb', 'unix:/nowhere/at/all')

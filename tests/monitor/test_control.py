@@ -27,8 +27,8 @@ class Client:
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)  # which waits for room in the queue
         self.socket.settimeout(PATIENCE)
-        self.socket.connect(path)
         self.lines = self.socket.makefile('r', encoding='utf-8')
         self.events = []
         self.greeting = json.loads(self.lines.readline())
@@ -225,6 +225,28 @@ class Control(unittest.TestCase):
         self.process.send_signal(signal.SIGTERM)
         self.assertEqual(c.event('SHUTDOWN')['data'], {'guest': False, 'reason': 'host-signal'})
         self.ends(128 + signal.SIGTERM)
+
+    def test_client_that_never_reads(self):
+        c = self.talking()
+        c.socket.settimeout(2)
+        with self.assertRaises(TimeoutError):
+            while True:
+                c.send('{"execute": "query-commands"}' * 100)
+        self.process.terminate()
+        self.ends(128 + signal.SIGTERM)
+
+    def test_client_that_leaves_in_the_middle(self):
+        self.graft().close()
+        for piece in ('{"execute": "qmp_capa', '[' * 70000, '"\\', '{' * 5000 + '}' * 4999, '{"execute": "qmp_capabilities"}{"execute": "stop"}',
+                      '{"execute": "qmp_capabilities", "id": ' + '[' * 2000 + ']' * 2000 + '}'):
+            c = Client(self.path)
+            c.send(piece)
+            c.close()
+        c = Client(self.path)
+        self.addCleanup(c.close)
+        self.assertEqual(c.do('qmp_capabilities'), {'return': {}})
+        self.assertEqual(c.do('quit'), {'return': {}})
+        self.ends(0)
 
     def test_client_that_leaves(self):
         c = self.talking()
