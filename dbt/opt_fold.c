@@ -104,11 +104,46 @@ static bool fold_pc(const struct ir_block *b, struct ir_inst *i) {
     return true;
 }
 
+/* If left and right are x << n and x >> width - n: x, and how far to the right it is rotated; else 0. */
+static irv rotated(const struct ir_block *b, irv left, irv right, unsigned *amount) {
+    const struct ir_inst *l = &b->inst[left], *r = &b->inst[right];
+    unsigned width = l->type == IR_I32 ? 32 : 64;
+    if (l->op != IR_SHL || r->op != IR_SHR || l->a != r->a || b->inst[l->b].op != IR_CONST ||
+        b->inst[r->b].op != IR_CONST)
+        return 0;
+    *amount = (unsigned)b->inst[r->b].imm;
+    return b->inst[l->b].imm - 1 < width - 1 && b->inst[l->b].imm + *amount == width ? l->a : 0;
+}
+
+/* OR, XOR or ADD of the two: a rotation, for guests without such an instruction. RISC-V's halves of one of 32 bits are
+ * extended first, of which the left one alone may be negative. */
+static irv fold_rotation(struct ir_block *b, struct ir_inst *i) {
+    irv x = i->a, y = i->b;
+    unsigned amount;
+    bool extended = b->inst[x].op == IR_SEXT32 && b->inst[y].op == IR_SEXT32;
+    if (extended) {
+        x = b->inst[x].a;
+        y = b->inst[y].a;
+    }
+    irv v = rotated(b, x, y, &amount);
+    if (!v)
+        v = rotated(b, y, x, &amount);
+    if (!v || b->count + 2 > b->priv.room)
+        return 0;
+    if (!extended)
+        return make_shift(b, i, IR_ROR, v, amount);
+    irv k = add_const(b, IR_I32, amount);
+    struct ir_inst ror = ir_make(ir_head(IR_ROR, IR_I32, 0, 0, 0, 0, v), k, 0, 0, 0);
+    return make_unary(b, i, IR_SEXT32, ir_emit(b, &ror));
+}
+
 static irv fold_add_sub(struct ir_block *b, struct ir_inst *i) {
     if (is_const(b, i->b, 0))
         return i->a;
     if (fold_pc(b, i))
         return 0;
+    if (i->op == IR_ADD)
+        return fold_rotation(b, i);
     if (i->op == IR_SUB) {
         if (i->a == i->b)
             return make_const(i, 0);
@@ -170,8 +205,9 @@ static irv fold_logic(struct ir_block *b, struct ir_inst *i) {
             irv k = add_const(b, i->type, ~b->inst[i->b].imm);
             return k ? make_binary(b, i, IR_AND, i->a, k) : 0;
         }
+        return 0;
     }
-    return 0;
+    return fold_rotation(b, i);
 }
 
 /* (x << left) >> right is a field of x, or its low half in another place. */
