@@ -534,13 +534,14 @@ void emit_TRUNC(struct codegen *cg, const struct ir_inst *in) {
 
 /* --- multiplication, division
  * ------------------------------------------------------------------------------------------- */
-/* MULX leaves the flags alone: a carry chain goes on around it. hi: the upper half of the product is the result. */
+/* MULX leaves the flags alone: a carry chain goes on around it. hi: the upper half of the product is the result; that is
+ * what a register holds that is named for both halves. */
 static void mulx(struct codegen *cg, const struct ir_inst *in, bool hi) {
     use_as(cg, in->a, ASM_RDX);
-    unsigned y = use(cg, in->b), t = scratch(cg, GPR_CLASS);
+    unsigned y = use(cg, in->b), t = hi ? NO_REG : scratch(cg, GPR_CLASS);
     done(cg);
     unsigned d = def(cg, y);
-    asm_vex_rr(&cg->a, ASM_OP(3, 2, 0xf6) | ASM_W, hi ? d : t, hi ? t : d, y);
+    asm_vex_rr(&cg->a, ASM_OP(3, 2, 0xf6) | ASM_W, hi ? d : t, d, y);
 }
 void emit_MUL(struct codegen *cg, const struct ir_inst *in) {
     bool w = is_wide(in);
