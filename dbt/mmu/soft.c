@@ -37,7 +37,7 @@
 #define SLOTS (2 * SLOTS_SHORT + 2 * SLOTS_LONG)
 #define SHORT_BYTES 16
 #define LONG_BYTES 256
-#define SLOT_BUDGET 1024 /* look-ups for slots between two samples; chosen, not measured */
+#define SLOT_BUDGET 4096 /* look-ups for slots between two samples: they take some 2 % of the time then */
 #define SLOT_STEP 64     /* beyond them: one in so many finds an instruction that wanders */
 #define WANDERERS 16384u /* bits, by hash of the pc */
 #define WRITTEN_ANYWHERE 0xffff
