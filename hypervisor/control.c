@@ -24,6 +24,11 @@ static struct control {
     cJSON *stop_id;
     bool first; /* there was no machine yet */
     bool asked_reset, asked_quit;
+    struct {
+        char id[64]; /* "": there is none */
+        bool running;
+        char error[ERR_BYTES];
+    } job; /* what saves the machine, until job-dismiss */
 } c;
 
 /* --- what is sent ------------------------------------------------------------------------------------------------------- */
@@ -219,10 +224,93 @@ static cJSON *human_monitor_command(const cJSON *args, char err[ERR_BYTES]) {
     return result;
 }
 
+/* --- jobs: the only kind is that of saving the machine ----------------------------------------------------------------------- */
+static void job_says(const char *status) {
+    cJSON *data = cJSON_CreateObject();
+    cJSON_AddStringToObject(data, "status", status);
+    cJSON_AddStringToObject(data, "id", c.job.id);
+    send_event("JOB_STATUS_CHANGE", data);
+}
+
+static void job_end(void *arg, const char *why) {
+    if (!c.job.running)
+        return;
+    c.job.running = false;
+    snprintf(c.job.error, sizeof(c.job.error), "%s", why ? why : "");
+    if (why)
+        job_says("aborting");
+    job_says("concluded");
+}
+
+static const char *text_of(const cJSON *args, const char *name) {
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(args, name);
+    return cJSON_IsString(value) ? value->valuestring : NULL;
+}
+
+/* Is that a job that may be begun? */
+static bool job_is_right(const char *id, const cJSON *args, char err[ERR_BYTES]) {
+    const char *tag = text_of(args, "tag");
+    const cJSON *devices = cJSON_GetObjectItemCaseSensitive(args, "devices");
+    if (!id || !*id || strlen(id) >= sizeof(c.job.id))
+        snprintf(err, ERR_BYTES, "Parameter 'job-id' expects 1 to %zu characters", sizeof(c.job.id) - 1);
+    else if (c.job.running || !strcmp(id, c.job.id))
+        snprintf(err, ERR_BYTES, "Job ID '%s' already in use", c.job.id);
+    else if (tag && !save_is_at(c.machine, tag))
+        snprintf(err, ERR_BYTES, "Parameter 'tag': a machine is saved to the file of --save, and to no other");
+    else if (devices && (!cJSON_IsArray(devices) || devices->child))
+        snprintf(err, ERR_BYTES, "Parameter 'devices': disks are not saved with a machine: it has to be empty");
+    else
+        return true;
+    return false;
+}
+
+static cJSON *snapshot_save_job(const cJSON *args, char err[ERR_BYTES]) {
+    const char *id = text_of(args, "job-id");
+    if (!job_is_right(id, args, err) || !save_ask(c.machine, job_end, NULL, err))
+        return NULL;
+    snprintf(c.job.id, sizeof(c.job.id), "%s", id);
+    c.job.running = true;
+    job_says("created");
+    job_says("running");
+    return NULL;
+}
+
+static cJSON *snapshot_load_job(const cJSON *args, char err[ERR_BYTES]) {
+    snprintf(err, ERR_BYTES, "a machine is loaded when a run begins: graft run --resume FILE");
+    return NULL;
+}
+
+static cJSON *query_jobs(const cJSON *args, char err[ERR_BYTES]) {
+    cJSON *list = cJSON_CreateArray();
+    if (!*c.job.id)
+        return list;
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "id", c.job.id);
+    cJSON_AddStringToObject(o, "type", "snapshot-save");
+    cJSON_AddStringToObject(o, "status", c.job.running ? "running" : "concluded");
+    cJSON_AddNumberToObject(o, "current-progress", !c.job.running);
+    cJSON_AddNumberToObject(o, "total-progress", 1);
+    if (!c.job.running && *c.job.error)
+        cJSON_AddStringToObject(o, "error", c.job.error);
+    cJSON_AddItemToArray(list, o);
+    return list;
+}
+
+static cJSON *job_dismiss(const cJSON *args, char err[ERR_BYTES]) {
+    const char *id = text_of(args, "id");
+    if (!id || !*c.job.id || strcmp(id, c.job.id))
+        snprintf(err, ERR_BYTES, "Job not found");
+    else if (c.job.running)
+        snprintf(err, ERR_BYTES, "Job '%s' in state 'running' cannot accept command verb 'dismiss'", id);
+    else
+        *c.job.id = 0;
+    return NULL;
+}
+
 static const struct command {
     const char *name;
     cJSON *(*run)(const cJSON *args, char err[ERR_BYTES]);
-    const char *args[2]; /* that it knows */
+    const char *args[4]; /* that it knows */
 } commands[] = {
     {"qmp_capabilities", negotiate, {"enable"}},
     {"query-status", query_status, {0}},
@@ -238,6 +326,10 @@ static const struct command {
     {"query-block", query_block, {0}},
     {"query-blockstats", query_blockstats, {"query-nodes"}},
     {"human-monitor-command", human_monitor_command, {"command-line", "cpu-index"}},
+    {"snapshot-save", snapshot_save_job, {"job-id", "tag", "vmstate", "devices"}},
+    {"snapshot-load", snapshot_load_job, {"job-id", "tag", "vmstate", "devices"}},
+    {"query-jobs", query_jobs, {0}},
+    {"job-dismiss", job_dismiss, {"id"}},
 };
 
 static cJSON *query_commands(const cJSON *args, char err[ERR_BYTES]) {
@@ -382,6 +474,7 @@ bool control_attach(struct machine *m) {
     if (!c.stream)
         return true;
     answer_stop();
+    job_end(NULL, "the machine has ended");
     c.machine = m;
     if (m) {
         pause_listen(m, on_held, NULL);

@@ -112,7 +112,7 @@ static void greet(struct exec *e) {
         start_command(e);
 }
 
-static void on_ready(void *arg, bool ok) {
+static void on_ready(void *arg, const char *why) {
     struct exec *e = arg;
     atomic_store(&e->ready, true);
     ring(e);

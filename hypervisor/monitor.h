@@ -308,8 +308,13 @@ void panic_look(struct machine *m, struct console_line *l, const uint8_t *buf, s
 void panic_reset(struct machine *m);
 
 /* --- save.c: --save ------------------------------------------------------------------------------------------ */
-/* save_start(): when there are events. save_now(): from any thread. save_look(): at what a console prints. */
+/* save_start(): when there are events. save_set_timer(): a machine that was loaded begins to run. save_now(): from any thread. save_look(): at what a console prints. save_ask(): in the devices' thread: begins to
+ * save it; done(): there, too, later, why: what went wrong, NULL: nothing; it may not be called if the machine ends. False and err: it cannot be.
+ * save_is_at(): is that the path of --save's file, or its last part? */
+bool save_ask(struct machine *m, void (*done)(void *arg, const char *why), void *arg, char err[ERR_BYTES]);
+bool save_is_at(const struct machine *m, const char *name);
 void save_start(struct machine *m);
+void save_set_timer(struct machine *m);
 void save_now(struct machine *m);
 void save_look(struct machine *m, const uint8_t *buf, size_t len);
 

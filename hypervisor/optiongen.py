@@ -93,7 +93,7 @@ def manual(table, template, version):
 
 
 # --- completions ---
-ACTIONS = {'root': 'add list rm shell', 'snapshot': 'info'}  # of graft root, graft snapshot
+ACTIONS = {'root': 'add list rm shell', 'snapshot': 'info rm save'}  # of graft root, graft snapshot
 BASH = '''\
 # SPDX-FileCopyrightText: The Graft authors
 # SPDX-License-Identifier: Apache-2.0

@@ -476,12 +476,15 @@ static const char before_root[] =
     "  shell  a shell in one; unlike those of 'graft exec', its changes stay\n";
 static const char after_root[] = "";
 static const char before_snapshot[] =
-    "usage: graft snapshot info FILE\n"
+    "usage: graft snapshot info|rm FILE\n"
+    "       graft snapshot save PLACE\n"
     "\n"
     "Machines in files: 'graft run --save FILE' makes one, 'graft run --resume FILE'\n"
     "goes on with it.\n"
     "\n"
-    "  info   what was saved, and whether the file is whole\n";
+    "  info   what was saved, and whether the file is whole\n"
+    "  rm     removes one\n"
+    "  save   has a machine saved that runs with '--control PLACE --save FILE'\n";
 static const char after_snapshot[] = "";
 static const char before_info[] = "usage: graft info [--probe]\n"
                                   "\n"

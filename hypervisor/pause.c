@@ -60,6 +60,13 @@ void pause_wake(struct machine *m) {
     pthread_mutex_unlock(&m->pause.lock);
 }
 
+uint64_t pause_tsc(struct machine *m) {
+    pthread_mutex_lock(&m->pause.lock);
+    uint64_t tsc = m->pause.told ? m->pause.since : run_tsc();
+    pthread_mutex_unlock(&m->pause.lock);
+    return tsc;
+}
+
 /* The guest's counters go on where they stood. */
 static void let_time_pass(struct machine *m) {
     struct pause *p = &m->pause;

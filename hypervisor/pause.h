@@ -74,6 +74,8 @@ bool pause_request(struct machine *m, pause_work *work, void *arg);
 /* pause_changed(): the work has changed that vCPU's state (guest_ops.state): the engine then derives what follows from it, and forgets all
  * translations of addresses, before it goes on. */
 void pause_changed(struct machine *m, unsigned vcpu);
+/* pause_tsc(): the TSC as the guest's clocks have it: while all are held, when that began. */
+uint64_t pause_tsc(struct machine *m);
 /* pause_hold(): as if there was work that returns PAUSE_HOLD; from any thread. pause_continue(): ends it; from any thread.
  * pause_is_held(): do they stand still until that? */
 void pause_hold(struct machine *m);

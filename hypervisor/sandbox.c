@@ -218,6 +218,7 @@ static const struct call {
     {KIND(DEVICES), CALL(timerfd_settime)},
     {KIND(DEVICES), CALL(memfd_create)},
     {KIND(DEVICES), CALL(fstatfs)},
+    {KIND(DEVICES), CALL(flock)}, /* a snapshot */
     /* flash */
     {KIND(VCPU) | KIND(DISK), CALL(pread64)},
     {KIND(VCPU) | KIND(DISK), CALL(pwrite64)},

@@ -4,6 +4,7 @@
 #include "hypervisor/boot.h"
 #include "hypervisor/snapshot.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void save_now(struct machine *m) {
@@ -12,13 +13,38 @@ void save_now(struct machine *m) {
         log_printf("graft: the machine is being saved already\n");
 }
 
+bool save_ask(struct machine *m, void (*done)(void *arg, const char *why), void *arg, char err[ERR_BYTES]) {
+    struct snapshot_target *t = m->files ? m->files->save : NULL;
+    bool ok = t && pause_request(m, snapshot_save, t);
+    if (!ok)
+        snprintf(err, ERR_BYTES, "%s",
+                 t ? "the machine is being saved already, or ends" : "this run has no --save FILE");
+    if (ok) { /* it is this thread that will save it */
+        t->done = done;
+        t->arg = arg;
+    }
+    return ok;
+}
+
+bool save_is_at(const struct machine *m, const char *name) {
+    const struct snapshot_target *t = m->files ? m->files->save : NULL;
+    const char *slash = t ? strrchr(t->path, '/') : NULL;
+    return t && (!strcmp(t->path, name) || (slash && !strcmp(slash + 1, name)));
+}
+
 static void on_time(void *arg) { save_now(arg); }
+
+void save_set_timer(struct machine *m) {
+    if (m->options->save_after)
+        event_set_timer(&m->save.timer, event_now_ns() + (uint64_t)(m->options->save_after * 1e9));
+}
 
 void save_start(struct machine *m) {
     if (!m->options->save_after)
         return;
     event_add_timer(m, &m->save.timer, on_time, m);
-    event_set_timer(&m->save.timer, event_now_ns() + (uint64_t)(m->options->save_after * 1e9));
+    if (!m->files->resume)
+        save_set_timer(m);
 }
 
 /* How much of what has been printed may be the text's beginning, with one byte more. */

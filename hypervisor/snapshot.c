@@ -120,7 +120,7 @@ static void put_device(struct state_out *out, const struct device *d) {
 static bool put_machine(struct state_out *out, struct machine *m) {
     const struct guest_ops *guest = guest_of(m);
     const void *shared = guest ? shared_of(m, guest->shared_state) : NULL;
-    struct snapshot_clock clock = {.ticks = run_tsc() - m->boot->tsc_base, .hz = m->tsc_hz};
+    struct snapshot_clock clock = {.ticks = pause_tsc(m) - m->boot->tsc_base, .hz = m->tsc_hz};
     char name[64];
     if (!shared)
         return false;
@@ -222,13 +222,24 @@ static int devices_ready(struct machine *m, char err[ERR_BYTES]) {
     return all;
 }
 
+/* What was saved before may be the memory of a machine that runs by now: its file must not be written then. */
+static bool save_locked(struct machine *m, const struct snapshot_target *t, char err[ERR_BYTES]) {
+    if (flock(t->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+        snprintf(err, ERR_BYTES, "a machine runs from what was saved there before");
+        return false;
+    }
+    bool ok = save(m, t, err);
+    flock(t->fd, LOCK_SH | LOCK_NB);
+    return ok;
+}
+
 enum pause_result snapshot_save(struct machine *m, void *arg) {
     struct snapshot_target *t = arg;
     char err[ERR_BYTES] = "";
     int ready = devices_ready(m, err);
     if (!ready)
         return PAUSE_AGAIN;
-    bool ok = ready > 0 && save(m, t, err);
+    bool ok = ready > 0 && save_locked(m, t, err);
     t->saved |= ok;
     if (!ok && !t->quiet)
         log_printf("graft: %.100s: the machine could not be saved: %.120s\n", t->path, err);
@@ -237,7 +248,7 @@ enum pause_result snapshot_save(struct machine *m, void *arg) {
     if (t->quit)
         machine_stop(m, MACHINE_STOPPED);
     if (t->done)
-        t->done(t->arg, ok);
+        t->done(t->arg, ok ? NULL : err);
     return PAUSE_OVER;
 }
 
@@ -250,8 +261,8 @@ static int open_new(const char *path) {
         if (fd >= 0 || errno != EEXIST || (fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK)) < 0)
             continue;
         bool empty = !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size == 0;
-        bool may_go = S_ISREG(st.st_mode) && !disks_have(fd) && !flock(fd, LOCK_EX | LOCK_NB);
-        if (empty && may_go)
+        bool may_go = S_ISREG(st.st_mode) && !disks_have(fd) && !flock(fd, LOCK_SH | LOCK_NB);
+        if (empty && may_go && !flock(fd, LOCK_EX | LOCK_NB))
             return fd;
         close(fd);
         fd = -1;
@@ -282,15 +293,6 @@ void snapshot_target_close(struct snapshot_target *t) {
 }
 
 /* --- loading: memory ------------------------------------------------------------------------------------------------------- */
-/* Into memory that is shared, or of another kind than a mapping of the file can be. */
-static bool read_chunks(const struct snapshot *s, uint8_t *to, uint64_t at, uint64_t bytes) {
-    ssize_t n;
-    for (uint64_t done = 0; done < bytes; done += (uint64_t)n)
-        if ((n = pread(s->fd, to + done, bytes - done, (off_t)(at + done))) <= 0)
-            return false;
-    return true;
-}
-
 bool snapshot_map(struct machine *m, struct snapshot *s, char err[ERR_BYTES]) {
     bool ok = m->ram_size == s->config.memory;
     for (uint32_t i = 0, past; ok && i < s->head.chunks; i = past) {
@@ -298,8 +300,8 @@ bool snapshot_map(struct machine *m, struct snapshot *s, char err[ERR_BYTES]) {
             past++;
         uint8_t *to = m->ram + (uint64_t)s->chunk[i] * SNAPSHOT_CHUNK;
         uint64_t bytes = (uint64_t)(past - i) * SNAPSHOT_CHUNK, at = s->head.ram_at + (uint64_t)i * SNAPSHOT_CHUNK;
-        if (m->ram_fd >= 0)
-            ok = read_chunks(s, to, at, bytes);
+        if (m->ram_fd >= 0) /* memory that is shared, which a mapping of the file cannot be */
+            ok = snapshot_read(s, to, at, bytes);
         else
             ok = mmap(to, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, s->fd, (off_t)at) !=
                  MAP_FAILED;
@@ -371,12 +373,13 @@ enum pause_result snapshot_load(struct machine *m, void *arg) {
     char err[ERR_BYTES] = "";
     struct snapshot *s = arg;
     bool ok = load_machine(m, s, err);
+    save_set_timer(m);
     if (!ok) {
         log_printf("graft: --resume: %s\n", err);
         m->refused = true;
         machine_stop(m, MACHINE_BROKEN);
     }
     if (s->done)
-        s->done(s->arg, ok);
+        s->done(s->arg, ok ? NULL : err);
     return PAUSE_OVER;
 }

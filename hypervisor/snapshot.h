@@ -36,6 +36,8 @@ bool state_load(struct state_in *i, const char *object, const struct state_field
 #define SNAPSHOT_VERSION 1
 #define SNAPSHOT_CHUNK (1u << 20)
 
+/* In the devices' thread. why: what went wrong, in one line; NULL: nothing. */
+typedef void snapshot_done(void *arg, const char *why);
 struct snapshot_disk {
     char path[1024];                      /* "": too long */
     uint64_t bytes, seconds, nanoseconds; /* of the file, and when it was changed last */
@@ -65,8 +67,8 @@ struct snapshot {
     uint8_t *state;
     uint32_t *chunk; /* the numbers of those that are in the file, rising */
     struct snapshot_config config;
-    struct state_in rest;             /* the records behind those of the config */
-    void (*done)(void *arg, bool ok); /* it has been loaded; in the devices' thread. NULL: nobody is told */
+    struct state_in rest; /* the records behind those of the config */
+    snapshot_done *done;  /* it has been loaded. NULL: nobody is told */
     void *arg;
 };
 /* snapshot_sum(): a checksum that goes on from seed; bytes is a multiple of 8, but for the last piece. */
@@ -80,9 +82,11 @@ bool snapshot_parse(struct snapshot *s, char err[ERR_BYTES]);
 struct snapshot *snapshot_open(const char *path, char err[ERR_BYTES]);
 struct snapshot *snapshot_open_fd(int fd, char err[ERR_BYTES]); /* takes fd over */
 void snapshot_close(struct snapshot *s);
+/* snapshot_read(): bytes of the file from at on. False: they are not all there. */
+bool snapshot_read(const struct snapshot *s, void *to, uint64_t at, size_t bytes);
 /* snapshot_options(): what a run of it needs: memory, processors, disks ... go to o. False and err if o asks for something else. */
 bool snapshot_options(struct snapshot *s, struct options *o, char err[ERR_BYTES]);
-/* snapshot_main(): graft snapshot; args: what follows it, NULL at the end. */
+/* snapshot_main(), in a file of its own: graft snapshot; args: what follows it, NULL at the end. */
 int snapshot_main(char **args);
 
 /* --- snapshot.c: a machine ------------------------------------------------------------------------------------------- */
@@ -92,12 +96,13 @@ struct snapshot_target {
     int fd, pages;   /* pages: what of this process' memory there is (/proc/self/pagemap) */
     const char *key; /* goes to the config; NULL: none */
     bool saved;
-    bool quit;                        /* the run ends then */
-    bool quiet;                       /* what went wrong nobody wants to know */
-    void (*done)(void *arg, bool ok); /* in the devices' thread; NULL: nobody is told */
+    bool quit;           /* the run ends then */
+    bool quiet;          /* what went wrong nobody wants to know */
+    snapshot_done *done; /* NULL: nobody is told */
     void *arg;
 };
-/* snapshot_target_open(): a new file, locked as long as it is open; one of that name is replaced. False and err if that cannot be. */
+/* snapshot_target_open(): a new file, nobody else's until something is in it; one of that name is replaced. It can be saved to again, unless a machine
+ * runs from it: whoever has opened a snapshot shares a lock (flock()) on it. False and err if that cannot be. */
 bool snapshot_target_open(struct snapshot_target *t, const char *path, char err[ERR_BYTES]);
 void snapshot_target_close(struct snapshot_target *t);
 /* snapshot_save(): a pause_work; arg: struct snapshot_target. */

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define MAGIC "GRAFTSNP"
@@ -140,28 +140,30 @@ bool snapshot_parse(struct snapshot *s, char err[ERR_BYTES]) {
 }
 
 /* --- opening ------------------------------------------------------------------------------------------------------------- */
-static bool read_at(int fd, void *to, size_t bytes, uint64_t at) {
+bool snapshot_read(const struct snapshot *s, void *to, uint64_t at, size_t bytes) {
     ssize_t n;
     for (size_t done = 0; done < bytes; done += (size_t)n)
-        if ((n = pread(fd, (uint8_t *)to + done, bytes - done, (off_t)(at + done))) <= 0)
+        if ((n = pread(s->fd, (uint8_t *)to + done, bytes - done, (off_t)(at + done))) <= 0)
             return false;
     return true;
 }
 
 static bool read_all(struct snapshot *s, char err[ERR_BYTES]) {
     struct stat st;
+    if (flock(s->fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK)
+        return wrong(err, "it is being written");
     if (fstat(s->fd, &st))
         return wrong(err, strerror(errno));
     if (!S_ISREG(st.st_mode))
         return wrong(err, "no file");
     uint64_t bytes = (uint64_t)st.st_size;
-    if (bytes >= sizeof(s->head) && !read_at(s->fd, &s->head, sizeof(s->head), 0))
+    if (bytes >= sizeof(s->head) && !snapshot_read(s, &s->head, 0, sizeof(s->head)))
         return wrong(err, "it cannot be read");
     if (!snapshot_check_head(&s->head, bytes, err))
         return false;
     if (!(s->state = malloc(s->head.state_bytes + 1)))
         return wrong(err, "out of memory");
-    return (read_at(s->fd, s->state, s->head.state_bytes, s->head.state_at) || wrong(err, "it cannot be read")) &&
+    return (snapshot_read(s, s->state, s->head.state_at, s->head.state_bytes) || wrong(err, "it cannot be read")) &&
            snapshot_parse(s, err);
 }
 
@@ -284,57 +286,4 @@ bool snapshot_options(struct snapshot *s, struct options *o, char err[ERR_BYTES]
     if (c->net && o->net_kind == NET_NONE) /* which network the card is on may be another */
         o->net_kind = NET_USER;
     return disk_options(c, o, err) && share_options(c, o, err);
-}
-
-/* --- graft snapshot -------------------------------------------------------------------------------------------------------- */
-static bool ram_is_right(const struct snapshot *s) {
-    uint8_t *piece = malloc(SNAPSHOT_CHUNK);
-    uint64_t sum = 0;
-    bool ok = piece != NULL;
-    for (uint32_t i = 0; ok && i < s->head.chunks; i++) {
-        ok = read_at(s->fd, piece, SNAPSHOT_CHUNK, s->head.ram_at + (uint64_t)i * SNAPSHOT_CHUNK);
-        sum = snapshot_sum(sum, piece, SNAPSHOT_CHUNK);
-    }
-    free(piece);
-    return ok && sum == s->head.ram_sum;
-}
-
-static void print_config(const struct snapshot_config *c) {
-    char when[64] = "";
-    time_t t = (time_t)c->created;
-    struct tm tm;
-    if (localtime_r(&t, &tm))
-        strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
-    printf("saved    %s by graft %s\nmachine  --guest %s --memory %lluM --smp %u --gic %u --cpu %s --net %s%s%s%s\n",
-           when, c->graft, c->board, (unsigned long long)(c->memory >> 20), c->smp, c->gic, options_cpu_names[c->cpu],
-           c->net ? "user" : "none", c->console ? ", a virtio console" : "", c->legacy ? ", --virtio-mmio legacy" : "",
-           c->semihosting ? ", --semihosting" : "");
-    for (unsigned i = 0; i < c->drives; i++)
-        printf("disk     %s%s\n", c->disk[i].path, c->disk[i].readonly ? ",ro" : "");
-    for (unsigned i = 0; i < c->shares; i++)
-        printf("folder   %s\n", c->tag[i]);
-}
-
-static int info(const char *path) {
-    char err[ERR_BYTES];
-    struct snapshot *s = snapshot_open(path, err);
-    if (!s) {
-        fprintf(stderr, "graft: %s\n", err);
-        return 1;
-    }
-    print_config(&s->config);
-    bool right = ram_is_right(s);
-    printf("memory   %u MiB in the file, %s\n", s->head.chunks, right ? "as it was saved" : "damaged");
-    snapshot_close(s);
-    return !right;
-}
-
-int snapshot_main(char **args) {
-    unsigned n = 0;
-    while (args && args[n])
-        n++;
-    if (n == 2 && !strcmp(args[0], "info"))
-        return info(args[1]);
-    fputs("graft: snapshot: info FILE is what there is (try --help)\n", stderr);
-    return 2;
 }

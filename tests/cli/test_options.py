@@ -101,7 +101,7 @@ class Options(unittest.TestCase):
     def test_bash_actions(self):
         self.assertEqual(bash('graft root '), ['add', 'list', 'rm', 'shell', '--help'])
         self.assertEqual(bash('graft root s'), ['shell'])
-        self.assertEqual(bash('graft snapshot '), ['info', '--help'])
+        self.assertEqual(bash('graft snapshot '), ['info', 'rm', 'save', '--help'])
 
     def test_bash_values(self):
         self.assertEqual(bash('graft run k --mmu=s'), ['soft'])

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void (*saved)(void *arg, const char *why);
 bool pause_is_wanted(struct machine *m) { return is_held; }
 void supervise_stop(int signal) {}
 void machine_stop(struct machine *m, enum machine_state state) {}
@@ -19,6 +20,12 @@ char *command_run(struct machine *m, unsigned vcpu, const char *line) {
     if (vcpu >= m->vcpu_count)
         abort();
     return strdup(line);
+}
+
+bool save_is_at(const struct machine *m, const char *name) { return *name == 'f'; }
+bool save_ask(struct machine *m, void (*done)(void *arg, const char *why), void *arg, char err[ERR_BYTES]) {
+    saved = done;
+    return true;
 }
 
 static const struct stream_ops *client;
@@ -42,6 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct options o = {.control = "unix:x", .drives = 1, .drive[0].path = path};
     m = (struct machine){.options = &o, .board = &board, .vcpu_count = 2};
     is_held = false;
+    saved = NULL;
     if (!control_open(&o, err) || !control_attach(&m))
         abort();
     client->opened(NULL);
@@ -51,6 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         n = size - at < 64 ? size - at : 64;
         client->data(NULL, data + at, n);
         listener(&m, is_held, NULL);
+        if (saved && data[0] & 2)
+            saved(NULL, data[0] & 4 ? "no room" : NULL);
     }
     control_attach(NULL);
     control_ended(MACHINE_POWEROFF);

@@ -13,7 +13,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
+
+from qmp import Client
 
 GRAFT, PAYLOADS, FOLDER = sys.argv[1:4]
 ROUNDS = int(os.environ.get('GRAFT_SNAPSHOT_ROUNDS', '20'))
@@ -99,6 +102,67 @@ class Snapshot(unittest.TestCase):
             out = run.communicate(timeout=PATIENCE)[0].replace(b'\r', b'')
             self.assertTrue(run.returncode == 0 and out.endswith(b'ALL PASS\n'), out)
 
+    # --- saved by a program ---
+    def held(self, *args, name='control'):
+        """A run that is held before its first instruction, with --control at the path that is returned."""
+        path = self.path(name)
+        run = subprocess.Popen([GRAFT, 'run', *args, *PLACES[0], '--pause', '--control', f'unix:{path}'], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(run.wait)
+        self.addCleanup(run.kill)
+        end = time.time() + PATIENCE
+        while not os.path.exists(path) and run.poll() is None and time.time() < end:
+            time.sleep(0.02)
+        return run, path
+
+    def test_saved_by_command(self):
+        file = self.path('machine')
+        run, path = self.held(os.path.join(PAYLOADS, 'interrupts.bin'), '--memory', '256M', '--save', file)
+        for _ in range(2):
+            r = self.graft('snapshot', 'save', f'unix:{path}')
+            self.assertEqual((r.returncode, r.stdout, r.stderr), (0, b'', b''))
+            self.resume(PLACES[0])
+        other, other_path = self.held('--resume', file, name='other')
+        r = self.graft('snapshot', 'save', f'unix:{path}')
+        self.assertEqual((r.returncode, r.stderr.count(b'\n')), (1, 1), r.stderr)
+        self.assertIn(b'runs from what was saved', r.stderr)
+        for p in (path, other_path):
+            with Client(p) as c:
+                c.do('qmp_capabilities')
+                self.assertEqual(c.do('cont'), {'return': {}})
+        for machine in (run, other):
+            out, errors = machine.communicate(timeout=PATIENCE)
+            self.assertTrue(out.replace(b'\r', b'').endswith(b'ALL PASS\n'), (machine is run, out, errors))
+        self.resume(PLACES[0])
+        r = self.graft('snapshot', 'rm', file)
+        self.assertEqual((r.returncode, r.stderr, os.path.exists(file)), (0, b'', False))
+        r = self.graft('snapshot', 'rm', GRAFT)
+        self.assertEqual((r.returncode, os.path.exists(GRAFT)), (1, True))
+
+    def test_saved_by_qmp(self):
+        _, path = self.held(os.path.join(PAYLOADS, 'interrupts.bin'), '--memory', '256M', '--save', self.path('machine'))
+        with Client(path) as c:
+            c.do('qmp_capabilities')
+            self.assertIn('--resume', c.do('snapshot-load', **{'job-id': 'a', 'tag': 'machine', 'vmstate': '', 'devices': []})['error']['desc'])
+            for wrong in ({'tag': 'elsewhere'}, {'devices': ['drive0']}, {'job-id': ''}, {'job-id': 'x' * 64}):
+                self.assertIn('error', c.do('snapshot-save', **{'job-id': 'a', 'tag': 'machine', **wrong}), wrong)
+            self.assertEqual(c.do('query-jobs'), {'return': []})
+            self.assertEqual(c.do('snapshot-save', **{'job-id': 'a', 'tag': 'machine', 'vmstate': 'drive0', 'devices': []}), {'return': {}})
+            self.assertEqual([c.event('JOB_STATUS_CHANGE')['data']['status'] for _ in range(3)], ['created', 'running', 'concluded'])
+            job = c.do('query-jobs')['return'][0]
+            self.assertEqual((job['id'], job['status'], 'error' in job), ('a', 'concluded', False))
+            self.assertIn('already in use', c.do('snapshot-save', **{'job-id': 'a'})['error']['desc'])
+            self.assertEqual(c.do('job-dismiss', id='a'), {'return': {}})
+            self.assertIn('error', c.do('job-dismiss', id='a'))
+            self.assertEqual(c.do('query-jobs'), {'return': []})
+        self.resume(PLACES[0])
+
+    def test_run_without_save(self):
+        _, path = self.held(os.path.join(PAYLOADS, 'interrupts.bin'))
+        r = self.graft('snapshot', 'save', f'unix:{path}')
+        self.assertEqual(r.returncode, 1)
+        self.assertIn(b'no --save', r.stderr)
+
     # --- what is refused ---
     def refused(self, *parts, args=(), status=1):
         r = self.graft('run', '--resume', self.path('machine'), '--vm', 'inproc', *args)
@@ -174,8 +238,9 @@ class Snapshot(unittest.TestCase):
             r = self.graft('run', os.path.join(PAYLOADS, 'interrupts.bin'), *args)
             self.assertEqual((r.returncode, r.stdout, r.stderr.count(b'\n')), (2, b'', 1), r.stderr)
             self.assertIn(part, r.stderr.decode())
-        r = self.graft('snapshot', 'nonsense')
-        self.assertEqual((r.returncode, r.stderr.count(b'\n')), (2, 1))
+        for args in (('nonsense',), ('save', 'nowhere'), ('info',)):
+            r = self.graft('snapshot', *args)
+            self.assertEqual((r.returncode, r.stderr.count(b'\n')), (2, 1), args)
 
     def test_mode(self):
         self.assertTrue(self.save('interrupts.bin', 'at=PASS', '--smp', '2'))
