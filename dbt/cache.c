@@ -557,6 +557,11 @@ const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc) {
     return f && f->stub != CODE_RECORD ? engine_of(cpu)->cache.code + b->start + f->stub : NULL;
 }
 
+bool engine_fault_again(struct cpu *cpu, const uint8_t *host_pc, uint64_t host, bool write) {
+    const struct mmu_ops *ops = engine_of(cpu)->ops;
+    return ops->fault && ops->fault(cpu, host_pc, host, write);
+}
+
 bool engine_is_record(struct cpu *cpu, const uint8_t *at) {
     const struct block *b;
     const struct code_fault *f = fault_at(cpu, at, &b);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* boot.c: reads the files that a machine starts with and puts them into its memory. */
+#include "graft/mmu.h"
 #include "hypervisor/boot.h"
 #include "hypervisor/fdt.h"
 #include "hypervisor/firmware.h"
@@ -163,6 +164,8 @@ static bool look_at_kernel(const struct file *head, const char *path, void *arg,
     return no_kernel(path, why, use, err);
 }
 
+static bool needs_rings(const struct options *o) { return o->mmu_given && mmu_strategies[o->mmu]->needs_ring3; }
+
 /* What only some boards have. */
 static bool fits_board(const struct options *o, const struct board *b, char err[ERR_BYTES]) {
     const char *option = !b->flash_bytes && o->pflashes                  ? "--pflash"
@@ -171,6 +174,7 @@ static bool fits_board(const struct options *o, const struct board *b, char err[
                          : !b->has_gic && o->gic_given                   ? "--gic"
                          : o->cpu != ABI_CPU_MAX && o->cpu != b->core    ? "--cpu"
                          : !b->has_rings && o->layout == LAYOUT_RING0    ? "--layout ring0"
+                         : !b->has_rings && needs_rings(o)               ? "--mmu direct"
                                                                          : NULL;
     const char *model = option && !strcmp(option, "--cpu") ? options_cpu_names[o->cpu] : NULL;
     if (option)

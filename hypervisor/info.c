@@ -36,14 +36,31 @@ static void print_kvm(void) {
         printf("kvm           usable, but a small program did not run in it\n");
 }
 
-static void print_layout(bool kvm) {
+/* The default first. */
+static void print_layout(bool kvm, enum abi_layout best) {
+    static const char *const layouts[] = {[ABI_LAYOUT_FLAT] =
+                                              "flat: engine and guest code in ring 3 of a VM, ring 0 only flushes",
+                                          [ABI_LAYOUT_RING0] = "ring0: engine in ring 0 of a VM, guest code in ring 3"};
+    static const enum abi_mmu mmu[] = {ABI_MMU_DIRECT, ABI_MMU_WINDOW};
     char text[ERR_BYTES];
     if (!kvm) {
         printf("layout        in-process: engine and guest code in this process\n");
         return;
     }
-    printf("layout        flat: engine and guest code in ring 3 of a VM, ring 0 only flushes (default)\n");
-    printf("              ring0: %s: %s\n", kvm_has_ring0(text) ? "would run here" : "not here", text);
+    printf("layout        %s (default)\n              %s\n", layouts[best], layouts[!best]);
+    for (unsigned i = 0; i < ARRAY_LEN(mmu); i++) {
+        bool has = kvm_has_ring0(mmu[i], text);
+        printf("              ring0 with --mmu %s: %s: %s\n", mmu_strategies[mmu[i]]->name,
+               has ? "runs here" : "not here", text);
+    }
+}
+
+/* What a strategy cannot be used without, in a VM of that layout by default. */
+static const char *needs(const struct mmu_ops *s, bool kvm, enum abi_layout layout) {
+    bool ring0 = kvm && layout == ABI_LAYOUT_RING0;
+    return s->needs_process ? (kvm ? " (needs --vm inproc)" : "")
+           : s->needs_ring3 ? (ring0 ? "" : " (needs --layout ring0)")
+                            : (ring0 && !s->shown_bytes ? " (in the layout flat)" : "");
 }
 
 int info_main(const struct options *o) {
@@ -52,12 +69,14 @@ int info_main(const struct options *o) {
     print_kvm();
     print_features();
     printf("tsc           %.3f GHz\n", (double)run_tsc_hz() * 1e-9);
-    print_layout(kvm);
+    enum abi_layout layout = ABI_LAYOUT_FLAT;
+    enum abi_mmu best = kvm ? kvm_best(&layout) : machine_default_mmu(false, layout);
+    print_layout(kvm, layout);
     for (unsigned i = 0; i < ABI_MMU_COUNT; i++) {
         const struct mmu_ops *s = mmu_strategies[i];
-        bool is_default = i == machine_default_mmu(kvm);
+        bool is_default = i == best;
         printf("%s  %-8s %s%s%s\n", i ? "            " : "strategies  ", s->name, s->about,
-               is_default ? " (default)" : "", s->needs_process && kvm ? " (needs --vm inproc)" : "");
+               is_default ? " (default)" : "", needs(s, kvm, layout));
     }
     if (o->probe && kvm)
         probe_print();

@@ -354,7 +354,7 @@ const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len) {
     if (va >= m->arena_va && va - m->arena_va <= m->layout.total && len <= m->layout.total - (va - m->arena_va))
         return m->arena + (va - m->arena_va);
     for (unsigned i = 0; m->layout_kind == ABI_LAYOUT_RING0 && i < m->vcpu_count; i++) { /* code, where it runs */
-        uint64_t at = va - VM_USER_CODE(i);
+        uint64_t at = va - VM_USER_CODE(m->boot->user_va, i);
         if (at <= m->layout.code_size && len <= m->layout.code_size - at)
             return m->arena + m->layout.code[i] + at;
     }
@@ -439,26 +439,50 @@ static bool choose_vm(struct machine *m, char err[ERR_BYTES]) {
     return true;
 }
 
-enum abi_mmu machine_default_mmu(bool in_vm) { return in_vm ? ABI_MMU_WINDOW : ABI_MMU_SOFT; }
+enum abi_mmu machine_default_mmu(bool in_vm, enum abi_layout layout) {
+    char why[ERR_BYTES];
+    if (!in_vm)
+        return ABI_MMU_SOFT;
+    return layout == ABI_LAYOUT_RING0 && kvm_has_ring0(ABI_MMU_DIRECT, why) ? ABI_MMU_DIRECT : ABI_MMU_WINDOW;
+}
+
+/* The strategy that this layout would have. */
+static enum abi_mmu mmu_with(const struct machine *m, enum abi_layout layout) {
+    const struct options *o = m->options;
+    return o->mmu_given ? o->mmu : machine_default_mmu(m->vm->in_vm, layout);
+}
 
 static bool choose_layout(struct machine *m, char err[ERR_BYTES]) {
+    const struct options *o = m->options;
     char why[ERR_BYTES];
-    if (m->options->layout != LAYOUT_RING0)
+    if (o->layout == LAYOUT_FLAT || !m->board->has_rings)
         return true;
-    m->layout_kind = ABI_LAYOUT_RING0;
-    if (m->vm->in_vm && kvm_has_ring0(why))
+    enum abi_mmu mmu = mmu_with(m, ABI_LAYOUT_RING0);
+    const struct mmu_ops *ops = mmu_strategies[mmu];
+    bool asked = o->layout == LAYOUT_RING0, needed = asked || ops->needs_ring3;
+    if (!needed && (!m->vm->in_vm || !ops->shown_bytes))
         return true;
-    if (!m->vm->in_vm)
-        vm_kvm_usable(why);
-    snprintf(err, ERR_BYTES, "--layout ring0: %.200s", why);
+    if (m->vm->in_vm ? kvm_has_ring0(mmu, why) : (vm_kvm_usable(why), false)) {
+        m->layout_kind = ABI_LAYOUT_RING0;
+        return true;
+    }
+    if (!needed)
+        return true;
+    snprintf(err, ERR_BYTES, "%s%s: %.200s", asked ? "--layout ring0" : "--mmu ", asked ? "" : ops->name, why);
     return false;
+}
+
+void machine_look(const struct options *o, const struct board *board) {
+    struct machine m = {.options = o, .board = board};
+    char err[ERR_BYTES];
+    if (board && choose_vm(&m, err))
+        choose_layout(&m, err);
 }
 
 /* What the user asked for, or the fastest that the place has. */
 static bool choose_mmu(struct machine *m, char err[ERR_BYTES]) {
-    const struct options *o = m->options;
     char why[ERR_BYTES];
-    m->mmu = o->mmu_given ? o->mmu : machine_default_mmu(m->vm->in_vm);
+    m->mmu = mmu_with(m, m->layout_kind);
     if (!mmu_strategies[m->mmu]->needs_paging || !m->vm->windows_reserve || m->vm->windows_reserve(m, why))
         return true;
     snprintf(err, ERR_BYTES, "--mmu %s: %.180s; --mmu soft needs none", mmu_strategies[m->mmu]->name, why);

@@ -272,8 +272,7 @@ static int run_main(struct options *o) {
         exec_dry_run(&run.plan, &run.kept, o);
         status = STATUS_OK;
     } else {
-        if (o->layout == LAYOUT_RING0)
-            kvm_has_ring0(err); /* machine_create() asks for it */
+        machine_look(o, run.files.board);
         if (o->sandbox)
             sandbox_enter(o);
         status = supervise(run_machine, &run, stopped_status);

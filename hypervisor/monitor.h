@@ -165,6 +165,8 @@ struct vm_ops {
 extern const struct vm_ops vm_kvm, vm_inproc;
 /* vm_kvm_usable(): can /dev/kvm be used? Else why not. What was found the first time is the answer for ever. */
 bool vm_kvm_usable(char err[ERR_BYTES]);
+/* vm_kvm_has_la57(): are there addresses of 57 bits in a VM? If not, err says so. */
+bool vm_kvm_has_la57(char err[ERR_BYTES]);
 /* vm_inproc_open(): what the process is to read of itself, as long as it may open it. */
 void vm_inproc_open(void);
 /* The ioctl() requests of vm_kvm.c, and which kinds of threads make them (bits by enum thread_kind). */
@@ -182,8 +184,10 @@ struct machine *machine_create(const struct options *o, const struct boot_files 
                                struct chardev *console, char err[ERR_BYTES]);
 /* machine_announce(): one line in the log if m runs in the process for want of KVM. Nothing if that was asked for. */
 void machine_announce(struct machine *m);
-/* machine_default_mmu(): the fastest strategy in the VM, or in this process. */
-enum abi_mmu machine_default_mmu(bool in_vm);
+/* machine_look(): what machine_create() has to find out about the host, but cannot in the sandbox. */
+void machine_look(const struct options *o, const struct board *board);
+/* machine_default_mmu(): the fastest strategy in the VM in that layout, or in this process. */
+enum abi_mmu machine_default_mmu(bool in_vm, enum abi_layout layout);
 /* machine_create_probe(): one without devices that runs the host probe. */
 struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES]);
 enum machine_state machine_run(struct machine *m);
@@ -225,6 +229,7 @@ void layout_boot(struct machine *m, uint64_t ram_va);
 #define VM_DOORBELL_PA UINT64_C(0xf0000000)
 struct vm_tables {
     uint64_t gdt, idt, tss[ABI_MAX_VCPUS], pml4[ABI_MAX_VCPUS]; /* offsets in the arena */
+    uint64_t root[ABI_MAX_VCPUS];                               /* what CR3 is at first: pml4, or a table above it */
     uint16_t gdt_limit, idt_limit, tss_limit;
     uint64_t entry, syscalls;
 };
@@ -352,9 +357,11 @@ int stats_write(struct machine *m, struct output *to, char err[ERR_BYTES]);
 int info_main(const struct options *o);
 /* kvm_flavour(): "hw", "pvm" or "none". */
 const char *kvm_flavour(void);
-/* kvm_has_ring0(): can ABI_LAYOUT_RING0 run here? Runs code in ring 0 to find out, the first time, which has
+/* kvm_has_ring0(): can ABI_LAYOUT_RING0 run here with that strategy? Runs code in ring 0 to find out, the first time, which has
  * to be before sandbox_enter(). text: what it costs, or why not. */
-bool kvm_has_ring0(char text[ERR_BYTES]);
+bool kvm_has_ring0(enum abi_mmu mmu, char text[ERR_BYTES]);
+/* kvm_best(): the fastest layout and strategy that can run here, by kvm_has_ring0(). */
+enum abi_mmu kvm_best(enum abi_layout *layout);
 /* probe_print(): what operations cost in a VM, if there can be one; probe_process_print(): in this process. */
 void probe_print(void);
 void probe_process_print(void);

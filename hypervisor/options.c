@@ -420,6 +420,10 @@ static enum options_command finish_run(const struct options *o) {
         return bad("run: --pause needs --gdb or --control");
     if (o->vm == VM_KVM && o->mmu_given && mmu_strategies[o->mmu]->needs_process)
         return bad("run: --mmu %s needs --vm inproc", mmu_strategies[o->mmu]->name);
+    if (o->vm == VM_INPROC && o->mmu_given && mmu_strategies[o->mmu]->needs_ring3)
+        return bad("run: --mmu %s needs --vm kvm", mmu_strategies[o->mmu]->name);
+    if (o->layout == LAYOUT_FLAT && o->mmu_given && mmu_strategies[o->mmu]->needs_ring3)
+        return bad("run: --mmu %s needs --layout ring0", mmu_strategies[o->mmu]->name);
     if (o->layout == LAYOUT_RING0 && o->vm == VM_INPROC)
         return bad("run: --layout ring0 needs --vm kvm");
     if (o->layout == LAYOUT_RING0 && o->mmu_given && !mmu_strategies[o->mmu]->shown_bytes)

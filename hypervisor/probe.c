@@ -9,8 +9,8 @@
 
 /* run_probe(): false if there is no VM in which it runs. */
 static bool run_probe(uint64_t result[VM_PROBE_COUNT], uint64_t *tsc_hz, bool all, enum options_layout layout,
-                      char err[ERR_BYTES]) {
-    struct options o = {.memory = 32u << 20, .smp = 1, .gic = 3, .log_topics = all, .layout = layout};
+                      enum abi_mmu mmu, char err[ERR_BYTES]) {
+    struct options o = {.memory = 32u << 20, .smp = 1, .gic = 3, .log_topics = all, .layout = layout, .mmu = mmu};
     struct machine *m = vm_kvm_usable(err) ? machine_create_probe(&o, err) : NULL;
     if (!m)
         return false;
@@ -29,14 +29,14 @@ const char *kvm_flavour(void) {
     char err[ERR_BYTES];
     if (!vm_kvm_usable(err))
         return "none";
-    if (!run_probe(result, &tsc_hz, false, LAYOUT_FLAT, err))
+    if (!run_probe(result, &tsc_hz, false, LAYOUT_FLAT, ABI_MMU_WINDOW, err))
         return "unknown";
     return result[VM_PROBE_UPPER_HALF] ? "hw" : "pvm";
 }
 
-static bool try_ring0(char text[ERR_BYTES]) {
+static bool try_ring0(enum abi_mmu mmu, char text[ERR_BYTES]) {
     uint64_t result[VM_PROBE_COUNT], tsc_hz;
-    if (!run_probe(result, &tsc_hz, false, LAYOUT_RING0, text))
+    if (!run_probe(result, &tsc_hz, false, LAYOUT_RING0, mmu, text))
         return false;
     bool native = result[VM_PROBE_RING0] <= VM_PROBE_LOOPS_MAX;
     if (native)
@@ -49,14 +49,24 @@ static bool try_ring0(char text[ERR_BYTES]) {
     return native;
 }
 
-bool kvm_has_ring0(char text[ERR_BYTES]) {
-    static char found[ERR_BYTES];
-    static bool tried, has;
-    if (!tried)
-        has = try_ring0(found);
-    tried = true;
-    memcpy(text, found, ERR_BYTES);
-    return has;
+bool kvm_has_ring0(enum abi_mmu mmu, char text[ERR_BYTES]) {
+    static struct {
+        char text[ERR_BYTES];
+        bool tried, has;
+    } found[ABI_MMU_COUNT], *f;
+    f = &found[mmu];
+    if (!f->tried)
+        f->has = (mmu != ABI_MMU_DIRECT || vm_kvm_has_la57(f->text)) && try_ring0(mmu, f->text);
+    f->tried = true;
+    memcpy(text, f->text, ERR_BYTES);
+    return f->has;
+}
+
+enum abi_mmu kvm_best(enum abi_layout *layout) {
+    char text[ERR_BYTES];
+    bool direct = kvm_has_ring0(ABI_MMU_DIRECT, text);
+    *layout = direct || kvm_has_ring0(ABI_MMU_WINDOW, text) ? ABI_LAYOUT_RING0 : ABI_LAYOUT_FLAT;
+    return direct ? ABI_MMU_DIRECT : ABI_MMU_WINDOW;
 }
 
 void probe_print(void) {
@@ -78,7 +88,7 @@ void probe_print(void) {
     };
     uint64_t result[VM_PROBE_COUNT], tsc_hz;
     char err[ERR_BYTES];
-    if (!run_probe(result, &tsc_hz, true, LAYOUT_FLAT, err)) {
+    if (!run_probe(result, &tsc_hz, true, LAYOUT_FLAT, ABI_MMU_WINDOW, err)) {
         printf("\nno VM to measure in\n");
         return;
     }

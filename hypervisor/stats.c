@@ -82,6 +82,7 @@ static void put_machine(cJSON *o, const struct machine *m) {
     cJSON_AddStringToObject(o, "version", GRAFT_VERSION);
     cJSON_AddStringToObject(o, "vm", m->vm->name);
     cJSON_AddStringToObject(o, "host", m->vm->in_vm ? kvm_flavour() : "none");
+    cJSON_AddStringToObject(o, "layout", m->layout_kind == ABI_LAYOUT_RING0 ? "ring0" : "flat");
     cJSON_AddStringToObject(o, "mmu", options_mmu_names[m->mmu]);
     cJSON_AddStringToObject(o, "cpu", options_cpu_names[m->options->cpu]);
     cJSON_AddBoolToObject(o, "count", m->options->count);

@@ -32,6 +32,7 @@
 #define CR0_BITS (BIT(0) | BIT(1) | BIT(4) | BIT(5) | BIT(16) | BIT(31)) /* PE MP ET NE WP PG */
 #define CR4_BITS (BIT(5) | BIT(7) | BIT(9) | BIT(10))                    /* PAE PGE OSFXSR OSXMMEXCPT */
 #define CR4_UMIP BIT(11)
+#define CR4_LA57 BIT(12)
 #define CR4_FSGSBASE BIT(16)
 #define CR4_OSXSAVE BIT(18)
 #define CR4_SMEP BIT(20)
@@ -147,11 +148,24 @@ static int get_cpuid(struct kvm_vm *k, char err[ERR_BYTES]) {
             k->has_xsave = e->ecx >> 26 & 1;
         if (e->function == 7 && e->index == 0)
             k->cr4 = (e->ebx & BIT(0) ? CR4_FSGSBASE : 0) | (e->ebx & BIT(7) ? CR4_SMEP : 0) |
-                     (e->ebx & BIT(20) ? CR4_SMAP : 0) | (e->ecx & BIT(2) ? CR4_UMIP : 0);
+                     (e->ebx & BIT(20) ? CR4_SMAP : 0) | (e->ecx & BIT(2) ? CR4_UMIP : 0) |
+                     (e->ecx & BIT(16) ? CR4_LA57 : 0);
         if (e->function == 13 && e->index == 0)
             k->xcr0 = (uint64_t)e->edx << 32 | e->eax;
     }
     return 0;
+}
+
+bool vm_kvm_has_la57(char err[ERR_BYTES]) {
+    struct kvm_vm k = {.sys = kvm_open(err)};
+    if (k.sys < 0)
+        return false;
+    bool known = !get_cpuid(&k, err);
+    close(k.sys);
+    free(k.cpuid);
+    if (known && !(k.cr4 & CR4_LA57))
+        snprintf(err, ERR_BYTES, "the processor has no 57-bit addresses");
+    return known && k.cr4 & CR4_LA57;
 }
 
 static struct kvm_segment segment(uint16_t selector, uint8_t type, bool code) {
@@ -172,9 +186,10 @@ static int set_sregs(struct machine *m, struct kvm_vm *k, unsigned i, char err[E
     if (ioctl(k->cpu[i].fd, KVM_GET_SREGS, &s))
         return failed(err, "KVM_GET_SREGS");
     s.cr0 = CR0_BITS;
-    s.cr3 = t->pml4[i];
+    s.cr3 = t->root[i];
     bool ring0 = m->boot->layout == ABI_LAYOUT_RING0;
-    s.cr4 = CR4_BITS | (k->has_xsave ? CR4_OSXSAVE : 0) | (k->cr4 & (ring0 ? ~UINT64_C(0) : CR4_FSGSBASE));
+    uint64_t without = (ring0 ? 0 : ~CR4_FSGSBASE) | (m->boot->mmu == ABI_MMU_DIRECT ? 0 : CR4_LA57);
+    s.cr4 = CR4_BITS | (k->has_xsave ? CR4_OSXSAVE : 0) | (k->cr4 & ~without);
     s.efer = EFER_BITS;
     s.cs = segment(ring0 ? VM_SEL_CODE0 : VM_SEL_CODE3, 11, true);
     s.ds = s.es = s.fs = s.gs = s.ss = segment(ring0 ? VM_SEL_DATA0 : VM_SEL_DATA3, 3, false);

@@ -86,6 +86,7 @@ static void map(struct builder *b, uint64_t root, uint64_t va, uint64_t pa, uint
 }
 
 static bool is_ring0(const struct builder *b) { return b->m->boot->layout == ABI_LAYOUT_RING0; }
+static bool is_direct(const struct builder *b) { return b->m->boot->mmu == ABI_MMU_DIRECT; }
 /* An entry for the engine's own use. */
 static uint64_t engine_leaf(const struct builder *b) { return PTE_LEAF | PTE_G | (is_ring0(b) ? 0 : PTE_U); }
 
@@ -106,7 +107,8 @@ static void map_system(struct builder *b, const struct vm_tables *t) {
 static void map_code(struct builder *b, const struct vm_tables *t, unsigned i) {
     struct abi_boot *boot = b->m->boot;
     uint64_t offset = b->m->layout.code[i], engine = ABI_VA_ENGINE + offset;
-    uint64_t run = is_ring0(b) ? VM_USER_CODE(i) : engine, write = is_ring0(b) ? engine : VM_CODE_WRITE + offset;
+    uint64_t run = is_ring0(b) ? VM_USER_CODE(boot->user_va, i) : engine, /* mapped by bits 47 to 12 */
+             write = is_ring0(b) ? engine : VM_CODE_WRITE + offset;
     map(b, t->pml4[is_ring0(b) ? i : 0], run, offset, boot->code_size, PTE_LEAF | PTE_U | (is_ring0(b) ? 0 : PTE_G));
     map(b, t->pml4[0], write, offset, boot->code_size, engine_leaf(b) | PTE_W | PTE_NX);
     boot->code_va[i] = run;
@@ -135,6 +137,15 @@ static void map_engine(struct builder *b, const struct vm_tables *t) {
     }
     map(b, root, ABI_VA_DOORBELL, VM_DOORBELL_PA, PAGE_SIZE, engine_leaf(b) | PTE_W | PTE_NX);
     map(b, root, ABI_VA_RAM, VM_RAM_PA, b->m->memory, engine_leaf(b) | PTE_W | PTE_NX);
+}
+
+/* A table of a fifth level, if there is one: slot 0 where the engine has it, the rest where no guest's address leads. */
+static uint64_t make_root(struct builder *b, uint64_t pml4) {
+    if (!is_direct(b))
+        return pml4;
+    uint64_t root = take_page(b), *pml5 = table_at(b, root);
+    pml5[0] = pml5[VM_DIRECT_ENTRY] = pml4 | PTE_TABLE;
+    return root;
 }
 
 static void build_gdt(struct builder *b, struct vm_tables *t) {
@@ -199,12 +210,17 @@ int vm_tables_build(struct machine *m, struct vm_tables *t, char err[ERR_BYTES])
     *t = (struct vm_tables){.entry = m->probe ? image->probe : image->entry, .syscalls = image->syscalls};
     build_gdt(&b, t);
     build_idt(&b, t, image);
+    if (is_direct(&b))
+        m->boot->windows_va = VM_DIRECT_VA;
+    m->boot->user_va = is_direct(&b) ? VM_DIRECT_VA | (uint64_t)VM_USER_SLOT << 39 : VM_USER_VA;
     /* All roots share what is below slot 0. */
     for (unsigned i = 0; i < m->vcpu_count; i++)
         t->pml4[i] = take_page(&b);
     map_engine(&b, t);
     for (unsigned i = 1; i < m->vcpu_count; i++)
         table_at(&b, t->pml4[i])[0] = table_at(&b, t->pml4[0])[0];
+    for (unsigned i = 0; i < m->vcpu_count; i++)
+        t->root[i] = make_root(&b, t->pml4[i]);
     if (b.full) {
         snprintf(err, ERR_BYTES, "the guest's memory is too large");
         return -1;

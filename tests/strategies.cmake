@@ -7,3 +7,5 @@ set(GRAFT_KVM_STRATEGIES window soft)
 set(GRAFT_INPROC_STRATEGIES window soft process)
 list(TRANSFORM GRAFT_KVM_STRATEGIES PREPEND kvm- OUTPUT_VARIABLE GRAFT_KVM_PLACES)
 set(GRAFT_PLACES ${GRAFT_KVM_PLACES} ${GRAFT_INPROC_STRATEGIES})
+# What needs a KVM that runs ring 0 natively, and so is tested where there is always one: by scripts/test-hw.
+set(GRAFT_HW_STRATEGIES direct)

@@ -82,7 +82,9 @@ def parse_info(text):
         if name == "strategies":
             strategies.append(line[14:].strip())
     layout = fields.get("layout", "unknown").split(":")[0]
-    layouts = {s.split()[0]: "in-process" if s.endswith("(needs --vm inproc)") else layout for s in strategies}
+    layouts = {s.split()[0]: "in-process" if s.endswith("(needs --vm inproc)") else
+               "flat" if s.endswith("(in the layout flat)") else layout
+               for s in strategies if not s.endswith("(needs --layout ring0)")}
     default = next((s.split()[0] for s in strategies if "(default)" in s), "")
     return Host(fields.get("kvm", "unknown").split()[0].rstrip(":,"), default, layouts)
 

@@ -394,8 +394,9 @@ static void slow_begin(struct cpu *cpu, struct mmu_slow *s) {
         rt_log(cpu, ABI_LOG_MMU, "slow access to %llx desc %x site %p\n", (unsigned long long)s->va, s->desc, s->site);
     s->cause = ABI_STAT_host_faults_fill;
     s->fill_now = (s->desc & (MMU_DESC_HOISTED | MMU_DESC_NEARBY)) != 0;
-    if (s->site && !(s->desc & MMU_DESC_HOISTED))
-        engine_of(cpu)->ops->miss(cpu, s);
+    const struct mmu_ops *ops = engine_of(cpu)->ops;
+    if ((s->site || (ops->fault && cpu->fault_ticks)) && !(s->desc & MMU_DESC_HOISTED))
+        ops->miss(cpu, s);
 }
 
 uint64_t mmu_slow_ld(struct cpu *cpu, struct mmu_slow *s) {

@@ -11,7 +11,7 @@
 #include "dbt/engine.h"
 
 #define VIEW_BLOOM_WORDS 64
-#define VIEW_USED 68
+#define VIEW_USED 92
 /* What the engine keeps with each view; translated code knows only the view. */
 struct view_slot {
     uint64_t bloom[VIEW_BLOOM_WORDS]; /* pages whose code is in the jump cache */
@@ -78,6 +78,7 @@ struct mmu_state {
     struct soft_state *soft; /* soft.c, of strategies that have a software TLB */
     struct windows *windows; /* windows.h, of strategies that have them */
     uint32_t deltas_at;      /* offset of a view's deltas in the strategy's part of it */
+    struct direct *direct;   /* direct.c */
     void *strategy;          /* the strategy's own state */
 };
 static inline struct mmu_state *mmu_of(const struct cpu *cpu) { return cpu->engine->mmu; }
@@ -113,6 +114,6 @@ static inline bool space_equal(struct mmu_space a, struct mmu_space b) { return 
  * or starts again. cause: what the fault was for, one of host_faults_*. */
 void mmu_fault_done(struct cpu *cpu, enum abi_stat cause);
 
-extern const struct mmu_ops mmu_process_ops, mmu_window_ops, mmu_soft_ops;
+extern const struct mmu_ops mmu_process_ops, mmu_window_ops, mmu_soft_ops, mmu_direct_ops;
 
 #endif

@@ -104,7 +104,7 @@ void mmu_init(struct cpu *cpu) {
     e->ops->view_init(cpu, &m->null->view);
     for (unsigned i = 0; i < REGIMES; i++) {
         cpu->views[i] = &m->null->view;
-        cpu->shown[i] = rt_has_ring3(cpu) ? rt_shown_view(true, e->ops->other_at) : cpu->views[i];
+        cpu->shown[i] = rt_has_ring3(cpu) ? rt_shown_view(cpu, true, e->ops->other_at) : cpu->views[i];
     }
     m->view = &m->null->view;
     cache_forget_returns(cpu);
@@ -141,7 +141,7 @@ void view_show(struct cpu *cpu, unsigned regime) {
     bool visible = m->current->made >> regime & 1 && !(m->hidden >> regime & 1);
     cpu->views[regime] = visible ? m->current->view[regime] : &m->null->view;
     cpu->shown[regime] =
-        rt_has_ring3(cpu) ? rt_shown_view(!visible, engine_of(cpu)->ops->other_at) : cpu->views[regime];
+        rt_has_ring3(cpu) ? rt_shown_view(cpu, !visible, engine_of(cpu)->ops->other_at) : cpu->views[regime];
 }
 
 /* --- what ring 3 sees ----------------------------------------------------------------------------------------- */

@@ -135,9 +135,13 @@ static void window_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const u
 static void window_miss(struct cpu *cpu, struct mmu_slow *s) { window_probe_miss(cpu, &state_of(cpu)->probes, s); }
 
 static uint64_t window_nearby(struct cpu *cpu, const struct mmu_slow *s, uint64_t va, unsigned regime) {
+    const struct windows *ws = windows_of(cpu);
     if (UNLIKELY(s->lent.index) && MMU_DESC_REGIME(s->desc) == regime && va - s->lent.va + LOAN_REACH < 2 * LOAN_REACH)
         return s->lent.index;
-    return view_deltas(cpu, cpu->views[regime])[region_of(va) % REGION_HASH];
+    uint64_t delta = view_deltas(cpu, cpu->views[regime])[region_of(va) % REGION_HASH];
+    if (ws->direct && (va + delta - ws->base) >> (REGION_SHIFT + 8)) /* another region's, and somewhere all the same */
+        return ws->base + (ws->null_slot << REGION_SHIFT) - ALIGN_DOWN(va, BIT(REGION_SHIFT));
+    return delta;
 }
 
 const struct mmu_ops mmu_window_ops = {

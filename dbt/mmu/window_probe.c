@@ -76,6 +76,9 @@ static void patch_table(const struct cpu *cpu, uint8_t *at) {
 }
 
 /* --- what decides about it -------------------------------------------------------------------------------------- */
+/* With 57 bits an address of another region with the same nine bits may be one, and lead anywhere. */
+static bool windows_are_exact(const struct cpu *cpu) { return cpu->boot && cpu->boot->windows_va; }
+
 static struct site *site_entry(struct window_probes *probes, const uint8_t *at) {
     return &probes->site[((uint32_t)(uintptr_t)at * 0x9e3779b1u >> 19) % WINDOW_PROBES];
 }
@@ -113,7 +116,7 @@ void window_probe_miss(struct cpu *cpu, struct window_probes *probes, struct mmu
     }
     STAT(cpu, region_misses)++;
     STAT(cpu, region_patches)++;
-    if (++s->misses < SITE_MISSES) {
+    if (++s->misses < SITE_MISSES || windows_are_exact(cpu)) {
         patch_region(cpu, site, region);
     } else {
         s->misses = 0;
@@ -125,6 +128,8 @@ void window_probe_miss(struct cpu *cpu, struct window_probes *probes, struct mmu
 static void emit_align_check(struct asm_buf *a, struct mmu_probe *p) {
     int32_t low = (1 << p->size) - 1;
     unsigned reg = p->base;
+    if (!p->align || !p->size)
+        return;
     if (p->disp & low) {
         asm_lea(a, true, p->tmp0, asm_mem(p->base, p->disp));
         reg = p->tmp0;
@@ -134,8 +139,7 @@ static void emit_align_check(struct asm_buf *a, struct mmu_probe *p) {
 }
 
 void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
-    if (p->align && p->size)
-        emit_align_check(a, p);
+    emit_align_check(a, p);
     asm_mov_rr(a, true, p->tmp0, p->base);
     asm_shift_ri(a, ASM_SHR, true, p->tmp0, REGION_SHIFT);
     if (p->current) {
@@ -151,8 +155,20 @@ void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_prob
         asm_mov_rm(a, true, p->tmp1, asm_mem_index(p->tmp1, p->tmp0, 3, window_delta_disp(cpu)));
         asm_test_ri(a, false, p->tmp1, NULL_DELTA);
         asm_jcc(a, ASM_NE, p->slow);
+        if (windows_are_exact(cpu)) {
+            asm_lea(a, true, p->tmp0, asm_mem_index(p->base, p->tmp1, 0, 0));
+            asm_shift_ri(a, ASM_SHR, true, p->tmp0, REGION_SHIFT + 9);
+            asm_alu_ri(a, ASM_CMP, false, p->tmp0, (int32_t)(cpu->boot->windows_va >> (REGION_SHIFT + 9)));
+            asm_jcc(a, ASM_NE, p->slow);
+        }
         mmu_emit_count(a, cpu, ABI_STAT_checks_table);
     }
     p->index = p->tmp1;
     p->covers_nearby = true;
+}
+
+void window_probe_none(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
+    emit_align_check(a, p);
+    mmu_emit_count(a, cpu, ABI_STAT_checks_none);
+    p->index = MMU_NO_INDEX;
 }

@@ -29,6 +29,8 @@ static inline int32_t window_delta_disp(const struct cpu *cpu) {
 }
 static inline uint32_t region_of(uint64_t va) { return (uint32_t)(va >> REGION_SHIFT); }
 
+/* window_probe_none(): no probe: the guest's address is the host's. Only whether it is aligned is looked at, if it has to be. */
+void window_probe_none(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
 /* window_probe_emit(): mmu_ops.emit_probe. */
 void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
 /* window_probe_miss(): the probe at slow->site failed, or the access behind it faulted. Sets slow->unpredicted. */

@@ -9,11 +9,11 @@
  * NULL_DELTA is set in these alone: a probe may look at it before it faults for nothing. */
 static uint64_t null_delta(const struct windows *ws, uint32_t region) {
     int32_t canonical = (int32_t)(region % REGION_HASH) - (region % REGION_HASH < REGION_HASH / 2 ? 0 : REGION_HASH);
-    return (ws->null_slot - (uint64_t)(int64_t)canonical) << REGION_SHIFT | NULL_DELTA;
+    return ws->base + ((ws->null_slot - (uint64_t)(int64_t)canonical) << REGION_SHIFT | NULL_DELTA);
 }
 
 struct window *window_at(struct windows *ws, uint64_t host) {
-    unsigned n = ws->window_of_slot[host >> REGION_SHIFT];
+    unsigned n = ws->window_of_slot[(host - ws->base) >> REGION_SHIFT];
     struct window *w = n ? &ws->win[n - 1] : NULL;
     return w && (w->state == WINDOW_LIVE || w->state == WINDOW_STALE) ? w : NULL;
 }
@@ -58,7 +58,7 @@ void windows_flush(struct cpu *cpu, uint8_t regimes) {
         ws->pages.flush_all = false;
     }
     for (unsigned i = 0; i < ws->pages.flushes; i++) {
-        uint64_t host = ws->pages.flush[i];
+        uint64_t host = ws->pages.flush[i], guest;
         const struct window *w = window_at(ws, host);
         if (!w) /* dropped: windows_bury() flushes everything before its place is used again */
             continue;
@@ -67,6 +67,9 @@ void windows_flush(struct cpu *cpu, uint8_t regimes) {
             later[left++] = host;
         } else if (!is_touched(cpu, w, host)) {
             now[count++] = ALIGN_DOWN(host, PAGE_SIZE) | (host & FLUSH_HUGE);
+            guest = window_guest(w, host);
+            if (window_is_direct(ws, w))
+                rt_flush_pages(cpu, &guest, 1);
         }
     }
     if (count)
@@ -101,17 +104,30 @@ static bool is_attached(struct cpu *cpu, struct view *v, const struct window *w)
     return view_deltas(cpu, v)[w->region % REGION_HASH] == window_delta(ws, w);
 }
 
-/* Code of the other regimes does unprivileged accesses by regime 0's deltas, so their roots lead to its windows, too. */
+/* An entry of a root. What the processor may remember of the current one's entries has to go before translated code runs again. */
+static void root_set(struct cpu *cpu, struct view *v, uint64_t *at, uint64_t entry) {
+    if (*at && *at != entry) {
+        v->root->changed = true;
+        windows_of(cpu)->pages.flush_all |= v == mmu_of(cpu)->view;
+    }
+    *at = entry;
+}
+
+/* Code of the other regimes does unprivileged accesses by regime 0's deltas, so their roots lead to its windows, too. The guest's
+ * own addresses lead to windows of the view's own regime alone. */
 static void publish_in(struct cpu *cpu, struct view *v, void *arg) {
     const struct windows *ws = windows_of(cpu);
     const struct window *w = arg;
     const struct context *c = view_slot(v)->context;
     uint64_t slot = window_slot(ws, w);
     bool own = is_attached(cpu, v, w), other = c->made & 1 && is_attached(cpu, c->view[0], w);
-    uint64_t entry = own || other ? ws->pages.pml4[slot] : 0;
-    if (v->root->pml4[slot] && v->root->pml4[slot] != entry)
-        v->root->changed = true;
-    v->root->pml4[slot] = entry;
+    uint64_t entry = ws->pages.pml4[slot];
+    root_set(cpu, v, &v->root->pml4[slot], own || other ? entry : 0);
+    if (!window_is_direct(ws, w))
+        return;
+    uint64_t *at = &v->root->half[w->hi][w->region % REGION_HASH];
+    if (own || *at == entry) /* else it is another window's */
+        root_set(cpu, v, at, own ? entry : 0);
 }
 
 void window_publish(struct cpu *cpu, struct window *w) {
@@ -348,6 +364,15 @@ static void invalidate_space(struct cpu *cpu, struct window *w) {
     }
 }
 
+bool window_is_hit(struct cpu *cpu, const struct window *w, const struct mmu_inval *inv) {
+    switch (inv->kind) {
+    case MMU_INVAL_VA:
+    case MMU_INVAL_ALL: return true;
+    case MMU_INVAL_VA_ASID: return w->hi || w->has_global || asid_attached(cpu, w, inv->asid);
+    default: return belongs_to_asids(w) && asid_attached(cpu, w, inv->asid);
+    }
+}
+
 void windows_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
     struct windows *ws = windows_of(cpu);
     bool by_va = inv->kind == MMU_INVAL_VA || inv->kind == MMU_INVAL_VA_ASID;
@@ -366,13 +391,14 @@ void windows_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
             if ((w->region ^ region_of(inv->va)) & MASK(17))
                 continue;
             uint64_t *pde = pages_find(cpu, w->pdpt, inv->va);
-            if ((pde || w->giant) &&
-                (inv->kind == MMU_INVAL_VA || w->hi || w->has_global || asid_attached(cpu, w, inv->asid)))
+            if ((pde || w->giant) && window_is_hit(cpu, w, inv))
                 clear_va(cpu, w, pde, inv->va);
-        } else if (inv->kind == MMU_INVAL_ALL || (belongs_to_asids(w) && asid_attached(cpu, w, inv->asid))) {
+        } else if (window_is_hit(cpu, w, inv)) {
             invalidate_space(cpu, w);
         }
     }
+    if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_CHECK))
+        windows_check(cpu, inv);
 }
 
 /* --- start-up ----------------------------------------------------------------------------------------------------- */
@@ -402,6 +428,7 @@ void windows_init(struct cpu *cpu, struct windows *ws, uint64_t entries) {
     if (!ws->count || !rmap_init(&ws->rmap, &engine_of(cpu)->heap, entries))
         rt_panic(cpu, "vCPU %u has no room for windows", cpu->index);
     ws->null_slot = cpu->boot->null_slot;
+    ws->base = cpu->boot->windows_va;
     ws->run_max = TABLE_ENTRIES;
     ws->pages.pml4 = rt_pml4(cpu);
     mmu_of(cpu)->windows = ws;

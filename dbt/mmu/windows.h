@@ -57,6 +57,8 @@ struct windows {
     struct window win[WINDOWS_MAX];
     uint8_t slot[WINDOWS_MAX];   /* of each window: its host addresses are slot << 39 and up */
     uint8_t window_of_slot[256]; /* number of the window + 1, 0: none */
+    uint64_t base;               /* abi_boot.windows_va: where slot 0 begins */
+    bool direct;                 /* the guest's own addresses lead to the same pages (direct.c) */
     unsigned count;
     uint64_t null_slot;
     unsigned
@@ -76,10 +78,20 @@ static inline uint64_t *view_deltas(const struct cpu *cpu, struct view *v) {
 
 static inline uint64_t window_slot(const struct windows *ws, const struct window *w) { return ws->slot[w - ws->win]; }
 static inline uint64_t window_delta(const struct windows *ws, const struct window *w) {
-    return (window_slot(ws, w) - w->region) << REGION_SHIFT;
+    return ws->base + ((window_slot(ws, w) - w->region) << REGION_SHIFT);
 }
 static inline uint64_t window_host(const struct windows *ws, const struct window *w, uint64_t va) {
-    return window_slot(ws, w) << REGION_SHIFT | (va & MASK(REGION_SHIFT));
+    return ws->base | window_slot(ws, w) << REGION_SHIFT | (va & MASK(REGION_SHIFT));
+}
+/* window_guest(): the guest's address of a host address in the window. */
+static inline uint64_t window_guest(const struct window *w, uint64_t host) {
+    return (uint64_t)w->region << REGION_SHIFT | (host & MASK(REGION_SHIFT));
+}
+/* window_is_direct(): do the guest's own addresses lead to its pages, too, in roots of views that lead to the window? Not with
+ * a tag, and not where the engine is. */
+static inline bool window_is_direct(const struct windows *ws, const struct window *w) {
+    return ws->direct && w->region &&
+           (w->hi ? w->region >= BIT(64 - REGION_SHIFT) - REGION_HASH : w->region < REGION_HASH);
 }
 
 /* --- windows.c ------------------------------------------------------------------------------------------------ */
@@ -108,6 +120,12 @@ bool window_has_root(const struct context *c, const struct window *w);
 void windows_flush(struct cpu *cpu, uint8_t regimes);
 void windows_sync(struct cpu *cpu);
 void windows_invalidate(struct cpu *cpu, const struct mmu_inval *inv);
+/* window_is_hit(): may the invalidation concern what the window holds, if its address does? */
+bool window_is_hit(struct cpu *cpu, const struct window *w, const struct mmu_inval *inv);
+
+/* --- check.c ------------------------------------------------------------------------------------------------------ */
+/* windows_check(): panics if windows of the current spaces map anything that inv was to take away. */
+void windows_check(struct cpu *cpu, const struct mmu_inval *inv);
 
 /* --- windows_map.c ---------------------------------------------------------------------------------------------- */
 /* Pages around an access that the guest maps linearly, with the same attributes: [first, first + count) of its 2 MiB. */

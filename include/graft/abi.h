@@ -29,7 +29,7 @@
 #define ABI_VA_ENGINE UINT64_C(0x0000000040000000)   /* image, heap, code caches: < 2 GiB, so rel32 reaches */
 #define ABI_VA_RAM UINT64_C(0x0000001000000000)      /* guest RAM, linear */
 
-enum abi_mmu { ABI_MMU_WINDOW, ABI_MMU_SOFT, ABI_MMU_PROCESS, ABI_MMU_COUNT };
+enum abi_mmu { ABI_MMU_WINDOW, ABI_MMU_SOFT, ABI_MMU_PROCESS, ABI_MMU_DIRECT, ABI_MMU_COUNT };
 /* What runs where in the VM (vm.h). ABI_LAYOUT_FLAT is 0, which is what a process has. */
 enum abi_layout {
     ABI_LAYOUT_FLAT, /* all in ring 3 */
@@ -95,6 +95,8 @@ struct abi_boot {
     /* Slots of 512 GiB of the engine's address space (address >> 39): */
     uint64_t window_slots[ABI_MAX_VCPUS]
                          [4];          /* a bit for each that this vCPU may use as a window; its neighbours are empty */
+    uint64_t windows_va;               /* where slot 0 begins: 0, but for ABI_MMU_DIRECT */
+    uint64_t user_va;                  /* ABI_LAYOUT_RING0: what ring 3 reaches of the engine's memory: see vm.h */
     uint32_t null_slot;                /* nothing is ever mapped there */
     uint32_t loan_slot[ABI_MAX_VCPUS]; /* for single pages of this vCPU */
 };
@@ -183,6 +185,8 @@ enum abi_log {
     ABI_LOG_MMU = 1u << 6,   /* host faults, fills, flushes */
     ABI_LOG_EXEC = 1u << 7,  /* every block entered from the dispatcher (disables chaining) */
     ABI_LOG_PERF = 1u << 8,  /* ABI_CALL_PERFMAP for each block */
+    ABI_LOG_CHECK =
+        1u << 9, /* no log: host page tables are compared with the guest's after each TLBI (dbt/mmu/check.c) */
 };
 
 /* Counters that `--stats` writes; each vCPU counts its own. Keep the list and the names in abi_stats.def. */

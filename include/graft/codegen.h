@@ -97,5 +97,8 @@ const uint8_t *engine_jump(struct cpu *cpu, uint64_t pc, uint64_t site);
 bool engine_is_record(struct cpu *cpu, const uint8_t *at);
 /* engine_fault_stub(): host pc of a faulting access in translated code -> its stub, NULL if it is none. For trap.c. */
 const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc);
+/* engine_fault_again(): such an access faulted at that host address (~0: the processor did not say): is it to be tried again rather than
+ * going to its stub? Translated code of the current regime is running; the engine is not. */
+bool engine_fault_again(struct cpu *cpu, const uint8_t *host_pc, uint64_t host, bool write);
 
 #endif

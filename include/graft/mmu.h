@@ -218,6 +218,7 @@ struct mmu_ops {
     bool needs_paging;  /* rt_has_paging() */
     bool needs_process; /* made for what things cost in a process: not for the VM */
     bool wants_hint;    /* emit_probe() looks at mmu_probe.hint */
+    bool needs_ring3;   /* ABI_LAYOUT_RING0 and tables of five levels */
     void (*init)(struct cpu *cpu);
     size_t (*view_bytes)(void); /* of the strategy's part of a view */
     /* ABI_LAYOUT_RING0; shown_bytes 0: not there. Of the strategy's part of a view translated code sees the first shown_bytes, and of
@@ -227,8 +228,11 @@ struct mmu_ops {
     /* fill(): the access s was allowed by this walk: make the next one fast, if possible. */
     void (*fill)(struct cpu *cpu, struct mmu_slow *s, enum mmu_access access, const struct walk *w);
     /* miss(): the probe at s->site failed, or the access behind it faulted; called before the walk. May rewrite the site's
-     * prediction. */
+     * prediction. With fault(), also when an access without a site faulted. */
     void (*miss)(struct cpu *cpu, struct mmu_slow *s);
+    /* fault(): the access at host address at faulted; host: where it went, ~0 if the processor does not say. Called by the handler, with
+     * no slow access in progress. True: it is possible now, and is to be tried again; false: it goes to its stub. NULL: always that. */
+    bool (*fault)(struct cpu *cpu, const uint8_t *at, uint64_t host, bool write);
     void (*invalidate)(struct cpu *cpu, const struct mmu_inval *inv);
     void (*sync)(struct cpu *cpu);
     /* entered(): another context is current. NULL: so what. */

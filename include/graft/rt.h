@@ -72,12 +72,15 @@ void rt_flush_all(struct cpu *cpu); /* CR3 reload in the ring 0 stub */
 static inline bool rt_has_ring3(const struct cpu *cpu) { return cpu->boot && cpu->boot->layout == ABI_LAYOUT_RING0; }
 /* A view's page tables: the engine, for ring 0 alone, and what its translated code may reach. Windows are entries of pml4. */
 struct rt_root {
-    uint64_t pa;     /* for CR3 */
-    uint64_t *pml4;  /* entries of windows are the memory strategy's */
+    uint64_t pa;    /* for CR3 */
+    uint64_t *pml4; /* entries of windows are the memory strategy's */
+    uint64_t *half
+        [2]; /* with ABI_MMU_DIRECT: where the guest's own addresses lead, lower half and upper half; the strategy's, too,
+                        * but for entry 0 of the first. Else NULL */
     uint64_t *shown; /* the leaf table of the engine's pages that ring 3 reaches: see vm.h */
     bool changed;    /* the processor may remember what is not so any more */
 };
-/* rt_root_make(): the root of a view, with all that code of that regime sees of struct cpu, and no windows. Tables are made when
+/* rt_root_make(): the root of a view, with all that code of that regime sees of struct cpu, and no pages of the guest's. Tables are made when
  * r is all zero, else they are used again. False: no memory for them. */
 bool rt_root_make(struct cpu *cpu, struct rt_root *r, unsigned regime);
 /* rt_root_view(): shows it the view v itself, with bytes of the strategy's part. rt_root_other(): shows what accesses of regime 0
@@ -86,7 +89,7 @@ void rt_root_view(struct rt_root *r, const struct view *v, size_t bytes);
 void rt_root_other(struct rt_root *r, const void *page, const void *none);
 /* rt_shown_view(): for cpu.shown[0]: that regime's view, or the one that leads nowhere; page: offset in the strategy's part of
  * what rt_root_other() shows. */
-struct view *rt_shown_view(bool none, size_t page);
+struct view *rt_shown_view(const struct cpu *cpu, bool none, size_t page);
 /* rt_enter(): goes on in ring 3 at entry with RBP and RSP as translated code has them, RSI = code. Returns when that asks for
  * RT_SYS_EXIT, or rt_leave() is called. rt_frame(): where the engine finds the bytes from that RSP on, for code of the current
  * regime. */

@@ -34,16 +34,21 @@
 /* Ring 0: what ring 3 reaches of the engine's memory, in a slot of the upper half, where no delta leads. A vCPU's code cache has
  * a gigabyte there, read and executed; behind these the pages of the current view: */
 #define VM_USER_SLOT 510
-#define VM_USER_VA 0xffffff0000000000
-#define VM_USER_CODE(vcpu) (VM_USER_VA + ((uint64_t)(vcpu) << 30))
+#define VM_USER_VA 0xffffff0000000000 /* abi_boot.user_va, but for the direct strategy */
+#define VM_USER_CODE(user_va, vcpu) ((user_va) + ((uint64_t)(vcpu) << 30))
 #define VM_USER_SHOWN 16 /* the number of that gigabyte */
-#define VM_USER_PAGES (VM_USER_VA + ((uint64_t)VM_USER_SHOWN << 30))
+#define VM_USER_PAGES(user_va) ((user_va) + ((uint64_t)VM_USER_SHOWN << 30))
 #define VM_PAGE_CPU 0     /* struct cpu and the guest's part of it: up to 8 */
 #define VM_PAGE_STACK 9   /* between guards; each level's own */
 #define VM_PAGE_DELTAS 11 /* of regime 0 */
 #define VM_PAGE_NO_DELTAS 12
 #define VM_PAGE_VIEW 16
 #define VM_SYSCALL_BYTES 16
+/* The direct strategy has tables of five levels. Entries 0 and 511 of a root are the halves of the guest's addresses, but for the
+ * first 512 GiB, which are the engine's. The windows and what ring 3 reaches of the engine's memory are in the slots below this
+ * entry: no guest can translate an address with these bits 56..48. Nothing is in the entries beside it, nor in those 256 up. */
+#define VM_DIRECT_ENTRY 0x55
+#define VM_DIRECT_VA ((uint64_t)VM_DIRECT_ENTRY << 48)
 /* The stacks, at the end of a vCPU's ABI_CPU_BYTES: of regime 0, of the others. */
 #define VM_USER_STACKS 2
 

@@ -85,6 +85,8 @@ class Cli(GraftTest):
         self.complains(2, ['run', 'a', '--layout', 'round'], '--layout', 'flat or ring0')
         self.complains(2, ['run', 'a', '--layout', 'ring0', '--mmu', 'soft'], '--layout ring0', '--mmu soft')
         self.complains(2, ['run', 'a', '--layout', 'ring0', '--vm', 'inproc'], '--layout ring0', '--vm kvm')
+        self.complains(2, ['run', 'a', '--mmu', 'direct', '--vm', 'inproc'], '--mmu direct', '--vm kvm')
+        self.complains(2, ['run', 'a', '--mmu', 'direct', '--layout', 'flat'], '--mmu direct', '--layout ring0')
 
     def test_options_of_others_name_ours(self):
         for option, part in {'-m': '--memory SIZE', '--mem': '--memory SIZE', '-smp': '--smp N', '-c': '--smp N',
@@ -101,6 +103,7 @@ class Cli(GraftTest):
         guest = self.path('k.bin', POWEROFF)
         self.complains(1, ['run', guest, '--vm', 'kvm', '--mmu', 'window'], '/dev/kvm', '--vm inproc', 'soft', 'process', 'window')
         self.complains(1, ['run', guest, '--layout', 'ring0'], '--layout ring0', '/dev/kvm')
+        self.complains(1, ['run', guest, '--mmu', 'direct'], '--mmu direct', '/dev/kvm')
         r = subprocess.run(['bash', '-c', 'ulimit -v 80000000; "$@"', 'bash', GRAFT, 'run', guest, '--mmu', 'window'],
                            capture_output=True, text=True, timeout=30, check=False)
         self.assertEqual((r.returncode, r.stderr.count('\n')), (1, 1), r.stderr)
@@ -257,7 +260,8 @@ class Cli(GraftTest):
         n = 50000
         # mov x0, #n; movz x1, #0x4010, lsl #16; loop: ldr x2, [x1]; subs x0, x0, #1; b.ne loop
         code = words(0xd2800000 | n << 5, 0xd2a80201, 0xf9400022, 0xf1000400, 0x54ffffc1) + POWEROFF
-        for mmu in [name for name, about in strategies().items() if VM == 'inproc' or 'needs --vm inproc' not in about]:
+        for mmu in [name for name, about in strategies().items()
+                    if 'needs --layout' not in about and (VM == 'inproc' or 'needs --vm inproc' not in about)]:
             total = self.stats_of(code, '--mmu', mmu)['total']
             # process has the probe of soft in code that is not hot, and that of window in code that is.
             counters = {'window': ['checks_passed', 'checks_table'], 'soft': ['tlb_hits']}
@@ -445,8 +449,8 @@ class Cli(GraftTest):
     @unittest.skipUnless('GRAFT_INPROC_STRATEGIES' in os.environ, 'without the lists in the environment')
     def test_every_strategy_has_tests(self):
         found = strategies()
-        tested = {vm: set(os.environ[f'GRAFT_{vm}_STRATEGIES'].split()) for vm in ('KVM', 'INPROC')}
-        self.assertEqual(set(found), tested['KVM'] | tested['INPROC'])
+        tested = {vm: set(os.environ[f'GRAFT_{vm}_STRATEGIES'].split()) for vm in ('KVM', 'INPROC', 'HW')}
+        self.assertEqual(set(found), tested['KVM'] | tested['INPROC'] | tested['HW'])
         for name, about in found.items():
             if 'needs --vm inproc' in about:
                 self.assertNotIn(name, tested['KVM'])

@@ -203,20 +203,28 @@ layout        %s: where
 strategies    window   host pages%s
               soft     a software TLB
               process  pages of the process%s
+              direct   the guest's own addresses%s
 """
 
 
 class Hosts(unittest.TestCase):
     def test_none(self):
-        host = setup.parse_info(INFO % ("none (/dev/kvm: No such file)", "in-process", "", " (default)"))
+        host = setup.parse_info(INFO % ("none (/dev/kvm: No such file)", "in-process", "", " (default)", " (needs --layout ring0)"))
         self.assertEqual((host.kind, host.default, list(host.layouts)), ("none", "process", ["window", "soft", "process"]))
         self.assertEqual(host.place("soft"), "host none, layout in-process, strategy soft")
 
     def test_pvm(self):
-        host = setup.parse_info(INFO % ("pvm: shadow page tables", "flat", " (default)", " (needs --vm inproc)"))
+        host = setup.parse_info(INFO % ("pvm: shadow page tables", "flat", " (default)", " (needs --vm inproc)",
+                                         " (needs --layout ring0)"))
         self.assertEqual((host.kind, host.default), ("pvm", "window"))
         self.assertEqual(host.place("window"), "host pvm, layout flat, strategy window")
         self.assertEqual(host.place("process"), "host pvm, layout in-process, strategy process")
+        self.assertNotIn("direct", host.layouts)
+
+    def test_hw(self):
+        host = setup.parse_info(INFO % ("hw: VMX or SVM", "ring0", "", " (needs --vm inproc)", " (default)"))
+        self.assertEqual((host.kind, host.default), ("hw", "direct"))
+        self.assertEqual(host.place("direct"), "host hw, layout ring0, strategy direct")
 
 
 class Machines(unittest.TestCase):

@@ -4,9 +4,10 @@
  * ring3.c: random host code in ring 3, in the page tables of EL0's view and of EL1's: what is left when translated code
  * has gone wrong altogether (--layout ring0).
  *
- *   ring3 GUEST SECONDS [SEED]
+ *   ring3 GUEST SECONDS MMU [SEED]
  *
- * Before that, for the layout where all runs in ring 3, and in between, it looks at what the page tables of the VM allow (tables.h).
+ * MMU: window or direct. In between it looks at what the page tables of the VM allow (tables.h), with window before that for the layout
+ * where all runs in ring 3, too.
  *
  * Runs the guest (guest.c), and takes its vCPU away whenever it is found in ring 3. Two kinds of attempts, in turn:
  *
@@ -200,13 +201,15 @@ static uint64_t target(void) {
     case 1: return ABI_VA_ENGINE + m->layout.system + offset % m->layout.system_size;
     case 2: return ABI_VA_ENGINE + m->layout.pt_pool + offset % m->layout.pt_pool_size;
     case 3: return ABI_VA_RAM + offset % m->ram_size;
-    case 4: return VM_USER_CODE(0) + offset % m->layout.code_size;
-    case 5: return VM_USER_PAGES + offset % (64 * PAGE_SIZE);
+    case 4: return VM_USER_CODE(m->boot->user_va, 0) + offset % m->layout.code_size;
+    case 5: return VM_USER_PAGES(m->boot->user_va) + offset % (64 * PAGE_SIZE);
     case 6: return ABI_VA_ENGINE + m->layout.cpu[0] + offset % ABI_CPU_BYTES;
     case 7: return ABI_VA_DOORBELL + offset % 256;
-    case 8: return (VM_WINDOW_FIRST + offset % 250) << 39 | (next() & MASK(39));
+    case 8: return m->boot->windows_va | (VM_WINDOW_FIRST + offset % 250) << 39 | (next() & MASK(39));
     case 9: return ABI_VA_ENGINE + m->layout.boot + offset % PAGE_SIZE;
-    case 10: return (VM_WINDOW_FIRST + 2 * (offset % 8)) << 39 | (m->board->ram + next() % m->ram_size);
+    case 10:
+        return m->boot->windows_va | (VM_WINDOW_FIRST + 2 * (offset % 8)) << 39 |
+               (m->board->ram + next() % m->ram_size);
     case 11: return UINT64_C(0xfee00000) + offset % PAGE_SIZE;
     case 12: return offset & 0xffff;
     default: return next();
@@ -302,7 +305,7 @@ static void look_at_tables(void) {
         die("KVM_GET_SREGS");
     failures += tables_check(m, &k->tables, s.cr3, &seen);
     for (unsigned i = 0; i < m->vcpu_count; i++)
-        failures += tables_check(m, &k->tables, k->tables.pml4[i], &seen);
+        failures += tables_check(m, &k->tables, k->tables.root[i], &seen);
 }
 
 static void judge_tables(const char *layout) {
@@ -327,7 +330,7 @@ static void try_code(const struct state *before) {
     struct state s = *before, after;
     write_code(m->arena + m->layout.code[0] + code_offset());
     random_registers(&s.regs);
-    s.regs.rip = VM_USER_CODE(0) + code_offset() + (next() & 15);
+    s.regs.rip = VM_USER_CODE(m->boot->user_va, 0) + code_offset() + (next() & 15);
     s.sregs.idt.limit = 0;
     s.sregs.efer &= ~(uint64_t)EFER_SCE;
     state_set(&s);
@@ -360,7 +363,7 @@ static void try_code(const struct state *before) {
 static bool is_breach(const char *text) {
     const char *at = strstr(text, "host exception");
     const char *where = at ? strstr(at, ", at ") : NULL;
-    return where && strncmp(where + 5, "ffffff", 6);
+    return where && strtoull(where + 5, NULL, 16) - m->boot->user_va >= UINT64_C(1) << 39;
 }
 
 static void try_request(const struct state *before) {
@@ -369,14 +372,14 @@ static void try_request(const struct state *before) {
     uint64_t small = next() % 9;
     memcpy(m->arena + m->layout.code[0] + code_offset(), code, sizeof(code));
     random_registers(&s.regs);
-    s.regs.rip = VM_USER_CODE(0) + code_offset();
+    s.regs.rip = VM_USER_CODE(m->boot->user_va, 0) + code_offset();
     s.regs.rax = next() & 7 ? small : next();
     if (next() & 1)
         s.regs.rdi = next() % 2100;
     if (!(next() & 3)) { /* a record of its own making */
         uint8_t *frame = m->arena + m->layout.cpu[0] + ABI_CPU_BYTES - (cpu->regime ? 1 : 2) * PAGE_SIZE;
         for (size_t i = PAGE_SIZE / 2; i < PAGE_SIZE; i += 8) {
-            uint64_t value = VM_USER_CODE(0) + next() % m->layout.code_size;
+            uint64_t value = VM_USER_CODE(m->boot->user_va, 0) + next() % m->layout.code_size;
             memcpy(frame + i, &value, 8);
         }
     }
@@ -424,7 +427,7 @@ static void attempt(void) {
     static unsigned turn;
     struct state s;
     state_get(&s);
-    uint64_t code = s.regs.rip - VM_USER_CODE(0);
+    uint64_t code = s.regs.rip - VM_USER_CODE(m->boot->user_va, 0);
     if (s.sregs.cs.selector != VM_SEL_CODE3 || code >= m->layout.code_size)
         return;
     bool request = turn++ & 1;
@@ -552,8 +555,8 @@ static void count_tries(void) {
 
 int main(int argc, char **argv) {
     char err[ERR_BYTES];
-    if (argc < 3) {
-        fprintf(stderr, "usage: ring3 GUEST SECONDS [SEED]\n");
+    if (argc < 4) {
+        fprintf(stderr, "usage: ring3 GUEST SECONDS MMU [SEED]\n");
         return 2;
     }
     if (!vm_kvm_usable(err)) {
@@ -565,18 +568,18 @@ int main(int argc, char **argv) {
                         .smp = 1,
                         .gic = 3,
                         .layout = LAYOUT_RING0,
-                        .mmu = ABI_MMU_WINDOW,
+                        .mmu = strcmp(argv[3], "direct") ? ABI_MMU_WINDOW : ABI_MMU_DIRECT,
                         .mmu_given = true};
-    if (!flat_is_well(o)) {
+    if (o.mmu == ABI_MMU_WINDOW && !flat_is_well(o)) {
         puts("FAILED");
         return 1;
     }
-    if (!kvm_has_ring0(err)) {
+    if (!kvm_has_ring0(o.mmu, err)) {
         printf("SKIP: %s\n", err);
         return 77;
     }
-    if (argc > 3)
-        seed ^= strtoull(argv[3], NULL, 0) << 20;
+    if (argc > 4)
+        seed ^= strtoull(argv[4], NULL, 0) << 20;
     if (!make_machine(&o, err))
         return 1;
     log_dirty_pages();

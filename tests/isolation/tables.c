@@ -63,7 +63,8 @@ static void check_leaf(struct checker *c, uint64_t va, uint64_t pa, uint64_t byt
     if (r.write && r.exec)
         fail(c, "memory that is writable and executable", va, pa);
     c->seen->code += r.exec;
-    if (va >> 39 >= VM_WINDOW_FIRST && va >> 39 <= VM_WINDOW_LAST) {
+    uint64_t slot = (va - c->m->boot->windows_va) >> 39;
+    if (slot >= VM_WINDOW_FIRST && slot <= VM_WINDOW_LAST) {
         c->seen->window++;
         c->seen->huge += bytes > PAGE_SIZE;
     }
@@ -94,6 +95,6 @@ static void walk(struct checker *c, uint64_t table, unsigned level, uint64_t va,
 
 unsigned tables_check(const struct machine *m, const struct vm_tables *t, uint64_t root, struct tables_seen *seen) {
     struct checker c = {.m = m, .t = t, .seen = seen};
-    walk(&c, root, 3, 0, (struct rights){true, true});
+    walk(&c, root, m->boot->mmu == ABI_MMU_DIRECT ? 4 : 3, 0, (struct rights){true, true});
     return c.failures;
 }

@@ -12,6 +12,7 @@
 
 #define PTE_ADDR UINT64_C(0x000ffffffffff000)
 #define PTE_W 2
+#define TABLE_ENTRIES 512u
 #define PTE_TABLE UINT64_C(0x27)             /* present, writable, user, accessed */
 #define PTE_SHOWN (UINT64_C(0x65) | BIT(63)) /* present, user, accessed, dirty; not executable */
 
@@ -38,6 +39,21 @@ static void show(struct rt_root *r, unsigned page, const void *va, size_t bytes,
         r->shown[page++] = arena_pa((const char *)va + at) | PTE_SHOWN | (write ? PTE_W : 0);
 }
 
+/* A fifth level: the guest's addresses lead where they say; what there is for four levels is where none leads. */
+static bool make_halves(struct cpu *cpu, struct rt_root *r) {
+    uint64_t lo_pa, hi_pa, pml4_pa = r->pa, *pml5 = rt_pt_alloc(cpu, &r->pa);
+    r->half[0] = rt_pt_alloc(cpu, &lo_pa);
+    r->half[1] = rt_pt_alloc(cpu, &hi_pa);
+    if (!pml5 || !r->half[0] || !r->half[1])
+        return false;
+    r->half[0][0] = r->pml4[0];
+    r->pml4[0] = 0;
+    pml5[0] = lo_pa | PTE_TABLE;
+    pml5[TABLE_ENTRIES - 1] = hi_pa | PTE_TABLE;
+    pml5[VM_DIRECT_ENTRY] = pml4_pa | PTE_TABLE;
+    return true;
+}
+
 static bool make_tables(struct cpu *cpu, struct rt_root *r) {
     uint64_t pdpt_pa, pd_pa, shown_pa, *pdpt = rt_pt_alloc(cpu, &pdpt_pa), *pd = rt_pt_alloc(cpu, &pd_pa);
     r->shown = rt_pt_alloc(cpu, &shown_pa);
@@ -46,6 +62,8 @@ static bool make_tables(struct cpu *cpu, struct rt_root *r) {
         return false;
     const uint64_t *own = rt_pml4(cpu);
     r->pml4[0] = own[0];
+    if (cpu->boot->mmu == ABI_MMU_DIRECT && !make_halves(cpu, r))
+        return false;
     r->pml4[VM_USER_SLOT] = pdpt_pa | PTE_TABLE;
     pdpt[cpu->index] = arena_table(own[VM_USER_SLOT])[cpu->index]; /* code */
     pdpt[VM_USER_SHOWN] = pd_pa | PTE_TABLE;
@@ -65,6 +83,9 @@ bool rt_root_make(struct cpu *cpu, struct rt_root *r, unsigned regime) {
     memset(r->shown, 0, PAGE_SIZE);
     for (unsigned slot = 1; slot < VM_USER_SLOT; slot++)
         r->pml4[slot] = 0;
+    for (unsigned half = 0; half < 2 && r->half[half]; half++)
+        for (unsigned region = !half; region < TABLE_ENTRIES; region++)
+            r->half[half][region] = 0;
     show(r, VM_PAGE_CPU, cpu, PAGE_SIZE, cpu->boot->count != 0);
     show(r, VM_PAGE_CPU + 1, (char *)cpu + PAGE_SIZE, hot - PAGE_SIZE, false);
     size_t end = regime ? g->privileged_bytes : g->own_bytes;
@@ -86,8 +107,8 @@ void rt_root_other(struct rt_root *r, const void *page, const void *none) {
     r->changed = true;
 }
 
-struct view *rt_shown_view(bool none, size_t page) {
-    uint64_t at = VM_USER_PAGES + (none ? VM_PAGE_NO_DELTAS : VM_PAGE_DELTAS) * PAGE_SIZE;
+struct view *rt_shown_view(const struct cpu *cpu, bool none, size_t page) {
+    uint64_t at = VM_USER_PAGES(cpu->boot->user_va) + (none ? VM_PAGE_NO_DELTAS : VM_PAGE_DELTAS) * PAGE_SIZE;
     return (struct view *)(at - page - sizeof(struct view));
 }
 
@@ -95,10 +116,11 @@ void *rt_frame(struct cpu *cpu, size_t frame_bytes) { return stack_page(cpu, cpu
 
 void rt_enter(struct cpu *cpu, const uint8_t *entry, const uint8_t *code, size_t frame_bytes) {
     struct vm_ring3 *state = &vm_ring3[cpu->index];
+    const uint64_t pages = VM_USER_PAGES(cpu->boot->user_va);
     state->cpu = cpu;
-    vm_enter(state, code, entry, VM_USER_PAGES + VM_PAGE_CPU * PAGE_SIZE + (uint64_t)CODEGEN_BIAS,
-             VM_USER_PAGES + (VM_PAGE_STACK + 1) * PAGE_SIZE - frame_bytes,
-             VM_USER_PAGES + VM_PAGE_VIEW * PAGE_SIZE - offsetof(struct view, jump_cache));
+    vm_enter(state, code, entry, pages + VM_PAGE_CPU * PAGE_SIZE + (uint64_t)CODEGEN_BIAS,
+             pages + (VM_PAGE_STACK + 1) * PAGE_SIZE - frame_bytes,
+             pages + VM_PAGE_VIEW * PAGE_SIZE - offsetof(struct view, jump_cache));
 }
 
 _Noreturn void rt_leave(struct cpu *cpu) { vm_leave(&vm_ring3[cpu->index]); }

@@ -4,6 +4,8 @@
 #include "graft/codegen.h"
 #include "graft/rt.h"
 
+#define ERROR_WRITE 2 /* of a page fault's error code */
+
 /* Some hosts look at the instruction behind a #GP with an emulator that does not know AVX: that makes it a #UD. */
 enum vector { VECTOR_UD = 6, VECTOR_SS = 12, VECTOR_GP = 13, VECTOR_PF = 14 };
 
@@ -32,6 +34,14 @@ static _Noreturn void trap_panic(struct cpu *cpu, const struct trap_frame *f) {
              (unsigned long long)f->r14, (unsigned long long)f->r15);
 }
 
+/* Translated code in ring 3 faulted at an access: can it try again? */
+static bool try_again(struct trap_frame *f, struct cpu *cpu) {
+    uint64_t host = ~UINT64_C(0);
+    if (f->vector == VECTOR_PF)
+        __asm__ volatile("movq %%cr2, %0" : "=r"(host));
+    return engine_fault_again(cpu, (const uint8_t *)f->rip, host, (f->error & ERROR_WRITE) != 0);
+}
+
 /* trap_handle(): called by trap.S. The interrupted code goes on at a stub. Flat: its address goes onto the interrupted stack,
  * where trap.S pops it from as its last act. */
 void trap_handle(struct trap_frame *f, struct cpu *cpu) {
@@ -49,7 +59,8 @@ void trap_handle(struct trap_frame *f, struct cpu *cpu) {
     STAT(cpu, host_faults)++;
     cpu->fault_ticks = rt_ticks();
     if (split) {
-        f->rip = (uint64_t)stub;
+        if (!ring3 || !cpu->engine || !try_again(f, cpu))
+            f->rip = (uint64_t)stub;
         return;
     }
     /* The word below the interrupted RSP is SS or the padding above it: nothing that is still needed. */

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * direct.c: the strategy for hosts whose addresses have 57 bits and that run the engine in ring 0 (ABI_LAYOUT_RING0): the guest's
+ * addresses are the host's. It is another way into the tables of `window` (window.c, windows.h): a window's table is
+ * entered once more into the roots of its views, where the guest's own addresses lead (rt_root.half). So an access of the
+ * current regime needs no probe. One that faults is tried again once its page is mapped, which the fault handler does.
+ *
+ * Some cannot be served that way: addresses with a tag or that lead nowhere, the 512 GiB that the engine is in, devices, pages with
+ * code that are written to, pages that the guest keeps unmapping. An instruction that came to such a place twice is translated again,
+ * with the probe that `window` would have there, and that learns what it learns there. So have accesses of other regimes: LDTR and
+ * STTR go through the windows of EL0.
+ */
+#include "dbt/mmu/windows.h"
+
+#define INSNS 4096 /* with an account, by hash of their pc */
+#define INSN_FAULTS 2
+#define PAGES 1024 /* with an account, by hash of their address */
+/* A page with more faults than that, in that many ticks, is not mapped for the rest of them. */
+#define PAGE_FAULTS 8
+#define PAGE_TICKS (UINT64_C(1) << 23)
+
+struct direct {
+    struct insn {
+        uint64_t pc;
+        uint32_t faults; /* up to INSN_FAULTS: from then on it has a probe */
+    } insn[INSNS];
+    struct page {
+        uint64_t va, since; /* ticks */
+        uint32_t faults;
+    } page[PAGES];
+    const uint8_t *at; /* of the last fault */
+    bool usual; /* it says nothing about the instruction: the guest has to map the page, or there was code in it */
+};
+
+static struct direct *direct_of(const struct cpu *cpu) { return mmu_of(cpu)->direct; }
+static struct insn *insn_at(const struct cpu *cpu, uint64_t pc) {
+    return &direct_of(cpu)->insn[(pc >> 1) * UINT64_C(0x9e3779b97f4a7c15) >> 52];
+}
+static struct page *page_at(const struct cpu *cpu, uint64_t va) {
+    return &direct_of(cpu)->page[(va >> PAGE_SHIFT) * UINT64_C(0x9e3779b97f4a7c15) >> 54];
+}
+_Static_assert(INSNS == 1 << 12 && PAGES == 1 << 10, "the hashes above");
+
+/* --- faults -------------------------------------------------------------------------------------------------------- */
+/* Is the page unmapped more often than it is worth? */
+static bool page_comes_and_goes(struct cpu *cpu, uint64_t va) {
+    struct page *p = page_at(cpu, va);
+    uint64_t page = ALIGN_DOWN(va, PAGE_SIZE), now = rt_ticks();
+    if (p->va != page || now - p->since > PAGE_TICKS)
+        *p = (struct page){.va = page, .since = now};
+    return ++p->faults > PAGE_FAULTS;
+}
+
+/* The window that the guest's own address leads to, NULL if there is none. */
+static const struct window *window_behind(struct cpu *cpu, uint64_t va) {
+    struct windows *ws = windows_of(cpu);
+    const struct window *w = window_at(ws, va + view_deltas(cpu, mmu_of(cpu)->view)[region_of(va) % REGION_HASH]);
+    return w && w->region == region_of(va) && window_is_direct(ws, w) ? w : NULL;
+}
+
+static bool is_direct(uint64_t va) {
+    const uint64_t bits = UINT64_C(0xffff) << 48;
+    return region_of(va) && ((va & bits) == 0 || (va & bits) == bits);
+}
+
+/* May the page be mapped? If not, the access goes to C. */
+static bool may_map(struct cpu *cpu, uint64_t va, enum mmu_access access, struct walk *w) {
+    struct direct *d = direct_of(cpu);
+    d->usual = false;
+    if (!is_direct(va))
+        return false;
+    if (!mem_probe(cpu, va, access, cpu->regime, w)) {
+        d->usual = true;
+        return false;
+    }
+    if (w->device || !pa_is_memory(cpu, w->pa.v) || page_comes_and_goes(cpu, va))
+        return false;
+    d->usual = access == MMU_WRITE && pa_is_ram(cpu, w->pa.v) && !page_writable(cpu, w->pa.v, false);
+    return !d->usual && window_can_map(cpu, access, w);
+}
+
+static bool direct_fault(struct cpu *cpu, const uint8_t *at, uint64_t va, bool write) {
+    enum mmu_access access = write ? MMU_WRITE : MMU_READ;
+    struct mmu_slow s = {.va = va, .desc = MMU_DESC(0, cpu->regime, 0), .cause = ABI_STAT_host_faults_fill};
+    struct walk w;
+    direct_of(cpu)->at = at;
+    if (!may_map(cpu, va, access, &w))
+        return false;
+    mmu_window_ops.fill(cpu, &s, access, &w);
+    const struct window *win = window_behind(cpu, va);
+    if (!win || !window_mapped(cpu, win, va, ALIGN_DOWN(w.pa.v, PAGE_SIZE), write))
+        return false;
+    mmu_fault_done(cpu, s.cause);
+    return true;
+}
+
+/* The instruction's block is translated again, with a probe for it. */
+static void insn_faulted(struct cpu *cpu) {
+    struct engine *e = engine_of(cpu);
+    uint64_t pc = guest_pc(cpu);
+    struct insn *i = insn_at(cpu, pc);
+    if (i->pc != pc)
+        *i = (struct insn){.pc = pc};
+    if (i->faults >= INSN_FAULTS || ++i->faults < INSN_FAULTS)
+        return;
+    struct block *b = cache_block_at(e, direct_of(cpu)->at);
+    if (b && b->valid)
+        cache_drop_block(e, b);
+}
+
+static void direct_miss(struct cpu *cpu, struct mmu_slow *s) {
+    if (s->site)
+        mmu_window_ops.miss(cpu, s);
+    else if (!direct_of(cpu)->usual)
+        insn_faulted(cpu);
+}
+
+/* What the handler would not map is left to C: the instruction gets a probe if it comes again. */
+static void direct_fill(struct cpu *cpu, struct mmu_slow *s, enum mmu_access access, const struct walk *w) {
+    if (s->site || s->fill_now || !is_direct(s->va) || direct_of(cpu)->usual)
+        mmu_window_ops.fill(cpu, s, access, w);
+}
+
+/* --- what emitted code needs ------------------------------------------------------------------------------------ */
+static void direct_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
+    const struct insn *i = insn_at(cpu, p->pc);
+    if (!p->current || (i->pc == p->pc && i->faults >= INSN_FAULTS))
+        window_probe_emit(a, cpu, p);
+    else
+        window_probe_none(a, cpu, p);
+}
+
+static uint64_t direct_nearby(struct cpu *cpu, const struct mmu_slow *s, uint64_t va, unsigned regime) {
+    return mmu_window_ops.nearby(cpu, s, va, regime);
+}
+
+/* --- the rest is window's ------------------------------------------------------------------------------------------ */
+static void direct_init(struct cpu *cpu) {
+    mmu_window_ops.init(cpu);
+    mmu_of(cpu)->direct = heap_take(&engine_of(cpu)->heap, sizeof(struct direct));
+    if (!mmu_of(cpu)->direct)
+        rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
+    windows_of(cpu)->direct = true;
+}
+
+static size_t direct_view_bytes(void) { return mmu_window_ops.view_bytes(); }
+static void direct_view_init(struct cpu *cpu, struct view *v) { mmu_window_ops.view_init(cpu, v); }
+static void direct_protect(struct cpu *cpu, struct gpa page) { mmu_window_ops.protect(cpu, page); }
+
+const struct mmu_ops mmu_direct_ops = {
+    .name = "direct",
+    .about = "guest pages are host pages, at the guest's own addresses",
+    .needs_paging = true,
+    .needs_ring3 = true,
+    .init = direct_init,
+    .view_bytes = direct_view_bytes,
+    .shown_bytes = PAGE_SIZE,
+    .other_at = 0, /* the deltas, as `window` has them */
+    .view_init = direct_view_init,
+    .fill = direct_fill,
+    .miss = direct_miss,
+    .fault = direct_fault,
+    .invalidate = windows_invalidate,
+    .sync = windows_sync,
+    .protect = direct_protect,
+    .emit_probe = direct_emit_probe,
+    .nearby = direct_nearby,
+};
