@@ -108,7 +108,7 @@ static void map_code(struct builder *b, const struct vm_tables *t, unsigned i) {
     struct abi_boot *boot = b->m->boot;
     uint64_t offset = b->m->layout.code[i], engine = ABI_VA_ENGINE + offset;
     uint64_t run = is_ring0(b) ? VM_USER_CODE(boot->user_va, i) : engine, /* mapped by bits 47 to 12 */
-             write = is_ring0(b) ? engine : VM_CODE_WRITE + offset;
+        write = is_ring0(b) ? engine : VM_CODE_WRITE + offset;
     map(b, t->pml4[is_ring0(b) ? i : 0], run, offset, boot->code_size, PTE_LEAF | PTE_U | (is_ring0(b) ? 0 : PTE_G));
     map(b, t->pml4[0], write, offset, boot->code_size, engine_leaf(b) | PTE_W | PTE_NX);
     boot->code_va[i] = run;

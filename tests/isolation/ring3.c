@@ -16,7 +16,8 @@
  *           to (KVM's dirty log) have to be among those that the level owns, which are put back. The log has pages that were not written
  *           to, too: those that the processor walked, or that KVM mapped. They are compared.
  *   requests  SYSCALL with random registers, with the engine as it is. It may serve, refuse (a panic, which ends nothing here) or
- *           give the guest an exception; it may not fault in ring 0.
+ *           give the guest an exception; it may not fault in ring 0. All that it did is undone, in memory, too: a request that was
+ *           served may well have taken the guest to its other level.
  *
  * Status 0: nothing got out; 1: something did; 77: there is no KVM, or none that runs ring 0.
  */
@@ -36,7 +37,7 @@
 #define CODE_BYTES 4096
 #define RAM_BYTES (16u << 20)
 #define GUEST_MAGIC 0x20534920454e4f20ul
-#define RESTORED_MAX 64
+#define CR4_PGE BIT(7)
 
 static struct machine *m;
 static struct kvm_vm *k;
@@ -64,110 +65,87 @@ static void die(const char *what) {
 /* The monitor's address of the engine's. */
 static void *here(const void *engine_va) { return m->arena + ((uint64_t)engine_va - ABI_VA_ENGINE); }
 
-/* --- what a level owns ------------------------------------------------------------------------------------------- */
-struct own {
-    uint64_t page[RESTORED_MAX]; /* VM-physical */
-    uint8_t *at[RESTORED_MAX], copy[RESTORED_MAX][PAGE_SIZE];
-    unsigned count;
-};
-static struct own own;
-static uint8_t *ram_copy;
-static uint64_t user_page; /* VM-physical: the one that EL0 writes */
+/* --- what the VM was before an attempt ------------------------------------------------------------------------------- */
+static struct part {
+    uint8_t *at, *copy;
+    uint64_t pa, bytes, *bits; /* VM-physical; KVM's dirty log */
+} parts[2];                    /* in the order of KVM's slots: the arena, RAM */
 
-static void own_add(uint64_t pa, uint8_t *at, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += PAGE_SIZE) {
-        if (own.count == RESTORED_MAX)
-            abort();
-        own.page[own.count] = pa + i;
-        own.at[own.count++] = at + i;
-    }
-}
-static void own_add_arena(void *at, size_t bytes) { own_add((uint64_t)((uint8_t *)at - m->arena), at, bytes); }
-
-static void own_find(void) {
-    uint64_t cpu_at = m->layout.cpu[0];
-    bool el1 = cpu->regime != 0;
-    const size_t hot = sizeof(struct cpu) - PAGE_SIZE;
-    own.count = 0;
-    own_add_arena(m->arena + cpu_at + hot, (el1 ? A64_PRIVILEGED_BYTES : A64_OWN_BYTES) - hot);
-    own_add_arena(m->arena + cpu_at + ABI_CPU_BYTES - (el1 ? 1 : 2) * PAGE_SIZE, PAGE_SIZE);
-    struct view *view = here(cpu->views[cpu->regime]);
-    own_add_arena(view->jump_cache, sizeof(*view) - offsetof(struct view, jump_cache) + PAGE_SIZE);
-    if (!el1)
-        own_add(user_page, m->ram + (user_page - VM_RAM_PA), PAGE_SIZE);
-    for (unsigned i = 0; i < own.count; i++)
-        memcpy(own.copy[i], own.at[i], PAGE_SIZE);
-    if (el1)
-        memcpy(ram_copy, m->ram, m->memory);
+static void part_keep(const struct part *p, uint64_t from, uint64_t bytes) {
+    memcpy(p->copy + from, p->at + from, bytes);
 }
 
-/* Parts of the arena that ring 3 has some use for, but must not change. */
-#define KEPT_BYTES (4u << 20)
-static struct {
-    uint64_t from, bytes;
-    uint8_t *copy;
-} kept[5];
-
-static void keep(void) {
-    const struct layout *l = &m->layout;
-    const uint64_t part[][2] = {{l->system, l->system_size},
-                                {l->pt_pool, KEPT_BYTES},
-                                {l->code[0], KEPT_BYTES},
-                                {l->code[0] + ALIGN_DOWN(l->code_size / 2, PAGE_SIZE), CODE_BYTES},
-                                {l->cpu[0], ABI_CPU_BYTES}};
-    for (unsigned i = 0; i < ARRAY_LEN(kept); i++) {
-        kept[i].from = part[i][0];
-        kept[i].bytes = part[i][1];
-        if (!kept[i].copy)
-            kept[i].copy = malloc(kept[i].bytes);
-        memcpy(kept[i].copy, m->arena + kept[i].from, kept[i].bytes);
-    }
-}
-
-static bool is_as_it_was(uint64_t at) {
-    for (unsigned i = 0; i < ARRAY_LEN(kept); i++)
-        if (at - kept[i].from < kept[i].bytes)
-            return !memcmp(kept[i].copy + (at - kept[i].from), m->arena + at, PAGE_SIZE);
-    static const uint8_t zeros[PAGE_SIZE]; /* the rest of the code cache */
-    return at - m->layout.code[0] < m->layout.code_size && !memcmp(m->arena + at, zeros, PAGE_SIZE);
-}
-
-static void dirty_log(unsigned slot, uint64_t *bits) {
-    struct kvm_dirty_log log = {.slot = slot, .dirty_bitmap = bits};
+static void dirty_log(unsigned slot) {
+    struct kvm_dirty_log log = {.slot = slot, .dirty_bitmap = parts[slot].bits};
     if (ioctl(k->vm, KVM_GET_DIRTY_LOG, &log))
         die("KVM_GET_DIRTY_LOG");
 }
 
-static bool is_own(uint64_t pa) {
-    if (cpu->regime && pa >= VM_RAM_PA) /* EL1 owns all of RAM */
-        return true;
-    for (unsigned i = 0; i < own.count; i++)
-        if (own.page[i] == pa)
-            return true;
-    return false;
+/* The first page from there on that the log has; p->bytes or more: none. */
+static uint64_t next_dirty(const struct part *p, uint64_t from) {
+    for (uint64_t page = from / PAGE_SIZE; page < p->bytes / PAGE_SIZE; page = ALIGN_DOWN(page, 64) + 64) {
+        uint64_t bits = p->bits[page / 64] >> page % 64;
+        if (bits)
+            return (page + (unsigned)__builtin_ctzll(bits)) * PAGE_SIZE;
+    }
+    return p->bytes;
 }
 
-static uint64_t *arena_bits, *ram_bits;
-static size_t arena_pages, ram_pages;
+static uint64_t code_offset(void) { return ALIGN_DOWN(m->layout.code_size / 2, PAGE_SIZE); }
 
-static void check_written(void) {
-    dirty_log(0, arena_bits);
-    dirty_log(1, ram_bits);
-    for (size_t i = 0; i < arena_pages + ram_pages; i++) {
-        bool ram = i >= arena_pages;
-        size_t n = ram ? i - arena_pages : i;
-        if (!((ram ? ram_bits : arena_bits)[n / 64] >> n % 64 & 1))
-            continue;
-        if (!ram && !is_own(n * PAGE_SIZE) && is_as_it_was(n * PAGE_SIZE))
-            continue;
-        written++;
-        if (!is_own((ram ? VM_RAM_PA : 0) + n * PAGE_SIZE))
-            fail("a page was written", (ram ? VM_RAM_PA : 0) + n * PAGE_SIZE);
-        else if (ram && cpu->regime)
-            memcpy(m->ram + n * PAGE_SIZE, ram_copy + n * PAGE_SIZE, PAGE_SIZE);
+/* The VM did not run since the last time, or wrote what the log has. What the monitor writes is not there. */
+static void keep(void) {
+    for (unsigned i = 0; i < ARRAY_LEN(parts); i++) {
+        dirty_log(i);
+        for (uint64_t at = next_dirty(&parts[i], 0); at < parts[i].bytes; at = next_dirty(&parts[i], at + PAGE_SIZE))
+            part_keep(&parts[i], at, PAGE_SIZE);
     }
-    for (unsigned i = 0; i < own.count; i++)
-        memcpy(own.at[i], own.copy[i], PAGE_SIZE);
+    part_keep(&parts[0], m->layout.cpu[0], ABI_CPU_BYTES);
+    part_keep(&parts[0], m->layout.shared, sizeof(struct abi_shared));
+    part_keep(&parts[0], m->layout.code[0] + code_offset(), CODE_BYTES);
+}
+
+/* seen_page(): is told of each page that is not as it was, before it is put back; NULL: no need to. */
+static void put_back(void (*seen_page)(uint64_t pa)) {
+    for (unsigned i = 0; i < ARRAY_LEN(parts); i++) {
+        const struct part *p = &parts[i];
+        dirty_log(i);
+        for (uint64_t at = next_dirty(p, 0); at < p->bytes; at = next_dirty(p, at + PAGE_SIZE)) {
+            if (!memcmp(p->at + at, p->copy + at, PAGE_SIZE))
+                continue;
+            if (seen_page)
+                seen_page(p->pa + at);
+            memcpy(p->at + at, p->copy + at, PAGE_SIZE);
+        }
+    }
+    memcpy(m->arena + m->layout.cpu[0], parts[0].copy + m->layout.cpu[0], ABI_CPU_BYTES);
+    memcpy(m->arena + m->layout.shared, parts[0].copy + m->layout.shared, sizeof(struct abi_shared));
+}
+
+/* --- what a level owns ------------------------------------------------------------------------------------------- */
+static uint64_t user_page; /* VM-physical: the one that EL0 writes */
+
+/* Is that a page of the bytes at an address of the arena? */
+static bool is_of(uint64_t pa, const void *at, size_t bytes) {
+    return pa - (uint64_t)((const uint8_t *)at - m->arena) < bytes;
+}
+
+static bool is_own(uint64_t pa) {
+    const uint8_t *hot = m->arena + m->layout.cpu[0];
+    const size_t cold = sizeof(struct cpu) - PAGE_SIZE;
+    bool el1 = cpu->regime != 0;
+    if (pa >= VM_RAM_PA) /* EL1 owns all of RAM */
+        return el1 || pa == user_page;
+    const struct view *view = here(cpu->views[cpu->regime]);
+    return is_of(pa, hot + cold, (el1 ? A64_PRIVILEGED_BYTES : A64_OWN_BYTES) - cold) ||
+           is_of(pa, hot + ABI_CPU_BYTES - (el1 ? 1 : 2) * PAGE_SIZE, PAGE_SIZE) ||
+           is_of(pa, view->jump_cache, sizeof(*view) - offsetof(struct view, jump_cache) + PAGE_SIZE);
+}
+
+static void check_page(uint64_t pa) {
+    written++;
+    if (!is_own(pa))
+        fail("a page was written", pa);
 }
 
 /* --- the vCPU ------------------------------------------------------------------------------------------------------ */
@@ -324,8 +302,6 @@ static void alarm_in(unsigned us) {
     setitimer(ITIMER_REAL, &(struct itimerval){.it_value = {.tv_usec = us}, .it_interval = {.tv_usec = us}}, NULL);
 }
 
-static uint64_t code_offset(void) { return ALIGN_DOWN(m->layout.code_size / 2, PAGE_SIZE); }
-
 static void try_code(const struct state *before) {
     struct state s = *before, after;
     write_code(m->arena + m->layout.code[0] + code_offset());
@@ -333,10 +309,8 @@ static void try_code(const struct state *before) {
     s.regs.rip = VM_USER_CODE(m->boot->user_va, 0) + code_offset() + (next() & 15);
     s.sregs.idt.limit = 0;
     s.sregs.efer &= ~(uint64_t)EFER_SCE;
-    state_set(&s);
     keep();
-    dirty_log(0, arena_bits);
-    dirty_log(1, ram_bits);
+    state_set(&s);
     alarm_in(TRY_US);
     int r = ioctl(k->cpu[0].fd, KVM_RUN, 0);
     const struct kvm_run *run = k->cpu[0].run;
@@ -353,10 +327,7 @@ static void try_code(const struct state *before) {
     } else {
         fail("an exit to the monitor", r ? (uint64_t)errno : run->exit_reason);
     }
-    check_written();
-    s = *before;
-    state_set(&s);
-    alarm_in(TRY_US);
+    put_back(check_page);
 }
 
 /* Is that panic the engine's own mistake? An exception in ring 0 is. */
@@ -371,6 +342,7 @@ static void try_request(const struct state *before) {
     struct state s = *before;
     uint64_t small = next() % 9;
     memcpy(m->arena + m->layout.code[0] + code_offset(), code, sizeof(code));
+    keep();
     random_registers(&s.regs);
     s.regs.rip = VM_USER_CODE(m->boot->user_va, 0) + code_offset();
     s.regs.rax = next() & 7 ? small : next();
@@ -415,12 +387,7 @@ static void try_request(const struct state *before) {
         }
         break;
     }
-    /* As if nothing had been asked. What the engine did is its own affair: it is back where it waits for ring 3. */
-    for (unsigned i = 0; i < own.count; i++)
-        memcpy(own.at[i], own.copy[i], PAGE_SIZE);
-    s = *before;
-    state_set(&s);
-    alarm_in(TRY_US);
+    put_back(NULL);
 }
 
 static void attempt(void) {
@@ -433,12 +400,17 @@ static void attempt(void) {
     bool request = turn++ & 1;
     if (turn % 64 == 1)
         look_at_tables();
-    own_find();
     tries[cpu->regime != 0][request]++;
     if (request)
         try_request(&s);
     else
         try_code(&s);
+    /* Page tables may be among what was put back: nothing of them is to stay in a TLB. */
+    struct state other = s;
+    other.sregs.cr4 ^= CR4_PGE;
+    state_set(&other);
+    state_set(&s);
+    alarm_in(TRY_US);
 }
 
 /* --- start ------------------------------------------------------------------------------------------------------------- */
@@ -450,22 +422,24 @@ static void find_user_page(void) {
     }
 }
 
-static void log_dirty_pages(void) {
-    struct kvm_userspace_memory_region r[2] = {
-        {.slot = 0, .memory_size = m->layout.total, .userspace_addr = (uint64_t)m->arena},
-        {.slot = 1, .guest_phys_addr = VM_RAM_PA, .memory_size = m->memory, .userspace_addr = (uint64_t)m->ram}};
-    for (unsigned i = 0; i < 2; i++) {
-        r[i].flags = KVM_MEM_LOG_DIRTY_PAGES;
-        if (ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r[i]))
-            die("KVM_MEM_LOG_DIRTY_PAGES");
-    }
-    arena_pages = m->layout.total / PAGE_SIZE;
-    ram_pages = m->memory / PAGE_SIZE;
-    arena_bits = calloc(arena_pages / 64 + 1, 8);
-    ram_bits = calloc(ram_pages / 64 + 1, 8);
-    ram_copy = malloc(m->memory);
-    if (!arena_bits || !ram_bits || !ram_copy)
+/* Before the guest runs: hardly anything in its VM is not zero yet, and memory is short where this runs. */
+static void part_begin(unsigned slot, uint64_t pa, uint8_t *at, uint64_t bytes) {
+    static const uint8_t zeros[PAGE_SIZE];
+    struct part *p = &parts[slot];
+    struct kvm_userspace_memory_region r = {.slot = slot,
+                                            .flags = KVM_MEM_LOG_DIRTY_PAGES,
+                                            .guest_phys_addr = pa,
+                                            .memory_size = bytes,
+                                            .userspace_addr = (uint64_t)at};
+    if (ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r))
+        die("KVM_MEM_LOG_DIRTY_PAGES");
+    *p = (struct part){
+        .at = at, .copy = calloc(bytes, 1), .pa = pa, .bytes = bytes, .bits = calloc(bytes / PAGE_SIZE / 64 + 1, 8)};
+    if (!p->copy || !p->bits)
         die("memory");
+    for (uint64_t i = 0; i < bytes; i += PAGE_SIZE)
+        if (memcmp(at + i, zeros, PAGE_SIZE))
+            part_keep(p, i, PAGE_SIZE);
 }
 
 static bool all_tried(void) { return tries[0][0] && tries[0][1] && tries[1][0] && tries[1][1]; }
@@ -582,7 +556,8 @@ int main(int argc, char **argv) {
         seed ^= strtoull(argv[4], NULL, 0) << 20;
     if (!make_machine(&o, err))
         return 1;
-    log_dirty_pages();
+    part_begin(0, 0, m->arena, m->layout.total);
+    part_begin(1, VM_RAM_PA, m->ram, m->memory);
     run_until(time(NULL) + atol(argv[2]));
     count_tries();
     judge_tables("ring0");
