@@ -273,9 +273,9 @@ void supervise_stop(int signal);
 void supervise_save(void);
 /* supervise_signals(): taken() is asked of each signal first, in the main thread; true: it has taken it. NULL: nobody is. */
 void supervise_signals(bool (*taken)(int signal));
-bool supervise_stopping(void); /* has that been asked for? Then no one has much time */
-int supervise_signal(void);    /* by which signal; 0: by a key, or it has not */
-uint64_t supervise_leave_at(void); /* when all is to be over, as event_now_ns() counts; 0: that has not been asked for */
+bool supervise_stopping(void);     /* has that been asked for? Then no one has much time */
+int supervise_signal(void);        /* by which signal; 0: by a key, or it has not */
+uint64_t supervise_leave_at(void); /* when all is to be over (event_now_ns()); 0: that has not been asked for */
 
 /* --- thread.c (the rest is in device.h) ---------------------------------------------------------------------- */
 void thread_is(enum thread_kind kind); /* of the caller, which thread_start() did not start */

@@ -155,7 +155,8 @@ static bool can_wait_for(int fd) {
 
 static bool take_stdio(struct stream *s, const char *option, char err[ERR_BYTES]) {
     if (!can_wait_for(STDIN_FILENO) || !can_wait_for(STDOUT_FILENO)) {
-        snprintf(err, ERR_BYTES, "%s: stdio is for pipes: standard input or output is a file, /dev/null or closed", option);
+        snprintf(err, ERR_BYTES, "%s: stdio is for pipes: standard input or output is a file, /dev/null or closed",
+                 option);
         return false;
     }
     fcntl(0, F_SETFL, fcntl(0, F_GETFL) | O_NONBLOCK);
