@@ -180,7 +180,7 @@ static const struct block *copied_from(const struct engine *e, uint64_t pc, uint
     if (!b->valid || b->pa != pa || b->mode != e->mode || is_apart(e, e->mode) || !codegen_may_move(pc) ||
         e->cpu->boot->log_topics & (ABI_LOG_IN | ABI_LOG_IR | ABI_LOG_OUT))
         return NULL;
-    return b;
+    return !e->ops->same_probes || e->ops->same_probes(e->cpu, pc, b->guest_bytes) ? b : NULL;
 }
 
 struct block *cache_copy(struct engine *e, uint64_t pc, uint64_t pa) {

@@ -131,6 +131,14 @@ static void direct_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct m
         window_probe_none(a, cpu, p);
 }
 
+/* A copy would be without the probe that an instruction has earned here, and would go slow for ever. */
+static bool direct_same_probes(const struct cpu *cpu, uint64_t pc, unsigned bytes) {
+    for (uint64_t at = pc; at < pc + bytes; at += 2)
+        if (insn_at(cpu, at)->pc == at && insn_at(cpu, at)->faults >= INSN_FAULTS)
+            return false;
+    return true;
+}
+
 static uint64_t direct_nearby(struct cpu *cpu, const struct mmu_slow *s, uint64_t va, unsigned regime) {
     return mmu_window_ops.nearby(cpu, s, va, regime);
 }
@@ -165,5 +173,6 @@ const struct mmu_ops mmu_direct_ops = {
     .sync = windows_sync,
     .protect = direct_protect,
     .emit_probe = direct_emit_probe,
+    .same_probes = direct_same_probes,
     .nearby = direct_nearby,
 };

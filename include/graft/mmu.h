@@ -241,6 +241,9 @@ struct mmu_ops {
                     uint64_t pc); /* a sample found code at that guest pc running (hot.c); NULL: so what */
     void (*protect)(struct cpu *cpu, struct gpa page); /* revoke write access to that page everywhere on this vCPU */
     void (*emit_probe)(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
+    /* same_probes(): does emit_probe() write for the accesses in those bytes of guest code at pc what it would for the same code at another pc
+     * of which it knows nothing? NULL: always. */
+    bool (*same_probes)(const struct cpu *cpu, uint64_t pc, unsigned bytes);
     /* emit_retry(): out of line, where the probe p of a load or store failed (one that is current and need not be aligned):
      * jumps to access with the index register as the probe leaves it, or goes on to the slow path. near: others are hoisted
      * to the probe. emit_thunks(): code for that, emitted once; its addresses are in thunk, which emit_retry() and emit_find() get, too.
