@@ -59,7 +59,7 @@ enum gdb_event gdb_parse(struct gdb_parser *p, uint8_t byte) {
         return GDB_NOTHING;
     case GDB_SUM_1: {
         int high = digit((char)byte);
-        p->given = (uint8_t)(high << 4);
+        p->given = (uint8_t)((unsigned)high << 4);
         p->too_long |= high < 0;
         p->state = GDB_SUM_2;
         return GDB_NOTHING;

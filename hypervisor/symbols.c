@@ -82,8 +82,9 @@ static bool parse_line(char *line, uint64_t *address, char **name) {
     *address = strtoull(line, &end, 16);
     if (end == line || end[0] != ' ' || !end[1] || end[2] != ' ' || !end[3])
         return false;
-    *name = strchr("tTwW", end[1]) && end[3] != '$' ? end + 3 : NULL;
-    end[3 + strcspn(end + 3, " \t\r")] = 0;
+    size_t len = strcspn(end + 3, " \t\r");
+    *name = len && strchr("tTwW", end[1]) && end[3] != '$' ? end + 3 : NULL;
+    end[3 + len] = 0;
     return true;
 }
 

@@ -46,8 +46,9 @@ START_TEST(test_text) {
 END_TEST
 
 START_TEST(test_no_symbols) {
-    static const char *const wrong[] = {
-        "", "\n", "hello\n", "ffff T\n", "ffff T name", "ffff d data\n", "0 T none\n", "1000 T good\nbad\n"};
+    static const char *const wrong[] = {"",           "\n",          "hello\n",
+                                        "ffff T\n",   "ffff T name", "ffff d data\n",
+                                        "0 T none\n", "ffff T  \n",  "1000 T good\nbad\n"};
     struct symbols s;
     for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         ck_assert_msg(parse_text(&s, wrong[i]) != NULL, "%u", i);
