@@ -166,7 +166,7 @@ struct line {
 struct report {
     struct line *line;
     size_t lines;
-    uint64_t total;
+    uint64_t total, lost;
 };
 
 static int by_count(const void *a, const void *b) {
@@ -315,6 +315,7 @@ static void collect(struct machine *m, struct report *r) {
         if (!p)
             continue;
         settle(p);
+        r->lost += p->host.lost + p->guest.lost;
         for (unsigned s = 0; s < PROFILE_SLOTS; s++) {
             struct line host = {.count = p->host.slot[s].count}, guest = {.count = p->guest.slot[s].count};
             if (host.count) {
@@ -337,6 +338,8 @@ static void print(FILE *f, const struct report *r) {
         code += l->kind == CODE || l->kind == GUEST ? l->count : 0;
     fprintf(f, "# %" PRIu64 " samples, %d each second; %.1f %% in translated code\n", r->total, PROFILE_HZ,
             each * (double)code);
+    if (r->lost)
+        fprintf(f, "# %" PRIu64 " more for whose addresses there was no room\n", r->lost);
     for (const struct line *l = r->line; l < r->line + r->lines; l++)
         fprintf(f, "%8" PRIu64 " %6.2f %%  %s\n", l->count, each * (double)l->count, l->name);
 }

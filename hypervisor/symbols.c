@@ -52,9 +52,10 @@ static bool add_table(struct symbols *s, struct table symbols, struct table name
     Elf64_Sym sym;
     for (size_t at = 0; at + sizeof(sym) <= symbols.len; at += sizeof(sym)) {
         memcpy(&sym, symbols.data + at, sizeof(sym));
+        if (sym.st_name >= names.len)
+            continue;
         const char *name = (const char *)names.data + sym.st_name;
-        if (sym.st_name < names.len && memchr(name, 0, names.len - sym.st_name) && is_function(&sym, name) &&
-            !add(s, sym.st_value, name))
+        if (memchr(name, 0, names.len - sym.st_name) && is_function(&sym, name) && !add(s, sym.st_value, name))
             return false;
     }
     return true;

@@ -46,15 +46,14 @@ bool vmcore_open(const struct options *o, char err[ERR_BYTES]) {
         return true;
     v.path = o->dump_on_panic;
     v.pages = ram_file_pages();
-    v.fd =
-        open(v.path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600); /* it holds all that the guest has in memory */
+    v.fd = open(v.path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
     if (v.fd < 0 || fstat(v.fd, &st))
         wrong = strerror(errno);
     else if (!S_ISREG(st.st_mode))
         wrong = "not a regular file";
     else if (disks_have(v.fd))
         wrong = "this is a disk of the guest";
-    else if (ftruncate(v.fd, 0))
+    else if (ftruncate(v.fd, 0) || fchmod(v.fd, 0600)) /* it will hold all that the guest has in memory */
         wrong = strerror(errno);
     if (wrong)
         snprintf(err, ERR_BYTES, "--dump-on-panic: %.140s: %s", v.path, wrong);
@@ -154,10 +153,13 @@ static bool add_vmcoreinfo(const uint8_t *page) {
 }
 
 static void find_vmcoreinfo(struct machine *m) {
-    for (uint64_t piece = 0; piece < m->ram_size; piece += RAM_PIECE)
-        for (uint64_t page = piece; ram_file_has_data(m, v.pages, piece) && page < piece + RAM_PIECE; page += PAGE_SIZE)
+    for (uint64_t piece = 0; piece < m->ram_size; piece += RAM_PIECE) {
+        if (!ram_file_has_data(m, v.pages, piece))
+            continue;
+        for (uint64_t page = piece; page < piece + RAM_PIECE; page += PAGE_SIZE)
             if (add_vmcoreinfo(m->ram + page))
                 return;
+    }
 }
 
 static void make_notes(struct machine *m, bool stands) {

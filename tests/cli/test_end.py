@@ -111,12 +111,14 @@ class End(GraftTest):
     def test_a_dump_of_a_panic(self):
         """Also of one that resets the machine behind its first line."""
         core = self.path('core', b'old')
+        os.chmod(core, 0o644)
         for code in (say_all(PANIC) + RESET, say_all(PANIC + REPORT + END) + SPIN):
             self.assertIn(f'memory is in {core}', self.ending(255, code, '--dump-on-panic', core, '--timeout', '20'))
             with open(core, 'rb') as f:
                 file = f.read()
             at, = struct.unpack_from('<Q', file, 64 + 56 + 8)  # of the first segment behind the notes
             self.assertEqual((file[:4], file[at + 0x80000:at + 0x80000 + len(code)]), (b'\x7fELF', code))
+            self.assertEqual(os.stat(core).st_mode & 0o777, 0o600)
 
     def test_a_dump_that_cannot_be_written(self):
         disk, guest = self.path('disk', b'x' * 4096), self.path('k.bin', POWEROFF)
