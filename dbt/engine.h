@@ -93,8 +93,7 @@ struct cache {
     uint16_t *move; /* code_out.move */
     uint32_t blocks, block_max, links, link_max, faults, fault_max, moves, move_max;
     uint32_t *hash, hash_mask;
-    uint32_t
-        *same; /* by pa and mode: a block that can be copied, perhaps not valid any more, or another's; hash_mask */
+    uint32_t *same; /* by hash of pa and mode: a block that can be copied, if it still is valid, and theirs */
     uint32_t page[1 << CACHE_PAGE_BITS]; /* first block of the guest pages that hash here */
     struct {
         uint32_t page;

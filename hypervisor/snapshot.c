@@ -40,12 +40,7 @@ static const struct state_field file_table[] = {STATE_MAX(struct semihost_file, 
                                                 STATE_MAX(struct semihost_file, at, 4, SEMIHOST_FEATURE_BYTES),
                                                 STATE_END};
 
-static const struct guest_ops *guest_of(const struct machine *m) {
-    for (unsigned i = 0; i < guest_count; i++)
-        if (!strcmp(guest_table[i]->name, m->board->guest))
-            return guest_table[i];
-    return NULL;
-}
+static const struct guest_ops *guest_of(const struct machine *m) { return guest_table[m->boot->guest]; }
 
 /* What its vCPUs share: the engine has said where. */
 static void *shared_of(struct machine *m, const struct state_field *table) {
@@ -119,7 +114,7 @@ static void put_device(struct state_out *out, const struct device *d) {
 
 static bool put_machine(struct state_out *out, struct machine *m) {
     const struct guest_ops *guest = guest_of(m);
-    const void *shared = guest ? shared_of(m, guest->shared_state) : NULL;
+    const void *shared = shared_of(m, guest->shared_state);
     struct snapshot_clock clock = {.ticks = pause_tsc(m) - m->boot->tsc_base, .hz = m->tsc_hz};
     char name[64];
     if (!shared)
@@ -322,7 +317,7 @@ static bool load_device(struct state_in *in, struct device *d, char err[ERR_BYTE
 
 static bool load_cpus(struct machine *m, struct state_in *in, char err[ERR_BYTES]) {
     const struct guest_ops *guest = guest_of(m);
-    void *shared = guest ? shared_of(m, guest->shared_state) : NULL;
+    void *shared = shared_of(m, guest->shared_state);
     char name[64];
     if (!shared || !state_load(in, "interrupts", guest->shared_state, shared, err))
         return false;

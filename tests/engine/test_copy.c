@@ -14,6 +14,7 @@
 #include "dbt/engine.h"
 #include "guests/a64/a64.h"
 #include "machine.h"
+#include "random.h"
 
 #define RAM_BYTES (64ull << 20)
 #define WORDS (PAGE_SIZE / 4)
@@ -24,14 +25,6 @@ static unsigned long rounds = 300;
 static FILE *file;
 static int status = 1;
 static unsigned long copied, refused, caught;
-
-static uint64_t rng;
-static uint64_t rnd(uint64_t n) {
-    rng ^= rng << 13;
-    rng ^= rng >> 7;
-    rng ^= rng << 17;
-    return rng % n;
-}
 
 /* --- code ---------------------------------------------------------------------------------------------------- */
 struct shape {

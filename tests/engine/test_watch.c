@@ -11,17 +11,10 @@
 #include <string.h>
 
 #include "guests/a64/a64.h"
+#include "random.h"
 
 #define PAGE UINT64_C(0xffff000000400000)
 #define WORDS (PAGE_SIZE / 4)
-
-static uint64_t rng;
-static uint64_t rnd(uint64_t n) {
-    rng ^= rng << 13;
-    rng ^= rng >> 7;
-    rng ^= rng << 17;
-    return rng % n;
-}
 
 /* Code as it comes: what sets and reads flags, branches near by, accesses through SP. The mask's bits are random. */
 static uint32_t instruction(void) {
