@@ -113,12 +113,15 @@ void debug_hold(struct cpu *cpu) {
         cpu->abi.arg[3] = ok;
         fp_collect(cpu);
         cpu->guest->collect(cpu);
+        codegen_store_kept(e->cg, cpu);
         engine_call(cpu, ABI_CALL_PAUSED);
         fp_collect(cpu); /* nothing of what the monitor has computed */
         uint64_t order = cpu->abi.ret[1];
         bool changed = cpu->abi.ret[0];
         value = (v128){.u64 = {cpu->abi.arg[4], cpu->abi.arg[5]}};
-        if (answer(cpu, order, cpu->abi.arg[3], &value, &ok)) {
+        bool done = answer(cpu, order, cpu->abi.arg[3], &value, &ok);
+        codegen_load_kept(e->cg, cpu); /* either may have written to them */
+        if (done) {
             why = ABI_HELD_DONE;
             continue;
         }

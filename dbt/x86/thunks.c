@@ -315,20 +315,6 @@ static void slow_thunk(struct codegen *cg, bool vector) {
     asm_jmp_m(a, record);
 }
 
-/* The kept pins, once. */
-static void keep_pins(struct codegen *cg) {
-    struct asm_buf *a = &cg->a;
-    const uint8_t *load = start(cg);
-    void (*thunk)(struct cpu *);
-    __builtin_memcpy(&thunk, &load, sizeof(load));
-    asm_push(a, ASM_RBP);
-    asm_lea(a, true, ASM_RBP, asm_mem(ASM_RDI, CODEGEN_BIAS));
-    move_pins(cg, cg->kept, true);
-    asm_pop(a, ASM_RBP);
-    asm_ret(a);
-    thunk(cg->cpu);
-}
-
 void thunks_emit(struct codegen *cg) {
     enter_thunk(cg);
     exit_thunks(cg);
@@ -394,8 +380,7 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
     uint8_t *thunks = (uint8_t *)(k + 1);
     asm_init(&cg->a, thunks, code_size - (size_t)(thunks - code));
     thunks_emit(cg);
-    if (cg->kept && !cg->a.overflow && !cg->ring3) /* there the processor has zeros in them, and so has the guest */
-        keep_pins(cg);
+    codegen_load_kept(cg, cpu);
     return ALIGN_UP((size_t)(cg->a.p - code), 64);
 }
 const uint8_t *codegen_lookup_thunk(struct codegen *cg) { return cg->lookup; }
@@ -408,6 +393,42 @@ void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry) {
     cpu->fp.mxcsr = (cpu->fp.mxcsr & MXCSR_BITS) | MXCSR_MASKS; /* loading any other bit would be a #GP */
     rt_enter(cpu, cg->ring3_enter, entry, sizeof(struct frame));
 }
+
+/* Not by a thunk: the engine in ring 0 executes nothing that ring 3 may. */
+#define MOVE_KEPT(n)                                                                                                   \
+    case XMM(n):                                                                                                       \
+        if (load)                                                                                                      \
+            __asm__ volatile("vmovdqu64 %0, %%xmm" #n : : "m"(*home));                                                 \
+        else                                                                                                           \
+            __asm__ volatile("vmovdqu64 %%xmm" #n ", %0" : "=m"(*home));                                               \
+        break;
+static void move_kept(const struct codegen *cg, struct cpu *cpu, bool load) {
+    for (regset m = cg->kept; m; m &= m - 1) {
+        unsigned reg = (unsigned)__builtin_ctzll(m);
+        v128 *home = (v128 *)((uint8_t *)cpu + cg->pin_offset[reg]);
+        switch (reg) {
+            MOVE_KEPT(16)
+            MOVE_KEPT(17)
+            MOVE_KEPT(18)
+            MOVE_KEPT(19)
+            MOVE_KEPT(20)
+            MOVE_KEPT(21)
+            MOVE_KEPT(22)
+            MOVE_KEPT(23)
+            MOVE_KEPT(24)
+            MOVE_KEPT(25)
+            MOVE_KEPT(26)
+            MOVE_KEPT(27)
+            MOVE_KEPT(28)
+            MOVE_KEPT(29)
+            MOVE_KEPT(30)
+            MOVE_KEPT(31)
+        }
+    }
+}
+void codegen_store_kept(const struct codegen *cg, struct cpu *cpu) { move_kept(cg, cpu, false); }
+void codegen_load_kept(const struct codegen *cg, struct cpu *cpu) { move_kept(cg, cpu, true); }
+
 _Noreturn void codegen_unwind(struct codegen *cg, struct cpu *cpu) {
     if (!cg->ring3)
         cg->unwind(cpu);

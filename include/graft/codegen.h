@@ -71,9 +71,13 @@ void codegen_link_far(const struct code_link *l, const uint8_t *target, uint32_t
 void codegen_unlink(const struct code_link *l);
 /* codegen_enter(): runs translated code from entry until it exits to the dispatcher; the state in memory is exact then.
  * cpu->exit_site is the address of the code_link site that left, CODE_EXIT_FAULT for an exit with IR_EXIT_FAULT, or 0. Sets GS, MXCSR, pinned registers. In the VM,
- * vector registers pinned in XMM16 and up stay there for ever: in memory they are exact only in stubs. */
+ * vector registers pinned in XMM16 and up stay there for ever: in memory they are exact only in stubs, and after codegen_store_kept(). */
 #define CODE_EXIT_FAULT 1
 void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry);
+/* codegen_store_kept(), codegen_load_kept(): outside translated code, what codegen_enter() leaves in vector registers goes to the state
+ * in memory, for others to read; and comes back from there, after they have written to it. */
+void codegen_store_kept(const struct codegen *cg, struct cpu *cpu);
+void codegen_load_kept(const struct codegen *cg, struct cpu *cpu);
 /* codegen_unwind(): from a helper called by translated code back to codegen_enter()'s return. */
 _Noreturn void codegen_unwind(struct codegen *cg, struct cpu *cpu);
 /* codegen_catch(): calls fn(cpu) and returns when that does, or when codegen_throw() is called with what *mark was set to

@@ -62,6 +62,9 @@ void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry) {
         ir_interpret(((const struct record *)entry)->ir, cpu);
 }
 
+void codegen_store_kept(const struct codegen *cg, struct cpu *cpu) {}
+void codegen_load_kept(const struct codegen *cg, struct cpu *cpu) {}
+
 _Noreturn void codegen_unwind(struct codegen *cg, struct cpu *cpu) { longjmp(cg->leave, 1); }
 
 void codegen_catch(void (*fn)(struct cpu *), struct cpu *cpu, void **mark) {

@@ -107,6 +107,14 @@ class Session(GdbTest):
                           'system_reset')
         self.ends_well(g)
 
+    def test_vector_register(self):
+        """One that may stay in a host register while the engine runs."""
+        g = self.start(A64, '--pause')
+        out = gdb(g, ['break every_fifth', 'continue', 'print $v20.d.u', 'set $v20.d.u[1]=77', 'break next', 'continue', 'continue', 'print n', 'print vector',
+                      'print enough=1', 'detach'], A64[1])
+        self.assert_lines(out, r'= \{5, 5\}$', '= 6$', '= 77$')
+        self.ends_well(g)
+
     @both
     def test_interrupt_and_reset(self, guest):
         g = self.start(guest)
