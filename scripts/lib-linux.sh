@@ -147,7 +147,7 @@ judge_checks() {
     local log=$1 name line wanted=(uname cpuinfo cpus memory clock date sha256 gzip forks)
     [ -z "$DRIVE" ] || wanted+=(disk-read disk-sums disk-write)
     [ "$NET" = none ] || wanted+=(net-dhcp)
-    [ "$NET" != user ] || wanted+=(net-ping)
+    [ "$NET" != user ] || wanted+=(net-ping net-ping6)
     for name in "${wanted[@]}"; do
         line=$(grep -aE "^CHECK $name " "$log" | tail -n 1 || true)
         case $line in

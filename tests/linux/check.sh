@@ -144,6 +144,12 @@ check_net() {
     # shellcheck disable=SC2154  # of the command line
     [ "$graft_net" != passt ] || { skipped net-ping "--net $graft_net"; return; }
     if timeout 30 ping -c 3 -W 5 10.0.2.2 >/dev/null 2>&1; then ok net-ping; else fail net-ping; fi
+    local left=20 # seconds until the router has told eth0 its network
+    while ! grep -q '^fec0.* eth0$' /proc/net/if_inet6 && [ $left -gt 0 ]; do
+        sleep 1
+        left=$((left - 1))
+    done
+    if timeout 30 ping -6 -c 3 -W 5 fec0::2 >/tmp/ping6 2>&1; then ok net-ping6; else fail net-ping6 "$(tail -n 1 /tmp/ping6)"; fi
 }
 
 check_rng() {
