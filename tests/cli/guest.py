@@ -80,7 +80,9 @@ class GraftTest(unittest.TestCase):
 
     def start(self, data, *args, **kw):
         command = [GRAFT, 'run', self.path('guest.bin', data), '--vm', VM, '--memory', '32M', *args]
-        return subprocess.Popen(command, **kw)
+        p = subprocess.Popen(command, **kw)
+        self.addCleanup(p.kill)  # what fails leaves none behind; one that has ended already is not asked
+        return p
 
     def ends(self, p, status=128 + signal.SIGTERM):
         """Ends a run with SIGTERM."""
