@@ -315,13 +315,6 @@ static void monitor(void *ctx, unsigned vcpu, struct abi_vcpu *abi) {
     status = 0;
 }
 
-static uint32_t guest_number(const char *name) {
-    for (uint32_t i = 0; i < guest_count; i++)
-        if (!strcmp(guest_table[i]->name, name))
-            return i;
-    fail(name, "no such guest");
-}
-
 int main(int argc, char **argv) {
     if (argc > 2)
         limit = strtoull(argv[2], NULL, 0);
@@ -333,7 +326,7 @@ int main(int argc, char **argv) {
         .vcpu_count = 1, .mmu = ABI_MMU_SOFT, .gic_version = 2, .ram_size = RAM_BYTES, .entry_pc = RAM_GPA};
     machine_memory(&boot);
     const char *guest = load(argv[1]);
-    boot.guest = guest_number(guest);
+    boot.guest = machine_guest(guest);
     ((struct abi_vcpu *)(uintptr_t)boot.vcpu_va[0])->pending = ABI_PEND_STOP;
     rt_user_set_monitor(monitor, NULL, (void *)(uintptr_t)guest);
     rt_user_run(&boot, 0);

@@ -4,8 +4,11 @@
 #define _GNU_SOURCE /* memfd_create() */
 #include "machine.h"
 
+#include "graft/guest.h"
+
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,6 +43,14 @@ static void code_memory(struct abi_boot *boot, unsigned vcpu) {
     uintptr_t writable = (uintptr_t)mapping(NULL, boot->code_size, PROT_READ | PROT_WRITE, 0, fd);
     boot->code_to_write[vcpu] = (ptrdiff_t)(writable - boot->code_va[vcpu]);
     close(fd);
+}
+
+uint32_t machine_guest(const char *name) {
+    for (uint32_t i = 0; i < guest_count; i++)
+        if (!strcmp(guest_table[i]->name, name))
+            return i;
+    fprintf(stderr, "%s: no such guest\n", name);
+    exit(1);
 }
 
 uint64_t machine_tsc_hz(void) {
