@@ -42,7 +42,7 @@ ARM64 = Machine(
 
 # micro: its payloads are written in instructions of the other. Graft has no Sv57, with which a walk takes one step more.
 RISCV64 = Machine(
-    name="riscv64", system="Debian 13 riscv64", qemu_cpu="rv64,sv57=off", graft=(), suite="riscv64", folder="riscv64",
+    name="riscv64", system="Debian 13 riscv64", qemu_cpu="rv64", graft=(), suite="riscv64", folder="riscv64",
     tools="riscv64-linux-gnu-", qemu="qemu-system-riscv64", board="virt", console="ttyS0",
     quiet=("nokaslr",), lacks=("micro",),
     programs=Programs("/usr/libexec/gcc/riscv64-linux-gnu/14/cc1", "/usr/bin/python3.13"))

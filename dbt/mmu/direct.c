@@ -55,7 +55,7 @@ static bool page_comes_and_goes(struct cpu *cpu, uint64_t va) {
 /* The window that the guest's own address leads to, NULL if there is none. */
 static const struct window *window_behind(struct cpu *cpu, uint64_t va) {
     struct windows *ws = windows_of(cpu);
-    const struct window *w = window_at(ws, va + view_deltas(cpu, mmu_of(cpu)->view)[region_of(va) % REGION_HASH]);
+    const struct window *w = window_at(ws, va + view_deltas(cpu, mmu_of(cpu)->view)[region_index(cpu, region_of(va))]);
     return w && w->region == region_of(va) && window_is_direct(ws, w) ? w : NULL;
 }
 

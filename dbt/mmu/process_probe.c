@@ -8,7 +8,7 @@
  * window there, the software TLB is asked out of line. */
 void process_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
     uint32_t region = region_of(p->hint);
-    int32_t delta = window_delta_disp(cpu) + 8 * (int32_t)(region % REGION_HASH);
+    int32_t delta = window_delta_disp(cpu) + 8 * (int32_t)region_index(cpu, region);
     p->site = asm_pos(a);
     if (p->align && p->size) {
         asm_lea(a, true, p->tmp0, asm_mem(p->base, p->disp));

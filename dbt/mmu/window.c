@@ -138,7 +138,7 @@ static uint64_t window_nearby(struct cpu *cpu, const struct mmu_slow *s, uint64_
     const struct windows *ws = windows_of(cpu);
     if (UNLIKELY(s->lent.index) && MMU_DESC_REGIME(s->desc) == regime && va - s->lent.va + LOAN_REACH < 2 * LOAN_REACH)
         return s->lent.index;
-    uint64_t delta = view_deltas(cpu, cpu->views[regime])[region_of(va) % REGION_HASH];
+    uint64_t delta = view_deltas(cpu, cpu->views[regime])[region_index(cpu, region_of(va))];
     if (ws->direct && (va + delta - ws->base) >> (REGION_SHIFT + 8)) /* another region's, and somewhere all the same */
         return ws->base + (ws->null_slot << REGION_SHIFT) - ALIGN_DOWN(va, BIT(REGION_SHIFT));
     return delta;

@@ -16,62 +16,100 @@
  * the view is found from RBP, prefix and ModRM differ, and disp32 by cpu.view_disp (asm_mem_view()).
  *   predicted  as emitted, with the prediction NO_REGION at first
  *   table      AND r32, 511; JO (never taken: AND clears OF); MOV r64, gs:[r * 8 + disp32]
+ * For a guest with wide addresses there is a NOP of four bytes before the MOV, and that is the form
+ *   folding    IMUL r32, r32, 513 << 14; TEST rax, rel32 (what is left of the JNE); SHR r32, 23; MOV r64, gs:[r * 8 + disp32]:
+ *              the index is region_index() of r, the upper nine bits of the sum of r << 14 and r << 23
  */
+#define SITE_REX (-3) /* of CMP, if r is one of the upper eight */
 #define SITE_CMP_OPCODE (-2)
 #define SITE_CMP_MODRM (-1)
 #define SITE_JCC 5
-#define SITE_MOV_REX 11
-#define SITE_MOV_SIB 14
-#define SITE_MOV_DISP 15
-#define SITE_COUNT_DISP 22 /* of the counter, if translated code counts */
+#define SITE_FOLD 10
+#define FOLD_BYTES 4
+/* From the MOV on: */
+#define MOV_REX 1
+#define MOV_SIB 4
+#define MOV_DISP 5
+#define MOV_COUNT_DISP 12 /* of the counter, if translated code counts */
+#define OPCODE_CMP 0x81
+#define OPCODE_IMUL 0x69
+#define OPCODE_TWO_BYTES 0x0f
 #define MODRM_CMP 0xf8
 #define MODRM_AND 0xe0
 #define JCC_JNE 0x85
 #define JCC_JO 0x80
 #define SIB_NO_INDEX 0x25
+#define REX_B 0x41
+#define REX_RB 0x45
 #define REX_X 2
+static const uint8_t test_rax[2] = {0x48, 0xa9}, nop4[FOLD_BYTES] = {0x0f, 0x1f, 0x40, 0x00};
 
 static bool site_is_predicted(const uint8_t *site) {
-    return site[SITE_CMP_OPCODE] == 0x81 && (site[SITE_CMP_MODRM] & 0xf8) == MODRM_CMP && site[SITE_JCC] == JCC_JNE;
+    return site[SITE_CMP_OPCODE] == OPCODE_CMP && (site[SITE_CMP_MODRM] & 0xf8) == MODRM_CMP &&
+           site[SITE_JCC] == JCC_JNE;
 }
 static bool site_is_table(const uint8_t *site) {
-    return site[SITE_CMP_OPCODE] == 0x81 && (site[SITE_CMP_MODRM] & 0xf8) == MODRM_AND && site[SITE_JCC - 1] == 0x0f &&
-           site[SITE_JCC] == JCC_JO;
+    if (site[SITE_CMP_OPCODE] == OPCODE_IMUL)
+        return !memcmp(site + SITE_JCC - 1, test_rax, sizeof(test_rax));
+    return site[SITE_CMP_OPCODE] == OPCODE_CMP && (site[SITE_CMP_MODRM] & 0xf8) == MODRM_AND &&
+           site[SITE_JCC - 1] == OPCODE_TWO_BYTES && site[SITE_JCC] == JCC_JO;
 }
 static uint32_t site_region(const uint8_t *site) {
     uint32_t region;
     memcpy(&region, site, 4);
     return region;
 }
+static unsigned site_reg(const uint8_t *site) {
+    bool upper = site[SITE_REX] == REX_B || site[SITE_REX] == REX_RB;
+    return (site[SITE_CMP_MODRM] & 7) | (upper ? 8 : 0);
+}
+static uint8_t *site_mov(const struct cpu *cpu, uint8_t *site) {
+    return site + SITE_FOLD + (cpu->guest->wide_va ? FOLD_BYTES : 0);
+}
 
 static void patch_counter(const struct cpu *cpu, uint8_t *site /* writable */, enum abi_stat stat) {
     int32_t disp = mmu_stat_disp(stat);
     if (UNLIKELY(cpu->boot->count))
-        memcpy(site + SITE_COUNT_DISP, &disp, 4);
+        memcpy(site_mov(cpu, site) + MOV_COUNT_DISP, &disp, 4);
+}
+
+/* The instruction with the imm32, and the first two bytes of the next one. */
+static void patch_op(uint8_t *site, uint8_t rex, uint8_t opcode, unsigned modrm, uint32_t imm, unsigned next,
+                     unsigned jcc) {
+    if (site_reg(site) & 8)
+        site[SITE_REX] = rex;
+    site[SITE_CMP_OPCODE] = opcode;
+    site[SITE_CMP_MODRM] = (uint8_t)(modrm | (site[SITE_CMP_MODRM] & 7));
+    memcpy(site, &imm, 4);
+    site[SITE_JCC - 1] = (uint8_t)next;
+    site[SITE_JCC] = (uint8_t)jcc;
 }
 
 static void patch_region(const struct cpu *cpu, uint8_t *at, uint32_t region) {
-    uint8_t *site = at + cpu->code_to_write;
-    int32_t disp = cpu->view_disp + window_delta_disp(cpu) + 8 * (int32_t)(region % REGION_HASH);
-    site[SITE_CMP_MODRM] = (uint8_t)(MODRM_CMP | (site[SITE_CMP_MODRM] & 7));
-    memcpy(site, &region, 4);
-    site[SITE_JCC] = JCC_JNE;
-    site[SITE_MOV_REX] &= (uint8_t)~REX_X;
-    site[SITE_MOV_SIB] = SIB_NO_INDEX;
-    memcpy(site + SITE_MOV_DISP, &disp, 4);
+    uint8_t *site = at + cpu->code_to_write, *mov = site_mov(cpu, site);
+    int32_t disp = cpu->view_disp + window_delta_disp(cpu) + 8 * (int32_t)region_index(cpu, region);
+    patch_op(site, REX_B, OPCODE_CMP, MODRM_CMP, region, OPCODE_TWO_BYTES, JCC_JNE);
+    if (cpu->guest->wide_va)
+        memcpy(site + SITE_FOLD, nop4, FOLD_BYTES);
+    mov[MOV_REX] &= (uint8_t)~REX_X;
+    mov[MOV_SIB] = SIB_NO_INDEX;
+    memcpy(mov + MOV_DISP, &disp, 4);
 }
 
 static void patch_table(const struct cpu *cpu, uint8_t *at) {
-    uint8_t *site = at + cpu->code_to_write;
-    uint32_t mask = REGION_HASH - 1;
+    uint8_t *site = at + cpu->code_to_write, *mov = site_mov(cpu, site);
     int32_t disp = cpu->view_disp + window_delta_disp(cpu);
-    unsigned reg = (site[SITE_CMP_MODRM] & 7) | (site[SITE_CMP_OPCODE - 1] == 0x41 ? 8 : 0);
-    site[SITE_CMP_MODRM] = (uint8_t)(MODRM_AND | (reg & 7));
-    memcpy(site, &mask, 4);
-    site[SITE_JCC] = JCC_JO;
-    site[SITE_MOV_REX] |= reg & 8 ? REX_X : 0;
-    site[SITE_MOV_SIB] = (uint8_t)(3 << 6 | (reg & 7) << 3 | 5);
-    memcpy(site + SITE_MOV_DISP, &disp, 4);
+    unsigned reg = site_reg(site), low = reg & 7;
+    if (cpu->guest->wide_va) {
+        const uint8_t shr[FOLD_BYTES] = {(uint8_t)(0x40 | reg >> 3), 0xc1, (uint8_t)(0xe8 | low), 23};
+        patch_op(site, REX_RB, OPCODE_IMUL, 0xc0 | low << 3, 513u << 14, test_rax[0], test_rax[1]);
+        memcpy(site + SITE_FOLD, shr, FOLD_BYTES);
+    } else {
+        patch_op(site, REX_B, OPCODE_CMP, MODRM_AND, REGION_HASH - 1, OPCODE_TWO_BYTES, JCC_JO);
+    }
+    mov[MOV_REX] |= reg & 8 ? REX_X : 0;
+    mov[MOV_SIB] = (uint8_t)(3 << 6 | low << 3 | 5);
+    memcpy(mov + MOV_DISP, &disp, 4);
     patch_counter(cpu, site, ABI_STAT_checks_table);
 }
 
@@ -143,12 +181,21 @@ void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_prob
     asm_mov_rr(a, true, p->tmp0, p->base);
     asm_shift_ri(a, ASM_SHR, true, p->tmp0, REGION_SHIFT);
     if (p->current) {
-        /* patch_region() and patch_table() know these three instructions. */
+        /* patch_region() and patch_table() know these instructions. */
         p->site = asm_cmp_ri32(a, false, p->tmp0, (int32_t)NO_REGION);
         asm_jcc(a, ASM_NE, p->slow);
-        asm_mov_rm(a, true, p->tmp1, asm_mem_view(window_delta_disp(cpu) + 8 * (int32_t)(NO_REGION % REGION_HASH)));
+        if (cpu->guest->wide_va) {
+            asm_room(a);
+            asm_data(a, nop4, FOLD_BYTES);
+        }
+        asm_mov_rm(a, true, p->tmp1, asm_mem_view(window_delta_disp(cpu) + 8 * (int32_t)region_index(cpu, NO_REGION)));
         mmu_emit_count(a, cpu, ABI_STAT_checks_passed); /* or checks_table: patch_counter() knows it */
     } else {
+        if (cpu->guest->wide_va) {
+            asm_mov_rr(a, false, p->tmp1, p->tmp0);
+            asm_shift_ri(a, ASM_SHR, false, p->tmp1, 9);
+            asm_alu_rr(a, ASM_ADD, false, p->tmp0, p->tmp1);
+        }
         asm_alu_ri(a, ASM_AND, false, p->tmp0, REGION_HASH - 1);
         p->site = asm_pos(a) - 4;
         asm_mov_rm(a, true, p->tmp1, mmu_views_mem(p->regime));

@@ -28,6 +28,11 @@ static inline int32_t window_delta_disp(const struct cpu *cpu) {
     return (int32_t)(sizeof(struct view) + mmu_of(cpu)->deltas_at);
 }
 static inline uint32_t region_of(uint64_t va) { return (uint32_t)(va >> REGION_SHIFT); }
+/* region_index(): of a region's delta, in a view's. Where addresses may have more than 48 bits, a kernel spreads its own over regions
+ * of which many end in the same nine bits. */
+static inline uint32_t region_index(const struct cpu *cpu, uint32_t region) {
+    return (region + (cpu->guest->wide_va ? region >> 9 : 0)) % REGION_HASH;
+}
 
 /* window_probe_none(): no probe: the guest's address is the host's. Only whether it is aligned is looked at, if it has to be. */
 void window_probe_none(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);

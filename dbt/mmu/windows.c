@@ -5,11 +5,15 @@
 
 #define EVICT_AT_ONCE 8 /* windows: their tables are free only after a flush */
 
-/* Canonical addresses land in the null slot: a #PF. (The #GP that others give is dearer on hosts that emulate it.)
+/* Addresses of the region land in the null slot: a #PF. (The #GP that others give is dearer on hosts that emulate it.)
  * NULL_DELTA is set in these alone: a probe may look at it before it faults for nothing. */
 static uint64_t null_delta(const struct windows *ws, uint32_t region) {
-    int32_t canonical = (int32_t)(region % REGION_HASH) - (region % REGION_HASH < REGION_HASH / 2 ? 0 : REGION_HASH);
-    return ws->base + ((ws->null_slot - (uint64_t)(int64_t)canonical) << REGION_SHIFT | NULL_DELTA);
+    return ws->base + ((ws->null_slot - region) << REGION_SHIFT | NULL_DELTA);
+}
+
+/* The region of 48-bit addresses that has that index, as far as one has. */
+static uint32_t narrow_region(const struct cpu *cpu, uint32_t index) {
+    return index < REGION_HASH / 2 ? index : index - REGION_HASH + cpu->guest->wide_va;
 }
 
 struct window *window_at(struct windows *ws, uint64_t host) {
@@ -101,7 +105,7 @@ static void windows_bury(struct cpu *cpu) {
 
 static bool is_attached(struct cpu *cpu, struct view *v, const struct window *w) {
     const struct windows *ws = windows_of(cpu);
-    return view_deltas(cpu, v)[w->region % REGION_HASH] == window_delta(ws, w);
+    return view_deltas(cpu, v)[region_index(cpu, w->region)] == window_delta(ws, w);
 }
 
 /* An entry of a root. What the processor may remember of the current one's entries has to go before translated code runs again. */
@@ -139,7 +143,7 @@ static void detach_from(struct cpu *cpu, struct view *v, void *arg) {
     const struct windows *ws = windows_of(cpu);
     const struct window *w = arg;
     if (is_attached(cpu, v, w))
-        view_deltas(cpu, v)[w->region % REGION_HASH] = null_delta(ws, w->region);
+        view_deltas(cpu, v)[region_index(cpu, w->region)] = null_delta(ws, w->region);
 }
 
 void window_detach(struct cpu *cpu, struct window *w) {
@@ -298,14 +302,14 @@ static bool asid_attached(struct cpu *cpu, const struct window *w, uint32_t asid
 /* Another window that the view led to is not kept up to date for it any more. */
 void window_attach(struct cpu *cpu, struct view *v, struct window *w) {
     struct windows *ws = windows_of(cpu);
-    uint64_t *delta = &view_deltas(cpu, v)[w->region % REGION_HASH], was = *delta;
+    uint64_t *delta = &view_deltas(cpu, v)[region_index(cpu, w->region)], was = *delta;
     *delta = window_delta(ws, w);
     if (was == *delta)
         return;
-    if (was != null_delta(ws, w->region))
+    if (!(was & NULL_DELTA))
         recent_clear(&ws->recent);
     for (unsigned i = 0; i < ws->count && rt_has_ring3(cpu); i++)
-        if (ws->win[i].region % REGION_HASH == w->region % REGION_HASH)
+        if (region_index(cpu, ws->win[i].region) == region_index(cpu, w->region))
             window_publish(cpu, &ws->win[i]);
 }
 
@@ -406,12 +410,12 @@ void windows_view_init(struct cpu *cpu, struct view *v) {
     struct windows *ws = windows_of(cpu);
     uint64_t *delta = view_deltas(cpu, v);
     for (unsigned i = 0; i < REGION_HASH; i++)
-        delta[i] = null_delta(ws, i);
+        delta[i] = null_delta(ws, narrow_region(cpu, i));
     for (unsigned i = 0; i < ws->count && view_slot(v)->context; i++) {
         struct window *w = &ws->win[i];
         if (w->state == WINDOW_LIVE && w->regime == v->regime && window_has_root(view_slot(v)->context, w) &&
             (!belongs_to_asids(w) || asid_attached(cpu, w, v->lo.asid)))
-            delta[w->region % REGION_HASH] = window_delta(ws, w);
+            delta[region_index(cpu, w->region)] = window_delta(ws, w);
     }
     for (unsigned i = 0; i < ws->count && view_slot(v)->context; i++)
         window_publish(cpu, &ws->win[i]);

@@ -4,8 +4,10 @@
  * windows.h: guest pages as host pages, in 512 GiB windows of the host's address space: what the strategies `window` and
  * `process` share. docs/internals.md has the picture.
  *
- * A view holds a delta by the low nine bits of the region number (va >> 39); an access goes to va + delta. For any other
- * region with the same nine bits the sum is not canonical, so a delta can never be applied to the wrong region: it faults.
+ * A view holds a delta by the low nine bits of the region number (va >> 39), to which the other bits are added if the guest's addresses
+ * may have more than 48 (region_index()); an access goes to va + delta. For any other region with the same index the sum is not
+ * canonical, so a delta can never be applied to the wrong region: it faults. (Two regions have one index if their difference, and the
+ * carry that it gives to the upper bits, which is -1, 0 or 1 and of its sign, are 0 together modulo 512: a difference of 511 or more.)
  * Which slots of 512 GiB are windows says abi_boot.window_slots; their neighbours and abi_boot.null_slot are never mapped. The
  * null slot is where a delta points to while its region has no window. The sum of an address and a displacement of less than
  * 2 GiB stays inside the window or its guards.
@@ -71,7 +73,7 @@ struct windows {
     struct recent recent; /* knows host addresses: forgets them when a view is led elsewhere */
 };
 static inline struct windows *windows_of(const struct cpu *cpu) { return mmu_of(cpu)->windows; }
-/* view_deltas(): of a view, by region % REGION_HASH. */
+/* view_deltas(): of a view, by region_index(). */
 static inline uint64_t *view_deltas(const struct cpu *cpu, struct view *v) {
     return (uint64_t *)((char *)(v + 1) + mmu_of(cpu)->deltas_at);
 }

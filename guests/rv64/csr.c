@@ -86,7 +86,7 @@ void rv64_status_write(struct cpu *cpu, uint64_t v, uint64_t fields) {
 static void write_satp(struct cpu *cpu, uint64_t v) {
     struct rv64_cpu *c = rv64(cpu);
     unsigned mode = SATP_MODE(v);
-    if (mode != SATP_BARE && (mode < SATP_SV39 || mode > SATP_MOST))
+    if (mode != SATP_BARE && (mode < SATP_SV39 || mode > SATP_SV57))
         return;
     c->satp = v;
     rv64_table_changed(cpu);

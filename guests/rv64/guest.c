@@ -117,6 +117,7 @@ const struct guest_ops rv64_guest = {
     .entry_page_shift = 10,
     .entry_page_bits = 44,
     .reader_fences = true,
+    .wide_va = true,
     .rmw_is_write = true,
     .gpr_pins = rv64_gpr_pins,
     .vec_pins = rv64_vec_pins,

@@ -53,9 +53,6 @@ enum { IRQ_SOFT = 1, IRQ_M_SOFT = 3, IRQ_TIMER = 5, IRQ_M_TIMER = 7, IRQ_EXTERNA
 #define SATP_ASID(satp) ((uint32_t)((satp) >> 44) & 0xffff)
 #define SATP_PPN(satp) ((satp) & MASK(44))
 enum { SATP_BARE = 0, SATP_SV39 = 8, SATP_SV48 = 9, SATP_SV57 = 10 };
-/* The walk knows Sv57, but harts do not offer it: a kernel would take it, and spread its half over regions of 512 GiB of which
- * windows cannot hold any two with equal low bits at one time (docs/internals.md, window). */
-#define SATP_MOST SATP_SV48
 
 enum rv64_csr {
     RV64_CSR_FFLAGS = 0x001,

@@ -60,6 +60,7 @@ struct guest_ops {
     /* Code that other vCPUs wrote becomes current by what the vCPU does that will run it (engine_code_fence()), not by what the
      * writer does (engine_code_written() and broadcasts of that). */
     bool reader_fences;
+    bool wide_va;      /* addresses may have more than 48 bits beside tags */
     bool rmw_is_write; /* what reads and writes memory in one raises what a write does, even where it may not read */
     /* Registers that pay most to keep in host registers across blocks, best first. The backend takes as many as it has. */
     const struct guest_pin *gpr_pins, *vec_pins;

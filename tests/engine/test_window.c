@@ -416,7 +416,7 @@ static bool check_data(uint64_t host, bool write, const struct walk *w) {
 
 /* An access through a window, as translated code does one behind a probe. False: it faulted. */
 static bool through_window(const struct guest_access *a) {
-    uint64_t delta = view_deltas(cpu, cpu->views[a->regime])[region_of(a->va) % REGION_HASH];
+    uint64_t delta = view_deltas(cpu, cpu->views[a->regime])[region_index(cpu, region_of(a->va))];
     if (delta & NULL_DELTA && (boot.mmu != ABI_MMU_WINDOW || a->regime != regime)) /* the probe looks */
         return false;
     return check_data(a->va + delta, a->write, &a->walk);

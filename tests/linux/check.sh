@@ -39,10 +39,10 @@ check_machine() {
     case $(uname -m) in
     riscv64)
         ok uname
-        if grep -q '^isa.*: rv64imafdc_.*zba_zbb' /proc/cpuinfo && grep -q '^mmu.*: sv48' /proc/cpuinfo; then
+        if grep -q '^isa.*: rv64imafdc_.*zba_zbb' /proc/cpuinfo && grep -q '^mmu.*: sv57' /proc/cpuinfo; then
             ok cpuinfo
         else
-            fail cpuinfo "no rv64imafdc with zba and zbb, and sv48"
+            fail cpuinfo "no rv64imafdc with zba and zbb, and sv57"
         fi
         ;;
     *)

@@ -58,7 +58,7 @@ static void put_cpu(struct tree *t, const struct fdt_params *p, unsigned i) {
     tree_text(t, "status", "okay");
     tree_text(t, "compatible", "riscv");
     put_isa(t, p->cpu == ABI_CPU_MAX);
-    tree_text(t, "mmu-type", "riscv,sv48");
+    tree_text(t, "mmu-type", "riscv,sv57");
     tree_begin(t, "interrupt-controller");
     tree_u32(t, "#interrupt-cells", 1);
     tree_bytes(t, "interrupt-controller", NULL, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* paging.c: Sv39 and Sv48: permissions, A and D, reserved entries, invalidation, ASIDs, and code across pages and at several
- * addresses. */
+/* paging.c: Sv39, Sv48 and Sv57: permissions, A and D, reserved entries, Svnapot, Svpbmt, invalidation, ASIDs, and code across pages and
+ * at several addresses. */
 #include "rv64_payload.h"
 
 #define VA 0x1000000000ul /* above what paging_on() maps */
@@ -247,4 +247,34 @@ static void all_of(unsigned levels) {
 static void sv39(void) { all_of(3); }
 static void sv48(void) { all_of(4); }
 
-TESTS({"sv39", sv39}, {"sv48", sv48});
+TESTS({"sv39", sv39}, {"sv48", sv48}, {"sv57", sv57}, {"far_apart", far_apart});
+static void sv57(void) { all_of(5); }
+
+/* Pages that lie far apart, some of them at addresses that differ in bits 56 to 48 alone, by one load and by one store. */
+#define FAR 24
+static uint64_t far_va(unsigned n) {
+    uint64_t va = (uint64_t)(n * 0x2b % 512) << 48 | (n & 3 ? VA : 0x7000000000ul) + 4096ul * n;
+    return va >> 56 & 1 ? va | 0xfful << 57 : va & ~(0xfful << 57);
+}
+static void far_apart(void) {
+    uint64_t *page[FAR];
+    CHECK(paging_on(5));
+    for (unsigned i = 0; i < FAR; i++) {
+        page[i] = page_alloc();
+        map_page(far_va(i), (uint64_t)page[i], PTE_RWX);
+    }
+    for (unsigned round = 0; round < 200; round++) {
+        for (unsigned i = 0; i < FAR; i++)
+            ++*(volatile uint64_t *)far_va(i * (round | 1) % FAR);
+        CHECK_EQ(load_fault(far_va(round % FAR) ^ 1ul << 57), CAUSE_LOAD_PAGE); /* not canonical */
+        CHECK_EQ(load_fault(far_va(round % FAR) ^ 1ul << 40), CAUSE_LOAD_PAGE);
+        page[round % FAR][0] += 2;
+    }
+    for (unsigned i = 0; i < FAR; i++)
+        CHECK_EQ(*(volatile uint64_t *)far_va(i), page[i][0]);
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < FAR; i++)
+        sum += page[i][0];
+    CHECK_EQ(sum, 200 * (FAR + 2));
+    paging_off();
+}

@@ -84,7 +84,7 @@ static inline bool on_opensbi(void) { return sbi_call(0x10, 1, 0, 0, 0, 0, 0).va
 /* Page tables: 4 KiB pages by address; pte: bits of the entry below the address. */
 enum { PTE_V = 1, PTE_R = 2, PTE_W = 4, PTE_X = 8, PTE_U = 16, PTE_G = 32, PTE_A = 64, PTE_D = 128 };
 #define PTE_RWX (PTE_V | PTE_R | PTE_W | PTE_X | PTE_A | PTE_D)
-/* paging_on(): Sv39 or Sv48 (levels 3, 4) with RAM and devices where they are, in large pages. map_page(): one page at va, which
+/* paging_on(): Sv39, Sv48 or Sv57 (levels 3, 4, 5) with RAM and devices where they are, in large pages. map_page(): one page at va, which
  * lies outside of these; returns the entry. */
 bool paging_on(unsigned levels);
 void paging_off(void);
