@@ -11,8 +11,8 @@ bool window_remap(struct cpu *cpu, const struct window *win, uint64_t pde, uint6
     uint64_t va = (uint64_t)win->region << REGION_SHIFT | (host & MASK(REGION_SHIFT) & ~PAGE_MASK);
     if (!window_has_root(mmu_of(cpu)->current, win) || rmap_room(&ws->rmap) < TABLE_ENTRIES)
         return false;
-    cpu->guest->walk(cpu, va, MMU_WRITE, win->regime, &w);
-    if (w.fault || w.device || !w.read || window_kind_is_new(win, &w, pde & PTE_BLOCK) || !pa_is_memory(cpu, w.pa.v) ||
+    cpu->guest->walk(cpu, va, MMU_READ, win->regime, &w); /* a walk to write may leave a mark in the guest's tables */
+    if (w.fault || w.device || !w.write || window_kind_is_new(win, &w, pde & PTE_BLOCK) || !pa_is_memory(cpu, w.pa.v) ||
         !page_writable(cpu, w.pa.v, false))
         return false;
     *pte = ram_host_pa(cpu, ALIGN_DOWN(w.pa.v, PAGE_SIZE)) | PTE_LEAF | PTE_W;

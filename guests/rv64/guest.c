@@ -8,7 +8,7 @@ static void reset_delegated(struct rv64_cpu *c) {
     c->medeleg = MEDELEG_WRITABLE;
     c->mideleg = SIE_WRITABLE;
     c->mcounteren = MASK(32);
-    c->menvcfg = MENVCFG_WRITABLE & ~BIT(5);
+    c->menvcfg = MENVCFG_WRITABLE & ~(BIT(5) | ENVCFG_ADUE);
     c->scounteren = 7; /* users may read cycle, time, instret */
 }
 

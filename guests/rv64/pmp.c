@@ -104,7 +104,7 @@ void rv64_pmp_check(const struct rv64_cpu *c, unsigned regime, struct walk *w) {
     }
 }
 
-bool rv64_pmp_allows_table(const struct rv64_cpu *c, uint64_t pa) {
+bool rv64_pmp_allows_table(const struct rv64_cpu *c, uint64_t pa, bool write) {
     uint8_t shift = PAGE_SHIFT;
-    return allowed(&c->pmp, pa, false, &shift) & PMP_R;
+    return allowed(&c->pmp, pa, false, &shift) & (write ? PMP_W : PMP_R);
 }

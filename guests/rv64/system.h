@@ -37,10 +37,11 @@
 #define ENVCFG_CBIE (BIT(4) | BIT(5))
 #define ENVCFG_CBCFE BIT(6)
 #define ENVCFG_CBZE BIT(7)
+#define ENVCFG_ADUE BIT(61)
 #define ENVCFG_PBMTE BIT(62)
 #define ENVCFG_STCE BIT(63)
 #define SENVCFG_WRITABLE (ENVCFG_FIOM | ENVCFG_CBIE | ENVCFG_CBCFE | ENVCFG_CBZE)
-#define MENVCFG_WRITABLE (SENVCFG_WRITABLE | ENVCFG_PBMTE | ENVCFG_STCE)
+#define MENVCFG_WRITABLE (SENVCFG_WRITABLE | ENVCFG_ADUE | ENVCFG_PBMTE | ENVCFG_STCE)
 
 /* Interrupts, by bit of mip and mie. */
 enum { IRQ_SOFT = 1, IRQ_M_SOFT = 3, IRQ_TIMER = 5, IRQ_M_TIMER = 7, IRQ_EXTERNAL = 9, IRQ_M_EXTERNAL = 11 };
@@ -131,8 +132,8 @@ void rv64_pmp_write(struct cpu *cpu, unsigned csr, uint64_t value);
 /* rv64_pmp_check(): takes from w, which says where an access of that regime goes, what is not allowed there; the mapping
  * becomes a small one if that is not the same for all of it, and its neighbours. */
 void rv64_pmp_check(const struct rv64_cpu *c, unsigned regime, struct walk *w);
-/* rv64_pmp_allows_table(): may a walk read the page there? */
-bool rv64_pmp_allows_table(const struct rv64_cpu *c, uint64_t pa);
+/* rv64_pmp_allows_table(): may a walk read the page there, or write to it? */
+bool rv64_pmp_allows_table(const struct rv64_cpu *c, uint64_t pa, bool write);
 
 /* interrupts.c: what is pending, the timer */
 void rv64_interrupts_update(struct cpu *cpu); /* samples all lines and the timer into mip */

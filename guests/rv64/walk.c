@@ -2,7 +2,7 @@
  * Copyright The Graft Authors */
 /*
  * walk.c: Sv39, Sv48 and Sv57 (volume II, 10.3 to 10.6) with Svade: a page whose A bit is clear, or D bit when it is
- * written, faults. Svnapot has pages of 64 KiB; Svpbmt's memory types change nothing that a guest could see here.
+ * written, faults; unless machine mode has turned Svadu on, and the walk sets them. Svnapot has pages of 64 KiB; Svpbmt's memory types change nothing that a guest could see here.
  */
 #include "guests/rv64/system.h"
 
@@ -79,6 +79,17 @@ static void leaf(const struct rv64_cpu *c, uint64_t va, enum mmu_access access, 
         fault(w, RV64_FAULT_PAGE);
 }
 
+static bool may_touch_table(struct cpu *cpu, uint64_t table, bool write) {
+    return !rv64_firmware(cpu) || rv64_pmp_allows_table(rv64(cpu), table, write);
+}
+
+/* Svadu: a leaf as an access makes it, if it is allowed. */
+static uint64_t touched(const struct rv64_cpu *c, uint64_t pte, enum mmu_access access) {
+    if (!(c->menvcfg & ENVCFG_ADUE))
+        return pte;
+    return pte | PTE_A | (access == MMU_WRITE && pte & PTE_W ? PTE_D : 0);
+}
+
 /* A leaf's G, or that of a table above it: the mapping is of all address spaces. */
 static void walk_tables(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w) {
     const struct rv64_cpu *c = rv64(cpu);
@@ -90,24 +101,34 @@ static void walk_tables(struct cpu *cpu, uint64_t va, enum mmu_access access, un
     }
     uint64_t table = SATP_PPN(c->satp) << PAGE_SHIFT;
     for (unsigned level = levels; level-- > 0;) {
-        const uint64_t *entries = ram_ptr(cpu, GPA(table), PAGE_SIZE);
-        if (!entries || (rv64_firmware(cpu) && !rv64_pmp_allows_table(c, table))) {
+        uint64_t *entries = ram_ptr(cpu, GPA(table), PAGE_SIZE);
+        if (!entries || !may_touch_table(cpu, table, false)) {
             fault(w, RV64_FAULT_ACCESS);
             return;
         }
         /* Another vCPU may be writing the entry: read it once, whole. */
-        uint64_t pte = __atomic_load_n(&entries[va >> (PAGE_SHIFT + 9 * level) & MASK(9)], __ATOMIC_ACQUIRE);
+        uint64_t *at = &entries[va >> (PAGE_SHIFT + 9 * level) & MASK(9)], pte = __atomic_load_n(at, __ATOMIC_ACQUIRE);
         if (!(pte & PTE_V) || (!(pte & PTE_R) && pte & PTE_W))
             break;
         w->global |= (pte & PTE_G) != 0;
         if (pte & (PTE_R | PTE_X)) {
+            uint64_t now = touched(c, pte, access);
             if (level == 0 && !(pte & PTE_N)) {
                 w->table = entries;
                 w->index = (uint16_t)(va >> PAGE_SHIFT & MASK(9));
-                w->entry = pte;
+                w->entry = now;
             }
-            leaf(c, va, access, regime, pte, level, w);
-            return;
+            leaf(c, va, access, regime, now, level, w);
+            if (now == pte || w->fault)
+                return;
+            if (!may_touch_table(cpu, table, true)) {
+                fault(w, RV64_FAULT_ACCESS);
+                return;
+            }
+            if (__atomic_compare_exchange_n(at, &pte, now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+                return;
+            level++; /* somebody else was there: look again */
+            continue;
         }
         if (pte & (PTE_RESERVED | PTE_N | BIT(61) | BIT(62) | PTE_A | PTE_D | PTE_U))
             break;

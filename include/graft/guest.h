@@ -87,7 +87,8 @@ struct guest_ops {
     /* settle(): cpu->flags_insn is not 0: makes NZCV in the state right, and it 0. */
     void (*settle)(struct cpu *cpu);
     /* walk(): guest page-table walk for an access in a regime. Never raises; fills w (w->fault != 0 if not allowed,
-     * permissions included). RAM tables are read through ram_ptr(). */
+     * permissions included). RAM tables are read through ram_ptr(). It may mark a page as used, or as written to in a walk to write:
+     * such a walk is for a write alone. */
     void (*walk)(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w);
     /* space(): the address space that va belongs to, for keying views and windows. hi: of the upper half. */
     struct mmu_space (*space)(struct cpu *cpu, bool hi, unsigned regime);

@@ -21,7 +21,7 @@
 static const char all[] =
     "i\0m\0a\0f\0d\0c\0zicbom\0zicbop\0zicboz\0zicntr\0zicond\0zicsr\0zifencei\0zihintpause\0zihpm\0zawrs\0"
     "zacas\0zfa\0zfh\0zfhmin\0zca\0zcb\0zcd\0zba\0zbb\0zbc\0zbkb\0zbkc\0zbkx\0zbs\0zknd\0zkne\0zknh\0"
-    "sstc\0svade\0svinval\0svnapot\0svpbmt\0svvptc";
+    "sstc\0svade\0svadu\0svinval\0svnapot\0svpbmt\0svvptc";
 static const char general[] = "i\0m\0a\0f\0d\0c\0zicntr\0zicsr\0zifencei";
 
 static void put_isa(struct tree *t, bool max) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* machine.c: machine mode: delegation, MRET, MPRV, what it keeps S-mode from, PMP, CLINT. options: machine=1 */
+/* machine.c: machine mode: delegation, MRET, MPRV, what it keeps S-mode from, Svadu, PMP, CLINT. options: machine=1 */
 #include "rv64_payload.h"
 
 #define MIE (1ul << 3)
@@ -289,6 +289,35 @@ static void locked(void) {
     *(volatile uint64_t *)(page + 512) = 1;
 }
 
+#define ADUE (1ul << 61)
+
+/* Svadu: where machine mode turns it on, accesses of lower modes set A, and stores D. */
+static void hardware_updates(void) {
+    static uint64_t data[512] __attribute__((aligned(4096)));
+    allow_all();
+    csr_write(medeleg, 0);
+    CHECK(paging_on(3));
+    csr_set(0x30a, ADUE);
+    CHECK_EQ(csr_read(0x30a) & ADUE, ADUE);
+    for (unsigned round = 0; round < 50; round++) {
+        volatile uint64_t *e = map_page(VA, (uint64_t)data, PTE_V | PTE_R | (round & 1 ? PTE_W : 0));
+        CHECK_EQ(ends(MPP_S, lower_load, VA), CAUSE_ECALL_S);
+        CHECK_EQ(*e & (PTE_A | PTE_D), PTE_A);
+        CHECK_EQ(ends(MPP_S, lower_store, VA + 8), round & 1 ? CAUSE_ECALL_S : CAUSE_STORE_PAGE);
+        CHECK_EQ(*e & (PTE_A | PTE_D), round & 1 ? PTE_A | PTE_D : PTE_A);
+    }
+    volatile uint64_t *e = map_page(VA, (uint64_t)data, PTE_V | PTE_R | PTE_W);
+    CHECK_EQ(ends(MPP_S, lower_store, VA + 8), CAUSE_ECALL_S);
+    CHECK_EQ(*e & (PTE_A | PTE_D), PTE_A | PTE_D);
+    csr_clear(0x30a, ADUE);
+    *e = (uint64_t)data >> 12 << 10 | PTE_V | PTE_R | PTE_W;
+    sfence();
+    CHECK_EQ(ends(MPP_S, lower_load, VA), CAUSE_LOAD_PAGE);
+    CHECK_EQ(*e & (PTE_A | PTE_D), 0);
+    paging_off();
+}
+
 TESTS({"registers", registers}, {"levels", levels}, {"delegation", delegation}, {"forbidden", forbidden},
       {"modify_privilege", modify_privilege}, {"protection", protection}, {"protected_tables", protected_tables},
-      {"timer_and_software_interrupt", timer_and_software_interrupt}, {"locked", locked});
+      {"timer_and_software_interrupt", timer_and_software_interrupt}, {"locked", locked},
+      {"hardware_updates", hardware_updates});
