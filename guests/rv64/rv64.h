@@ -50,6 +50,7 @@ struct rv64_cpu {
     uint64_t mtimecmp;
     uint32_t ipi, msip;
     struct engine_power power; /* HSM */
+    uint32_t suspended;        /* it waits in a call of HSM's: for others to read */
     struct engine_clock clock;
     struct rv64_halves {
         uint64_t id[RV64_HALVES]; /* of an upper half of a root table; 0: unused */

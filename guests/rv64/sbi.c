@@ -144,8 +144,12 @@ static int64_t hart_status(struct call *s) {
     struct rv64_cpu *to = hart(s, s->arg[0]);
     if (!to)
         return INVALID_PARAM;
+    enum { STARTED, STOPPED, START_PENDING, SUSPENDED = 4 };
     uint32_t state = __atomic_load_n(&to->power.state, __ATOMIC_ACQUIRE);
-    s->value = state == ENGINE_POWER_ON ? 0 : state == ENGINE_POWER_OFF ? 1 : 2; /* STARTED, STOPPED, START_PENDING */
+    if (state == ENGINE_POWER_ON)
+        s->value = __atomic_load_n(&to->suspended, __ATOMIC_ACQUIRE) ? SUSPENDED : STARTED;
+    else
+        s->value = state == ENGINE_POWER_OFF ? STOPPED : START_PENDING;
     return SUCCESS;
 }
 
@@ -155,10 +159,14 @@ static _Noreturn void hart_stop(struct call *s) {
     engine_power_off(s->cpu, &s->c->power);
 }
 
+/* Of the states there is the default one that keeps what is in the hart. */
 static int64_t hart_suspend(struct call *s) {
-    if (s->arg[0] != 0) /* the default retentive state alone */
-        return NOT_SUPPORTED;
+    enum { RETENTIVE = 0, NON_RETENTIVE = 0x80000000u };
+    if (s->arg[0] != RETENTIVE)
+        return s->arg[0] == NON_RETENTIVE ? NOT_SUPPORTED : INVALID_PARAM;
+    __atomic_store_n(&s->c->suspended, 1, __ATOMIC_RELEASE);
     rv64_helper_wfi(s->cpu, 0, 0, 0);
+    __atomic_store_n(&s->c->suspended, 0, __ATOMIC_RELEASE);
     return SUCCESS;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* options: smp=2 */
-/* harts.c: timers, WFI, and two harts: HSM, IPIs, remote fences, atomic operations on one word. */
+/* harts.c: timers, WFI, and two harts: HSM (start, stop, suspend), IPIs, remote fences, atomic operations on one word. */
 #include "rv64_payload.h"
 
 #define VA 0x1000000000ul
@@ -35,7 +35,7 @@ static void wait_for_interrupt(void) {
 }
 
 /* --- the other hart ------------------------------------------------------------------------------- */
-static volatile uint64_t counter, locked, ready, told;
+static volatile uint64_t counter, locked, ready, told, stop;
 static struct start start;
 
 static void stopped(unsigned hart) {
@@ -70,6 +70,66 @@ static void atomic(void) {
     CHECK_EQ(locked, 40000);
 }
 
+/* How a hart starts, and what is refused. */
+static volatile uint64_t start_satp, start_status;
+static void look_around(void *arg) {
+    (void)arg;
+    start_satp = csr_read(satp);
+    start_status = csr_read(sstatus);
+    ready = 1;
+    while (!stop) {
+    }
+}
+
+static void hart_state(void) {
+    unsigned hart = other();
+    ready = stop = 0;
+    start_satp = start_status = ~0ul;
+    CHECK_EQ(sbi_call(SBI_HSM, 0, 50, 0, 0, 0, 0).error, -3);
+    CHECK_EQ(sbi_call(SBI_HSM, 2, 50, 0, 0, 0, 0).error, -3);
+    CHECK_EQ(sbi_call(SBI_HSM, 9, 0, 0, 0, 0, 0).error, -2);
+    CHECK(start_hart(hart, &start, look_around, 0));
+    while (!ready) {
+    }
+    CHECK_EQ(sbi_call(SBI_HSM, 2, hart, 0, 0, 0, 0).value, 0); /* started */
+    CHECK_EQ(sbi_call(SBI_HSM, 0, hart, (uint64_t)look_around, 0, 0, 0).error, -6);
+    CHECK_EQ(start_satp, 0);
+    CHECK_EQ(start_status & SIE, 0);
+    stop = 1;
+    stopped(hart);
+}
+
+/* A suspension that keeps the hart's state ends by an interrupt that sie has. */
+static volatile uint64_t suspend_error;
+static void suspend(void *arg) {
+    uint64_t end = csr_read(time) + (uint64_t)arg;
+    csr_write(sie, 2);
+    csr_write(STIMECMP, ~0ul);
+    suspend_error = 0;
+    ready = 1;
+    while (!(csr_read(sip) & 2) && csr_read(time) < end)
+        suspend_error |= (uint64_t)sbi_call(SBI_HSM, 3, 0, 0, 0, 0, 0).error;
+    told = csr_read(sip) & 2;
+    csr_clear(sip, 2);
+}
+
+static void suspension(void) {
+    unsigned hart = other();
+    ready = told = 0;
+    CHECK(start_hart(hart, &start, suspend, (void *)(20000 * MS)));
+    while (!ready) {
+    }
+    uint64_t now = csr_read(time), state = 0;
+    while (state != 4 && csr_read(time) < now + 5000 * MS) /* suspended */
+        state = sbi_call(SBI_HSM, 2, hart, 0, 0, 0, 0).value;
+    CHECK_EQ(state, 4);
+    CHECK_EQ(sbi_call(SBI_IPI, 0, 1, hart, 0, 0, 0).error, 0);
+    stopped(hart);
+    CHECK_EQ(told, 2);
+    CHECK_EQ(suspend_error, 0);
+    CHECK_EQ(sbi_call(SBI_HSM, 3, 1, 0, 0, 0, 0).error, -3); /* reserved */
+}
+
 static void answer(void *arg) {
     (void)arg;
     ready = 1;
@@ -96,7 +156,7 @@ static void ipi(void) {
 }
 
 /* The other hart looks at a page again and again; after a remote fence it sees the new one. */
-static volatile uint64_t satp_for_all, seen, stop;
+static volatile uint64_t satp_for_all, seen;
 static void look(void *arg) {
     (void)arg;
     csr_write(satp, satp_for_all);
@@ -218,5 +278,6 @@ static void local_fence_i(void) {
     CHECK_EQ(wrong, 0);
 }
 
-TESTS({"timer", timer}, {"wait_for_interrupt", wait_for_interrupt}, {"atomic", atomic}, {"ipi", ipi},
-      {"remote_fence", remote_fence}, {"remote_fence_i", remote_fence_i}, {"local_fence_i", local_fence_i});
+TESTS({"timer", timer}, {"wait_for_interrupt", wait_for_interrupt}, {"atomic", atomic}, {"hart_state", hart_state},
+      {"suspension", suspension}, {"ipi", ipi}, {"remote_fence", remote_fence}, {"remote_fence_i", remote_fence_i},
+      {"local_fence_i", local_fence_i});
