@@ -64,6 +64,44 @@ static void reserved(void) {
     CHECK_EQ(load_fault(~0xffful), CAUSE_LOAD_PAGE); /* canonical, not mapped */
 }
 
+#define PTE_PBMT(type) ((uint64_t)(type) << 61)
+#define PTE_N (1ul << 63)
+#define NAPOT_BYTES 0x10000ul
+
+/* 64 KiB in sixteen entries that are alike; another number in the lower bits of theirs is reserved. */
+static void napot(void) {
+    uint64_t first = (uint64_t)page_alloc();
+    for (unsigned i = 1; i < 32; i++)
+        page_alloc();
+    uint64_t base = (first + NAPOT_BYTES - 1) & ~(NAPOT_BYTES - 1);
+    for (unsigned i = 0; i < 16; i++) {
+        *(volatile uint64_t *)(base + 4096 * i) = 100 + i;
+        map_page(VA + 4096 * i, base + NAPOT_BYTES / 2, PTE_RWX | PTE_N);
+    }
+    for (unsigned round = 0; round < 100; round++)
+        for (unsigned i = 0; i < 16; i++)
+            CHECK_EQ((*(volatile uint64_t *)(VA + 4096 * (i * 5 % 16)))++, 100 + i * 5 % 16 + round);
+    for (unsigned i = 0; i < 16; i++)
+        CHECK_EQ(*(volatile uint64_t *)(base + 4096 * i), 200 + i);
+    for (uint64_t low = 0; low < 16; low++) {
+        map_page(VA, base + 4096 * low, PTE_RWX | PTE_N);
+        CHECK_EQ(load_fault(VA), low == 8 ? 0 : CAUSE_LOAD_PAGE);
+        CHECK_EQ(store_fault(VA + 8), low == 8 ? 0 : CAUSE_STORE_PAGE);
+    }
+    for (unsigned i = 0; i < 16; i++)
+        map_page(VA + 4096 * i, 0, 0);
+}
+
+/* Memory types: one is reserved, the others are memory all the same. */
+static void memory_types(void) {
+    uint64_t page = (uint64_t)page_alloc();
+    for (unsigned type = 0; type < 4 - on_opensbi(); type++) { /* QEMU takes the reserved one, too */
+        map_page(VA, page, PTE_RWX | PTE_PBMT(type));
+        CHECK_EQ(load_fault(VA), type == 3 ? CAUSE_LOAD_PAGE : 0);
+        CHECK_EQ(store_fault(VA), type == 3 ? CAUSE_STORE_PAGE : 0);
+    }
+}
+
 /* New entries, after a fence of each kind. */
 static void fences(void) {
     uint64_t *a = page_alloc(), *b = page_alloc();
@@ -235,8 +273,8 @@ static void user_pages(void) {
 }
 
 static void all_of(unsigned levels) {
-    static void (*const each[])(void) = {permissions, reserved, fences,       address_spaces,
-                                         crossing,    aliases,  changed_code, user_pages};
+    static void (*const each[])(void) = {permissions,    reserved, napot,   memory_types, fences,
+                                         address_spaces, crossing, aliases, changed_code, user_pages};
     for (unsigned i = 0; i < ARRAY_LEN(each); i++) {
         CHECK(paging_on(levels));
         each[i]();
@@ -246,8 +284,6 @@ static void all_of(unsigned levels) {
 
 static void sv39(void) { all_of(3); }
 static void sv48(void) { all_of(4); }
-
-TESTS({"sv39", sv39}, {"sv48", sv48}, {"sv57", sv57}, {"far_apart", far_apart});
 static void sv57(void) { all_of(5); }
 
 /* Pages that lie far apart, some of them at addresses that differ in bits 56 to 48 alone, by one load and by one store. */
@@ -278,3 +314,5 @@ static void far_apart(void) {
     CHECK_EQ(sum, 200 * (FAR + 2));
     paging_off();
 }
+
+TESTS({"sv39", sv39}, {"sv48", sv48}, {"sv57", sv57}, {"far_apart", far_apart});
