@@ -106,10 +106,10 @@ static bool load_bios(struct machine *m, const struct boot_files *f, struct load
     return false;
 }
 
-/* The kernel is above the firmware, which is told where. */
+/* The kernel is above the firmware, which is told where, if there is one. */
 static bool boot_bios(struct machine *m, const struct boot_files *f, struct loader_target *t, char err[ERR_BYTES]) {
     struct loader_target bios;
-    struct dynamic_info info = {DYNAMIC_MAGIC, DYNAMIC_VERSION, f->kernel.len ? t->entry : 0, DYNAMIC_SUPERVISOR, 0, 0};
+    struct dynamic_info info = {DYNAMIC_MAGIC, DYNAMIC_VERSION, t->entry, DYNAMIC_SUPERVISOR, 0, 0};
     uint64_t at;
     if (!load_bios(m, f, &bios, err))
         return false;
@@ -127,6 +127,18 @@ static bool boot_bios(struct machine *m, const struct boot_files *f, struct load
     memcpy(m->ram + (at - m->board->ram), &info, sizeof(info));
     m->boot->entry_args[1] = at;
     return true;
+}
+
+/* What is in flash is what starts in the kernel's place. That, if there is one, is left to it in fw_cfg. */
+static bool boot_flash(struct machine *m, const struct boot_files *f, struct loader_target *t, char err[ERR_BYTES]) {
+    struct boot_files rest = {.board = f->board, .bios = f->bios, .dtb = f->dtb};
+    uint64_t behind_tree;
+    if (!firmware_boot(m, &f->kernel, &f->initrd, err))
+        return false;
+    t->entry = m->board->flash;
+    t->low = t->high = m->board->ram;
+    t->linux_boot = true;
+    return f->bios.len ? boot_bios(m, &rest, t, err) : place(m, &rest, t, 0, &behind_tree, err);
 }
 
 /* --- the kernel ------------------------------------------------------------------------------------------------ */
@@ -185,14 +197,14 @@ static bool fits_board(const struct options *o, const struct board *b, char err[
 bool boot_read(struct boot_files *f, const struct options *o, char err[ERR_BYTES]) {
     *f = (struct boot_files){.flat = o->flat};
     /* What firmware in flash can start is its own affair. */
-    bool look = !firmware_is_given(o) || (o->board && o->board->bios_in_ram);
+    bool look = !firmware_is_given(o) || (!o->pflashes && o->board && o->board->bios_in_ram);
     if (o->kernel && !file_read(&f->kernel, o->kernel, o->memory, look ? look_at_kernel : NULL, f, err))
         return false;
     f->board = o->board || f->flat ? o->board : loader_board(f->kernel.data, f->kernel.len);
     if (!f->board)
         f->board = boards[0];
-    if (f->board->bios_in_ram && no_bios(o) && !o->kernel) {
-        snprintf(err, ERR_BYTES, "--bios none needs a kernel");
+    if (f->board->bios_in_ram && no_bios(o) && !o->kernel && !o->pflashes) {
+        snprintf(err, ERR_BYTES, "--bios none needs a kernel, or a flash bank");
         return false;
     }
     bool bios = f->board->bios_in_ram && o->bios && !no_bios(o);
@@ -215,10 +227,14 @@ bool boot_load(struct machine *m, char err[ERR_BYTES]) {
     uint64_t behind_tree;
     if (f->resume)
         return snapshot_map(m, f->resume, err);
-    m->boot->firmware = firmware_is_given(m->options);
-    t.above_firmware = f->bios.len;
-    if (m->boot->firmware && !m->board->bios_in_ram)
+    if (!m->board->bios_in_ram && firmware_is_given(m->options)) {
+        m->boot->firmware = true;
         return boot_firmware(m, f, err);
+    }
+    m->boot->firmware = m->options->bios != NULL;
+    if (m->options->pflashes)
+        return boot_flash(m, f, &t, err);
+    t.above_firmware = f->bios.len;
     if ((f->kernel.len || !f->bios.len) && loader_load(f->kernel.data, f->kernel.len, &t, why))
         return no_kernel(m->options->kernel, why, t.use, err);
     return f->bios.len ? boot_bios(m, f, &t, err) : place(m, f, &t, 0, &behind_tree, err);

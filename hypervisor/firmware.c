@@ -42,6 +42,7 @@ static int no_file(char err[ERR_BYTES], const char *path, const char *why) {
 
 static int open_image(const char *path, bool readonly, uint64_t bytes, char err[ERR_BYTES]) {
     struct stat st;
+    char large[64];
     int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
     const char *why = NULL;
     if (fd < 0)
@@ -50,8 +51,9 @@ static int open_image(const char *path, bool readonly, uint64_t bytes, char err[
         why = strerror(errno);
     else if (!S_ISREG(st.st_mode))
         why = "not a file";
-    else if ((uint64_t)st.st_size > bytes)
-        why = "larger than a flash bank, which has 64 MiB";
+    snprintf(large, sizeof(large), "larger than a flash bank, which has %u MiB", (unsigned)(bytes >> 20));
+    if (!why && (uint64_t)st.st_size > bytes)
+        why = large;
     if (!why && disk_claim(fd, path, readonly, err))
         return fd;
     close(fd);
@@ -103,12 +105,13 @@ static struct bank {
 
 static bool open_bank(unsigned bank, const struct options *o, const struct board *board, char err[ERR_BYTES]) {
     struct bank *b = &banks[bank];
-    unsigned n = o->bios ? bank - 1 : bank; /* of the user's images */
+    bool bios = o->bios && !board->bios_in_ram; /* it is the first */
+    unsigned n = bios ? bank - 1 : bank;        /* of the user's images */
     b->image = n < o->pflashes;
     b->readonly = b->image && o->pflash[n].readonly;
-    b->fd = b->image           ? open_image(o->pflash[n].path, b->readonly, board->flash_bytes, err)
-            : o->bios && !bank ? open_copy(o->bios, board->flash_bytes, err)
-                               : open_memory(board->flash_bytes, err);
+    b->fd = b->image        ? open_image(o->pflash[n].path, b->readonly, board->flash_bytes, err)
+            : bios && !bank ? open_copy(o->bios, board->flash_bytes, err)
+                            : open_memory(board->flash_bytes, err);
     return b->fd >= 0;
 }
 

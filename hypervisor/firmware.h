@@ -16,7 +16,7 @@ void firmware_close(void);
 struct device *firmware_flash(struct machine *m, unsigned bank);
 /* firmware_fw_cfg(): with what the user wants to be in it. */
 struct device *firmware_fw_cfg(struct machine *m, char err[ERR_BYTES]);
-/* firmware_boot(): vCPU 0 starts in flash; kernel, initial RAM disk and command line are in fw_cfg. */
+/* firmware_boot(): the machine starts in flash; kernel, initial RAM disk and command line are in fw_cfg. */
 bool firmware_boot(struct machine *m, const struct file *kernel, const struct file *initrd, char err[ERR_BYTES]);
 
 #endif

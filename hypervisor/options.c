@@ -407,7 +407,7 @@ static enum options_command finish_run(const struct options *o) {
         return bad("run: --initrd, --append and --dtb are for a KERNEL: with --resume that is what a reset starts");
     if (!o->kernel && !o->dump_dtb && !o->bios && !o->pflashes && !o->resume)
         return bad("run: no KERNEL given, and no firmware (--bios, --pflash)");
-    if (o->bios && o->pflashes == OPTIONS_MAX_PFLASH)
+    if (o->bios && o->pflashes == OPTIONS_MAX_PFLASH && !(o->board && o->board->bios_in_ram))
         return bad("run: --bios is in the first flash bank: there is room for one --pflash");
     if (o->dtb && o->dump_dtb)
         return bad("run: --dtb and --dump-dtb do not go together");

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Graft Authors
 """Debian's firmware for QEMU's virt: U-Boot boots Debian's kernel from a disk, EDK2 reaches its shell, and what both keep in flash is there
-the next time. On RISC-V, OpenSBI starts the kernel, or U-Boot, which boots it from a disk.
+the next time. On RISC-V, OpenSBI starts the kernel, or U-Boot, which boots it from a disk, or EDK2.
 
 usage: test_firmware.py GRAFT BUILD [TEST]...    BUILD: the folder with firmware/ and guest/
 """
@@ -146,13 +146,13 @@ class Firmware(unittest.TestCase):
             machine.stop()
             self.machines.remove(machine)
 
-    def test_edk2(self):
+    def edk2_keeps_variables(self, folder, *args):
         variables = self.path('vars')
-        shutil.copy(os.path.join(FIRMWARE, 'efi-vars.fd'), variables)
+        shutil.copy(os.path.join(folder, 'efi-vars.fd'), variables)
         with open(variables, 'rb') as f:
             before = f.read()
-        machine = self.machine('--pflash', os.path.join(FIRMWARE, 'efi-code.fd') + ',ro', '--pflash', variables, '--smp', '2')
-        machine.expect('UEFI firmware')
+        machine = self.machine('--pflash', os.path.join(folder, 'efi-code.fd') + ',ro', '--pflash', variables, '--smp', '2', *args)
+        machine.expect('(UEFI|EDK2) firmware')
         machine.expect('Shell> ')
         self.assertIn('UEFI v2', machine.command('ver', 'Shell> '))
         machine.command('setvar wren -guid 12345678-1234-1234-1234-123456789abc -nv -bs =0x77', 'Shell> ')
@@ -161,6 +161,32 @@ class Firmware(unittest.TestCase):
         self.assertIn('77', machine.command('setvar wren -guid 12345678-1234-1234-1234-123456789abc', 'Shell> '))
         with open(variables, 'rb') as f:
             self.assertNotEqual(f.read(), before)
+
+    def test_edk2(self):
+        self.edk2_keeps_variables(FIRMWARE)
+
+    def test_edk2_riscv(self):
+        """EDK2 in supervisor mode, on the SBI in the engine."""
+        self.edk2_keeps_variables(RISCV_FIRMWARE, '--guest', 'riscv64')
+
+    def test_edk2_riscv_opensbi_kernel(self):
+        """OpenSBI starts EDK2 in flash, and that the kernel, which it gets from fw_cfg."""
+        machine = self.riscv('fw_dynamic.bin', os.path.join(RISCV_GUEST, 'vmlinuz'), '--initrd', os.path.join(RISCV_GUEST, 'initrd.gz'),
+                             '--append', 'console=ttyS0 ' + CHECK, '--pflash', os.path.join(RISCV_FIRMWARE, 'efi-code.fd') + ',ro')
+        machine.expect('OpenSBI v1')
+        machine.expect('EDK2 firmware')
+        machine.expect('EFI stub: Booting Linux')
+        machine.expect('CHECK uname ok')
+        machine.expect('Power down')
+
+    def test_riscv_flash(self):
+        """Without firmware in RAM machine mode starts in flash: csrr a0, mhartid, and the power off."""
+        flash = self.path('flash')
+        with open(flash, 'wb') as f:
+            for word in 0xf1402573, 0x001002b7, 0x00005337, 0x55530313, 0x0062a023, 0x0000006f:
+                f.write(word.to_bytes(4, 'little'))
+        machine = self.machine('--guest', 'riscv64', '--bios', 'none', '--pflash', flash + ',ro')
+        self.assertEqual(machine.process.wait(SECONDS), 0)
 
     def test_edk2_kernel(self):
         """EDK2 gets the kernel from fw_cfg."""
@@ -219,8 +245,8 @@ class Firmware(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    riscv = any('opensbi' in name or 'machine' in name for name in sys.argv[3:])
-    for needed in ([os.path.join(RISCV_FIRMWARE, 'fw_dynamic.bin'), os.path.join(RISCV_GUEST, 'vmlinuz')] if riscv else
+    riscv = any('riscv' in name or 'opensbi' in name or 'machine' in name for name in sys.argv[3:])
+    for needed in ([os.path.join(RISCV_FIRMWARE, 'efi-code.fd'), os.path.join(RISCV_GUEST, 'vmlinuz')] if riscv else
                    [os.path.join(FIRMWARE, 'u-boot.bin'), os.path.join(GUEST, 'Image')]):
         if not os.path.exists(needed):
             print(f'SKIPPED: no {needed}: run scripts/fetch-firmware and scripts/fetch-guest')

@@ -3,7 +3,7 @@
 # Copyright The Graft Authors
 """The board's device tree beside that of QEMU's virt: the same nodes and properties, but for what is listed here with a reason.
 
-usage: test_tree.py GRAFT QEMU
+usage: test_tree.py GRAFT FOLDER    the folder that QEMU is in
 """
 
 import os
@@ -14,6 +14,7 @@ import tempfile
 import unittest
 
 GRAFT, QEMU = sys.argv[1:3]
+ARM, RISCV = (os.path.join(QEMU, 'qemu-system-' + target) for target in ('aarch64', 'riscv64'))
 
 # Nodes that only QEMU has, and why.
 ABSENT = {
@@ -22,6 +23,11 @@ ABSENT = {
     '/intc@8000000/its@8080000': 'no ITS: no MSIs without PCIe',
     '/intc@8000000/v2m@8020000': 'no MSIs without PCIe',
     '/pl011@9040000': 'a second UART is there with EL3 alone',
+}
+RISCV_ABSENT = {
+    '/soc/pci@30000000': 'no PCIe',
+    '/platform-bus@4000000': 'no devices that are added to it',
+    '/pmu': 'no counters that SBI knows',
 }
 # Properties that differ, and why.
 DIFFERENT = {
@@ -40,6 +46,13 @@ DIFFERENT = {
     ('/pl061@9030000', 'phandle'): 'numbers of nodes',
     ('/gpio-keys/poweroff', 'gpios'): 'numbers of nodes',
     ('/psci', 'compatible'): 'PSCI 1.1 here',
+    ('/cpus/cpu@*', 'riscv,isa'): 'what the processor can do',
+    ('/cpus/cpu@*', 'riscv,isa-extensions'): 'what the processor can do',
+    ('/poweroff', 'regmap'): 'numbers of nodes',
+    ('/reboot', 'regmap'): 'numbers of nodes',
+    ('/soc/*', 'interrupts-extended'): 'numbers of nodes',
+    ('/soc/*', 'interrupt-parent'): 'numbers of nodes',
+    ('/soc/*', 'phandle'): 'numbers of nodes',
 }
 
 
@@ -74,21 +87,21 @@ def matches(pattern, text):
 class Tree(unittest.TestCase):
     maxDiff = None
 
-    def trees(self, gic, cpus):
+    def trees(self, options, qemu, machine, cpu, cpus):
         with tempfile.TemporaryDirectory() as folder:
             ours, theirs = os.path.join(folder, 'ours'), os.path.join(folder, 'theirs')
-            subprocess.run([GRAFT, 'run', '--dump-dtb', ours, '--gic', str(gic), '--smp', str(cpus)], check=True, timeout=60)
-            subprocess.run([QEMU, '-M', f'virt,gic-version={gic},dumpdtb={theirs}', '-cpu', 'cortex-a72', '-m', '1G', '-smp',
-                            str(cpus), '-display', 'none'], check=True, timeout=60, stderr=subprocess.DEVNULL)
+            subprocess.run([GRAFT, 'run', '--dump-dtb', ours, *options, '--smp', str(cpus)], check=True, timeout=60)
+            subprocess.run([qemu, '-M', f'{machine},dumpdtb={theirs}', '-cpu', cpu, '-m', '1G', '-smp', str(cpus),
+                            '-display', 'none'], check=True, timeout=60, stderr=subprocess.DEVNULL)
             with open(ours, 'rb') as a, open(theirs, 'rb') as b:
                 return parse(a.read()), parse(b.read())
 
-    def compare(self, gic, cpus):
-        ours, theirs = self.trees(gic, cpus)
+    def compare(self, absent, *machine):
+        ours, theirs = self.trees(*machine)
         self.assertEqual(set(ours) - set(theirs), set())
-        self.assertEqual(set(ours) & set(ABSENT), set())
+        self.assertEqual(set(ours) & set(absent), set())
         missing = set(theirs) - set(ours)
-        self.assertEqual({node for node in missing if not any(node == a or node.startswith(a + '/') for a in ABSENT)}, set())
+        self.assertEqual({node for node in missing if not any(node == a or node.startswith(a + '/') for a in absent)}, set())
         for node in sorted(ours):
             for name in sorted(set(ours[node]) | set(theirs[node])):
                 if any(matches(n, node) and p == name for n, p in DIFFERENT):
@@ -99,11 +112,16 @@ class Tree(unittest.TestCase):
         for gic in 2, 3:
             for cpus in 1, 4:
                 with self.subTest(gic=gic, cpus=cpus):
-                    self.compare(gic, cpus)
+                    self.compare(ABSENT, ['--gic', str(gic)], ARM, f'virt,gic-version={gic}', 'cortex-a72', cpus)
+
+    def test_trees_of_riscv(self):
+        for cpus in 1, 4:
+            with self.subTest(cpus=cpus):
+                self.compare(RISCV_ABSENT, ['--guest', 'riscv64'], RISCV, 'virt', 'rv64', cpus)
 
 
 if __name__ == '__main__':
-    if not os.access(QEMU, os.X_OK):
-        print(f'SKIPPED: no {QEMU}: run scripts/fetch-qemu')
+    if not os.access(RISCV, os.X_OK):
+        print(f'SKIPPED: no {RISCV}: run scripts/fetch-qemu')
         sys.exit(77)
     unittest.main(argv=sys.argv[:1])

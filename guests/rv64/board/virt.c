@@ -168,6 +168,8 @@ static void tree(struct tree *t, const struct fdt_params *p) {
     put_devices(t);
     tree_virtio(t, p->board, interrupts);
     tree_end(t);
+    tree_flash(t, p->board);
+    tree_fw_cfg(t, p->board);
     tree_chosen(t, p, "/soc/serial@10000000");
 }
 
@@ -201,6 +203,10 @@ const struct board rv64_board = {
     .kernel_offset = 2u << 20,  /* below it virt has the firmware */
     .flat_offset = 0,
     .ram = 0x80000000,
+    .flash = 0x20000000,
+    .flash_bytes = UINT64_C(32) << 20,
+    .flash_banks = 2,
+    .fw_cfg = 0x10100000,
     .virtio = 0x10001000,
     .virtio_stride = 0x1000,
     .virtio_slots = 8,
