@@ -9,12 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define END_NS UINT64_C(1000000000)
+#define CHANNEL_BYTES (4 << 20) /* as far as the host allows */
 
 const char *helper_find(const char *variable, const char *const *paths) {
     const char *given = getenv(variable);
@@ -53,6 +55,16 @@ bool helper_sockets(int *listener, int *connection, unsigned connections) {
     return ok;
 }
 
+bool helper_channel(int ends[2]) {
+    int bytes = CHANNEL_BYTES;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends))
+        return false;
+    for (unsigned i = 0; i < 2; i++)
+        if (setsockopt(ends[i], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)))
+            setsockopt(ends[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    return true;
+}
+
 /* --- the process ------------------------------------------------------------------------------------------------------ */
 static void become_helper(int listener, int log) {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -65,6 +77,18 @@ static void become_helper(int listener, int log) {
     else
         dup2(listener, HELPER_LISTEN_FD);
     close_range(HELPER_LISTEN_FD + 1, ~0u, 0);
+}
+
+/* Signals of the terminal are for the machine; what it reads and writes is none of this one's business. */
+void helper_be(const char *name, int channel, int input) {
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGTSTP, SIGTTIN, SIGTTOU, SIGPIPE};
+    for (unsigned i = 0; i < ARRAY_LEN(ignored); i++)
+        signal(ignored[i], SIG_IGN);
+    prctl(PR_SET_NAME, name);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2(input < 0 ? null : input, STDIN_FILENO);
+    dup2(null, STDOUT_FILENO);
+    log_keep(channel);
 }
 
 pid_t helper_fork(int listener, int *log) {

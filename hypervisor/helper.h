@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* helper.h: programs of others that serve the machine, each a process of its own behind a socket: started before there is a machine, and before
+/* helper.h: programs that serve the machine, each a process of its own behind a socket: started before there is a machine, and before
  * there are threads; they stay when it resets, and end by themselves when their connections do. */
 #ifndef GRAFT_HELPER_H
 #define GRAFT_HELPER_H
@@ -18,6 +18,10 @@ bool helper_sockets(int *listener, int *connection, unsigned connections);
 /* helper_fork(): as fork(). In the child, the listener is HELPER_LISTEN_FD, standard error is a pipe to *log, and no other descriptor
  * is open but /dev/null; what is typed on the terminal does not reach it. Closes the listener here. */
 pid_t helper_fork(int listener, int *log);
+/* helper_channel(): a pair of sockets of packets, non-blocking, with room for many. helper_be(): in a child of fork() that goes on as this program: it is called that,
+ * signals of the terminal are not for it, and no descriptor is open but the channel, input as the standard one (-1: none), and the log. */
+bool helper_channel(int ends[2]);
+void helper_be(const char *name, int channel, int input);
 /* helper_failed(): ends one that did not begin well, and closes its log; why, where it said so itself. */
 void helper_failed(pid_t pid, int log, char why[ERR_BYTES]);
 /* helper_end(): waits for its end, but not for long, and not beyond supervise_leave_at(); its connections are closed. */

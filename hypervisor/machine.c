@@ -380,7 +380,7 @@ static bool add_virtio(struct machine *m, char err[ERR_BYTES]) {
     const struct options *o = m->options;
     const struct board *b = m->board;
     bool has_net = o->net_kind != NET_NONE;
-    if (o->drives + 1 + has_net + (m->console != NULL) + o->shares > b->virtio_slots) {
+    if (o->drives + 1 + has_net + (m->console != NULL) + o->shares + (o->vsock != NULL) > b->virtio_slots) {
         snprintf(err, ERR_BYTES, "more devices than the board has slots for: %u", b->virtio_slots);
         return false;
     }
@@ -398,6 +398,8 @@ static bool add_virtio(struct machine *m, char err[ERR_BYTES]) {
             d = virtio_console_create(m, gpa, spi, slot, m->console);
         else if ((n -= 1u + has_net + (m->console != NULL)) < o->shares)
             d = virtio_fs_create(m, gpa, spi, slot, share_backend(n), o->share[n].tag, o->share[n].readonly);
+        else if ((n -= o->shares) == 0 && o->vsock)
+            d = virtio_vsock_create(m, gpa, spi, slot, o->vsock_cid, vsock_channel(), err);
         else
             d = virtio_empty_create(m, gpa, spi, slot);
         if (!add_device(m, d, "virtio", err))

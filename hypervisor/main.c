@@ -237,7 +237,7 @@ static bool open_all(struct run *run, struct options *o, char err[ERR_BYTES]) {
         (o->command && !make_initrd(run, err)))
         return false;
     return o->dry_run || (disks_open(o, err) && open_save(run, o, err) && firmware_open(o, run->files.board, err) &&
-                          open_outputs(run, err) && shares_open(o, err) && network_open(o, err) &&
+                          open_outputs(run, err) && shares_open(o, err) && network_open(o, err) && vsock_open(o, err) &&
                           open_consoles(run, err) && gdb_open(o, err) && control_open(o, err));
 }
 
@@ -247,6 +247,7 @@ static void close_all(struct run *run) {
     firmware_close();
     disks_close();
     network_close();
+    vsock_close();
     shares_close();
     exec_plan_free(&run->plan);
     exec_kept_close(&run->kept);

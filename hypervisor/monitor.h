@@ -391,6 +391,13 @@ void disk_server_end(struct nbd *n, pid_t pid);
 bool network_open(const struct options *o, char err[ERR_BYTES]);
 void network_close(void);
 
+/* --- vsock.c --------------------------------------------------------------------------------------------------------- */
+/* vsock_open(): starts the process that has the guest's connections to sockets of this host (--vsock). Before there are threads. False and err if there can be
+ * none. vsock_channel(): for virtio_vsock_create(). vsock_close(): ends it. */
+bool vsock_open(const struct options *o, char err[ERR_BYTES]);
+int vsock_channel(void);
+void vsock_close(void);
+
 /* --- share.c --------------------------------------------------------------------------------------------------------- */
 /* shares_open(): starts what serves the shared folders (--share). Before there are threads. False and err if one cannot be had.
  * share_backend(): that of the folder that was given as number n. shares_close(): when there is no machine any more. */

@@ -29,10 +29,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define CHANNEL_BYTES (4 << 20) /* as far as the host allows */
-#define PATIENCE_MS 10000       /* for a new network */
-#define TURN 64                 /* frames */
-#define FULL_MS 100             /* that a frame waits for the guest, and all behind it */
+#define PATIENCE_MS 10000 /* for a new network */
+#define TURN 64           /* frames */
+#define FULL_MS 100       /* that a frame waits for the guest, and all behind it */
 
 static int channel = -1; /* our end of it */
 static pid_t passt;
@@ -222,17 +221,9 @@ static _Noreturn void serve(int fd) {
     }
 }
 
-/* Signals of the terminal are for the machine; what it reads and writes is none of this one's business. */
 static _Noreturn void be_network(int fd, int other, const struct options *o) {
-    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGTSTP, SIGTTIN, SIGTTOU, SIGPIPE};
-    for (unsigned i = 0; i < ARRAY_LEN(ignored); i++)
-        signal(ignored[i], SIG_IGN);
-    prctl(PR_SET_NAME, "graft-net");
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    dup2(other < 0 ? null : other, STDIN_FILENO);
-    dup2(null, STDOUT_FILENO);
+    helper_be("graft-net", fd, other);
     outside.exists = other >= 0;
-    log_keep(fd);
     options = o;
     if (o->sandbox)
         sandbox_enter_network();
@@ -241,16 +232,6 @@ static _Noreturn void be_network(int fd, int other, const struct options *o) {
 }
 
 /* --- in this one --------------------------------------------------------------------------------------------------- */
-static bool make_channel(int ends[2]) {
-    int bytes = CHANNEL_BYTES;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends))
-        return false;
-    for (unsigned i = 0; i < 2; i++)
-        if (setsockopt(ends[i], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)))
-            setsockopt(ends[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
-    return true;
-}
-
 static int open_tap(const char *name, char err[ERR_BYTES]) {
     struct ifreq r = {.ifr_flags = IFF_TAP | IFF_NO_PI};
     int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
@@ -294,7 +275,7 @@ bool network_open(const struct options *o, char err[ERR_BYTES]) {
         return true;
     if (o->net_kind != NET_USER && (other = o->net_kind == NET_TAP ? open_tap(o->tap, err) : open_passt(err)) < 0)
         return false;
-    pid_t pid = make_channel(ends) ? fork() : -1;
+    pid_t pid = helper_channel(ends) ? fork() : -1;
     if (pid == 0) {
         close(ends[0]);
         be_network(ends[1], other, o);

@@ -347,6 +347,18 @@ TAKE(share) {
     return o->share[at].tag && o->share[at].dir ? NULL : right;
 }
 
+/* CID,unix:PATH. Behind PATH there are "_" and a port, up to 11 bytes. */
+TAKE(vsock) {
+    static const char right[] = "CID,unix:PATH, CID from 3 to 4294967294, PATH of up to 96 bytes";
+    char *end;
+    unsigned long long cid = strtoull(v, &end, 10);
+    o->vsock_cid = (uint32_t)cid;
+    o->vsock = end + strlen(",unix:");
+    if (*v < '0' || *v > '9' || cid < 3 || cid >= UINT32_MAX || strncmp(end, ",unix:", strlen(",unix:")))
+        return right;
+    return *o->vsock && strlen(o->vsock) <= OPTIONS_VSOCK_PATH ? NULL : right;
+}
+
 #define MMU(NAME, name, help, manual) ABI_MMU_##NAME,
 TAKE(mmu) {
     static const enum abi_mmu listed[] = {

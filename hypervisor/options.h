@@ -13,6 +13,7 @@
 #define OPTIONS_MAX_SHARES 12
 #define OPTIONS_MAX_FW_CFG 32
 #define OPTIONS_MAX_ENV 256
+#define OPTIONS_VSOCK_PATH 96
 enum options_command {
     COMMAND_RUN,
     COMMAND_EXEC,
@@ -73,6 +74,8 @@ struct options {
         bool readonly;
     } share[OPTIONS_MAX_SHARES];
     unsigned shares;
+    uint32_t vsock_cid; /* 0: no vsock */
+    const char *vsock;  /* the path of its socket */
     /* graft exec */
     const char *root;
     bool root_writable, verbose, dry_run, cold;

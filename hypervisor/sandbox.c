@@ -33,6 +33,7 @@
 static struct {
     bool wanted, entered, rwx, ptys, clients;
     bool network;     /* this is the process that has it */
+    bool stays;       /* and this one stays the user that it is */
     bool helpers;     /* others serve disks, folders or the network */
     bool user, files; /* of what the host has, this worked */
     _Atomic bool filters_fail;
@@ -70,7 +71,7 @@ static bool leave_root(void) {
     struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
     for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
         prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* root alone can: no_new_privs makes it the same for others */
-    bool user = geteuid() != 0 ||
+    bool user = sandbox.stays || geteuid() != 0 ||
                 (!setgroups(0, NULL) && !setresgid(NOBODY, NOBODY, NOBODY) && !setresuid(NOBODY, NOBODY, NOBODY));
     return !syscall(SYS_capset, &head, none) && user;
 }
@@ -161,7 +162,8 @@ static bool leave_files(void) {
 
 /* --- system calls ---------------------------------------------------------------------------------------------------- */
 #define KIND(name) THREADS(THREAD_##name)
-#define ALL (KIND(MAIN) | KIND(DEVICES) | KIND(VCPU) | KIND(DISK) | KIND(CONSOLE) | KIND(EXEC) | KIND(NETWORK))
+#define ALL                                                                                                            \
+    (KIND(MAIN) | KIND(DEVICES) | KIND(VCPU) | KIND(DISK) | KIND(CONSOLE) | KIND(EXEC) | KIND(NETWORK) | KIND(VSOCK))
 #define CALL(name) SCMP_SYS(name)
 
 /* A thread has the filters of the one that started it, too. So the devices' allows what any thread may that it starts. */
@@ -210,9 +212,9 @@ static const struct call {
     {KIND(MAIN), CALL(close_range)},
     /* new lives of the machine, the event loop */
     {KIND(DEVICES), CALL(seccomp)}, /* threads that it starts add their own filters */
-    {KIND(DEVICES) | KIND(NETWORK), CALL(epoll_create1)},
-    {KIND(DEVICES) | KIND(NETWORK), CALL(epoll_ctl)},
-    {KIND(DEVICES) | KIND(NETWORK), CALL(epoll_wait)},
+    {KIND(DEVICES) | KIND(NETWORK) | KIND(VSOCK), CALL(epoll_create1)},
+    {KIND(DEVICES) | KIND(NETWORK) | KIND(VSOCK), CALL(epoll_ctl)},
+    {KIND(DEVICES) | KIND(NETWORK) | KIND(VSOCK), CALL(epoll_wait)},
     {KIND(DEVICES), CALL(eventfd2)},
     {KIND(DEVICES), CALL(timerfd_create)},
     {KIND(DEVICES), CALL(timerfd_settime)},
@@ -236,6 +238,12 @@ static const struct call {
     {KIND(DISK), CALL(ftruncate)}, /* of a file in memory, by the devices */
     {KIND(DISK), CALL(wait4)},     /* thread.c: the process that such a thread is */
     {KIND(DISK), CALL(getppid)},
+    /* connections of the guest's to sockets of the host, and the other way (devices/vsock.c) */
+    {KIND(VSOCK), CALL(accept4)},
+    {KIND(VSOCK), CALL(connect)},
+    {KIND(VSOCK), CALL(shutdown)},
+    {KIND(VSOCK), CALL(sendto)},
+    {KIND(VSOCK), CALL(recvfrom)},
 };
 
 /* For the network of the guest. */
@@ -354,6 +362,8 @@ static bool load_filter(enum thread_kind kind) {
     allow_parts(&f, kind);
     if (kind == THREAD_NETWORK)
         allow_network(&f);
+    if (kind == THREAD_VSOCK)
+        allow_if(&f, CALL(socket), 0, UINT32_MAX, AF_UNIX);
     seccomp_attr_set(f.ctx, SCMP_FLTATR_CTL_NNP, 0); /* it is set */
     seccomp_attr_set(f.ctx, SCMP_FLTATR_CTL_SSB, 1); /* old kernels slow a filtered thread's own code down otherwise */
     seccomp_attr_set(f.ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree */
@@ -381,6 +391,12 @@ void sandbox_enter_network(void) {
     sandbox.network = true;
     enter();
     sandbox_thread(THREAD_NETWORK);
+}
+
+void sandbox_enter_vsock(void) {
+    sandbox.stays = true;
+    enter();
+    sandbox_thread(THREAD_VSOCK);
 }
 
 /* It reads what it likes, as what is behind an image can be anywhere. */

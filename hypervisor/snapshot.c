@@ -94,6 +94,7 @@ static bool put_config(struct state_out *out, const struct machine *m, const cha
     c->console = m->console != NULL;
     c->drives = o->drives;
     c->shares = o->shares;
+    c->vsock = o->vsock_cid;
     for (unsigned i = 0; i < o->drives; i++)
         note_disk(&c->disk[i], o->drive[i].path, o->drive[i].readonly);
     for (unsigned i = 0; i < o->shares; i++)

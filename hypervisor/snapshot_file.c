@@ -36,6 +36,7 @@ const struct state_field snapshot_config_table[] = {
     CONFIG_MAX(console, 1),
     CONFIG_MAX(drives, OPTIONS_MAX_DRIVES),
     CONFIG_MAX(shares, OPTIONS_MAX_SHARES),
+    CONFIG(vsock),
     CONFIG(tag),
     DISK(0),
     DISK(1),
@@ -274,6 +275,9 @@ bool snapshot_options(struct snapshot *s, struct options *o, char err[ERR_BYTES]
         return other(err, "--cpu", options_cpu_names[c->cpu]);
     if (!c->console != !o->console && !o->command)
         return other(err, "--console:", c->console ? "yes" : "no");
+    snprintf(text, sizeof(text), "%u", c->vsock);
+    if (o->vsock_cid != c->vsock)
+        return other(err, "--vsock", c->vsock ? text : "none");
     if (o->net_kind != NET_NONE && !c->net)
         return other(err, "--net", "none");
     o->board = board;

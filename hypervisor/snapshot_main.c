@@ -36,6 +36,8 @@ static void print_config(const struct snapshot_config *c) {
            when, c->graft, c->board, (unsigned long long)(c->memory >> 20), c->smp, c->gic, options_cpu_names[c->cpu],
            c->net ? "user" : "none", c->console ? ", a virtio console" : "", c->legacy ? ", --virtio-mmio legacy" : "",
            c->semihosting ? ", --semihosting" : "");
+    if (c->vsock)
+        printf("vsock    CID %u\n", c->vsock);
     for (unsigned i = 0; i < c->drives; i++)
         printf("disk     %s%s\n", c->disk[i].path, c->disk[i].readonly ? ",ro" : "");
     for (unsigned i = 0; i < c->shares; i++)

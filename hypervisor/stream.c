@@ -127,17 +127,17 @@ static void remove_dead_socket(const struct sockaddr_un *a) {
         close(fd);
 }
 
-static int listen_unix(const struct place *p, const char *option, char err[ERR_BYTES]) {
+int stream_listen_unix(const char *path, int backlog, const char *option, char err[ERR_BYTES]) {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
-    snprintf(a.sun_path, sizeof(a.sun_path), "%s", p->path);
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
     remove_dead_socket(&a);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     mode_t before = umask(0177);
     bool ok = fd >= 0 && !bind(fd, (struct sockaddr *)&a, sizeof(a));
     umask(before);
-    if (ok && !listen(fd, 1))
+    if (ok && !listen(fd, backlog))
         return fd;
-    snprintf(err, ERR_BYTES, "%s: %.180s: %s", option, p->path, strerror(errno));
+    snprintf(err, ERR_BYTES, "%s: %.180s: %s", option, path, strerror(errno));
     if (fd >= 0)
         close(fd);
     return -1;
@@ -179,7 +179,7 @@ struct stream *stream_open(const char *option, const char *spec, const struct st
     if (!strcmp(spec, "stdio"))
         ok = take_stdio(s, option, err);
     else if ((ok = parse(spec, &p)))
-        ok = (s->listener = p.tcp ? listen_tcp(&p, option, err) : listen_unix(&p, option, err)) >= 0;
+        ok = (s->listener = p.tcp ? listen_tcp(&p, option, err) : stream_listen_unix(p.path, 1, option, err)) >= 0;
     if (ok)
         return s;
     free(s);

@@ -25,6 +25,8 @@ struct stream *stream_open(const char *option, const char *spec, const struct st
                            char err[ERR_BYTES]);
 /* stream_is_right(): is it one of those forms? */
 bool stream_is_right(const char *spec, bool stdio);
+/* stream_listen_unix(): such a socket at a path, non-blocking, with room for that many who wait; -1 and err. */
+int stream_listen_unix(const char *path, int backlog, const char *option, char err[ERR_BYTES]);
 /* stream_attach(): to a machine with an event loop; NULL: from it. False: out of memory. */
 bool stream_attach(struct stream *s, struct machine *m);
 /* stream_write(): to the client, if there is one. */

@@ -15,8 +15,9 @@
 #include <unistd.h>
 
 static const char *const names[] = {
-    [THREAD_ANY] = "any",   [THREAD_MAIN] = "main",       [THREAD_DEVICES] = "devices", [THREAD_VCPU] = "vCPU",
-    [THREAD_DISK] = "disk", [THREAD_CONSOLE] = "console", [THREAD_EXEC] = "exec",       [THREAD_NETWORK] = "network",
+    [THREAD_ANY] = "any",   [THREAD_MAIN] = "main",       [THREAD_DEVICES] = "devices",
+    [THREAD_VCPU] = "vCPU", [THREAD_DISK] = "disk",       [THREAD_CONSOLE] = "console",
+    [THREAD_EXEC] = "exec", [THREAD_NETWORK] = "network", [THREAD_VSOCK] = "vsock",
 };
 static _Thread_local enum thread_kind own_kind;
 

@@ -115,6 +115,7 @@ enum thread_kind {
     THREAD_CONSOLE,
     THREAD_EXEC,
     THREAD_NETWORK, /* the one of that process (hypervisor/network.c) */
+    THREAD_VSOCK,   /* and of that one (hypervisor/vsock.c) */
 };
 #define THREADS(kind) (1u << (kind))
 /* thread_start(): a thread of that kind; name is what ps and debuggers show, 15 bytes. NULL if there can be none.
@@ -221,5 +222,9 @@ struct vhost_user;
 struct device *virtio_fs_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, struct vhost_user *backend,
                                 const char *tag, bool readonly);
 struct device *virtio_rng_create(struct machine *m, uint64_t gpa, unsigned spi, int slot);
+/* The guest's CID. channel: a non-blocking socket of packets, at whose other end there is a struct vsock (devices/vsock.h): packets of the guest, or the
+ * number of the device's life, 4 bytes; and struct vsock_packet. It stays the caller's, and serves the next machine, too. */
+struct device *virtio_vsock_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, uint32_t cid, int channel,
+                                   char err[256]);
 
 #endif

@@ -71,7 +71,9 @@ class Cli(GraftTest):
                  ['run', 'a', '--dtb', 'x', '--dump-dtb', 'y'], ['run', 'a', '--console', 'stdio'],
                  ['run', 'a', '--vm', 'kvm', '--mmu', 'process'],
                  ['run', '--pflash', 'a', '--pflash', 'b', '--pflash', 'c'],
-                 ['run', '--bios', 'a', '--pflash', 'b', '--pflash', 'c'], ['run', 'a', '--share', 'x=/tmp', '--share', 'x=/usr'],
+                 ['run', '--bios', 'a', '--pflash', 'b', '--pflash', 'c'], ['run', 'a', '--vsock', '3'], ['run', 'a', '--vsock', '2,unix:x'],
+                 ['run', 'a', '--vsock', '3,unix:'], ['run', 'a', '--vsock', '3,unix:' + 97 * 'x'], ['run', 'a', '--vsock', '4294967295,unix:x'],
+                 ['run', 'a', '--share', 'x=/tmp', '--share', 'x=/usr'],
                  ['help', 'x'], ['--version', 'x']]
         for option, values in {'--memory': ['', '0', '1', '-1', '1T', '65G', '99999999999999999999', '1G1'],
                                '--smp': ['0', '9', '1x', ''], '--mmu': ['hard'], '--gic': ['1', '4', '33'],

@@ -7,20 +7,14 @@
  */
 #include "devices/usernet.h"
 #include "tests/fuzz/device_world.h"
+#include "tests/fuzz/good_driver.h"
 #include "tests/monitor/guests/inet.h"
 
 #include <netinet/in.h>
 #include <poll.h>
-#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-#define NUM 16u
-#define RX_RING 0x0000u /* descriptors, then the available ring, then the used one, 256 bytes each */
-#define TX_RING 0x0400u
-#define RX_BUFFER 0x1000u
-#define TX_BUFFER 0x9000u
-#define BUFFER 2048u
 #define MOST_FILES 160 /* so that there may be 16 flows of a kind */
 #define PEERS 32
 
@@ -62,22 +56,6 @@ static void peer_acts(struct input *in) {
         peer[i] = peer[--peers];
     }
 }
-
-/* --- events ------------------------------------------------------------------------------------------------------------ */
-struct event_fd {
-    int fd;
-    uint32_t events;
-    event_fn *fn;
-    void *arg;
-};
-static struct event_fd watched;
-
-struct event_fd *event_add_fd(struct machine *m, int fd, uint32_t events, event_fn *fn, void *arg) {
-    watched = (struct event_fd){fd, events, fn, arg};
-    return &watched;
-}
-void event_mod_fd(struct event_fd *e, uint32_t events) { e->events = events; }
-void event_del_fd(struct event_fd *e) { e->fd = -1; }
 
 /* --- the network, which has no process of its own here --------------------------------------------------------------- */
 static struct usernet *usernet;
@@ -130,49 +108,7 @@ static void run_events(struct machine *m, struct device *d) {
 }
 
 /* --- the guest ----------------------------------------------------------------------------------------------------------- */
-static uint16_t tx_index, rx_index, rx_used;
 static uint8_t last[2048]; /* the last TCP segment that came: from its IP header on */
-
-static void put_descriptor(struct machine *m, unsigned ring, unsigned i, unsigned at, uint32_t len, uint16_t flags) {
-    uint64_t address = RAM_GPA + at;
-    memcpy(m->ram + ring + 16 * i, &address, 8);
-    memcpy(m->ram + ring + 16 * i + 8, &len, 4);
-    memcpy(m->ram + ring + 16 * i + 12, &flags, 2);
-}
-
-static void offer(struct machine *m, unsigned ring, uint16_t *index, unsigned i) {
-    uint16_t head = (uint16_t)i;
-    memcpy(m->ram + ring + 0x100 + 4 + 2 * (*index % NUM), &head, 2);
-    ++*index;
-    memcpy(m->ram + ring + 0x100 + 2, index, 2);
-}
-
-static void live_queue(struct device *d, unsigned n, unsigned ring) {
-    d->ops->write(d, 0x030, n, 4);
-    d->ops->write(d, 0x038, NUM, 4);
-    for (unsigned i = 0; i < 3; i++)
-        d->ops->write(d, 0x080 + 16 * i, RAM_GPA + ring + 0x100 * i, 4);
-    d->ops->write(d, 0x044, 1, 4);
-}
-
-/* A driver that does everything right, to begin with. */
-static void bring_up(struct machine *m, struct device *d) {
-    static const uint8_t status[] = {0, 3, 11};
-    for (unsigned i = 0; i < sizeof(status); i++) {
-        d->ops->write(d, 0x024, 1, 4);
-        d->ops->write(d, 0x020, 1, 4);
-        d->ops->write(d, 0x070, status[i], 4);
-    }
-    memset(m->ram, 0, RX_BUFFER);
-    tx_index = rx_index = rx_used = 0;
-    live_queue(d, 0, RX_RING);
-    live_queue(d, 1, TX_RING);
-    d->ops->write(d, 0x070, 15, 4);
-    for (unsigned i = 0; i < NUM; i++) {
-        put_descriptor(m, RX_RING, i, RX_BUFFER + BUFFER * i, BUFFER, 2);
-        offer(m, RX_RING, &rx_index, i);
-    }
-}
 
 static void take_frames(struct machine *m) {
     uint16_t used;
@@ -184,13 +120,6 @@ static void take_frames(struct machine *m) {
             memcpy(last, ip, 64);
         offer(m, RX_RING, &rx_index, i);
     }
-}
-
-static void send_frame(struct machine *m, struct device *d, unsigned len) {
-    unsigned i = tx_index % NUM;
-    put_descriptor(m, TX_RING, i, TX_BUFFER + BUFFER * (i % 8), 12 + len, 0);
-    offer(m, TX_RING, &tx_index, i);
-    d->ops->notify(d, 2);
 }
 
 static unsigned fill_ipv4(uint8_t *ip, unsigned protocol, unsigned payload, struct input *in) {
@@ -249,7 +178,7 @@ static void packet(struct machine *m, struct device *d, struct input *in) {
     static const uint8_t ether[12] = {0x52, 0x55, 10, 0, 2, 2, 0x52, 0x54, 0, 0x12, 0x34, 0x56};
     static const uint16_t types[] = {0x0806, 0x0800, 0x0800, 0x0800, 0x86dd, 0x86dd, 0x86dd, 0x88f8};
     unsigned kind = (unsigned)take(in, 1) % 8, bytes = (unsigned)take(in, 1) % 64, len = bytes;
-    uint8_t *frame = m->ram + TX_BUFFER + BUFFER * (tx_index % NUM % 8) + 12, *p = frame + 14;
+    uint8_t *frame = next_buffer(m) + 12, *p = frame + 14;
     bool v6 = kind >= 4;
     uint8_t *transport = p + (v6 ? 40 : 20);
     memset(frame, 0, 256);
@@ -275,7 +204,7 @@ static void packet(struct machine *m, struct device *d, struct input *in) {
         }
         len = all;
     }
-    send_frame(m, d, 14 + len);
+    send_buffer(m, d, 12 + 14 + len);
 }
 
 static void act(struct machine *m, struct device *d, struct input *in) {

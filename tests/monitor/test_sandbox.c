@@ -30,7 +30,7 @@
 
 #define KINDS                                                                                                          \
     (1u << THREAD_MAIN | 1u << THREAD_DEVICES | 1u << THREAD_VCPU | 1u << THREAD_DISK | 1u << THREAD_CONSOLE |         \
-     1u << THREAD_EXEC | 1u << THREAD_NETWORK)
+     1u << THREAD_EXEC | 1u << THREAD_NETWORK | 1u << THREAD_VSOCK)
 #define ONLY(name) (1u << THREAD_##name)
 #define BUT(names) (KINDS & ~(names))
 
@@ -82,9 +82,9 @@ static const struct attempt attempts[] = {
     {"capset", KINDS, SYS_capset, {0}},
     {"a socket", BUT(ONLY(NETWORK)), SYS_socket, {AF_INET, SOCK_STREAM, 0}},
     {"a packet socket", KINDS, SYS_socket, {AF_PACKET, SOCK_RAW, 0}},
-    {"a local socket", KINDS, SYS_socket, {AF_UNIX, SOCK_STREAM, 0}},
+    {"a local socket", BUT(ONLY(VSOCK)), SYS_socket, {AF_UNIX, SOCK_STREAM, 0}},
     {"netlink", KINDS, SYS_socket, {AF_NETLINK, SOCK_RAW, 0}},
-    {"connect", BUT(ONLY(NETWORK)), SYS_connect, {-1, P(room), 16}},
+    {"connect", BUT(ONLY(NETWORK) | ONLY(VSOCK)), SYS_connect, {-1, P(room), 16}},
     {"socketpair", KINDS, SYS_socketpair, {AF_UNIX, SOCK_STREAM, 0, P(room)}},
     {"bpf", KINDS, SYS_bpf, {BPF_PROG_LOAD, P(room), 0}},
     {"perf_event_open", KINDS, SYS_perf_event_open, {P(room), 0, -1, -1, 0}},
@@ -114,13 +114,13 @@ static const struct attempt attempts[] = {
     {"fallocate", BUT(ONLY(DEVICES) | ONLY(DISK)), SYS_fallocate, {-1, 0, 0, 0}},
     {"a filter", BUT(ONLY(DEVICES)), SYS_seccomp, {1, 0, 0}},
     {"TIOCGPTPEER", BUT(ONLY(DEVICES)), SYS_ioctl, {0, TIOCGPTPEER, 0}},
-    {"epoll_create1", BUT(ONLY(DEVICES) | ONLY(NETWORK)), SYS_epoll_create1, {0}},
+    {"epoll_create1", BUT(ONLY(DEVICES) | ONLY(NETWORK) | ONLY(VSOCK)), SYS_epoll_create1, {0}},
     {"reboot", KINDS, SYS_reboot, {0, 0, 0, 0}},
     {"a call that does not exist", KINDS, 4095, {0}},
 };
 static const char *const kind_names[] = {
-    [THREAD_MAIN] = "main",       [THREAD_DEVICES] = "devices", [THREAD_VCPU] = "vCPU",      [THREAD_DISK] = "disk",
-    [THREAD_CONSOLE] = "console", [THREAD_EXEC] = "exec",       [THREAD_NETWORK] = "network"};
+    [THREAD_MAIN] = "main",       [THREAD_DEVICES] = "devices", [THREAD_VCPU] = "vCPU",       [THREAD_DISK] = "disk",
+    [THREAD_CONSOLE] = "console", [THREAD_EXEC] = "exec",       [THREAD_NETWORK] = "network", [THREAD_VSOCK] = "vsock"};
 
 /* In a process that is like a run, in a thread of that kind. Exit status 0: fn has returned. */
 static struct {
@@ -144,6 +144,11 @@ static void be_a_run(void) {
     sandbox_note();
     if (child.kind == THREAD_NETWORK) { /* a process of its own */
         sandbox_enter_network();
+        child.fn(child.arg);
+        _exit(0);
+    }
+    if (child.kind == THREAD_VSOCK) { /* and another */
+        sandbox_enter_vsock();
         child.fn(child.arg);
         _exit(0);
     }
