@@ -25,6 +25,7 @@
 #define VIRTIO_ID_BLOCK 2
 #define VIRTIO_ID_CONSOLE 3
 #define VIRTIO_ID_RNG 4
+#define VIRTIO_ID_BALLOON 5
 #define VIRTIO_ID_VSOCK 19
 #define VIRTIO_ID_FS 26
 
@@ -43,6 +44,8 @@ struct virtio_type {
     uint16_t queue_max;                               /* entries of a queue; 0: VIRTQ_MAX_SIZE */
     uint64_t features;                                /* beside VERSION_1 or ANY_LAYOUT, INDIRECT_DESC and EVENT_IDX */
     void (*notify)(struct virtio *v, unsigned queue); /* the driver made buffers available */
+    /* config_write(): by the driver, in a vCPU's thread; NULL: the configuration is not written to. */
+    void (*config_write)(struct virtio *v, uint64_t offset, uint64_t value, unsigned bytes);
     /* quiesce(): queues were stopped: when it returns no thread of the device writes to guest RAM for requests of before. Must
      * not wait for long. NULL: the device has no threads. */
     void (*quiesce)(struct virtio *v);

@@ -239,7 +239,9 @@ static void virtio_write(struct device *d, uint64_t offset, uint64_t value64, un
     struct virtio *v = virtio_of(d);
     struct virtq *q = selected(v);
     uint32_t value = (uint32_t)value64;
-    if (bytes != 4 || offset >= CONFIG) /* no device here has writable configuration */
+    if (offset >= CONFIG && v->type->config_write)
+        v->type->config_write(v, offset - CONFIG, value64, bytes);
+    if (bytes != 4 || offset >= CONFIG)
         return;
     switch (offset) {
     case DEVICE_FEATURES_SEL: v->device_features_sel = value; break;

@@ -207,6 +207,33 @@ static cJSON *query_blockstats(const cJSON *args, char err[ERR_BYTES]) {
     return list;
 }
 
+static struct device *balloon_device(char err[ERR_BYTES]) {
+    if (!c.machine->balloon)
+        snprintf(err, ERR_BYTES, "No balloon device has been activated");
+    return c.machine->balloon;
+}
+
+/* How much memory the guest is to have, or has. */
+static cJSON *balloon(const cJSON *args, char err[ERR_BYTES]) {
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(args, "value");
+    double all = (double)c.machine->ram_size;
+    if (!cJSON_IsNumber(value) || !(value->valuedouble > 0))
+        snprintf(err, ERR_BYTES, "Parameter 'value' expects a size in bytes");
+    else if (balloon_device(err))
+        virtio_balloon_ask(c.machine->balloon, value->valuedouble < all ? (uint64_t)(all - value->valuedouble) : 0);
+    return NULL;
+}
+
+static cJSON *query_balloon(const cJSON *args, char err[ERR_BYTES]) {
+    const struct device *d = balloon_device(err);
+    if (!d)
+        return NULL;
+    uint64_t in = virtio_balloon_bytes(d), all = c.machine->ram_size;
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "actual", (double)(in < all ? all - in : 0));
+    return o;
+}
+
 static cJSON *human_monitor_command(const cJSON *args, char err[ERR_BYTES]) {
     const cJSON *line = cJSON_GetObjectItemCaseSensitive(args, "command-line");
     const cJSON *index = cJSON_GetObjectItemCaseSensitive(args, "cpu-index");
@@ -325,6 +352,8 @@ static const struct command {
     {"query-cpus-fast", query_cpus_fast, {0}},
     {"query-block", query_block, {0}},
     {"query-blockstats", query_blockstats, {"query-nodes"}},
+    {"balloon", balloon, {"value"}},
+    {"query-balloon", query_balloon, {0}},
     {"human-monitor-command", human_monitor_command, {"command-line", "cpu-index"}},
     {"snapshot-save", snapshot_save_job, {"job-id", "tag", "vmstate", "devices"}},
     {"snapshot-load", snapshot_load_job, {"job-id", "tag", "vmstate", "devices"}},

@@ -13,6 +13,7 @@
 #include "hypervisor/vmcore.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <stdio.h>
@@ -214,6 +215,20 @@ void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
         memory_changed(m, gpa, (gpa - m->board->ram) >> PAGE_SHIFT, len);
 }
 
+/* All mappings of a file follow it, those of the strategies, too; where memory is of no file, the VM's mappings of it follow this one. */
+void guest_ram_give_back(struct machine *m, uint64_t gpa, uint64_t len) {
+    uint64_t first = ALIGN_UP(gpa, PAGE_SIZE), past = (gpa + len) & ~PAGE_MASK;
+    thread_expect(THREADS(THREAD_DEVICES), "give memory back");
+    if (!ram_range(m, gpa, len) || past <= first)
+        return;
+    uint64_t offset = first - m->board->ram;
+    if (m->ram_fd >= 0)
+        fallocate(m->ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)(past - first));
+    else
+        madvise(m->ram + offset, past - first, MADV_DONTNEED);
+    guest_ram_write_end(m, first, past - first);
+}
+
 void machine_rom_changed(struct device *d, uint64_t offset, uint64_t len) {
     struct machine *m = d->machine;
     uint64_t gpa = d->gpa + offset;
@@ -380,7 +395,8 @@ static bool add_virtio(struct machine *m, char err[ERR_BYTES]) {
     const struct options *o = m->options;
     const struct board *b = m->board;
     bool has_net = o->net_kind != NET_NONE;
-    if (o->drives + 1 + has_net + (m->console != NULL) + o->shares + (o->vsock != NULL) > b->virtio_slots) {
+    if (o->drives + 1 + has_net + (m->console != NULL) + o->shares + (o->vsock != NULL) + o->balloon >
+        b->virtio_slots) {
         snprintf(err, ERR_BYTES, "more devices than the board has slots for: %u", b->virtio_slots);
         return false;
     }
@@ -400,6 +416,8 @@ static bool add_virtio(struct machine *m, char err[ERR_BYTES]) {
             d = virtio_fs_create(m, gpa, spi, slot, share_backend(n), o->share[n].tag, o->share[n].readonly);
         else if ((n -= o->shares) == 0 && o->vsock)
             d = virtio_vsock_create(m, gpa, spi, slot, o->vsock_cid, vsock_channel(), err);
+        else if (n == (o->vsock != NULL) && o->balloon)
+            d = m->balloon = virtio_balloon_create(m, gpa, spi, slot);
         else
             d = virtio_empty_create(m, gpa, spi, slot);
         if (!add_device(m, d, "virtio", err))

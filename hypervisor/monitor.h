@@ -122,6 +122,7 @@ struct machine {
     unsigned shadow_count;
     struct chardev *serial, *console;
     struct device *fw_cfg;
+    struct device *balloon; /* NULL: there is none */
     struct events *events;
     struct panic panic;
     struct pause pause;

@@ -359,6 +359,8 @@ TAKE(vsock) {
     return *o->vsock && strlen(o->vsock) <= OPTIONS_VSOCK_PATH ? NULL : right;
 }
 
+TAKE(balloon) { return o->balloon = true, NULL; }
+
 #define MMU(NAME, name, help, manual) ABI_MMU_##NAME,
 TAKE(mmu) {
     static const enum abi_mmu listed[] = {

@@ -76,6 +76,7 @@ struct options {
     unsigned shares;
     uint32_t vsock_cid; /* 0: no vsock */
     const char *vsock;  /* the path of its socket */
+    bool balloon;
     /* graft exec */
     const char *root;
     bool root_writable, verbose, dry_run, cold;

@@ -95,6 +95,7 @@ static bool put_config(struct state_out *out, const struct machine *m, const cha
     c->drives = o->drives;
     c->shares = o->shares;
     c->vsock = o->vsock_cid;
+    c->balloon = o->balloon;
     for (unsigned i = 0; i < o->drives; i++)
         note_disk(&c->disk[i], o->drive[i].path, o->drive[i].readonly);
     for (unsigned i = 0; i < o->shares; i++)

@@ -49,7 +49,7 @@ struct snapshot_config {
     char key[1024];   /* graft exec: what it was made of */
     uint64_t created; /* seconds since 1970 */
     uint64_t memory;
-    uint32_t smp, gic, cpu, legacy, semihosting, net, console, drives, shares, vsock;
+    uint32_t smp, gic, cpu, legacy, semihosting, net, console, drives, shares, vsock, balloon;
     char tag[OPTIONS_MAX_SHARES][40];
     struct snapshot_disk disk[OPTIONS_MAX_DRIVES];
 };

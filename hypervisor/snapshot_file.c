@@ -37,6 +37,7 @@ const struct state_field snapshot_config_table[] = {
     CONFIG_MAX(drives, OPTIONS_MAX_DRIVES),
     CONFIG_MAX(shares, OPTIONS_MAX_SHARES),
     CONFIG(vsock),
+    CONFIG_MAX(balloon, 1),
     CONFIG(tag),
     DISK(0),
     DISK(1),
@@ -278,6 +279,8 @@ bool snapshot_options(struct snapshot *s, struct options *o, char err[ERR_BYTES]
     snprintf(text, sizeof(text), "%u", c->vsock);
     if (o->vsock_cid != c->vsock)
         return other(err, "--vsock", c->vsock ? text : "none");
+    if (o->balloon && !c->balloon)
+        return other(err, "--balloon:", "no");
     if (o->net_kind != NET_NONE && !c->net)
         return other(err, "--net", "none");
     o->board = board;
@@ -287,6 +290,7 @@ bool snapshot_options(struct snapshot *s, struct options *o, char err[ERR_BYTES]
     o->cpu = (enum abi_cpu_model)c->cpu;
     o->virtio_legacy = c->legacy;
     o->semihosting = c->semihosting;
+    o->balloon = c->balloon;
     if (c->net && o->net_kind == NET_NONE) /* which network the card is on may be another */
         o->net_kind = NET_USER;
     return disk_options(c, o, err) && share_options(c, o, err);

@@ -93,6 +93,9 @@ void log_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 const void *guest_ram(struct machine *m, uint64_t gpa, uint64_t len);
 void *guest_ram_write_begin(struct machine *m, uint64_t gpa, uint64_t len);
 void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len);
+/* guest_ram_give_back(): the guest does not want to know what is in the whole pages of [gpa, gpa+len), which is RAM: the host may have them until they are touched
+ * again. They are zero then, or, where a machine was resumed, what they were in the snapshot. Not in a vCPU's thread. */
+void guest_ram_give_back(struct machine *m, uint64_t gpa, uint64_t len);
 
 /* Flash is memory to those who read it, and registers to those who write. machine_rom(): where the bytes of the device are; the device has
  * seen to what is in there. machine_rom_map(): the chunk (ABI_ROM_CHUNK) at offset reads as memory from now on; until then, reads and
@@ -222,6 +225,11 @@ struct vhost_user;
 struct device *virtio_fs_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, struct vhost_user *backend,
                                 const char *tag, bool readonly);
 struct device *virtio_rng_create(struct machine *m, uint64_t gpa, unsigned spi, int slot);
+/* virtio_balloon_ask(): the guest is to have that many bytes in the balloon, and not to use them; virtio_balloon_bytes(): what it says that it has. With the
+ * device lock. */
+struct device *virtio_balloon_create(struct machine *m, uint64_t gpa, unsigned spi, int slot);
+void virtio_balloon_ask(struct device *d, uint64_t bytes);
+uint64_t virtio_balloon_bytes(const struct device *d);
 /* The guest's CID. channel: a non-blocking socket of packets, at whose other end there is a struct vsock (devices/vsock.h): packets of the guest, or the
  * number of the device's life, 4 bytes; and struct vsock_packet. It stays the caller's, and serves the next machine, too. */
 struct device *virtio_vsock_create(struct machine *m, uint64_t gpa, unsigned spi, int slot, uint32_t cid, int channel,

@@ -15,6 +15,8 @@ void supervise_stop(int signal) {}
 void machine_stop(struct machine *m, enum machine_state state) {}
 void pl061_press(struct device *d) {}
 struct disk_counts virtio_blk_counts(const struct device *d) { return (struct disk_counts){0}; }
+void virtio_balloon_ask(struct device *d, uint64_t bytes) {}
+uint64_t virtio_balloon_bytes(const struct device *d) { return 0; }
 const char *disks_format(unsigned n) { return "raw"; }
 char *command_run(struct machine *m, unsigned vcpu, const char *line) {
     if (vcpu >= m->vcpu_count)

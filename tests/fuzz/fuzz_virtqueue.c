@@ -72,11 +72,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct device *d;
     unsigned type = (unsigned)take(&in, 1);
     m.legacy = type & 4;
+    bool balloon = type & 8;
     type %= 4;
     console_ready = NULL;
     console_calls = 0;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", disk);
-    if (type < 2)
+    if (balloon)
+        d = virtio_balloon_create(&m, 0x0a000000, 16, 0);
+    else if (type < 2)
         d = virtio_blk_create(&m, 0x0a000000, 16, 0, path, type == 1, err);
     else
         d = type == 2 ? virtio_console_create(&m, 0x0a000000, 16, 0, NULL) : virtio_rng_create(&m, 0x0a000000, 16, 0);

@@ -22,5 +22,10 @@ void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
     if (!guest_ram(m, gpa, len))
         abort();
 }
+void guest_ram_give_back(struct machine *m, uint64_t gpa, uint64_t len) {
+    if (!guest_ram(m, gpa, len))
+        abort();
+    memset(m->ram + (gpa - RAM_GPA), 0, len);
+}
 
 #endif

@@ -172,6 +172,17 @@ class Control(unittest.TestCase):
         stats = c.do('query-blockstats')['return']
         self.assertEqual(stats[0]['stats']['rd_operations'], 0)
 
+    def test_balloon(self):
+        c = self.talking()
+        for command in ('balloon', 'query-balloon'):
+            self.assertIn('No balloon device', c.do(command, **({'value': 1 << 25} if command == 'balloon' else {}))['error']['desc'])
+        self.stop()
+        c = self.talking('--balloon')
+        for value in (0, -1, 'x', None):
+            self.assertIn('error', c.do('balloon', value=value))
+        self.assertEqual(c.do('balloon', value=1 << 25), {'return': {}})
+        self.assertEqual(c.do('query-balloon'), {'return': {'actual': 1 << 26}})  # this guest has no driver
+
     def test_signal_while_held(self):
         c = self.talking()
         c.do('stop')
