@@ -280,7 +280,7 @@ static void nothing(const void *arg) {}
 static void report(const void *arg) { sandbox_report(); }
 
 START_TEST(a_host_without_both) {
-    struct scmp_arg_cmp any = SCMP_A0(SCMP_CMP_GE, 0);
+    struct scmp_arg_cmp any = {.arg = 0, .op = SCMP_CMP_GE, .datum_a = 0};
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
     int calls[] = {SCMP_SYS(landlock_create_ruleset), SCMP_SYS(seccomp)}, ends[2];
     char said[256] = "";
