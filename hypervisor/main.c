@@ -236,9 +236,9 @@ static bool open_all(struct run *run, struct options *o, char err[ERR_BYTES]) {
     if ((o->command && !plan_exec(run, o, err)) || !open_snapshots(run, o, err) || !boot_read(&run->files, o, err) ||
         (o->command && !make_initrd(run, err)))
         return false;
-    return o->dry_run || (disks_open(o, err) && open_save(run, o, err) && firmware_open(o, run->files.board, err) &&
-                          open_outputs(run, err) && shares_open(o, err) && network_open(o, err) && vsock_open(o, err) &&
-                          open_consoles(run, err) && gdb_open(o, err) && control_open(o, err));
+    return o->dry_run || (shares_start(o, err) && disks_open(o, err) && open_save(run, o, err) &&
+                          firmware_open(o, run->files.board, err) && open_outputs(run, err) && network_open(o, err) &&
+                          vsock_open(o, err) && open_consoles(run, err) && gdb_open(o, err) && control_open(o, err));
 }
 
 static void close_all(struct run *run) {
@@ -253,6 +253,19 @@ static void close_all(struct run *run) {
     exec_kept_close(&run->kept);
     snapshot_close(run->resume);
     snapshot_target_close(&run->save);
+}
+
+/* What serves folders gets ready while the machine is looked at. */
+static int run_opened(struct run *run, struct options *o, int failed) {
+    char err[ERR_BYTES];
+    machine_look(o, run->files.board);
+    if (!shares_open(err)) {
+        complain(err);
+        return failed;
+    }
+    if (o->sandbox)
+        sandbox_enter(o);
+    return supervise(run_machine, run, stopped_status);
 }
 
 static int run_main(struct options *o) {
@@ -273,10 +286,7 @@ static int run_main(struct options *o) {
         exec_dry_run(&run.plan, &run.kept, o);
         status = STATUS_OK;
     } else {
-        machine_look(o, run.files.board);
-        if (o->sandbox)
-            sandbox_enter(o);
-        status = supervise(run_machine, &run, stopped_status);
+        status = run_opened(&run, o, status);
     }
     if (status == STATUS_OK && o->save_quit && !run.save.saved)
         status = complain("the guest had ended before it was saved");

@@ -400,10 +400,12 @@ int vsock_channel(void);
 void vsock_close(void);
 
 /* --- share.c --------------------------------------------------------------------------------------------------------- */
-/* shares_open(): starts what serves the shared folders (--share). Before there are threads. False and err if one cannot be had.
+/* shares_start(): starts what serves the shared folders (--share). shares_open(): waits until each is ready. Before there are threads. False and err if one cannot
+ * be had.
  * share_backend(): that of the folder that was given as number n. shares_close(): when there is no machine any more. */
 struct vhost_user;
-bool shares_open(const struct options *o, char err[ERR_BYTES]);
+bool shares_start(const struct options *o, char err[ERR_BYTES]);
+bool shares_open(char err[ERR_BYTES]);
 struct vhost_user *share_backend(unsigned n);
 void shares_close(void);
 

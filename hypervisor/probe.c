@@ -15,8 +15,8 @@ static bool run_probe(uint64_t result[VM_PROBE_COUNT], uint64_t *tsc_hz, bool al
     if (!m)
         return false;
     snprintf(err, ERR_BYTES, "a small program did not run in a virtual machine");
-    /* Memory that the host has not given us yet would be measured, too. */
-    memset(m->ram, 1, m->ram_size);
+    if (all) /* memory that the host has not given us yet would be measured, too */
+        memset(m->ram, 1, m->ram_size);
     bool ok = machine_run(m) == MACHINE_STOPPED;
     memcpy(result, m->vcpu[0].abi->stats, VM_PROBE_COUNT * sizeof(result[0]));
     *tsc_hz = m->tsc_hz;

@@ -8,6 +8,7 @@
  * in which there is nobody else: all files belong to him.
  */
 #include "devices/vhost_user.h"
+#include "hypervisor/exec.h"
 #include "hypervisor/helper.h"
 
 #include <errno.h>
@@ -43,9 +44,13 @@ static const struct way {
     {.any_user = true, .user_namespace = true, .sandbox = "chroot"},
     {.any_user = true, .rust_only = true, .sandbox = "none"},
 };
+static struct server server;
 static struct share {
-    pid_t pid;
-    struct vhost_user *backend;
+    char *dir;
+    unsigned way; /* the next one to be tried */
+    pid_t pid;    /* 0, -1: none */
+    int connection, log;
+    struct vhost_user *backend; /* NULL: it has not answered yet */
 } shares[OPTIONS_MAX_SHARES];
 static unsigned share_count;
 
@@ -78,16 +83,54 @@ static bool ask_version(const char *path, char *text, size_t room) {
     return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && !WEXITSTATUS(status);
 }
 
+/* Asking takes as long as all else that a run does before its guest: the answer is kept in the user's cache. */
+static void describe(char text[ERR_BYTES], const struct server *s, const struct stat *st) {
+    snprintf(text, ERR_BYTES, "%.128s %llx:%llx %lld %lld.%09ld %s\n", s->path, (unsigned long long)st->st_dev,
+             (unsigned long long)st->st_ino, (long long)st->st_size, (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
+             s->kind == KIND_C ? "C" : "Rust");
+}
+
+static bool recall(struct server *s, const struct stat *st) {
+    char text[ERR_BYTES], kept[ERR_BYTES] = "", *path = exec_cache("virtiofsd");
+    FILE *f = path ? fopen(path, "re") : NULL;
+    bool known = false;
+    if (f && fgets(kept, sizeof(kept), f))
+        for (s->kind = KIND_C; !known && s->kind <= KIND_RUST; s->kind += !known) {
+            describe(text, s, st);
+            known = !strcmp(text, kept);
+        }
+    if (f)
+        fclose(f);
+    free(path);
+    return known;
+}
+
+/* Where the cache has no folder yet, it is asked again. */
+static void remember(const struct server *s, const struct stat *st) {
+    char text[ERR_BYTES], *path = exec_cache("virtiofsd");
+    FILE *f = path ? fopen(path, "we") : NULL;
+    describe(text, s, st);
+    if (f) {
+        fputs(text, f);
+        fclose(f);
+    }
+    free(path);
+}
+
 static bool choose_server(struct server *s, char err[ERR_BYTES]) {
     static const char *const paths[] = {"/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd",
                                         "/usr/bin/virtiofsd", NULL};
     char text[256];
+    struct stat st;
     s->path = helper_find("GRAFT_VIRTIOFSD", paths);
     if (!s->path)
         return wrong(err, "virtiofsd", "not installed (Debian: package virtiofsd, in Debian 12 qemu-system-common)");
+    if (!stat(s->path, &st) && recall(s, &st))
+        return true;
     if (!ask_version(s->path, text, sizeof(text)))
         return wrong(err, s->path, "cannot be run");
     s->kind = strstr(text, "virtiofsd version") ? KIND_C : KIND_RUST;
+    remember(s, &st);
     return true;
 }
 
@@ -148,57 +191,76 @@ static _Noreturn void run_server(const struct server *s, const struct way *w, co
 }
 
 /* --- starting -------------------------------------------------------------------------------------------------------- */
-static bool start_way(struct share *share, const struct server *s, const struct way *w, const char *dir,
-                      char why[ERR_BYTES]) {
-    int log, listener, connection;
-    snprintf(why, ERR_BYTES, "cannot be started");
-    share->pid = helper_sockets(&listener, &connection, 1) ? helper_fork(listener, &log) : -1;
-    if (share->pid == 0)
-        run_server(s, w, dir);
-    if (share->pid < 0)
-        return false;
-    share->backend = vhost_user_open(connection, why);
-    if (share->backend)
-        close(log); /* what it says later nobody would read: it only loses that */
-    else
-        helper_failed(share->pid, log, why);
-    return share->backend != NULL;
-}
-
-static bool start(struct share *share, const struct server *s, const char *dir, char err[ERR_BYTES]) {
-    char why[ERR_BYTES] = "";
+/* False: no such process could be made, or there is no other way. */
+static bool launch(struct share *share) {
+    int listener;
     bool root = geteuid() == 0;
-    for (unsigned i = 0; i < ARRAY_LEN(ways); i++) {
-        const struct way *w = &ways[i];
-        if ((w->any_user || root) && (!w->rust_only || s->kind == KIND_RUST) && start_way(share, s, w, dir, why))
-            return true;
+    while (share->way < ARRAY_LEN(ways)) {
+        const struct way *w = &ways[share->way++];
+        if ((!w->any_user && !root) || (w->rust_only && server.kind != KIND_RUST))
+            continue;
+        share->pid = helper_sockets(&listener, &share->connection, 1) ? helper_fork(listener, &share->log) : -1;
+        if (share->pid == 0)
+            run_server(&server, w, share->dir);
+        return share->pid > 0;
     }
-    return wrong(err, s->path, why);
+    return false;
 }
 
-bool shares_open(const struct options *o, char err[ERR_BYTES]) {
-    struct server s;
-    char dir[PATH_MAX];
+/* Whether it could shut itself in is seen when it answers. */
+static bool finish(struct share *share, char err[ERR_BYTES]) {
+    char why[ERR_BYTES] = "cannot be started";
+    while (share->pid > 0) {
+        share->backend = vhost_user_open(share->connection, why);
+        share->connection = -1;
+        if (share->backend) {
+            close(share->log); /* what it says later nobody would read: it only loses that */
+            return true;
+        }
+        helper_failed(share->pid, share->log, why);
+        share->pid = 0;
+        launch(share);
+    }
+    return wrong(err, server.path, why);
+}
+
+bool shares_start(const struct options *o, char err[ERR_BYTES]) {
     struct stat st;
-    if (o->shares && !choose_server(&s, err))
+    if (o->shares && !choose_server(&server, err))
         return false;
     for (unsigned i = 0; i < o->shares; i++) {
-        if (!realpath(o->share[i].dir, dir) || stat(dir, &st))
+        struct share *share = &shares[share_count];
+        *share = (struct share){.connection = -1, .dir = realpath(o->share[i].dir, NULL)};
+        if (!share->dir || stat(share->dir, &st))
             return wrong(err, o->share[i].dir, strerror(errno));
+        share_count++;
         if (!S_ISDIR(st.st_mode))
             return wrong(err, o->share[i].dir, strerror(ENOTDIR));
-        if (!start(&shares[share_count], &s, dir, err))
-            return false;
-        share_count++;
+        launch(share);
     }
     return true;
 }
 
-struct vhost_user *share_backend(unsigned n) { return shares[n].backend; }
+bool shares_open(char err[ERR_BYTES]) {
+    for (unsigned i = 0; i < share_count; i++)
+        if (!finish(&shares[i], err))
+            return false;
+    return true;
+}
+
+struct vhost_user *share_backend(unsigned n) {
+    return shares[n].backend;
+}
 
 void shares_close(void) {
-    for (unsigned i = 0; i < share_count; i++)
-        vhost_user_close(shares[i].backend);
+    for (unsigned i = 0; i < share_count; i++) {
+        if (shares[i].backend)
+            vhost_user_close(shares[i].backend);
+        if (shares[i].connection >= 0)
+            close(shares[i].connection);
+        free(shares[i].dir);
+    }
     while (share_count)
-        helper_end(shares[--share_count].pid);
+        if (shares[--share_count].pid > 0)
+            helper_end(shares[share_count].pid);
 }

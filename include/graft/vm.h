@@ -96,7 +96,7 @@ enum vm_probe {
     VM_PROBE_SMAP,     /* 1: ring 0 cannot touch ring 3's pages */
     VM_PROBE_COUNT
 };
-#define VM_PROBE_LOOPS 2000
+#define VM_PROBE_LOOPS 200
 #define VM_PROBE_LOOPS_MAX (100 * VM_PROBE_LOOPS) /* ticks; who executes natively needs a few for each round */
 #endif
 #endif
