@@ -55,7 +55,7 @@ class Host:
         self.check('host-wrong', all('error' in self.client.do('balloon', **a) for a in ({}, {'value': 0}, {'value': 'x'})))
 
     def freed(self):
-        self.check('host-reported', until(lambda: resident(self.process.pid) < self.full - 300 * MB))
+        self.check('host-reported', until(lambda: resident(self.process.pid) < self.full - 150 * MB))
 
     def ready(self):
         before = resident(self.process.pid)
