@@ -75,23 +75,29 @@ target_compile_definitions(graft PRIVATE _GNU_SOURCE=)
 target_link_libraries(graft PRIVATE graft_monitor)
 set_target_properties(graft PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 
-# The manual page and the completions, from the table of options.
+# The manual pages and the completions, from the table of options.
+set(manuals)
+set(manual_templates)
+foreach(page graft graft-exec graft-info graft-root graft-run graft-snapshot)
+  list(APPEND manuals ${CMAKE_BINARY_DIR}/${page}.1)
+  list(APPEND manual_templates ${CMAKE_SOURCE_DIR}/docs/${page}.1.in)
+endforeach()
 set(option_tables ${monitor_dir}/options.def ${CMAKE_SOURCE_DIR}/dbt/mmu/mmu.def)
-set(from_options ${CMAKE_BINARY_DIR}/graft.1 ${CMAKE_BINARY_DIR}/graft.bash ${CMAKE_BINARY_DIR}/_graft)
+set(from_options ${manuals} ${CMAKE_BINARY_DIR}/graft.bash ${CMAKE_BINARY_DIR}/_graft)
 add_custom_command(
   OUTPUT ${from_options}
   COMMAND ${Python3_EXECUTABLE} ${monitor_dir}/optiongen.py --options ${monitor_dir}/options.def
-          --mmu ${CMAKE_SOURCE_DIR}/dbt/mmu/mmu.def --manual ${CMAKE_SOURCE_DIR}/docs/graft.1.in
+          --mmu ${CMAKE_SOURCE_DIR}/dbt/mmu/mmu.def --manuals ${CMAKE_SOURCE_DIR}/docs
           --version ${PROJECT_VERSION} --out ${CMAKE_BINARY_DIR}
-  DEPENDS ${monitor_dir}/optiongen.py ${option_tables} ${CMAKE_SOURCE_DIR}/docs/graft.1.in
-  COMMENT "Manual page and completions"
+  DEPENDS ${monitor_dir}/optiongen.py ${option_tables} ${manual_templates}
+  COMMENT "Manual pages and completions"
   VERBATIM)
 add_custom_target(graft_manual ALL DEPENDS ${from_options})
 add_dependencies(graft graft_manual) # so that 'ninja graft' is all that is to be installed
 
 set(GRAFT_ZSH_DIR ${CMAKE_INSTALL_DATADIR}/zsh/site-functions CACHE STRING "Where zsh looks for completions")
 install(TARGETS graft RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(FILES ${CMAKE_BINARY_DIR}/graft.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${manuals} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${CMAKE_BINARY_DIR}/graft.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME graft)
 install(FILES ${CMAKE_BINARY_DIR}/_graft DESTINATION ${GRAFT_ZSH_DIR})
 install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Graft Authors
-"""Makes the manual page and the completions of bash and zsh from the table of options.
+"""Makes the manual pages and the completions of bash and zsh from the table of options.
 
-usage: optiongen.py --options OPTIONS.DEF --mmu MMU.DEF --manual GRAFT.1.IN --version VERSION --out DIR
+usage: optiongen.py --options OPTIONS.DEF --mmu MMU.DEF --manuals FOLDER --version VERSION --out DIR
 
-Writes graft.1, graft.bash and _graft into DIR. What the tables hold is said at their heads.
+Writes graft.1, graft-COMMAND.1 of each command, graft.bash and _graft into DIR; FOLDER has the pages with .in behind their names. What the tables hold is said at their heads.
 """
 
 import argparse
@@ -63,7 +63,7 @@ class Table:
         return [o for o in self.options if o.command == command.name]
 
 
-# --- the manual page ---
+# --- the manual pages ---
 def roff(text):
     """Text of a table as roff: `so` bold, <SO> in italics."""
     text = text.replace('\\', '\\e')
@@ -275,14 +275,16 @@ def zsh(table):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
-    for name in ('options', 'mmu', 'manual', 'version', 'out'):
+    for name in ('options', 'mmu', 'manuals', 'version', 'out'):
         parser.add_argument('--' + name, required=True)
     a = parser.parse_args()
     table = Table(a.options, a.mmu)
-    with open(a.manual, encoding='ascii') as f:
-        template = f.read()
     os.makedirs(a.out, exist_ok=True)
-    for name, text in {'graft.1': manual(table, template, a.version), 'graft.bash': bash(table), '_graft': zsh(table)}.items():
+    made = {'graft.bash': bash(table), '_graft': zsh(table)}
+    for page in ['graft.1'] + [f'graft-{c.name}.1' for c in table.commands]:
+        with open(os.path.join(a.manuals, page + '.in'), encoding='ascii') as f:
+            made[page] = manual(table, f.read(), a.version)
+    for name, text in made.items():
         with open(os.path.join(a.out, name), 'w', encoding='ascii') as f:
             f.write(text)
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Graft Authors
-"""The manual page and the completions that were built, beside what the built graft says and takes.
+"""The manual pages and the completions that were built, beside what the built graft says and takes.
 
 usage: test_options.py GRAFT FOLDER [TEST]...
-FOLDER has graft.1, graft.bash and _graft. Without zsh its completion is skipped.
+FOLDER has graft.1, graft-COMMAND.1, graft.bash and _graft. Without zsh its completion is skipped.
 """
 
 import os
@@ -37,7 +37,7 @@ def help_options(command):
 
 def manual_options(command):
     """The same, from the manual page."""
-    section = built('graft.1').split(f'.SH OPTIONS OF {command.upper()}\n')[1].split('\n.SH')[0]
+    section = built(f'graft-{command}.1').split('.SH OPTIONS\n')[1].split('\n.SH')[0]
     plain = re.sub(r'\\f[BIR]', '', section).replace('\\-', '-')
     rows = re.findall(r'^\.TP\n(-\S+)(?: (.+))?$', plain, re.M)
     return {name: argument or None for name, argument in rows}
@@ -65,16 +65,18 @@ class Options(unittest.TestCase):
             self.assertGreaterEqual(len(help_options(command)), least)
             self.assertEqual(help_options(command), manual_options(command))
 
-    def test_manual_is_well_formed(self):
-        text = built('graft.1')
-        self.assertNotIn('@', text)
-        self.assertNotIn('`', text)
+    def test_manuals_are_well_formed(self):
         version = subprocess.run([GRAFT, '--version'], capture_output=True, text=True, timeout=30, check=True).stdout
-        self.assertIn(f'"{version.strip()}"', text)
-        if shutil.which('man'):
-            r = subprocess.run(['man', '--warnings', '-E', 'UTF-8', '-l', '-Tutf8', '-Z', os.path.join(BUILT, 'graft.1')],
-                               capture_output=True, text=True, timeout=30, check=True, env={**os.environ, 'MANWIDTH': '80'})
-            self.assertEqual(r.stderr, '')
+        for page in ('graft', 'graft-exec', 'graft-info', 'graft-root', 'graft-run', 'graft-snapshot'):
+            text = built(page + '.1')
+            self.assertNotIn('@', text)
+            self.assertNotIn('`', text)
+            self.assertIn(f'"{version.strip()}"', text)
+            self.assertIn('.SH NAME\n' + page.replace('-', '\\-') + ' \\- ', text)
+            if shutil.which('man'):
+                r = subprocess.run(['man', '--warnings', '-E', 'UTF-8', '-l', '-Tutf8', '-Z', os.path.join(BUILT, page + '.1')],
+                                   capture_output=True, text=True, timeout=30, check=True, env={**os.environ, 'MANWIDTH': '80'})
+                self.assertEqual(r.stderr, '')
 
     def test_bash_offers_the_options_of_help(self):
         for command in ('run', 'exec', 'info'):
