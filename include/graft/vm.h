@@ -97,6 +97,7 @@ enum vm_probe {
     VM_PROBE_COUNT
 };
 #define VM_PROBE_LOOPS 200
-#define VM_PROBE_LOOPS_MAX (100 * VM_PROBE_LOOPS) /* ticks; who executes natively needs a few for each round */
+#define VM_PROBE_LOOPS_MAX                                                                                             \
+    (1000 * VM_PROBE_LOOPS) /* ticks; who executes natively needs a few for each round, who interprets ten thousand */
 #endif
 #endif
