@@ -248,9 +248,7 @@ bool shares_open(char err[ERR_BYTES]) {
     return true;
 }
 
-struct vhost_user *share_backend(unsigned n) {
-    return shares[n].backend;
-}
+struct vhost_user *share_backend(unsigned n) { return shares[n].backend; }
 
 void shares_close(void) {
     for (unsigned i = 0; i < share_count; i++) {
