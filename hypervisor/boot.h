@@ -9,6 +9,7 @@
 /* The files as they were when the run began: a guest that resets starts from them again. */
 struct boot_files {
     struct snapshot *resume;      /* NULL: from the beginning */
+    struct snapshot *origin;      /* what the user wants the run to begin with, and may go back to; NULL: nothing */
     struct snapshot_target *save; /* where it can be saved to; NULL: nowhere */
     struct file kernel, initrd, dtb, bios;
     bool flat;                 /* the kernel is a flat binary */

@@ -26,9 +26,10 @@ static struct control {
     bool asked_reset, asked_quit;
     struct {
         char id[64]; /* "": there is none */
-        bool running;
+        const char *type;
+        bool running, loads; /* loads: it goes on in the next machine */
         char error[ERR_BYTES];
-    } job; /* what saves the machine, until job-dismiss */
+    } job; /* what saves the machine, or has it go back, until job-dismiss */
 } c;
 
 /* --- what is sent ------------------------------------------------------------------------------------------------------- */
@@ -251,7 +252,7 @@ static cJSON *human_monitor_command(const cJSON *args, char err[ERR_BYTES]) {
     return result;
 }
 
-/* --- jobs: the only kind is that of saving the machine ----------------------------------------------------------------------- */
+/* --- jobs: to save the machine, and to have it go back ----------------------------------------------------------------------- */
 static void job_says(const char *status) {
     cJSON *data = cJSON_CreateObject();
     cJSON_AddStringToObject(data, "status", status);
@@ -262,7 +263,7 @@ static void job_says(const char *status) {
 static void job_end(void *arg, const char *why) {
     if (!c.job.running)
         return;
-    c.job.running = false;
+    c.job.running = c.job.loads = false;
     snprintf(c.job.error, sizeof(c.job.error), "%s", why ? why : "");
     if (why)
         job_says("aborting");
@@ -275,15 +276,16 @@ static const char *text_of(const cJSON *args, const char *name) {
 }
 
 /* Is that a job that may be begun? */
-static bool job_is_right(const char *id, const cJSON *args, char err[ERR_BYTES]) {
+static bool job_is_right(const char *id, const cJSON *args, bool loads, char err[ERR_BYTES]) {
     const char *tag = text_of(args, "tag");
     const cJSON *devices = cJSON_GetObjectItemCaseSensitive(args, "devices");
     if (!id || !*id || strlen(id) >= sizeof(c.job.id))
         snprintf(err, ERR_BYTES, "Parameter 'job-id' expects 1 to %zu characters", sizeof(c.job.id) - 1);
     else if (c.job.running || !strcmp(id, c.job.id))
         snprintf(err, ERR_BYTES, "Job ID '%s' already in use", c.job.id);
-    else if (tag && !save_is_at(c.machine, tag))
-        snprintf(err, ERR_BYTES, "Parameter 'tag': a machine is saved to the file of --save, and to no other");
+    else if (tag && !(loads ? save_began_at : save_is_at)(c.machine, tag))
+        snprintf(err, ERR_BYTES, "Parameter 'tag': a machine %s, and no other",
+                 loads ? "is loaded from the file of --resume" : "is saved to the file of --save");
     else if (devices && (!cJSON_IsArray(devices) || devices->child))
         snprintf(err, ERR_BYTES, "Parameter 'devices': disks are not saved with a machine: it has to be empty");
     else
@@ -291,19 +293,25 @@ static bool job_is_right(const char *id, const cJSON *args, char err[ERR_BYTES])
     return false;
 }
 
-static cJSON *snapshot_save_job(const cJSON *args, char err[ERR_BYTES]) {
+static void begin_job(const cJSON *args, bool loads, char err[ERR_BYTES]) {
     const char *id = text_of(args, "job-id");
-    if (!job_is_right(id, args, err) || !save_ask(c.machine, job_end, NULL, err))
-        return NULL;
+    if (!job_is_right(id, args, loads, err) || !(loads ? save_go_back : save_ask)(c.machine, job_end, NULL, err))
+        return;
     snprintf(c.job.id, sizeof(c.job.id), "%s", id);
+    c.job.type = loads ? "snapshot-load" : "snapshot-save";
     c.job.running = true;
+    c.job.loads = loads;
     job_says("created");
     job_says("running");
+}
+
+static cJSON *snapshot_save_job(const cJSON *args, char err[ERR_BYTES]) {
+    begin_job(args, false, err);
     return NULL;
 }
 
 static cJSON *snapshot_load_job(const cJSON *args, char err[ERR_BYTES]) {
-    snprintf(err, ERR_BYTES, "a machine is loaded when a run begins: graft run --resume FILE");
+    begin_job(args, true, err);
     return NULL;
 }
 
@@ -313,7 +321,7 @@ static cJSON *query_jobs(const cJSON *args, char err[ERR_BYTES]) {
         return list;
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "id", c.job.id);
-    cJSON_AddStringToObject(o, "type", "snapshot-save");
+    cJSON_AddStringToObject(o, "type", c.job.type);
     cJSON_AddStringToObject(o, "status", c.job.running ? "running" : "concluded");
     cJSON_AddNumberToObject(o, "current-progress", !c.job.running);
     cJSON_AddNumberToObject(o, "total-progress", 1);
@@ -503,11 +511,12 @@ bool control_attach(struct machine *m) {
     if (!c.stream)
         return true;
     answer_stop();
-    job_end(NULL, "the machine has ended");
+    if (!c.job.loads)
+        job_end(NULL, "the machine has ended");
     c.machine = m;
     if (m) {
         pause_listen(m, on_held, NULL);
-        if (!c.first)
+        if (!c.first && !c.job.loads)
             send_event("RESET", cause(!c.asked_reset, c.asked_reset ? "host-qmp-system-reset" : "guest-reset"));
         c.first = c.asked_reset = false;
     }

@@ -129,8 +129,9 @@ static int run_once(struct run *run, bool *again) {
     enum machine_state state = machine_run(m);
     supervise_machine(NULL);
     int status = state_status(m, state);
-    *again = state == MACHINE_RESET && !o->no_reboot && (o->kernel || !o->resume);
-    run->files.resume = NULL; /* a reset starts the kernel */
+    bool back = state == MACHINE_RESET && m->goes_back;
+    *again = back || (state == MACHINE_RESET && !o->no_reboot && (o->kernel || !o->resume));
+    run->files.resume = back ? run->files.origin : NULL; /* a reset starts the kernel */
     if (state == MACHINE_RESET && !o->no_reboot && !*again)
         log_printf("graft: the machine resets, and there is no KERNEL that it could start\n");
     if (run->profile.stream && !*again && profile_write(m, &run->profile, err))
@@ -209,6 +210,7 @@ static bool open_snapshots(struct run *run, struct options *o, char err[ERR_BYTE
 /* After the disks, none of which it may be. */
 static bool open_save(struct run *run, const struct options *o, char err[ERR_BYTES]) {
     run->files.resume = run->kept.snapshot ? run->kept.snapshot : run->resume;
+    run->files.origin = run->resume;
     if (run->kept.save)
         run->files.save = &run->kept.target;
     if (!o->save)

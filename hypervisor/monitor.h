@@ -108,6 +108,7 @@ struct machine {
     int ram_fd;                /* the file that it is, -1: it is none */
     bool mapped_ram;           /* some of it is a snapshot's file */
     bool refused;              /* what the user wanted cannot be done */
+    bool goes_back;            /* it does not start anew when it resets, but where the run began (--resume) */
     uint64_t ram_size, memory; /* memory: with that of the flash behind it (abi_boot.rom_offset) */
     enum abi_mmu mmu;          /* the strategy that was chosen */
     enum abi_layout layout_kind;
@@ -319,6 +320,9 @@ void panic_reset(struct machine *m);
  * save_is_at(): is that the path of --save's file, or its last part? */
 bool save_ask(struct machine *m, void (*done)(void *arg, const char *why), void *arg, char err[ERR_BYTES]);
 bool save_is_at(const struct machine *m, const char *name);
+/* save_go_back(), save_began_at(): the same for the snapshot that the run began with (--resume): the machine ends, and the next one is that; done() is called when it is. */
+bool save_go_back(struct machine *m, void (*done)(void *arg, const char *why), void *arg, char err[ERR_BYTES]);
+bool save_began_at(const struct machine *m, const char *name);
 void save_start(struct machine *m);
 void save_set_timer(struct machine *m);
 void save_now(struct machine *m);

@@ -26,10 +26,42 @@ bool save_ask(struct machine *m, void (*done)(void *arg, const char *why), void 
     return ok;
 }
 
+static bool is_path(const char *path, const char *name) {
+    const char *slash = strrchr(path, '/');
+    return !strcmp(path, name) || (slash && !strcmp(slash + 1, name));
+}
+
 bool save_is_at(const struct machine *m, const char *name) {
     const struct snapshot_target *t = m->files ? m->files->save : NULL;
-    const char *slash = t ? strrchr(t->path, '/') : NULL;
-    return t && (!strcmp(t->path, name) || (slash && !strcmp(slash + 1, name)));
+    return t && is_path(t->path, name);
+}
+
+bool save_began_at(const struct machine *m, const char *name) {
+    return m->options->resume && is_path(m->options->resume, name);
+}
+
+/* Disks are not part of a snapshot: they have to be as they were. */
+static bool disks_are_read_only(const struct options *o) {
+    for (unsigned i = 0; i < o->drives; i++)
+        if (!o->drive[i].readonly)
+            return false;
+    return true;
+}
+
+bool save_go_back(struct machine *m, void (*done)(void *arg, const char *why), void *arg, char err[ERR_BYTES]) {
+    struct snapshot *s = m->files ? m->files->origin : NULL;
+    bool ok = s && disks_are_read_only(m->options);
+    if (!ok) {
+        snprintf(err, ERR_BYTES, "%s",
+                 s ? "its disks are not as they were: only with --drive FILE,ro can a machine go back"
+                   : "this run has no --resume FILE to go back to");
+        return false;
+    }
+    s->done = done;
+    s->arg = arg;
+    m->goes_back = true;
+    machine_stop(m, MACHINE_RESET);
+    return true;
 }
 
 static void on_time(void *arg) { save_now(arg); }

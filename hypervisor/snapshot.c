@@ -341,7 +341,7 @@ static void start_clock(struct machine *m, const struct snapshot_clock *c) {
 }
 
 static bool load_machine(struct machine *m, struct snapshot *s, char err[ERR_BYTES]) {
-    struct state_in *in = &s->rest;
+    struct state_in rest = s->rest, *in = &rest; /* it may be loaded again */
     struct snapshot_clock clock;
     if (!state_load(in, "clock", clock_table, &clock, err) || !state_load(in, "lines", shared_table, m->shared, err))
         return false;

@@ -143,7 +143,7 @@ class Snapshot(unittest.TestCase):
         _, path = self.held(os.path.join(PAYLOADS, 'interrupts.bin'), '--memory', '256M', '--save', self.path('machine'))
         with Client(path) as c:
             c.do('qmp_capabilities')
-            self.assertIn('--resume', c.do('snapshot-load', **{'job-id': 'a', 'tag': 'machine', 'vmstate': '', 'devices': []})['error']['desc'])
+            self.assertIn('no --resume', c.do('snapshot-load', **{'job-id': 'a', 'vmstate': '', 'devices': []})['error']['desc'])
             for wrong in ({'tag': 'elsewhere'}, {'devices': ['drive0']}, {'job-id': ''}, {'job-id': 'x' * 64}):
                 self.assertIn('error', c.do('snapshot-save', **{'job-id': 'a', 'tag': 'machine', **wrong}), wrong)
             self.assertEqual(c.do('query-jobs'), {'return': []})
@@ -156,6 +156,23 @@ class Snapshot(unittest.TestCase):
             self.assertIn('error', c.do('job-dismiss', id='a'))
             self.assertEqual(c.do('query-jobs'), {'return': []})
         self.resume(PLACES[0])
+
+    def test_goes_back(self):
+        """As often as it is told to, held or running; then it goes on to its end."""
+        while not self.save('interrupts.bin', f'after={self.random.uniform(0.02, 0.1):.3f}'):
+            pass
+        run, path = self.held('--resume', self.path('machine'))
+        with Client(path) as c:
+            c.do('qmp_capabilities')
+            self.assertIn('of --resume', c.do('snapshot-load', **{'job-id': 'a', 'tag': 'elsewhere', 'devices': []})['error']['desc'])
+            for i in range(5):
+                self.assertEqual(c.do('snapshot-load', **{'job-id': f'job{i}', 'tag': 'machine', 'devices': []}), {'return': {}})
+                self.assertEqual([c.event('JOB_STATUS_CHANGE')['data']['status'] for _ in range(3)], ['created', 'running', 'concluded'])
+                self.assertEqual(c.do('query-jobs')['return'][0]['type'], 'snapshot-load')
+                self.assertEqual([c.do('job-dismiss', id=f'job{i}'), c.do('query-status')['return']['status']], [{'return': {}}, 'running'])
+                self.assertNotIn('RESET', [e['event'] for e in c.events])
+            out, errors = run.communicate(timeout=PATIENCE)
+        self.assertTrue(run.returncode == 0 and out.replace(b'\r', b'').endswith(b'ALL PASS\n'), (out, errors))
 
     def test_run_without_save(self):
         _, path = self.held(os.path.join(PAYLOADS, 'interrupts.bin'))
