@@ -30,9 +30,12 @@ static int check(const char *name, int ok) {
     return ok;
 }
 
+/* Linux gives up after two seconds, in which a busy host may not have got to it. */
 static int reach(unsigned port) {
     struct sockaddr_vm a = {.svm_family = AF_VSOCK, .svm_cid = HOST, .svm_port = port};
+    struct timeval patience = {.tv_sec = 100};
     int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+    setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience, sizeof(patience));
     if (fd >= 0 && !connect(fd, (struct sockaddr *)&a, sizeof(a)))
         return fd;
     int why = errno;
