@@ -79,7 +79,21 @@ static struct seq seq2_v(struct codegen *cg, const struct ir_inst *in) {
 
 /* --- logic ----------------------------------------------------------------------------------------------------- */
 void emit_VAND(struct codegen *cg, const struct ir_inst *in) { two(cg, in, VPAND); }
-void emit_VOR(struct codegen *cg, const struct ir_inst *in) { two(cg, in, VPOR); }
+/* A single with dirt above it, and a constant that is zero there, as for NaN-boxing: all but the low lane is the constant's. */
+static bool or_above(struct codegen *cg, const struct ir_inst *in) {
+    const struct value *v = &cg->v[in->a];
+    const struct ir_inst *c = inst_of(cg, in->b);
+    if (v->reg == NO_REG || v->dirty != 4 || c->op != IR_VCONST || cg->b->vconst[c->aux].u32[0])
+        return false;
+    unsigned x = xmm(use_low(cg, in->a, 4)), y = use_v(cg, in->b);
+    done(cg);
+    rr(cg, ASM_OP(2, 1, 0x10), def_v(cg, x), y, x); /* vmovss */
+    return true;
+}
+void emit_VOR(struct codegen *cg, const struct ir_inst *in) {
+    if (!or_above(cg, in))
+        two(cg, in, VPOR);
+}
 void emit_VXOR(struct codegen *cg, const struct ir_inst *in) { two(cg, in, VPXOR); }
 void emit_VANDN(struct codegen *cg, const struct ir_inst *in) {
     unsigned x = use_v(cg, in->a), y = use_v(cg, in->b);
@@ -92,9 +106,15 @@ void emit_VNOT(struct codegen *cg, const struct ir_inst *in) {
     rr(cg, VPXOR, s.d, s.x, s.t);
 }
 void emit_VBSL(struct codegen *cg, const struct ir_inst *in) {
-    unsigned x = use_v(cg, in->a), y = use_v(cg, in->b), z = use_v(cg, in->c), t = scratch_x(cg);
+    unsigned x = use_v(cg, in->a), y = use_v(cg, in->b), z = use_v(cg, in->c);
+    unsigned t = cg->features.avx512 ? 0 : scratch_x(cg);
     done(cg);
     unsigned d = def_fresh_v(cg);
+    if (cg->features.avx512) {
+        asm_vmov_rr(&cg->a, d, x);
+        asm_evex_rri(&cg->a, ASM_OP(1, 3, 0x25), d, y, z, 0xca); /* vpternlogd */
+        return;
+    }
     rr(cg, VPAND, t, x, y);
     rr(cg, VPANDN, d, x, z);
     rr(cg, VPOR, d, d, t);

@@ -84,6 +84,7 @@ struct rv64_trans {
     uint64_t limit;    /* end of the code at hand: the end of the page */
     unsigned exits;    /* conditional exits so far */
     uint32_t boxed[2]; /* bit n: f[n] is known to hold a NaN-boxed half, or single-precision value here */
+    irv single[32];    /* f[n] as a single-precision value, where that has been looked at; or 0 */
     bool dirty;        /* mstatus.FS has been set to Dirty in this block */
     bool fp_known;     /* it is known not to be Off at this place */
 };

@@ -60,12 +60,22 @@ static irv bits(struct rv64_trans *t, enum ir_op op, irv a, irv b) { return ir_v
 
 static irv get_raw(struct rv64_trans *t, unsigned n) { return ir_get(t->b, IR_V128, RV64_F(n)); }
 
+/* A single, or the canonical NaN, in lane 0, without leaving the vector registers. */
+static irv get_single(struct rv64_trans *t, irv v) {
+    struct ir_block *b = t->b;
+    struct ir_inst above = {.op = IR_VDUPLANE, .type = IR_V128, .lane = S, .n = 1, .a = v};
+    irv boxed = ir_vop2(b, IR_VCMPEQ, S, ir_add_inst(b, &above), ir_vconst(b, ~UINT64_C(0), ~UINT64_C(0)), 0);
+    return ir_vop3(b, IR_VBSL, 0, boxed, v, ir_vconst(b, canonical_nan(S), 0), 0);
+}
+
 /* get_f(): an operand; a narrow one that is not NaN-boxed is the canonical NaN (21.2). */
 static irv get_f(struct rv64_trans *t, unsigned n, unsigned lane) {
     struct ir_block *b = t->b;
     irv v = get_raw(t, n);
     if (lane == D || t->boxed[lane - H] >> n & 1)
         return v; /* what is above its lane does not matter to what takes it */
+    if (lane == S)
+        return t->single[n] ? t->single[n] : (t->single[n] = get_single(t, v));
     irv raw = ir_vop1(b, IR_VGET, 3, v, 0);
     irv boxed = ir_cmp(b, IR_CMP_UGE, raw, rv64_imm(t, box(lane)));
     return ir_vop1(b, IR_VFROM, lane, ir_select(b, boxed, raw, rv64_imm(t, canonical_nan(lane))), 0);
@@ -82,6 +92,7 @@ static void put_f(struct rv64_trans *t, unsigned n, unsigned lane, irv v) {
     if (lane != D)
         v = bits(t, IR_VOR, v, ir_vconst(t->b, box(lane), 0));
     ir_put(t->b, RV64_F(n), v);
+    t->single[n] = 0;
     for (unsigned i = H; i < D; i++) /* a boxed half is a boxed single, too */
         t->boxed[i - H] = lane <= i ? t->boxed[i - H] | 1u << n : t->boxed[i - H] & ~(1u << n);
     mark_dirty(t);
