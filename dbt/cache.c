@@ -20,6 +20,7 @@
 #define CACHE_AHEAD_BYTES (2u << 20)   /* the runtime hears in pieces of a huge page what is about to be filled, ... */
 #define CACHE_NEAR_BYTES (32 * 1024)   /* ... when less than this is left of the last one: most blocks are smaller */
 #define CACHE_MOVES 12                 /* of a block; of which there is no room for its own it is not copied */
+#define CACHE_GUEST 192                /* bytes of guest code of a block, likewise, if they are kept */
 #define CACHE_MAX_DROPS 4
 #define CACHE_MAX_STORES 16
 
@@ -65,7 +66,7 @@ void cache_init(struct cpu *cpu) {
     /* Tables for code of typical density, in at most half of the heap. */
     const unsigned faults = rt_has_ring3(cpu) ? 12 : 6; /* of a block */
     const size_t each = sizeof(struct block) + 3 * sizeof(struct block_link) + faults * sizeof(struct code_fault) +
-                        CACHE_MOVES * sizeof(uint16_t) + 2 * sizeof(uint32_t);
+                        CACHE_MOVES * sizeof(uint16_t) + 2 * sizeof(uint32_t) + (reuse_wanted(cpu) ? CACHE_GUEST : 0);
     size_t n = code_size / 384;
     if (n * each > e->heap.size / 2)
         n = e->heap.size / 2 / each;
@@ -79,6 +80,10 @@ void cache_init(struct cpu *cpu) {
     c->link = take(cpu, 3 * n * sizeof(*c->link));
     c->fault = take(cpu, faults * n * sizeof(*c->fault));
     c->move = take(cpu, CACHE_MOVES * n * sizeof(*c->move));
+    if (reuse_wanted(cpu)) {
+        c->guest_max = (uint32_t)(CACHE_GUEST * n);
+        c->guest = take(cpu, c->guest_max);
+    }
     c->hash_mask = 1023;
     while (c->hash_mask < n / 2)
         c->hash_mask = c->hash_mask * 2 + 1;
@@ -105,8 +110,7 @@ bool cache_room(const struct engine *e) {
            c->link_max - c->links >= CODE_MAX_LINKS && c->fault_max - c->faults >= CODE_MAX_FAULTS;
 }
 
-/* Enters a block of the code in out, which is in other respects like *of. */
-static struct block *enter(struct engine *e, const struct block *of, const struct code_out *out) {
+struct block *cache_enter(struct engine *e, const struct block *of, const struct code_out *out) {
     struct cache *c = &e->cache;
     uint32_t n = c->blocks++;
     struct block *b = &c->block[n];
@@ -119,6 +123,9 @@ static struct block *enter(struct engine *e, const struct block *of, const struc
     b->first_link = c->links;
     b->first_fault = c->faults;
     b->first_move = c->moves;
+    b->first_guest = c->guests;
+    b->kept = false;
+    b->bound = out->bound;
     b->links = (uint16_t)out->links;
     b->faults = (uint16_t)out->faults;
     b->valid = true;
@@ -148,14 +155,19 @@ static bool is_apart(const struct engine *e, uint32_t mode) {
     return e->hot || e->debug.any || mode & (GUEST_MODE_ONCE | GUEST_MODE_SHOWN);
 }
 
-/* Others may be copies of the block from now on. */
-static void keep_moves(struct engine *e, struct block *b, const struct code_out *out) {
+bool cache_may_copy(const struct engine *e) {
+    return !is_apart(e, e->mode) && !(e->cpu->boot->log_topics & (ABI_LOG_IN | ABI_LOG_IR | ABI_LOG_OUT));
+}
+
+bool cache_keep_moves(struct engine *e, struct block *b, const struct code_out *out) {
     struct cache *c = &e->cache;
-    if (!out->moves || c->move_max - c->moves < out->moves || is_apart(e, b->mode))
-        return;
+    if (!out->moves || c->move_max - c->moves < out->moves || is_apart(e, b->mode) || (out->bound && !e->reuse))
+        return false;
     memcpy(&c->move[c->moves], out->move, out->moves * sizeof(out->move[0]));
     c->moves += out->moves;
-    c->same[hash_bucket(c, b->pa, 0, b->mode)] = (uint32_t)(b - c->block);
+    if (!out->bound)
+        c->same[hash_bucket(c, b->pa, 0, b->mode)] = (uint32_t)(b - c->block);
+    return true;
 }
 
 struct block *cache_add(struct engine *e, const struct ir_block *ir, uint64_t pa, const struct code_out *out) {
@@ -168,17 +180,22 @@ struct block *cache_add(struct engine *e, const struct ir_block *ir, uint64_t pa
         .watch_before = (uint16_t)ir->watch_before,
         .watch_bytes = ir->watch_bytes ? (uint16_t)ir->watch_bytes : bytes,
     };
-    struct block *b = enter(e, &of, out);
-    keep_moves(e, b, out);
+    struct block *b = cache_enter(e, &of, out);
+    if (cache_keep_moves(e, b, out))
+        reuse_keep(e, b);
     return b;
+}
+
+unsigned cache_moves(const struct cache *c, const struct block *b) {
+    const uint32_t n = (uint32_t)(b - c->block);
+    return (n + 1 < c->blocks ? b[1].first_move : c->moves) - b->first_move;
 }
 
 /* The block that one for pc may be a copy of, NULL if there is none. */
 static const struct block *copied_from(const struct engine *e, uint64_t pc, uint64_t pa) {
     const struct cache *c = &e->cache;
     const struct block *b = &c->block[c->same[hash_bucket(c, pa, 0, e->mode)]];
-    if (!b->valid || b->pa != pa || b->mode != e->mode || is_apart(e, e->mode) || !codegen_may_move(pc) ||
-        e->cpu->boot->log_topics & (ABI_LOG_IN | ABI_LOG_IR | ABI_LOG_OUT))
+    if (!b->valid || b->pa != pa || b->mode != e->mode || !cache_may_copy(e) || !codegen_may_move(pc))
         return NULL;
     return !e->ops->same_probes || e->ops->same_probes(e->cpu, pc, b->guest_bytes) ? b : NULL;
 }
@@ -190,8 +207,11 @@ struct block *cache_copy(struct engine *e, uint64_t pc, uint64_t pa) {
     if (!b)
         return NULL;
     struct block of = *b;
-    const uint32_t n = (uint32_t)(b - c->block),
-                   moves = (n + 1 < c->blocks ? b[1].first_move : c->moves) - b->first_move;
+    const struct code_source from = {.code = c->code + b->start + c->code_to_write,
+                                     .ran = c->code + b->start,
+                                     .move = &c->move[b->first_move],
+                                     .moves = cache_moves(c, b),
+                                     .by = pc - b->pc};
     const int64_t shift = (int64_t)c->code_used - b->start;
     of.pc = pc;
     out->start = c->code + b->start + shift;
@@ -201,6 +221,7 @@ struct block *cache_copy(struct engine *e, uint64_t pc, uint64_t pa) {
     out->links = b->links;
     out->faults = b->faults;
     out->moves = 0;
+    out->bound = false;
     for (unsigned i = 0; i < b->links; i++) {
         const struct block_link *l = &c->link[b->first_link + i];
         struct code_link *to = &out->link[i];
@@ -210,8 +231,8 @@ struct block *cache_copy(struct engine *e, uint64_t pc, uint64_t pa) {
         to->stub = c->code + l->stub + shift;
     }
     memcpy(out->fault, &c->fault[b->first_fault], b->faults * sizeof(out->fault[0]));
-    codegen_copy(e->cg, c->code + b->start, &c->move[b->first_move], moves, pc, pc - b->pc, out);
-    return enter(e, &of, out);
+    codegen_copy(e->cg, &from, pc, out);
+    return cache_enter(e, &of, out);
 }
 
 /* The block whose host code holds that offset, valid or not. */
@@ -405,6 +426,7 @@ void cache_drop(struct engine *e, uint64_t pa, uint64_t len) {
 
 void cache_flush(struct engine *e) {
     struct cache *c = &e->cache;
+    reuse_flush(e->cpu);
     for (uint32_t i = 1; i < c->blocks; i++)
         if (c->block[i].valid)
             code_bit_clear(e, c->block[i].pa);
@@ -414,7 +436,7 @@ void cache_flush(struct engine *e) {
     memset(c->code_page, 0, CODE_PAGES * sizeof(*c->code_page));
     c->code_pages = 0;
     c->blocks = c->links = 1;
-    c->faults = c->moves = 0;
+    c->faults = c->moves = c->guests = 0;
     c->code_used = c->code_first;
     e->flush_wanted = false;
     mmu_jump_cache_clear(e->cpu);

@@ -94,6 +94,7 @@ static void engine_init(const struct abi_boot *boot, struct cpu *cpu, unsigned i
         rt_panic(cpu, "the heap of vCPU %u is too small", index);
     cache_init(cpu);
     mmu_init(cpu);
+    reuse_init(cpu);
     cpu->guest->init(cpu);
     mmu_context_changed(cpu);
     if (index == 0) {
@@ -129,7 +130,7 @@ void engine_follow_rom(struct cpu *cpu) {
 static void serve_pending(struct cpu *cpu) {
     uint32_t bits = __atomic_exchange_n((uint32_t *)&cpu->abi.pending, 0, __ATOMIC_SEQ_CST);
     if (bits & ABI_PEND_STOP)
-        engine_call(cpu, ABI_CALL_STOPPED);
+        engine_end(cpu, ABI_CALL_STOPPED);
     if (bits & ABI_PEND_REQ)
         engine_serve_requests(cpu);
     if (bits & ABI_PEND_SAMPLE)
@@ -344,6 +345,11 @@ void engine_call(struct cpu *cpu, enum abi_call call) {
             STAT(cpu, exits_other)++;
         STAT(cpu, ticks_monitor) += rt_ticks() - from;
     }
+}
+
+void engine_end(struct cpu *cpu, enum abi_call call) {
+    reuse_give(cpu);
+    engine_call(cpu, call);
 }
 
 struct cpu *engine_cpu(struct cpu *cpu, unsigned index) {

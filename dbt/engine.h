@@ -63,7 +63,10 @@ struct block {
     uint16_t links, faults;
     uint16_t guest_bytes;
     uint16_t watch_before, watch_bytes; /* what it was made from: bytes before pc, and from pc */
+    uint32_t first_guest;               /* its guest code, from watch_before on, if that is kept */
     bool valid;
+    bool kept;  /* an entry can be made of it (reuse.c) */
+    bool bound; /* code_out.bound */
 };
 struct block_link {
     uint64_t target_pc;
@@ -91,7 +94,8 @@ struct cache {
     struct block_link *link;                    /* [0] is unused */
     struct code_fault *fault;
     uint16_t *move; /* code_out.move */
-    uint32_t blocks, block_max, links, link_max, faults, fault_max, moves, move_max;
+    uint8_t *guest; /* NULL: nobody wants to have blocks for later runs */
+    uint32_t blocks, block_max, links, link_max, faults, fault_max, moves, move_max, guests, guest_max;
     uint32_t *hash, hash_mask;
     uint32_t *same; /* by hash of pa and mode: a block that can be copied, if it still is valid, and theirs */
     uint32_t page[1 << CACHE_PAGE_BITS]; /* first block of the guest pages that hash here */
@@ -140,6 +144,7 @@ struct engine {
     struct heap heap;
     struct cache cache;
     struct hot *hot_blocks; /* NULL: nobody asked for them */
+    struct reuse *reuse;    /* NULL: no blocks are kept for later runs */
     struct {
         uint32_t op; /* 0: none is in progress */
         uint64_t param, pc, done;
@@ -193,6 +198,13 @@ struct block *cache_add(struct engine *e, const struct ir_block *ir, uint64_t pa
 /* cache_copy(): a block for pc by copying what was translated from the same code for another pc; NULL: there is nothing to be copied.
  * If cache_room(). */
 struct block *cache_copy(struct engine *e, uint64_t pc, uint64_t pa);
+/* cache_may_copy(): may what is translated now be a copy? of another pc's code: apart from what codegen_may_move() says. */
+bool cache_may_copy(const struct engine *e);
+/* cache_enter(): enters a block of the code in out, which is in other respects like *of. cache_keep_moves(): others may be copies of it
+ * from now on, in this run or a later one; false: they may not. cache_moves(): of a block that can be copied; 0: it cannot. */
+struct block *cache_enter(struct engine *e, const struct block *of, const struct code_out *out);
+bool cache_keep_moves(struct engine *e, struct block *b, const struct code_out *out);
+unsigned cache_moves(const struct cache *c, const struct block *b);
 /* cache_link(): the exit at site of some block jumps to target from now on, if that is allowed. */
 void cache_link(struct engine *e, uint64_t site, struct block *target);
 /* cache_flush(): empties the cache; from the dispatcher only. */
@@ -241,6 +253,21 @@ static inline bool code_before_write(struct cpu *cpu, uint64_t pa, uint64_t len)
         code_before_write_slow(cpu, pa, len);
     return any;
 }
+
+/* --- reuse.c: blocks of earlier runs, and for later ones ------------------------------------------------------------- */
+/* reuse_wanted(): are there any? */
+static inline bool reuse_wanted(const struct cpu *cpu) { return cpu->boot->reuse != ABI_REUSE_OFF; }
+/* reuse_init(): if so. After the code cache and the memory strategy. */
+void reuse_init(struct cpu *cpu);
+/* reuse_look(): code at pc is about to be translated; its bytes are known from now on, whatever else writes there. reuse_keep(): it was
+ * translated to b, which is to be kept for later runs. */
+void reuse_look(struct engine *e, uint64_t pc, const uint8_t *code);
+void reuse_keep(struct engine *e, struct block *b);
+/* reuse_take(): a block for that code at pc from one of an earlier run; NULL: there is none. If cache_room(). */
+struct block *reuse_take(struct engine *e, uint64_t pc, uint64_t pa, const uint8_t *code);
+/* reuse_give(): gives the monitor what it has not been given yet. reuse_flush(): the same, as all blocks are about to go. */
+void reuse_give(struct cpu *cpu);
+void reuse_flush(struct cpu *cpu);
 
 /* --- translate.c ------------------------------------------------------------------------------------------------- */
 /* translate_block(): a new block for the code at pc (host pointer, guest-physical address); NULL: the cache is full. */

@@ -171,6 +171,8 @@ bool engine_semihost(struct cpu *cpu, uint32_t op, uint64_t param, uint64_t *res
         return *result = copy(cpu, param, word, 8, MMU_WRITE) ? 0 : FAILED, true;
     default: break;
     }
+    if (op == SYS_EXIT || op == SYS_EXIT_EXTENDED)
+        reuse_give(cpu);
     *result = call(cpu, (enum semihost_op)op, word[0], word[1], 0);
     return !again(cpu);
 }

@@ -105,6 +105,16 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
         STAT(cpu, ticks_translate) += rt_ticks() - from;
         return b;
     }
+    b = reuse_take(e, pc, pa, words);
+    if (b) {
+        perf_map(cpu, e->out, pc);
+        from = rt_ticks() - from;
+        STAT(cpu, blocks_reused)++;
+        STAT(cpu, ticks_reuse) += from;
+        STAT(cpu, ticks_translate) += from;
+        return b;
+    }
+    reuse_look(e, pc, words);
     unsigned max = e->mode & GUEST_MODE_ONCE ? 1 : BLOCK_MAX_INSNS;
     while (compile(cpu, pc, words, max, e->cache.code + e->cache.code_used, e->cache.code_limit - e->cache.code_used)) {
         if (max == 1)

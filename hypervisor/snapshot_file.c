@@ -2,6 +2,7 @@
  * Copyright The Graft Authors */
 /* snapshot_file.c: what a snapshot's file has in it, and whether it can be loaded here. */
 #include "hypervisor/snapshot.h"
+#include "graft/hash.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,22 +65,7 @@ static bool wrong(char err[ERR_BYTES], const char *why) {
     return false;
 }
 
-/* Four lanes: a multiplication takes its time. */
-uint64_t snapshot_sum(uint64_t seed, const void *data, size_t bytes) {
-    const uint8_t *p = data;
-    uint64_t lane[4] = {seed, seed + 1, seed + 2, seed + 3}, word, prime = UINT64_C(0x9e3779b97f4a7c15);
-    for (; bytes >= sizeof(lane); bytes -= sizeof(lane), p += sizeof(lane))
-        for (unsigned i = 0; i < 4; i++) {
-            memcpy(&word, p + 8 * i, 8);
-            lane[i] = (lane[i] ^ word) * prime;
-            lane[i] ^= lane[i] >> 29;
-        }
-    for (; bytes; bytes--, p++)
-        lane[0] = (lane[0] ^ *p) * prime;
-    for (unsigned i = 1; i < 4; i++)
-        lane[0] = (lane[0] ^ lane[i]) * prime ^ lane[0] >> 31;
-    return lane[0];
-}
+uint64_t snapshot_sum(uint64_t seed, const void *data, size_t bytes) { return hash_bytes(seed, data, bytes); }
 
 /* [at, at + bytes) inside the file, without overflow. */
 static bool inside(uint64_t at, uint64_t bytes, uint64_t file_bytes) {

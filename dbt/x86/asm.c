@@ -8,7 +8,7 @@
 /* --- buffer -------------------------------------------------------------------------------------------- */
 void asm_init(struct asm_buf *a, uint8_t *code, size_t size) {
     a->start = a->p = code;
-    a->overflow = false;
+    a->overflow = a->bound = false;
     a->notes = a->note ? 0 : ASM_NOTES;
     a->limit = code + size - 2 * ASM_MAX_INSN;
 }
@@ -133,6 +133,10 @@ static bool reaches(const struct asm_buf *a, const void *target, unsigned len, i
     int64_t d = (int64_t)((uintptr_t)target - ((uintptr_t)a->p + len));
     *rel = (int32_t)d;
     return d == (int32_t)d;
+}
+bool asm_reaches(const struct asm_buf *a, const void *target) {
+    int32_t rel;
+    return reaches(a, target, 0, &rel) && reaches(a, target, ASM_MAX_INSN, &rel);
 }
 void asm_call(struct asm_buf *a, const void *target) {
     int32_t rel;
@@ -280,7 +284,7 @@ void asm_mov_ri(struct asm_buf *a, unsigned dst, uint64_t imm) {
 void asm_mov_pc(struct asm_buf *a, unsigned dst, uint64_t pc) {
     asm_mov_ri(a, dst, pc);
     if (pc + (UINT64_C(1) << 31) < UINT64_C(3) << 31) /* elsewhere it would be longer */
-        a->notes = ASM_NOTES;
+        a->bound = true;
     else
         asm_note(a, asm_pos(a) - 8, ASM_NOTE_PC);
 }

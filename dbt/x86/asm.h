@@ -64,6 +64,7 @@ enum asm_shift { ASM_ROL, ASM_ROR, ASM_SHL = 4, ASM_SHR = 5, ASM_SAR = 7 };
 struct asm_buf {
     uint8_t *start, *p, *limit; /* limit: an instruction may start below it */
     bool overflow;
+    bool bound;     /* a pc was put into the code that takes another number of bytes elsewhere */
     unsigned notes; /* of what is in note; ASM_NOTES: there was no room for all of them */
     /* asm_init() leaves these alone: */
     uint16_t *note;     /* ASM_NOTES of them, or NULL: see asm_note() */
@@ -139,6 +140,7 @@ void asm_call(struct asm_buf *a, const void *target);
 void asm_jmp_to(struct asm_buf *a, const void *target);
 void asm_jcc_to(struct asm_buf *a, enum asm_cc cc, const void *target); /* target within 2 GiB */
 void asm_call_r(struct asm_buf *a, unsigned reg);
+bool asm_reaches(const struct asm_buf *a, const void *target); /* by a rel32 of any instruction here */
 void asm_jmp_r(struct asm_buf *a, unsigned reg);
 void asm_jmp_m(struct asm_buf *a, struct asm_mem m);
 void asm_ret(struct asm_buf *a);

@@ -137,7 +137,7 @@ enum stub_kind {
 #define SLOW_32 2   /* ... to 32 bits; a result of 32 bits */
 /* What slow.c does for a stub; it follows the call of the slow thunk in the code. */
 struct slow_record {
-    uint64_t pc; /* guest pc to write; STUB_FP: the softfp function; exits: target */
+    uint64_t pc; /* guest pc to write; STUB_FP: slow_function() of softfp's; exits: target */
     int32_t disp;
     uint32_t desc;       /* MMU_DESC or FP_DESC */
     int32_t site;        /* mmu_probe.site, relative to the record */
@@ -232,6 +232,8 @@ struct codegen {
     regset kept;          /* pins that stay in their registers outside translated code, too */
     uint8_t pin_map[256]; /* (offset - sizeof(struct cpu)) / 8 -> register */
     const struct consts *k;
+    const uint8_t *code; /* the code area */
+    size_t code_size;
     bool ring3;                 /* rt_has_ring3(): thunks have no pointers, but ask for what is in these tables */
     const uint8_t *ring3_enter; /* thunk: RSI = code */
     struct helper helper[HELPERS];
@@ -420,6 +422,8 @@ static inline void emit_count(struct codegen *cg, enum abi_stat stat) {
 }
 /* slow_run(): does what the record in f says; the pins are at home, the temporaries in f. */
 void slow_run(struct codegen *cg, struct cpu *cpu, struct frame *f);
+/* slow_function(): a softfp function as a record has it, the same wherever the engine is. */
+static inline uint64_t slow_function(const void *fn) { return (uintptr_t)fn - (uintptr_t)slow_run; }
 /* ring3_helper(): the number of fn for a call in the block that is being compiled. */
 unsigned ring3_helper(struct codegen *cg, const void *fn, bool vector);
 /* call_helper(): fn by one of the thunks call_state, call_pure, callv; its arguments are in place, no temporary holds a value. */

@@ -88,6 +88,7 @@ int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *
     for (unsigned i = 0; i < out->faults && out->fault[i].stub != CODE_RECORD; i++) /* records come last */
         out->fault[i].stub = cg->stub[out->fault[i].stub].start;
     out->end = cg->a.p;
-    out->moves = cg->a.notes < ASM_NOTES && !(b->flags & IR_BLOCK_FIXED) && codegen_may_move(b->pc) ? cg->a.notes : 0;
+    out->moves = cg->a.notes < ASM_NOTES && !(b->flags & IR_BLOCK_FIXED) ? cg->a.notes : 0;
+    out->bound = cg->a.bound || !codegen_may_move(b->pc);
     return 0;
 }

@@ -81,8 +81,17 @@ static void load_args(struct codegen *cg, const struct ir_inst *in) {
         else if (is_constant[k])
             asm_mov_ri(&cg->a, to[k], constant[k]);
 }
+/* Where the engine is elsewhere in each run, its functions are found from the code, which can then be moved (codegen_hash()). */
+static void load_function(struct codegen *cg, const uint8_t *thunk, const void *fn) {
+    if (cg->ring3)
+        asm_mov_ri(&cg->a, ASM_RAX, ring3_helper(cg, fn, thunk == cg->callv));
+    else if ((uintptr_t)fn != (uint32_t)(uintptr_t)fn && asm_reaches(&cg->a, fn))
+        asm_lea(&cg->a, true, ASM_RAX, asm_mem_rip(fn));
+    else
+        asm_mov_ri(&cg->a, ASM_RAX, (uintptr_t)fn);
+}
 void call_helper(struct codegen *cg, const uint8_t *thunk, const void *fn) {
-    asm_mov_ri(&cg->a, ASM_RAX, cg->ring3 ? ring3_helper(cg, fn, thunk == cg->callv) : (uintptr_t)fn);
+    load_function(cg, thunk, fn);
     asm_call(&cg->a, thunk);
     cg->scratch_arg[0] = cg->scratch_arg[1] = 0;
 }

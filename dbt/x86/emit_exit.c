@@ -269,26 +269,35 @@ static void renew(const struct code_link *l, bool far, uint64_t by) {
     __builtin_memcpy(at, &place, sizeof(place));
     __builtin_memcpy(l->write + FAR_PAGE, &page, sizeof(page));
 }
-void codegen_copy(struct codegen *cg, const uint8_t *from, const uint16_t *move, unsigned moves, uint64_t pc,
-                  uint64_t by, const struct code_out *out) {
+/* What is outside the code area is the engine's. */
+static bool leads_out(const struct codegen *cg, const uint8_t *field, uint32_t rel) {
+    uint64_t target = (uintptr_t)field + sizeof(rel) + (uint64_t)(int64_t)(int32_t)rel;
+    return target - (uintptr_t)cg->code >= cg->code_size;
+}
+void codegen_copy(struct codegen *cg, const struct code_source *from, uint64_t pc, const struct code_out *out) {
     uint8_t *to = out->start + cg->a.to_write;
-    const uint32_t shift = (uint32_t)(out->start - from);
-    __builtin_memcpy(to, from + cg->a.to_write, (size_t)(out->end - out->start));
-    for (unsigned i = 0; i < moves; i++) {
-        uint8_t *at = to + (move[i] >> 1);
+    const uint32_t shift = (uint32_t)(out->start - from->ran);
+    __builtin_memcpy(to, from->code, (size_t)(out->end - out->start));
+    for (unsigned i = 0; i < from->moves; i++) {
+        const uint32_t pos = from->move[i] >> 1;
+        uint8_t *at = to + pos;
         uint64_t value;
         uint32_t rel;
-        if ((move[i] & 1) == ASM_NOTE_PC) {
+        if ((from->move[i] & 1) == ASM_NOTE_PC) {
             __builtin_memcpy(&value, at, sizeof(value));
-            value += by;
+            value += from->by;
             __builtin_memcpy(at, &value, sizeof(value));
         } else {
             __builtin_memcpy(&rel, at, sizeof(rel));
+            if (UNLIKELY(from->engine_moved) && leads_out(cg, from->ran + pos, rel))
+                rel += (uint32_t)from->engine_moved;
             rel -= shift;
             __builtin_memcpy(at, &rel, sizeof(rel));
         }
     }
     for (unsigned i = 0; i < out->links; i++)
-        renew(&out->link[i], (out->link[i].target_pc ^ pc) >> PAGE_SHIFT != 0, by);
+        renew(&out->link[i], (out->link[i].target_pc ^ pc) >> PAGE_SHIFT != 0, from->by);
 }
 _Static_assert(CODE_MAX_MOVES == ASM_NOTES, "one is the other");
+_Static_assert(CODE_LINK_BEFORE == sizeof(uint32_t) - FAR_PAGE, "that is where renew() begins");
+_Static_assert(ASM_NOTE_PC == 1, "CODE_MOVE_BYTES()");

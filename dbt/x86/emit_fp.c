@@ -102,7 +102,7 @@ void fp_soft_from_int(struct codegen *cg, const struct ir_inst *in, const void *
  */
 struct stub *fp_stub(struct codegen *cg, const struct ir_inst *in, const void *fn) {
     struct stub *s = stub_new(cg, STUB_FP);
-    s->rec.pc = (uintptr_t)fn;
+    s->rec.pc = slow_function(fn);
     s->rec.desc = desc_of(cg, in);
     s->rec.base = NO_REG;
     s->vector = true;
@@ -203,7 +203,10 @@ void fp_note(struct codegen *cg, struct stub *s) {
 static void fp_defer(struct codegen *cg, const struct ir_inst *in, fp_fn *fn, bool tiny, const unsigned op[3],
                      unsigned d) {
     struct fp_op *f = &cg->fp_op[cg->fp_ops++];
-    *f = (struct fp_op){.rec = {.kind = STUB_FP, .pc = (uintptr_t)fn, .desc = desc_of(cg, in), .dst = (uint8_t)XMM(d)},
+    *f = (struct fp_op){.rec = {.kind = STUB_FP,
+                                .pc = slow_function((const void *)(uintptr_t)fn),
+                                .desc = desc_of(cg, in),
+                                .dst = (uint8_t)XMM(d)},
                         .lane = in->lane,
                         .n = in->n,
                         .tiny = tiny};

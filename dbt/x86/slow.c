@@ -94,15 +94,15 @@ static void floating(const struct slow *s) {
     const struct slow_record *r = &s->r;
     const v128 *op[3] = {NULL, NULL, NULL};
     const uint8_t reg[3] = {r->base, r->value, r->value2};
-    fp_fn *fn = (fp_fn *)(uintptr_t)r->pc;
+    const uintptr_t at = (uintptr_t)slow_run + r->pc; /* slow_function() */
+    fp_fn *fn = (fp_fn *)at;
     v128 result;
     if (r->base < 16) {
         void (*from)(struct cpu *, v128 *, uint64_t, uint32_t);
-        from = (void (*)(struct cpu *, v128 *, uint64_t, uint32_t))(uintptr_t)r->pc;
+        from = (void (*)(struct cpu *, v128 *, uint64_t, uint32_t))at;
         from(s->cpu, &result, get(s, r->base), r->desc);
     } else if (r->dst < 16) {
-        uint64_t (*to)(struct cpu *, const v128 *, uint32_t) =
-            (uint64_t (*)(struct cpu *, const v128 *, uint32_t))(uintptr_t)r->pc;
+        uint64_t (*to)(struct cpu *, const v128 *, uint32_t) = (uint64_t (*)(struct cpu *, const v128 *, uint32_t))at;
         uint64_t v = to(s->cpu, place(s, r->base), r->desc);
         set(s, r->dst, r->flags & SLOW_32 ? (uint32_t)v : v);
         return;

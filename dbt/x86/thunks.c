@@ -2,6 +2,7 @@
  * Copyright The Graft Authors */
 /* thunks.c: host features, the code that all blocks share, and entering and leaving translated code. */
 #include "dbt/x86/backend.h"
+#include "graft/hash.h"
 #include "graft/host.h"
 #include "graft/rt.h"
 
@@ -376,12 +377,38 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
     struct consts *k = (struct consts *)ALIGN_UP((uintptr_t)code, 64);
     consts_init((struct consts *)((uint8_t *)k + cg->a.to_write));
     cg->k = k;
+    cg->code = code;
+    cg->code_size = code_size;
     choose_pins(cg);
     uint8_t *thunks = (uint8_t *)(k + 1);
     asm_init(&cg->a, thunks, code_size - (size_t)(thunks - code));
     thunks_emit(cg);
     codegen_load_kept(cg, cpu);
     return ALIGN_UP((size_t)(cg->a.p - code), 64);
+}
+
+/* Does code at any place of the code area reach all of the engine's own by 32 bits, or by an address that is the same in each run? */
+static bool reaches_engine(const struct codegen *cg) {
+    const int64_t reach = (INT64_C(1) << 31) - (64 << 20);
+    int64_t low = (int64_t)((uintptr_t)engine_lookup - (uintptr_t)cg->code), high = low - (int64_t)cg->code_size;
+    return (uintptr_t)engine_lookup == (uint32_t)(uintptr_t)engine_lookup || (low < reach && high > -reach);
+}
+uint64_t codegen_hash(const struct codegen *cg) {
+    const uint8_t *const thunk[] = {cg->exit_pc,    cg->exit,      cg->exit_kept, cg->lookup,  cg->jump,
+                                    cg->call_state, cg->call_pure, cg->callv,     cg->slow[0], cg->slow[1]};
+    uint64_t h = cg->features.avx512 | (uint64_t)cg->alone << 1 | (uint64_t)cg->count << 2 | cg->kept << 3;
+    if (cg->ring3 || !reaches_engine(cg))
+        return 0;
+    h = hash_bytes(h, cg->pin_offset, sizeof(cg->pin_offset));
+    h = hash_bytes(h, &cg->a.view_disp, sizeof(cg->a.view_disp));
+    for (unsigned i = 0; i < ARRAY_LEN(thunk) + MMU_THUNKS; i++) {
+        const uint8_t *at = i < ARRAY_LEN(thunk) ? thunk[i] : cg->mmu_thunk[i - ARRAY_LEN(thunk)];
+        uint32_t place = at ? (uint32_t)(at - cg->code) : 0;
+        h = hash_bytes(h, &place, sizeof(place));
+    }
+    if ((uintptr_t)engine_lookup == (uint32_t)(uintptr_t)engine_lookup) /* code has such addresses as they are */
+        h ^= (uintptr_t)engine_lookup << 32;
+    return h | 1;
 }
 const uint8_t *codegen_lookup_thunk(struct codegen *cg) { return cg->lookup; }
 void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry) {

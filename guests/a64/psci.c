@@ -108,8 +108,8 @@ void a64_psci_call(struct cpu *cpu) {
     case PSCI_MIGRATE_INFO_TYPE:
         result = 2; /* no Trusted OS that would have to migrate */
         break;
-    case PSCI_SYSTEM_OFF: rt_call(cpu, ABI_CALL_POWEROFF); break;
-    case PSCI_SYSTEM_RESET: rt_call(cpu, ABI_CALL_RESET); break;
+    case PSCI_SYSTEM_OFF: engine_end(cpu, ABI_CALL_POWEROFF); break;
+    case PSCI_SYSTEM_RESET: engine_end(cpu, ABI_CALL_RESET); break;
     case PSCI_FEATURES: result = psci_features((uint32_t)arg[0]); break;
     case SMCCC_ARCH_FEATURES:
         result = arg[0] == SMCCC_VERSION || arg[0] == SMCCC_ARCH_FEATURES ? 0 : PSCI_NOT_SUPPORTED;

@@ -217,9 +217,9 @@ static int64_t srst(struct call *s, uint64_t function) {
     if (function != 0)
         return NOT_SUPPORTED;
     switch ((uint32_t)s->arg[0]) {
-    case 0: rt_call(s->cpu, ABI_CALL_POWEROFF); break;
+    case 0: engine_end(s->cpu, ABI_CALL_POWEROFF); break;
     case 1:
-    case 2: rt_call(s->cpu, ABI_CALL_RESET); break;
+    case 2: engine_end(s->cpu, ABI_CALL_RESET); break;
     default: return INVALID_PARAM;
     }
     return FAILED;
@@ -274,7 +274,7 @@ static int64_t legacy(struct call *s, uint64_t extension) {
     case EXT_REMOTE_FENCE_I: return remote_fence_i(s, legacy_mask(s), 0);
     case EXT_REMOTE_SFENCE: return remote_sfence(s, legacy_mask(s), 0, s->arg[1], s->arg[2], false, 0);
     case EXT_REMOTE_SFENCE_ASID: return remote_sfence(s, legacy_mask(s), 0, s->arg[1], s->arg[2], true, s->arg[3]);
-    default: rt_call(s->cpu, ABI_CALL_POWEROFF); return FAILED;
+    default: engine_end(s->cpu, ABI_CALL_POWEROFF); return FAILED;
     }
 }
 

@@ -18,7 +18,7 @@
 #include "graft/base.h"
 
 #define ABI_MAGIC 0x54465247u /* "GRFT" */
-#define ABI_VERSION 5
+#define ABI_VERSION 6
 #define ABI_MAX_VCPUS 8
 #define ABI_MAX_SPIS 288 /* QEMU virt has 256 + 32 private: interrupt ids 32 .. 32+255 */
 #define ABI_VIRTIO_SLOTS 32
@@ -34,6 +34,12 @@ enum abi_mmu { ABI_MMU_WINDOW, ABI_MMU_SOFT, ABI_MMU_PROCESS, ABI_MMU_DIRECT, AB
 enum abi_layout {
     ABI_LAYOUT_FLAT, /* all in ring 3 */
     ABI_LAYOUT_RING0 /* the engine in ring 0, translated code in ring 3 */
+};
+/* What becomes of translated code in later runs (code_entry.h). */
+enum abi_reuse {
+    ABI_REUSE_OFF,
+    ABI_REUSE_NEW, /* the monitor wants blocks that were translated */
+    ABI_REUSE_ALL  /* ... and those that were copied from what it has */
 };
 /* What a guest is shown: all that there is, or less. */
 enum abi_cpu_model { ABI_CPU_MAX, ABI_CPU_CORTEX_A72, ABI_CPU_RV64 };
@@ -81,11 +87,14 @@ struct abi_boot {
     /* From an address in there to where the same memory is writable: 0 if that is one address, as in the VM. */
     int64_t code_to_write[ABI_MAX_VCPUS];
     uint64_t code_size;
-    uint64_t shared_va;     /* struct abi_shared */
-    uint64_t tsc_hz;        /* host TSC frequency */
-    uint64_t tsc_base;      /* TSC value at which the guest's counter reads 0 */
-    uint64_t entry_pc;      /* where vCPU 0 starts (guest-physical, MMU off) */
-    uint64_t entry_args[4]; /* x0 .. x3 at that moment */
+    uint64_t reuse;                   /* enum abi_reuse */
+    uint64_t reuse_va, reuse_bytes;   /* entries of earlier runs, read-only; 0 bytes: there are none */
+    uint64_t reuse_table, reuse_mask; /* struct code_slot for each, of which at least half are free */
+    uint64_t shared_va;               /* struct abi_shared */
+    uint64_t tsc_hz;                  /* host TSC frequency */
+    uint64_t tsc_base;                /* TSC value at which the guest's counter reads 0 */
+    uint64_t entry_pc;                /* where vCPU 0 starts (guest-physical, MMU off) */
+    uint64_t entry_args[4];           /* x0 .. x3 at that moment */
     uint32_t region_count;
     struct abi_region regions[ABI_MAX_REGIONS];
     /* Filled by the VM runtime's loader, zero in-process: */
@@ -134,6 +143,7 @@ enum abi_call {
      * ABI_HELD_DONE: arg1, arg2 what the order has brought, arg3 1 if it could be done. -> ret1 enum abi_order, arg3 register or
      * address, arg4 and arg5 a value; ret0 1: the monitor has written over the guest's state (guest_ops.state), if the order is to go on */
     ABI_CALL_PAUSED,
+    ABI_CALL_REUSE, /* arg0 address, arg1 bytes: entries (code_entry.h) for later runs -> ret0 1: no more of them */
 };
 
 /* Why a vCPU is held. */

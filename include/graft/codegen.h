@@ -41,6 +41,7 @@ struct code_out {
     uint8_t *entry_nocheck; /* for forward links */
     unsigned links, faults;
     unsigned moves; /* 0: it cannot be copied */
+    bool bound;     /* ... nor to another pc: only for a later run */
     struct code_link link[CODE_MAX_LINKS];
     struct code_fault fault[CODE_MAX_FAULTS];
     uint16_t move[CODE_MAX_MOVES];
@@ -61,10 +62,24 @@ int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *
 /* codegen_may_move(): may code for that pc be a copy of code for another, or be copied? What is off it by no more than IR_PC_NEAR
  * wraps around nowhere then, and takes as many bytes of code as elsewhere. */
 static inline bool codegen_may_move(uint64_t pc) { return pc - 2 * IR_PC_NEAR < 0 - 4 * IR_PC_NEAR; }
-/* codegen_copy(): the code of a block that codegen_compile() made at `from`, with these moves, for a pc that is `by` less than pc: once
- * more at out->start, aligned to 16 as that is, for pc, and not linked. *out says all else: what was the block's, at its new place. */
-void codegen_copy(struct codegen *cg, const uint8_t *from, const uint16_t *move, unsigned moves, uint64_t pc,
-                  uint64_t by, const struct code_out *out);
+/* codegen_copy(): the code of a block that codegen_compile() made: once more at out->start, aligned to 16 as that was, for pc, and not
+ * linked. *out says all else: what was the block's, at its new place. */
+struct code_source {
+    const uint8_t *code; /* where it can be read */
+    const uint8_t *ran;  /* where it ran, if the code area was where it is now */
+    const uint16_t *move;
+    unsigned moves;
+    uint64_t by;            /* its pc was so much less */
+    ptrdiff_t engine_moved; /* the engine's own code is so much further from the code area than it was then */
+};
+void codegen_copy(struct codegen *cg, const struct code_source *from, uint64_t pc, const struct code_out *out);
+/* What of a link's code is patched, from its site on and, if it leads to another page, before that; and of a move. */
+#define CODE_LINK_BYTES 6
+#define CODE_LINK_BEFORE 14
+#define CODE_MOVE_BYTES(move) ((move) & 1 ? 8u : 4u)
+/* codegen_hash(): equal in two engines of one build whose codegen_compile() makes equal code at equal places of the code area, but for
+ * what codegen_copy() changes. 0: this one's code is good for this engine alone. */
+uint64_t codegen_hash(const struct codegen *cg);
 /* codegen_link(), codegen_unlink(): patch a direct exit. codegen_link_far(): one to another page, with its number there. */
 void codegen_link(const struct code_link *l, const uint8_t *target);
 void codegen_link_far(const struct code_link *l, const uint8_t *target, uint32_t page);

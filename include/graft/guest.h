@@ -150,6 +150,8 @@ struct engine_request {
 };
 void engine_broadcast(struct cpu *cpu, const struct engine_request *req);
 void engine_broadcast_wait(struct cpu *cpu);
+/* engine_end(): ABI_CALL_POWEROFF, ABI_CALL_RESET or ABI_CALL_STOPPED, which does not return. */
+void engine_end(struct cpu *cpu, enum abi_call call);
 /* engine_cpu(): the vCPU of that number, NULL if there is none. */
 struct cpu *engine_cpu(struct cpu *cpu, unsigned index);
 /* engine_kick(): sets pending bits of another vCPU and wakes it if it sleeps. */

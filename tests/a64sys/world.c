@@ -108,6 +108,7 @@ void engine_kick(struct cpu *from, struct cpu *to, uint32_t pending) {
     to->abi.pending |= pending;
 }
 void engine_wait(struct cpu *cpu) { world.waits++; }
+void engine_end(struct cpu *cpu, enum abi_call call) { world.calls = call; }
 void *engine_alloc_shared(struct cpu *cpu, size_t bytes) { return calloc(1, bytes); }
 void **engine_guest_shared(struct cpu *cpu) { return &world.guest_shared; }
 void rt_doorbell(struct cpu *cpu, unsigned n) {

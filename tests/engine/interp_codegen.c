@@ -53,8 +53,9 @@ int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *
 
 void codegen_link(const struct code_link *l, const uint8_t *target) {}
 void codegen_link_far(const struct code_link *l, const uint8_t *target, uint32_t page) {}
-void codegen_copy(struct codegen *cg, const uint8_t *from, const uint16_t *move, unsigned moves, uint64_t pc,
-                  uint64_t by, const struct code_out *out) {} /* no block can be copied */
+void codegen_copy(struct codegen *cg, const struct code_source *from, uint64_t pc, const struct code_out *out) {
+} /* no block can be copied */
+uint64_t codegen_hash(const struct codegen *cg) { return 0; }
 void codegen_unlink(const struct code_link *l) {}
 
 void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry) {

@@ -13,6 +13,7 @@
 
 #include "dbt/engine.h"
 #include "guests/a64/a64.h"
+#include "image.h"
 #include "machine.h"
 #include "random.h"
 
@@ -89,45 +90,7 @@ static bool fill(uint32_t *page, bool a64) {
 }
 
 /* --- comparison ---------------------------------------------------------------------------------------------- */
-static struct image {
-    uint8_t code[1 << 17];
-    struct block_link link[CODE_MAX_LINKS];
-    struct code_fault fault[CODE_MAX_FAULTS];
-    struct block block;
-} copy, fresh;
-
-static void save(struct image *to, const struct cache *c, const struct block *b) {
-    to->block = *b;
-    memcpy(to->code, c->code + b->start, b->end - b->start);
-    memcpy(to->link, &c->link[b->first_link], b->links * sizeof(to->link[0]));
-    memcpy(to->fault, &c->fault[b->first_fault], b->faults * sizeof(to->fault[0]));
-}
-
-static const char *difference(void) {
-    const struct block *a = &copy.block, *b = &fresh.block;
-    if (a->start != b->start || a->end != b->end || a->entry != b->entry || a->nocheck != b->nocheck)
-        return "place";
-    if (a->pa != b->pa || a->pc != b->pc || a->mode != b->mode || a->guest_bytes != b->guest_bytes ||
-        a->watch_before != b->watch_before || a->watch_bytes != b->watch_bytes)
-        return "guest code";
-    if (memcmp(copy.code, fresh.code, a->end - a->start))
-        return "host code";
-    if (a->links != b->links || memcmp(copy.link, fresh.link, a->links * sizeof(copy.link[0])))
-        return "links";
-    return a->faults != b->faults || memcmp(copy.fault, fresh.fault, a->faults * sizeof(copy.fault[0])) ? "faults"
-                                                                                                        : NULL;
-}
-
-/* As if the last block had never been added; the same code comes to the same place then. */
-static void take_back(struct engine *e, struct block *last) {
-    struct cache *c = &e->cache;
-    cache_drop_block(e, last);
-    c->links = last->first_link;
-    c->faults = last->first_fault;
-    c->moves = last->first_move;
-    c->code_used = last->start;
-    c->blocks--;
-}
+static struct image copy, fresh;
 
 static bool fail(const struct block *b, const char *what) {
     fprintf(stderr, "FAIL: the copy of %llx for %llx has other %s\n", (unsigned long long)b->pc,
@@ -146,11 +109,11 @@ static bool is_caught(struct cpu *cpu, struct block *from, uint64_t pc, const vo
     if (n == 1)
         return true;
     struct block *b = translate_block(cpu, pc, from->pa, words);
-    save(&copy, c, b);
-    take_back(e, b);
+    image_save(&copy, c, b);
+    image_take_back(e, b);
     *move = was;
     caught++;
-    return difference() != NULL;
+    return image_difference(&copy, &fresh) != NULL;
 }
 
 /* The pc is that of *from, elsewhere. */
@@ -162,21 +125,21 @@ static bool check(struct cpu *cpu, struct block *from, uint64_t pc, const void *
     struct block *b = translate_block(cpu, pc, from->pa, words);
     if (STAT(cpu, blocks_copied) == before) {
         refused++;
-        take_back(e, b);
+        image_take_back(e, b);
         return true;
     }
     copied++;
-    save(&copy, c, b);
-    take_back(e, b);
+    image_save(&copy, c, b);
+    image_take_back(e, b);
     from->valid = false; /* now there is nothing to be copied */
     b = translate_block(cpu, pc, from->pa, words);
-    save(&fresh, c, b);
-    take_back(e, b);
+    image_save(&fresh, c, b);
+    image_take_back(e, b);
     from->valid = true;
     for (unsigned i = 0; i <= c->hash_mask; i++) /* the one that was taken back is not to be copied */
         if (c->same[i] >= c->blocks)
             c->same[i] = same;
-    const char *what = difference();
+    const char *what = image_difference(&copy, &fresh);
     if (what)
         return fail(from, what);
     return is_caught(cpu, from, pc, words) || fail(from, "moves, and nothing was noticed");
