@@ -18,6 +18,7 @@
  * touched cost nothing; a system that boots to a login prompt touches some 200 MiB of the cache. */
 #define VCPU_HEAP_BYTES (256 * MIB)
 #define VCPU_HEAP_BYTES_ALL (512 * MIB)
+#define VCPU_REUSE_BYTES (128 * MIB) /* more, where blocks are kept for later runs */
 #define CODE_BYTES (384 * MIB)
 #define CODE_BYTES_ALL (768 * MIB)
 #define PT_SLICE_BYTES (32 * MIB) /* for each vCPU */
@@ -32,9 +33,11 @@ static uint64_t share(uint64_t most, uint64_t all, unsigned vcpus) {
     return all / vcpus < most ? ALIGN_DOWN(all / vcpus, HUGE) : most;
 }
 
-void layout_make(struct layout *l, bool in_vm, bool windows, uint64_t image_size, unsigned vcpus, uint64_t memory) {
+void layout_make(struct layout *l, bool in_vm, bool windows, uint64_t image_size, unsigned vcpus, uint64_t memory,
+                 uint64_t reuse) {
     *l = (struct layout){.heap_size = SHARED_HEAP_BYTES,
-                         .vcpu_heap_size = share(VCPU_HEAP_BYTES, VCPU_HEAP_BYTES_ALL, vcpus),
+                         .vcpu_heap_size =
+                             share(VCPU_HEAP_BYTES + (reuse ? VCPU_REUSE_BYTES : 0), VCPU_HEAP_BYTES_ALL, vcpus),
                          .code_size = share(CODE_BYTES, CODE_BYTES_ALL, vcpus)};
     if (in_vm) {
         l->image = take(l, image_size, PAGE_SIZE);
@@ -63,6 +66,9 @@ void layout_make(struct layout *l, bool in_vm, bool windows, uint64_t image_size
         l->pt_pool_size = vcpus * PT_SLICE_BYTES;
         l->pt_pool = take(l, l->pt_pool_size, HUGE);
     }
+    l->reuse_size = reuse;
+    if (reuse)
+        l->reuse = take(l, reuse, HUGE);
     l->total = ALIGN_UP(l->total, HUGE);
 }
 

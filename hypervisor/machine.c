@@ -5,6 +5,7 @@
 #include "graft/mmu.h"
 #include "graft/vm.h"
 #include "hypervisor/boot.h"
+#include "hypervisor/code_cache.h"
 #include "hypervisor/control.h"
 #include "hypervisor/firmware.h"
 #include "hypervisor/gdb.h"
@@ -492,11 +493,13 @@ static bool choose_layout(struct machine *m, char err[ERR_BYTES]) {
     return false;
 }
 
-void machine_look(const struct options *o, const struct board *board) {
+struct machine_place machine_look(const struct options *o, const struct board *board) {
     struct machine m = {.options = o, .board = board};
     char err[ERR_BYTES];
-    if (board && choose_vm(&m, err))
-        choose_layout(&m, err);
+    if (!board || !choose_vm(&m, err))
+        return (struct machine_place){.guest = ""};
+    choose_layout(&m, err);
+    return (struct machine_place){board->guest, m.vm->in_vm, mmu_with(&m, m.layout_kind), m.layout_kind};
 }
 
 /* What the user asked for, or the fastest that the place has. */
@@ -535,7 +538,7 @@ static bool alloc_memory(struct machine *m, char err[ERR_BYTES]) {
     if (!m->probe)
         m->memory = ALIGN_UP(m->ram_size, ABI_ROM_CHUNK) + m->board->flash_banks * m->board->flash_bytes;
     layout_make(&m->layout, in_vm, mmu_strategies[m->mmu]->needs_paging, in_vm ? engine_image_size() : 0, m->vcpu_count,
-                m->memory);
+                m->memory, code_cache_bytes(m));
     m->ram = m->vm->ram_alloc(m);
     m->arena = m->ram ? m->vm->arena_alloc(m, m->layout.total, err) : NULL;
     if (!m->arena) {
@@ -554,6 +557,7 @@ static bool alloc_memory(struct machine *m, char err[ERR_BYTES]) {
     if (in_vm)
         engine_image_load(m->arena);
     layout_boot(m, in_vm ? ABI_VA_RAM : (uint64_t)m->ram);
+    code_cache_load(m);
     return true;
 }
 

@@ -2,6 +2,7 @@
  * Copyright The Graft Authors */
 /* main.c: the program graft, and how it ends. */
 #include "hypervisor/boot.h"
+#include "hypervisor/code_cache.h"
 #include "hypervisor/control.h"
 #include "hypervisor/exec.h"
 #include "hypervisor/firmware.h"
@@ -128,6 +129,7 @@ static int run_once(struct run *run, bool *again) {
     supervise_machine(m);
     enum machine_state state = machine_run(m);
     supervise_machine(NULL);
+    code_cache_end(m);
     int status = state_status(m, state);
     bool back = state == MACHINE_RESET && m->goes_back;
     *again = back || (state == MACHINE_RESET && !o->no_reboot && (o->kernel || !o->resume));
@@ -260,11 +262,12 @@ static void close_all(struct run *run) {
 /* What serves folders gets ready while the machine is looked at. */
 static int run_opened(struct run *run, struct options *o, int failed) {
     char err[ERR_BYTES];
-    machine_look(o, run->files.board);
+    struct machine_place place = machine_look(o, run->files.board);
     if (!shares_open(err)) {
         complain(err);
         return failed;
     }
+    code_cache_open(o, &place);
     if (o->sandbox)
         sandbox_enter(o);
     return supervise(run_machine, run, stopped_status);

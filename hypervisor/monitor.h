@@ -76,6 +76,7 @@ struct layout {
     uint64_t stack[ABI_MAX_VCPUS], fault_stack[ABI_MAX_VCPUS]; /* VM only */
     uint64_t pt_pool, pt_pool_size;                            /* with windows only */
     uint64_t roots;                                            /* page tables' roots; in a process with windows only */
+    uint64_t reuse, reuse_size;                                /* code_cache.h */
     uint64_t heap_size, vcpu_heap_size, code_size;
     uint64_t total;
 };
@@ -186,8 +187,14 @@ struct machine *machine_create(const struct options *o, const struct boot_files 
                                struct chardev *console, char err[ERR_BYTES]);
 /* machine_announce(): one line in the log if m runs in the process for want of KVM. Nothing if that was asked for. */
 void machine_announce(struct machine *m);
-/* machine_look(): what machine_create() has to find out about the host, but cannot in the sandbox. */
-void machine_look(const struct options *o, const struct board *board);
+/* machine_look(): what machine_create() has to find out about the host, but cannot in the sandbox; and what it will choose. */
+struct machine_place {
+    const char *guest;
+    bool in_vm;
+    enum abi_mmu mmu;
+    enum abi_layout layout;
+};
+struct machine_place machine_look(const struct options *o, const struct board *board);
 /* machine_default_mmu(): the fastest strategy in the VM in that layout, or in this process. */
 enum abi_mmu machine_default_mmu(bool in_vm, enum abi_layout layout);
 /* machine_create_probe(): one without devices that runs the host probe. */
@@ -221,8 +228,9 @@ const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len);
 uint8_t *machine_alloc_pages(uint64_t size);
 
 /* --- layout.c ------------------------------------------------------------------------------------------ */
-/* layout_make(): windows: there is to be a pool of page tables. */
-void layout_make(struct layout *l, bool in_vm, bool windows, uint64_t image_size, unsigned vcpus, uint64_t memory);
+/* layout_make(): windows: there is to be a pool of page tables. reuse: bytes for code_cache_load(); 0: no block is kept for later. */
+void layout_make(struct layout *l, bool in_vm, bool windows, uint64_t image_size, unsigned vcpus, uint64_t memory,
+                 uint64_t reuse);
 /* layout_boot(): fills boot and shared for the engine, which sees the arena at va. */
 void layout_boot(struct machine *m, uint64_t ram_va);
 

@@ -155,6 +155,8 @@ TAKE(control) {
     return stream_is_right(v, false) ? NULL : "unix:PATH, tcp:HOST:PORT or tcp:HOST:PORT,remote";
 }
 
+TAKE(cache) { return o->cache = strcmp(v, "off") ? v : NULL, *v ? NULL : "a folder, or off"; }
+
 TAKE(timeout) {
     char *end;
     o->timeout = strtod(v, &end);

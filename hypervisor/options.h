@@ -39,7 +39,8 @@ struct drive {
 struct options {
     const char *kernel, *initrd, *append, *dtb, *dump_dtb, *symbols, *log_file, *serial, *console;
     char *stats, *profile;
-    bool folded; /* --profile FILE,folded */
+    bool folded;       /* --profile FILE,folded */
+    const char *cache; /* a folder, NULL: off */
     bool sandbox, no_reboot, semihosting;
     enum options_panic on_panic;
     const char *gdb, *control, *dump_on_panic;

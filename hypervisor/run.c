@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* run.c: threads of vCPUs, and the calls that the engine makes. */
-#include "hypervisor/monitor.h"
+#include "hypervisor/code_cache.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -133,6 +133,7 @@ bool run_call(struct machine *m, struct vcpu *v) {
     case ABI_CALL_LOG: call_text(m, abi, NULL); return true;
     case ABI_CALL_DUMP: call_dump(m, abi); return true;
     case ABI_CALL_PERFMAP: call_perfmap(m, v); return true;
+    case ABI_CALL_REUSE: code_cache_add(m, abi); return true;
     case ABI_CALL_POWEROFF: machine_stop(m, MACHINE_POWEROFF); return false;
     case ABI_CALL_RESET: panic_reset(m); return false;
     case ABI_CALL_STOPPED:

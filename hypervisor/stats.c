@@ -60,7 +60,8 @@ static void put_exits(cJSON *o, const struct vcpu *v, unsigned count) {
                                         [ABI_CALL_STOPPED] = "stopped",     [ABI_CALL_LOG] = "log",
                                         [ABI_CALL_PANIC] = "panic",         [ABI_CALL_DUMP] = "dump",
                                         [ABI_CALL_PERFMAP] = "perfmap",     [ABI_CALL_YIELD] = "yield",
-                                        [ABI_CALL_SEMIHOST] = "semihost",   [ABI_CALL_PAUSED] = "paused"};
+                                        [ABI_CALL_SEMIHOST] = "semihost",   [ABI_CALL_PAUSED] = "paused",
+                                        [ABI_CALL_REUSE] = "reuse"};
     cJSON *c = cJSON_AddObjectToObject(o, "exits");
     uint64_t sum[ARRAY_LEN(calls)] = {0}, all = 0, signal = 0, doorbell = 0;
     for (; count; count--, v++) {

@@ -128,6 +128,7 @@ static void map_engine(struct builder *b, const struct vm_tables *t) {
     map_arena(b, root, l->code_pages, b->m->memory >> PAGE_SHIFT, PTE_W | PTE_NX);
     map_arena(b, root, l->heap, l->heap_size, PTE_W | PTE_NX);
     map_arena(b, root, l->pt_pool, l->pt_pool_size, PTE_W | PTE_NX);
+    map_arena(b, root, l->reuse, l->reuse_size, PTE_NX);
     for (unsigned i = 0; i < b->m->vcpu_count; i++) {
         map_arena(b, root, l->cpu[i], ABI_CPU_BYTES, PTE_W | PTE_NX);
         map_arena(b, root, l->stack[i] + PAGE_SIZE, VM_STACK_BYTES - PAGE_SIZE, PTE_W | PTE_NX);
