@@ -184,11 +184,11 @@ static bool fits_board(const struct options *o, const struct board *b, char err[
                          : !b->flash_bytes && !b->bios_in_ram && o->bios ? "--bios"
                          : !b->fw_cfg && o->fw_cfgs                      ? "--fw-cfg"
                          : !b->has_gic && o->gic_given                   ? "--gic"
-                         : o->cpu != ABI_CPU_MAX && o->cpu != b->core    ? "--cpu"
+                         : o->core && strcmp(o->core, b->core)           ? "--cpu"
                          : !b->has_rings && o->layout == LAYOUT_RING0    ? "--layout ring0"
                          : !b->has_rings && needs_rings(o)               ? "--mmu direct"
                                                                          : NULL;
-    const char *model = option && !strcmp(option, "--cpu") ? options_cpu_names[o->cpu] : NULL;
+    const char *model = option && !strcmp(option, "--cpu") ? o->core : NULL;
     if (option)
         snprintf(err, ERR_BYTES, "%s%s%s is not for %s guests", option, model ? " " : "", model ? model : "", b->name);
     return !option;

@@ -6,13 +6,6 @@
 
 #include "hypervisor/snapshot.h"
 
-/* The processors there are guests for. */
-struct exec_guest {
-    const char *name, *board; /* what uname -m and --guest call it */
-    unsigned machine;         /* ELF's e_machine */
-    const uint8_t *agent, *agent_end;
-};
-
 /* What the agent is told before the command starts, as frames (graft/agent.h). */
 struct frames {
     uint8_t *data;
@@ -29,7 +22,7 @@ void frames_text(struct frames *f, const char *text);          /* with its NUL *
 
 /* --- exec_plan.c: what is needed for a command -------------------------------------------------------------------- */
 struct exec_plan {
-    const struct exec_guest *guest;
+    const struct board *guest;
     char *root; /* folder or image */
     bool image;
     char *kernel, *modules; /* modules: folder with modules.dep; NULL: none */

@@ -34,12 +34,6 @@
 #define NOSUID_NODEV 6
 #define NAMESERVER "nameserver 10.0.2.3\n" /* libslirp's */
 
-extern const uint8_t agent_aarch64[], agent_aarch64_end[], agent_riscv64[], agent_riscv64_end[];
-static const struct exec_guest guests[] = {
-    {"aarch64", "arm64", EM_AARCH64, agent_aarch64, agent_aarch64_end},
-    {"riscv64", "riscv64", EM_RISCV, agent_riscv64, agent_riscv64_end},
-};
-
 static bool wrong(char err[ERR_BYTES], const char *what, const char *why) {
     snprintf(err, ERR_BYTES, "exec: %.100s%s: %.130s", what, strlen(what) > 100 ? "..." : "", why);
     return false;
@@ -214,19 +208,14 @@ static unsigned machine_of(const char *root) {
     return EM_NONE;
 }
 
-static const struct board *board_named(const char *name) {
+/* What the root's programs are for, or, if they do not tell, what --guest says. */
+static const struct board *guest_for(unsigned machine, const struct options *o) {
     const struct board *const *b = boards;
-    while (*b && strcmp((*b)->name, name))
+    if (machine == EM_NONE)
+        return o->board ? o->board : *b;
+    while (*b && machine != (*b)->elf_machine)
         b++;
     return *b;
-}
-
-/* What the root's programs are for, or, if they do not tell, what --guest says. */
-static const struct exec_guest *guest_for(unsigned machine, const struct options *o) {
-    for (const struct exec_guest *g = guests; g < guests + ARRAY_LEN(guests); g++)
-        if (machine == EM_NONE ? !o->board || !strcmp(o->board->name, g->board) : machine == g->machine)
-            return g;
-    return NULL;
 }
 
 static bool choose_guest(struct exec_plan *p, struct options *o, char err[ERR_BYTES]) {
@@ -239,11 +228,11 @@ static bool choose_guest(struct exec_plan *p, struct options *o, char err[ERR_BY
                  name ? name : "another processor");
     else if (p->guest->agent == p->guest->agent_end)
         snprintf(why, sizeof(why), "this graft was built without a compiler for what it needs in guests of %s",
-                 p->guest->name);
-    else if (o->board && strcmp(o->board->name, p->guest->board))
-        snprintf(why, sizeof(why), "the root is for %s, and --guest is %s", p->guest->name, o->board->name);
+                 p->guest->target);
+    else if (o->board && o->board != p->guest)
+        snprintf(why, sizeof(why), "the root is for %s, and --guest is %s", p->guest->target, o->board->name);
     else
-        return (o->board = board_named(p->guest->board)) || wrong(err, p->root, "there is no such guest");
+        return o->board = p->guest, true;
     return wrong(err, p->root, why);
 }
 
@@ -297,7 +286,7 @@ static bool borrowed_kernel(struct exec_plan *p) {
     bool found = false;
     for (struct dirent *e; d && !found && (e = readdir(d));) {
         char *tree = make("%s/%s/tree", roots, e->d_name), *boot = make("%s/%s/kernel", roots, e->d_name);
-        if (e->d_name[0] != '.' && tree && boot && machine_of(tree) == p->guest->machine)
+        if (e->d_name[0] != '.' && tree && boot && machine_of(tree) == p->guest->elf_machine)
             found = kernel_in(p, boot, boot);
         free(tree);
         free(boot);
@@ -536,7 +525,7 @@ void exec_plan_free(struct exec_plan *p) {
 }
 
 void exec_dry_run(const struct exec_plan *p, const struct exec_kept *k, const struct options *o) {
-    printf("guest    %s\nroot     %s (%s)\nkernel   %s\nmodules  %s\n", p->guest->name, p->root,
+    printf("guest    %s\nroot     %s (%s)\nkernel   %s\nmodules  %s\n", p->guest->target, p->root,
            o->root_writable ? "changes stay" : "changes are forgotten", p->kernel, p->modules ? p->modules : "none");
     printf("machine  --memory %lluM --smp %u --net %s --append '%s'\n", (unsigned long long)(o->memory >> 20), o->smp,
            o->net_kind == NET_USER ? "user" : "none", p->append);

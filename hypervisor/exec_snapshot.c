@@ -61,7 +61,7 @@ static bool make_key(char *text, size_t room, const struct exec_plan *p, const s
     struct key k = {.text = text, .room = room};
     if (!add_file(&k, "graft", "/proc/self/exe") || !add_file(&k, "kernel", p->kernel) || !add_modules(&k, p))
         return false;
-    add(&k, "%s %lluM %u %u gic %u cpu %u\n", p->guest->name, (unsigned long long)(o->memory >> 20), o->smp,
+    add(&k, "%s %lluM %u %u gic %u cpu %u\n", p->guest->target, (unsigned long long)(o->memory >> 20), o->smp,
         o->net_kind, o->gic, o->cpu);
     for (unsigned i = 0; i < o->shares; i++)
         add(&k, "%s ", o->share[i].tag);
@@ -157,7 +157,7 @@ void exec_kept_open(struct exec_kept *k, const struct exec_plan *p, struct optio
         return;
     }
     unsigned long long name = snapshot_sum(0, k->key, strlen(k->key));
-    if (asprintf(&k->path, "%s/%s-%016llx", dir, p->guest->name, name) < 0)
+    if (asprintf(&k->path, "%s/%s-%016llx", dir, p->guest->target, name) < 0)
         k->path = NULL;
     if (k->path && (k->snapshot = open_kept(k->path, k->key)) && !snapshot_options(k->snapshot, o, err)) {
         snapshot_close(k->snapshot);

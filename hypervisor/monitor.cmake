@@ -36,10 +36,12 @@ endfunction()
 add_agent(aarch64 -mno-outline-atomics)
 add_agent(riscv64 -march=rv64gc -mabi=lp64d)
 add_custom_target(graft_agents DEPENDS ${agent_images})
-add_library(graft_monitor STATIC ${monitor_sources} ${monitor_dir}/engine_image.S ${monitor_dir}/agent_image.S)
-set_source_files_properties(${monitor_dir}/agent_image.S PROPERTIES
-  COMPILE_OPTIONS "${agent_defines};-DGRAFT_ROOT_SCRIPT=\"${monitor_dir}/root.sh\""
-  OBJECT_DEPENDS "${agent_images};${monitor_dir}/root.sh")
+add_library(graft_monitor STATIC ${monitor_sources} ${monitor_dir}/engine_image.S ${monitor_dir}/root_image.S
+  ${CMAKE_SOURCE_DIR}/guests/agents.S)
+set_source_files_properties(${CMAKE_SOURCE_DIR}/guests/agents.S PROPERTIES
+  COMPILE_OPTIONS "${agent_defines}" OBJECT_DEPENDS "${agent_images}")
+set_source_files_properties(${monitor_dir}/root_image.S PROPERTIES
+  COMPILE_OPTIONS "-DGRAFT_ROOT_SCRIPT=\"${monitor_dir}/root.sh\"" OBJECT_DEPENDS ${monitor_dir}/root.sh)
 add_dependencies(graft_monitor graft_agents)
 target_compile_definitions(graft_monitor PRIVATE _GNU_SOURCE= GRAFT_VERSION="${PROJECT_VERSION}")
 set_source_files_properties(${monitor_dir}/engine_image.S PROPERTIES

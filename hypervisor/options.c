@@ -18,8 +18,6 @@ const char *const options_mmu_names[] = {
 #include "dbt/mmu/mmu.def"
 };
 #undef MMU
-const char *const options_cpu_names[] = {
-    [ABI_CPU_MAX] = "max", [ABI_CPU_CORTEX_A72] = "cortex-a72", [ABI_CPU_RV64] = "rv64"};
 
 static enum options_command bad(const char *fmt, ...) {
     va_list ap;
@@ -129,7 +127,7 @@ TAKE(guest) {
     return o->board = *b, *b ? NULL : "a guest that is there";
 }
 TAKE(gic) { return o->gic = 2 + (unsigned)n, o->gic_given = true, NULL; }
-TAKE(cpu) { return o->cpu = (enum abi_cpu_model)n, NULL; }
+TAKE(cpu) { return o->cpu = n == 0 ? ABI_CPU_MAX : ABI_CPU_CORE, o->core = n == 0 ? NULL : v, NULL; }
 TAKE(vm) { return o->vm = n == 0 ? VM_KVM : VM_INPROC, NULL; }
 TAKE(layout) { return o->layout = n == 0 ? LAYOUT_FLAT : LAYOUT_RING0, NULL; }
 TAKE(code) { return o->code = n == 0 ? CODE_SPLIT : CODE_RWX, NULL; }
@@ -461,7 +459,7 @@ static const char before_run[] = "usage: graft run KERNEL [OPTION]...\n"
                                  "       graft run --bios FILE [KERNEL] [OPTION]...\n"
                                  "       graft run --resume FILE [KERNEL] [OPTION]...\n"
                                  "\n"
-                                 "KERNEL is a Linux Image or an AArch64 ELF file, plain or packed (gzip, zstd, xz,\n"
+                                 "KERNEL is a Linux Image or an ELF file, plain or packed (gzip, zstd, xz,\n"
                                  "lzma, lz4, bzip2), or an EFI zboot image; with --flat or a name that ends in\n"
                                  ".bin also a flat binary, which is loaded at RAM + 0x80000.\n"
                                  "\n";

@@ -97,6 +97,7 @@ struct options {
     bool mmu_given;
     enum options_layout layout;
     enum abi_cpu_model cpu;
+    const char *core; /* of ABI_CPU_CORE; NULL: the board's */
     uint32_t log_topics;
     enum options_vm vm;
     enum options_code code;
@@ -106,7 +107,6 @@ struct options {
 /* options_parse(): prints what is wrong on stderr (one line) for COMMAND_BAD. */
 enum options_command options_parse(struct options *o, int argc, char **argv);
 void options_free(struct options *o);
-/* Indexed by enum abi_mmu and enum abi_cpu_model. */
-extern const char *const options_mmu_names[], *const options_cpu_names[];
+extern const char *const options_mmu_names[]; /* by enum abi_mmu */
 
 #endif

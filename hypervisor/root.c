@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* root.c: graft root: a shell script (root.sh), which is part of this program (agent_image.S). */
+/* root.c: graft root: a shell script (root.sh), which is part of this program (root_image.S). */
 #include "hypervisor/exec.h"
 
 #include <errno.h>

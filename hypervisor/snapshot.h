@@ -84,6 +84,8 @@ struct snapshot *snapshot_open_fd(int fd, char err[ERR_BYTES]); /* takes fd over
 void snapshot_close(struct snapshot *s);
 /* snapshot_read(): bytes of the file from at on. False: they are not all there. */
 bool snapshot_read(const struct snapshot *s, void *to, uint64_t at, size_t bytes);
+/* board_named(): as --guest calls it; NULL: there is none. */
+const struct board *board_named(const char *name);
 /* snapshot_options(): what a run of it needs: memory, processors, disks ... go to o. False and err if o asks for something else. */
 bool snapshot_options(struct snapshot *s, struct options *o, char err[ERR_BYTES]);
 /* snapshot_main(), in a file of its own: graft snapshot; args: what follows it, NULL at the end. */

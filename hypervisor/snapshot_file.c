@@ -30,7 +30,7 @@ const struct state_field snapshot_config_table[] = {
     STATE_MAX(struct snapshot_config, memory, 8, MEMORY_MAX),
     CONFIG_MAX(smp, ABI_MAX_VCPUS),
     CONFIG_MAX(gic, 3),
-    CONFIG_MAX(cpu, ABI_CPU_CORTEX_A72),
+    CONFIG_MAX(cpu, ABI_CPU_CORE),
     CONFIG_MAX(legacy, 1),
     CONFIG_MAX(semihosting, 1),
     CONFIG_MAX(net, 1),
@@ -195,7 +195,7 @@ static bool other(char err[ERR_BYTES], const char *option, const char *is) {
     return false;
 }
 
-static const struct board *board_named(const char *name) {
+const struct board *board_named(const char *name) {
     const struct board *const *b = boards;
     while (*b && strcmp((*b)->name, name))
         b++;
@@ -258,8 +258,8 @@ bool snapshot_options(struct snapshot *s, struct options *o, char err[ERR_BYTES]
     snprintf(text, sizeof(text), "%u", c->gic);
     if (o->gic_given && o->gic != c->gic)
         return other(err, "--gic", text);
-    if (o->cpu != ABI_CPU_MAX && o->cpu != c->cpu)
-        return other(err, "--cpu", options_cpu_names[c->cpu]);
+    if (o->core && strcmp(o->core, board_cpu(board, c->cpu)))
+        return other(err, "--cpu", board_cpu(board, c->cpu));
     if (!c->console != !o->console && !o->command)
         return other(err, "--console:", c->console ? "yes" : "no");
     snprintf(text, sizeof(text), "%u", c->vsock);

@@ -28,14 +28,16 @@ static bool ram_is_right(const struct snapshot *s) {
 
 static void print_config(const struct snapshot_config *c) {
     char when[64] = "";
+    const struct board *board = board_named(c->board);
     time_t t = (time_t)c->created;
     struct tm tm;
     if (localtime_r(&t, &tm))
         strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
     printf("saved    %s by graft %s\nmachine  --guest %s --memory %lluM --smp %u --gic %u --cpu %s --net %s%s%s%s%s\n",
-           when, c->graft, c->board, (unsigned long long)(c->memory >> 20), c->smp, c->gic, options_cpu_names[c->cpu],
-           c->net ? "user" : "none", c->console ? ", a virtio console" : "", c->legacy ? ", --virtio-mmio legacy" : "",
-           c->semihosting ? ", --semihosting" : "", c->balloon ? ", --balloon" : "");
+           when, c->graft, c->board, (unsigned long long)(c->memory >> 20), c->smp, c->gic,
+           board ? board_cpu(board, c->cpu) : "?", c->net ? "user" : "none", c->console ? ", a virtio console" : "",
+           c->legacy ? ", --virtio-mmio legacy" : "", c->semihosting ? ", --semihosting" : "",
+           c->balloon ? ", --balloon" : "");
     if (c->vsock)
         printf("vsock    CID %u\n", c->vsock);
     for (unsigned i = 0; i < c->drives; i++)

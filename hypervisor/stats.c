@@ -85,7 +85,7 @@ static void put_machine(cJSON *o, const struct machine *m) {
     cJSON_AddStringToObject(o, "host", m->vm->in_vm ? kvm_flavour() : "none");
     cJSON_AddStringToObject(o, "layout", m->layout_kind == ABI_LAYOUT_RING0 ? "ring0" : "flat");
     cJSON_AddStringToObject(o, "mmu", options_mmu_names[m->mmu]);
-    cJSON_AddStringToObject(o, "cpu", options_cpu_names[m->options->cpu]);
+    cJSON_AddStringToObject(o, "cpu", board_cpu(m->board, m->options->cpu));
     cJSON_AddBoolToObject(o, "count", m->options->count);
     put(o, "gic", m->options->gic);
     put(o, "vcpus", m->vcpu_count);

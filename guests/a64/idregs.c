@@ -87,7 +87,7 @@ static void model_cortex_a72(struct a64_cpu *c) {
 
 void a64_idregs_init(struct a64_cpu *c) {
     struct a64_sysregs *s = &c->sys;
-    if (c->c.boot->cpu_model == ABI_CPU_CORTEX_A72)
+    if (c->c.boot->cpu_model == ABI_CPU_CORE)
         model_cortex_a72(c);
     else
         model_max(c);

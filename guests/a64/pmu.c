@@ -253,7 +253,7 @@ static void after(struct a64_cpu *c) {
     a64_timer_update(&c->c);
 }
 
-static uint64_t identity(const struct a64_cpu *c) { return c->c.boot->cpu_model == ABI_CPU_CORTEX_A72 ? PMCR_A72 : 0; }
+static uint64_t identity(const struct a64_cpu *c) { return c->c.boot->cpu_model == ABI_CPU_CORE ? PMCR_A72 : 0; }
 
 static uint64_t read_pmcr(struct a64_cpu *c) { return identity(c) | A64_PMU_COUNTERS << PMCR_N_SHIFT | c->pmu.pmcr; }
 

@@ -96,7 +96,7 @@ static enum outcome check_sp_el0(const struct a64_cpu *c, uint32_t key) {
 }
 
 static enum outcome check_a72(const struct a64_cpu *c, uint32_t key) {
-    return c->c.boot->cpu_model == ABI_CPU_CORTEX_A72 ? ACCESS_OK : ACCESS_UNDEFINED;
+    return c->c.boot->cpu_model == ABI_CPU_CORE ? ACCESS_OK : ACCESS_UNDEFINED;
 }
 
 static enum outcome check_dcc(const struct a64_cpu *c, uint32_t key) {

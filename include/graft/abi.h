@@ -42,7 +42,7 @@ enum abi_reuse {
     ABI_REUSE_ALL  /* ... and those that were copied from what it has */
 };
 /* What a guest is shown: all that there is, or less. */
-enum abi_cpu_model { ABI_CPU_MAX, ABI_CPU_CORTEX_A72, ABI_CPU_RV64 };
+enum abi_cpu_model { ABI_CPU_MAX, ABI_CPU_CORE /* the one that the board names */ };
 
 /* Guest-physical ranges that the engine may treat specially. */
 enum abi_region_kind {

@@ -59,14 +59,15 @@ struct board {
     uint16_t elf_machine;
     uint32_t kernel_offset, flat_offset;
 
+    const uint8_t *agent, *agent_end; /* agent/, built for such guests; nothing if it could not be */
     /* Linux's NT_PRSTATUS has these, by their numbers in guest_debug.regs. */
     const uint8_t *core_regs;
 #define BOARD_NO_REG 0xff /* behind the last */
 
-    bool has_gic;            /* option --gic has more than one value */
-    enum abi_cpu_model core; /* what --cpu may be beside max */
-    bool has_rings;          /* guest_ops.own_bytes is set: there is --layout ring0 */
-    bool bios_in_ram;        /* --bios is loaded to where RAM starts; a kernel is what it starts then */
+    bool has_gic;     /* option --gic has more than one value */
+    const char *core; /* what --cpu may be beside max: ABI_CPU_CORE */
+    bool has_rings;   /* guest_ops.own_bytes is set: there is --layout ring0 */
+    bool bios_in_ram; /* --bios is loaded to where RAM starts; a kernel is what it starts then */
 
     uint64_t ram;
     uint64_t flash, flash_bytes; /* the first bank, and the size of each; 0: it has none, nor does it start there */
@@ -78,6 +79,9 @@ struct board {
     const struct board_device *device; /* the others; the last has no create */
     void (*tree)(struct tree *t, const struct fdt_params *p); /* what is in the root node */
 };
+static inline const char *board_cpu(const struct board *b, uint32_t model) {
+    return model == ABI_CPU_MAX ? "max" : b->core;
+}
 extern const struct board *const boards[]; /* ends with NULL; the first is the default */
 
 #endif

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const options_cpu_names[] = {"max", "cortex-a72"};
-
 #define CHUNKS 3
 struct thing {
     uint8_t bytes[8];

@@ -11,3 +11,4 @@ NO_DEVICE(pl061_create, struct machine *m, uint64_t gpa, unsigned spi)
 NO_DEVICE(uart16550_create, struct machine *m, uint64_t gpa, unsigned irq, struct chardev *serial)
 NO_DEVICE(goldfish_rtc_create, struct machine *m, uint64_t gpa, unsigned irq)
 NO_DEVICE(sifive_test_create, struct machine *m, uint64_t gpa)
+const uint8_t agent_aarch64[1], agent_aarch64_end[1], agent_riscv64[1], agent_riscv64_end[1];

@@ -189,6 +189,8 @@ static const struct board_device devices[] = {{"pl011", pl011_create, 0x09000000
 static const uint8_t core_regs[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16,          17,
                                     18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, BOARD_NO_REG};
 
+extern const uint8_t agent_aarch64[], agent_aarch64_end[]; /* guests/agents.S */
+
 const struct board a64_board = {
     .core_regs = core_regs,
     .guest = "a64",
@@ -200,7 +202,9 @@ const struct board a64_board = {
     .kernel_offset = 2u << 20,  /* below it virt has a boot loader */
     .flat_offset = 0x80000,
     .has_gic = true,
-    .core = ABI_CPU_CORTEX_A72,
+    .core = "cortex-a72",
+    .agent = agent_aarch64,
+    .agent_end = agent_aarch64_end,
     .has_rings = true,
     .ram = 0x40000000,
     .flash = 0,

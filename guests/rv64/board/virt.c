@@ -190,13 +190,17 @@ static const struct board_device devices[] = {{"16550", uart16550_create, 0x1000
 static const uint8_t core_regs[] = {32, 1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,          16,
                                     17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, BOARD_NO_REG};
 
+extern const uint8_t agent_riscv64[], agent_riscv64_end[]; /* guests/agents.S */
+
 const struct board rv64_board = {
     .core_regs = core_regs,
     .guest = "rv64",
     .name = "riscv64",
     .machine = "RISC-V",
     .bios_in_ram = true,
-    .core = ABI_CPU_RV64,
+    .core = "rv64",
+    .agent = agent_riscv64,
+    .agent_end = agent_riscv64_end,
     .target = "riscv64",
     .image_magic = 0x05435352u, /* "RSC\x05" */
     .elf_machine = 243,         /* EM_RISCV */

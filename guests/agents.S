@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* agent_image.S: what else graft has in it as data: agent/, built for guests, and the script of graft root. GRAFT_AGENT_AARCH64 is
- * the path of that for AArch64; nothing if it could not be built. */
+/* agents.S: agent/, built for each guest (board.agent). GRAFT_AGENT_AARCH64 is the path of that for AArch64; nothing if it could not be
+ * built. */
     .section .rodata
     .globl agent_aarch64, agent_aarch64_end
     .balign 16
@@ -16,8 +16,4 @@ agent_riscv64:
     .incbin GRAFT_AGENT_RISCV64
 #endif
 agent_riscv64_end:
-    .globl root_script
-root_script: /* root.sh */
-    .incbin GRAFT_ROOT_SCRIPT
-    .byte 0
     .section .note.GNU-stack, "", @progbits
