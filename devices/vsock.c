@@ -18,13 +18,13 @@
 
 #define FIRST_PORT (1u << 30) /* of the host, for connections that it makes */
 #define LAST_PORT (UINT32_MAX >> 1)
-#define GREETING 32                          /* bytes; "CONNECT 4294967295\n" has 19 */
+#define GREETING 32                           /* bytes; "CONNECT 4294967295\n" has 19 */
 #define ANSWER_NS (UINT64_C(20) * 1000000000) /* for the guest to accept, or for a host that has no room for another */
-#define AGAIN_NS (UINT64_C(10) * 1000000)    /* until it is asked again */
-#define REFUSALS 64                          /* that wait to be sent: then no more is taken from the guest */
-#define OTHER_FILES 32                       /* descriptors that are not connections */
-#define EVENTS 64                            /* in a turn */
-#define LISTENER VSOCK_CONNECTIONS           /* its number among the connections */
+#define AGAIN_NS (UINT64_C(10) * 1000000)     /* until it is asked again */
+#define REFUSALS 64                           /* that wait to be sent: then no more is taken from the guest */
+#define OTHER_FILES 32                        /* descriptors that are not connections */
+#define EVENTS 64                             /* in a turn */
+#define LISTENER VSOCK_CONNECTIONS            /* its number among the connections */
 
 enum state {
     FREE,

@@ -130,7 +130,8 @@ static void check_sampling(void) {
     EXPECT(inside + 2 >= all, "%lu samples, %lu of them where the time is spent", all, inside);
     sample(PERF_COUNT_HW_CPU_CYCLES, 1000000, &all, &inside);
     EXPECT(all >= 1, "no sample of cycles");
-    EXPECT(inside + 2 >= all || inside * 10 >= all * 9, "%lu samples of cycles, %lu of them where the time is spent", all, inside);
+    EXPECT(inside + 2 >= all || inside * 10 >= all * 9, "%lu samples of cycles, %lu of them where the time is spent",
+           all, inside);
     report("pmu-sampling");
 }
 

@@ -26,7 +26,7 @@ static struct input fuzz_start(const uint8_t *data, size_t size) {
         program[i] = (uint8_t)(x >> 32);
     }
     unsigned how = data[0];
-    world_start(1 + how % WORLD_CPUS, how & 64 ? 2 : 3, how & 128 ? ABI_CPU_CORTEX_A72 : ABI_CPU_MAX);
+    world_start(1 + how % WORLD_CPUS, how & 64 ? 2 : 3, how & 128 ? ABI_CPU_CORE : ABI_CPU_MAX);
     for (unsigned i = 0; i < world.boot.vcpu_count; i++)
         world.cpu[i]->power.state = ENGINE_POWER_ON;
     return (struct input){program + 1, program + sizeof(program)};
