@@ -17,9 +17,9 @@
 #define VCPU_HEAP_BYTES (64ull << 20)
 #define CODE_BYTES (32ull << 20)
 
-static void *mapping(void *hint, size_t bytes, int protection, int flags, int fd) {
+static void *mapping(size_t bytes, int protection, int flags, int fd) {
     /* Shared: struct cpu is mapped twice where there is no GS base. */
-    void *p = mmap(hint, bytes, protection, MAP_SHARED | MAP_NORESERVE | flags, fd, 0);
+    void *p = mmap(NULL, bytes, protection, MAP_SHARED | MAP_NORESERVE | flags, fd, 0);
     if (p == MAP_FAILED) {
         perror("mmap");
         exit(1);
@@ -27,20 +27,28 @@ static void *mapping(void *hint, size_t bytes, int protection, int flags, int fd
     return p;
 }
 
-static uintptr_t memory(size_t bytes) {
-    return (uintptr_t)mapping(NULL, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS, -1);
+static uintptr_t memory(size_t bytes) { return (uintptr_t)mapping(bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS, -1); }
+
+/* Near this program's code, so that calls from translated code reach: the first such place that is free. */
+static void *near_engine(size_t bytes, int fd) {
+    const uintptr_t engine = (uintptr_t)&engine_main & ~UINT64_C(0xfffff);
+    const int flags = MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+    for (unsigned i = 1; i < 16; i++) {
+        void *p = mmap((void *)(engine + i * (64ul << 20)), bytes, PROT_READ | PROT_EXEC, flags, fd, 0);
+        if (p != MAP_FAILED)
+            return p;
+    }
+    return mapping(bytes, PROT_READ | PROT_EXEC, 0, fd);
 }
 
-/* Near this program's code, so that calls from translated code reach. */
 static void code_memory(struct abi_boot *boot, unsigned vcpu) {
-    void *hint = (void *)(((uintptr_t)&engine_main & ~UINT64_C(0xfffff)) + (64 << 20));
     int fd = memfd_create("code", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, (off_t)boot->code_size)) {
         perror("memfd_create");
         exit(1);
     }
-    boot->code_va[vcpu] = (uintptr_t)mapping(hint, boot->code_size, PROT_READ | PROT_EXEC, 0, fd);
-    uintptr_t writable = (uintptr_t)mapping(NULL, boot->code_size, PROT_READ | PROT_WRITE, 0, fd);
+    boot->code_va[vcpu] = (uintptr_t)near_engine(boot->code_size, fd);
+    uintptr_t writable = (uintptr_t)mapping(boot->code_size, PROT_READ | PROT_WRITE, 0, fd);
     boot->code_to_write[vcpu] = (ptrdiff_t)(writable - boot->code_va[vcpu]);
     close(fd);
 }
