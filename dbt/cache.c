@@ -119,6 +119,10 @@ struct block *cache_enter(struct engine *e, const struct block *of, const struct
     b->end = (uint32_t)(out->end - c->code);
     b->entry = (uint32_t)(out->entry - c->code);
     b->nocheck = (uint32_t)(out->entry_nocheck - c->code);
+    b->loop = out->loop ? (uint32_t)(out->loop - c->code) : 0;
+    b->may_loop = out->may_loop;
+    b->loops = b->may_loop && e->hot_blocks && !e->debug.any ? BLOCK_MAY_LOOP : BLOCK_LOOPS_NOT;
+    b->rounds = b->leaves = 0;
     b->incoming = 0;
     b->first_link = c->links;
     b->first_fault = c->faults;
@@ -152,7 +156,7 @@ struct block *cache_enter(struct engine *e, const struct block *of, const struct
 /* --- copies ------------------------------------------------------------------------------------------------------ */
 /* Does code depend on its pc in other ways than codegen_copy() knows? */
 static bool is_apart(const struct engine *e, uint32_t mode) {
-    return e->hot || e->debug.any || mode & (GUEST_MODE_ONCE | GUEST_MODE_SHOWN);
+    return e->hot || e->loop || e->debug.any || mode & (GUEST_MODE_ONCE | GUEST_MODE_SHOWN);
 }
 
 bool cache_may_copy(const struct engine *e) {
@@ -218,6 +222,8 @@ struct block *cache_copy(struct engine *e, uint64_t pc, uint64_t pa) {
     out->end = c->code + b->end + shift;
     out->entry = c->code + b->entry + shift;
     out->entry_nocheck = c->code + b->nocheck + shift;
+    out->loop = NULL; /* of loops there are no copies */
+    out->may_loop = b->may_loop;
     out->links = b->links;
     out->faults = b->faults;
     out->moves = 0;
@@ -301,7 +307,8 @@ static void link_near(struct engine *e, const struct block *b, uint32_t i, struc
     struct code_link code = code_link_of(c, &c->link[i]);
     if (c->link[i].target || (b->pa ^ target->pa) >> PAGE_SHIFT)
         return;
-    codegen_link(&code, c->code + (forward ? target->nocheck : target->entry));
+    bool again = target == b && b->loop;
+    codegen_link(&code, c->code + (again ? b->loop : forward ? target->nocheck : target->entry));
     link_to(e, i, target);
 }
 
@@ -333,6 +340,8 @@ void cache_link(struct engine *e, uint64_t site, struct block *target) {
     for (uint32_t i = b->first_link; i < b->first_link + b->links; i++) {
         if (c->link[i].site != offset || c->link[i].target_pc != target->pc)
             continue;
+        if (UNLIKELY(b->loops != BLOCK_LOOPS_NOT) && !hot_left(e, b, target == b))
+            return;
         if ((b->pc ^ target->pc) >> PAGE_SHIFT)
             link_far(e, i, target);
         else

@@ -93,6 +93,7 @@ static void engine_init(const struct abi_boot *boot, struct cpu *cpu, unsigned i
     if (!e->ir || !e->out || !e->cg)
         rt_panic(cpu, "the heap of vCPU %u is too small", index);
     cache_init(cpu);
+    hot_init(cpu);
     mmu_init(cpu);
     reuse_init(cpu);
     cpu->guest->init(cpu);
@@ -251,6 +252,10 @@ static void dispatch(struct cpu *cpu) {
     cpu->exit_site = 0;
     if (site)
         cache_link(e, site, b);
+    if (UNLIKELY(b->loops == BLOCK_LOOPS)) {
+        cache_drop_block(e, b);
+        b = translated(cpu, pc, pa.v, words);
+    }
     if (UNLIKELY(e->mmu->sync_wanted))
         mmu_sync(cpu);
     if (UNLIKELY(translate_shown(cpu, b, ABI_LOG_EXEC)))

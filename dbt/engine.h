@@ -56,6 +56,7 @@ struct block {
     uint64_t pa, pc;
     uint32_t mode;
     uint32_t start, end, entry, nocheck; /* host code, offsets from the code area */
+    uint32_t loop;                       /* the same of code_out.loop, 0: none */
     uint32_t hash_next, page_next;       /* block numbers; 0 ends a chain */
     uint32_t incoming;                   /* first link that jumps here */
     uint32_t first_link, first_fault;
@@ -64,6 +65,13 @@ struct block {
     uint16_t guest_bytes;
     uint16_t watch_before, watch_bytes; /* what it was made from: bytes before pc, and from pc */
     uint32_t first_guest;               /* its guest code, from watch_before on, if that is kept */
+    enum block_loops {
+        BLOCK_LOOPS_NOT,
+        BLOCK_MAY_LOOP,
+        BLOCK_LOOPS
+    } loops : 8;            /* shall it be compiled as a loop? See hot.c */
+    uint8_t rounds, leaves; /* with BLOCK_MAY_LOOP: how often it went back to its start, and elsewhere */
+    bool may_loop;          /* code_out.may_loop */
     bool valid;
     bool kept;  /* an entry can be made of it (reuse.c) */
     bool bound; /* code_out.bound */
@@ -143,8 +151,8 @@ struct engine {
     struct mmu_state *mmu;
     struct heap heap;
     struct cache cache;
-    struct hot *hot_blocks; /* NULL: nobody asked for them */
-    struct reuse *reuse;    /* NULL: no blocks are kept for later runs */
+    struct hot *hot_blocks;
+    struct reuse *reuse; /* NULL: no blocks are kept for later runs */
     struct {
         uint32_t op; /* 0: none is in progress */
         uint64_t param, pc, done;
@@ -160,6 +168,7 @@ struct engine {
     bool in_code;                   /* inside codegen_enter() */
     bool flush_wanted;              /* empty the code cache at the next dispatch */
     bool hot;                       /* the block in translation is one that runs much: see hot.c */
+    bool loop;                      /* it is to be compiled as a loop */
     bool step;                      /* the next instruction runs alone: it writes to the block that it is in */
     bool stepping;                  /* that instruction is running now */
     bool guest_steps;               /* GUEST_MODE_ONCE is what the guest wants itself */
@@ -278,12 +287,16 @@ bool translate_shown(const struct cpu *cpu, const struct block *b, uint32_t topi
 struct block *translate_step(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words);
 
 /* --- hot.c -------------------------------------------------------------------------------------------------------- */
-/* hot_init(): starts sampling. False: this host cannot, no block is ever hot. */
-bool hot_init(struct cpu *cpu);
+/* hot_init(): room for what the rest notes of blocks. Without it none is hot. */
+void hot_init(struct cpu *cpu);
 /* hot_sample(): serves ABI_PEND_SAMPLE; from the dispatcher only. */
 void hot_sample(struct cpu *cpu);
-/* hot_has(): is the block one that runs much? */
+/* hot_has(): is the block one that runs much? hot_has_loop(): is it one that went back to its own start often? */
 bool hot_has(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
+bool hot_has_loop(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
+/* hot_left(): the valid block, with BLOCK_MAY_LOOP, was left by way of the dispatcher, for its own start or not. True if it is as good as it
+ * is, and may be linked; with BLOCK_LOOPS it is to be translated again. */
+bool hot_left(struct engine *e, struct block *b, bool again);
 
 /* --- mmu/: see mmu_int.h ------------------------------------------------------------------------------------------ */
 void mmu_init(struct cpu *cpu);

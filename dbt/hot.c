@@ -4,6 +4,9 @@
  * hot.c: blocks that the vCPU spends its time in. A timer of the runtime looks now and then where translated code is
  * (rt_sample_start()); a block that is found twice, or once and linked to by such a block, is translated again, with
  * engine.hot set, so that a memory strategy may do for it what would not pay everywhere. Counting costs the code nothing.
+ *
+ * A block that may be compiled as a loop is not linked at first: the dispatcher counts how often it goes back to its own start, and how
+ * often elsewhere. If its rounds are many it is translated again, with engine.loop set.
  */
 #include "dbt/engine.h"
 
@@ -11,41 +14,67 @@
 #define HOT_SAMPLES                                                                                                    \
     2u /* of a block, after which it is hot: to translate it again costs as much as running it for a while */
 
+/* So many rounds before it has left so often: fewer do not make up for what it takes to enter and to leave a loop. */
+#define HOT_ROUNDS 24
+#define HOT_LEAVES 3
+
 struct hot {
     struct hot_block {
         uint64_t pa, pc;
         uint32_t mode;
-        uint32_t samples; /* 0: unused */
+        uint16_t samples; /* 0, and not loop: unused */
+        bool loop;
     } block[HOT_BLOCKS];
 };
 
-bool hot_init(struct cpu *cpu) {
+void hot_init(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
-    if (!rt_sample_start(cpu))
-        return false;
     e->hot_blocks = heap_take(&e->heap, sizeof(*e->hot_blocks));
-    return e->hot_blocks != NULL;
 }
 
 static struct hot_block *entry_for(struct hot *h, uint64_t pa, uint64_t pc, uint32_t mode) {
     return &h->block[((pa ^ pc << 7 ^ mode) * UINT64_C(0x9e3779b97f4a7c15) >> 52) % HOT_BLOCKS];
 }
 
+/* What is known of the block; NULL: nothing. */
+static const struct hot_block *known(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode) {
+    const struct hot_block *h = e->hot_blocks ? entry_for(e->hot_blocks, pa, pc, mode) : NULL;
+    return h && h->pa == pa && h->pc == pc && h->mode == mode ? h : NULL;
+}
 bool hot_has(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode) {
-    if (!e->hot_blocks)
-        return false;
-    const struct hot_block *h = entry_for(e->hot_blocks, pa, pc, mode);
-    return h->samples >= HOT_SAMPLES && h->pa == pa && h->pc == pc && h->mode == mode;
+    const struct hot_block *h = known(e, pa, pc, mode);
+    return h && h->samples >= HOT_SAMPLES;
+}
+bool hot_has_loop(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode) {
+    const struct hot_block *h = known(e, pa, pc, mode);
+    return h && h->loop;
+}
+
+/* The block's own entry. */
+static struct hot_block *own_entry(struct engine *e, const struct block *b) {
+    struct hot_block *h = entry_for(e->hot_blocks, b->pa, b->pc, b->mode);
+    if (h->pa != b->pa || h->pc != b->pc || h->mode != b->mode)
+        *h = (struct hot_block){.pa = b->pa, .pc = b->pc, .mode = b->mode};
+    return h;
+}
+
+bool hot_left(struct engine *e, struct block *b, bool again) {
+    if (!again) {
+        if (++b->leaves == HOT_LEAVES)
+            b->loops = BLOCK_LOOPS_NOT;
+    } else if (++b->rounds == HOT_ROUNDS) {
+        own_entry(e, b)->loop = true;
+        b->loops = BLOCK_LOOPS;
+    }
+    return b->loops == BLOCK_LOOPS_NOT;
 }
 
 /* Counts samples of the block. True if it has become hot by them. */
 static bool count_samples(struct engine *e, const struct block *b, uint32_t samples) {
-    struct hot_block *h = entry_for(e->hot_blocks, b->pa, b->pc, b->mode);
     if (hot_has(e, b->pa, b->pc, b->mode))
         return false;
-    if (h->pa != b->pa || h->pc != b->pc || h->mode != b->mode)
-        *h = (struct hot_block){.pa = b->pa, .pc = b->pc, .mode = b->mode};
-    h->samples += samples;
+    struct hot_block *h = own_entry(e, b);
+    h->samples = (uint16_t)(h->samples + samples);
     STAT(e->cpu, blocks_hot) += h->samples >= HOT_SAMPLES;
     return h->samples >= HOT_SAMPLES;
 }

@@ -66,6 +66,8 @@ static int compile(struct cpu *cpu, uint64_t pc, const void *words, unsigned max
         bytes = debug_end(e, pc, bytes);
     if (UNLIKELY(e->mode & GUEST_MODE_SHOWN))
         b->flags |= IR_BLOCK_CALL_MEMORY;
+    if (UNLIKELY(e->loop))
+        b->flags |= IR_BLOCK_LOOP;
     cpu->guest->translate(b, cpu, words, bytes, max);
     dump_code(cpu, b, ABI_LOG_IN, words, b->guest_bytes, 1);
     show_ir(cpu, b, "translate");
@@ -96,6 +98,8 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
         return NULL;
     uint64_t from = rt_ticks();
     e->hot = cpu->boot->all_hot || hot_has(e, pa, pc, e->mode);
+    e->loop = (cpu->boot->all_hot || hot_has_loop(e, pa, pc, e->mode)) && !e->debug.any &&
+              !(e->mode & (GUEST_MODE_ONCE | GUEST_MODE_SHOWN));
     /* First the protection, then the look at the bytes: a write after this is noticed. */
     mmu_protect_code(cpu, GPA(ALIGN_DOWN(pa, PAGE_SIZE)));
     struct block *b = cache_copy(e, pc, pa);
@@ -132,7 +136,7 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
 struct block *translate_step(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words) {
     struct engine *e = engine_of(cpu);
     struct cache *c = &e->cache;
-    e->hot = false;
+    e->hot = e->loop = false;
     if (compile(cpu, pc, words, 1, c->code + c->code_limit, cpu->boot->code_size - c->code_limit) ||
         e->out->faults > ARRAY_LEN(c->step_fault))
         rt_panic(cpu, "the instruction at %llx does not fit in a block", (unsigned long long)pc);

@@ -89,6 +89,7 @@ void layout_boot(struct machine *m, uint64_t ram_va) {
     b->cpu_model = o->cpu;
     b->gic_version = o->gic;
     b->log_topics = o->log_topics | (o->symbols && o->profile ? ABI_LOG_PERF : 0);
+    b->all_hot = o->log_topics & ABI_LOG_HOT ? 1 : 0;
     b->semihosting = o->semihosting;
     b->count = o->count;
     b->dump_first = o->dump_first;

@@ -115,7 +115,7 @@ static void soft_init(struct cpu *cpu) {
         rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
     st->next_id = SOFT_NULL_ID;
     mmu_of(cpu)->soft = st;
-    hot_init(cpu); /* without it there are no slots */
+    rt_sample_start(cpu); /* without it there are no slots */
 }
 
 /* --- slots ------------------------------------------------------------------------------------------------------ */

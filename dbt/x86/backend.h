@@ -9,6 +9,7 @@
  *   flags.c     EFLAGS as a place for FLAGS and comparison results
  *   emit_*.c    one emitter for each IR operation
  *   stub.c      code out of line; slow.c, in C, does what it asks for
+ *   loop.c      pins of their own for blocks that are loops
  *   ring3.c     what translated code asks for that has less privilege than the engine
  *   thunks.c    the code that all blocks share; entering and leaving
  *
@@ -172,6 +173,8 @@ struct stub {
     uint16_t call, calls; /* softfp calls that come first: of cg->fp_call */
     uint8_t flags_kind;   /* exits: flags to store first: enum flags_kind if they are in EFLAGS, */
     uint8_t flags_reg;    /* ... else a register, or NO_REG */
+    bool again;           /* of a loop, to its start */
+    bool left;            /* the block has done loop_leave() */
     /* STUB_FP */
     uint8_t lane, n; /* of the result */
     uint8_t mask;    /* a general register for the mask of the lanes that failed, if n > 1 */
@@ -220,6 +223,20 @@ struct helper {
     bool vector;        /* by the thunk callv */
 };
 
+/* A register of the guest that has a host register while a loop runs (loop.c). */
+#define MAX_LOOP_PINS 24
+struct loop_pin {
+    uint8_t reg;
+    uint8_t number;        /* in records, see loop_place() */
+    bool written;          /* in the block */
+    int32_t home, instead; /* offsets in struct cpu: of it, and of what is pinned there elsewhere */
+};
+struct loop {
+    unsigned pins; /* 0: the block is none */
+    regset taken;  /* their registers */
+    struct loop_pin pin[MAX_LOOP_PINS];
+};
+
 struct codegen {
     struct cpu *cpu;
     const struct mmu_ops *mmu;
@@ -256,6 +273,7 @@ struct codegen {
     const struct ir_block *b;
     struct code_out *out;
     bool failed;
+    bool own_exit; /* one leads to the block's own start */
     unsigned at;   /* current instruction */
     uint64_t pc;   /* of the last INSN */
     regset locked; /* registers that the current instruction uses */
@@ -275,6 +293,7 @@ struct codegen {
     irv home[MAX_HOMES];
     struct hoist hoist[MAX_HOISTS];
     unsigned hoist_next;
+    struct loop loop; /* meanwhile pin_offset and pin_map are the block's own */
     struct asm_label vconst[IR_MAX_VCONSTS];
     unsigned stubs;
     struct stub stub[MAX_STUBS];
@@ -402,6 +421,22 @@ struct mmu_probe stub_probe(const struct codegen *cg, const struct stub *s);
 struct mmu_probe stub_group_probe(const struct codegen *cg, const struct stub *s);
 /* stub_emit(): false if it is the stub of an exit, whose own part emit_exit_stub() emits next. */
 bool stub_emit(struct codegen *cg, struct stub *s);
+
+/* --- loop.c ------------------------------------------------------------------------------------------------ */
+/* loop_begin(): if the block is a loop that is to be compiled as one, gives it its pins. loop_end(): takes them back. loop_is_possible():
+ * it is not, but could be. */
+void loop_begin(struct codegen *cg);
+void loop_end(struct codegen *cg);
+bool loop_is_possible(struct codegen *cg);
+/* Nothing is emitted by these in other blocks. loop_enter(): in front of the loop. loop_leave(): pins and state are what they are
+ * between blocks. loop_return(): the same state again, after a loop_leave(). No flags change, and no registers but these pins' own. */
+void loop_enter(struct codegen *cg);
+void loop_leave(struct codegen *cg);
+void loop_return(struct codegen *cg);
+/* loop_record(): a record of the loop that is read after a loop_leave(). loop_place(): what its registers from NREGS on are. */
+void loop_record(const struct codegen *cg, struct slow_record *r);
+void *loop_place(struct cpu *cpu, unsigned number);
+static inline bool loop_is_vector(unsigned number) { return number >= 128; }
 
 /* --- emit_exit.c, emit_fp.c, thunks.c, slow.c ------------------------------------------------------------------ */
 /* emit_entry(): the block's entries, with and without the check of abi.pending. */

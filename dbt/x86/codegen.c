@@ -14,7 +14,7 @@ static emit_fn *const emitters[IR_OP_COUNT] = {
 static void reset(struct codegen *cg, const struct ir_block *b, struct code_out *out) {
     cg->b = b;
     cg->out = out;
-    cg->failed = false;
+    cg->failed = cg->own_exit = false;
     cg->pc = b->pc;
     cg->locked = cg->busy = cg->held = cg->unchecked = 0;
     cg->fp_ops = cg->fp_calls = 0;
@@ -29,6 +29,8 @@ static void reset(struct codegen *cg, const struct ir_block *b, struct code_out 
     for (unsigned i = 0; i < b->vconsts; i++)
         cg->vconst[i] = (struct asm_label){0};
     out->links = out->faults = out->moves = 0;
+    out->loop = NULL;
+    out->may_loop = false;
 }
 
 static void emit_insts(struct codegen *cg) {
@@ -66,11 +68,9 @@ static void emit_constants(struct codegen *cg) {
     }
 }
 
-int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room,
-                    struct code_out *out) {
-    if (room < MIN_ROOM)
-        return -1;
-    reset(cg, b, out);
+static int compile(struct codegen *cg, uint8_t *where, size_t room) {
+    const struct ir_block *b = cg->b;
+    struct code_out *out = cg->out;
     cg->a.note = out->move;
     asm_init(&cg->a, where, room);
     out->start = where;
@@ -88,7 +88,24 @@ int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *
     for (unsigned i = 0; i < out->faults && out->fault[i].stub != CODE_RECORD; i++) /* records come last */
         out->fault[i].stub = cg->stub[out->fault[i].stub].start;
     out->end = cg->a.p;
+    if (UNLIKELY(cg->own_exit))
+        out->may_loop = loop_is_possible(cg);
     out->moves = cg->a.notes < ASM_NOTES && !(b->flags & IR_BLOCK_FIXED) ? cg->a.notes : 0;
     out->bound = cg->a.bound || !codegen_may_move(b->pc);
     return 0;
+}
+
+int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *b, uint8_t *where, size_t room,
+                    struct code_out *out) {
+    if (room < MIN_ROOM)
+        return -1;
+    reset(cg, b, out);
+    loop_begin(cg);
+    int status = compile(cg, where, room);
+    bool again = status && cg->loop.pins;
+    loop_end(cg);
+    if (!again)
+        return status;
+    reset(cg, b, out); /* it has more than there are registers for, or calls C */
+    return compile(cg, where, room);
 }

@@ -91,6 +91,7 @@ static void load_function(struct codegen *cg, const uint8_t *thunk, const void *
         asm_mov_ri(&cg->a, ASM_RAX, (uintptr_t)fn);
 }
 void call_helper(struct codegen *cg, const uint8_t *thunk, const void *fn) {
+    cg->failed |= cg->loop.pins != 0; /* the thunks know the pins of all other blocks */
     load_function(cg, thunk, fn);
     asm_call(&cg->a, thunk);
     cg->scratch_arg[0] = cg->scratch_arg[1] = 0;

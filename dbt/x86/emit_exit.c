@@ -38,6 +38,12 @@ static void leave_flags(struct codegen *cg, const struct ir_inst *in) {
     }
 }
 
+/* Does the exit only begin the loop's next round? */
+static bool goes_again(struct codegen *cg, const struct ir_inst *in) {
+    bool own = in->imm == cg->b->pc;
+    cg->own_exit |= own;
+    return own && cg->loop.pins;
+}
 static struct stub *fault_stub(struct codegen *cg, const struct ir_inst *in) {
     struct stub *s = stub_new(cg, STUB_FAULT);
     s->rec.pc = in->imm;
@@ -47,6 +53,7 @@ static struct stub *exit_if_stub(struct codegen *cg, const struct ir_inst *in) {
     if (in->flags & IR_EXIT_FAULT)
         return fault_stub(cg, in);
     struct stub *s = stub_new(cg, same_page(cg, in->imm) ? STUB_LINK : STUB_FAR_IF);
+    s->again = goes_again(cg, in);
     s->rec.pc = in->imm;
     s->rec.flags_insn = 0;
     return s;
@@ -64,6 +71,10 @@ void emit_GOTO(struct codegen *cg, const struct ir_inst *in) {
     leave_flags(cg, in);
     s->rec.pc = in->imm;
     s->rec.flags_insn = 0;
+    s->again = goes_again(cg, in);
+    s->left = !s->again;
+    if (s->left)
+        loop_leave(cg);
     if (!near) {
         s->site = jump_far(cg, in->imm, &s->slow);
         return;
@@ -108,6 +119,7 @@ void emit_GOTO_REG(struct codegen *cg, const struct ir_inst *in) {
     flags_clobber(cg);
     use_as(cg, in->a, ASM_RAX);
     done(cg);
+    loop_leave(cg);
     if (in->cc == IR_JUMP_RET) { /* the newest entry is popped, right or wrong, so that the ring finds its way back */
         asm_load(a, 0, false, false, ASM_RCX, CPU_FIELD(ras_top));
         asm_op_rr8(a, ASM_OP(0, 0, 0x80), ASM_SUB, ASM_RCX); /* the ring is as large as a byte counts */
@@ -154,15 +166,21 @@ void emit_RAS_PUSH(struct codegen *cg, const struct ir_inst *in) {
     asm_lea(a, false, t, asm_mem(top, sizeof(struct ras_entry)));
     asm_store(a, 0, CPU_FIELD(ras_top), t);
 }
-void emit_EXIT(struct codegen *cg, const struct ir_inst *in) { asm_jmp_to(&cg->a, cg->exit); }
+void emit_EXIT(struct codegen *cg, const struct ir_inst *in) {
+    loop_leave(cg);
+    asm_jmp_to(&cg->a, cg->exit);
+}
 
 void emit_entry(struct codegen *cg) {
     struct stub *s = stub_new(cg, STUB_PENDING);
     s->rec.pc = cg->b->pc;
-    cg->out->entry = cg->a.p;
+    cg->out->entry = cg->out->entry_nocheck = cg->a.p;
+    loop_enter(cg);
+    cg->out->loop = cg->loop.pins ? cg->a.p : NULL;
     asm_alu_mi(&cg->a, ASM_CMP, false, CPU_FIELD(abi.pending), 0);
     asm_jcc(&cg->a, ASM_NE, &s->slow);
-    cg->out->entry_nocheck = cg->a.p;
+    if (!cg->loop.pins)
+        cg->out->entry_nocheck = cg->a.p;
 }
 
 /* --- stubs ----------------------------------------------------------------------------------------------------- */
@@ -183,6 +201,8 @@ static void link_stub(struct codegen *cg, const struct stub *s, const uint8_t *t
     l->site = a->start + s->site;
     l->write = l->site + a->to_write;
     l->stub = a->p;
+    if (s->again)
+        loop_leave(cg);
     asm_mov_pc(a, ASM_RAX, s->rec.pc);
     asm_lea(a, true, ASM_RCX, asm_mem_rip(l->site));
     asm_jmp_to(a, thunk);
@@ -217,9 +237,12 @@ static bool store_flags(struct codegen *cg, const struct stub *s) {
     return reg != NO_REG || s->rec.flags_insn;
 }
 void emit_exit_stub(struct codegen *cg, struct stub *s) {
+    bool leaves = cg->loop.pins && !s->left && !s->again && s->rec.kind != STUB_RETURN;
+    if (leaves)
+        loop_leave(cg);
     switch (s->rec.kind) {
     case STUB_LINK:
-        if (store_flags(cg, s))
+        if (store_flags(cg, s) || leaves)
             jump_stub(cg, s);
         else
             link_stub(cg, s, cg->exit_pc);

@@ -19,10 +19,13 @@ struct slow {
 
 /* Where a register's content is now: pins are in the guest's state. */
 static void *place(const struct slow *s, unsigned reg) {
+    if (reg >= NREGS)
+        return loop_place(s->cpu, reg);
     if (s->cg->pin_offset[reg] >= 0)
         return (char *)s->cpu + s->cg->pin_offset[reg];
     return reg < 16 ? (void *)&s->f->temp[reg] : (void *)&s->f->temp_xmm[temp_index(reg)];
 }
+static bool is_vector(unsigned reg) { return reg >= NREGS ? loop_is_vector(reg) : reg >= 16; }
 static uint64_t get(const struct slow *s, unsigned reg) { return *(const uint64_t *)place(s, reg); }
 static void set(const struct slow *s, unsigned reg, uint64_t value) { *(uint64_t *)place(s, reg) = value; }
 
@@ -30,7 +33,7 @@ static void load(const struct slow *s, struct mmu_slow *access) {
     const struct slow_record *r = &s->r;
     unsigned size = MMU_DESC_SIZE(r->desc);
     uint64_t v = mmu_slow_ld(s->cpu, access);
-    if (r->dst >= 16) {
+    if (r->dst != NO_REG && is_vector(r->dst)) {
         *(v128 *)place(s, r->dst) = size == 4 ? s->cpu->vscratch[0] : (v128){.u64 = {v, 0}};
         return;
     }
@@ -97,11 +100,11 @@ static void floating(const struct slow *s) {
     const uintptr_t at = (uintptr_t)slow_run + r->pc; /* slow_function() */
     fp_fn *fn = (fp_fn *)at;
     v128 result;
-    if (r->base < 16) {
+    if (!is_vector(r->base)) {
         void (*from)(struct cpu *, v128 *, uint64_t, uint32_t);
         from = (void (*)(struct cpu *, v128 *, uint64_t, uint32_t))at;
         from(s->cpu, &result, get(s, r->base), r->desc);
-    } else if (r->dst < 16) {
+    } else if (!is_vector(r->dst)) {
         uint64_t (*to)(struct cpu *, const v128 *, uint32_t) = (uint64_t (*)(struct cpu *, const v128 *, uint32_t))at;
         uint64_t v = to(s->cpu, place(s, r->base), r->desc);
         set(s, r->dst, r->flags & SLOW_32 ? (uint32_t)v : v);

@@ -78,11 +78,14 @@ static void emit_slow(struct codegen *cg, struct stub *s) {
     note_record(cg);
     asm_room(a);
     int32_t here = (int32_t)asm_pos(a);
-    s->rec.site = s->site ? (int32_t)s->site - here : 0;
-    s->rec.back = (int32_t)s->back - here;
-    if (s->rec.kind != STUB_FP)
+    struct slow_record rec = s->rec;
+    int32_t bytes = rec.hoists ? sizeof(rec) : offsetof(struct slow_record, hoist);
+    rec.site = s->site ? (int32_t)s->site - here : 0;
+    rec.back = cg->loop.pins ? bytes : (int32_t)s->back - here;
+    loop_record(cg, &rec);
+    if (rec.kind != STUB_FP)
         asm_note(a, (uint32_t)here, ASM_NOTE_PC); /* slow_record.pc */
-    asm_data(a, &s->rec, s->rec.hoists ? sizeof(s->rec) : offsetof(struct slow_record, hoist));
+    asm_data(a, &rec, (size_t)bytes);
 }
 /* Where a failed probe goes first, if the strategy knows another way; a fault goes to the slow path at once. */
 static void emit_retry(struct codegen *cg, const struct stub *s) {
@@ -147,6 +150,7 @@ static void emit_fp_calls(struct codegen *cg, const struct stub *s, uint32_t bac
         asm_room(a);
         bool last = back && i + 1u == s->calls;
         rec.back = (int32_t)(last ? back - asm_pos(a) : bytes);
+        loop_record(cg, &rec);
         asm_data(a, &rec, bytes);
     }
 }
@@ -159,8 +163,16 @@ bool stub_emit(struct codegen *cg, struct stub *s) {
     if (s->hoisted)
         emit_hoisted(cg, s);
     s->start = asm_pos(&cg->a);
-    emit_fp_calls(cg, s, s->rec.kind == STUB_FP_GROUP ? s->back : 0);
+    if (s->rec.kind > STUB_FP_GROUP)
+        return false;
+    loop_leave(cg);
+    emit_fp_calls(cg, s, s->rec.kind == STUB_FP_GROUP && !cg->loop.pins ? s->back : 0);
     if (s->rec.kind <= STUB_FP)
         emit_slow(cg, s);
-    return s->rec.kind <= STUB_FP_GROUP;
+    if (cg->loop.pins) {
+        struct asm_label back = {.at = s->back + 1};
+        loop_return(cg);
+        asm_jmp(&cg->a, &back);
+    }
+    return true;
 }

@@ -197,6 +197,7 @@ enum abi_log {
     ABI_LOG_PERF = 1u << 8,  /* ABI_CALL_PERFMAP for each block */
     ABI_LOG_CHECK =
         1u << 9, /* no log: host page tables are compared with the guest's after each TLBI (dbt/mmu/check.c) */
+    ABI_LOG_HOT = 1u << 10, /* no log: abi_boot.all_hot */
 };
 
 /* Counters that `--stats` writes; each vCPU counts its own. Keep the list and the names in abi_stats.def. */

@@ -39,6 +39,8 @@ struct code_out {
     uint8_t *start, *end;
     uint8_t *entry;         /* with the check of abi.pending */
     uint8_t *entry_nocheck; /* for forward links */
+    uint8_t *loop;          /* for links of the block's own to its start, NULL: these are no others */
+    bool may_loop;          /* with IR_BLOCK_LOOP it would be another */
     unsigned links, faults;
     unsigned moves; /* 0: it cannot be copied */
     bool bound;     /* ... nor to another pc: only for a later run */

@@ -137,6 +137,7 @@ struct ir_helper {
 #define IR_BLOCK_SOFTFP 1 /* FPCR.FZ or another mode that the host's arithmetic cannot do: every FP op calls softfp */
 #define IR_BLOCK_FIXED 8  /* at another pc it would not be the same but for what depends on pc by adding to it */
 #define IR_BLOCK_CALL_MEMORY 4 /* ir_ld(), ir_st() ... make a CALL: see mem_called_ld() */
+#define IR_BLOCK_LOOP 16       /* a branch to its own start is taken often: to be compiled as a loop */
 #define IR_BLOCK_LAZY_FLAGS 2  /* NZCV, always of type FLAGS, need not be stored while it is dead */
 
 /* What 8 bytes of guest state hold: a value put there or got from there. */
