@@ -182,10 +182,13 @@ static const struct mmu_ops strategies[NATIVE_PROBE_COUNT] = {
 
 /* --- setting up ------------------------------------------------------------------------------------------------ */
 static const struct guest_pin gpr_some[] = {{FAKE_X(0)}, {FAKE_X(2)}, {FAKE_X(9)}}, vec_some[] = {{FAKE_V(1)}};
-static const struct guest_pin gpr_all[] = {{FAKE_X(0)}, {FAKE_X(1)}, {FAKE_X(2)}, {FAKE_X(3)}, {FAKE_X(4)},
-                                           {FAKE_X(5)}, {FAKE_X(6)}, {FAKE_X(7)}, {FAKE_X(8)}, {FAKE_X(9)}};
-static const struct guest_pin vec_all[] = {{FAKE_V(0)}, {FAKE_V(1)}, {FAKE_V(2)}, {FAKE_V(3)}, {FAKE_V(4)},
-                                           {FAKE_V(5)}, {FAKE_V(6)}, {FAKE_V(7)}, {FAKE_V(8)}};
+static const struct guest_pin gpr_all[] = {{FAKE_X(0)},  {FAKE_X(1)},  {FAKE_X(2)},  {FAKE_X(3)},  {FAKE_X(4)},
+                                           {FAKE_X(5)},  {FAKE_X(6)},  {FAKE_X(7)},  {FAKE_X(8)},  {FAKE_X(9)},
+                                           {FAKE_X(10)}, {FAKE_X(11)}, {FAKE_X(12)}, {FAKE_X(13)}, {FAKE_X(14)}};
+static const struct guest_pin vec_all[] = {
+    {FAKE_V(0)},  {FAKE_V(1)},  {FAKE_V(2)},  {FAKE_V(3)},  {FAKE_V(4)},  {FAKE_V(5)},  {FAKE_V(6)},  {FAKE_V(7)},
+    {FAKE_V(8)},  {FAKE_V(9)},  {FAKE_V(10)}, {FAKE_V(11)}, {FAKE_V(12)}, {FAKE_V(13)}, {FAKE_V(14)}, {FAKE_V(15)},
+    {FAKE_V(16)}, {FAKE_V(17)}, {FAKE_V(18)}, {FAKE_V(19)}, {FAKE_V(20)}, {FAKE_V(21)}, {FAKE_V(22)}, {FAKE_V(23)}};
 /* The last ones are in registers that only EVEX encodings reach, if the host has AVX-512. */
 static const struct guest_pin vec_high[] = {{FAKE_V(10)}, {FAKE_V(11)}, {FAKE_V(12)}, {FAKE_V(13)}, {FAKE_V(14)},
                                             {FAKE_V(15)}, {FAKE_V(16)}, {FAKE_V(17)}, {FAKE_V(0)},  {FAKE_V(1)},

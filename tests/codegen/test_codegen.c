@@ -208,6 +208,14 @@ static enum native_memory random_memory(enum native_probe probe, uint64_t *seed)
     return (enum native_memory)(probe == NATIVE_RANGE ? NATIVE_RW : random_next(seed) % NATIVE_MEMORY_COUNT);
 }
 
+/* Its exits lead to its own start. */
+static void make_loop(void) {
+    block.flags |= IR_BLOCK_LOOP;
+    for (unsigned i = 1; i < block.count; i++)
+        if ((block.inst[i].op == IR_EXIT_IF && !(block.inst[i].flags & IR_EXIT_FAULT)) || block.inst[i].op == IR_GOTO)
+            block.inst[i].imm = block.pc;
+}
+
 /* --- random blocks --------------------------------------------------------------------------------------------- */
 static void check_random(unsigned features, unsigned count, unsigned size, bool optimise) {
     for (unsigned config = 0; config < NATIVE_PINS_COUNT * NATIVE_PROBE_COUNT; config++) {
@@ -219,6 +227,8 @@ static void check_random(unsigned features, unsigned count, unsigned size, bool 
             if (optimise)
                 ir_optimise(&block);
             block.flags = random_next(&s) % 16 ? 0 : IR_BLOCK_SOFTFP;
+            if (k & 1)
+                make_loop();
             ck_assert(native_compile(&block, 0) == 0);
             for (unsigned round = 0; round < 4; round++) {
                 random_start(&s);
@@ -309,6 +319,8 @@ START_TEST(float_chains) {
             float_chain(&s, 4 + (unsigned)(random_next(&s) % 40));
             if (k & 1)
                 ir_optimise(&block);
+            if (k & 2)
+                make_loop();
             ck_assert(native_compile(&block, 0) == 0);
             for (unsigned round = 0; round < 8; round++) {
                 random_start(&s);
@@ -385,6 +397,64 @@ START_TEST(links) {
         machine.x[0] = 7;
         ck_assert(native_run(&machine, out_a.entry, NATIVE_RW));
         ck_assert(machine.pc == 0x1000 && machine.x[0] == 7 && machine.c.exit_site == 0);
+    }
+}
+END_TEST
+
+/* The same with registers that have no pins: x9 counts, x10 adds up, and a store through x11 faults once or never. The block at 0x1010
+ * has what is pinned elsewhere where it belongs. */
+static void own_pins(void) {
+    begin(0x1000);
+    block.flags |= IR_BLOCK_LOOP;
+    add_to(9, ~UINT64_C(0));
+    ir_append(&block, &(struct ir_inst){.op = IR_ST, .lane = 3, .a = get_x(11), .b = get_x(10)});
+    add_to(10, 3);
+    irv zero = ir_append(&block, &(struct ir_inst){.op = IR_CONST, .type = IR_I64});
+    irv more =
+        ir_append(&block, &(struct ir_inst){.op = IR_CMP, .type = IR_I32, .cc = IR_CMP_NE, .a = get_x(9), .b = zero});
+    ir_append(&block, &(struct ir_inst){.op = IR_EXIT_IF, .a = more, .imm = 0x1000});
+    ir_append(&block, &(struct ir_inst){.op = IR_GOTO, .imm = 0x1010});
+    out_a = finish(0);
+}
+static void enter_loop(uint64_t count) {
+    fake_cpu_init(&machine);
+    for (unsigned i = 0; i < 8; i++)
+        machine.x[i] = 100 + i;
+    machine.x[9] = count;
+    machine.x[11] = FAKE_MEM_BASE;
+}
+static bool others_are_kept(void) {
+    bool kept = true;
+    for (unsigned i = 0; i < 8; i++)
+        kept &= machine.x[i] == 100 + i;
+    return kept;
+}
+START_TEST(loops) {
+    for (unsigned memory = NATIVE_RW; memory <= NATIVE_NONE; memory++) {
+        native_setup(NATIVE_PINS_ALL, NATIVE_EACH, true);
+        own_pins();
+        ck_assert(out_a.loop && !out_a.may_loop && out_a.loop > out_a.entry);
+        const struct code_link *back = link_to(&out_a, 0x1000), *on = link_to(&out_a, 0x1010);
+        enter_loop(5);
+        ck_assert(native_run(&machine, out_a.entry, (enum native_memory)memory));
+        ck_assert(machine.pc == 0x1000 && machine.x[9] == 4 && machine.x[10] == 3 && others_are_kept());
+        ck_assert(machine.c.exit_site == (uintptr_t)back->site);
+        codegen_link(back, out_a.loop);
+        enter_loop(1000);
+        ck_assert(native_run(&machine, out_a.entry, (enum native_memory)memory));
+        ck_assert(machine.pc == 0x1010 && machine.x[9] == 0 && machine.x[10] == 3000 && others_are_kept());
+        ck_assert(machine.c.exit_site == (uintptr_t)on->site);
+        enter_loop(7);
+        machine.c.abi.pending = ABI_PEND_TIMER;
+        ck_assert(native_run(&machine, out_a.entry, (enum native_memory)memory));
+        ck_assert(machine.pc == 0x1000 && machine.x[9] == 7 && machine.x[10] == 0 && others_are_kept());
+        ck_assert(machine.c.exit_site == 0);
+        codegen_unlink(back);
+        enter_loop(7);
+        ck_assert(native_run(&machine, out_a.entry, (enum native_memory)memory));
+        ck_assert(machine.pc == 0x1000 && machine.x[9] == 6 && machine.x[10] == 3 && others_are_kept());
+        block.flags = 0;
+        ck_assert(native_compile(&block, 0) == 0 && !native.out.loop && native.out.may_loop);
     }
 }
 END_TEST
@@ -541,6 +611,7 @@ int main(int argc, char **argv) {
         suite_add_tcase(s, t);                                                                                         \
     }
     CASE(links)
+    CASE(loops)
     CASE(fault_exits)
     CASE(calls_and_returns)
     CASE(far_exits)

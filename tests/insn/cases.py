@@ -303,7 +303,7 @@ def generate(chosen, rows, seed, first, count):
 
 # --- programs: straight lines of many instructions with forward branches and a loop ----------------------------------
 
-BASE, COUNTER = 21, 23  # registers that only the program's own accesses and loop use
+BASE, COUNTER, WALK = 21, 23, 24  # registers that only the program's own accesses and loop use; WALK: loops' programs alone
 WRITTEN = ('rd', 'rt', 'rt2', 'rs', 'rn')
 IN_PROGRAMS = {'LDST_unscaled', 'LDST_uimm', 'LDST_unscaled_v', 'LDST_uimm_v', 'LDSTP', 'LDSTP_v', 'LDST_multi', 'LDST_single',
                'LDOP', 'SWP', 'CAS', 'LDXR', 'STXR', 'LDAR', 'STLR'}
@@ -357,7 +357,7 @@ def forward_branch(rng, rows, distance):
 
 def program(rng, number, pool, rows):
     count = rng.randrange(4, MAX_INSNS + 1)
-    body = [rng.choice(pool) for _ in range(count)]
+    body = [rng.choice(pool)[1] for _ in range(count)]
     loop_end = None
     if count > 6 and rng.random() < 0.4:  # sub x23, x23, 1; cbnz x23, back
         loop_end = rng.randrange(5, count)
@@ -372,7 +372,73 @@ def program(rng, number, pool, rows):
     return Program(number, rng.getrandbits(64), body)
 
 
-def generate_programs(pool, rows, seed, first, count):
+# --- loops: registers with and without a host register of their own, and something that may fault on the way ----------
+
+IN_LOOPS = {'ADDSUB_imm', 'ADDSUB_reg', 'ADDSUB_ext', 'LOGIC_imm', 'LOGIC_reg', 'MOVW', 'BITFIELD', 'EXTR', 'ADC', 'CCMP_reg', 'CCMP_imm',
+            'CSEL', 'SHIFTV', 'RBIT', 'REV64', 'CLZ', 'MADD', 'MADDL', 'MULH', 'DIV', 'LDST_unscaled', 'LDST_uimm', 'LDST_unscaled_v',
+            'LDST_uimm_v', 'LDSTP', 'LDSTP_v', 'FP_DP1', 'FP_DP2', 'FP_DP3', 'FP_CMP', 'FP_CSEL', 'V3SAME', 'VELEM', 'VCOPY', 'VPERMUTE'}
+NAMES = ('rd', 'rn', 'rm', 'ra', 'rt', 'rt2', 'rs')
+POST_LOAD, POST_STORE = 0xF8400400, 0xF8000400  # ldr, str xt, [xn], imm
+
+
+def renamed(row, insn, names):
+    """The instruction on few registers; None if it would be another one."""
+    for f in NAMES:
+        if f in row.fields and not (f == 'rn' and row.name in IN_PROGRAMS):
+            r = row.extract(insn, f)
+            to = r if r == 31 else names[r % len(names)]
+            if to >> row.width(f):
+                return None
+            insn = row.insert(insn, f, to)
+    moved = [row.extract(insn, f) for f in ('rt', 'rt2', 'rs') if f in row.fields]
+    return insn if row.matches(insn) and len(set(moved)) == len(moved) else None
+
+
+def few_registers(rng):
+    free = [r for r in range(31) if r not in (BASE, COUNTER, WALK)]
+    return rng.sample(free, rng.randrange(3, 20))
+
+
+def straight(rng, pool, names, count):
+    insns = []
+    while len(insns) < count:
+        insn = renamed(*rng.choice(pool), names)
+        if insn is not None:
+            insns.append(insn)
+    return insns
+
+
+def back_edge(rng, distance):
+    """Instructions that count down and branch so far back from the first of them."""
+    if rng.random() < 0.5:
+        return [0xD1000400 | COUNTER << 5 | COUNTER, 0xB5000000 | ((-distance - 1) & 0x7FFFF) << 5 | COUNTER]
+    return [0xF1000400 | COUNTER << 5 | COUNTER, 0x54000001 | ((-distance - 1) & 0x7FFFF) << 5]  # subs; b.ne
+
+
+class Loop(Program):
+    def __init__(self, rng, number, body):
+        super().__init__(number, rng.getrandbits(64), body)
+        rounds = 1 + rng.randrange(12)
+        left = rng.randrange(1, 2 * rounds)  # accesses of WALK before the end of what is mapped
+        self.overrides = [(BASE, WINDOW + 512), (COUNTER, rounds), (WALK, SCRATCH + SCRATCH_BYTES - 8 * min(left, 16))]
+
+
+def loop(rng, number, pool, rows):
+    simple = [p for p in pool if p[0].name in IN_LOOPS] if rng.random() < 0.8 else pool
+    names = few_registers(rng)
+    before, inside, after = rng.randrange(3), rng.randrange(2, 15), rng.randrange(3)
+    body = straight(rng, simple, names, before + inside)
+    for at in range(before, before + inside):
+        if rng.random() < 0.08:
+            body[at] = forward_branch(rng, rows, rng.randrange(1, before + inside - at + 1))
+    if rng.random() < 0.5:
+        walk = rng.choice([POST_LOAD, POST_STORE]) | 8 << 12 | WALK << 5 | rng.choice(names)
+        body.insert(rng.randrange(before, len(body) + 1), walk)
+    body += back_edge(rng, len(body) - before)
+    return Loop(rng, number, body + straight(rng, simple, names, after))
+
+
+def generate_programs(pool, rows, seed, first, count, make_one=program):
     by_name = {r.name: r for r in rows}
     for i in range(first, first + count):
-        yield program(random.Random(f'program {seed}/{i}'), 0, pool, by_name)
+        yield make_one(random.Random(f'{make_one.__name__} {seed}/{i}'), 0, pool, by_name)

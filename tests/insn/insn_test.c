@@ -252,6 +252,6 @@ int main(int argc, char **argv) {
         run_case(&c, count, &ours);
         compare(&c, count, &ours, &reference);
     }
-    printf("%lu cases, %lu differences\n", count, differences);
+    printf("%lu cases, %lu differences, %lu blocks as loops\n", count, differences, world.loops);
     return differences != 0;
 }

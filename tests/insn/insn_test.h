@@ -21,6 +21,7 @@ struct world {
     struct ir_block *block;
     jmp_buf fault; /* where helpers and accesses that raise go on */
     enum ifault kind;
+    unsigned long loops; /* blocks compiled as loops, by the JIT */
     void (*leave)(void); /* translated code runs: leaves it, before the fault is handled; else NULL */
 };
 extern struct world world;

@@ -2,7 +2,9 @@
  * Copyright The Graft Authors */
 /*
  * jit.c: executes blocks as host code. The memory strategy is the simplest there is: guest addresses are host addresses,
- * the probe only checks alignment, and what is not mapped faults and ends up in the access's stub as it does in the VM.
+ * the probe only checks alignment, and what is not mapped faults and ends up in the access's stub as it does in the VM. Some
+ * of what is mapped is sent there by the probe, too.
+ * Every block that can be is compiled as a loop.
  */
 #define _GNU_SOURCE
 #include <asm/prctl.h>
@@ -36,6 +38,9 @@ static void emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_prob
         asm_lea(a, true, p->tmp0, asm_mem(p->base, p->disp));
         asm_test_ri(a, false, p->tmp0, (1 << p->size) - 1);
         asm_jcc(a, ASM_NE, p->slow);
+    } else if (!p->align) { /* a sum that grows: the carry comes in no simple rhythm */
+        asm_alu_mi(a, ASM_ADD, false, asm_mem_view(sizeof(struct view)), 0x2f1b5a37);
+        asm_jcc(a, ASM_B, p->slow);
     }
 }
 
@@ -99,8 +104,8 @@ static void on_fault(int number, siginfo_t *info, void *context) {
 }
 
 void jit_init(bool minimum) {
-    struct view *view = aligned_alloc(4096, ALIGN_UP(sizeof *view, 4096));
-    memset(view, 0, sizeof *view);
+    struct view *view = aligned_alloc(4096, sizeof *view + 4096);
+    memset(view, 0, sizeof *view + 4096);
     for (unsigned i = 0; i < ARRAY_LEN(view->jump_cache); i++)
         view->jump_cache[i].pc = ~UINT64_C(0);
     view->jump_victim[0].pc = JUMP_VICTIM_EMPTY(0);
@@ -120,8 +125,13 @@ void jit_init(bool minimum) {
 
 void jit_run(void) {
     struct cpu *cpu = &world.cpu->c;
+    world.block->flags |= IR_BLOCK_LOOP;
     if (codegen_compile(cg, cpu, world.block, code_free, (size_t)(code + CODE_BYTES - code_free), &out))
         rt_panic(cpu, "a block of %u instructions does not fit\n", world.block->insns);
+    world.loops += out.loop != NULL;
+    for (unsigned i = 0; i < out.links && out.loop; i++)
+        if (out.link[i].target_pc == world.block->pc)
+            codegen_link(&out.link[i], out.loop);
     world.leave = leave;
     codegen_enter(cg, cpu, out.entry_nocheck);
     world.leave = NULL;

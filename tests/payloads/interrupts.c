@@ -52,10 +52,20 @@ SNIPPET(calls, "mov x9, #1\n1: bl 3f\nadr x2, 4f\nblr x2\nmov x3, x0\nbl 5f\nsub
                "3: add x9, x9, x9, lsl #3\nret\n4: stp x30, x9, [sp, #-16]!\nbl 3b\nbl 3b\nldp x30, x10, [sp], "
                "#16\neor x9, x9, x10\nret\n"
                "5: tbz x3, #0, 7f\nadr x4, 3b\nbr x4\n7: add x9, x9, #5\nret\n6: nop");
+/* Loops of few registers, most of which have no host register of their own elsewhere. */
+SNIPPET(loop_integer,
+        "mov x9, x1\nmov x10, #0\nmov x22, x0\n1: and x11, x10, #0xff8\nldr x12, [x9, x11]\nadd x12, x12, x10\n"
+        "eor x13, x13, x12\nstr x13, [x9, x11]\nadds x14, x14, x13\nadc x15, x15, x14\nadd x10, x10, #24\n"
+        "sub x22, x22, #1\ncbnz x22, 1b");
+SNIPPET(loop_vector,
+        "mov x9, x1\nadd x10, x1, #4096\nmov x22, x0\n1: ldr q24, [x9], #16\nldr d8, [x9, #-8]\nfmul d8, d8, d31\n"
+        "fadd d9, d9, d8\nfmla v25.2d, v24.2d, v26.2d\neor v10.16b, v10.16b, v25.16b\ncmp x9, x10\n"
+        "csel x9, x1, x9, eq\nstr d9, [x9]\nsubs x22, x22, #1\nb.ne 1b");
 static const struct {
     const uint32_t *code;
     uint32_t rounds;
-} programs[] = {{integer, 100000}, {vector, 100000}, {stores, 100000}, {calls, 200000}};
+} programs[] = {{integer, 100000}, {vector, 100000},       {stores, 100000},
+                {calls, 200000},   {loop_integer, 200000}, {loop_vector, 200000}};
 
 static void prepare(unsigned program, uint32_t pstate) {
     bool user = !(pstate & 12);
