@@ -3,10 +3,10 @@
 /*
  * golden.c: what host code hot blocks become. test_golden.py compares that with what is kept beside it.
  *
- * usage: golden GUEST FILE
+ * usage: golden GUEST FILE [hot]
  * FILE has blocks, each a line "block NAME PC FROM" and lines of words (hexadecimal): the guest's code from FROM on. The engine in this
  * process translates each as if it had been found at PC, with the strategy soft and no more of the host than each has
- * (codegen_minimum, no GS base), so the result is the same everywhere.
+ * (codegen_minimum, no GS base), so the result is the same everywhere. hot: as if it had been found to be hot, and a loop if it can be.
  *
  * Prints for each a line "block NAME G guest instructions, H host instructions, B bytes, A with stubs", H and B from the entry to the first
  * stub, and these instructions. What depends on where things are is left out: fields of the state are [state], of the view [view],
@@ -161,8 +161,9 @@ static void monitor(void *ctx, unsigned vcpu, struct abi_vcpu *abi) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3) {
-        fprintf(stderr, "usage: %s GUEST FILE\n", argv[0]);
+    bool hot = argc == 4 && !strcmp(argv[3], "hot");
+    if (argc != 3 + hot) {
+        fprintf(stderr, "usage: %s GUEST FILE [hot]\n", argv[0]);
         return 2;
     }
     blocks = fopen(argv[2], "r");
@@ -174,6 +175,7 @@ int main(int argc, char **argv) {
     boot = (struct abi_boot){
         .vcpu_count = 1, .mmu = ABI_MMU_SOFT, .gic_version = 2, .ram_size = RAM_BYTES, .entry_pc = RAM_GPA};
     boot.guest = machine_guest(argv[1]);
+    boot.all_hot = hot;
     machine_memory(&boot);
     ((struct abi_vcpu *)(uintptr_t)boot.vcpu_va[0])->pending = ABI_PEND_STOP;
     rt_user_set_monitor(monitor, NULL, argv[1]);

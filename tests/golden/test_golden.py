@@ -3,9 +3,9 @@
 # Copyright The Graft Authors
 """The host code of hot blocks, beside what it was when somebody last looked.
 
-usage: test_golden.py GOLDEN GUEST [--update]
+usage: test_golden.py GOLDEN GUEST [--hot] [--update]
 
-GOLDEN is the program (golden.c); GUEST.blocks has what it translates, GUEST.golden what came out. A difference is a failure and is
+GOLDEN is the program (golden.c); GUEST.blocks has what it translates, GUEST.golden what came out, GUEST-hot.golden what does if all are hot. A difference is a failure and is
 shown: if it is meant, --update keeps it, and the change of GUEST.golden is part of the commit. The last line says how many host
 instructions a guest instruction takes. Exit status 0: as it was, or updated; 1: not; 2: wrong usage.
 """
@@ -32,14 +32,14 @@ def say_counts(text):
 
 
 def main(words):
-    update = '--update' in words
-    words = [word for word in words if word != '--update']
+    update, hot = '--update' in words, ['hot'] if '--hot' in words else []
+    words = [word for word in words if word not in ('--update', '--hot')]
     if len(words) != 2:
         print(__doc__.strip().split('\n\n')[1], file=sys.stderr)
         return 2
     program, guest = words
-    golden = os.path.join(FOLDER, guest + '.golden')
-    now = subprocess.run([program, guest, os.path.join(FOLDER, guest + '.blocks')], capture_output=True, text=True, check=False)
+    golden = os.path.join(FOLDER, '-'.join([guest, *hot]) + '.golden')
+    now = subprocess.run([program, guest, os.path.join(FOLDER, guest + '.blocks'), *hot], capture_output=True, text=True, check=False)
     if now.returncode:
         print(now.stderr, end='')
         return 1
@@ -58,7 +58,7 @@ def main(words):
     if len(difference) > SHOWN:
         print(f'... {len(difference) - SHOWN} lines more')
     print(f'was: {say_counts(was)}\nnow: {say_counts(now.stdout)}')
-    print(f'If that is meant: {sys.argv[0]} {program} {guest} --update')
+    print(f'If that is meant: {sys.argv[0]} {program} {guest} {"--hot " if hot else ""}--update')
     return 1
 
 
