@@ -22,8 +22,8 @@ static bool numbers_are_right(const struct code_entry *x, uint64_t room) {
     return room >= sizeof(*x) && x->bytes <= room && x->bytes % CODE_ENTRY_ALIGN == 0 &&
            x->code <= CODE_ENTRY_CODE_MAX && x->links <= CODE_MAX_LINKS && x->faults <= CODE_MAX_FAULTS && x->moves &&
            x->moves <= CODE_MAX_MOVES && code_entry_bytes(x) == x->bytes && x->entry < x->code &&
-           x->nocheck < x->code && x->bound <= 1 && x->guest && x->guest <= x->watch && x->before <= place &&
-           x->before + x->watch <= CODE_ENTRY_GUEST_MAX && place + x->watch <= PAGE_SIZE;
+           x->nocheck < x->code && x->bound <= 1 && x->may_loop <= 1 && x->guest && x->guest <= x->watch &&
+           x->before <= place && x->before + x->watch <= CODE_ENTRY_GUEST_MAX && place + x->watch <= PAGE_SIZE;
 }
 
 static bool links_are_right(const struct code_entry *x, const struct code_parts *p) {

@@ -132,6 +132,8 @@ static void place(struct engine *e, const struct code_entry *x, const struct cod
     out->faults = x->faults;
     out->moves = x->moves;
     out->bound = x->bound;
+    out->loop = NULL;
+    out->may_loop = x->may_loop;
     for (unsigned i = 0; i < x->links; i++) {
         struct code_link *to = &out->link[i];
         to->target_pc = pc + (uint64_t)p->link[i].target;
@@ -209,7 +211,8 @@ static uint32_t put(const struct engine *e, const struct block *b, uint8_t *at, 
                            .links = b->links,
                            .faults = b->faults,
                            .moves = (uint16_t)cache_moves(c, b),
-                           .bound = b->bound};
+                           .bound = b->bound,
+                           .may_loop = b->may_loop};
     const uint8_t *guest = &c->guest[b->first_guest];
     x.bytes = (uint32_t)code_entry_bytes(&x);
     if (x.bytes > room)

@@ -33,8 +33,8 @@ struct code_entry {
     uint32_t entry, nocheck;       /* code_out.entry, entry_nocheck, from the host code's start */
     uint16_t guest, before, watch; /* bytes: of the block; looked at before pc, and from pc on */
     uint16_t links, faults, moves;
-    uint32_t bound; /* 1: the host code is for this pc alone */
-    uint32_t zero;
+    uint32_t bound;    /* 1: the host code is for this pc alone */
+    uint32_t may_loop; /* code_out.may_loop; entries are never compiled as loops */
 };
 _Static_assert(sizeof(struct code_entry) == 88, "no holes");
 

@@ -15,6 +15,9 @@ struct image {
     struct block block;
 };
 
+/* What is left of another block may be anything. */
+static inline void image_scribble(struct engine *e) { memset(e->out, 0xa5, sizeof(*e->out)); }
+
 static inline void image_save(struct image *to, const struct cache *c, const struct block *b) {
     to->block = *b;
     memcpy(to->code, c->code + b->start, b->end - b->start);
@@ -30,6 +33,8 @@ static inline const char *image_difference(const struct image *x, const struct i
     if (a->pa != b->pa || a->pc != b->pc || a->mode != b->mode || a->guest_bytes != b->guest_bytes ||
         a->watch_before != b->watch_before || a->watch_bytes != b->watch_bytes)
         return "guest code";
+    if (a->loop != b->loop || a->may_loop != b->may_loop)
+        return "loops";
     if (memcmp(x->code, y->code, a->end - a->start))
         return "host code";
     if (a->links != b->links || memcmp(x->link, y->link, a->links * sizeof(x->link[0])))

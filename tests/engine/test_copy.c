@@ -108,6 +108,7 @@ static bool is_caught(struct cpu *cpu, struct block *from, uint64_t pc, const vo
                                                                  : c->move[from->first_move]);
     if (n == 1)
         return true;
+    image_scribble(e);
     struct block *b = translate_block(cpu, pc, from->pa, words);
     image_save(&copy, c, b);
     image_take_back(e, b);
@@ -122,6 +123,7 @@ static bool check(struct cpu *cpu, struct block *from, uint64_t pc, const void *
     struct cache *c = &e->cache;
     uint64_t before = STAT(cpu, blocks_copied);
     const uint32_t same = (uint32_t)(from - c->block);
+    image_scribble(e);
     struct block *b = translate_block(cpu, pc, from->pa, words);
     if (STAT(cpu, blocks_copied) == before) {
         refused++;

@@ -60,6 +60,7 @@ static void take_back(struct engine *e, struct block *last) {
 static bool take(struct cpu *cpu, uint64_t pc, uint64_t pa, const uint32_t *words) {
     struct engine *e = engine_of(cpu);
     const uint64_t before = STAT(cpu, blocks_reused);
+    image_scribble(e);
     struct block *b = translate_block(cpu, pc, pa, words);
     if (STAT(cpu, blocks_reused) == before) {
         translated++;
