@@ -2,6 +2,7 @@
  * Copyright The Graft Authors */
 /* helper.c: see helper.h. */
 #include "hypervisor/helper.h"
+#include "hypervisor/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -89,6 +90,7 @@ void helper_be(const char *name, int channel, int input) {
     dup2(input < 0 ? null : input, STDIN_FILENO);
     dup2(null, STDOUT_FILENO);
     log_keep(channel);
+    sandbox_forget_inherited();
 }
 
 pid_t helper_fork(int listener, int *log) {

@@ -56,6 +56,8 @@ void sandbox_note(void) {
     closedir(d);
 }
 
+void sandbox_forget_inherited(void) { inherited_count = 0; }
+
 /* By now files have been opened, also those that were named by such a descriptor (/dev/fd/63). */
 static void close_inherited(void) {
     while (inherited_count) {
