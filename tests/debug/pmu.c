@@ -128,10 +128,9 @@ static void check_sampling(void) {
     sample(PERF_COUNT_HW_INSTRUCTIONS, 100000, &all, &inside);
     EXPECT(all >= 298 && all <= 301, "%lu samples of 30000000 instructions, one in 100000", all);
     EXPECT(inside + 2 >= all, "%lu samples, %lu of them where the time is spent", all, inside);
-    sample(PERF_COUNT_HW_CPU_CYCLES, 1000000, &all, &inside);
+    sample(PERF_COUNT_HW_CPU_CYCLES, 200000, &all, &inside);
     EXPECT(all >= 1, "no sample of cycles");
-    EXPECT(inside + 2 >= all || inside * 10 >= all * 9, "%lu samples of cycles, %lu of them where the time is spent",
-           all, inside);
+    EXPECT(inside * 10 >= all * 9, "%lu samples of cycles, %lu of them where the time is spent", all, inside);
     report("pmu-sampling");
 }
 
