@@ -13,7 +13,8 @@
  * Hot code (hot.c) has a shorter way: an instruction that was last somewhere in a page will be there again. Each probe of it has
  * a slot in the view, with that page and its addend, which nothing has to be computed for: the address of the access does not
  * wait for a look-up. The table is asked out of line, and fills the slot. Instructions whose pages change all the time lose by
- * it; a view's budget of look-ups between two samples finds them, and their blocks are translated again without it.
+ * it; a view's budget of look-ups between two samples finds them, and their blocks are translated again without it. Those that go on
+ * from a page to the next cost it little: they have used all of a page.
  *
  * Views of one upper half and regime share an id for as long as they hold nothing but global pages of that half: a
  * kernel's pages survive in every process what happens to processes.
@@ -37,9 +38,11 @@
 #define SLOTS (2 * SLOTS_SHORT + 2 * SLOTS_LONG)
 #define SHORT_BYTES 16
 #define LONG_BYTES 256
-#define SLOT_BUDGET 4096 /* look-ups for slots between two samples: they take some 2 % of the time then */
-#define SLOT_STEP 64     /* beyond them: one in so many finds an instruction that wanders */
-#define WANDERERS 16384u /* bits, by hash of the pc */
+#define SLOT_WANDER 8 /* what a look-up for a slot costs of the budget; one of the page next to its last costs 1 */
+#define SLOT_BUDGET                                                                                                    \
+    (65536 * SLOT_WANDER) /* between two samples. Fewer, and loops over several short arrays lose their slots */
+#define SLOT_STEP 64      /* beyond them: one in so many finds an instruction that wanders */
+#define WANDERERS 16384u  /* bits, by hash of the pc */
 #define WRITTEN_ANYWHERE 0xffff
 
 struct soft_entry {
@@ -301,7 +304,7 @@ static void soft_miss(struct cpu *cpu, struct mmu_slow *slow) {
     struct soft_slot *slot = b && b->valid ? slot_at(cpu, s, slow->site) : NULL;
     if (!slot)
         return;
-    s->budget += SLOT_STEP;
+    s->budget += SLOT_STEP * SLOT_WANDER;
     if (goes_on(slot, slow->va))
         return;
     if (wanders(state_of(cpu), guest_pc(cpu))) { /* the second time: by now the block's others are known, too */
@@ -447,7 +450,13 @@ static void emit_slot_fill(struct asm_buf *a, const struct mmu_probe *p) {
     asm_mov_mr(a, true, view_mem(a, SLOT_DISP(n, addend)), p->tmp0);
     emit_address(a, p->tmp1, p->base, p->low);
     asm_alu_ri(a, ASM_AND, true, p->tmp1, ~(int32_t)PAGE_MASK);
-    asm_mov_mr(a, true, view_mem(a, SLOT_DISP(n, page)), p->tmp1);
+    asm_alu_rm(a, ASM_SUB, true, p->tmp1, view_mem(a, SLOT_DISP(n, page)));
+    asm_alu_mr(a, ASM_ADD, true, view_mem(a, SLOT_DISP(n, page)), p->tmp1);
+    asm_alu_ri(a, ASM_ADD, true, p->tmp1, (int32_t)PAGE_SIZE);
+    asm_alu_ri(a, ASM_CMP, true, p->tmp1, 2 * (int32_t)PAGE_SIZE);
+    uint32_t wandered = asm_jcc_short(a, ASM_A);
+    asm_alu_mi(a, ASM_ADD, false, view_mem(a, VIEW_DISP(budget)), SLOT_WANDER - 1);
+    asm_bind_short(a, wandered);
     asm_mov_mi(a, true, view_mem(a, SLOT_DISP(n, room)),
                (int32_t)PAGE_SIZE + 1 - (slot_is_long(n) ? LONG_BYTES : SHORT_BYTES));
     asm_mov_mi(a, false, view_mem(a, VIEW_DISP(slots_used)), 1);
@@ -499,7 +508,7 @@ static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, enum find_for w
     struct asm_label hit = {0}, found = {0};
     uint32_t spent = 0;
     if (what == FIND_SLOT) {
-        asm_alu_mi(a, ASM_SUB, false, view_mem(a, VIEW_DISP(budget)), 1);
+        asm_alu_mi(a, ASM_SUB, false, view_mem(a, VIEW_DISP(budget)), SLOT_WANDER);
         spent = asm_jcc_short(a, ASM_S);
     }
     asm_alu_rr(a, ASM_XOR, true, t1, t0);
