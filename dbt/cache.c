@@ -4,7 +4,7 @@
  * cache.c: the code cache and its block table. Host code is allocated upwards and
  * freed only all at once (cache_flush(), from the dispatcher), so a block that was
  * invalidated while it ran may run on to its end. Blocks are numbered in the order
- * of their host code, which makes the block array a sorted index of host addresses.
+ * of their host code: which one an address is in is found from the first of its piece of the code area.
  *
  * Writes to code: a guest page with translated code is mapped read-only, and its
  * byte in code_bits says which vCPUs hold code of it. The first writes to such a
@@ -21,6 +21,7 @@
 #define CACHE_NEAR_BYTES (32 * 1024)   /* ... when less than this is left of the last one: most blocks are smaller */
 #define CACHE_MOVES 12                 /* of a block; of which there is no room for its own it is not copied */
 #define CACHE_GUEST 192                /* bytes of guest code of a block, likewise, if they are kept */
+#define CACHE_PIECE_SHIFT 10           /* of the code area: some blocks each */
 #define CACHE_MAX_DROPS 4
 #define CACHE_MAX_STORES 16
 
@@ -90,6 +91,7 @@ void cache_init(struct cpu *cpu) {
     c->hash = take(cpu, ((size_t)c->hash_mask + 1) * sizeof(*c->hash));
     c->same = take(cpu, ((size_t)c->hash_mask + 1) * sizeof(*c->same));
     c->code_page = take(cpu, CODE_PAGES * sizeof(*c->code_page));
+    c->piece = take(cpu, ((code_size >> CACHE_PIECE_SHIFT) + 1) * sizeof(*c->piece));
     c->blocks = c->links = 1;
 }
 
@@ -108,6 +110,12 @@ bool cache_room(const struct engine *e) {
     const struct cache *c = &e->cache;
     return c->code_limit - c->code_used >= CACHE_BLOCK_BYTES && c->blocks < c->block_max &&
            c->link_max - c->links >= CODE_MAX_LINKS && c->fault_max - c->faults >= CODE_MAX_FAULTS;
+}
+
+/* The block is the first in the pieces of the code area that begin between the end of the one before and its own. */
+static void note_pieces(struct cache *c, const struct block *b) {
+    for (; (uint64_t)c->pieces << CACHE_PIECE_SHIFT < b->end; c->pieces++)
+        c->piece[c->pieces] = (uint32_t)(b - c->block);
 }
 
 struct block *cache_enter(struct engine *e, const struct block *of, const struct code_out *out) {
@@ -143,6 +151,7 @@ struct block *cache_enter(struct engine *e, const struct block *of, const struct
     memcpy(&c->fault[c->faults], out->fault, out->faults * sizeof(out->fault[0]));
     c->faults += out->faults;
     c->code_used = (uint32_t)ALIGN_UP(b->end, CACHE_ALIGN);
+    note_pieces(c, b);
     look_ahead(e->cpu, c);
     uint32_t *head = &c->hash[hash_bucket(c, b->pa, b->pc, b->mode)];
     b->hash_next = *head;
@@ -243,15 +252,13 @@ struct block *cache_copy(struct engine *e, uint64_t pc, uint64_t pa) {
 
 /* The block whose host code holds that offset, valid or not. */
 static struct block *block_at(struct cache *c, uint32_t offset) {
-    uint32_t lo = 1, hi = c->blocks;
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        if (c->block[mid].end <= offset)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < c->blocks && c->block[lo].start <= offset ? &c->block[lo] : NULL;
+    const uint32_t piece = offset >> CACHE_PIECE_SHIFT;
+    if (piece >= c->pieces)
+        return NULL;
+    struct block *b = &c->block[c->piece[piece]], *end = &c->block[c->blocks];
+    while (b < end && b->end <= offset)
+        b++;
+    return b < end && b->start <= offset ? b : NULL;
 }
 
 /* --- links --------------------------------------------------------------------------------------------------- */
@@ -445,7 +452,7 @@ void cache_flush(struct engine *e) {
     memset(c->code_page, 0, CODE_PAGES * sizeof(*c->code_page));
     c->code_pages = 0;
     c->blocks = c->links = 1;
-    c->faults = c->moves = c->guests = 0;
+    c->faults = c->moves = c->guests = c->pieces = 0;
     c->code_used = c->code_first;
     e->flush_wanted = false;
     mmu_jump_cache_clear(e->cpu);

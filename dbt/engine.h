@@ -105,6 +105,8 @@ struct cache {
     uint8_t *guest; /* NULL: nobody wants to have blocks for later runs */
     uint32_t blocks, block_max, links, link_max, faults, fault_max, moves, move_max, guests, guest_max;
     uint32_t *hash, hash_mask;
+    uint32_t *piece,
+        pieces;     /* of the code area: the first block that ends in each, or behind it; how many are filled */
     uint32_t *same; /* by hash of pa and mode: a block that can be copied, if it still is valid, and theirs */
     uint32_t page[1 << CACHE_PAGE_BITS]; /* first block of the guest pages that hash here */
     struct {
