@@ -14,7 +14,8 @@ enum {
     RTC_IRQ_ENABLED = 0x10,
     RTC_CLEAR_ALARM = 0x14,
     RTC_ALARM_STATUS = 0x18,
-    RTC_CLEAR_INTERRUPT = 0x1c
+    RTC_CLEAR_INTERRUPT = 0x1c,
+    RTC_BYTES = 0x24
 };
 #define NS_PER_S UINT64_C(1000000000)
 
@@ -123,7 +124,7 @@ static void rtc_destroy(struct device *d) {
 static const struct device_ops rtc_ops = {.name = "goldfish-rtc",
                                           .read = rtc_read,
                                           .write = rtc_write,
-                                          .min_bytes = 4,
+                                          .refused_below = 4,
                                           .state = rtc_state,
                                           .loaded = rtc_loaded,
                                           .destroy = rtc_destroy};
@@ -132,7 +133,8 @@ struct device *goldfish_rtc_create(struct machine *m, uint64_t gpa, unsigned irq
     struct rtc *r = calloc(1, sizeof(*r));
     if (!r)
         return NULL;
-    r->dev = (struct device){.ops = &rtc_ops, .machine = m, .gpa = gpa, .size = 0x1000, .spi = irq, .virtio_slot = -1};
+    r->dev =
+        (struct device){.ops = &rtc_ops, .machine = m, .gpa = gpa, .size = RTC_BYTES, .spi = irq, .virtio_slot = -1};
     event_add_timer(m, &r->timer, ring, r);
     return &r->dev;
 }

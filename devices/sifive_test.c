@@ -25,8 +25,12 @@ static void test_write(struct device *d, uint64_t offset, uint64_t value, unsign
 
 static void test_destroy(struct device *d) { free(d); }
 
-static const struct device_ops test_ops = {
-    .name = "sifive-test", .read = test_read, .write = test_write, .min_bytes = 2, .destroy = test_destroy};
+static const struct device_ops test_ops = {.name = "sifive-test",
+                                           .read = test_read,
+                                           .write = test_write,
+                                           .refused_below = 2,
+                                           .refused_above = 4,
+                                           .destroy = test_destroy};
 
 struct device *sifive_test_create(struct machine *m, uint64_t gpa) {
     struct device *d = calloc(1, sizeof(*d));

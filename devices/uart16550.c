@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * uart16550.c: a 16550A UART (National Semiconductor PC16550D), registers of one byte. Data writes are posted and LSR is
- * read from memory, so that printing costs no exit.
+ * uart16550.c: a 16550A UART (National Semiconductor PC16550D), registers of one byte; a wider access is to the first of its bytes alone, as on QEMU.
+ * Data writes are posted and LSR is read from memory, so that printing costs no exit.
  */
 #include "graft/device.h"
 
@@ -121,8 +121,6 @@ static uint8_t read_register(struct uart16550 *u, uint64_t offset) {
 
 static uint64_t uart_read(struct device *d, uint64_t offset, unsigned bytes) {
     struct uart16550 *u = uart_of(d);
-    if (offset >= UART_REGISTERS)
-        return 0;
     uint8_t v = read_register(u, offset);
     update(u);
     return v;
@@ -206,7 +204,7 @@ static const struct device_ops uart_ops = {
     .read = uart_read,
     .write = uart_write,
     .holds = uart_holds,
-    .max_bytes = 1,
+    .max_bytes = 8,
     .state = uart_state,
     .loaded = uart_loaded,
     .destroy = uart_destroy,
@@ -216,7 +214,8 @@ struct device *uart16550_create(struct machine *m, uint64_t gpa, unsigned irq, s
     struct uart16550 *u = calloc(1, sizeof(*u));
     if (!u)
         return NULL;
-    u->dev = (struct device){.ops = &uart_ops, .machine = m, .gpa = gpa, .size = 0x100, .spi = irq, .virtio_slot = -1};
+    u->dev = (struct device){
+        .ops = &uart_ops, .machine = m, .gpa = gpa, .size = UART_REGISTERS, .spi = irq, .virtio_slot = -1};
     u->chardev = c;
     u->dll = 12;
     machine_post_writes(&u->dev, UART_DATA, 1);

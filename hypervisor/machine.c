@@ -237,10 +237,14 @@ void machine_rom_changed(struct device *d, uint64_t offset, uint64_t len) {
 }
 
 /* --- register accesses -------------------------------------------------------------------------------------- */
+static bool has_size(const struct device *d, unsigned bytes) {
+    unsigned most = d->ops->refused_above ? d->ops->refused_above : 8;
+    return (bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8) && bytes >= d->ops->refused_below && bytes <= most;
+}
+
 static bool device_takes(const struct device *d, uint64_t offset, unsigned bytes, bool write) {
-    bool sized =
-        (bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8) && !(offset & (bytes - 1)) && bytes <= d->size - offset;
-    return sized && (!d->ops->accepts || d->ops->accepts(d, offset, bytes, write));
+    bool fits = has_size(d, bytes) && !(offset & (bytes - 1)) && bytes <= d->size - offset;
+    return fits && (!d->ops->accepts || d->ops->accepts(d, offset, bytes, write));
 }
 
 /* The device that an access is for, NULL if there is none that takes it. */

@@ -190,7 +190,7 @@ static void io_read(struct cpu *cpu, uint64_t va, struct gpa pa, uint8_t *out, u
         uint64_t value = 0;
         n = io_piece(pa.v + i, bytes - i);
         if (!bus_read(cpu, GPA(pa.v + i), n, &value))
-            cpu->guest->external_abort(cpu, va, MMU_READ, pa);
+            cpu->guest->external_abort(cpu, va + i, MMU_READ, GPA(pa.v + i));
         memcpy(out + i, &value, n);
     }
 }
@@ -201,7 +201,7 @@ static void io_write(struct cpu *cpu, uint64_t va, struct gpa pa, const uint8_t 
         n = io_piece(pa.v + i, bytes - i);
         memcpy(&value, in + i, n);
         if (!bus_write(cpu, GPA(pa.v + i), n, value))
-            cpu->guest->external_abort(cpu, va, MMU_WRITE, pa);
+            cpu->guest->external_abort(cpu, va + i, MMU_WRITE, GPA(pa.v + i));
     }
 }
 
@@ -222,6 +222,11 @@ struct halves {
     unsigned bytes[2];
 };
 
+static void check_align(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned flags) {
+    if (UNLIKELY(flags & IR_MEM_ALIGN && va & MASK(ir_mem_align(flags, size))))
+        cpu->guest->align_fault(cpu, va, access);
+}
+
 static void halves_resolve(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned regime,
                            unsigned flags, const struct mmu_slow *s, struct halves *h) {
     uint64_t second = ALIGN_DOWN(va, PAGE_SIZE) + PAGE_SIZE;
@@ -230,8 +235,8 @@ static void halves_resolve(struct cpu *cpu, uint64_t va, unsigned bytes, enum mm
     for (unsigned i = 0; i < 2; i++) {
         uint64_t at = i ? second : va;
         struct walk_entry *e = resolve(cpu, at, access, regime, flags, s);
-        if (e->w.device)
-            cpu->guest->align_fault(cpu, va, access);
+        if (e->w.device) /* elements may still be where they belong */
+            check_align(cpu, va, (unsigned)__builtin_ctz(bytes), access, flags | IR_MEM_ALIGN);
         h->pa[i] = e->w.pa.v | (at & PAGE_MASK);
         h->host[i] = host_for(e, access) ? e->host + (at & PAGE_MASK) : NULL;
     }
@@ -258,11 +263,6 @@ static void halves_write(struct cpu *cpu, uint64_t va, const struct halves *h, c
 
 /* --- any access ---------------------------------------------------------------------------------------------------------- */
 static inline bool crosses(uint64_t va, unsigned bytes) { return (va & PAGE_MASK) + bytes > PAGE_SIZE; }
-
-static void check_align(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned flags) {
-    if (UNLIKELY(flags & IR_MEM_ALIGN && va & MASK(ir_mem_align(flags, size))))
-        cpu->guest->align_fault(cpu, va, access);
-}
 
 /* shown(): the access is allowed, and its address found: a debugger of the guest may want to know. */
 static inline void shown(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned regime) {

@@ -7,13 +7,18 @@
 #include "guests/rv64/system.h"
 
 #define BASE UINT64_C(0x02000000)
-#define SIZE UINT64_C(0x10000)
+#define SIZE UINT64_C(0xc000)
 #define MTIMECMP 0x4000u
 #define MTIME 0xbff8u
 
 static struct rv64_cpu *hart(struct cpu *cpu, uint64_t index) {
     struct cpu *to = index < cpu->boot->vcpu_count ? engine_cpu(cpu, (unsigned)index) : NULL;
     return to ? rv64(to) : NULL;
+}
+
+/* Words, and above MTIMECMP also what is twice as wide. */
+static bool takes(uint64_t offset, unsigned size) {
+    return offset < SIZE && (size == 4 || (size == 8 && offset >= MTIMECMP));
 }
 
 /* The register at an offset: of 32 bits, or a half or the whole of one of 64 bits. */
@@ -31,7 +36,7 @@ static unsigned find(struct cpu *cpu, uint64_t offset, unsigned size, struct rv6
 bool rv64_clint_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value) {
     uint64_t offset = pa.v - BASE;
     struct rv64_cpu *to;
-    if (offset >= SIZE)
+    if (!takes(offset, size))
         return false;
     unsigned what = find(cpu, offset, size, &to);
     *value = 0;
@@ -47,7 +52,7 @@ bool rv64_clint_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *va
 bool rv64_clint_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) {
     uint64_t offset = pa.v - BASE;
     struct rv64_cpu *to;
-    if (offset >= SIZE)
+    if (!takes(offset, size))
         return false;
     unsigned what = find(cpu, offset, size, &to);
     if (what == MSIP) {

@@ -115,7 +115,7 @@ static void complete(struct cpu *cpu, unsigned context, uint32_t source) {
 /* The monitor tells the first hart that has a source enabled of its line. */
 static void enable(struct cpu *cpu, unsigned context, unsigned word, uint32_t value) {
     struct plic *p = plic_of(cpu);
-    store(&p->enable[context][word], word ? value : value & ~1u);
+    store(&p->enable[context][word], value); /* that of no source, too */
     for (unsigned bit = 0; bit < 32; bit++) {
         for (unsigned c = 0; c < contexts(cpu); c++) {
             if (load(&p->enable[c][word]) >> bit & 1) {
@@ -139,15 +139,13 @@ static bool enable_at(const struct cpu *cpu, uint64_t offset, unsigned *context,
     return *context < contexts(cpu) && *word < WORDS;
 }
 
-/* Registers are words; what is not there reads as 0. */
+/* Registers are words, and no other access is taken; what is not there reads as 0. */
 bool rv64_plic_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *value) {
     uint64_t offset = pa.v - BASE;
     unsigned context, n;
-    if (offset >= SIZE)
+    if (offset >= SIZE || size != 4)
         return false;
     *value = 0;
-    if (size != 4)
-        return true;
     if (offset < 4 * SOURCES)
         *value = load(&plic_of(cpu)->priority[offset / 4]);
     else if (offset >= PENDING && offset < PENDING + 4 * WORDS)
@@ -164,10 +162,8 @@ bool rv64_plic_read(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t *val
 bool rv64_plic_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) {
     uint64_t offset = pa.v - BASE;
     unsigned context, n;
-    if (offset >= SIZE)
+    if (offset >= SIZE || size != 4)
         return false;
-    if (size != 4)
-        return true;
     if (offset < 4 * SOURCES) {
         store(&plic_of(cpu)->priority[offset / 4], offset ? (uint32_t)value & PRIORITY_MASK : 0);
         look_again_all(cpu);

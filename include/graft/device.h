@@ -28,6 +28,7 @@ struct device_ops {
     uint64_t (*read)(struct device *d, uint64_t offset, unsigned bytes);
     void (*write)(struct device *d, uint64_t offset, uint64_t value, unsigned bytes);
     unsigned min_bytes, max_bytes;
+    unsigned refused_below, refused_above; /* such an access is an external abort; 0: none is */
     /* accepts(): is there a register for that access, which is of 1, 2, 4 or 8 bytes? Else it is an external abort. NULL: there always
      * is. */
     bool (*accepts)(const struct device *d, uint64_t offset, unsigned bytes, bool write);

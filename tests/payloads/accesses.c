@@ -5,48 +5,28 @@
  * what QEMU's devices give. Left out are registers that tell the time or send, and values that QEMU keeps in reserved bits.
  */
 /* options: drive=1 compare=1 */
-#include "payload.h"
+#include "access_areas.h"
+#include "gic.h"
 
+#define GPIO_BASE 0x09030000ul
 #define RTC_BASE 0x09010000ul
 #define VIRTIO_BASE 0x0a000000ul
 #define VIRTIO_STRIDE 0x200ul
 #define VIRTIO_ID 8
 #define HOLE 0x0b000000ul
 
-/* Registers that may be touched, and which bits written. */
-struct reg {
-    uint16_t off;
-    uint32_t mask;
-};
-struct area {
-    const char *name;
-    uint64_t base;
-    const struct reg *regs;
-    unsigned count;
-};
-struct result {
-    uint8_t kind, fault;
-    uint16_t off;
-    uint64_t value[2];
-};
-
-static uint64_t seed;
-static uint64_t random(void) {
-    seed = seed * 6364136223846793005ul + 1442695040888963407ul;
-    return seed >> 32;
-}
-
 /* --- accesses ---------------------------------------------------------------------------------------------- */
 #define READ(insn) __asm__ volatile(insn : "+r"(v[0]), "+r"(v[1]) : "r"(a), "r"(v) : "memory", "v0", "v1")
 enum kind { LDRB, LDRH, LDRW, LDRX, LDPW, LDPX, LDRQ, LD1, STRB, STRH, STRW, STRX, STPW, STPX, STRQ, ST1, KINDS };
-static const char *const kind_names[] = {"ldrb", "ldrh", "ldrw", "ldrx", "ldpw", "ldpx", "ldrq", "ld1",
-                                         "strb", "strh", "strw", "strx", "stpw", "stpx", "strq", "st1"};
-static const uint8_t kind_bytes[] = {1, 2, 4, 8, 8, 16, 16, 16, 1, 2, 4, 8, 8, 16, 16, 16};
+static const struct access_kind kinds[] = {
+    {"ldrb", 1, 1, false}, {"ldrh", 2, 2, false},  {"ldrw", 4, 4, false},   {"ldrx", 8, 8, false},
+    {"ldpw", 8, 4, false}, {"ldpx", 16, 8, false}, {"ldrq", 16, 16, false}, {"ld1", 16, 2, false},
+    {"strb", 1, 1, true},  {"strh", 2, 2, true},   {"strw", 4, 4, true},    {"strx", 8, 8, true},
+    {"stpw", 8, 4, true},  {"stpx", 16, 8, true},  {"strq", 16, 16, true},  {"st1", 16, 16, true}};
 
-static bool is_write(unsigned kind) { return kind >= STRB; }
+static const struct access_kind *access_kind(unsigned kind) { return kind < KINDS ? &kinds[kind] : NULL; }
 
-/* One access at a; v has what is written, or gets what is read. True: it was an abort. */
-static bool access(unsigned kind, uint64_t a, uint64_t v[2]) {
+static bool access_make(unsigned kind, uint64_t a, uint64_t v[2]) {
     caught = 0;
     exception_handler = catch_and_skip;
     switch (kind) {
@@ -68,85 +48,9 @@ static bool access(unsigned kind, uint64_t a, uint64_t v[2]) {
     default: READ("ldr q0, [%3]\nst1 {v0.4s}, [%2]"); break;
     }
     exception_handler = NULL;
+    if (caught)
+        v[0] = caught_frame.far - a; /* that part of it was refused */
     return caught != 0;
-}
-
-/* --- the transcript: printed behind the accesses, since the UART is among what they touch ---------------------- */
-#define RESULTS 700
-static struct result results[RESULTS];
-static unsigned result_count;
-
-static void print_short(uint64_t v) {
-    char text[17], *p = text + 16;
-    *p = 0;
-    do
-        *--p = "0123456789abcdef"[v & 15];
-    while (v >>= 4);
-    print(p);
-}
-
-static void print_results(const char *name) {
-    for (const struct result *r = results; r < results + result_count; r++) {
-        print(name);
-        print(" ");
-        print(kind_names[r->kind]);
-        print(" ");
-        print_short(r->off);
-        print(r->fault ? " abort" : "");
-        for (unsigned i = 0; i < 2 && !r->fault; i++) {
-            print(" ");
-            print_short(r->value[i]);
-        }
-        print("\n");
-    }
-    result_count = 0;
-}
-
-static void note(unsigned kind, unsigned off, bool fault, const uint64_t v[2]) {
-    if (result_count == RESULTS)
-        return;
-    results[result_count++] = (struct result){(uint8_t)kind, fault, (uint16_t)off, {v[0], v[1]}};
-}
-
-static const struct reg *reg_at(const struct area *a, unsigned off) {
-    for (unsigned i = 0; i < a->count; i++)
-        if (a->regs[i].off == (off & ~3u))
-            return &a->regs[i];
-    return NULL;
-}
-
-/* The value of an access at off, its parts cut to what may be written there. False: it touches something it must not. */
-static bool make_value(const struct area *a, unsigned off, unsigned bytes, uint64_t v[2]) {
-    uint8_t *out = (uint8_t *)v;
-    v[0] = v[1] = 0;
-    for (unsigned i = 0; i < bytes; i += 4) {
-        const struct reg *r = reg_at(a, off + i);
-        if (!r)
-            return false;
-        uint32_t word = (uint32_t)random() & r->mask;
-        memcpy(out + i, &word, bytes < 4 ? bytes : 4);
-    }
-    return true;
-}
-
-static void run_area(const struct area *a, unsigned count, bool unaligned) {
-    seed = (uint64_t)a->name[0] << 8 | a->count;
-    for (unsigned done = 0, tries = 0; done < count && tries < 100000; tries++) {
-        unsigned kind = (unsigned)(random() % KINDS), bytes = kind_bytes[kind];
-        unsigned off = a->regs[random() % a->count].off + (unsigned)(random() & 3);
-        unsigned align = kind == LDPW || kind == STPW ? 4 : kind == LDPX || kind == STPX ? 8 : kind == LD1 ? 2 : bytes;
-        uint64_t v[2] __attribute__((aligned(16)));
-        if (!unaligned)
-            off &= ~(align - 1);
-        if (!make_value(a, off, bytes, v) || (unaligned && (is_write(kind) || !reg_at(a, off + bytes - 1))))
-            continue;
-        if (!is_write(kind))
-            v[0] = v[1] = 0;
-        bool fault = access(kind, a->base + off, v);
-        note(kind, off, fault, v);
-        done++;
-    }
-    print_results(a->name);
 }
 
 /* --- areas ----------------------------------------------------------------------------------------------------- */
@@ -170,8 +74,13 @@ static const struct reg disk_regs[] = {{0, ~0u},     {4, ~0u},     {8, ~0u},    
                                        {0x24, ~0u},  {0x44, 0},    {0x48, 0},    {0x60, ~0u},  {0x64, ~0u},
                                        {0x100, 0},   {0x104, 0},   {0x180, ~0u}, {0x184, ~0u}, {0x188, ~0u},
                                        {0x18c, ~0u}, {0x1f8, ~0u}, {0x1fc, ~0u}};
+static const struct reg gpio_regs[] = {{0x400, ~0u}, {0x404, ~0u}, {0x408, ~0u}, {0x40c, ~0u}, {0x420, ~0u},
+                                       {0xfe0, ~0u}, {0xfe4, ~0u}, {0xfe8, ~0u}, {0xfec, ~0u}, {0xff0, ~0u},
+                                       {0xff4, ~0u}, {0xff8, ~0u}, {0xffc, ~0u}};
+static const struct reg gicd_regs[] = {{0x000, 1},   {0x004, ~0u}, {0x104, ~0u}, {0x108, ~0u},
+                                       {0x184, ~0u}, {0x188, ~0u}, {0x420, ~0u}, {0x424, ~0u},
+                                       {0x428, ~0u}, {0x42c, ~0u}, {0xc08, ~0u}, {0xc0c, ~0u}};
 static const struct reg hole_regs[] = {{0, ~0u}, {4, ~0u}, {8, ~0u}, {0xc, ~0u}};
-#define AREA(name, base, regs) (&(struct area){name, base, regs, ARRAY_LEN(regs)})
 
 static uint64_t slot_with(uint32_t id) {
     for (unsigned slot = 0; slot < 32; slot++)
@@ -189,6 +98,10 @@ static void test_empty(void) { run_area(AREA("empty", VIRTIO_BASE + 8 * VIRTIO_S
 
 static void test_disk(void) { run_area(AREA("disk", slot_with(2), disk_regs), 500, false); }
 
+static void test_gpio(void) { run_area(AREA("gpio", GPIO_BASE, gpio_regs), 400, false); }
+
+static void test_gicd(void) { run_area(AREA("gicd", GICD_BASE, gicd_regs), 400, false); }
+
 static void test_hole(void) { run_area(AREA("hole", HOLE, hole_regs), 40, false); }
 
 /* As Normal memory the registers may be read at any address. */
@@ -203,5 +116,5 @@ static void test_unaligned(void) {
     mmu_off();
 }
 
-TESTS({"uart", test_uart}, {"rtc", test_rtc}, {"empty slot", test_empty}, {"disk", test_disk}, {"hole", test_hole},
-      {"unaligned", test_unaligned});
+TESTS({"uart", test_uart}, {"rtc", test_rtc}, {"empty slot", test_empty}, {"disk", test_disk}, {"gpio", test_gpio},
+      {"gicd", test_gicd}, {"hole", test_hole}, {"unaligned", test_unaligned});
