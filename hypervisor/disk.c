@@ -8,6 +8,7 @@
  * holder has permission n, one on byte 200 + n that it does not share permission n. Whoever opens an image takes its locks
  * first and looks for contrary ones after, so of two at once at least one notices.
  */
+#include "devices/nbd.h"
 #include "hypervisor/loader.h"
 #include "hypervisor/monitor.h"
 
@@ -29,7 +30,6 @@ struct disk {
     const char *format;
     int fd; /* -1: the server alone has it */
     struct nbd *server;
-    pid_t pid; /* of it */
     dev_t device;
     ino_t inode;
 };
@@ -162,7 +162,7 @@ static bool serve(struct disk *d, bool sandbox, char err[ERR_BYTES]) {
     } else if (!take_locks(d->fd, d->drive->path, true, err)) {
         return false;
     }
-    d->server = disk_server_start(d->drive, d->format, sandbox, &d->pid, why);
+    d->server = disk_server_start(d->drive, d->format, sandbox, why);
     return d->server || wrong(err, d->drive->path, why);
 }
 
@@ -211,7 +211,7 @@ void disks_close(void) {
     while (disk_count) {
         struct disk *d = &disks[--disk_count];
         if (d->server)
-            disk_server_end(d->server, d->pid);
+            nbd_close(d->server);
         if (d->fd >= 0)
             close(d->fd);
     }

@@ -51,8 +51,7 @@ static void close_all(const int *fd, unsigned count) {
             close(fd[i]);
 }
 
-struct nbd *disk_server_start(const struct drive *d, const char *format, bool sandbox, pid_t *pid,
-                              char why[ERR_BYTES]) {
+struct nbd *disk_server_start(const struct drive *d, const char *format, bool sandbox, char why[ERR_BYTES]) {
     static const char *const paths[] = {"/usr/bin/qemu-nbd", "/usr/local/bin/qemu-nbd", NULL};
     const char *program = helper_find("GRAFT_QEMU_NBD", paths);
     char path[PATH_MAX];
@@ -62,10 +61,10 @@ struct nbd *disk_server_start(const struct drive *d, const char *format, bool sa
         return NULL;
     }
     bool ok = realpath(d->path, path) && helper_sockets(&listener, connection, NBD_CONNECTIONS);
-    *pid = ok ? helper_fork(listener, &log) : -1;
-    if (*pid == 0)
+    pid_t pid = ok ? helper_fork(listener, &log) : -1;
+    if (pid == 0)
         run_server(program, d, format, path, sandbox);
-    if (*pid < 0) {
+    if (pid < 0) {
         snprintf(why, ERR_BYTES, "qemu-nbd: %s", strerror(errno));
         close_all(connection, NBD_CONNECTIONS);
         return NULL;
@@ -74,11 +73,6 @@ struct nbd *disk_server_start(const struct drive *d, const char *format, bool sa
     if (n)
         close(log);
     else
-        helper_failed(*pid, log, why);
+        helper_failed(pid, log, why);
     return n;
-}
-
-void disk_server_end(struct nbd *n, pid_t pid) {
-    nbd_close(n);
-    helper_end(pid);
 }

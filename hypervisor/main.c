@@ -7,6 +7,7 @@
 #include "hypervisor/exec.h"
 #include "hypervisor/firmware.h"
 #include "hypervisor/gdb.h"
+#include "hypervisor/helper.h"
 #include "hypervisor/monitor.h"
 #include "hypervisor/sandbox.h"
 #include "hypervisor/snapshot.h"
@@ -253,6 +254,7 @@ static void close_all(struct run *run) {
     network_close();
     vsock_close();
     shares_close();
+    helpers_end();
     exec_plan_free(&run->plan);
     exec_kept_close(&run->kept);
     snapshot_close(run->resume);
@@ -268,8 +270,10 @@ static int run_opened(struct run *run, struct options *o, int failed) {
         return failed;
     }
     code_cache_open(o, &place);
-    if (o->sandbox)
+    if (o->sandbox) {
+        helpers_watch();
         sandbox_enter(o);
+    }
     return supervise(run_machine, run, stopped_status);
 }
 

@@ -392,11 +392,10 @@ const char *disks_format(unsigned n);
 void disks_close(void);
 
 /* --- disk_server.c -------------------------------------------------------------------------------------------------- */
-/* disk_server_start(): a process that serves that drive, whose image has the format ("raw", "qcow2"). NULL and why if there can be none.
- * disk_server_end(): all is written by then. */
+/* disk_server_start(): a process that serves that drive, whose image has the format ("raw", "qcow2"). NULL and why if there can be
+ * none. It ends when the connections do, and has written all by then. */
 struct nbd;
-struct nbd *disk_server_start(const struct drive *d, const char *format, bool sandbox, pid_t *pid, char why[ERR_BYTES]);
-void disk_server_end(struct nbd *n, pid_t pid);
+struct nbd *disk_server_start(const struct drive *d, const char *format, bool sandbox, char why[ERR_BYTES]);
 
 /* --- network.c ------------------------------------------------------------------------------------------------------- */
 /* network_open(): starts the process that has the user network, if one is wanted. Before there are threads. False and err if there can be none.

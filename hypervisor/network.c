@@ -34,7 +34,6 @@
 #define FULL_MS 100       /* that a frame waits for the guest, and all behind it */
 
 static int channel = -1; /* our end of it */
-static pid_t passt;
 
 /* --- in that process -------------------------------------------------------------------------------------------- */
 /* Frames for the guest go in batches: each behind its length, 4 bytes. */
@@ -254,7 +253,7 @@ static int open_passt(char err[ERR_BYTES]) {
                  program ? program : "passt is not installed (Debian: package passt)");
         return -1;
     }
-    passt = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) ? -1 : helper_fork(ends[1], &log);
+    pid_t passt = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) ? -1 : helper_fork(ends[1], &log);
     if (passt == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         execl(program, program, "--foreground", "--quiet", "--fd", "3", (char *)NULL);
@@ -286,6 +285,7 @@ bool network_open(const struct options *o, char err[ERR_BYTES]) {
         snprintf(err, ERR_BYTES, "network: no process for it: %s", strerror(errno));
         return false;
     }
+    helper_note(pid);
     close(ends[1]);
     channel = ends[0];
     return true;
@@ -295,8 +295,6 @@ void network_close(void) {
     if (channel >= 0)
         close(channel);
     channel = -1;
-    if (passt > 0)
-        helper_end(passt);
 }
 
 /* A packet of len bytes at most; 0: none comes, in time. */

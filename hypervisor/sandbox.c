@@ -5,6 +5,7 @@
  * that the threads of a kind do not make. A call that is not allowed ends the process.
  */
 #include "hypervisor/sandbox.h"
+#include "hypervisor/helper.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -34,7 +35,7 @@ static struct {
     bool wanted, entered, rwx, ptys, clients;
     bool network;     /* this is the process that has it */
     bool stays;       /* and this one stays the user that it is */
-    bool helpers;     /* others serve disks, folders or the network */
+    bool helpers;     /* their end is waited for */
     bool user, files; /* of what the host has, this worked */
     _Atomic bool filters_fail;
 } sandbox;
@@ -67,15 +68,16 @@ static void close_inherited(void) {
 }
 
 /* --- the user ------------------------------------------------------------------------------------------------------ */
-/* There is no other thread. Where root cannot become someone else, as in a user namespace of its own, it keeps no capability. */
-static bool leave_root(void) {
+/* There is no other thread. Where root cannot become someone else, as in a user namespace of its own, it keeps no capability but those. */
+static bool leave_root(uint32_t capabilities) {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+    struct __user_cap_data_struct kept[_LINUX_CAPABILITY_U32S_3] = {
+        {.effective = capabilities, .permitted = capabilities}};
     for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
         prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* root alone can: no_new_privs makes it the same for others */
     bool user = sandbox.stays || geteuid() != 0 ||
                 (!setgroups(0, NULL) && !setresgid(NOBODY, NOBODY, NOBODY) && !setresuid(NOBODY, NOBODY, NOBODY));
-    return !syscall(SYS_capset, &head, none) && user;
+    return !syscall(SYS_capset, &head, kept) && user;
 }
 
 /* --- files --------------------------------------------------------------------------------------------------------- */
@@ -384,7 +386,7 @@ static void enter(void) {
             1); /* with more the C library opens files in /proc and /sys, in whatever thread, to manage them */
     setrlimit(RLIMIT_CORE, &none); /* the memory of a guest is no one else's */
     seccomp_api_get();             /* looks at what the kernel has, while there is one thread */
-    sandbox.user = leave_root();
+    sandbox.user = leave_root(0);
     sandbox.entered = !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     sandbox.files = sandbox.entered && leave_files();
 }
@@ -399,6 +401,19 @@ void sandbox_enter_vsock(void) {
     sandbox.stays = true;
     enter();
     sandbox_thread(THREAD_VSOCK);
+}
+
+void sandbox_enter_watcher(void) {
+    static const int all[] = {CALL(poll), CALL(kill), CALL(restart_syscall), CALL(clock_gettime), CALL(exit_group)};
+    struct rlimit none = {0};
+    setrlimit(RLIMIT_CORE, &none);
+    sandbox.stays = true;
+    leave_root(geteuid() == 0 ? CAP_TO_MASK(CAP_KILL) : 0);
+    struct filter f = {.ctx = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? NULL : seccomp_init(SCMP_ACT_KILL_PROCESS)};
+    for (unsigned i = 0; f.ctx && i < ARRAY_LEN(all); i++)
+        allow(&f, all[i]);
+    if (f.ctx && !f.wrong)
+        seccomp_load(f.ctx);
 }
 
 /* It reads what it likes, as what is behind an image can be anywhere. */
@@ -430,7 +445,7 @@ void sandbox_enter_disk(const char *image, bool write, bool temporary) {
 void sandbox_enter(const struct options *o) {
     char why[ERR_BYTES];
     sandbox.wanted = true;
-    sandbox.helpers = o->shares || disks_are_served() || o->net_kind == NET_PASST;
+    sandbox.helpers = helpers_are_awaited();
     sandbox.rwx = o->code == CODE_RWX;
     sandbox.clients = o->gdb || o->control;
     sandbox.ptys = is_pty(o->serial) || is_pty(o->console);

@@ -21,6 +21,8 @@ void sandbox_enter_network(void);
 /* sandbox_enter_vsock(): and for the one that has the guest's connections to sockets (vsock.c). It stays the user who runs Graft, without capabilities: that one
  * can reach those sockets. */
 void sandbox_enter_vsock(void);
+/* sandbox_enter_watcher(): for the one that ends other processes (helper.c). It stays the user that it is, and can do nothing else. */
+void sandbox_enter_watcher(void);
 /* sandbox_enter_disk(): for a program that is about to be executed, and serves an image: it may read files, but write to that image alone, if at all, and
  * temporary: to files of its own; no TCP. */
 void sandbox_enter_disk(const char *image, bool write, bool temporary);

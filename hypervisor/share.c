@@ -258,7 +258,5 @@ void shares_close(void) {
             close(shares[i].connection);
         free(shares[i].dir);
     }
-    while (share_count)
-        if (shares[--share_count].pid > 0)
-            helper_end(shares[share_count].pid);
+    share_count = 0;
 }

@@ -155,6 +155,16 @@ static _Noreturn void leave(int (*stopped)(int signal)) {
     _exit(stopped(supervise_signal()));
 }
 
+/* What is still to be waited for is processes of its own. */
+static void let_signals_end(void) {
+    static const int all[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    sigset_t set;
+    sigemptyset(&set);
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++)
+        sigaddset(&set, all[i]);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int supervise(int (*body)(void *arg), void *arg, int (*stopped)(int signal)) {
     int signals = open_signals(), patience;
     s.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -179,5 +189,6 @@ int supervise(int (*body)(void *arg), void *arg, int (*stopped)(int signal)) {
             clear_bell();
     }
     thread_join(thread);
+    let_signals_end();
     return s.status;
 }

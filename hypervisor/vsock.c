@@ -101,6 +101,7 @@ bool vsock_open(const struct options *o, char err[ERR_BYTES]) {
         snprintf(err, ERR_BYTES, "--vsock: no process for it: %s", strerror(errno));
         return false;
     }
+    helper_note(pid);
     close(ends[1]);
     channel = ends[0];
     return true;
