@@ -194,6 +194,17 @@ static bool fits_board(const struct options *o, const struct board *b, char err[
     return !option;
 }
 
+/* Where it is put in RAM. */
+static bool read_bios(struct boot_files *f, const struct options *o, char err[ERR_BYTES]) {
+    if (!f->board->bios_in_ram || !o->bios || no_bios(o))
+        return true;
+    if (!file_read(&f->bios, o->bios, o->memory, NULL, NULL, err))
+        return false;
+    if (!f->bios.len)
+        snprintf(err, ERR_BYTES, "%.180s: an empty file, which is no firmware", o->bios);
+    return f->bios.len != 0;
+}
+
 bool boot_read(struct boot_files *f, const struct options *o, char err[ERR_BYTES]) {
     *f = (struct boot_files){.flat = o->flat};
     /* What firmware in flash can start is its own affair. */
@@ -207,8 +218,7 @@ bool boot_read(struct boot_files *f, const struct options *o, char err[ERR_BYTES
         snprintf(err, ERR_BYTES, "--bios none needs a kernel, or a flash bank");
         return false;
     }
-    bool bios = f->board->bios_in_ram && o->bios && !no_bios(o);
-    return fits_board(o, f->board, err) && (!bios || file_read(&f->bios, o->bios, o->memory, NULL, NULL, err)) &&
+    return fits_board(o, f->board, err) && read_bios(f, o, err) &&
            (!o->initrd || file_read(&f->initrd, o->initrd, o->memory, NULL, NULL, err)) &&
            (!o->dtb || file_read(&f->dtb, o->dtb, o->memory, NULL, NULL, err));
 }

@@ -54,6 +54,8 @@ static int open_image(const char *path, bool readonly, uint64_t bytes, char err[
     snprintf(large, sizeof(large), "larger than a flash bank, which has %u MiB", (unsigned)(bytes >> 20));
     if (!why && (uint64_t)st.st_size > bytes)
         why = large;
+    if (!why && !st.st_size)
+        why = "an empty file, which is no firmware";
     if (!why && disk_claim(fd, path, readonly, err))
         return fd;
     close(fd);

@@ -179,6 +179,13 @@ class Kernels(GraftTest):
         for name, data in bad.items():
             self.complains(1, ['run', self.path(name, data), '--vm', VM, '--memory', '32M'], name)
 
+    def test_firmware_that_is_empty(self):
+        """QEMU, too, refuses such a flash bank."""
+        empty, guest = self.path('empty', b''), self.path('k', POWEROFF)
+        for args in (['--bios', empty], ['--pflash', empty], ['--pflash', empty + ',ro'], ['--guest', 'riscv64', '--bios', empty],
+                     ['--guest', 'riscv64', '--pflash', empty], [guest, '--flat', '--guest', 'riscv64', '--bios', empty], [guest, '--pflash', empty]):
+            self.complains(1, ['run', *args, '--vm', VM], empty, 'an empty file')
+
     def test_huge_file_is_not_read(self):
         huge = self.path('huge', b'')
         os.truncate(huge, 1 << 40)
