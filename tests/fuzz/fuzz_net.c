@@ -94,19 +94,6 @@ static void run_network(void) {
         usernet_serve(usernet);
 }
 
-static void run_events(struct machine *m, struct device *d) {
-    for (unsigned round = 0; round < 3; round++) {
-        run_network();
-        struct pollfd p = {.fd = watched.fd, .events = (short)watched.events}; /* EPOLLIN is POLLIN, and so on */
-        if (poll(&p, 1, 0) > 0)
-            watched.fn(watched.arg, (uint32_t)p.revents);
-        uint64_t rung = m->rung;
-        m->rung = 0;
-        if (rung)
-            d->ops->notify(d, rung);
-    }
-}
-
 /* --- the guest ----------------------------------------------------------------------------------------------------------- */
 static uint8_t last[2048]; /* the last TCP segment that came: from its IP header on */
 
@@ -248,7 +235,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bring_up(&m, d);
     while (in.at < in.end) {
         act(&m, d, &in);
-        run_events(&m, d);
+        run_events(&m, d, run_network);
         take_frames(&m);
     }
     d->ops->destroy(d);

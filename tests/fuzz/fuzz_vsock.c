@@ -9,7 +9,6 @@
 #include "tests/fuzz/device_world.h"
 #include "tests/fuzz/good_driver.h"
 
-#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -97,19 +96,6 @@ static void run_vsock(void) {
     vsock_serve(vsock);
     if (vsock_patience(vsock) < -1)
         abort();
-}
-
-static void run_events(struct machine *m, struct device *d) {
-    for (unsigned round = 0; round < 3; round++) {
-        run_vsock();
-        struct pollfd p = {.fd = watched.fd, .events = (short)watched.events}; /* EPOLLIN is POLLIN, and so on */
-        if (poll(&p, 1, 0) > 0)
-            watched.fn(watched.arg, (uint32_t)p.revents);
-        uint64_t rung = m->rung;
-        m->rung = 0;
-        if (rung)
-            d->ops->notify(d, rung);
-    }
 }
 
 /* --- the guest ----------------------------------------------------------------------------------------------------------- */
@@ -208,7 +194,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bring_up(&m, d);
     while (in.at < in.end) {
         act(&m, d, &in);
-        run_events(&m, d);
+        run_events(&m, d, run_vsock);
         take_packets(&m, size & 1 && (in.end - in.at) & 64); /* a guest that offers no buffers for a while */
     }
     d->ops->destroy(d);
