@@ -14,7 +14,7 @@ import sys
 import time
 import unittest
 
-from guest import GRAFT, POWEROFF, VM, WFI_LOOP, GraftTest, say, words
+from guest import GRAFT, POWEROFF, RESET, VM, WFI_LOOP, GraftTest, say, words
 
 QEMU = sys.argv[2]
 PATIENCE = 60  # seconds for anything: nothing here is about speed
@@ -54,19 +54,20 @@ class Helpers(GraftTest):
         return [int(line.split()[0]) for line in found.splitlines() if line.split()[1] == name]
 
     def ends_without(self, p, leaders, how):
-        if how is None:
-            p.stdin.write(b'k')
+        """how: a signal, or what is typed, by which it ends well."""
+        if isinstance(how, bytes):
+            p.stdin.write(how)
             p.stdin.flush()
         else:
             p.send_signal(how)
         p.wait(PATIENCE)
-        self.assertEqual(p.returncode, 0 if how is None else -how if how == signal.SIGKILL else 128 + how)
+        self.assertEqual(p.returncode, 0 if isinstance(how, bytes) else -how if how == signal.SIGKILL else 128 + how)
         for leader in leaders:
             self.until(f'{leader} ends', lambda leader=leader: not group_of(leader))
 
     def stops(self, name, *args):
         """Those of that name stand still, in three runs that end in three ways."""
-        for how in (None, signal.SIGTERM, signal.SIGKILL):
+        for how in (b'k', signal.SIGTERM, signal.SIGKILL):
             with self.subTest((name, how)):
                 p = self.begin(*args)
                 leaders = self.until(name, lambda p=p: self.child(p, name))
@@ -94,7 +95,7 @@ class Helpers(GraftTest):
             f.write(STUBBORN.format(note))
         os.chmod(program, 0o755)
         os.environ['GRAFT_PASST'] = program
-        for how in (None, signal.SIGTERM, signal.SIGKILL):
+        for how in (b'k', signal.SIGTERM, signal.SIGKILL):
             with self.subTest(how):
                 if os.path.exists(note):
                     os.remove(note)
@@ -104,6 +105,34 @@ class Helpers(GraftTest):
                     leader = int(f.read())
                 self.assertTrue(group_of(leader))
                 self.ends_without(p, [leader], how)
+
+    def test_nothing_answers(self):
+        """Nobody reads the console, and what serves disk, network and sockets stands still, when the guest goes on printing, or resets: the user's word
+        ends the run."""
+        has_nbd = os.access(os.path.join(QEMU, 'qemu-nbd'), os.X_OK)
+        os.environ['GRAFT_QEMU_NBD'] = os.path.join(QEMU, 'qemu-nbd')
+        os.environ['TMPDIR'] = self.dir
+        drive = ['--drive', self.path('disk', b'x' * 65536) + ',snapshot'] if has_nbd else []
+        chatter = say('x') * 64 + words(0x17ffff40)  # for ever
+        for how in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, b'\x01x'):
+            for then in (chatter, RESET):
+                with self.subTest((how, then == RESET)):
+                    reader, writer = os.pipe()
+                    p = self.start(say('s') + WAIT_FOR_KEY + then, *drive, '--net', 'user', '--vsock', f'3,unix:{self.path("v")}',
+                                   stdin=subprocess.PIPE, stdout=writer)
+                    os.close(writer)
+                    self.assertEqual(os.read(reader, 1), b's')
+                    leaders = [pid for name in ('qemu-nbd', 'graft-net', 'graft-vsock') for pid in self.child(p, name)]
+                    self.assertEqual(len(leaders), 2 + has_nbd)
+                    for leader in leaders:
+                        os.kill(leader, signal.SIGSTOP)
+                    p.stdin.write(b'k')
+                    p.stdin.flush()
+                    time.sleep(0.3)
+                    self.assertIsNone(p.poll())
+                    self.ends_without(p, leaders, how)
+                    p.stdin.close()
+                    os.close(reader)
 
     def test_a_signal_ends_the_wait_for_them(self):
         """After the machine has powered off, too."""

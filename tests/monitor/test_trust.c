@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define RAM_BYTES (UINT64_C(2) << 20)
@@ -19,6 +21,7 @@ static struct options options;
 static struct abi_vcpu abi;
 static struct abi_boot boot;
 static struct abi_shared shared;
+static char perf_map[64];
 
 static void setup(void) {
     options = (struct options){.dump_last = UINT64_MAX};
@@ -123,6 +126,123 @@ START_TEST(accesses_have_a_size_that_there_is) {
 }
 END_TEST
 
+/* What calls are counted by, and how many vCPUs there are, is the monitor's to know. */
+START_TEST(statistics_are_of_what_there_is) {
+    static const uint32_t calls[] = {ABI_CALL_YIELD, UINT32_MAX, 0x80000000, ARRAY_LEN(m.vcpu[0].calls), 1000003};
+    struct vcpu before = m.vcpu[0];
+    char text[65536], err[ERR_BYTES] = "";
+    struct output to = {.stream = fmemopen(text, sizeof(text), "w"), .path = "memory"};
+    for (unsigned i = 0; i < ARRAY_LEN(calls); i++) {
+        abi.call = calls[i];
+        run_call(&m, &m.vcpu[0]);
+    }
+    ck_assert_uint_eq(m.vcpu[0].calls[ABI_CALL_YIELD], 1);
+    memcpy(before.calls, m.vcpu[0].calls, sizeof(before.calls));
+    ck_assert_mem_eq(&before, &m.vcpu[0], sizeof(before)); /* nothing beside the counters */
+    ck_assert_int_eq(m.vcpu[1].calls[0], 0);
+    memset(&abi, 0xff, sizeof(abi));
+    memset(&boot, 0xff, sizeof(boot));
+    memset(&shared, 0xff, sizeof(shared));
+    m.tsc_hz = 1000000;
+    ck_assert_int_eq(stats_write(&m, &to, err), 0);
+    ck_assert_ptr_nonnull(strstr(text, "\"vcpus\":\t1,"));
+    ck_assert_ptr_nonnull(strstr(text, "\"yield\":\t1,"));
+}
+END_TEST
+
+static bool has_map(void) { return access(perf_map, F_OK) == 0; }
+
+static unsigned lines_of_map(void) {
+    FILE *f = fopen(perf_map, "r");
+    unsigned lines = 0;
+    for (int c; f && (c = fgetc(f)) != EOF;)
+        lines += c == '\n';
+    if (f)
+        fclose(f);
+    return lines;
+}
+
+static void ask_for_map(void) {
+    abi.call = ABI_CALL_PERFMAP;
+    abi.arg[0] = m.arena_va;
+    abi.arg[1] = 64;
+    abi.arg[2] = 0x1234;
+    boot.log_topics = ABI_LOG_PERF; /* the engine's idea */
+    run_call(&m, &m.vcpu[0]);
+}
+
+START_TEST(the_map_of_perf_is_made_only_if_the_user_wants_it) {
+    char err[ERR_BYTES] = "";
+    snprintf(perf_map, sizeof(perf_map), "/tmp/perf-%d.map", (int)getpid());
+    ask_for_map();
+    ck_assert(!has_map());
+    options.log_topics = ABI_LOG_PERF;
+    ck_assert(log_open(&options, err));
+    ck_assert(has_map());
+    ask_for_map();
+    ck_assert_uint_eq(lines_of_map(), 1);
+    options.log_topics = 0;
+    ask_for_map();
+    ck_assert_uint_eq(lines_of_map(), 1);
+    unlink(perf_map);
+}
+END_TEST
+
+/* What somebody else has put there, in a folder that is everybody's. */
+static char victim[64], nothing[80];
+static unsigned left; /* what the other one puts there as soon as something was removed */
+enum { LEFT_NONE, LEFT_FOLDER, LEFT_FILE, LEFT_LINK, LEFT_DANGLING, LEFT_KINDS };
+
+static void leave(unsigned kind) {
+    if (kind == LEFT_FOLDER)
+        ck_assert(!mkdir(perf_map, 0700));
+    else if (kind == LEFT_FILE)
+        ck_assert(!link(victim, perf_map));
+    else if (kind != LEFT_NONE)
+        ck_assert(!symlink(kind == LEFT_LINK ? victim : nothing, perf_map));
+}
+
+/* The C library's, but for someone who was waiting for it. */
+int unlink(const char *path) {
+    unsigned kind = left;
+    int result = (int)syscall(SYS_unlink, path);
+    left = LEFT_NONE;
+    leave(kind);
+    return result;
+}
+
+static bool is_kept(void) {
+    struct stat st;
+    return !stat(victim, &st) && st.st_size == 4 && access(nothing, F_OK);
+}
+
+START_TEST(the_map_of_perf_is_a_new_file) {
+    char err[ERR_BYTES];
+    snprintf(perf_map, sizeof(perf_map), "/tmp/perf-%d.map", (int)getpid());
+    snprintf(victim, sizeof(victim), "/tmp/graft-trust-%d", (int)getpid());
+    snprintf(nothing, sizeof(nothing), "%s-nothing", victim);
+    int fd = creat(victim, 0600);
+    ck_assert(fd >= 0 && write(fd, "kept", 4) == 4);
+    options.log_topics = ABI_LOG_PERF;
+    for (unsigned kind = LEFT_FOLDER; kind < LEFT_KINDS; kind++) { /* put there in the middle */
+        left = kind;
+        ck_assert(!log_open(&options, err));
+        ck_assert(is_kept());
+        remove(perf_map);
+    }
+    for (unsigned kind = LEFT_FILE; kind < LEFT_KINDS; kind++) { /* and before */
+        leave(kind);
+        ck_assert(log_open(&options, err));
+        ask_for_map();
+        ck_assert_uint_eq(lines_of_map(), 1);
+        ck_assert(is_kept());
+        unlink(perf_map);
+    }
+    close(fd);
+    unlink(victim);
+}
+END_TEST
+
 START_TEST(an_interrupt_finds_some_processor) {
     struct device d = {.machine = &m, .spi = 3};
     memset(shared.spi_target, 0xff, sizeof(shared.spi_target));
@@ -140,6 +260,9 @@ int main(void) {
     tcase_add_test(c, memory_is_where_the_monitor_put_it);
     tcase_add_test(c, a_ring_that_has_no_end_is_left);
     tcase_add_test(c, accesses_have_a_size_that_there_is);
+    tcase_add_test(c, statistics_are_of_what_there_is);
+    tcase_add_test(c, the_map_of_perf_is_made_only_if_the_user_wants_it);
+    tcase_add_test(c, the_map_of_perf_is_a_new_file);
     tcase_add_test(c, an_interrupt_finds_some_processor);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
