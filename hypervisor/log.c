@@ -114,6 +114,14 @@ static void say_later(const char *fmt, va_list ap) {
     pthread_mutex_unlock(&late.lock);
 }
 
+/* The only place where that can be said. */
+static void say_what_is_lost(void) {
+    pthread_mutex_lock(&log_mutex);
+    if (log_file && (fflush(log_file) || ferror(log_file)))
+        fprintf(stderr, "graft: -D: the log could not be written to its end\n");
+    pthread_mutex_unlock(&log_mutex);
+}
+
 void log_finish(void) {
     pthread_mutex_lock(&late.lock);
     while (late.thread && (late.len || late.busy) && !supervise_stopping()) {
@@ -125,6 +133,7 @@ void log_finish(void) {
         pthread_cond_timedwait(&late.written, &late.lock, &ts);
     }
     pthread_mutex_unlock(&late.lock);
+    say_what_is_lost();
 }
 
 void log_printf(const char *fmt, ...) {

@@ -56,6 +56,7 @@ static void set_signals(void) {
         sigaction(fatal[i], &crash, NULL);
     sigaction(SIGUSR1, &kick, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is one that cannot be written */
     /* In the background, the terminal is not read: a guest does not stop for that (chardev.c). */
     signal(SIGTTIN, SIG_IGN);
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
@@ -172,7 +173,7 @@ int supervise(int (*body)(void *arg), void *arg, int (*stopped)(int signal)) {
     s.arg = arg;
     struct thread *thread = signals < 0 || s.bell < 0 ? NULL : thread_start(THREAD_DEVICES, "devices", run_body, NULL);
     if (!thread) {
-        log_printf("graft: cannot start a thread: %s\n", strerror(errno));
+        fprintf(stderr, "graft: cannot start a thread: %s\n", strerror(errno));
         return -1;
     }
     thread_is(THREAD_MAIN);
