@@ -40,7 +40,8 @@ static int no_file(char err[ERR_BYTES], const char *path, const char *why) {
 
 #define FLASH_BANKS 2 /* that a board has at most */
 
-static int open_image(const char *path, bool readonly, uint64_t bytes, char err[ERR_BYTES]) {
+/* starts: what is in it is firmware. In a bank that keeps what firmware writes, an empty file is one that has kept nothing yet. */
+static int open_image(const char *path, bool readonly, bool starts, uint64_t bytes, char err[ERR_BYTES]) {
     struct stat st;
     char large[64];
     int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
@@ -54,7 +55,7 @@ static int open_image(const char *path, bool readonly, uint64_t bytes, char err[
     snprintf(large, sizeof(large), "larger than a flash bank, which has %u MiB", (unsigned)(bytes >> 20));
     if (!why && (uint64_t)st.st_size > bytes)
         why = large;
-    if (!why && !st.st_size)
+    if (!why && starts && !st.st_size)
         why = "an empty file, which is no firmware";
     if (!why && disk_claim(fd, path, readonly, err))
         return fd;
@@ -82,7 +83,7 @@ static int open_memory(uint64_t bytes, char err[ERR_BYTES]) {
 
 /* --bios: the guest may write to its flash, but not to that file. */
 static int open_copy(const char *path, uint64_t bytes, char err[ERR_BYTES]) {
-    int from = open_image(path, true, bytes, err), to = from < 0 ? -1 : open_memory(bytes, err);
+    int from = open_image(path, true, true, bytes, err), to = from < 0 ? -1 : open_memory(bytes, err);
     uint8_t block[65536];
     ssize_t n;
     off_t at = 0;
@@ -111,7 +112,7 @@ static bool open_bank(unsigned bank, const struct options *o, const struct board
     unsigned n = bios ? bank - 1 : bank;        /* of the user's images */
     b->image = n < o->pflashes;
     b->readonly = b->image && o->pflash[n].readonly;
-    b->fd = b->image        ? open_image(o->pflash[n].path, b->readonly, board->flash_bytes, err)
+    b->fd = b->image        ? open_image(o->pflash[n].path, b->readonly, !bank, board->flash_bytes, err)
             : bios && !bank ? open_copy(o->bios, board->flash_bytes, err)
                             : open_memory(board->flash_bytes, err);
     return b->fd >= 0;
