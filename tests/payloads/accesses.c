@@ -12,7 +12,6 @@
 #define RTC_BASE 0x09010000ul
 #define VIRTIO_BASE 0x0a000000ul
 #define VIRTIO_STRIDE 0x200ul
-#define VIRTIO_ID 8
 #define HOLE 0x0b000000ul
 
 /* --- accesses ---------------------------------------------------------------------------------------------- */
@@ -65,30 +64,12 @@ static const struct reg uart_ids[] = {{0xfe0, 0}, {0xfe4, 0}, {0xfe8, 0}, {0xfec
 static const struct reg rtc_regs[] = {
     {0x04, ~0u},  {0x0c, ~0u},  {0x10, 1},    {0x14, ~0u},  {0x18, ~0u},  {0x1c, 1},    {0x20, ~0u},  {0x24, ~0u},
     {0xfe0, ~0u}, {0xfe4, ~0u}, {0xfe8, ~0u}, {0xfec, ~0u}, {0xff0, ~0u}, {0xff4, ~0u}, {0xff8, ~0u}, {0xffc, ~0u}};
-static const struct reg empty_regs[] = {
-    {0, ~0u},    {4, ~0u},    {8, ~0u},    {0xc, ~0u},  {0x10, ~0u}, {0x14, ~0u},  {0x20, ~0u},  {0x24, ~0u},
-    {0x30, ~0u}, {0x34, ~0u}, {0x38, ~0u}, {0x44, ~0u}, {0x60, ~0u}, {0x64, ~0u},  {0x70, ~0u},  {0x80, ~0u},
-    {0x84, ~0u}, {0x90, ~0u}, {0xa0, ~0u}, {0xa4, ~0u}, {0xfc, ~0u}, {0x100, ~0u}, {0x104, ~0u}, {0x1fc, ~0u}};
-/* Of a disk: identification, selectors, what can be written and read back, capacity, and what is behind the configuration. */
-static const struct reg disk_regs[] = {{0, ~0u},     {4, ~0u},     {8, ~0u},     {0xc, ~0u},   {0x14, ~0u},
-                                       {0x24, ~0u},  {0x44, 0},    {0x48, 0},    {0x60, ~0u},  {0x64, ~0u},
-                                       {0x100, 0},   {0x104, 0},   {0x180, ~0u}, {0x184, ~0u}, {0x188, ~0u},
-                                       {0x18c, ~0u}, {0x1f8, ~0u}, {0x1fc, ~0u}};
 static const struct reg gpio_regs[] = {{0x400, ~0u}, {0x404, ~0u}, {0x408, ~0u}, {0x40c, ~0u}, {0x420, ~0u},
                                        {0xfe0, ~0u}, {0xfe4, ~0u}, {0xfe8, ~0u}, {0xfec, ~0u}, {0xff0, ~0u},
                                        {0xff4, ~0u}, {0xff8, ~0u}, {0xffc, ~0u}};
 static const struct reg gicd_regs[] = {{0x000, 1},   {0x004, ~0u}, {0x104, ~0u}, {0x108, ~0u},
                                        {0x184, ~0u}, {0x188, ~0u}, {0x420, ~0u}, {0x424, ~0u},
                                        {0x428, ~0u}, {0x42c, ~0u}, {0xc08, ~0u}, {0xc0c, ~0u}};
-static const struct reg hole_regs[] = {{0, ~0u}, {4, ~0u}, {8, ~0u}, {0xc, ~0u}};
-
-static uint64_t slot_with(uint32_t id) {
-    for (unsigned slot = 0; slot < 32; slot++)
-        if (mmio_read32(VIRTIO_BASE + VIRTIO_STRIDE * slot + VIRTIO_ID) == id)
-            return VIRTIO_BASE + VIRTIO_STRIDE * slot;
-    CHECK(false);
-    return VIRTIO_BASE;
-}
 
 static void test_uart(void) { run_area(AREA("uart", UART_BASE, uart_regs), 600, false); }
 
@@ -96,7 +77,9 @@ static void test_rtc(void) { run_area(AREA("rtc", RTC_BASE, rtc_regs), 400, fals
 
 static void test_empty(void) { run_area(AREA("empty", VIRTIO_BASE + 8 * VIRTIO_STRIDE, empty_regs), 400, false); }
 
-static void test_disk(void) { run_area(AREA("disk", slot_with(2), disk_regs), 500, false); }
+static void test_disk(void) {
+    run_area(AREA("disk", slot_with(2, VIRTIO_BASE, VIRTIO_STRIDE, 32), disk_regs), 500, false);
+}
 
 static void test_gpio(void) { run_area(AREA("gpio", GPIO_BASE, gpio_regs), 400, false); }
 

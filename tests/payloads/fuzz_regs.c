@@ -5,6 +5,7 @@
  * put back at once. */
 /* options: only=graft smp=2 gic=3 */
 #include "gic.h"
+#include "random.h"
 
 #define BRK_DONE 0xd42eeee0u
 #define ISB 0xd5033fdfu
@@ -22,27 +23,7 @@
 
 static struct context c;
 static uint32_t *code;
-static uint64_t seed = 0xda3e39cb94b95bdb;
 static uint64_t accesses, refused;
-
-static uint64_t next(void) {
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return seed * 0x2545f4914f6cdd1d;
-}
-
-static uint64_t random_value(void) {
-    uint64_t r = next();
-    switch (r & 7) {
-    case 0: return 0;
-    case 1: return ~0ul;
-    case 2: return 1ul << (r >> 3 & 63);
-    case 3: return r >> 54;
-    case 4: return (uint32_t)(r >> 3);
-    default: return next();
-    }
-}
 
 static void start(void) {
     mmu_on();

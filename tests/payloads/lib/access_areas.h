@@ -124,4 +124,26 @@ static void run_area(const struct area *a, unsigned count, bool unaligned) {
     print_results(a->name);
 }
 
+/* --- what both machines have ------------------------------------------------------------------------------------ */
+/* A virtio slot without a device. */
+static const struct reg empty_regs[] = {
+    {0, ~0u},    {4, ~0u},    {8, ~0u},    {0xc, ~0u},  {0x10, ~0u}, {0x14, ~0u},  {0x20, ~0u},  {0x24, ~0u},
+    {0x30, ~0u}, {0x34, ~0u}, {0x38, ~0u}, {0x44, ~0u}, {0x60, ~0u}, {0x64, ~0u},  {0x70, ~0u},  {0x80, ~0u},
+    {0x84, ~0u}, {0x90, ~0u}, {0xa0, ~0u}, {0xa4, ~0u}, {0xfc, ~0u}, {0x100, ~0u}, {0x104, ~0u}, {0x1fc, ~0u}};
+/* Of a disk: identification, selectors, what can be written and read back, capacity, and what is behind the configuration. */
+static const struct reg disk_regs[] = {{0, ~0u},     {4, ~0u},     {8, ~0u},     {0xc, ~0u},   {0x14, ~0u},
+                                       {0x24, ~0u},  {0x44, 0},    {0x48, 0},    {0x60, ~0u},  {0x64, ~0u},
+                                       {0x100, 0},   {0x104, 0},   {0x180, ~0u}, {0x184, ~0u}, {0x188, ~0u},
+                                       {0x18c, ~0u}, {0x1f8, ~0u}, {0x1fc, ~0u}};
+static const struct reg hole_regs[] = {{0, ~0u}, {4, ~0u}, {8, ~0u}, {0xc, ~0u}};
+
+/* The registers of a virtio device with that id. */
+static uint64_t slot_with(uint32_t id, uint64_t base, uint64_t stride, unsigned slots) {
+    for (unsigned slot = 0; slot < slots; slot++)
+        if (*(volatile uint32_t *)(base + stride * slot + 8) == id)
+            return base + stride * slot;
+    CHECK(false);
+    return base;
+}
+
 #endif

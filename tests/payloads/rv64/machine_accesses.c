@@ -17,7 +17,6 @@
 #define VIRTIO 0x10001000ul
 #define VIRTIO_STRIDE 0x1000ul
 #define VIRTIO_SLOTS 8u
-#define VIRTIO_ID 8
 #define HOLE 0x09000000ul
 
 /* --- accesses ---------------------------------------------------------------------------------------------- */
@@ -71,16 +70,6 @@ static const struct reg context_regs[] = {{0, ~0u},      {4, ~0u},      {8, ~0u}
                                           {0x1004, ~0u}, {0x1008, ~0u}, {0x2000, ~0u}, {0x2004, ~0u}};
 static const struct reg clint_regs[] = {{0, ~0u},      {4, ~0u},      {0x10, ~0u},   {0x3ffc, ~0u}, {0x4000, ~0u},
                                         {0x4004, ~0u}, {0x4008, ~0u}, {0x400c, ~0u}, {0x8000, ~0u}, {0x8004, ~0u}};
-static const struct reg empty_regs[] = {
-    {0, ~0u},    {4, ~0u},    {8, ~0u},    {0xc, ~0u},  {0x10, ~0u}, {0x14, ~0u},  {0x20, ~0u},  {0x24, ~0u},
-    {0x30, ~0u}, {0x34, ~0u}, {0x38, ~0u}, {0x44, ~0u}, {0x60, ~0u}, {0x64, ~0u},  {0x70, ~0u},  {0x80, ~0u},
-    {0x84, ~0u}, {0x90, ~0u}, {0xa0, ~0u}, {0xa4, ~0u}, {0xfc, ~0u}, {0x100, ~0u}, {0x104, ~0u}, {0x1fc, ~0u}};
-/* Identification, selectors, what can be written and read back, capacity, and what is behind the configuration. */
-static const struct reg disk_regs[] = {{0, ~0u},     {4, ~0u},     {8, ~0u},     {0xc, ~0u},   {0x14, ~0u},
-                                       {0x24, ~0u},  {0x44, 0},    {0x48, 0},    {0x60, ~0u},  {0x64, ~0u},
-                                       {0x100, 0},   {0x104, 0},   {0x180, ~0u}, {0x184, ~0u}, {0x188, ~0u},
-                                       {0x18c, ~0u}, {0x1f8, ~0u}, {0x1fc, ~0u}, {0x200, ~0u}};
-static const struct reg hole_regs[] = {{0, ~0u}, {4, ~0u}, {8, ~0u}, {0xc, ~0u}};
 
 static void test_uart(void) {
     run_area(AREA("uart", UART, uart_regs), 600, false);
@@ -118,20 +107,15 @@ static void test_clint(void) {
     run_area(AREA("clint", CLINT, clint_regs), 400, false);
 }
 
-static uint64_t slot_with(uint32_t id) {
-    for (unsigned slot = 0; slot < VIRTIO_SLOTS; slot++)
-        if (*(volatile uint32_t *)(VIRTIO + VIRTIO_STRIDE * slot + VIRTIO_ID) == id)
-            return VIRTIO + VIRTIO_STRIDE * slot;
-    CHECK(false);
-    return VIRTIO;
-}
-
 static void test_virtio(void) {
     run_area(AREA("empty", VIRTIO + 4 * VIRTIO_STRIDE, empty_regs), 400, false);
-    run_area(AREA("disk", slot_with(2), disk_regs), 500, false);
+    run_area(AREA("disk", slot_with(2, VIRTIO, VIRTIO_STRIDE, VIRTIO_SLOTS), disk_regs), 500, false);
 }
 
-static void test_hole(void) { run_area(AREA("hole", HOLE, hole_regs), 40, false); }
+static void test_hole(void) {
+    run_area(AREA("hole", HOLE, hole_regs), 40, false);
+    run_area(AREA("behind", VIRTIO + 0x200, hole_regs), 40, false);
+}
 
 /* Of registers that mind no access, at any address. */
 static void test_unaligned(void) {

@@ -4,6 +4,7 @@
  * devices, for some seconds. Whatever they do to the guest is its own affair, but the monitor goes on. */
 /* options: machine=1 only=graft drive=1 */
 #include "rv64_payload.h"
+#include "random.h"
 
 #define SECONDS_EACH 2
 #define TIMEBASE 10000000ul
@@ -11,26 +12,6 @@
 #define FLASH 0x20000000ul
 #define FLASH_BYTES 0x4000000ul
 #define CSR_MSTATUS 0x300u
-
-static uint64_t seed = 0xda3e39cb94b95bdb;
-static uint64_t next(void) {
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return seed * 0x2545f4914f6cdd1d;
-}
-
-static uint64_t random_value(void) {
-    uint64_t r = next();
-    switch (r & 7) {
-    case 0: return 0;
-    case 1: return ~0ul;
-    case 2: return 1ul << (r >> 3 & 63);
-    case 3: return r >> 54;
-    case 4: return (uint32_t)(r >> 3);
-    default: return next();
-    }
-}
 
 static uint64_t deadline(void) { return csr_read(time) + SECONDS_EACH * TIMEBASE; }
 
