@@ -52,17 +52,24 @@ struct nbd {
 };
 
 /* --- bytes ---------------------------------------------------------------------------------------------------------- */
+/* What there is, at least one byte; 0: there will be none. */
+static size_t receive_some(int fd, struct iovec *iov, int count) {
+    ssize_t n;
+    do
+        n = readv(fd, iov, count);
+    while (n < 0 && errno == EINTR);
+    if (!n)
+        errno = ECONNRESET;
+    return n > 0 ? (size_t)n : 0;
+}
+
 static bool receive(int fd, void *buf, size_t len) {
     for (uint8_t *p = buf; len;) {
-        ssize_t n = read(fd, p, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            errno = n ? errno : ECONNRESET;
+        size_t n = receive_some(fd, &(struct iovec){p, len}, 1);
+        if (!n)
             return false;
-        }
         p += n;
-        len -= (size_t)n;
+        len -= n;
     }
     return true;
 }
@@ -195,13 +202,18 @@ static void give_connection(struct nbd *n, unsigned i) {
 /* The reply to the request that was sent last: its data, if it is one for data, go to buf. False: it is none. */
 static bool take_reply(struct nbd *n, unsigned i, void *buf, size_t len, uint32_t *error) {
     struct reply r;
-    if (!receive(n->fd[i], &r, sizeof(r)))
+    struct iovec iov[] = {{&r, sizeof(r)}, {buf, buf ? len : 0}};
+    size_t got = receive_some(n->fd[i], iov, buf ? 2 : 1);
+    if (!got || (got < sizeof(r) && !receive(n->fd[i], (uint8_t *)&r + got, sizeof(r) - got)))
         return false;
+    got = got < sizeof(r) ? 0 : got - sizeof(r);
     errno = EPROTO;
     if (be32toh(r.magic) != REPLY_MAGIC || be64toh(r.cookie) != n->cookie[i])
         return false;
     *error = be32toh(r.error);
-    return *error || !buf || receive(n->fd[i], buf, len);
+    if (*error) /* has no data */
+        return !got;
+    return !buf || receive(n->fd[i], (uint8_t *)buf + got, len - got);
 }
 
 /* iov[0] is room for the request itself; what is behind it goes with it. */

@@ -89,6 +89,7 @@ struct job {
     int iovs;
     uint64_t offset, bytes, done; /* in the image; of data; moved so far */
     uint8_t status;
+    uint8_t *room; /* PIECE bytes of the thread's, from its first read that waits on */
 };
 
 static struct blk *blk_of(struct virtio *v) { return CONTAINER_OF(v, struct blk, v); }
@@ -253,21 +254,22 @@ static void copy_to(const struct iovec *iov, int n, const uint8_t *from) {
     }
 }
 
+/* The thread keeps the room: giving it back after each read would have all its pages faulted in anew by the next. */
 static bool read_waiting(struct blk *b, struct job *j) {
-    uint8_t *buf = malloc(j->bytes - j->done < PIECE ? j->bytes - j->done : PIECE);
-    bool ok = buf != NULL;
+    if (!j->room)
+        j->room = malloc(PIECE);
+    bool ok = j->room != NULL;
     while (ok && j->done < j->bytes && !is_over(b, j)) {
         struct iovec iov[VIRTQ_MAX_SEGMENTS];
         int n = piece(j, iov);
         uint64_t len = j->bytes - j->done < PIECE ? j->bytes - j->done : PIECE;
-        ok = image_read(b->image, buf, len, j->offset + j->done);
+        ok = image_read(b->image, j->room, len, j->offset + j->done);
         pthread_mutex_lock(&b->dma);
         if (ok && is_current(b, j))
-            copy_to(iov, n, buf);
+            copy_to(iov, n, j->room);
         pthread_mutex_unlock(&b->dma);
         j->done += len;
     }
-    free(buf);
     return ok;
 }
 
@@ -385,7 +387,7 @@ static void wait_for_bell(struct blk *b) {
 
 static void worker_main(void *arg) {
     struct blk *b = arg;
-    struct job *j = malloc(sizeof(*j));
+    struct job *j = calloc(1, sizeof(*j));
     bool done = false, to_finish;
     step_forward(b);
     while (j && !b->ending) {
@@ -399,6 +401,8 @@ static void worker_main(void *arg) {
             wait_for_bell(b);
     }
     pthread_mutex_unlock(&b->lead);
+    if (j)
+        free(j->room);
     free(j);
 }
 

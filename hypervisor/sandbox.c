@@ -234,6 +234,7 @@ static const struct call {
     {KIND(VCPU), CALL(timer_delete)},
     {KIND(VCPU), CALL(mincore)},
     /* a disk's end is the devices' work */
+    {KIND(DISK), CALL(readv)}, /* what serves an image answers (devices/nbd.c) */
     {KIND(DISK), CALL(preadv)},
     {KIND(DISK), CALL(preadv2)},
     {KIND(DISK), CALL(pwritev)},
