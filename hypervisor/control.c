@@ -20,7 +20,9 @@ static struct control {
     struct machine *machine;
     struct json_split in;
     bool connected, negotiated;
-    bool stopping; /* "stop" is answered when all is held */
+    cJSON **later;      /* where the message that is being carried out leaves its id: it is answered later */
+    bool stopping;      /* "stop" is answered when all is held */
+    bool stop_is_typed; /* by human-monitor-command */
     cJSON *stop_id;
     bool first; /* there was no machine yet */
     bool asked_reset, asked_quit;
@@ -29,6 +31,9 @@ static struct control {
         const char *type;
         bool running, loads; /* loads: it goes on in the next machine */
         char error[ERR_BYTES];
+        bool typed,
+            waited_for; /* typed: savevm or loadvm, which have no name, and are answered, if someone waits, when they are over */
+        cJSON *answer_id;
     } job; /* what saves the machine, or has it go back, until job-dismiss */
 } c;
 
@@ -109,13 +114,25 @@ static cJSON *query_name(const cJSON *args, char err[ERR_BYTES]) { return NULL; 
 static cJSON *query_commands(const cJSON *args, char err[ERR_BYTES]);
 static cJSON *negotiate(const cJSON *args, char err[ERR_BYTES]) { return NULL; }
 
+static void answer_stop(void) {
+    if (c.stopping)
+        send_answer("return", c.stop_is_typed ? cJSON_CreateString("") : NULL, c.stop_id);
+    c.stop_id = NULL;
+    c.stopping = c.stop_is_typed = false;
+}
+
+/* They overtake the one before. */
 static cJSON *stop(const cJSON *args, char err[ERR_BYTES]) {
+    answer_stop();
     c.stopping = !pause_is_held(c.machine);
+    if (c.stopping)
+        c.later = &c.stop_id;
     pause_hold(c.machine);
     return NULL;
 }
 
 static cJSON *cont(const cJSON *args, char err[ERR_BYTES]) {
+    answer_stop();
     pause_continue(c.machine);
     return NULL;
 }
@@ -235,23 +252,6 @@ static cJSON *query_balloon(const cJSON *args, char err[ERR_BYTES]) {
     return o;
 }
 
-static cJSON *human_monitor_command(const cJSON *args, char err[ERR_BYTES]) {
-    const cJSON *line = cJSON_GetObjectItemCaseSensitive(args, "command-line");
-    const cJSON *index = cJSON_GetObjectItemCaseSensitive(args, "cpu-index");
-    if (!cJSON_IsString(line)) {
-        snprintf(err, ERR_BYTES, "Parameter 'command-line' is missing");
-        return NULL;
-    }
-    if (index && (!cJSON_IsNumber(index) || index->valuedouble < 0 || index->valuedouble >= c.machine->vcpu_count)) {
-        snprintf(err, ERR_BYTES, "Parameter 'cpu-index' expects a CPU number");
-        return NULL;
-    }
-    char *text = command_run(c.machine, index ? (unsigned)index->valuedouble : 0, line->valuestring);
-    cJSON *result = cJSON_CreateString(text ? text : "");
-    free(text);
-    return result;
-}
-
 /* --- jobs: to save the machine, and to have it go back ----------------------------------------------------------------------- */
 static void job_says(const char *status) {
     cJSON *data = cJSON_CreateObject();
@@ -260,10 +260,31 @@ static void job_says(const char *status) {
     send_event("JOB_STATUS_CHANGE", data);
 }
 
+static void forget_answer(void) {
+    cJSON_Delete(c.job.answer_id);
+    c.job.answer_id = NULL;
+    c.job.waited_for = false;
+}
+
+static void answer_typed_job(const char *why) {
+    char text[ERR_BYTES + 16] = "";
+    if (why)
+        snprintf(text, sizeof(text), "Error: %s\n", why);
+    c.job.typed = false;
+    if (c.job.waited_for)
+        send_answer("return", cJSON_CreateString(text), c.job.answer_id);
+    c.job.answer_id = NULL;
+    c.job.waited_for = false;
+}
+
 static void job_end(void *arg, const char *why) {
     if (!c.job.running)
         return;
     c.job.running = c.job.loads = false;
+    if (c.job.typed) {
+        answer_typed_job(why);
+        return;
+    }
     snprintf(c.job.error, sizeof(c.job.error), "%s", why ? why : "");
     if (why)
         job_says("aborting");
@@ -275,17 +296,26 @@ static const char *text_of(const cJSON *args, const char *name) {
     return cJSON_IsString(value) ? value->valuestring : NULL;
 }
 
+static bool tag_is_right(const char *tag, bool loads, char err[ERR_BYTES]) {
+    if (!tag || (loads ? save_began_at : save_is_at)(c.machine, tag))
+        return true;
+    snprintf(err, ERR_BYTES, "Parameter 'tag': a machine %s, and no other",
+             loads ? "is loaded from the file of --resume" : "is saved to the file of --save");
+    return false;
+}
+
 /* Is that a job that may be begun? */
 static bool job_is_right(const char *id, const cJSON *args, bool loads, char err[ERR_BYTES]) {
     const char *tag = text_of(args, "tag");
     const cJSON *devices = cJSON_GetObjectItemCaseSensitive(args, "devices");
     if (!id || !*id || strlen(id) >= sizeof(c.job.id))
         snprintf(err, ERR_BYTES, "Parameter 'job-id' expects 1 to %zu characters", sizeof(c.job.id) - 1);
-    else if (c.job.running || !strcmp(id, c.job.id))
+    else if (c.job.running)
+        snprintf(err, ERR_BYTES, "a job runs already: there is one at a time");
+    else if (!strcmp(id, c.job.id))
         snprintf(err, ERR_BYTES, "Job ID '%s' already in use", c.job.id);
-    else if (tag && !(loads ? save_began_at : save_is_at)(c.machine, tag))
-        snprintf(err, ERR_BYTES, "Parameter 'tag': a machine %s, and no other",
-                 loads ? "is loaded from the file of --resume" : "is saved to the file of --save");
+    else if (!tag_is_right(tag, loads, err))
+        return false;
     else if (devices && (!cJSON_IsArray(devices) || devices->child))
         snprintf(err, ERR_BYTES, "Parameter 'devices': disks are not saved with a machine: it has to be empty");
     else
@@ -322,10 +352,11 @@ static cJSON *query_jobs(const cJSON *args, char err[ERR_BYTES]) {
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "id", c.job.id);
     cJSON_AddStringToObject(o, "type", c.job.type);
-    cJSON_AddStringToObject(o, "status", c.job.running ? "running" : "concluded");
-    cJSON_AddNumberToObject(o, "current-progress", !c.job.running);
+    bool running = c.job.running && !c.job.typed;
+    cJSON_AddStringToObject(o, "status", running ? "running" : "concluded");
+    cJSON_AddNumberToObject(o, "current-progress", !running);
     cJSON_AddNumberToObject(o, "total-progress", 1);
-    if (!c.job.running && *c.job.error)
+    if (!running && *c.job.error)
         cJSON_AddStringToObject(o, "error", c.job.error);
     cJSON_AddItemToArray(list, o);
     return list;
@@ -335,13 +366,84 @@ static cJSON *job_dismiss(const cJSON *args, char err[ERR_BYTES]) {
     const char *id = text_of(args, "id");
     if (!id || !*c.job.id || strcmp(id, c.job.id))
         snprintf(err, ERR_BYTES, "Job not found");
-    else if (c.job.running)
+    else if (c.job.running && !c.job.typed)
         snprintf(err, ERR_BYTES, "Job '%s' in state 'running' cannot accept command verb 'dismiss'", id);
     else
         *c.job.id = 0;
     return NULL;
 }
 
+/* --- human-monitor-command --------------------------------------------------------------------------------------------------- */
+/* savevm and loadvm: the answer comes when the machine has been saved, or has gone back, as a text that is empty if all is well. */
+static bool typed_job(const char *tag, bool loads, char err[ERR_BYTES]) {
+    if (c.job.running) {
+        snprintf(err, ERR_BYTES, "a job runs already: there is one at a time");
+        return false;
+    }
+    if (!tag_is_right(*tag ? tag : NULL, loads, err) ||
+        !(loads ? save_go_back : save_ask)(c.machine, job_end, NULL, err))
+        return false;
+    c.job.running = c.job.typed = c.job.waited_for = true;
+    c.job.loads = loads;
+    c.later = &c.job.answer_id;
+    return true;
+}
+
+/* What is behind the word that the line begins with; NULL: it begins with another. */
+static const char *behind(const char *line, const char *word) {
+    size_t len = strlen(word);
+    if (strncmp(line, word, len) || (line[len] && line[len] != ' '))
+        return NULL;
+    return line + len + strspn(line + len, " ");
+}
+
+/* What controls the machine, and does so here as by a message. False: it is none of these. */
+static bool typed_control(const char *line, char err[ERR_BYTES]) {
+    static const struct {
+        const char *word;
+        cJSON *(*run)(const cJSON *args, char err[ERR_BYTES]);
+    } same[] = {{"stop", stop}, {"cont", cont}, {"c", cont}, {"system_powerdown", system_powerdown}};
+    const char *saves = behind(line, "savevm"), *loads = behind(line, "loadvm");
+    if (saves || loads) {
+        typed_job(saves ? saves : loads, !saves, err);
+        return true;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(same); i++)
+        if (!strcmp(line, same[i].word)) {
+            same[i].run(NULL, err);
+            c.stop_is_typed = c.later == &c.stop_id;
+            return true;
+        }
+    return false;
+}
+
+static char *typed(const char *line, unsigned vcpu) {
+    char why[ERR_BYTES] = "", text[ERR_BYTES + 16] = "";
+    if (!typed_control(line, why))
+        return command_run(c.machine, vcpu, line);
+    if (*why)
+        snprintf(text, sizeof(text), "Error: %s\n", why);
+    return strdup(text);
+}
+
+static cJSON *human_monitor_command(const cJSON *args, char err[ERR_BYTES]) {
+    const cJSON *line = cJSON_GetObjectItemCaseSensitive(args, "command-line");
+    const cJSON *index = cJSON_GetObjectItemCaseSensitive(args, "cpu-index");
+    if (!cJSON_IsString(line)) {
+        snprintf(err, ERR_BYTES, "Parameter 'command-line' is missing");
+        return NULL;
+    }
+    if (index && (!cJSON_IsNumber(index) || index->valuedouble < 0 || index->valuedouble >= c.machine->vcpu_count)) {
+        snprintf(err, ERR_BYTES, "Parameter 'cpu-index' expects a CPU number");
+        return NULL;
+    }
+    char *text = typed(line->valuestring, index ? (unsigned)index->valuedouble : 0);
+    cJSON *result = c.later ? NULL : cJSON_CreateString(text ? text : "");
+    free(text);
+    return result;
+}
+
+/* --- all of them -------------------------------------------------------------------------------------------------------------- */
 static const struct command {
     const char *name;
     cJSON *(*run)(const cJSON *args, char err[ERR_BYTES]);
@@ -416,30 +518,22 @@ static bool malformed(const cJSON *o, char err[ERR_BYTES]) {
     return true;
 }
 
-static void answer_stop(void) {
-    if (c.stopping)
-        send_answer("return", NULL, c.stop_id);
-    c.stop_id = NULL;
-    c.stopping = false;
-}
-
 static void run(const struct command *k, const cJSON *args, cJSON *id) {
     char err[ERR_BYTES] = "";
     const char *unknown = stranger(args, k->args, ARRAY_LEN(k->args));
     cJSON *result = NULL;
     if (unknown)
         snprintf(err, sizeof(err), "Parameter '%.100s' is unexpected", unknown);
-    else if (k->run == stop || k->run == cont)
-        answer_stop(); /* the one before, which this one overtakes */
-    if (!unknown)
+    else
         result = k->run(args, err);
     c.negotiated |= k->run == negotiate && !*err;
     if (*err)
         send_error("GenericError", err, id);
-    else if (k->run == stop && c.stopping)
-        c.stop_id = id;
+    else if (c.later)
+        *c.later = id;
     else
         send_answer("return", result, id);
+    c.later = NULL;
 }
 
 static void on_message(const char *text, bool too_long) {
@@ -477,7 +571,8 @@ static void on_data(void *arg, const uint8_t *data, size_t len) {
 static void forget_client(void) {
     cJSON_Delete(c.stop_id);
     c.stop_id = NULL;
-    c.connected = c.negotiated = c.stopping = false;
+    forget_answer();
+    c.connected = c.negotiated = c.stopping = c.stop_is_typed = false;
     c.in.len = c.in.depth = 0;
     c.in.text = c.in.escaped = c.in.too_long = false;
 }
@@ -534,5 +629,6 @@ void control_ended(enum machine_state state) {
                                                                                                : "host-signal"));
     stream_close(c.stream);
     cJSON_Delete(c.stop_id);
+    forget_answer();
     c = (struct control){0};
 }

@@ -123,6 +123,23 @@ class Control(unittest.TestCase):
         self.assertIn('stop it first', c.do('human-monitor-command', **{'command-line': 'info registers'})['return'])
         self.assertEqual(c.do('human-monitor-command', **{'command-line': 'info status'})['return'], 'VM status: running\n')
 
+    def test_typed(self):
+        c = self.talking()
+        self.wait_for('waiting')
+
+        def typed(line):
+            return c.do('human-monitor-command', **{'command-line': line})
+        for again in 'cont', 'c':
+            self.assertEqual(typed('stop'), {'return': ''})
+            c.event('STOP')
+            self.assertEqual((typed('info status'), typed('stop')), ({'return': 'VM status: paused\n'}, {'return': ''}))
+            self.assertEqual(typed(again), {'return': ''})
+            c.event('RESUME')
+        self.assertIn('unknown command', typed('stop it')['return'])
+        self.assertEqual(typed('system_powerdown'), {'return': ''})
+        self.ends(0)
+        self.assertIn('ALL PASS', self.printed())
+
     def test_power_key(self):
         c = self.talking()
         self.wait_for('waiting')

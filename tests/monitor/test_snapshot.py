@@ -157,6 +157,46 @@ class Snapshot(unittest.TestCase):
             self.assertEqual(c.do('query-jobs'), {'return': []})
         self.resume(PLACES[0])
 
+    def typed(self, client, line, **more):
+        return client.do('human-monitor-command', **{'command-line': line}, **more)
+
+    def test_saved_by_savevm(self):
+        """As people's scripts have it: the answer comes when all is done, and says nothing if that went well."""
+        run, path = self.held(os.path.join(PAYLOADS, 'interrupts.bin'), '--memory', '256M', '--save', self.path('machine'))
+        with Client(path) as c:
+            c.do('qmp_capabilities')
+            for line, why in (('savevm elsewhere', 'of --save'), ('loadvm', 'no --resume'), ('loadvm machine', 'of --resume')):
+                self.assertRegex(self.typed(c, line)['return'], f'^Error: .*{why}.*\n$')
+            self.assertIn('unknown command', self.typed(c, 'savevmx')['return'])
+            for line in ('savevm', 'savevm machine', 'savevm  ' + self.path('machine')):
+                self.assertEqual(self.typed(c, line), {'return': ''}, line)
+                self.resume(PLACES[0])
+            self.assertNotIn('JOB_STATUS_CHANGE', [e['event'] for e in c.events])
+            c.send('{"execute":"human-monitor-command","arguments":{"command-line":"savevm"},"id":1}'
+                   '{"execute":"human-monitor-command","arguments":{"command-line":"savevm"},"id":2}'
+                   '{"execute":"snapshot-save","arguments":{"job-id":"a","devices":[]},"id":3}')
+            answers = {a['id']: a for a in (c.answer() for _ in range(3))}
+            self.assertEqual((answers[1]['return'], answers[2]['return'][:7], answers[3]['error']['class']), ('', 'Error: ', 'GenericError'))
+            self.assertEqual(c.do('query-jobs'), {'return': []})
+            c.send('{"execute":"human-monitor-command","arguments":{"command-line":"savevm"}}')
+        with Client(path) as c: # who does not wait for its end
+            c.do('qmp_capabilities')
+            self.assertEqual(self.typed(c, 'cont'), {'return': ''})
+            out, errors = run.communicate(timeout=PATIENCE)
+        self.assertTrue(run.returncode == 0 and out.replace(b'\r', b'').endswith(b'ALL PASS\n'), (out, errors))
+
+    def test_goes_back_by_loadvm(self):
+        while not self.save('interrupts.bin', f'after={self.random.uniform(0.02, 0.1):.3f}'):
+            pass
+        run, path = self.held('--resume', self.path('machine'))
+        with Client(path) as c:
+            c.do('qmp_capabilities')
+            for line in ('loadvm machine', 'loadvm') * 2:
+                self.assertEqual((self.typed(c, line), c.do('query-status')['return']['status']), ({'return': ''}, 'running'))
+            self.assertNotIn('RESET', [e['event'] for e in c.events])
+            out, errors = run.communicate(timeout=PATIENCE)
+        self.assertTrue(run.returncode == 0 and out.replace(b'\r', b'').endswith(b'ALL PASS\n'), (out, errors))
+
     def test_goes_back(self):
         """As often as it is told to, held or running; then it goes on to its end."""
         while not self.save('interrupts.bin', f'after={self.random.uniform(0.02, 0.1):.3f}'):
