@@ -17,7 +17,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -139,6 +142,62 @@ static void folders(void) {
     NEED(!rmdir("many"));
 }
 
+/* --- what is refused, and by which error: programs and their configure scripts ask for these --------------------------------- */
+static int fails(long result, int error) { return result < 0 && errno == error; }
+
+static void errors_of_files(void) {
+    char name[257];
+    memset(name, 'n', 256);
+    name[256] = 0;
+    NEED(fails(open(name, O_CREAT | O_WRONLY, 0600), ENAMETOOLONG) && fails(mkdir(name, 0700), ENAMETOOLONG));
+    name[255] = 0;
+    NEED(put(name, "long") && holds(name, "long") && !unlink(name));
+    NEED(put("f", "text") && fails(open("f/x", O_RDONLY), ENOTDIR) && fails(mkdir("f/x", 0700), ENOTDIR));
+    NEED(fails(unlink("f/x"), ENOTDIR) && fails(rename("f/x", "y"), ENOTDIR) && fails(rmdir("f"), ENOTDIR));
+    NEED(fails(open("", O_RDONLY), ENOENT) && fails(unlink("none"), ENOENT) && fails(rename("none", "y"), ENOENT));
+    NEED(fails(link("f", "f"), EEXIST) && fails(symlink("x", "f"), EEXIST) && fails(mkdir("f", 0700), EEXIST));
+    NEED(fails(truncate("f", -1), EINVAL) && fails(truncate("none", 0), ENOENT));
+    NEED(!symlink("self", "self") && fails(open("self", O_RDONLY), ELOOP) && !unlink("self"));
+    /* Two names of one file: nothing is renamed. */
+    NEED(!link("f", "g") && !rename("f", "g") && holds("f", "text") && holds("g", "text"));
+    NEED(!unlink("f") && !unlink("g"));
+}
+
+static void errors_of_folders(void) {
+    NEED(!mkdir("d", 0755) && !mkdir("e", 0755) && put("f", "") && put("e/f", ""));
+    NEED(fails(open("d", O_WRONLY), EISDIR) && fails(unlink("d"), EISDIR) && fails(truncate("d", 0), EISDIR));
+    NEED(fails(rename("f", "d"), EISDIR) && fails(rename("d", "f"), ENOTDIR) && fails(link("d", "h"), EPERM));
+    NEED(fails(rename("d", "e"), ENOTEMPTY) && fails(rmdir("e"), ENOTEMPTY) && fails(mkdir("d", 0755), EEXIST));
+    NEED(fails(rmdir("d/."), EINVAL) && fails(rmdir("d/.."), ENOTEMPTY));
+    NEED(!unlink("e/f") && put("d/f", "x") && !rename("d", "e") && is_gone("d") && holds("e/f", "x"));
+    NEED(!unlink("e/f") && !rmdir("e") && !unlink("f"));
+}
+
+static void errors(void) {
+    errors_of_files();
+    if (!failed_line)
+        errors_of_folders();
+}
+
+/* --- files that are none -------------------------------------------------------------------------------------------------- */
+static void specials(void) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "socket"};
+    struct stat st;
+    char buf[6];
+    NEED(!mkfifo("fifo", 0640) && !stat("fifo", &st) && S_ISFIFO(st.st_mode) && (st.st_mode & 0777) == 0640);
+    pid_t pid = fork();
+    if (!pid)
+        _exit(!put("fifo", "piped"));
+    int fd = open("fifo", O_RDONLY);
+    NEED(fd >= 0 && read(fd, buf, 6) == 5 && !memcmp(buf, "piped", 5) && !close(fd) && waitpid(pid, NULL, 0) == pid);
+    fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    int other = socket(AF_UNIX, SOCK_STREAM, 0);
+    NEED(!bind(fd, (struct sockaddr *)&a, sizeof(a)) && !listen(fd, 1) &&
+         !connect(other, (struct sockaddr *)&a, sizeof(a)));
+    NEED(!stat("socket", &st) && S_ISSOCK(st.st_mode) && !close(fd) && !close(other));
+    NEED(!unlink("fifo") && !unlink("socket"));
+}
+
 /* --- what is known of files --------------------------------------------------------------------------------------- */
 static void times(void) {
     struct timespec t[2] = {{1000000000, 123456789}, {1234567890, 987654321}};
@@ -152,6 +211,37 @@ static void times(void) {
     NEED(later.st_mtim.tv_sec > st.st_mtim.tv_sec ||
          (later.st_mtim.tv_sec == st.st_mtim.tv_sec && later.st_mtim.tv_nsec > st.st_mtim.tv_nsec));
     NEED(!unlink("older") && !unlink("newer"));
+}
+
+static struct timespec time_of(const char *path, int changed) {
+    struct stat st = {0};
+    stat(path, &st);
+    return changed ? st.st_ctim : st.st_mtim;
+}
+
+static int is_later(struct timespec a, struct timespec b) {
+    return a.tv_sec > b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec > b.tv_nsec);
+}
+
+static int is_same(struct timespec a, struct timespec b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
+
+/* Which of the times changes by what. */
+static void changes(void) {
+    struct timespec keep[2] = {{0, UTIME_OMIT}, {0, UTIME_OMIT}}, now[2] = {{0, UTIME_OMIT}, {0, UTIME_NOW}}, m, c;
+    NEED(!mkdir("in", 0755) && put("in/f", "1"));
+    m = time_of("in/f", 0), c = time_of("in/f", 1), usleep(20000);
+    NEED(!utimensat(AT_FDCWD, "in/f", keep, 0) && is_same(time_of("in/f", 0), m));
+    NEED(!chmod("in/f", 0600) && is_same(time_of("in/f", 0), m) && is_later(time_of("in/f", 1), c));
+    c = time_of("in/f", 1), usleep(20000);
+    NEED(!link("in/f", "in/g") && is_same(time_of("in/f", 0), m) && is_later(time_of("in/f", 1), c));
+    NEED(!utimensat(AT_FDCWD, "in/f", now, 0) && is_later(time_of("in/f", 0), m) &&
+         is_same(time_of("in/f", 0), time_of("in/g", 0)));
+    m = time_of("in/f", 0), usleep(20000);
+    NEED(put("in/f", "2") && is_later(time_of("in/f", 0), m) && holds("in/g", "2"));
+    m = time_of("in", 0), usleep(20000);
+    NEED(put("in/f", "3") && is_same(time_of("in", 0), m) && !unlink("in/g") && is_later(time_of("in", 0), m));
+    m = time_of("in", 0), usleep(20000);
+    NEED(!rename("in/f", "in/h") && is_later(time_of("in", 0), m) && !unlink("in/h") && !rmdir("in"));
 }
 
 static void modes(void) {
@@ -173,6 +263,51 @@ static void holes(void) {
     NEED(!ftruncate(fd, 100) && !ftruncate(fd, 200) && pread(fd, &c, 1, 150) == 1 && c == 0);
     NEED(!posix_fallocate(fd, 0, 65536) && !fstat(fd, &st) && st.st_size == 65536);
     NEED(!close(fd) && !unlink("holes"));
+}
+
+/* Lines that several processes append are all there, each in one piece. */
+static void appends(void) {
+    enum { LINES = 100, PROCESSES = 4 };
+    static int count[PROCESSES];
+    char line[20];
+    int who, n, status;
+    NEED(put("log", ""));
+    for (who = 0; who < PROCESSES; who++)
+        if (!fork()) {
+            int fd = open("log", O_WRONLY | O_APPEND);
+            for (n = 0; n < LINES; n++)
+                if (write(fd, line, (size_t)snprintf(line, sizeof(line), "%d %d\n", who, n)) < 4)
+                    _exit(1);
+            _exit(0);
+        }
+    for (who = 0; who < PROCESSES; who++)
+        NEED(wait(&status) > 0 && !status);
+    FILE *f = fopen("log", "r");
+    NEED(f);
+    while (fgets(line, sizeof(line), f))
+        NEED(sscanf(line, "%d %d", &who, &n) == 2 && who >= 0 && who < PROCESSES && n == count[who]++);
+    for (who = 0; who < PROCESSES; who++)
+        NEED(count[who] == LINES);
+    NEED(!fclose(f) && !unlink("log"));
+}
+
+/* As cp and install do it. */
+static void copies(void) {
+    static char data[300000], back[300000];
+    loff_t from = 1000, to = 0;
+    off_t at = 0;
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (char)random_below(256);
+    int in = open("in", O_RDWR | O_CREAT | O_TRUNC, 0600), out = open("out", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    NEED(in >= 0 && out >= 0 && write(in, data, sizeof(data)) == sizeof(data));
+    while (at < (off_t)sizeof(data))
+        NEED(sendfile(out, in, &at, sizeof(data)) > 0);
+    NEED(pread(out, back, sizeof(back), 0) == sizeof(back) && !memcmp(data, back, sizeof(back)));
+    NEED(!ftruncate(out, 0));
+    ssize_t n = copy_file_range(in, &from, out, &to, 200000, 0);
+    NEED(n > 0 || errno == EXDEV || errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL);
+    NEED(n <= 0 || (pread(out, back, (size_t)n, 0) == n && !memcmp(data + 1000, back, (size_t)n)));
+    NEED(!close(in) && !close(out) && !unlink("in") && !unlink("out"));
 }
 
 /* --- locks: what another process has ------------------------------------------------------------------------------- */
@@ -284,6 +419,17 @@ static void fsx_truncate(int fd, uint32_t size) {
     NEED(!ftruncate(fd, size));
 }
 
+/* A hole in the middle of it, where the host's file system can do that. */
+static void fsx_punch(int fd, uint32_t at, uint32_t len) {
+    len = at >= model_size ? 0 : model_size - at < len ? model_size - at : len;
+    if (!len)
+        return;
+    int error = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, len);
+    NEED(!error || errno == EOPNOTSUPP || errno == ENOSYS);
+    if (!error)
+        memset(model + at, 0, len);
+}
+
 static void fsx(void) {
     int fd[2] = {open("fsx", O_RDWR | O_CREAT | O_TRUNC, 0600), open("fsx", O_RDWR)};
     struct stat st;
@@ -292,7 +438,7 @@ static void fsx(void) {
         uint32_t at = random_below(FSX_BYTES), len = 1 + random_below(i % 16 ? 9000 : FSX_BYTES);
         len = len < FSX_BYTES - at ? len : FSX_BYTES - at;
         int one = fd[random_below(2)];
-        switch (random_below(8)) {
+        switch (random_below(9)) {
         case 0:
         case 1: fsx_write(one, at, len, 0); break;
         case 2: fsx_write(one, at, len, 1); break;
@@ -300,6 +446,7 @@ static void fsx(void) {
         case 4: fsx_read(one, at, len, 0); break;
         case 5: fsx_read(one, at, len, 1); break;
         case 6: fsx_truncate(one, random_below(FSX_BYTES)); break;
+        case 7: fsx_punch(one, at, len); break;
         default: NEED(random_below(4) || !fsync(one)); NEED(!fstat(one, &st) && st.st_size == model_size);
         }
     }
@@ -364,10 +511,11 @@ int main(int argc, char **argv) {
     static const struct {
         const char *name;
         void (*run)(void);
-    } parts[] = {{"renames", renames}, {"links", links},       {"opens", opens},       {"unlinked", unlinked},
-                 {"folders", folders}, {"times", times},       {"modes", modes},       {"holes", holes},
-                 {"locks", locks},     {"mappings", mappings}, {"programs", programs}, {"fsx", fsx},
-                 {"stress", stress}};
+    } parts[] = {{"renames", renames}, {"links", links},   {"opens", opens},       {"unlinked", unlinked},
+                 {"folders", folders}, {"errors", errors}, {"specials", specials}, {"times", times},
+                 {"changes", changes}, {"modes", modes},   {"holes", holes},       {"appends", appends},
+                 {"copies", copies},   {"locks", locks},   {"mappings", mappings}, {"programs", programs},
+                 {"fsx", fsx},         {"stress", stress}};
     if (argc != 3 || chdir(argv[1]))
         return 2;
     state = strtoull(argv[2], NULL, 0);
