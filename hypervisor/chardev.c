@@ -63,6 +63,7 @@ struct chardev {
     uint8_t out_buf[OUT_BYTES];
     size_t out_first, out_len;
     uint8_t *in_buf;
+    bool held; /* it is not for the device yet */
     size_t in_first, in_len, in_room;
 };
 
@@ -435,6 +436,8 @@ size_t chardev_read(struct chardev *c, void *buf, size_t len) {
     pthread_mutex_lock(&c->lock);
     if (len > c->in_len)
         len = c->in_len;
+    if (c->held)
+        len = 0;
     if (len)
         memcpy(buf, c->in_buf + c->in_first, len);
     c->in_first += len;
@@ -445,6 +448,12 @@ size_t chardev_read(struct chardev *c, void *buf, size_t len) {
         pthread_cond_signal(&c->more_room);
     pthread_mutex_unlock(&c->lock);
     return len;
+}
+
+void chardev_hold_input(struct chardev *c, bool held) {
+    pthread_mutex_lock(&c->lock);
+    c->held = held;
+    pthread_mutex_unlock(&c->lock);
 }
 
 bool chardev_ended(struct chardev *c) {

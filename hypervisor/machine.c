@@ -664,11 +664,23 @@ void machine_stop(struct machine *m, enum machine_state state) {
     events_wake(m);
 }
 
+/* What the devices took before they have their state would be lost. */
+static void hold_input(struct machine *m, bool held) {
+    if (m->serial)
+        chardev_hold_input(m->serial, held);
+    if (m->console)
+        chardev_hold_input(m->console, held);
+}
+
+void machine_take_input(struct machine *m) { hold_input(m, false); }
+
 enum machine_state machine_run(struct machine *m) {
     m->started_ns = event_now_ns();
     m->boot->tsc_base = run_tsc();
-    if (m->files && m->files->resume)
+    if (m->files && m->files->resume) {
+        hold_input(m, true);
         pause_request(m, snapshot_load, m->files->resume);
+    }
     for (unsigned i = 0; i < m->vcpu_count; i++) {
         char name[16];
         snprintf(name, sizeof(name), "vcpu%u", i);

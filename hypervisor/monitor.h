@@ -200,6 +200,8 @@ enum abi_mmu machine_default_mmu(bool in_vm, enum abi_layout layout);
 /* machine_create_probe(): one without devices that runs the host probe. */
 struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES]);
 enum machine_state machine_run(struct machine *m);
+/* machine_take_input(): the devices are about to have the state that a machine resumes with: input, which was held until then, is for them. */
+void machine_take_input(struct machine *m);
 void machine_destroy(struct machine *m);
 void machine_lock(struct machine *m);   /* device_lock(), for the monitor itself */
 void machine_unlock(struct machine *m); /* also starts the output that was queued meanwhile */
@@ -307,6 +309,8 @@ bool chardev_start(struct chardev *c);
 void chardev_close(struct chardev *c);
 /* chardev_attach(): to a machine with an event loop, whose device then listens; NULL: from it. False: out of memory. */
 bool chardev_attach(struct chardev *c, struct machine *m);
+void chardev_hold_input(struct chardev *c,
+                        bool held);    /* there is none for the device, whatever there is, while it is held */
 void chardev_flush(struct chardev *c); /* what was queued is to be written now */
 /* chardev_open_socket(): the guest's end of a connection, whose bytes are nobody's to look at. It is closed with it. */
 struct chardev *chardev_open_socket(const char *name, int fd, char err[ERR_BYTES]);

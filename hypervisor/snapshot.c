@@ -369,6 +369,7 @@ static bool load_machine(struct machine *m, struct snapshot *s, char err[ERR_BYT
 enum pause_result snapshot_load(struct machine *m, void *arg) {
     char err[ERR_BYTES] = "";
     struct snapshot *s = arg;
+    machine_take_input(m);
     bool ok = load_machine(m, s, err);
     save_set_timer(m);
     if (!ok) {

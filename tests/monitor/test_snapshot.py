@@ -214,6 +214,13 @@ class Snapshot(unittest.TestCase):
             out, errors = run.communicate(timeout=PATIENCE)
         self.assertTrue(run.returncode == 0 and out.replace(b'\r', b'').endswith(b'ALL PASS\n'), (out, errors))
 
+    def test_input_is_all_for_the_machine_as_it_was(self):
+        """Of what is there to be read when a run begins, nothing goes to devices that do not have their state yet."""
+        self.assertTrue(self.save(os.path.join(os.path.abspath(FOLDER), 'console.bin'), 'after=0.3'))
+        for place in PLACES:
+            r = subprocess.run([GRAFT, 'run', '--resume', self.path('machine'), *place], input=b'w2\no0\n', capture_output=True, timeout=PATIENCE, check=False)
+            self.assertEqual((r.returncode, r.stdout.replace(b'\r', b'')[:16], r.stderr), (0, b'0000000\n0000001\n', b''), place)
+
     def test_run_without_save(self):
         _, path = self.held(os.path.join(PAYLOADS, 'interrupts.bin'))
         r = self.graft('snapshot', 'save', f'unix:{path}')
