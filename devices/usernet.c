@@ -411,6 +411,18 @@ static bool add_forwards(struct usernet *n, const struct usernet_options *o, cha
     return true;
 }
 
+static bool add_services(struct usernet *n, const struct usernet_options *o, char err[256]) {
+    for (unsigned i = 0; i < o->services; i++) {
+        const struct usernet_service *s = &o->service[i];
+        struct in_addr server = {s->server};
+        if (slirp_add_unix(n->slirp, s->path, &server, s->port)) {
+            snprintf(err, 256, "guestfwd: port %u of an address that is not free in 10.0.2.0/24", s->port);
+            return false;
+        }
+    }
+    return true;
+}
+
 struct usernet *usernet_create(const struct usernet_options *o, void (*frame)(void *arg, const void *buf, size_t len),
                                void *arg, char err[256]) {
     SlirpConfig config;
@@ -433,7 +445,7 @@ struct usernet *usernet_create(const struct usernet_options *o, void (*frame)(vo
         usernet_destroy(n);
         return NULL;
     }
-    if (!add_forwards(n, o, err)) {
+    if (!add_forwards(n, o, err) || !add_services(n, o, err)) {
         usernet_destroy(n);
         return NULL;
     }

@@ -14,6 +14,8 @@
 
 #define USERNET_FRAME 65536 /* bytes of a frame at most */
 #define USERNET_FORWARDS 16
+#define USERNET_SERVICES 4
+#define USERNET_PATH 108 /* of a Unix socket, its end included */
 
 /* Connections to, or packets for, a port of the host's are the guest's. Addresses are struct in_addr's s_addr. */
 struct usernet_forward {
@@ -21,11 +23,19 @@ struct usernet_forward {
     uint32_t host, guest; /* host 0: all of this host's; guest 0: 10.0.2.15 */
     uint16_t host_port, guest_port;
 };
+/* TCP connections of the guest's to an address in its network are ones to a Unix socket of the host's. */
+struct usernet_service {
+    uint32_t server;
+    uint16_t port;
+    char path[USERNET_PATH];
+};
 struct usernet_options {
     bool no_ipv4, no_ipv6;
-    bool restricted; /* the guest reaches nobody but those who come by a forward */
+    bool restricted; /* the guest reaches nobody but services and those who come by a forward */
     struct usernet_forward forward[USERNET_FORWARDS];
     unsigned forwards;
+    struct usernet_service service[USERNET_SERVICES];
+    unsigned services;
 };
 
 struct usernet;

@@ -225,7 +225,7 @@ static _Noreturn void be_network(int fd, int other, const struct options *o) {
     outside.exists = other >= 0;
     options = o;
     if (o->sandbox)
-        sandbox_enter_network();
+        sandbox_enter_network(o->net.services > 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of the user takes it back */
     serve(fd);
 }

@@ -287,6 +287,19 @@ static bool take_forward(struct usernet_options *n, const char *s) {
     return true;
 }
 
+/* As QEMU has it: [tcp]:SERVER:PORT-unix:PATH. Others of its kinds would need programs to be started, or are one stream for all connections. */
+static bool take_service(struct usernet_options *n, const char *s) {
+    struct usernet_service *f = &n->service[n->services];
+    if (n->services == USERNET_SERVICES)
+        return false;
+    s += !strncmp(s, "tcp:", 4) ? 4 : *s == ':';
+    if (*s == ':' || !take_port(&s, &f->server, &f->port, '-') || strncmp(s, "unix:/", 6))
+        return false;
+    snprintf(f->path, sizeof(f->path), "%s", s + strlen("unix:"));
+    n->services++;
+    return strlen(s + strlen("unix:")) < sizeof(f->path);
+}
+
 static bool take_net_word(struct usernet_options *n, const char *word) {
     static const struct {
         const char *name;
@@ -297,6 +310,8 @@ static bool take_net_word(struct usernet_options *n, const char *word) {
                     {"restrict", offsetof(struct usernet_options, restricted), false}};
     if (!strncmp(word, "hostfwd=", 8))
         return take_forward(n, word + 8);
+    if (!strncmp(word, "guestfwd=", 9))
+        return take_service(n, word + 9);
     size_t len = strcspn(word, "=");
     for (unsigned i = 0; i < ARRAY_LEN(switches); i++) {
         bool on = !strcmp(word + len, "=on") || !strcmp(word + len, "=yes") || !word[len];
@@ -311,9 +326,10 @@ static bool take_net_word(struct usernet_options *n, const char *word) {
 static bool is_interface(const char *name) { return *name && strlen(name) < IFNAMSIZ && !strpbrk(name, "/,:% "); }
 
 TAKE(net) {
-    static const char right[] =
-        "none or user[,hostfwd=[tcp|udp]:[ADDR]:PORT-[ADDR]:PORT][,ipv4=on|off][,ipv6=on|off][,restrict=on|off]";
-    char word[64];
+    static const char right[] = "none or "
+                                "user[,hostfwd=[tcp|udp]:[ADDR]:PORT-[ADDR]:PORT][,guestfwd=[tcp]:ADDR:PORT-unix:/"
+                                "PATH][,ipv4=on|off][,ipv6=on|off][,restrict=on|off]";
+    char word[64 + USERNET_PATH];
     o->net = (struct usernet_options){0};
     o->net_kind = !strcmp(v, "none") ? NET_NONE : !strcmp(v, "passt") ? NET_PASST : *v == 't' ? NET_TAP : NET_USER;
     o->tap = o->net_kind == NET_TAP ? v + strlen("tap,ifname=") : NULL;

@@ -34,6 +34,7 @@
 static struct {
     bool wanted, entered, rwx, ptys, clients;
     bool network;     /* this is the process that has it */
+    bool local;       /* and it connects to Unix sockets */
     bool stays;       /* and this one stays the user that it is */
     bool helpers;     /* their end is waited for */
     bool user, files; /* of what the host has, this worked */
@@ -367,7 +368,7 @@ static bool load_filter(enum thread_kind kind) {
     allow_parts(&f, kind);
     if (kind == THREAD_NETWORK)
         allow_network(&f);
-    if (kind == THREAD_VSOCK)
+    if (kind == THREAD_VSOCK || (kind == THREAD_NETWORK && sandbox.local))
         allow_if(&f, CALL(socket), 0, UINT32_MAX, AF_UNIX);
     seccomp_attr_set(f.ctx, SCMP_FLTATR_CTL_NNP, 0); /* it is set */
     seccomp_attr_set(f.ctx, SCMP_FLTATR_CTL_SSB, 1); /* old kernels slow a filtered thread's own code down otherwise */
@@ -392,8 +393,9 @@ static void enter(void) {
     sandbox.files = sandbox.entered && leave_files();
 }
 
-void sandbox_enter_network(void) {
+void sandbox_enter_network(bool local) {
     sandbox.network = true;
+    sandbox.local = local;
     enter();
     sandbox_thread(THREAD_NETWORK);
 }

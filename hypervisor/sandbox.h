@@ -16,8 +16,8 @@ void sandbox_enter(const struct options *o);
 void sandbox_report(void);
 /* sandbox_forget_inherited(): they have been closed: their numbers may be those of others from now on. */
 void sandbox_forget_inherited(void);
-/* sandbox_enter_network(): the same for the process that has the user network, and its one thread. */
-void sandbox_enter_network(void);
+/* sandbox_enter_network(): the same for the process that has the user network, and its one thread. local: it connects to Unix sockets, too. */
+void sandbox_enter_network(bool local);
 /* sandbox_enter_vsock(): and for the one that has the guest's connections to sockets (vsock.c). It stays the user who runs Graft, without capabilities: that one
  * can reach those sockets. */
 void sandbox_enter_vsock(void);

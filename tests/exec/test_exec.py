@@ -13,11 +13,13 @@ import pty
 import select
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 import unittest
 
@@ -335,6 +337,30 @@ class Exec(unittest.TestCase):
         files = len(self.kept()[0])
         self.assertEqual(self.exec('sh', '-c', 'exit 9', options=('--cold', '--memory', '512M')).returncode, 9)
         self.assertEqual(len(self.kept()[0]), files)
+
+    # --- the network ---
+    def test_service_at_a_socket_of_the_host(self):
+        """guestfwd: each connection of the guest's is one to the Unix socket, even where it reaches nobody else."""
+        def serve(listener):
+            for n in range(3):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(f'{n} {connection.recv(100).decode()}'.upper().encode())
+        path = self.path('service')
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            os.chmod(path, 0o777)
+            listener.listen()
+            listener.settimeout(SECONDS)
+            server = threading.Thread(target=serve, args=(listener,))
+            server.start()
+            ask = 'for word in one two three; do (echo $word; sleep 1) | nc 10.0.2.100 80; done'
+            r = self.exec('sh', '-c', ask, options=('--net', f'user,restrict=on,guestfwd=tcp:10.0.2.100:80-unix:{path}'))
+            server.join(SECONDS)
+        self.assertEqual((r.returncode, r.stdout), (0, b'0 ONE\n1 TWO\n2 THREE\n'), r.stderr)
+        for wrong in ('10.0.2.100:80-unix:relative', '10.0.2.100:80-cmd:true', '10.0.2.100-unix:/x', ':80-unix:/x', '10.0.2.100:80-unix:/' + 'x' * 108):
+            self.complains(self.exec('true', options=('--net', f'user,guestfwd=tcp:{wrong}')), 'guestfwd=')
+        self.complains(self.exec('true', options=('--net', 'user,guestfwd=tcp:10.0.2.2:80-unix:/x')), 'not free')
 
     # --- as others use it ---
     @unittest.skipUnless(shutil.which('aarch64-linux-gnu-gcc'), 'no aarch64-linux-gnu-gcc')

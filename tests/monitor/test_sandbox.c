@@ -143,7 +143,7 @@ static const struct options alone = {.vm = VM_INPROC};
 static void be_a_run(void) {
     sandbox_note();
     if (child.kind == THREAD_NETWORK) { /* a process of its own */
-        sandbox_enter_network();
+        sandbox_enter_network(false);
         child.fn(child.arg);
         _exit(0);
     }
