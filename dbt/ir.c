@@ -59,6 +59,15 @@ void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode) {
         b->inst[IR_DUMMY_BASE + t] = (struct ir_inst){.op = IR_CONST, .type = (uint8_t)t};
 }
 
+void ir_block_rewind(struct ir_block *b, unsigned count) {
+    b->count = (uint16_t)count;
+    b->vconsts = 0;
+    b->insns = 0;
+    b->overflow = b->priv.raw = false;
+    b->priv.ends = 0;
+    ir_forward_reset(b);
+}
+
 /* Operations that a translator needs to close a block which has just overflowed. */
 static bool closes_block(unsigned op) {
     return op == IR_PUT || op == IR_INSN || op == IR_GOTO || op == IR_GOTO_REG || op == IR_EXIT || op == IR_CONST ||
@@ -328,6 +337,14 @@ void ir_insn(struct ir_block *b, uint64_t pc, uint32_t encoding) {
 void ir_exit_if(struct ir_block *b, irv cond, uint64_t pc) {
     struct ir_inst i = ir_make(ir_head(IR_EXIT_IF, IR_NONE, 0, 0, 0, 0, cond), 0, 0, 0, pc);
     ir_forward(b, &i);
+}
+
+void ir_fault_if(struct ir_block *b, irv cond, uint64_t pc) {
+    unsigned at = b->count;
+    ir_exit_if(b, cond, pc);
+    for (; at < b->count; at++)
+        if (b->inst[at].op == IR_EXIT_IF)
+            b->inst[at].flags = IR_EXIT_FAULT;
 }
 
 void ir_goto(struct ir_block *b, uint64_t pc) {

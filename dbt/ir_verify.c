@@ -156,6 +156,8 @@ static int check_float(struct verify *s, const struct ir_inst *i) {
     unsigned most = i->op == IR_VFWIDEN || i->op == IR_VFNARROW ? 2 : 16u >> i->lane;
     if (vector && (i->n < 1 || i->n > most))
         return bad(s, "%u lanes", i->n);
+    if (i->flags & IR_FP_MERGE && (i->op > IR_VFMA || i->n != 1))
+        return bad(s, "flags 0x%x", i->flags);
     if (i->cc > IR_RN_ODD)
         return bad(s, "rounding %u", i->cc);
     return i->aux > 64 ? bad(s, "%u fraction bits", i->aux) : 0;

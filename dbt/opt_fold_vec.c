@@ -16,6 +16,8 @@ static unsigned bytes_used(const struct ir_block *b, irv v) {
     const struct ir_inst *i = &b->inst[v];
     if (i->op == IR_VFROM || i->op == IR_VLOW || i->op == IR_LD)
         return 1u << i->lane;
+    if (i->op >= IR_VFADD && i->op <= IR_VFMA && i->flags & IR_FP_MERGE)
+        return 16;
     if (i->op >= IR_VFADD && i->op <= IR_VUTOF)
         return (unsigned)i->n << i->lane;
     return i->op == IR_VNARROW ? 8 : 16;

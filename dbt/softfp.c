@@ -384,11 +384,14 @@ static uint64_t maxnm_raw(struct fp_ctx *c, uint64_t x, uint64_t y) { return min
 static uint64_t minnm_raw(struct fp_ctx *c, uint64_t x, uint64_t y) { return minmaxnm_raw(c, x, y, false); }
 
 /* --- the vector forms --------------------------------------------------------------------------------- */
+/* What is in the lanes above. */
+static v128 above(const v128 *a, uint32_t desc) { return DESC_FLAGS(desc) & IR_FP_MERGE ? *a : (v128){.u64 = {0, 0}}; }
+
 #define FP_BINARY(name, fn)                                                                                            \
     void name(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {                \
         unsigned lane = DESC_LANE(desc);                                                                               \
         struct fp_ctx ctx = fp_begin(cpu, lane);                                                                       \
-        v128 r = {.u64 = {0, 0}};                                                                                      \
+        v128 r = above(a, desc);                                                                                       \
         for (unsigned i = 0; i < DESC_N(desc); i++) {                                                                  \
             fp_set_lane(&r, lane, i, fn(&ctx, fp_lane(a, lane, i), fp_lane(b, lane, i)));                              \
         }                                                                                                              \
@@ -407,7 +410,7 @@ FP_BINARY(fp_minnm, minnm_raw)
 void fp_sqrt(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {
     unsigned lane = DESC_LANE(desc);
     struct fp_ctx ctx = fp_begin(cpu, lane);
-    v128 r = {.u64 = {0, 0}};
+    v128 r = above(a, desc);
     for (unsigned i = 0; i < DESC_N(desc); i++)
         fp_set_lane(&r, lane, i, sqrt_raw(&ctx, fp_lane(a, lane, i)));
     fp_end(cpu, &ctx);
@@ -417,7 +420,7 @@ void fp_sqrt(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v12
 void fp_fma(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {
     unsigned lane = DESC_LANE(desc);
     struct fp_ctx ctx = fp_begin(cpu, lane);
-    v128 r = {.u64 = {0, 0}};
+    v128 r = above(a, desc);
     for (unsigned i = 0; i < DESC_N(desc); i++)
         fp_set_lane(&r, lane, i, fma_raw(&ctx, fp_lane(a, lane, i), fp_lane(b, lane, i), fp_lane(c, lane, i)));
     fp_end(cpu, &ctx);

@@ -163,6 +163,10 @@ unsigned fp_operand(struct codegen *cg, const struct ir_inst *in, irv v) {
     rr(cg, VMOVQ, t, 0, x);
     return t;
 }
+/* The first operand, of which the result may have what is above its lane. */
+static unsigned first_operand(struct codegen *cg, const struct ir_inst *in) {
+    return in->flags & IR_FP_MERGE ? use_v(cg, in->a) : fp_operand(cg, in, in->a);
+}
 /* Is v zero from that byte up, in its register, too? The host copies what is above a scalar from the first operand. */
 static bool zero_from(const struct codegen *cg, irv v, unsigned bytes) {
     const struct ir_inst *in = inst_of(cg, v);
@@ -174,6 +178,8 @@ static bool zero_from(const struct codegen *cg, irv v, unsigned bytes) {
     }
     if (in->op == IR_LD || in->op == IR_VFROM || in->op == IR_VLOW)
         return 1u << in->lane <= bytes;
+    if (in->op >= IR_VFADD && in->op <= IR_VFMA && in->flags & IR_FP_MERGE)
+        return zero_from(cg, in->a, bytes);
     return (in->op >= IR_VFADD && in->op <= IR_VUTOF && (unsigned)in->n << in->lane <= bytes) ||
            ((in->op == IR_STOF || in->op == IR_UTOF) && 1u << in->lane <= bytes) ||
            (in->op == IR_VFWIDEN && in->n == 1 && bytes == 8) || (in->op == IR_VFNARROW && 4u * in->n <= bytes);
@@ -181,6 +187,12 @@ static bool zero_from(const struct codegen *cg, irv v, unsigned bytes) {
 bool fp_clean(const struct codegen *cg, const struct ir_inst *in, irv v) {
     return in->n > 1 || zero_from(cg, v, fp_bytes(in));
 }
+/* The same of an operation's own first operand. */
+static bool first_clean(const struct codegen *cg, const struct ir_inst *in) {
+    return in->flags & IR_FP_MERGE || fp_clean(cg, in, in->a);
+}
+/* A result may have to be looked at for being tiny. */
+static bool may_be_tiny(const struct codegen *cg, bool tiny) { return tiny && !(cg->b->flags & IR_BLOCK_TINY_AFTER); }
 /* The result's register: not an operand's. A dirty one is not computed in a pin: the PUT's copy cleans it. */
 unsigned fp_result(struct codegen *cg, const struct ir_inst *in, bool clean) {
     done(cg);
@@ -415,15 +427,16 @@ void fp_flush(struct codegen *cg) {
 static void binary_late(struct codegen *cg, const struct ir_inst *in, unsigned opcode, bool tiny, fp_fn *fn) {
     if (!cg->held)
         flags_clobber(cg);
-    unsigned op[3] = {fp_operand(cg, in, in->a), fp_operand(cg, in, in->b), NO_REG};
-    bool clean = fp_clean(cg, in, in->a), swap = false;
+    unsigned op[3] = {first_operand(cg, in), fp_operand(cg, in, in->b), NO_REG};
+    bool clean = first_clean(cg, in), swap = false;
     if (!clean && opcode <= 0x59) /* add and multiply commute, but for NaNs, and these are softfp's */
         swap = clean = fp_clean(cg, in, in->b);
     unsigned d = fp_result_late(cg, in, clean, op);
     rr(cg, fp_op(opcode, in->lane, in->n), d, op[swap], op[!swap]);
     fp_defer(cg, in, fn, tiny, op, d);
 }
-static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode, bool tiny, fp_fn *fn) {
+static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode, bool rounds, fp_fn *fn) {
+    bool tiny = may_be_tiny(cg, rounds);
     if (!fp_supported(cg, in)) {
         fp_soft_vector(cg, in, fn);
         return;
@@ -433,11 +446,11 @@ static void binary(struct codegen *cg, const struct ir_inst *in, unsigned opcode
         return;
     }
     flags_clobber(cg);
-    unsigned x = fp_operand(cg, in, in->a), y = fp_operand(cg, in, in->b), t = tiny || in->n > 1 ? scratch_x(cg) : 0;
+    unsigned x = first_operand(cg, in), y = fp_operand(cg, in, in->b), t = tiny || in->n > 1 ? scratch_x(cg) : 0;
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fn);
     s->rec.base = (uint8_t)XMM(x);
     s->rec.value = (uint8_t)XMM(y);
-    unsigned d = fp_result(cg, in, fp_clean(cg, in, in->a));
+    unsigned d = fp_result(cg, in, first_clean(cg, in));
     if (opcode == 0x5e && partial(in)) { /* 0 / 1 in the upper half: 0, and no status */
         asm_vex_rm(&cg->a, VORPS, d, y, K(one32hi));
         rr(cg, fp_op(opcode, in->lane, in->n), d, x, d);
@@ -462,16 +475,16 @@ void emit_VFSQRT(struct codegen *cg, const struct ir_inst *in) {
     if (!cg->held)
         flags_clobber(cg);
     if (is_deferred(cg, in)) {
-        unsigned op[3] = {fp_operand(cg, in, in->a), NO_REG, NO_REG};
-        unsigned d = fp_result_late(cg, in, fp_clean(cg, in, in->a), op);
+        unsigned op[3] = {first_operand(cg, in), NO_REG, NO_REG};
+        unsigned d = fp_result_late(cg, in, first_clean(cg, in), op);
         rr(cg, fp_op(0x51, in->lane, in->n), d, in->n == 1 ? op[0] : 0, op[0]);
         fp_defer(cg, in, fp_sqrt, false, op, d);
         return;
     }
-    unsigned x = fp_operand(cg, in, in->a), t = in->n > 1 ? scratch_x(cg) : 0;
+    unsigned x = first_operand(cg, in), t = in->n > 1 ? scratch_x(cg) : 0;
     struct stub *s = fp_stub(cg, in, (const void *)(uintptr_t)fp_sqrt);
     s->rec.base = (uint8_t)XMM(x);
-    unsigned d = fp_result(cg, in, fp_clean(cg, in, in->a));
+    unsigned d = fp_result(cg, in, first_clean(cg, in));
     rr(cg, fp_op(0x51, in->lane, in->n), d, in->n == 1 ? x : 0, x);
     fp_check_nan(cg, s, d, t);
     fp_end(cg, s, XMM(d));
@@ -492,12 +505,12 @@ void emit_VFMA(struct codegen *cg, const struct ir_inst *in) {
     }
     if (!cg->held)
         flags_clobber(cg);
-    unsigned op[3] = {fp_operand(cg, in, in->a), fp_operand(cg, in, in->b), fp_operand(cg, in, in->c)};
-    bool clean = fp_clean(cg, in, in->a), factor = !clean && fp_clean(cg, in, in->b);
+    unsigned op[3] = {first_operand(cg, in), fp_operand(cg, in, in->b), fp_operand(cg, in, in->c)};
+    bool clean = first_clean(cg, in), factor = !clean && fp_clean(cg, in, in->b);
     if (is_deferred(cg, in)) {
         unsigned first = op[factor], d = fp_result_late(cg, in, clean || factor, op);
         fma_emit(cg, in, d, op, factor, d != first);
-        fp_defer(cg, in, fp_fma, true, op, d);
+        fp_defer(cg, in, fp_fma, may_be_tiny(cg, true), op, d);
         return;
     }
     unsigned t = scratch_x(cg);

@@ -150,11 +150,7 @@ static void check_limit(struct a64_trans *t) {
     struct ir_block *b = t->b;
     irv done = ir_get(b, IR_I64, raw_at(A64_RAW_INSNS)),
         limit = ir_get(b, IR_I64, offsetof(struct a64_cpu, counts.limit));
-    unsigned at = b->count;
-    ir_exit_if(b, ir_cmp(b, IR_CMP_UGE, done, limit), t->pc);
-    for (; at < b->count; at++)
-        if (b->inst[at].op == IR_EXIT_IF)
-            b->inst[at].flags = IR_EXIT_FAULT;
+    ir_fault_if(b, ir_cmp(b, IR_CMP_UGE, done, limit), t->pc);
 }
 
 /* --- leaving the block ---------------------------------------------------------------------------- */
@@ -230,10 +226,7 @@ irv a64_base(struct a64_trans *t, unsigned n) {
     if (n == 31 && (t->mode & A64_MODE_SA) && !t->sp_aligned) {
         irv low = ir_op2i(t->b, IR_AND, base, 15);
         irv cond = ir_cmp(t->b, IR_CMP_NE, low, ir_const(t->b, IR_I64, 0));
-        unsigned at = t->b->count;
-        ir_exit_if(t->b, cond, t->pc);
-        if (t->b->count > at)
-            t->b->inst[at].flags = IR_EXIT_FAULT;
+        ir_fault_if(t->b, cond, t->pc);
         t->sp_aligned = true;
     }
     return base;

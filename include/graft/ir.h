@@ -103,6 +103,7 @@ static inline unsigned ir_mem_align(unsigned flags, unsigned size) { return flag
 /* ir_inst.flags of floating-point operations */
 #define IR_FP_EXACT 1
 #define IR_FP_SIGNAL 2
+#define IR_FP_MERGE 4 /* VFADD .. VFMA with n = 1: the lanes above are a's, not 0 */
 
 typedef uint16_t irv; /* a value; 0 = none */
 
@@ -138,6 +139,7 @@ struct ir_helper {
 #define IR_BLOCK_FIXED 8  /* at another pc it would not be the same but for what depends on pc by adding to it */
 #define IR_BLOCK_CALL_MEMORY 4 /* ir_ld(), ir_st() ... make a CALL: see mem_called_ld() */
 #define IR_BLOCK_LOOP 16       /* a branch to its own start is taken often: to be compiled as a loop */
+#define IR_BLOCK_TINY_AFTER 32 /* the guest has FP_TINY_AFTER always: the host's status is right where no NaN is */
 #define IR_BLOCK_LAZY_FLAGS 2  /* NZCV, always of type FLAGS, need not be stored while it is dead */
 
 /* What 8 bytes of guest state hold: a value put there or got from there. */
@@ -223,6 +225,8 @@ static inline uint32_t ir_flags_unpack(uint32_t f) {
 /* --- building (dbt/ir.c) ---------------------------------------------------------------------------- */
 /* ir_block_reset(): an empty block for the code at pc in that mode. */
 void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode);
+/* ir_block_rewind(): forgets what was added to it since it had that count, and no vector constants. */
+void ir_block_rewind(struct ir_block *b, unsigned count);
 /* ir_add_inst(), and with it all that follows: appends *inst simplified by what came before it: folded (constants, x+0, copies),
  * a GET is the value that the state is known to hold, of equal operations there is one. Returns the value, 0 for none.
  * Sets b->overflow and returns a valid index of the right type when there is no room. */
@@ -267,6 +271,7 @@ void ir_insn_pc(struct ir_block *b, uint64_t pc, uint32_t encoding);
 /* ir_count(): adds 1 to the 64-bit counter at that offset in struct cpu. */
 void ir_count(struct ir_block *b, size_t offset);
 void ir_exit_if(struct ir_block *b, irv cond, uint64_t pc);
+void ir_fault_if(struct ir_block *b, irv cond, uint64_t pc); /* IR_EXIT_FAULT */
 void ir_goto(struct ir_block *b, uint64_t pc);
 void ir_goto_reg(struct ir_block *b, irv target, enum ir_jump kind);
 void ir_ras_push(struct ir_block *b, uint64_t return_pc);

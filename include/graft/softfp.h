@@ -7,7 +7,7 @@
  * FZ, saturation).
  *
  * Operations on v128: n lanes of 1 << lane bytes (1 half, 2 single, 3 double),
- * other bytes of *res become 0. res may alias an operand. They honour
+ * other bytes of *res become 0, or with IR_FP_MERGE *a's. res may alias an operand. They honour
  * cpu->fp.fpcr (RMode, FZ, DN, AHP) and OR status into cpu->fp.fpsr.
  * All have the CALLV signature: fn(cpu, res, a, b, c, desc).
  */

@@ -174,6 +174,8 @@ static void random_float(struct gen *g, struct ir_inst *i) {
     i->n = (uint8_t)(1 + below(g->seed, most));
     if (i->op == IR_VFWIDEN || i->op == IR_VFNARROW)
         i->lane = i->op == IR_VFWIDEN ? 2 : 3;
+    if (i->op <= IR_VFMA && i->n == 1 && below(g->seed, 2))
+        i->flags = IR_FP_MERGE;
     bool rounds = i->op >= IR_VFRINT && i->op <= IR_VFTOU;
     if (rounds || i->op == IR_FTOS || i->op == IR_FTOU)
         i->cc = (uint8_t)below(g->seed, IR_RN_CURRENT + 1);
