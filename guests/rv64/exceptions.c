@@ -68,6 +68,7 @@ void rv64_take_trap(struct cpu *cpu, uint64_t cause, uint64_t tval) {
                (unsigned long long)tval, privilege_name(from), (unsigned long long)c->pc);
     (m ? trap_to_m : trap_to_s)(c, from, cause, tval);
     cpu->excl_addr = ~UINT64_C(0);
+    c->unboxed = false;
     rv64_set_privilege(cpu, m ? RV64_PRIV_M : RV64_PRIV_S);
 }
 
@@ -109,6 +110,9 @@ void rv64_pc_fault(struct cpu *cpu) {
     rv64(cpu)->pc &= ~UINT64_C(1);
     engine_unwind(cpu);
 }
+
+/* A block found a single that is not NaN-boxed: from now on code looks at each. */
+void rv64_exit_fault(struct cpu *cpu) { rv64(cpu)->unboxed = true; }
 
 uint64_t rv64_helper_raise(struct cpu *cpu, uint64_t cause, uint64_t tval, uint64_t c) {
     if (cause == RV64_ILLEGAL)

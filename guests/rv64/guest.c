@@ -58,7 +58,7 @@ static uint32_t guest_mode(const struct cpu *cpu) {
     /* Kernels and firmware have it off, but for the few instructions that save its registers: that is for them to find out. */
     bool fp_off = cpu->regime == RV64_U && !(c->mstatus & SSTATUS_FS);
     return cpu->regime | (fp_off ? RV64_MODE_FP_OFF : 0) | c->frm << RV64_MODE_FRM_SHIFT |
-           rv64_data_regime(cpu) << RV64_MODE_DATA_SHIFT;
+           rv64_data_regime(cpu) << RV64_MODE_DATA_SHIFT | (c->unboxed ? RV64_MODE_UNBOXED : 0);
 }
 
 static void guest_service(struct cpu *cpu, uint32_t pending) {
@@ -90,7 +90,7 @@ static bool io_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t val
 
 static bool guest_is_hi(uint64_t va) { return va >> 63; }
 
-/* None of these has a cause here: no exit is left with IR_EXIT_FAULT, no flags, no watchpoints, no mode of one instruction. */
+/* None of these has a cause here: no flags, no watchpoints, no mode of one instruction. */
 static void nothing(struct cpu *cpu) {}
 static void nothing_watched(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned regime) {}
 
@@ -128,7 +128,7 @@ const struct guest_ops rv64_guest = {
     .service = guest_service,
     .translate = rv64_translate,
     .executed = nothing,
-    .exit_fault = nothing,
+    .exit_fault = rv64_exit_fault,
     .pc_fault = rv64_pc_fault,
     .settle = nothing,
     .walk = rv64_walk,

@@ -22,6 +22,7 @@ static inline enum rv64_privilege rv64_regime_privilege(unsigned regime) {
 #define RV64_MODE_FRM_SHIFT 3
 #define RV64_MODE_DATA(m) ((m) >> 6 & 3) /* the regime of loads and stores: another one if mstatus.MPRV is set */
 #define RV64_MODE_DATA_SHIFT 6
+#define RV64_MODE_UNBOXED (1u << 8) /* singles may not be NaN-boxed: see rv64_check_boxed() */
 #define RV64_FRM_RMM 4 /* ties away from zero: not the host's */
 
 #define RV64_PMPS 16
@@ -45,6 +46,7 @@ struct rv64_cpu {
         unsigned used; /* the entries above are off */
     } pmp;
     uint32_t frm;
+    bool unboxed; /* RV64_MODE_UNBOXED */
     /* Interrupts: mip is written by this vCPU alone; what others do to it is in ipi, msip and mtimecmp, by __atomic builtins. */
     uint64_t mip, mip_set; /* mip_set: STIP and SEIP as machine mode has written them */
     uint64_t mtimecmp;
@@ -84,6 +86,8 @@ struct rv64_trans {
     uint64_t limit;    /* end of the code at hand: the end of the page */
     unsigned exits;    /* conditional exits so far */
     uint32_t boxed[2]; /* bit n: f[n] is known to hold a NaN-boxed half, or single-precision value here */
+    bool assume_boxed; /* singles that the block begins with are taken for boxed; those that it reads are noted */
+    uint32_t assumed;  /* ... here */
     irv single[32];    /* f[n] as a single-precision value, where that has been looked at; or 0 */
     bool dirty;        /* mstatus.FS has been set to Dirty in this block */
     bool fp_known;     /* it is known not to be Off at this place */
@@ -174,5 +178,7 @@ uint64_t rv64_helper_crossing(struct cpu *cpu, uint64_t pc, uint64_t half, uint6
 /* --- floating point (guests/rv64/trans_fp.c) -------------------------------------------------------------- */
 uint32_t rv64_fflags(struct cpu *cpu); /* fcsr.fflags */
 void rv64_fcsr_set(struct cpu *cpu, uint32_t fflags, uint32_t frm);
+/* rv64_check_boxed(): leaves the block, for guest_ops.exit_fault(), unless those registers hold NaN-boxed singles. */
+void rv64_check_boxed(struct rv64_trans *t, uint32_t regs);
 
 #endif

@@ -9,6 +9,7 @@ const struct state_field rv64_state[] = {
     STATE_RANGE(struct rv64_cpu, x, pmp.used),
     STATE_MAX(struct rv64_cpu, pmp.used, 4, RV64_PMPS),
     STATE_MAX(struct rv64_cpu, frm, 4, 7),
+    STATE_DERIVED(struct rv64_cpu, unboxed),
     STATE(struct rv64_cpu, mip),
     STATE(struct rv64_cpu, mip_set),
     STATE(struct rv64_cpu, mtimecmp),

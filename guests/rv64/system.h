@@ -119,6 +119,7 @@ static inline bool rv64_firmware(const struct cpu *cpu) { return cpu->boot->firm
 void rv64_set_privilege(struct cpu *cpu, enum rv64_privilege p);
 /* rv64_data_regime(): of loads and stores. */
 unsigned rv64_data_regime(const struct cpu *cpu);
+void rv64_exit_fault(struct cpu *cpu); /* guest_ops.exit_fault */
 
 /* walk.c */
 enum rv64_fault { RV64_FAULT_PAGE = 1, RV64_FAULT_ACCESS }; /* struct walk.fault */

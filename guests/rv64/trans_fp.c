@@ -60,20 +60,39 @@ static irv bits(struct rv64_trans *t, enum ir_op op, irv a, irv b) { return ir_v
 
 static irv get_raw(struct rv64_trans *t, unsigned n) { return ir_get(t->b, IR_V128, RV64_F(n)); }
 
-/* A single, or the canonical NaN, in lane 0, without leaving the vector registers. */
+/* A boxed single, or the canonical NaN, without leaving the vector registers. */
 static irv get_single(struct rv64_trans *t, irv v) {
     struct ir_block *b = t->b;
     struct ir_inst above = {.op = IR_VDUPLANE, .type = IR_V128, .lane = S, .n = 1, .a = v};
     irv boxed = ir_vop2(b, IR_VCMPEQ, S, ir_add_inst(b, &above), ir_vconst(b, ~UINT64_C(0), ~UINT64_C(0)), 0);
-    return ir_vop3(b, IR_VBSL, 0, boxed, v, ir_vconst(b, canonical_nan(S), 0), 0);
+    return ir_vop3(b, IR_VBSL, 0, boxed, v, ir_vconst(b, canonical_nan(S) | box(S), 0), 0);
 }
 
-/* get_f(): an operand; a narrow one that is not NaN-boxed is the canonical NaN (21.2). */
+/* Singles that a block begins with are boxed in nearly all programs: it looks once at all that it is going to read, and if one
+ * is not, goes on in a mode of code that looks at each (until the next trap). */
+void rv64_check_boxed(struct rv64_trans *t, uint32_t regs) {
+    struct ir_block *b = t->b;
+    irv all = 0;
+    for (uint32_t left = regs; left; left &= left - 1) {
+        irv v = get_raw(t, (unsigned)__builtin_ctz(left));
+        all = all ? bits(t, IR_VAND, all, v) : v;
+    }
+    irv high = ir_op1(b, IR_TRUNC, ir_vop1(b, IR_VGET, S, all, 1));
+    ir_fault_if(b, ir_cmp(b, IR_CMP_NE, high, ir_const(b, IR_I32, ~UINT32_C(0))), t->pc);
+    t->boxed[S - H] = regs;
+}
+
+/* get_f(): an operand; a narrow one that is not NaN-boxed is the canonical NaN (21.2). A single comes boxed. */
 static irv get_f(struct rv64_trans *t, unsigned n, unsigned lane) {
     struct ir_block *b = t->b;
     irv v = get_raw(t, n);
     if (lane == D || t->boxed[lane - H] >> n & 1)
         return v; /* what is above its lane does not matter to what takes it */
+    if (lane == S && t->assume_boxed) {
+        t->assumed |= 1u << n;
+        t->boxed[S - H] |= 1u << n;
+        return v;
+    }
     if (lane == S)
         return t->single[n] ? t->single[n] : (t->single[n] = get_single(t, v));
     irv raw = ir_vop1(b, IR_VGET, 3, v, 0);
@@ -87,15 +106,17 @@ static void mark_dirty(struct rv64_trans *t) {
     t->dirty = true;
 }
 
-/* put_f(): v has zeros above its lane. */
-static void put_f(struct rv64_trans *t, unsigned n, unsigned lane, irv v) {
-    if (lane != D)
-        v = bits(t, IR_VOR, v, ir_vconst(t->b, box(lane), 0));
+/* put_boxed(): v is as its register is to be. put_f(): v has zeros above its lane. */
+static void put_boxed(struct rv64_trans *t, unsigned n, unsigned lane, irv v) {
     ir_put(t->b, RV64_F(n), v);
     t->single[n] = 0;
     for (unsigned i = H; i < D; i++) /* a boxed half is a boxed single, too */
         t->boxed[i - H] = lane <= i ? t->boxed[i - H] | 1u << n : t->boxed[i - H] & ~(1u << n);
     mark_dirty(t);
+}
+
+static void put_f(struct rv64_trans *t, unsigned n, unsigned lane, irv v) {
+    put_boxed(t, n, lane, lane == D ? v : bits(t, IR_VOR, v, ir_vconst(t->b, box(lane), 0)));
 }
 
 /* usable(): may floating point be used here, and is rm a rounding mode? */
@@ -183,17 +204,24 @@ static irv soft(struct rv64_trans *t, enum soft_op op, unsigned lane, unsigned r
 }
 
 static irv fp_inst(struct rv64_trans *t, enum ir_op op, unsigned lane, irv a, irv b, irv c) {
-    struct ir_inst i = {.op = (uint8_t)op, .type = IR_V128, .lane = (uint8_t)lane, .n = 1, .a = a, .b = b, .c = c};
+    uint8_t flags = op <= IR_VFMA ? IR_FP_MERGE : 0;
+    struct ir_inst i = {
+        .op = (uint8_t)op, .type = IR_V128, .lane = (uint8_t)lane, .n = 1, .flags = flags, .a = a, .b = b, .c = c};
     return ir_add_inst(t->b, &i);
 }
 
-/* rounded(): an operation that rounds as rm says. */
-static irv rounded(struct rv64_trans *t, enum ir_op op, enum soft_op soft_op, unsigned lane, unsigned rm, irv a, irv b,
-                   irv c) {
-    unsigned round = round_of(t, rm);
-    if (lane != H && round == rounds[RV64_MODE_FRM(t->mode)])
-        return fp_inst(t, op, lane, a, b, c);
-    return soft(t, soft_op, lane, round, 0, false, a, b, c);
+/* Does the IR have operations of that format that round as rm says? */
+static bool is_native(const struct rv64_trans *t, unsigned lane, unsigned rm) {
+    return lane != H && round_of(t, rm) == rounds[RV64_MODE_FRM(t->mode)];
+}
+
+/* put_rounded(): the result of an operation that rounds as rm says. a is a register's value: so is the result, but for its lane. */
+static void put_rounded(struct rv64_trans *t, unsigned rd, enum ir_op op, enum soft_op soft_op, unsigned lane,
+                        unsigned rm, irv a, irv b, irv c) {
+    if (is_native(t, lane, rm))
+        put_boxed(t, rd, lane, fp_inst(t, op, lane, a, b, c));
+    else
+        put_f(t, rd, lane, soft(t, soft_op, lane, round_of(t, rm), 0, false, a, b, c));
 }
 
 static bool arithmetic(struct rv64_trans *t, enum ir_op op, enum soft_op soft_op, unsigned lane, unsigned rm,
@@ -201,7 +229,7 @@ static bool arithmetic(struct rv64_trans *t, enum ir_op op, enum soft_op soft_op
     if (!usable(t, rm))
         return false;
     irv x = get_f(t, rs1, lane), y = op == IR_VFSQRT ? 0 : get_f(t, rs2, lane);
-    put_f(t, rd, lane, rounded(t, op, soft_op, lane, rm, x, y, 0));
+    put_rounded(t, rd, op, soft_op, lane, rm, x, y, 0);
     return true;
 }
 
@@ -234,7 +262,7 @@ bool trans_FMADD(struct rv64_trans *t, const struct arg_FMADD *a) {
     x = a->neg ? negate(t, lane, x) : x;
     /* FNMSUB negates the product alone, FNMADD the product and the addend, FMSUB the addend. */
     z = a->sub ? negate(t, lane, z) : z;
-    put_f(t, a->rd, lane, rounded(t, IR_VFMA, S_FMA, lane, a->rm, z, x, y));
+    put_rounded(t, a->rd, IR_VFMA, S_FMA, lane, a->rm, z, x, y);
     return true;
 }
 
@@ -243,13 +271,18 @@ bool trans_FSGNJ(struct rv64_trans *t, const struct arg_FSGNJ *a) {
     if (!fp_on(t))
         return false;
     irv x = get_f(t, a->rs1, lane), y = get_f(t, a->rs2, lane), sign = sign_of(t, lane), r;
-    if (a->kind == 2) {
+    if (a->rs1 == a->rs2) { /* FMV, FNEG, FABS */
+        r = a->kind == 0 ? x : bits(t, a->kind == 1 ? IR_VXOR : IR_VANDN, x, sign);
+    } else if (a->kind == 2) {
         r = bits(t, IR_VXOR, x, bits(t, IR_VAND, y, sign));
     } else {
         y = a->kind ? negate(t, lane, y) : y;
         r = bits(t, IR_VOR, bits(t, IR_VANDN, x, sign), bits(t, IR_VAND, y, sign));
     }
-    put_f(t, a->rd, lane, r);
+    if (lane == H) /* of which get_f() gives the lane alone */
+        put_f(t, a->rd, lane, r);
+    else
+        put_boxed(t, a->rd, lane, r);
     return true;
 }
 
@@ -290,16 +323,29 @@ bool trans_FMINMAX(struct rv64_trans *t, const struct arg_FMINMAX *a) {
 
 /* --- comparison and classification ------------------------------------------------------------------ */
 
-bool trans_FCMP(struct rv64_trans *t, const struct arg_FCMP *a) {
-    static const enum ir_op ops[3] = {IR_VFCMPGE, IR_VFCMPGT, IR_VFCMPEQ};
+/* FLE, FLT, FEQ; the former two signal on any NaN. */
+static irv compare(struct rv64_trans *t, unsigned kind, unsigned lane, irv x, irv y) {
+    static const enum ir_cond conditions[3] = {IR_LS, IR_MI, IR_EQ};
     static const enum soft_op soft_ops[3] = {S_GE, S_GT, S_EQ};
+    struct ir_inst i = {.op = IR_FCMP_FLAGS,
+                        .type = IR_FLAGS,
+                        .lane = (uint8_t)lane,
+                        .n = 1,
+                        .flags = kind == 2 ? 0 : IR_FP_SIGNAL,
+                        .a = x,
+                        .b = y};
+    if (lane != H)
+        return ir_op1(t->b, IR_ZEXT32, ir_cond(t->b, conditions[kind], ir_add_inst(t->b, &i)));
+    irv mask = soft(t, soft_ops[kind], lane, IR_RN_EVEN, 0, false, y, x, 0);
+    return ir_op2i(t->b, IR_AND, ir_vop1(t->b, IR_VGET, 3, mask, 0), 1);
+}
+
+bool trans_FCMP(struct rv64_trans *t, const struct arg_FCMP *a) {
     unsigned lane = lane_of(a->fmt);
     if (!fp_on(t))
         return false;
     irv x = get_f(t, a->rs1, lane), y = get_f(t, a->rs2, lane);
-    irv mask = lane == H ? soft(t, soft_ops[a->kind], lane, IR_RN_EVEN, 0, false, y, x, 0)
-                         : fp_inst(t, ops[a->kind], lane, y, x, 0);
-    rv64_put(t, a->rd, ir_op2i(t->b, IR_AND, ir_vop1(t->b, IR_VGET, 3, mask, 0), 1));
+    rv64_put(t, a->rd, compare(t, a->kind, lane, x, y));
     mark_dirty(t);
     return true;
 }
@@ -345,7 +391,8 @@ bool trans_FCVT_FF(struct rv64_trans *t, const struct arg_FCVT_FF *a) {
     if (from == S && to == D)
         r = fp_inst(t, IR_VFWIDEN, S, v, 0, 0);
     else if (from == D && to == S)
-        r = rounded(t, IR_VFNARROW, S_NARROW, D, a->rm, v, 0, 0);
+        r = is_native(t, D, a->rm) ? fp_inst(t, IR_VFNARROW, D, v, 0, 0)
+                                   : soft(t, S_NARROW, D, round, 0, false, v, 0, 0);
     else
         r = soft(t, from < to ? S_WIDEN : S_NARROW, from, round, from + to == H + D ? IR_FP_EXACT : 0, false, v, 0, 0);
     put_f(t, a->rd, to, r);

@@ -102,6 +102,8 @@ static void translate_insn(struct rv64_trans *t) {
     t->insn = t->len == 2 ? rv64_expand((uint16_t)t->encoding) : t->encoding;
     ir_insn(t->b, t->pc, t->encoding);
     check_fp(t);
+    if (t->assumed && t->pc == t->b->pc && !t->assume_boxed)
+        rv64_check_boxed(t, t->assumed);
     if (!t->insn || !rv64_dispatch(t, t->insn))
         rv64_emit_raise(t, RV64_ILLEGAL, t->encoding);
 }
@@ -128,34 +130,49 @@ static void translate_crossing(struct rv64_trans *t, const struct cpu *cpu) {
     t->b->guest_bytes = t->b->watch_bytes = 2;
 }
 
-void rv64_translate(struct ir_block *b, const struct cpu *cpu, const void *code, unsigned bytes, unsigned max_insns) {
-    struct rv64_trans t = {.b = b, .mode = b->mode, .pc = b->pc, .next = b->pc, .limit = b->pc + bytes};
-    unsigned most = max_insns < MAX_INSNS ? max_insns : MAX_INSNS;
+/* The block, up to `most` instructions; false: its only one crosses into the next page. */
+static bool translate_block(struct rv64_trans *t, const void *code, unsigned most) {
+    struct ir_block *b = t->b;
     uint64_t end = b->pc;
-    if (RV64_MODE_FRM(t.mode) == RV64_FRM_RMM)
-        b->flags |= IR_BLOCK_SOFTFP;
     do {
-        t.pc = t.next;
-        t.encoding = half_at(code, t.pc - b->pc);
-        t.len = (t.encoding & 3) == 3 ? 4 : 2;
-        t.next = t.pc + t.len;
-        if (t.next > t.limit) {
-            if (t.pc == b->pc) {
-                translate_crossing(&t, cpu);
-                return;
-            }
-            rv64_goto(&t, t.pc);
+        t->pc = t->next;
+        t->encoding = half_at(code, t->pc - b->pc);
+        t->len = (t->encoding & 3) == 3 ? 4 : 2;
+        t->next = t->pc + t->len;
+        if (t->next > t->limit) {
+            if (t->pc == b->pc)
+                return false;
+            rv64_goto(t, t->pc);
             break;
         }
-        if (t.len == 4)
-            t.encoding |= half_at(code, t.pc - b->pc + 2) << 16;
-        translate_insn(&t);
+        if (t->len == 4)
+            t->encoding |= half_at(code, t->pc - b->pc + 2) << 16;
+        translate_insn(t);
         b->insns++;
-        if (t.pc + t.len > end)
-            end = t.pc + t.len;
-        if (!t.done && (b->insns >= most || t.next >= t.limit || b->count > MAX_COUNT || b->vconsts > MAX_VCONSTS))
-            rv64_goto(&t, t.next);
-    } while (!t.done);
+        if (t->pc + t->len > end)
+            end = t->pc + t->len;
+        if (!t->done && (b->insns >= most || t->next >= t->limit || b->count > MAX_COUNT || b->vconsts > MAX_VCONSTS))
+            rv64_goto(t, t->next);
+    } while (!t->done);
     b->guest_bytes = (uint32_t)(end - b->pc);
     b->watch_bytes = b->guest_bytes;
+    return true;
+}
+
+void rv64_translate(struct ir_block *b, const struct cpu *cpu, const void *code, unsigned bytes, unsigned max_insns) {
+    unsigned most = max_insns < MAX_INSNS ? max_insns : MAX_INSNS, start = b->count;
+    struct rv64_trans first = {.b = b, .mode = b->mode, .pc = b->pc, .next = b->pc, .limit = b->pc + bytes}, t = first;
+    b->flags |= IR_BLOCK_TINY_AFTER;
+    if (RV64_MODE_FRM(t.mode) == RV64_FRM_RMM)
+        b->flags |= IR_BLOCK_SOFTFP;
+    t.assume_boxed = !(t.mode & RV64_MODE_UNBOXED);
+    if (!translate_block(&t, code, most)) {
+        t.assume_boxed = false;
+        translate_crossing(&t, cpu);
+    } else if (t.assumed) { /* now it is known what to look at first */
+        first.assumed = t.assumed;
+        ir_block_rewind(b, start);
+        t = first;
+        translate_block(&t, code, most);
+    }
 }

@@ -58,7 +58,7 @@ static void check(const char *pass) {
 }
 
 static void translate(uint64_t pc, uint64_t end) {
-    uint32_t mode = RV64_U | world.cpu->frm << RV64_MODE_FRM_SHIFT;
+    uint32_t mode = RV64_U | world.cpu->frm << RV64_MODE_FRM_SHIFT | (world.cpu->unboxed ? RV64_MODE_UNBOXED : 0);
     ir_block_reset(world.block, pc, mode);
     rv64_translate(world.block, &world.cpu->c, (const void *)pc, (unsigned)(end - pc), 64);
     check("translation");
@@ -80,6 +80,7 @@ static void run_case(const struct icase *c, unsigned long position, struct rv64_
     set_state(&initial);
     world.kind = IFAULT_NONE;
     cpu->pc = first;
+    cpu->unboxed = false;
     if (setjmp(world.fault) == 0) {
         while (cpu->pc >= first && cpu->pc < end) {
             cpu->c.exit_site = 0;
@@ -88,6 +89,7 @@ static void run_case(const struct icase *c, unsigned long position, struct rv64_
                 jit_run();
             else
                 ir_interpret(world.block, &cpu->c);
+            cpu->unboxed |= cpu->c.exit_site == CODE_EXIT_FAULT;
             cpu->pc &= ~UINT64_C(1); /* as the guest's pc_fault() does */
         }
         if (cpu->pc != end && cpu->pc != end + 4)
