@@ -5,6 +5,7 @@
 #define GRAFT_A64_H
 
 #include "graft/guest.h"
+#include "graft/pmu.h"
 
 /* Access regimes (cpu->regime, memory ops' cc). */
 enum a64_regime { A64_EL0, A64_EL1 /* PSTATE.PAN = 0 */, A64_EL1_PAN };
@@ -63,25 +64,19 @@ struct a64_debug {
 /* The performance monitors (pmu.c). */
 #define A64_PMU_COUNTERS 6u
 enum a64_raw {
-    A64_RAW_INSNS,
+    A64_RAW_INSNS = PMU_INSNS,
     A64_RAW_BRANCHES,
     A64_RAW_TAKEN,
     A64_RAW_IMMEDIATE,
     A64_RAW_RETURNS,
     A64_RAW_LOADS,
-    A64_RAW_STORES,
-    A64_RAWS
+    A64_RAW_STORES
 };
-/* What translated code counts, of instructions that are done. */
-struct a64_counts {
-    uint64_t raw[A64_RAWS];
-    uint64_t limit; /* at so many instructions blocks leave for guest_ops.exit_fault() */
-};
+_Static_assert(A64_RAW_STORES < PMU_RAWS, "there is a place for each");
 struct a64_pmu {
-    uint32_t needs[2];                   /* by exception level: A64_MODE_PMU */
-    bool on;                             /* some counter is enabled */
-    bool stopped;                        /* cycles: waiting for an interrupt */
-    uint64_t seen[A64_RAWS], seen_ticks; /* raw and the TSC, as they are in the counters */
+    uint32_t needs[2]; /* by exception level: A64_MODE_PMU */
+    bool on;           /* some counter is enabled */
+    struct pmu_seen seen;
     uint64_t value[A64_PMU_COUNTERS], type[A64_PMU_COUNTERS], cycles, cycles_rest, cycle_filter;
     uint64_t pmcr, enabled, overflow, interrupts, user, select; /* as PMCR_EL0, PMCNTENSET_EL0 ... have them */
 };
@@ -96,8 +91,8 @@ struct a64_cpu {
     uint32_t nzcv;      /* stored form, see ir.h */
     uint32_t step_insn; /* the instruction that was stepped (debug.c) */
     v128 v[32];
-    struct a64_counts counts;
-    char rest_of_page[PAGE_SIZE - 784 - sizeof(struct a64_counts) - 8];
+    struct pmu_counts counts;
+    char rest_of_page[PAGE_SIZE - 784 - sizeof(struct pmu_counts) - 8];
     struct a64_sysregs sys; /* its first word ends the page */
     uint32_t daif;          /* PSTATE.DAIF in bits 9..6, as the DAIF register */
     /* Interrupt lines into this PE, after the interrupt controller. */

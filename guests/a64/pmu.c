@@ -4,10 +4,8 @@
  * pmu.c: the performance monitors, PMUv3 (Arm ARM D7): a cycle counter, six event counters, filters by exception level,
  * overflow interrupt. A cycle is a tick of the host's TSC; none pass while the PE waits for an interrupt.
  *
- * What instructions do is counted by translated code, in blocks whose mode says which of a64_counts.raw are wanted: each
- * counts an instruction when it is done, so one that raises an exception is not counted. The raw counts only grow; what
- * they have grown by goes to the counters whenever the exception level changes or a register is accessed (a64_pmu_sync()).
- * Each such block looks first whether `limit` is reached, before which no counter can overflow.
+ * What else there is to count, translated code counts (graft/pmu.h), each instruction when it is done, so one that raises an
+ * exception is not counted. What the raw counts have grown by goes to the counters in a64_pmu_sync().
  *
  * PMCEID0_EL0 and PMCEID1_EL0 name the events that count something; there are no caches, TLBs or predictions here that
  * would be a processor's.
@@ -109,20 +107,13 @@ static void set_line(struct cpu *cpu) {
 void a64_pmu_sync(struct a64_cpu *c) {
     struct a64_pmu *p = &c->pmu;
     uint64_t before = p->overflow;
-    uint64_t grown[A64_RAWS], now = rt_ticks(), ticks = p->stopped ? 0 : now - p->seen_ticks;
-    for (unsigned i = 0; i < A64_RAWS; i++)
-        grown[i] = c->counts.raw[i] - p->seen[i];
-    memcpy(p->seen, c->counts.raw, sizeof p->seen);
-    p->seen_ticks = now;
+    struct pmu_growth g = pmu_grow(&p->seen, &c->counts, rt_ticks());
     if (enabled(p, CYCLES) && counts_at(p->cycle_filter, c->el))
-        add_cycles(p, ticks);
+        add_cycles(p, g.ticks);
     for (unsigned n = 0; n < A64_PMU_COUNTERS; n++) {
         if (!enabled(p, BIT(n)) || !counts_at(p->type[n], c->el))
             continue;
-        uint64_t delta = (p->type[n] & TYPE_EVENT) == CPU_CYCLES ? ticks : 0;
-        for (uint32_t raws = raws_of(p->type[n]); raws; raws &= raws - 1)
-            delta += grown[__builtin_ctz(raws)];
-        add(p, n, delta, c->el);
+        add(p, n, (p->type[n] & TYPE_EVENT) == CPU_CYCLES ? g.ticks : pmu_sum(&g, raws_of(p->type[n])), c->el);
     }
     if (UNLIKELY(p->overflow != before))
         set_line(&c->c);
@@ -155,16 +146,12 @@ static uint32_t needs_at(const struct a64_pmu *p, unsigned el) {
     return needs ? needs | RAW(INSNS) : 0;
 }
 
-/* Instructions until a counter may overflow: at most two of its events come of each. */
+/* Instructions until a counter may overflow. */
 static uint64_t insns_left(const struct a64_pmu *p) {
     uint64_t left = ~UINT64_C(0) >> 1;
     for (unsigned n = 0; n < A64_PMU_COUNTERS; n++) {
-        uint32_t raws = enabled(p, BIT(n)) ? raws_of(p->type[n]) : 0;
-        uint64_t room = BIT(32) - p->value[n];
-        if (raws & (raws - 1))
-            room = (room + 1) / 2;
-        if (raws && room < left)
-            left = room;
+        uint64_t insns = pmu_insns_left(BIT(32) - p->value[n], enabled(p, BIT(n)) ? raws_of(p->type[n]) : 0);
+        left = insns < left ? insns : left;
     }
     return left;
 }
@@ -210,28 +197,27 @@ uint64_t a64_pmu_deadline(struct cpu *cpu) {
     if (LIKELY(!p->on))
         return ~UINT64_C(0);
     a64_pmu_sync(c);
-    uint64_t left = p->stopped ? NEVER : ticks_left(p);
-    return left < NEVER ? p->seen_ticks + left : ~UINT64_C(0);
+    uint64_t left = p->seen.stopped ? NEVER : ticks_left(p);
+    return left < NEVER ? p->seen.ticks + left : ~UINT64_C(0);
 }
 
 void a64_pmu_stop(struct cpu *cpu, bool stop) {
     struct a64_cpu *c = a64(cpu);
     a64_pmu_sync(c);
-    c->pmu.stopped = stop;
+    c->pmu.seen.stopped = stop;
 }
 
 void a64_pmu_reset(struct cpu *cpu) {
     struct a64_cpu *c = a64(cpu);
     struct a64_pmu *p = &c->pmu;
     memset(p, 0, sizeof *p);
-    c->counts = (struct a64_counts){.limit = ~UINT64_C(0)};
-    p->seen_ticks = rt_ticks();
+    c->counts = (struct pmu_counts){.limit = ~UINT64_C(0)};
+    p->seen.ticks = rt_ticks();
 }
 
 void a64_pmu_resume(struct a64_cpu *c) {
-    memcpy(c->pmu.seen, c->counts.raw, sizeof c->pmu.seen);
-    c->pmu.seen_ticks = rt_ticks();
-    c->pmu.stopped = false;
+    pmu_restart(&c->pmu.seen, &c->counts, rt_ticks());
+    c->pmu.seen.stopped = false;
 }
 
 /* --- registers ------------------------------------------------------------------------------------------------------ */
@@ -239,12 +225,10 @@ void a64_pmu_resume(struct a64_cpu *c) {
 /* before(), after(): a register is accessed. */
 static struct a64_pmu *before(struct a64_cpu *c) {
     struct a64_pmu *p = &c->pmu;
-    if (p->on) {
+    if (p->on)
         a64_pmu_sync(c);
-    } else { /* an instruction that disabled them was in a block that counted it */
-        memcpy(p->seen, c->counts.raw, sizeof p->seen);
-        p->seen_ticks = rt_ticks();
-    }
+    else /* an instruction that disabled them was in a block that counted it */
+        pmu_restart(&p->seen, &c->counts, rt_ticks());
     return p;
 }
 

@@ -132,8 +132,7 @@ void a64_retire(struct a64_trans *t) {
     if (LIKELY(!counted) || t->retired)
         return;
     t->retired = true;
-    for (counted &= events_of(t->insn); counted; counted &= counted - 1)
-        ir_count(t->b, raw_at((unsigned)__builtin_ctz(counted)));
+    pmu_emit_count(t->b, offsetof(struct a64_cpu, counts), counted & events_of(t->insn));
 }
 
 /* A conditional branch is taken if cond is 1. */
@@ -143,14 +142,6 @@ static void retire_branch(struct a64_trans *t, irv cond) {
         irv taken = ir_get(t->b, IR_I64, raw_at(A64_RAW_TAKEN));
         ir_put(t->b, raw_at(A64_RAW_TAKEN), ir_op2(t->b, IR_ADD, taken, ir_op1(t->b, IR_ZEXT32, cond)));
     }
-}
-
-/* Before a block that counts: leaves if a counter may be about to overflow. */
-static void check_limit(struct a64_trans *t) {
-    struct ir_block *b = t->b;
-    irv done = ir_get(b, IR_I64, raw_at(A64_RAW_INSNS)),
-        limit = ir_get(b, IR_I64, offsetof(struct a64_cpu, counts.limit));
-    ir_fault_if(b, ir_cmp(b, IR_CMP_UGE, done, limit), t->pc);
 }
 
 /* --- leaving the block ---------------------------------------------------------------------------- */
@@ -246,7 +237,7 @@ static void translate_insn(struct a64_trans *t) {
     ir_insn(t->b, t->pc, t->insn);
     t->retired = false;
     if (A64_MODE_PMU(t->mode) && t->pc == t->b->pc)
-        check_limit(t);
+        pmu_emit_limit(t->b, offsetof(struct a64_cpu, counts), t->pc);
     debug_insn(t);
     if (t->mode & A64_MODE_IL)
         a64_emit_raise(t, A64_ESR(A64_EC_IL, 0), 0);

@@ -67,8 +67,14 @@ static bool csr_read(struct cpu *cpu, unsigned csr, uint64_t *v) {
     case RV64_CSR_TIME: *v = rv64_time(cpu); return counter_allowed(cpu, csr);
     case RV64_CSR_CYCLE:
     case RV64_CSR_INSTRET: *v = rv64_counter(cpu, csr == RV64_CSR_INSTRET); return counter_allowed(cpu, csr);
-    default: /* Zihpm: counters that count nothing */
-        return csr - RV64_CSR_HPMCOUNTER3 < 29 ? counter_allowed(cpu, csr) : rv64_csr_m_read(cpu, csr, v);
+    case RV64_CSR_SCOUNTOVF:
+        *v = rv64_pmu_overflown(c) & (rv64_privilege(cpu) == RV64_PRIV_M ? MASK(32) : c->mcounteren);
+        return true;
+    default:
+        if (csr - RV64_CSR_HPMCOUNTER3 >= 29)
+            return rv64_csr_m_read(cpu, csr, v);
+        *v = rv64_pmu_value(c, csr & 31);
+        return counter_allowed(cpu, csr);
     }
 }
 
@@ -113,6 +119,7 @@ static void csr_write(struct cpu *cpu, unsigned csr, uint64_t v) {
     case RV64_CSR_SIP:
         if (c->mideleg & BIT(IRQ_SOFT))
             __atomic_store_n(&c->ipi, v >> IRQ_SOFT & 1, __ATOMIC_SEQ_CST);
+        rv64_overflow_write(c, v, c->mideleg);
         rv64_interrupts_update(cpu);
         rv64_check_interrupts(cpu);
         break;

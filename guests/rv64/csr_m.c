@@ -14,10 +14,8 @@ static bool is_pmp(unsigned csr) {
     return cfg || (csr >= RV64_CSR_PMPADDR0 && csr < RV64_CSR_PMPADDR0 + RV64_PMPS);
 }
 
-/* Counters that count nothing, and their events. */
-static bool is_idle(unsigned csr) {
-    return csr - RV64_CSR_MHPMCOUNTER3 < 29 || csr - RV64_CSR_MHPMEVENT3 < 29 || csr == RV64_CSR_MCOUNTINHIBIT;
-}
+static bool is_counter(unsigned csr) { return csr - RV64_CSR_MHPMCOUNTER3 < 29; }
+static bool is_event(unsigned csr) { return csr - RV64_CSR_MHPMEVENT3 < 29; }
 
 bool rv64_csr_m_read(struct cpu *cpu, unsigned csr, uint64_t *v) {
     struct rv64_cpu *c = rv64(cpu);
@@ -41,10 +39,14 @@ bool rv64_csr_m_read(struct cpu *cpu, unsigned csr, uint64_t *v) {
     case RV64_CSR_MCYCLE: *v = rv64_counter(cpu, 0); return true;
     case RV64_CSR_MINSTRET: *v = rv64_counter(cpu, 1); return true;
     case RV64_CSR_MHARTID: *v = cpu->index; return true;
+    case RV64_CSR_MCOUNTINHIBIT: *v = c->pmu.inhibit; return true;
     default:
-        *v = is_pmp(csr) ? rv64_pmp_read(c, csr) : 0;
-        return is_pmp(csr) || is_idle(csr) || csr - RV64_CSR_MVENDORID < RV64_CSR_MHARTID - RV64_CSR_MVENDORID ||
-               csr == RV64_CSR_MCONFIGPTR;
+        *v = is_pmp(csr)       ? rv64_pmp_read(c, csr)
+             : is_counter(csr) ? rv64_pmu_value(c, csr & 31)
+             : is_event(csr)   ? rv64_pmu_event(c, csr & 31)
+                               : 0;
+        return is_pmp(csr) || is_counter(csr) || is_event(csr) ||
+               csr - RV64_CSR_MVENDORID < RV64_CSR_MHARTID - RV64_CSR_MVENDORID || csr == RV64_CSR_MCONFIGPTR;
     }
 }
 
@@ -53,6 +55,7 @@ static void write_mip(struct cpu *cpu, uint64_t v) {
     struct rv64_cpu *c = rv64(cpu);
     c->mip_set = v & (BIT(IRQ_EXTERNAL) | (c->menvcfg & ENVCFG_STCE ? 0 : BIT(IRQ_TIMER)));
     __atomic_store_n(&c->ipi, v >> IRQ_SOFT & 1, __ATOMIC_SEQ_CST);
+    rv64_overflow_write(c, v, ~UINT64_C(0));
     rv64_interrupts_update(cpu);
 }
 
@@ -81,9 +84,14 @@ void rv64_csr_m_write(struct cpu *cpu, unsigned csr, uint64_t v) {
     case RV64_CSR_MINSTRET:
         c->counted_from[csr == RV64_CSR_MINSTRET] += rv64_counter(cpu, csr == RV64_CSR_MINSTRET) - v;
         break;
+    case RV64_CSR_MCOUNTINHIBIT: rv64_pmu_set_inhibit(c, v); break;
     default:
         if (is_pmp(csr))
             rv64_pmp_write(cpu, csr, v);
+        else if (is_counter(csr))
+            rv64_pmu_set_value(c, csr & 31, v);
+        else if (is_event(csr))
+            rv64_pmu_set_event(c, csr & 31, v);
         return;
     }
     rv64_check_interrupts(cpu);

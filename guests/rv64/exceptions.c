@@ -58,6 +58,8 @@ void rv64_take_trap(struct cpu *cpu, uint64_t cause, uint64_t tval) {
     struct rv64_cpu *c = rv64(cpu);
     enum rv64_privilege from = rv64_privilege(cpu);
     uint64_t delegated = cause & RV64_INTERRUPT ? c->mideleg : c->medeleg;
+    if (UNLIKELY(c->pmu.on))
+        rv64_pmu_sync(c);
     bool m = from == RV64_PRIV_M || !(delegated >> (cause & MASK(6)) & 1);
     if (cause & RV64_INTERRUPT)
         STAT(cpu, interrupts)++;
@@ -111,8 +113,11 @@ void rv64_pc_fault(struct cpu *cpu) {
     engine_unwind(cpu);
 }
 
-/* A block found a single that is not NaN-boxed: from now on code looks at each. */
-void rv64_exit_fault(struct cpu *cpu) { rv64(cpu)->unboxed = true; }
+/* A block looked at what counters have, or found a single that is not NaN-boxed: from now on code looks at each. */
+void rv64_exit_fault(struct cpu *cpu) {
+    if (!rv64_pmu_at_limit(rv64(cpu)))
+        rv64(cpu)->unboxed = true;
+}
 
 uint64_t rv64_helper_raise(struct cpu *cpu, uint64_t cause, uint64_t tval, uint64_t c) {
     if (cause == RV64_ILLEGAL)
@@ -122,6 +127,8 @@ uint64_t rv64_helper_raise(struct cpu *cpu, uint64_t cause, uint64_t tval, uint6
 
 /* Back to the pc and the level that a trap came from. */
 static uint64_t go_back(struct cpu *cpu, uint64_t pc, enum rv64_privilege to) {
+    if (UNLIKELY(rv64(cpu)->pmu.on))
+        rv64_pmu_sync(rv64(cpu));
     rv64(cpu)->pc = pc;
     cpu->excl_addr = ~UINT64_C(0);
     if (to != RV64_PRIV_M)

@@ -31,6 +31,7 @@ void rv64_reset(struct cpu *cpu) {
     cpu->excl_addr = ~UINT64_C(0);
     cpu->tlbi_pending = 0;
     cpu->regime = rv64_firmware(cpu) ? RV64_M : RV64_S;
+    rv64_pmu_reset(c);
     memset(&cpu->fp, 0, sizeof cpu->fp);
     rv64_fcsr_set(cpu, 0, 0);
     mmu_context_changed(cpu);
@@ -57,7 +58,8 @@ static uint32_t guest_mode(const struct cpu *cpu) {
     const struct rv64_cpu *c = (const struct rv64_cpu *)cpu;
     /* Kernels and firmware have it off, but for the few instructions that save its registers: that is for them to find out. */
     bool fp_off = cpu->regime == RV64_U && !(c->mstatus & SSTATUS_FS);
-    return cpu->regime | (fp_off ? RV64_MODE_FP_OFF : 0) | c->frm << RV64_MODE_FRM_SHIFT |
+    uint32_t counted = UNLIKELY(c->pmu.on) ? c->pmu.needs[rv64_privilege(cpu)] << RV64_MODE_PMU_SHIFT : 0;
+    return counted | cpu->regime | (fp_off ? RV64_MODE_FP_OFF : 0) | c->frm << RV64_MODE_FRM_SHIFT |
            rv64_data_regime(cpu) << RV64_MODE_DATA_SHIFT | (c->unboxed ? RV64_MODE_UNBOXED : 0);
 }
 

@@ -21,7 +21,9 @@ void rv64_timer_update(struct cpu *cpu, bool expired) {
         c->mip = (c->mip & ~BIT(IRQ_TIMER)) | (c->mip_set & BIT(IRQ_TIMER));
     if (rv64_firmware(cpu))
         compare(c, IRQ_M_TIMER, now, __atomic_load_n(&c->mtimecmp, __ATOMIC_SEQ_CST), &next);
-    engine_deadline(cpu, next == ~UINT64_C(0) ? next : engine_clock_tsc(cpu, &c->clock, now, next), expired);
+    uint64_t due = next == ~UINT64_C(0) ? next : engine_clock_tsc(cpu, &c->clock, now, next),
+             pmu = rv64_pmu_deadline(c);
+    engine_deadline(cpu, due < pmu ? due : pmu, expired);
 }
 
 void rv64_interrupts_update(struct cpu *cpu) {
@@ -41,7 +43,8 @@ void rv64_interrupts_update(struct cpu *cpu) {
 }
 
 static unsigned first_of(uint64_t due) {
-    static const uint8_t order[] = {IRQ_M_EXTERNAL, IRQ_M_SOFT, IRQ_M_TIMER, IRQ_EXTERNAL, IRQ_SOFT, IRQ_TIMER};
+    static const uint8_t order[] = {IRQ_M_EXTERNAL, IRQ_M_SOFT, IRQ_M_TIMER, IRQ_EXTERNAL,
+                                    IRQ_SOFT,       IRQ_TIMER,  IRQ_OVERFLOW};
     for (unsigned i = 0; i < sizeof order; i++)
         if (due & BIT(order[i]))
             return order[i];
@@ -81,7 +84,11 @@ uint64_t rv64_helper_wfi(struct cpu *cpu, uint64_t insn, uint64_t len, uint64_t 
     }
     rv64_interrupts_update(cpu);
     if (!(c->mip & c->mie)) {
+        if (UNLIKELY(c->pmu.on))
+            rv64_pmu_stop(c, true);
         engine_wait(cpu);
+        if (UNLIKELY(c->pmu.on))
+            rv64_pmu_stop(c, false);
         rv64_interrupts_update(cpu);
     }
     rv64_check_interrupts(cpu);

@@ -6,6 +6,7 @@
 #define GRAFT_RV64_H
 
 #include "graft/guest.h"
+#include "graft/pmu.h"
 
 /* Access regimes (cpu->regime, memory ops' cc). */
 enum rv64_regime { RV64_U, RV64_S /* mstatus.SUM = 0 */, RV64_S_SUM, RV64_M };
@@ -22,13 +23,26 @@ static inline enum rv64_privilege rv64_regime_privilege(unsigned regime) {
 #define RV64_MODE_FRM_SHIFT 3
 #define RV64_MODE_DATA(m) ((m) >> 6 & 3) /* the regime of loads and stores: another one if mstatus.MPRV is set */
 #define RV64_MODE_DATA_SHIFT 6
-#define RV64_MODE_UNBOXED (1u << 8) /* singles may not be NaN-boxed: see rv64_check_boxed() */
+#define RV64_MODE_UNBOXED (1u << 8)      /* singles may not be NaN-boxed: see rv64_check_boxed() */
+#define RV64_MODE_PMU(m) ((m) >> 9 & 15) /* 1 << enum rv64_raw: what the code is to count */
+#define RV64_MODE_PMU_SHIFT 9
 #define RV64_FRM_RMM 4 /* ties away from zero: not the host's */
 
 #define RV64_PMPS 16
 
 /* Upper halves of root tables that are told apart by what is in them: a kernel has the same one in all of its processes. */
 #define RV64_HALVES 4
+
+/* The performance counters (pmu.c). */
+#define RV64_HPMS 6u
+enum rv64_raw { RV64_RAW_INSNS = PMU_INSNS, RV64_RAW_BRANCHES, RV64_RAW_LOADS, RV64_RAW_STORES };
+#define RV64_RAW(name) (1u << RV64_RAW_##name)
+struct rv64_pmu {
+    uint64_t value[RV64_HPMS], event[RV64_HPMS], inhibit; /* mhpmcounter, mhpmevent, mcountinhibit */
+    struct pmu_seen seen;
+    uint32_t needs[RV64_PRIV_M + 1]; /* by privilege: RV64_MODE_PMU */
+    bool on;                         /* some counter counts */
+};
 
 struct rv64_cpu {
     struct cpu c;
@@ -47,6 +61,8 @@ struct rv64_cpu {
     } pmp;
     uint32_t frm;
     bool unboxed; /* RV64_MODE_UNBOXED */
+    struct pmu_counts counts;
+    struct rv64_pmu pmu;
     /* Interrupts: mip is written by this vCPU alone; what others do to it is in ipi, msip and mtimecmp, by __atomic builtins. */
     uint64_t mip, mip_set; /* mip_set: STIP and SEIP as machine mode has written them */
     uint64_t mtimecmp;
@@ -90,6 +106,7 @@ struct rv64_trans {
     uint32_t assumed;  /* ... here */
     irv single[32];    /* f[n] as a single-precision value, where that has been looked at; or 0 */
     bool dirty;        /* mstatus.FS has been set to Dirty in this block */
+    bool retired;      /* the instruction has been counted */
     bool fp_known;     /* it is known not to be Off at this place */
 };
 /* A table row NAME is translated by bool trans_NAME(struct rv64_trans *, const struct arg_NAME *); both are declared by the
@@ -123,6 +140,8 @@ void rv64_goto(struct rv64_trans *t, uint64_t target);
 void rv64_branch(struct rv64_trans *t, uint64_t target);
 void rv64_branch_if(struct rv64_trans *t, irv cond, uint64_t target);
 void rv64_end(struct rv64_trans *t);
+/* rv64_retire(): the instruction is done, but for leaving the block: it counts, once. */
+void rv64_retire(struct rv64_trans *t);
 /* rv64_emit_raise(): a synchronous exception of this instruction. Ends the block. */
 void rv64_emit_raise(struct rv64_trans *t, unsigned cause, uint64_t tval);
 

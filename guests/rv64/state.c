@@ -10,6 +10,13 @@ const struct state_field rv64_state[] = {
     STATE_MAX(struct rv64_cpu, pmp.used, 4, RV64_PMPS),
     STATE_MAX(struct rv64_cpu, frm, 4, 7),
     STATE_DERIVED(struct rv64_cpu, unboxed),
+    STATE_DERIVED(struct rv64_cpu, counts),
+    STATE(struct rv64_cpu, pmu.value),
+    STATE(struct rv64_cpu, pmu.event),
+    STATE(struct rv64_cpu, pmu.inhibit),
+    STATE_DERIVED(struct rv64_cpu, pmu.seen),
+    STATE_DERIVED(struct rv64_cpu, pmu.needs),
+    STATE_DERIVED(struct rv64_cpu, pmu.on),
     STATE(struct rv64_cpu, mip),
     STATE(struct rv64_cpu, mip_set),
     STATE(struct rv64_cpu, mtimecmp),
@@ -23,7 +30,10 @@ const struct state_field rv64_state[] = {
     STATE_END,
 };
 
-void rv64_collect(struct cpu *cpu) {}
+void rv64_collect(struct cpu *cpu) {
+    if (rv64(cpu)->pmu.on)
+        rv64_pmu_sync(rv64(cpu));
+}
 
 void rv64_changed(struct cpu *cpu) {
     struct rv64_cpu *c = rv64(cpu);
@@ -31,5 +41,6 @@ void rv64_changed(struct cpu *cpu) {
     c->pc &= ~UINT64_C(1);
     rv64_set_privilege(cpu, rv64_privilege(cpu));
     rv64_table_changed(cpu);
+    rv64_pmu_resume(c);
     rv64_interrupts_update(cpu);
 }

@@ -44,8 +44,16 @@
 #define MENVCFG_WRITABLE (SENVCFG_WRITABLE | ENVCFG_ADUE | ENVCFG_PBMTE | ENVCFG_STCE)
 
 /* Interrupts, by bit of mip and mie. */
-enum { IRQ_SOFT = 1, IRQ_M_SOFT = 3, IRQ_TIMER = 5, IRQ_M_TIMER = 7, IRQ_EXTERNAL = 9, IRQ_M_EXTERNAL = 11 };
-#define SIE_WRITABLE (BIT(IRQ_SOFT) | BIT(IRQ_TIMER) | BIT(IRQ_EXTERNAL))
+enum {
+    IRQ_SOFT = 1,
+    IRQ_M_SOFT = 3,
+    IRQ_TIMER = 5,
+    IRQ_M_TIMER = 7,
+    IRQ_EXTERNAL = 9,
+    IRQ_M_EXTERNAL = 11,
+    IRQ_OVERFLOW = 13
+};
+#define SIE_WRITABLE (BIT(IRQ_SOFT) | BIT(IRQ_TIMER) | BIT(IRQ_EXTERNAL) | BIT(IRQ_OVERFLOW))
 #define MIE_WRITABLE (SIE_WRITABLE | BIT(IRQ_M_SOFT) | BIT(IRQ_M_TIMER) | BIT(IRQ_M_EXTERNAL))
 #define MEDELEG_WRITABLE UINT64_C(0xb3ff) /* all but calls of S-mode's superiors */
 
@@ -95,6 +103,7 @@ enum rv64_csr {
     RV64_CSR_TIME = 0xc01,
     RV64_CSR_INSTRET = 0xc02,
     RV64_CSR_HPMCOUNTER3 = 0xc03,
+    RV64_CSR_SCOUNTOVF = 0xda0,
     RV64_CSR_MVENDORID = 0xf11,
     RV64_CSR_MHARTID = 0xf14,
     RV64_CSR_MCONFIGPTR = 0xf15
@@ -162,7 +171,36 @@ extern const struct state_field rv64_state[], rv64_shared_state[];
 void rv64_collect(struct cpu *cpu);
 void rv64_changed(struct cpu *cpu);
 
+/* pmu.c: the performance counters. n: of a counter, 3 .. 31. */
+void rv64_pmu_reset(struct rv64_cpu *c);
+/* rv64_pmu_sync(): the counters are right now; before the privilege changes, if rv64_pmu.on. */
+void rv64_pmu_sync(struct rv64_cpu *c);
+/* rv64_pmu_resume(): the registers were written over: what is counted, and cycles, begin to count from now on. */
+void rv64_pmu_resume(struct rv64_cpu *c);
+/* rv64_pmu_at_limit(): was it pmu_counts.limit that a block was left for? Then it is further away now. */
+bool rv64_pmu_at_limit(struct rv64_cpu *c);
+uint64_t rv64_pmu_deadline(struct rv64_cpu *c);    /* the TSC when a counter of cycles overflows */
+void rv64_pmu_stop(struct rv64_cpu *c, bool stop); /* around a wait for an interrupt, if rv64_pmu.on */
+uint64_t rv64_pmu_value(struct rv64_cpu *c, unsigned n);
+uint64_t rv64_pmu_event(struct rv64_cpu *c, unsigned n);
+uint64_t rv64_pmu_overflown(struct rv64_cpu *c); /* scountovf */
+void rv64_pmu_set_value(struct rv64_cpu *c, unsigned n, uint64_t value);
+void rv64_pmu_set_event(struct rv64_cpu *c, unsigned n, uint64_t event);
+void rv64_pmu_set_inhibit(struct rv64_cpu *c, uint64_t inhibit);
+/* rv64_pmu_call(): a function of the SBI's extension PMU. Returns the error (enum sbi_error). */
+int64_t rv64_pmu_call(struct rv64_cpu *c, uint64_t function, const uint64_t *arg, uint64_t *value);
+
 /* sbi.c */
+enum sbi_error {
+    SBI_SUCCESS = 0,
+    SBI_FAILED = -1,
+    SBI_NOT_SUPPORTED = -2,
+    SBI_INVALID_PARAM = -3,
+    SBI_INVALID_ADDRESS = -5,
+    SBI_ALREADY_AVAILABLE = -6,
+    SBI_ALREADY_STARTED = -7,
+    SBI_ALREADY_STOPPED = -8
+};
 void rv64_sbi_call(struct cpu *cpu);
 /* registers.c */
 extern const struct guest_debug rv64_registers; /* guest_ops.debug */

@@ -127,6 +127,7 @@ bool trans_JAL(struct rv64_trans *t, const struct arg_JAL *a) {
 bool trans_JALR(struct rv64_trans *t, const struct arg_JALR *a) {
     irv to = ir_op2i(t->b, IR_ADD, rv64_get(t, a->rs1), (uint64_t)rv64_imm_i(t->insn));
     put_link(t, a->rd);
+    rv64_retire(t);
     ir_goto_reg(t->b, to, is_link(a->rd) ? IR_JUMP_CALL : is_link(a->rs1) ? IR_JUMP_RET : IR_JUMP_PLAIN);
     t->done = true;
     return true;

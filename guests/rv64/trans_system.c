@@ -25,6 +25,7 @@ bool trans_ECALL(struct rv64_trans *t, const struct arg_ECALL *a) {
     }
     at_next(t);
     ir_call(t->b, IR_NONE, &helper_rv64_helper_ecall, 0, 0, 0);
+    t->retired = true; /* as after an exception */
     rv64_end(t);
     return true;
 }
@@ -37,6 +38,7 @@ bool trans_EBREAK(struct rv64_trans *t, const struct arg_EBREAK *a) {
         return true;
     }
     ir_call(t->b, IR_NONE, &helper_rv64_helper_ebreak, 0, 0, 0);
+    t->retired = true;
     rv64_end(t);
     return true;
 }
@@ -44,6 +46,7 @@ bool trans_EBREAK(struct rv64_trans *t, const struct arg_EBREAK *a) {
 static bool go_back(struct rv64_trans *t, const struct ir_helper *helper, enum rv64_privilege least) {
     if (rv64_trans_privilege(t) < least)
         return false;
+    rv64_retire(t); /* at the level that it is left for another one */
     ir_call(t->b, IR_NONE, helper, rv64_imm(t, t->encoding), 0, 0);
     ir_exit(t->b);
     t->done = true;
@@ -154,6 +157,7 @@ static void write_status(struct rv64_trans *t, const struct arg_CSR *a, irv old,
                              ir_get(b, IR_I64, offsetof(struct rv64_cpu, mie)));
         matters = a->imm ? pending : ir_op2(b, IR_OR, matters, pending);
     }
+    rv64_retire(t);
     ir_exit_if(b, ir_cmp(b, IR_CMP_EQ, matters, rv64_imm(t, 0)), t->pc + t->len);
     at_next(t);
     ir_call(b, IR_NONE, &helper_rv64_helper_status, old, 0, 0);
@@ -166,6 +170,7 @@ static void write_status(struct rv64_trans *t, const struct arg_CSR *a, irv old,
 static void end_unless_rounding_is_the_same(struct rv64_trans *t) {
     struct ir_block *b = t->b;
     irv frm = ir_get(b, IR_I32, offsetof(struct rv64_cpu, frm));
+    rv64_retire(t);
     ir_exit_if(b, ir_cmp(b, IR_CMP_EQ, frm, ir_const(b, IR_I32, RV64_MODE_FRM(t->mode))), t->pc + t->len);
     rv64_end(t);
 }

@@ -49,9 +49,34 @@ void rv64_put(struct rv64_trans *t, unsigned n, irv v) {
     ir_put(t->b, RV64_X(n), v);
 }
 
+/* --- what the performance counters count ------------------------------------------------------------- */
+
+static uint32_t events_of(uint32_t insn) {
+    switch (insn & 0x7f) {
+    case 0x63: /* BRANCH, JALR, JAL */
+    case 0x67:
+    case 0x6f: return RV64_RAW(INSNS) | RV64_RAW(BRANCHES);
+    case 0x03: /* LOAD, LOAD-FP */
+    case 0x07: return RV64_RAW(INSNS) | RV64_RAW(LOADS);
+    case 0x23: /* STORE, STORE-FP */
+    case 0x27: return RV64_RAW(INSNS) | RV64_RAW(STORES);
+    case 0x2f: /* AMO: LR, SC, all others */
+        return RV64_RAW(INSNS) | (insn >> 27 == 3 ? 0 : RV64_RAW(LOADS)) | (insn >> 27 == 2 ? 0 : RV64_RAW(STORES));
+    default: return RV64_RAW(INSNS);
+    }
+}
+
+void rv64_retire(struct rv64_trans *t) {
+    unsigned counted = RV64_MODE_PMU(t->mode);
+    if (UNLIKELY(counted) && !t->retired)
+        pmu_emit_count(t->b, offsetof(struct rv64_cpu, counts), counted & events_of(t->insn));
+    t->retired = true;
+}
+
 /* --- leaving the block ---------------------------------------------------------------------------- */
 
 void rv64_end(struct rv64_trans *t) {
+    rv64_retire(t);
     ir_put(t->b, RV64_PC, ir_pc(t->b, t->pc + t->len));
     ir_exit(t->b);
     t->done = true;
@@ -64,6 +89,7 @@ void rv64_emit_raise(struct rv64_trans *t, unsigned cause, uint64_t tval) {
 }
 
 void rv64_goto(struct rv64_trans *t, uint64_t target) {
+    rv64_retire(t);
     ir_goto(t->b, target);
     t->done = true;
 }
@@ -76,6 +102,7 @@ void rv64_branch(struct rv64_trans *t, uint64_t target) {
 }
 
 void rv64_branch_if(struct rv64_trans *t, irv cond, uint64_t target) {
+    rv64_retire(t);
     ir_exit_if(t->b, cond, target);
     /* Past a loop's end the code is colder: another block, if it is reached. */
     if (target <= t->pc || ++t->exits >= MAX_EXITS)
@@ -101,11 +128,16 @@ static void check_fp(struct rv64_trans *t) {
 static void translate_insn(struct rv64_trans *t) {
     t->insn = t->len == 2 ? rv64_expand((uint16_t)t->encoding) : t->encoding;
     ir_insn(t->b, t->pc, t->encoding);
+    t->retired = false;
+    if (RV64_MODE_PMU(t->mode) && t->pc == t->b->pc)
+        pmu_emit_limit(t->b, offsetof(struct rv64_cpu, counts), t->pc);
     check_fp(t);
     if (t->assumed && t->pc == t->b->pc && !t->assume_boxed)
         rv64_check_boxed(t, t->assumed);
     if (!t->insn || !rv64_dispatch(t, t->insn))
         rv64_emit_raise(t, RV64_ILLEGAL, t->encoding);
+    else if (!t->done)
+        rv64_retire(t);
 }
 
 static uint32_t half_at(const void *code, uint64_t offset) {
@@ -142,6 +174,7 @@ static bool translate_block(struct rv64_trans *t, const void *code, unsigned mos
         if (t->next > t->limit) {
             if (t->pc == b->pc)
                 return false;
+            t->retired = true; /* it is not a part of the block */
             rv64_goto(t, t->pc);
             break;
         }

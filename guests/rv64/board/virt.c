@@ -21,7 +21,7 @@
 static const char all[] =
     "i\0m\0a\0f\0d\0c\0zicbom\0zicbop\0zicboz\0zicntr\0zicond\0zicsr\0zifencei\0zihintpause\0zihpm\0zawrs\0"
     "zacas\0zfa\0zfh\0zfhmin\0zca\0zcb\0zcd\0zba\0zbb\0zbc\0zbkb\0zbkc\0zbkx\0zbs\0zknd\0zkne\0zknh\0"
-    "sstc\0svade\0svadu\0svinval\0svnapot\0svpbmt\0svvptc";
+    "sscofpmf\0sstc\0svade\0svadu\0svinval\0svnapot\0svpbmt\0svvptc";
 static const char general[] = "i\0m\0a\0f\0d\0c\0zicntr\0zicsr\0zifencei";
 
 static void put_isa(struct tree *t, bool max) {
@@ -148,6 +148,20 @@ static void put_devices(struct tree *t) {
     tree_end(t);
 }
 
+/* For firmware: which counters have which events, whose numbers are the SBI's (pmu.c). */
+static void put_pmu(struct tree *t) {
+    static const uint32_t events[] = {1, 2, 5, 0x10000, 0x10002};
+    uint32_t cells[3 * ARRAY_LEN(events)];
+    for (unsigned i = 0; i < ARRAY_LEN(events); i++) {
+        cells[3 * i] = cells[3 * i + 1] = events[i]; /* from, to */
+        cells[3 * i + 2] = 0x1f8;
+    }
+    tree_begin(t, "pmu");
+    tree_cells(t, "riscv,event-to-mhpmcounters", cells, ARRAY_LEN(cells));
+    tree_text(t, "compatible", "riscv,pmu");
+    tree_end(t);
+}
+
 static void tree(struct tree *t, const struct fdt_params *p) {
     tree_u32(t, "#address-cells", 2);
     tree_u32(t, "#size-cells", 2);
@@ -155,6 +169,8 @@ static void tree(struct tree *t, const struct fdt_params *p) {
     tree_text(t, "model", "riscv-virtio,qemu");
     tree_memory(t, p);
     put_cpus(t, p);
+    if (p->cpu == ABI_CPU_MAX)
+        put_pmu(t);
     put_syscon(t, "poweroff", "syscon-poweroff", 0x5555);
     put_syscon(t, "reboot", "syscon-reboot", 0x7777);
     tree_begin(t, "soc");
