@@ -70,9 +70,10 @@ static void trap(struct cpu *c, struct input *in) {
 }
 
 static void call(struct cpu *c, struct input *in) {
-    static const uint32_t extensions[] = {0x10, 0x54494d45, 0x735049, 0x52464e43, 0x48534d, 0x53525354, 0x4442434e};
+    static const uint32_t extensions[] = {0x10,     0x54494d45, 0x735049,   0x52464e43,
+                                          0x48534d, 0x53525354, 0x4442434e, 0x504d55};
     unsigned how = (unsigned)take(in, 1);
-    rv64(c)->x[17] = how < 128 ? extensions[how % 7] : how < 200 ? how % 9 : fuzz_value(in);
+    rv64(c)->x[17] = how < 128 ? extensions[how % ARRAY_LEN(extensions)] : how < 200 ? how % 9 : fuzz_value(in);
     rv64(c)->x[16] = take(in, 1) & 7;
     for (unsigned i = 10; i < 16; i++)
         rv64(c)->x[i] = fuzz_value(in);
@@ -113,6 +114,10 @@ static void interrupts(struct cpu *c, struct input *in) {
     if (how & 1)
         world.shared.spi_level[how >> 5 & 1] ^= (uint32_t)take(in, 4);
     rv64_interrupts_update(c);
+    if (how & 4) { /* code that counts has run */
+        rv64(c)->counts.raw[how >> 3 & 3] += take(in, 4);
+        rv64_guest.exit_fault(c);
+    }
     if (how & 2)
         (void)RAISES(rv64_helper_wfi(c, 0x10500073, 4, 0));
     else
@@ -124,6 +129,8 @@ static void check(const world_guest_cpu *c) {
     must(!(c->mstatus & ~MSTATUS_WRITABLE) && MSTATUS_MPP_OF(c->mstatus) != 2);
     must(RV64_MODE_REGIME(mode) == c->c.regime && (RV64_MODE_DATA(mode) == c->c.regime || c->c.regime == RV64_M));
     must(!(c->mideleg & ~SIE_WRITABLE) && !(c->mie & ~MIE_WRITABLE) && !(c->medeleg & ~MEDELEG_WRITABLE));
+    must(!(c->pmu.inhibit & ~(MASK(RV64_HPMS) << 3)) &&
+         RV64_MODE_PMU(mode) == (c->pmu.on ? c->pmu.needs[rv64_privilege(&c->c)] : 0));
     must(c->x[0] == 0 && c->pmp.used <= RV64_PMPS);
     must(rv64_firmware(&c->c) || c->c.regime != RV64_M); /* no way into the engine's own mode */
 }
