@@ -590,7 +590,7 @@ static void help_main(void) {
          "commands:");
     for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
         int used = printf("  %s %s", commands[i].name, commands[i].argument);
-        printf("%*s%s\n", 15 - used, "", commands[i].help);
+        printf("%*s%s\n", 19 - used, "", commands[i].help);
     }
     puts("\n"
          "  graft COMMAND --help   the options of a command\n"

@@ -130,6 +130,8 @@ class Cli(GraftTest):
             self.assertEqual((r.returncode, r.stderr), (0, b''), args)
             self.assertTrue(r.stdout)
         self.assertIn(b'--drive', self.graft('help', 'run').stdout)
+        screen = self.graft('--help').stdout.decode().splitlines()
+        self.assertTrue(len(screen) <= 24 and max(map(len, screen)) < 80, screen)
 
     def test_share_without_one_who_serves_it(self):
         guest = self.path('k.bin', POWEROFF)

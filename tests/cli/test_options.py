@@ -119,7 +119,7 @@ class Options(unittest.TestCase):
 
     def test_zsh_has_the_options_of_help(self):
         text = built('_graft')
-        for command in ('run', 'info'):
+        for command in ('run', 'exec', 'info'):
             specs = re.search(rf'^    {command}\)\n(.*?)^        ;;', text, re.M | re.S).group(1)
             self.assertEqual(re.findall(r"^ +'\*?(-[A-Za-z-]+)", specs, re.M), list(help_options(command)))
 
