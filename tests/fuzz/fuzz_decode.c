@@ -8,7 +8,7 @@
 #ifdef FUZZ_RV64
 #include "guests/rv64/rv64.h"
 #define GUEST rv64_guest
-#define MODES 0xff
+#define MODES 0x1fff
 #define LAST_REGIME RV64_M
 #define PLACES 2 /* bits of the pc that may be set */
 extern const struct guest_ops rv64_guest;
