@@ -11,7 +11,8 @@
  */
 #include "dbt/mmu/loans.h"
 
-#define HEAT_MAP 96 /* accesses in C after which a page is mapped */
+#define HEAT_MAP 96       /* accesses in C after which a page is mapped */
+#define HEAT_MAP_RING3 16 /* the same of a page that comes and goes, where a fault costs as much as that many of them */
 
 struct window_state {
     struct windows windows;
@@ -34,9 +35,15 @@ static struct recent_view *recent_of(struct view *v) { return &((struct window_v
 /* Is the page touched often enough to be mapped, rather than served in C? A probe that had to fault has decided that. */
 static bool page_is_hot(const struct cpu *cpu, struct windows *ws, struct view *v, const struct mmu_slow *s) {
     uint8_t *touched = &ws->heat.touched[heat_index(s->va)], *unmapped = &ws->heat.unmapped[heat_index(s->va)];
-    if (rt_has_ring3(cpu) &&
-        (s->fill_now || *unmapped < FICKLE)) /* a flush is an instruction there, a fault not much more */
+    if (rt_has_ring3(cpu)) { /* a flush is an instruction there */
+        if (!s->fill_now && *unmapped >= FICKLE) {
+            if (++*touched < HEAT_MAP_RING3)
+                return false;
+            *unmapped = FICKLE - 1;
+        }
+        *touched = 0;
         return true;
+    }
     if (s->unpredicted && (!s->fill_now || *unmapped >= FICKLE) && !recent_used_up(&ws->recent, recent_of(v), s->va) &&
         ++*touched < HEAT_MAP)
         return false;
