@@ -17,7 +17,8 @@ static uint32_t narrow_region(const struct cpu *cpu, uint32_t index) {
 }
 
 struct window *window_at(struct windows *ws, uint64_t host) {
-    unsigned n = ws->window_of_slot[(host - ws->base) >> REGION_SHIFT];
+    uint64_t slot = (host - ws->base) >> REGION_SHIFT;
+    unsigned n = slot < ARRAY_LEN(ws->window_of_slot) ? ws->window_of_slot[slot] : 0;
     struct window *w = n ? &ws->win[n - 1] : NULL;
     return w && (w->state == WINDOW_LIVE || w->state == WINDOW_STALE) ? w : NULL;
 }
@@ -226,7 +227,7 @@ static bool belongs_to_asids(const struct window *w) { return !w->hi || w->has_n
 
 static struct window *window_find(struct cpu *cpu, uint64_t root, unsigned regime, uint32_t region) {
     struct windows *ws = windows_of(cpu);
-    for (unsigned i = 0; i < ws->count; i++) {
+    for (unsigned i = 0; i < ws->ever; i++) {
         struct window *w = &ws->win[i];
         if (w->region == region && w->regime == regime && w->root == root &&
             (w->state == WINDOW_LIVE || w->state == WINDOW_STALE))
@@ -244,6 +245,7 @@ static struct window *window_new(struct cpu *cpu, uint64_t root, unsigned regime
                 continue;
             *w = (struct window){
                 .root = root, .region = region, .regime = (uint8_t)regime, .hi = hi, .state = WINDOW_LIVE};
+            ws->ever = i < ws->ever ? ws->ever : i + 1;
             return w;
         }
         if (ws->dead)
@@ -313,7 +315,17 @@ void window_attach(struct cpu *cpu, struct view *v, struct window *w) {
             window_publish(cpu, &ws->win[i]);
 }
 
+/* The window that the view leads va to already. What is attached is live and kept up to date for the view. */
+static struct window *window_attached(struct cpu *cpu, struct view *v, uint64_t va) {
+    uint64_t delta = view_deltas(cpu, v)[region_index(cpu, region_of(va))];
+    struct window *w = delta & NULL_DELTA ? NULL : window_at(windows_of(cpu), va + delta);
+    return w && w->state == WINDOW_LIVE && w->region == region_of(va) ? w : NULL;
+}
+
 struct window *window_for(struct cpu *cpu, struct view *v, uint64_t va) {
+    struct window *attached = window_attached(cpu, v, va);
+    if (LIKELY(attached != NULL))
+        return attached;
     uint32_t region = region_of(va);
     bool hi = cpu->guest->is_hi(va);
     uint64_t root = hi ? v->hi.root : v->lo.root;
@@ -386,7 +398,7 @@ void windows_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
     } else {
         recent_clear(&ws->recent);
     }
-    for (unsigned i = 0; i < ws->count; i++) {
+    for (unsigned i = 0; i < ws->ever; i++) {
         struct window *w = &ws->win[i];
         if (w->state != WINDOW_LIVE && w->state != WINDOW_STALE)
             continue;

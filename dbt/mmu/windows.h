@@ -62,6 +62,7 @@ struct windows {
     uint64_t base;               /* abi_boot.windows_va: where slot 0 begins */
     bool direct;                 /* the guest's own addresses lead to the same pages (direct.c) */
     unsigned count;
+    unsigned ever; /* no window from that one on has been in use */
     uint64_t null_slot;
     unsigned
         run_max; /* pages of a lower half that are mapped together, if the guest maps them linearly: 16 .. 512, a power of 2 */
