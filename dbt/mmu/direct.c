@@ -123,12 +123,16 @@ static void direct_fill(struct cpu *cpu, struct mmu_slow *s, enum mmu_access acc
 }
 
 /* --- what emitted code needs ------------------------------------------------------------------------------------ */
-static void direct_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
+static bool direct_no_probe(const struct cpu *cpu, const struct mmu_probe *p) {
     const struct insn *i = insn_at(cpu, p->pc);
-    if (!p->current || (i->pc == p->pc && i->faults >= INSN_FAULTS))
-        window_probe_emit(a, cpu, p);
-    else
+    return p->current && (i->pc != p->pc || i->faults < INSN_FAULTS);
+}
+
+static void direct_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
+    if (direct_no_probe(cpu, p))
         window_probe_none(a, cpu, p);
+    else
+        window_probe_emit(a, cpu, p);
 }
 
 /* A copy would be without the probe that an instruction has earned here, and would go slow for ever. */
@@ -173,6 +177,7 @@ const struct mmu_ops mmu_direct_ops = {
     .sync = windows_sync,
     .protect = direct_protect,
     .emit_probe = direct_emit_probe,
+    .no_probe = direct_no_probe,
     .same_probes = direct_same_probes,
     .nearby = direct_nearby,
 };

@@ -144,9 +144,24 @@ static void set_group(const struct codegen *cg, const struct ir_inst *in, struct
     s->write = s->rec.kind != STUB_LD || (!alone && g->write);
 }
 
+/* An access that goes where the guest's address says: it takes no register from anyone. */
+static bool bare(struct codegen *cg, struct access *acc) {
+    struct stub *s = acc->stub;
+    struct mmu_probe p = stub_group_probe(cg, s);
+    p.pc = cg->pc;
+    if (s->align || !cg->mmu->no_probe || !cg->mmu->no_probe(cg->cpu, &p))
+        return false;
+    cg->mmu->emit_probe(&cg->a, cg->cpu, &p);
+    s->access = asm_pos(&cg->a);
+    acc->m = asm_mem(p.base, p.disp);
+    return true;
+}
+
 static void probe(struct codegen *cg, const struct ir_inst *in, struct access *acc) {
     struct stub *s = acc->stub;
     s->align = must_align(in);
+    if (bare(cg, acc))
+        return;
     s->tmp0 = (uint8_t)scratch(cg, GPR_CLASS);
     s->tmp1 = (uint8_t)scratch(cg, GPR_CLASS);
     set_group(cg, in, s);

@@ -241,6 +241,8 @@ struct mmu_ops {
                     uint64_t pc); /* a sample found code at that guest pc running (hot.c); NULL: so what */
     void (*protect)(struct cpu *cpu, struct gpa page); /* revoke write access to that page everywhere on this vCPU */
     void (*emit_probe)(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
+    /* no_probe(): will emit_probe() write nothing for that access, but for its alignment, and use no register? NULL: never. */
+    bool (*no_probe)(const struct cpu *cpu, const struct mmu_probe *p);
     /* same_probes(): does emit_probe() write for the accesses in those bytes of guest code at pc what it would for the same code at another pc
      * of which it knows nothing? NULL: always. */
     bool (*same_probes)(const struct cpu *cpu, uint64_t pc, unsigned bytes);
