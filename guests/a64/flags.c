@@ -10,6 +10,8 @@
 #include "guests/a64/a64.h"
 
 #define LOOK_AHEAD 10 /* instructions looked at to see whether flags are dead at an exit */
+/* At one that goes back to the block's start: all of a loop, which would store its flags in each round. */
+#define LOOK_AROUND 48
 
 static unsigned field_rd(uint32_t insn) { return insn & 31; }
 static unsigned field_rn(uint32_t insn) { return insn >> 5 & 31; }
@@ -240,7 +242,7 @@ static bool dead_at(struct look *l, uint64_t pc, uint32_t written) {
 }
 
 bool a64_flags_dead(struct a64_trans *t, uint64_t pc, uint32_t *changed) {
-    struct look l = {.t = t, .left = LOOK_AHEAD};
+    struct look l = {.t = t, .left = pc == t->b->pc ? LOOK_AROUND : LOOK_AHEAD};
     if (!(t->b->flags & IR_BLOCK_LAZY_FLAGS) || pc & 3 || !dead_at(&l, pc, 0))
         return false;
     *changed = by_offset(l.changed);
