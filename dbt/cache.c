@@ -386,6 +386,8 @@ static void block_drop(struct engine *e, uint32_t n) {
     unlink_incoming(c, b);
     unlink_outgoing(c, b);
     b->valid = false;
+    if (b->loop) /* not all of its ways back are links */
+        __atomic_fetch_or((uint32_t *)&e->cpu->abi.pending, ABI_PEND_LOOP, __ATOMIC_SEQ_CST);
     mmu_jump_cache_drop(e->cpu, b->pc);
     STAT(e->cpu, blocks_invalidated)++;
 }

@@ -214,6 +214,31 @@ void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_prob
     p->covers_nearby = true;
 }
 
+/* --- places ------------------------------------------------------------------------------------------------------- */
+/* What is less than MMU_PLACE_REACH outside of a region is in its slot's neighbours, the guards. The neighbour of the null slot has loans
+ * in its first gigabyte, which is further away than that. */
+uint64_t window_place(const struct cpu *cpu, uint64_t va) {
+    return windows_are_exact(cpu) ? MMU_NO_PLACE : region_of(va);
+}
+void window_place_emit(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg) {
+    const int32_t disp = window_delta_disp(cpu) + 8 * (int32_t)region_index(cpu, region_of(va));
+    asm_mov_rm(a, true, reg, asm_mem_view(disp));
+}
+void window_place_check(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg, struct asm_label *other) {
+    (void)cpu;
+    asm_shift_ri(a, ASM_SHR, true, reg, REGION_SHIFT);
+    asm_alu_ri(a, ASM_CMP, false, reg, (int32_t)region_of(va));
+    asm_jcc(a, ASM_NE, other);
+}
+/* The probe is read as it is now: it has another prediction, or none, as long as another way has been found to be better. */
+void window_place_wanted(struct asm_buf *a, const struct cpu *cpu, uint64_t va, const uint8_t *site,
+                         struct asm_label *other) {
+    (void)cpu;
+    asm_alu_mi(a, ASM_CMP, false, asm_mem_rip(site), (int32_t)region_of(va));
+    asm_jcc(a, ASM_NE, other);
+}
+_Static_assert(MMU_PLACE_REACH <= BIT(REGION_SHIFT) / 2, "a guard is a region");
+
 void window_probe_none(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
     emit_align_check(a, p);
     mmu_emit_count(a, cpu, ABI_STAT_checks_none);

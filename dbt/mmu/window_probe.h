@@ -38,6 +38,12 @@ static inline uint32_t region_index(const struct cpu *cpu, uint32_t region) {
 void window_probe_none(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
 /* window_probe_emit(): mmu_ops.emit_probe. */
 void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
+/* mmu_ops.place and what is emitted for it: a place is a region. */
+uint64_t window_place(const struct cpu *cpu, uint64_t va);
+void window_place_emit(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg);
+void window_place_check(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg, struct asm_label *other);
+void window_place_wanted(struct asm_buf *a, const struct cpu *cpu, uint64_t va, const uint8_t *site,
+                         struct asm_label *other);
 /* window_probe_miss(): the probe at slow->site failed, or the access behind it faulted. Sets slow->unpredicted. */
 void window_probe_miss(struct cpu *cpu, struct window_probes *probes, struct mmu_slow *slow);
 /* window_probe_credit(): the access found its page mapped: a probe without a prediction comes closer to one. */

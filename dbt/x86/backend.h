@@ -10,6 +10,7 @@
  *   emit_*.c    one emitter for each IR operation
  *   stub.c      code out of line; slow.c, in C, does what it asks for
  *   loop.c      pins of their own for blocks that are loops
+ *   steady.c    accesses of loops that need no probe
  *   ring3.c     what translated code asks for that has less privilege than the engine
  *   thunks.c    the code that all blocks share; entering and leaving
  *
@@ -48,7 +49,8 @@ struct frame {
     uint64_t temp[8];    /* the temporaries while slow.c works, by register number */
     const void *record;  /* in: struct slow_record; out: where to go on */
     uint64_t pad0;
-    uint32_t mxcsr, pad; /* the caller's MXCSR */
+    uint32_t mxcsr;  /* the caller's */
+    uint32_t rounds; /* of a loop: see steady.c */
     v128 xmm[SLOTS];
     v128 temp_xmm[12]; /* by temp_index() */
 };
@@ -136,6 +138,7 @@ enum stub_kind {
 #define MAX_HOISTS 3
 #define SLOW_SEXT 1 /* the loaded value is sign-extended */
 #define SLOW_32 2   /* ... to 32 bits; a result of 32 bits */
+#define SLOW_LOOP 4 /* ABI_PEND_LOOP afterwards */
 /* What slow.c does for a stub; it follows the call of the slow thunk in the code. */
 struct slow_record {
     uint64_t pc; /* guest pc to write; STUB_FP: slow_function() of softfp's; exits: target */
@@ -163,6 +166,8 @@ struct stub {
     bool find;      /* an access with a probe that the strategy has mmu_ops.emit_find for */
     bool align;     /* mmu_probe.align */
     bool faults;    /* with find or hoisted: the access may fault all the same */
+    bool steady;    /* in the body of a loop without probes for steady accesses */
+    bool placed;    /* an access without a probe */
     bool hoisted;   /* it uses the range of an earlier probe, tmp0 is the index register */
     bool shared;    /* others do that with this one's */
     bool write;     /* what its probe is for: low, high and write as in struct mmu_probe */
@@ -229,12 +234,45 @@ struct loop_pin {
     uint8_t reg;
     uint8_t number;        /* in records, see loop_place() */
     bool written;          /* in the block */
-    int32_t home, instead; /* offsets in struct cpu: of it, and of what is pinned there elsewhere */
+    int32_t home, instead; /* offsets in struct cpu: of it, or NO_HOME, and of what is pinned there elsewhere */
 };
+#define NO_HOME (-1) /* it holds no guest register, but a place's index (steady.c) */
 struct loop {
-    unsigned pins; /* 0: the block is none */
-    regset taken;  /* their registers */
+    bool on; /* the block is one */
+    unsigned pins;
+    regset taken; /* their registers */
     struct loop_pin pin[MAX_LOOP_PINS];
+};
+
+/* Accesses of a loop that need no probe (steady.c). */
+#define MAX_TERMS 3
+#define MAX_STEADY 12
+#define MAX_STEADY_ACCESSES 32
+#define MAX_PLACES 2
+struct steady {
+    bool on;                              /* the body without probes is being compiled */
+    unsigned end;                         /* the exit that goes back */
+    unsigned places, addresses, accesses; /* no accesses: there is one body */
+    struct steady_place {
+        uint64_t va; /* an address in it */
+        uint8_t reg; /* its index register, NO_REG: there was none left */
+    } place[MAX_PLACES];
+    struct steady_address {
+        irv root; /* see address_root() */
+        uint8_t place, terms;
+        uint64_t constant; /* root is the sum of this, of registers, and of what is bounded */
+        struct {
+            int32_t home;
+            uint8_t scale;
+        } term[MAX_TERMS];
+    } address[MAX_STEADY];
+    struct steady_access {
+        uint16_t at; /* the instruction */
+        uint8_t address;
+        uint32_t site; /* of its probe in the other body, 0: none */
+    } access[MAX_STEADY_ACCESSES];
+    struct asm_label prove, start; /* start: of the body without probes */
+    uint32_t other;                /* position of the other one */
 };
 
 struct codegen {
@@ -294,6 +332,7 @@ struct codegen {
     struct hoist hoist[MAX_HOISTS];
     unsigned hoist_next;
     struct loop loop; /* meanwhile pin_offset and pin_map are the block's own */
+    struct steady steady;
     struct asm_label vconst[IR_MAX_VCONSTS];
     unsigned stubs;
     struct stub stub[MAX_STUBS];
@@ -438,9 +477,25 @@ void loop_record(const struct codegen *cg, struct slow_record *r);
 void *loop_place(struct cpu *cpu, unsigned number);
 static inline bool loop_is_vector(unsigned number) { return number >= 128; }
 
+/* --- steady.c ---------------------------------------------------------------------------------------------- */
+/* steady_begin(): which accesses before `end`, the exit that goes back, are steady. only: there is no other such exit. */
+void steady_begin(struct codegen *cg, unsigned end, bool only);
+/* steady_enter(): in front of the loop. steady_count(): where a round of the body with all probes begins. steady_prove(): behind that
+ * body, and in front of the other. steady_return(): a stub goes back to the other one. */
+void steady_enter(struct codegen *cg);
+void steady_count(struct codegen *cg);
+void steady_prove(struct codegen *cg);
+void steady_return(struct codegen *cg);
+/* steady_here(): the place of the current access if it has no probe, else NULL. steady_note(): the current access's probe, in the other
+ * body. steady_site(): that again. */
+const struct steady_place *steady_here(const struct codegen *cg);
+void steady_note(struct codegen *cg, uint32_t site);
+uint32_t steady_site(const struct codegen *cg);
+
 /* --- emit_exit.c, emit_fp.c, thunks.c, slow.c ------------------------------------------------------------------ */
-/* emit_entry(): the block's entries, with and without the check of abi.pending. */
+/* emit_entry(): the block's entries, with and without the check of abi.pending. emit_pending(): that check. */
 void emit_entry(struct codegen *cg);
+void emit_pending(struct codegen *cg);
 /* emit_exit_stub(): stores the flags that only this exit needs, and leaves for the exit's target. */
 void emit_exit_stub(struct codegen *cg, struct stub *s);
 /* fp_may_wait(): may unchecked results stay so while this instruction is emitted? fp_flush(): checks them now. */

@@ -11,21 +11,26 @@ static emit_fn *const emitters[IR_OP_COUNT] = {
 
 #define MIN_ROOM 512
 
-static void reset(struct codegen *cg, const struct ir_block *b, struct code_out *out) {
-    cg->b = b;
-    cg->out = out;
-    cg->failed = cg->own_exit = false;
-    cg->pc = b->pc;
+/* No instruction is behind us: values are nowhere. */
+static void reset_values(struct codegen *cg) {
+    cg->pc = cg->b->pc;
     cg->locked = cg->busy = cg->held = cg->unchecked = 0;
-    cg->fp_ops = cg->fp_calls = 0;
+    cg->fp_ops = 0;
     cg->slots_gpr = cg->slots_xmm = 0;
     cg->fl = (struct eflags){.kind = FLAGS_NONE};
     cg->flags_insn = 0;
-    cg->homes = cg->hoist_next = cg->stubs = 0;
+    cg->homes = cg->hoist_next = 0;
     for (unsigned i = 0; i < NREGS; i++)
         cg->reg_head[i] = 0;
     for (unsigned i = 0; i < MAX_HOISTS; i++)
         cg->hoist[i] = (struct hoist){.root = 0};
+}
+static void reset(struct codegen *cg, const struct ir_block *b, struct code_out *out) {
+    cg->b = b;
+    cg->out = out;
+    cg->failed = cg->own_exit = cg->steady.on = false;
+    cg->fp_calls = cg->stubs = 0;
+    reset_values(cg);
     for (unsigned i = 0; i < b->vconsts; i++)
         cg->vconst[i] = (struct asm_label){0};
     out->links = out->faults = out->moves = 0;
@@ -54,6 +59,19 @@ static void emit_insts(struct codegen *cg) {
     }
 }
 
+/* A loop with steady accesses, twice. */
+static void emit_both(struct codegen *cg) {
+    steady_count(cg);
+    emit_insts(cg);
+    steady_prove(cg);
+    reset_values(cg);
+    analyse_block(cg);
+    cg->steady.on = true;
+    emit_pending(cg);
+    emit_insts(cg);
+    cg->steady.on = false;
+}
+
 static void emit_constants(struct codegen *cg) {
     struct asm_buf *a = &cg->a;
     for (unsigned i = 0; i < cg->b->vconsts; i++) {
@@ -76,7 +94,10 @@ static int compile(struct codegen *cg, uint8_t *where, size_t room) {
     out->start = where;
     analyse_block(cg);
     emit_entry(cg);
-    emit_insts(cg);
+    if (UNLIKELY(cg->steady.accesses))
+        emit_both(cg);
+    else
+        emit_insts(cg);
     for (unsigned i = 0; i < cg->stubs && !cg->failed; i++)
         if (!stub_emit(cg, &cg->stub[i]))
             emit_exit_stub(cg, &cg->stub[i]);
@@ -102,7 +123,7 @@ int codegen_compile(struct codegen *cg, struct cpu *cpu, const struct ir_block *
     reset(cg, b, out);
     loop_begin(cg);
     int status = compile(cg, where, room);
-    bool again = status && cg->loop.pins;
+    bool again = status && cg->loop.on;
     loop_end(cg);
     if (!again)
         return status;

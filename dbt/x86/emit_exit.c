@@ -42,7 +42,7 @@ static void leave_flags(struct codegen *cg, const struct ir_inst *in) {
 static bool goes_again(struct codegen *cg, const struct ir_inst *in) {
     bool own = in->imm == cg->b->pc;
     cg->own_exit |= own;
-    return own && cg->loop.pins;
+    return own && cg->loop.on;
 }
 static struct stub *fault_stub(struct codegen *cg, const struct ir_inst *in) {
     struct stub *s = stub_new(cg, STUB_FAULT);
@@ -59,6 +59,10 @@ static struct stub *exit_if_stub(struct codegen *cg, const struct ir_inst *in) {
     return s;
 }
 static void exit_if(struct codegen *cg, unsigned cc, const struct ir_inst *in, enum flags_kind kind, unsigned reg) {
+    if (cg->steady.on && goes_again(cg, in) && !(in->flags & IR_EXIT_FAULT) && kind == FLAGS_NONE && reg == NO_REG) {
+        asm_jcc(&cg->a, (enum asm_cc)cc, &cg->steady.start);
+        return;
+    }
     struct stub *s = exit_if_stub(cg, in);
     s->flags_kind = (uint8_t)kind;
     s->flags_reg = (uint8_t)reg;
@@ -67,8 +71,12 @@ static void exit_if(struct codegen *cg, unsigned cc, const struct ir_inst *in, e
 }
 void emit_GOTO(struct codegen *cg, const struct ir_inst *in) {
     bool near = same_page(cg, in->imm);
-    struct stub *s = stub_new(cg, near ? STUB_LINK : STUB_FAR);
     leave_flags(cg, in);
+    if (cg->steady.on && goes_again(cg, in)) {
+        asm_jmp(&cg->a, &cg->steady.start);
+        return;
+    }
+    struct stub *s = stub_new(cg, near ? STUB_LINK : STUB_FAR);
     s->rec.pc = in->imm;
     s->rec.flags_insn = 0;
     s->again = goes_again(cg, in);
@@ -171,15 +179,19 @@ void emit_EXIT(struct codegen *cg, const struct ir_inst *in) {
     asm_jmp_to(&cg->a, cg->exit);
 }
 
-void emit_entry(struct codegen *cg) {
+void emit_pending(struct codegen *cg) {
     struct stub *s = stub_new(cg, STUB_PENDING);
     s->rec.pc = cg->b->pc;
-    cg->out->entry = cg->out->entry_nocheck = cg->a.p;
-    loop_enter(cg);
-    cg->out->loop = cg->loop.pins ? cg->a.p : NULL;
     asm_alu_mi(&cg->a, ASM_CMP, false, CPU_FIELD(abi.pending), 0);
     asm_jcc(&cg->a, ASM_NE, &s->slow);
-    if (!cg->loop.pins)
+}
+void emit_entry(struct codegen *cg) {
+    cg->out->entry = cg->out->entry_nocheck = cg->a.p;
+    loop_enter(cg);
+    steady_enter(cg);
+    cg->out->loop = cg->loop.on ? cg->a.p : NULL;
+    emit_pending(cg);
+    if (!cg->loop.on)
         cg->out->entry_nocheck = cg->a.p;
 }
 
@@ -237,12 +249,15 @@ static bool store_flags(struct codegen *cg, const struct stub *s) {
     return reg != NO_REG || s->rec.flags_insn;
 }
 void emit_exit_stub(struct codegen *cg, struct stub *s) {
-    bool leaves = cg->loop.pins && !s->left && !s->again && s->rec.kind != STUB_RETURN;
+    bool leaves = cg->loop.on && !s->left && !s->again && s->rec.kind != STUB_RETURN;
     if (leaves)
         loop_leave(cg);
     switch (s->rec.kind) {
     case STUB_LINK:
-        if (store_flags(cg, s) || leaves)
+        if (s->steady && s->again) {
+            store_flags(cg, s);
+            asm_jmp(&cg->a, &cg->steady.start);
+        } else if (store_flags(cg, s) || leaves)
             jump_stub(cg, s);
         else
             link_stub(cg, s, cg->exit_pc);

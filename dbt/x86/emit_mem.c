@@ -189,6 +189,22 @@ static void probe(struct codegen *cg, const struct ir_inst *in, struct access *a
         add_hoist(cg, in, p.index, s, s->find);
 }
 
+/* A steady access: its address is in the place, or it faults. Where the place has no register of its own, the index is hoisted like one
+ * from a probe. */
+static void use_place(struct codegen *cg, const struct ir_inst *in, const struct steady_place *place,
+                      struct access *acc) {
+    struct stub *s = acc->stub;
+    unsigned index = place->reg;
+    s->site = steady_site(cg);
+    if (index == NO_REG) {
+        index = scratch(cg, GPR_CLASS);
+        cg->mmu->emit_place(&cg->a, cg->cpu, place->va, index);
+        add_hoist(cg, in, index, s, false);
+    }
+    emit_count(cg, ABI_STAT_checks_none);
+    acc->m = asm_mem_index(s->rec.base, index, 0, s->rec.disp);
+}
+
 /* Starts an access. EFLAGS are free, the operands in use. */
 static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind kind, struct access *acc) {
     struct stub *s = stub_new(cg, kind);
@@ -199,11 +215,17 @@ static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind k
     s->rec.disp = disp_of(in);
     s->rec.pc = cg->pc;
     s->rec.desc = MMU_DESC(in->lane, in->cc, in->flags) | (in->op == IR_ATOMIC ? (uint32_t)in->n << 16 : 0);
-    struct hoist *h = must_align(in) ? NULL : find_hoist(cg, in);
+    const struct steady_place *place = steady_here(cg);
+    s->placed = place != NULL;
+    struct hoist *h = must_align(in) || (place && place->reg != NO_REG) ? NULL : find_hoist(cg, in);
     if (h)
         use_hoist(cg, h, in, acc);
+    else if (place)
+        use_place(cg, in, place, acc);
     else
         probe(cg, in, acc);
+    if (!cg->steady.on)
+        steady_note(cg, s->site);
 }
 /* The access itself is next, and nothing is emitted in between: the slow path comes back behind it. */
 static void now(struct codegen *cg, const struct access *acc) {
@@ -441,6 +463,6 @@ void emit_FENCE(struct codegen *cg, const struct ir_inst *in) {
     if (in->n == IR_FENCE_FULL) { /* the other kinds are x86's usual order */
         flags_clobber(cg);
         asm_lock(&cg->a);
-        asm_alu_mi(&cg->a, ASM_OR, false, FRAME_FIELD(pad), 0);
+        asm_alu_mi(&cg->a, ASM_OR, false, FRAME_FIELD(rounds), 0);
     }
 }

@@ -17,13 +17,16 @@ static bool goes_back(const struct ir_block *b, const struct ir_inst *in) {
     return (in->op == IR_EXIT_IF || in->op == IR_GOTO) && in->imm == b->pc && !(in->flags & IR_EXIT_FAULT);
 }
 /* The last such exit, 0 if there is none, or something in the block wants the pins to be where they always are. */
-static unsigned end_of_loop(const struct ir_block *b) {
+static unsigned end_of_loop(const struct ir_block *b, bool *only) {
     unsigned end = 0;
+    *only = true;
     for (unsigned i = 1; i < b->count; i++) {
         if (b->inst[i].op == IR_CALL || b->inst[i].op == IR_CALLV)
             return 0;
-        if (goes_back(b, &b->inst[i]))
+        if (goes_back(b, &b->inst[i])) {
+            *only = !end;
             end = i;
+        }
     }
     return end;
 }
@@ -69,7 +72,7 @@ static unsigned free_register(const struct codegen *cg, const struct uses *u, bo
 }
 
 static void map_pin(struct codegen *cg, int32_t offset, bool vec, unsigned reg) {
-    for (unsigned k = 0; k <= vec; k++)
+    for (unsigned k = 0; k <= vec && offset != NO_HOME; k++)
         cg->pin_map[slot_of((uint64_t)offset) + k] = (uint8_t)reg;
 }
 static void take_pin(struct codegen *cg, const struct uses *u, int32_t offset, bool vec, unsigned reg) {
@@ -84,6 +87,19 @@ static void take_pin(struct codegen *cg, const struct uses *u, int32_t offset, b
     map_pin(cg, offset, vec, reg);
     cg->pin_offset[reg] = offset;
     cg->loop.taken |= BIT(reg);
+}
+
+/* A register for an index. */
+static unsigned take_index(struct codegen *cg, const struct uses *u) {
+    unsigned reg = cg->loop.pins < MAX_LOOP_PINS ? free_register(cg, u, false) : NO_REG;
+    if (reg == NO_REG)
+        return NO_REG;
+    cg->loop.pin[cg->loop.pins++] =
+        (struct loop_pin){.reg = (uint8_t)reg, .number = NO_REG, .home = NO_HOME, .instead = cg->pin_offset[reg]};
+    map_pin(cg, cg->pin_offset[reg], false, NO_REG);
+    cg->pin_offset[reg] = NO_HOME;
+    cg->loop.taken |= BIT(reg);
+    return reg;
 }
 
 /* The register without a pin that is used most; 0: none is used. */
@@ -118,16 +134,23 @@ static void choose(struct codegen *cg, const struct uses *u, bool vec) {
 
 static void begin(struct codegen *cg) {
     struct uses u;
-    unsigned end = end_of_loop(cg->b);
+    bool only;
+    unsigned end = end_of_loop(cg->b, &only);
     if (!end)
         return;
     see_uses(cg->b, end, &u);
     choose(cg, &u, false);
     choose(cg, &u, true);
+    steady_begin(cg, end, only);
+    for (unsigned i = 0; i < cg->steady.places; i++)
+        cg->steady.place[i].reg = (uint8_t)take_index(cg, &u);
+    cg->loop.on = cg->loop.pins || cg->steady.accesses;
 }
 void loop_begin(struct codegen *cg) {
+    cg->loop.on = false;
     cg->loop.pins = 0;
     cg->loop.taken = 0;
+    cg->steady.accesses = cg->steady.places = 0;
     if (cg->b->flags & IR_BLOCK_LOOP)
         begin(cg);
 }
@@ -135,7 +158,7 @@ bool loop_is_possible(struct codegen *cg) {
     if (cg->b->flags & IR_BLOCK_LOOP)
         return false;
     begin(cg);
-    bool any = cg->loop.pins;
+    bool any = cg->loop.on;
     loop_end(cg);
     return any;
 }
@@ -147,7 +170,9 @@ void loop_end(struct codegen *cg) {
         cg->pin_offset[p->reg] = p->instead;
         map_pin(cg, p->instead, vec, p->reg);
     }
+    cg->loop.on = false;
     cg->loop.pins = 0;
+    cg->steady.accesses = 0;
 }
 
 /* --- code ------------------------------------------------------------------------------------------------------------ */
@@ -172,7 +197,8 @@ void loop_leave(struct codegen *cg) {
 }
 void loop_return(struct codegen *cg) {
     for (unsigned i = 0; i < cg->loop.pins; i++)
-        move(cg, cg->loop.pin[i].reg, cg->loop.pin[i].home, true);
+        if (cg->loop.pin[i].home != NO_HOME)
+            move(cg, cg->loop.pin[i].reg, cg->loop.pin[i].home, true);
 }
 
 /* --- records --------------------------------------------------------------------------------------------------------- */

@@ -81,6 +81,8 @@ static void memory(const struct slow *s) {
     case STUB_STX: store_exclusive(s, &access); break;
     default: atomic(s, &access); break;
     }
+    if (r->flags & SLOW_LOOP)
+        __atomic_fetch_or((uint32_t *)&s->cpu->abi.pending, ABI_PEND_LOOP, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < r->hoists; i++) { /* the access may have changed what is mapped where */
         if (r->hoist[i].base == NO_REG) {
             set(s, r->hoist[i].index, MMU_NO_ADDEND);

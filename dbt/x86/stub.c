@@ -18,6 +18,7 @@ struct stub *stub_new(struct codegen *cg, enum stub_kind kind) {
                      sizeof(fresh)); /* some vector moves, where to clear it would be a loop of the processor's */
     s->rec.flags_insn = cg->flags_insn;
     s->rec.kind = (uint8_t)kind;
+    s->steady = cg->steady.on;
     return s;
 }
 
@@ -81,7 +82,8 @@ static void emit_slow(struct codegen *cg, struct stub *s) {
     struct slow_record rec = s->rec;
     int32_t bytes = rec.hoists ? sizeof(rec) : offsetof(struct slow_record, hoist);
     rec.site = s->site ? (int32_t)s->site - here : 0;
-    rec.back = cg->loop.pins ? bytes : (int32_t)s->back - here;
+    rec.back = cg->loop.on ? bytes : (int32_t)s->back - here;
+    rec.flags |= s->placed ? SLOW_LOOP : 0;
     loop_record(cg, &rec);
     if (rec.kind != STUB_FP)
         asm_note(a, (uint32_t)here, ASM_NOTE_PC); /* slow_record.pc */
@@ -166,12 +168,14 @@ bool stub_emit(struct codegen *cg, struct stub *s) {
     if (s->rec.kind > STUB_FP_GROUP)
         return false;
     loop_leave(cg);
-    emit_fp_calls(cg, s, s->rec.kind == STUB_FP_GROUP && !cg->loop.pins ? s->back : 0);
+    emit_fp_calls(cg, s, s->rec.kind == STUB_FP_GROUP && !cg->loop.on ? s->back : 0);
     if (s->rec.kind <= STUB_FP)
         emit_slow(cg, s);
-    if (cg->loop.pins) {
+    if (cg->loop.on) {
         struct asm_label back = {.at = s->back + 1};
         loop_return(cg);
+        if (s->steady)
+            steady_return(cg);
         asm_jmp(&cg->a, &back);
     }
     return true;

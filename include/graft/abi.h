@@ -120,6 +120,7 @@ enum abi_pending {
     ABI_PEND_ROM = 1u << 6,    /* abi_shared.rom_mapped has lost bits */
     ABI_PEND_DMA = 1u << 4,    /* the monitor wrote to pages that hold translated code: see abi_shared.dma */
     ABI_PEND_PAUSE = 1u << 7,  /* the monitor wants this vCPU to call ABI_CALL_PAUSED */
+    ABI_PEND_LOOP = 1u << 8,   /* the engine's own: translated code is to leave its loop (dbt/x86/steady.c) */
 };
 
 /* Calls from the engine to the monitor: number in abi_vcpu.call, arguments in arg[], result in ret[]. */

@@ -211,6 +211,8 @@ struct mmu_probe {
                          * strategy has */
     bool faults;      /* with covers_range: what the probe lets pass may fault */
 };
+#define MMU_PLACE_REACH (UINT64_C(1) << 38)
+#define MMU_NO_PLACE UINT64_MAX
 #define MMU_THUNKS 384
 struct mmu_ops {
     const char *name;
@@ -261,6 +263,18 @@ struct mmu_ops {
      * hoisted index registers with it after every slow access s, and uses none of them beyond its block. NULL: it uses one
      * that makes base + index non-canonical, so that later accesses of the block fault and go slow. */
     uint64_t (*nearby)(struct cpu *cpu, const struct mmu_slow *s, uint64_t va, unsigned regime);
+    /* Places: parts of the current regime's address space in which all accesses have one index register. An address that is in one, and
+     * then others, each less than MMU_PLACE_REACH away from the one before, need no probe until one of them faults, as all do that are
+     * not in the place. Nobody uses an index register of a place's after a slow access: it is loaded again. All by an address in the
+     * place. NULL, all of them: there are no places.
+     * place(): its number. emit_place(): loads the index register. emit_place_check(): goes to `other` if reg is no address in it;
+     * destroys reg. emit_place_wanted(): goes to `other` if the probe at site expects something else, or better stays a probe. */
+    uint64_t (*place)(const struct cpu *cpu, uint64_t va);
+    void (*emit_place)(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg);
+    void (*emit_place_check)(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg,
+                             struct asm_label *other);
+    void (*emit_place_wanted)(struct asm_buf *a, const struct cpu *cpu, uint64_t va, const uint8_t *site,
+                              struct asm_label *other);
 };
 extern const struct mmu_ops *const mmu_strategies[]; /* indexed by enum abi_mmu */
 

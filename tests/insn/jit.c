@@ -4,7 +4,7 @@
  * jit.c: executes blocks as host code. The memory strategy is the simplest there is: guest addresses are host addresses,
  * the probe only checks alignment, and what is not mapped faults and ends up in the access's stub as it does in the VM. Some
  * of what is mapped is sent there by the probe, too.
- * Every block that can be is compiled as a loop.
+ * Every block that can be is compiled as a loop. There is one place, in which everything is; at times an address is said not to be there.
  */
 #define _GNU_SOURCE
 #include <asm/prctl.h>
@@ -44,7 +44,19 @@ static void emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_prob
     }
 }
 
-static const struct mmu_ops identity = {.name = "identity", .emit_probe = emit_probe};
+static uint64_t place(const struct cpu *cpu, uint64_t va) { return 0; }
+static void emit_place(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg) { asm_mov_ri(a, reg, 0); }
+static void emit_place_check(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg,
+                             struct asm_label *other) {
+    asm_alu_mi(a, ASM_ADD, false, asm_mem_view(sizeof(struct view)), 0x2f1b5a37);
+    asm_jcc(a, ASM_B, other);
+}
+
+static const struct mmu_ops identity = {.name = "identity",
+                                        .emit_probe = emit_probe,
+                                        .place = place,
+                                        .emit_place = emit_place,
+                                        .emit_place_check = emit_place_check};
 
 uint64_t mmu_slow_ld(struct cpu *cpu, struct mmu_slow *s) {
     unsigned size = MMU_DESC_SIZE(s->desc), flags = MMU_DESC_FLAGS(s->desc);
@@ -123,6 +135,15 @@ void jit_init(bool minimum) {
     sigaction(SIGBUS, &action, NULL);
 }
 
+/* Has the loop been left to be entered anew? */
+static bool again(struct cpu *cpu) {
+    bool wanted = cpu->abi.pending & ABI_PEND_LOOP;
+    uint64_t pc;
+    memcpy(&pc, (const char *)cpu + cpu->guest->pc_offset, sizeof pc);
+    cpu->abi.pending = 0;
+    return wanted && pc == world.block->pc;
+}
+
 void jit_run(void) {
     struct cpu *cpu = &world.cpu->c;
     world.block->flags |= IR_BLOCK_LOOP;
@@ -133,7 +154,10 @@ void jit_run(void) {
         if (out.link[i].target_pc == world.block->pc)
             codegen_link(&out.link[i], out.loop);
     world.leave = leave;
+    cpu->abi.pending = 0;
     codegen_enter(cg, cpu, out.entry_nocheck);
+    while (again(cpu))
+        codegen_enter(cg, cpu, out.entry);
     world.leave = NULL;
     /* fp_sync() reads the host's own. */
     __asm__ volatile("ldmxcsr %0" : : "m"(cpu->fp.mxcsr));

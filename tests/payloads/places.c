@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/* places.c: loops that run for long in one part of the address space, and then leave it: 512 GiB are one part to Graft. Each part has
+ * other data; pages are missing on the way, have come from elsewhere since the last time, or are a device's. */
+#include "payload.h"
+
+#define PART 0x8000000000ul
+#define PAGES 64ul /* on either side of the border */
+#define STEP 64ul
+#define WORDS (2 * PAGES * 4096 / STEP)
+#define FAR_STEP (1ul << 29)
+#define FAR_PAGES 160ul
+
+SNIPPET(sum_up,
+        "mov x9, #0\n1: ldr x8, [x0]\nadd x9, x9, x8\nadd x0, x0, #64\nsub x1, x1, #1\ncbnz x1, 1b\nmov x0, x9\nret");
+SNIPPET(sum_down,
+        "mov x9, #0\n1: ldr x8, [x0]\nadd x9, x9, x8\nsub x0, x0, #64\nsub x1, x1, #1\ncbnz x1, 1b\nmov x0, x9\nret");
+/* By an index, from two bases. */
+SNIPPET(sum_both, "mov x9, #0\nmov x10, #0\n1: ldr x8, [x0, x10]\nldr x7, [x2, x10]\nadd x9, x9, x8\neor x9, x9, x7\n"
+                  "add x10, x10, #64\nsub x1, x1, #1\ncbnz x1, 1b\nmov x0, x9\nret");
+SNIPPET(add_to,
+        "mov x10, #0\n1: ldr x8, [x0, x10]\nadd x8, x8, #1\nstr x8, [x0, x10]\nadd x10, x10, #64\nsub x1, x1, #1\n"
+        "cbnz x1, 1b\nmov x0, x10\nret");
+/* 512 MiB at a time. */
+SNIPPET(sum_far, "mov x9, #0\nmov x10, #0\n1: ldr x8, [x0, x10, lsl #3]\nadd x9, x9, x8\n"
+                 ".rept 8\nadd x10, x10, #0x800, lsl #12\n.endr\nsub x1, x1, #1\ncbnz x1, 1b\nmov x0, x9\nret");
+/* 32 GiB at a time. */
+SNIPPET(sum_giant, "mov x9, #0\nmov x10, #0\n1: ldr x8, [x0, x10, lsl #3]\nadd x9, x9, x8\nmovz x11, #1, lsl #32\n"
+                   "add x10, x10, x11\nsub x1, x1, #1\ncbnz x1, 1b\nmov x0, x9\nret");
+/* An index of 32 bits, which is anything: from a table. */
+SNIPPET(sum_table,
+        "mov x9, #0\n1: ldr w8, [x2], #4\nldr x7, [x0, w8, uxtw #3]\nadd x9, x9, x7\nsub x1, x1, #1\ncbnz x1, 1b\n"
+        "mov x0, x9\nret");
+/* Registers enough that none is left. */
+SNIPPET(sum_many,
+        "mov x9, #0\n1: ldp x3, x4, [x0]\nldp x5, x6, [x0, #16]\nldp x7, x8, [x0, #32]\nldp x10, x11, [x2]\n"
+        "ldp x12, x13, [x2, #16]\nadd x9, x9, x3\neor x9, x9, x4\nadd x9, x9, x5\neor x9, x9, x6\nadd x9, x9, x7\n"
+        "eor x9, x9, x8\nadd x9, x9, x10\neor x9, x9, x11\nadd x9, x9, x12\neor x9, x9, x13\nadd x0, x0, #64\n"
+        "add x2, x2, #64\nsub x1, x1, #1\ncbnz x1, 1b\nmov x0, x9\nret");
+
+static uint64_t *data; /* PAGES on either side, of different words */
+static const uint64_t border[] = {PART, 3 * PART, 5 * PART};
+
+static uint64_t run(const uint32_t *code, uint64_t a, uint64_t n, uint64_t b) {
+    return ((uint64_t (*)(uint64_t, uint64_t, uint64_t))(uintptr_t)code)(a, n, b);
+}
+static uint64_t word(uint64_t i) { return data[i * (STEP / 8)]; }
+
+static void tlbi(uint64_t va) {
+    __asm__ volatile("dsb ish\ntlbi vaae1is, %0\ndsb ish\nisb" : : "r"(va >> 12) : "memory");
+}
+/* The data from a border's lower side on, those of the n-th border some pages later than those of the one before. */
+static uint64_t map_around(uint64_t at, uint64_t first) {
+    uint64_t va = at - PAGES * 4096;
+    for (uint64_t i = 0; i < 2 * PAGES; i++)
+        mmu_map(mmu_root0(), va + i * 4096, (uint64_t)data + (i + first) % (2 * PAGES) * 4096, PTE_RW);
+    dsb();
+    isb();
+    return va;
+}
+static uint64_t sum_of(uint64_t from, uint64_t n) {
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < n; i++)
+        sum += word((from + i) % WORDS);
+    return sum;
+}
+
+static void begin(void) {
+    mmu_on();
+    if (!data) {
+        data = page_alloc();
+        for (unsigned i = 1; i < 2 * PAGES; i++)
+            page_alloc(); /* they follow */
+    }
+    for (uint64_t i = 0; i < 2 * PAGES * 512; i++)
+        data[i] = i * 0x9e3779b97f4a7c15ul;
+}
+
+static void test_borders(void) {
+    begin();
+    uint64_t va[ARRAY_LEN(border)];
+    for (unsigned k = 0; k < ARRAY_LEN(border); k++)
+        va[k] = map_around(border[k], 5 * k);
+    for (unsigned round = 0; round < 4; round++) {
+        for (unsigned k = 0; k < ARRAY_LEN(border); k++) {
+            const uint64_t from = 5 * k * 4096 / STEP;
+            CHECK_EQ(run(sum_up, va[k], WORDS, 0), sum_of(0, WORDS));
+            CHECK_EQ(run(sum_up, va[k], WORDS / 2 + 3, 0), sum_of(from, WORDS / 2 + 3));
+            CHECK_EQ(run(sum_down, va[k] + (WORDS - 1) * STEP, WORDS - 7, 0), sum_of(from + 7, WORDS - 7));
+            uint64_t both = 0, many = 0;
+            for (uint64_t i = 0; i < WORDS; i++) {
+                const uint64_t *a = &data[(from + i) % WORDS * (STEP / 8)],
+                               *b = &data[(10 * 4096 / STEP + i) % WORDS * (STEP / 8)];
+                both = (both + *a) ^ *b;
+                many = (((((many + a[0]) ^ a[1]) + a[2]) ^ a[3]) + a[4]) ^ a[5];
+                many = (((many + b[0]) ^ b[1]) + b[2]) ^ b[3];
+            }
+            CHECK_EQ(run(sum_both, va[k], WORDS, va[2]), both);
+            CHECK_EQ(run(sum_many, va[k], WORDS, va[2]), many);
+        }
+    }
+    for (unsigned round = 0; round < 4; round++) {
+        uint64_t before = sum_of(0, WORDS);
+        CHECK_EQ(run(add_to, va[round % 3], WORDS, 0), WORDS * STEP);
+        CHECK_EQ(sum_of(0, WORDS), before + WORDS);
+    }
+}
+
+/* In steps so long that they leave no page in between. */
+static void test_far(void) {
+    begin();
+    uint64_t sum = 0, va = 8 * PART - FAR_PAGES / 2 * FAR_STEP;
+    for (uint64_t i = 0; i < FAR_PAGES; i++) {
+        mmu_map(mmu_root0(), va + i * FAR_STEP, (uint64_t)data + i % PAGES * 4096, PTE_RW);
+        sum += data[i % PAGES * 512];
+    }
+    dsb();
+    isb();
+    for (unsigned round = 0; round < 5; round++)
+        CHECK_EQ(run(sum_far, va, FAR_PAGES, 0), sum);
+}
+
+/* Some rounds in one part until nothing is looked at there any more, and then through three, each with other data at the same places. */
+static void test_giant(void) {
+    begin();
+    const uint64_t step = 1ul << 35, in_part = PART / step, va = 10 * PART + 0x5000;
+    uint64_t sum[4] = {0};
+    for (uint64_t i = 0; i < 3 * in_part; i++) {
+        mmu_map(mmu_root0(), va + i * step, (uint64_t)data + i * 4096, PTE_RW);
+        sum[i / in_part] += data[i * 512];
+    }
+    dsb();
+    isb();
+    for (unsigned round = 0; round < 1000; round++)
+        CHECK_EQ(run(sum_giant, va, in_part, 0), sum[0]);
+    CHECK_EQ(run(sum_giant, va, 3 * in_part, 0), sum[0] + sum[1] + sum[2]);
+    CHECK_EQ(run(sum_giant, va + in_part * step, 2 * in_part, 0), sum[1] + sum[2]);
+}
+
+/* An index that leads over the border and back. */
+static void test_table(void) {
+    begin();
+    uint64_t va = map_around(PART, 0), sum = 0;
+    uint32_t *index = page_alloc();
+    for (unsigned i = 0; i < 1024; i++) {
+        uint64_t n = i < 512 ? i * 7 % 512 : (i * 0x9e3779b9ul >> 7) % WORDS;
+        index[i] = (uint32_t)(n * (STEP / 8));
+        sum += word(n);
+    }
+    for (unsigned round = 0; round < 5; round++)
+        CHECK_EQ(run(sum_table, va, 1024, (uint64_t)index), sum);
+}
+
+/* --- pages that are not there --------------------------------------------------------------------------------------- */
+static unsigned faults;
+static uint64_t fault_first, fault_base;
+static void map_it(struct frame *f, unsigned vector) {
+    uint64_t page = f->far & ~4095ul;
+    CHECK_EQ(vector, VEC_SYNC);
+    CHECK_EQ(EC(f->esr), 0x25);
+    CHECK(f->far - fault_base < 2 * PAGES * 4096);
+    mmu_map(mmu_root0(), page, (uint64_t)data + ((page - fault_base) / 4096 + fault_first) % (2 * PAGES) * 4096,
+            PTE_RW);
+    dsb();
+    isb();
+    faults++;
+}
+static void test_missing(void) {
+    begin();
+    uint64_t va = map_around(PART, 0);
+    fault_base = va;
+    for (unsigned round = 0; round < 12; round++) {
+        unsigned gone = 0;
+        fault_first = round; /* what comes is not what was there */
+        for (uint64_t i = round % 3; i < 2 * PAGES; i += 1 + round % 5, gone++) {
+            *mmu_entry(mmu_root0(), va + i * 4096) = 0;
+            tlbi(va + i * 4096);
+        }
+        uint64_t sum = 0;
+        for (uint64_t i = 0; i < 2 * PAGES; i++) {
+            bool was_gone = i >= round % 3 && (i - round % 3) % (1 + round % 5) == 0;
+            if (!was_gone) { /* as in the round before, or the first */
+                *mmu_entry(mmu_root0(), va + i * 4096) = 0;
+                tlbi(va + i * 4096);
+                mmu_map(mmu_root0(), va + i * 4096, (uint64_t)data + (i + round) % (2 * PAGES) * 4096, PTE_RW);
+            }
+            sum += sum_of((i + round) % (2 * PAGES) * 4096 / STEP, 4096 / STEP);
+        }
+        dsb();
+        isb();
+        faults = 0;
+        exception_handler = map_it;
+        CHECK_EQ(round % 2 ? run(sum_down, va + (WORDS - 1) * STEP, WORDS, 0) : run(sum_up, va, WORDS, 0), sum);
+        exception_handler = NULL;
+        CHECK_EQ(faults, gone);
+    }
+}
+
+TESTS({"borders", test_borders}, {"far", test_far}, {"giant", test_giant}, {"table", test_table},
+      {"missing", test_missing});
