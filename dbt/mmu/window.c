@@ -11,8 +11,9 @@
  */
 #include "dbt/mmu/loans.h"
 
-#define HEAT_MAP 96       /* accesses in C after which a page is mapped */
-#define HEAT_MAP_RING3 16 /* the same of a page that comes and goes, where a fault costs as much as that many of them */
+#define HEAT_MAP 96 /* accesses in C after which a page is mapped */
+#define HEAT_MAP_RING3                                                                                                 \
+    16 /* the same of a page that comes and goes, where a fault costs about that many (an estimate) */
 
 struct window_state {
     struct windows windows;
