@@ -54,7 +54,8 @@ static void read_twice(struct cpu *c, struct input *in) {
         return;
     must(!RAISES(second = rv64_helper_csr(c, RV64_CSR_DESC(n, 2, 0, 0), 0, n << 20 | 0x2073)));
     const unsigned group = n >> 5 << 5;
-    bool clock = group == 0xc00 || group == 0xb00 || group == 0x320 || n == RV64_CSR_SCOUNTOVF; /* counters, and their overflows */
+    bool clock = group == 0xc00 || group == 0xb00 || group == 0x320 ||
+                 n == RV64_CSR_SCOUNTOVF; /* counters, and their overflows */
     must(clock || n == RV64_CSR_MIP || n == RV64_CSR_SIP || first == second);
 }
 
