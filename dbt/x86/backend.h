@@ -252,6 +252,7 @@ struct loop {
 struct steady {
     bool on;                              /* the body without probes is being compiled */
     unsigned end;                         /* the exit that goes back */
+    uint32_t flags_insn;                  /* as codegen.flags_insn, when a round of that body begins */
     unsigned places, addresses, accesses; /* no accesses: there is one body */
     struct steady_place {
         uint64_t va; /* an address in it */

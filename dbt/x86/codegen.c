@@ -67,6 +67,8 @@ static void emit_both(struct codegen *cg) {
     reset_values(cg);
     analyse_block(cg);
     cg->steady.on = true;
+    cg->flags_insn = cg->steady.flags_insn;
+    cg->flags_insn_known = false;
     emit_pending(cg);
     emit_insts(cg);
     cg->steady.on = false;

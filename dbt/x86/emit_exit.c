@@ -26,24 +26,28 @@ static uint32_t jump_far(struct codegen *cg, uint64_t pc, struct asm_label *miss
     return site;
 }
 
-/* Before an exit to code that does not need NZCV, but may be interrupted: says how to compute it, if it is not stored. */
-static void leave_flags(struct codegen *cg, const struct ir_inst *in) {
-    if (in->flags & IR_EXIT_FLAGS_LATER) {
-        cg->flags_insn = in->aux; /* a PUT follows */
-        cg->flags_insn_known = false;
-    }
-    if (in->flags & IR_EXIT_FLAGS_DEAD && cg->flags_insn && !cg->flags_insn_known) {
-        asm_mov_mi(&cg->a, false, CPU_FIELD(flags_insn), (int32_t)cg->flags_insn);
-        cg->flags_insn_known = true;
-    }
-}
-
 /* Does the exit only begin the loop's next round? */
 static bool goes_again(struct codegen *cg, const struct ir_inst *in) {
     bool own = in->imm == cg->b->pc;
     cg->own_exit |= own;
     return own && cg->loop.on;
 }
+/* Before an exit to code that does not need NZCV, but may be interrupted: says how to compute it, if it is not stored. The second body
+ * of a loop begins with that known (steady.c), so that it does not say so in each round, but at all its other exits. */
+static void leave_flags(struct codegen *cg, const struct ir_inst *in) {
+    const bool again = goes_again(cg, in), dead = in->flags & IR_EXIT_FLAGS_DEAD;
+    if (in->flags & IR_EXIT_FLAGS_LATER) {
+        cg->flags_insn = in->aux; /* a PUT follows */
+        cg->flags_insn_known = false;
+    }
+    if (again && !cg->steady.on)
+        cg->steady.flags_insn = dead ? cg->flags_insn : 0;
+    if ((cg->steady.on ? !again : dead) && cg->flags_insn && !cg->flags_insn_known) {
+        asm_mov_mi(&cg->a, false, CPU_FIELD(flags_insn), (int32_t)cg->flags_insn);
+        cg->flags_insn_known = true;
+    }
+}
+
 static struct stub *fault_stub(struct codegen *cg, const struct ir_inst *in) {
     struct stub *s = stub_new(cg, STUB_FAULT);
     s->rec.pc = in->imm;
@@ -277,7 +281,10 @@ void emit_exit_stub(struct codegen *cg, struct stub *s) {
         store_flags(cg, s);
         leave(cg, s->rec.pc, CODE_EXIT_FAULT);
         break;
-    default: leave(cg, s->rec.pc, 0); break; /* STUB_PENDING */
+    default: /* STUB_PENDING */
+        store_flags(cg, s);
+        leave(cg, s->rec.pc, 0);
+        break;
     }
 }
 

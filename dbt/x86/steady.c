@@ -151,6 +151,7 @@ void steady_begin(struct codegen *cg, unsigned end, bool only) {
     struct steady *st = &cg->steady;
     st->end = end;
     st->places = st->addresses = st->accesses = 0;
+    st->flags_insn = 0;
     if (!cg->mmu->place || !only)
         return;
     for (unsigned i = 1; i < end; i++)
