@@ -9,7 +9,7 @@ function(add_payload bin source)
   string(REGEX REPLACE "[.]bin$" ".elf" elf ${bin})
   add_custom_command(OUTPUT ${bin}
     COMMAND aarch64-linux-gnu-gcc -O2 -g -ffreestanding -nostdlib -static -fno-pic -mgeneral-regs-only -mstrict-align
-            -mno-outline-atomics -fno-stack-protector -march=armv8-a+lse -Wall -Wextra -I${payload_lib} ${units} ${source}
+            -fmacro-prefix-map=${CMAKE_SOURCE_DIR}/= -mno-outline-atomics -fno-stack-protector -march=armv8-a+lse -Wall -Wextra -I${payload_lib} ${units} ${source}
             -Wl,-T,${payload_lib}/payload.lds -Wl,--build-id=none -Wl,--no-warn-rwx-segments -o ${elf}
     COMMAND aarch64-linux-gnu-objcopy -O binary ${elf} ${bin}
     DEPENDS ${source} ${ARGN} ${sources} VERBATIM)
