@@ -28,7 +28,7 @@ static uint32_t jump_far(struct codegen *cg, uint64_t pc, struct asm_label *miss
 
 /* Does the exit only begin the loop's next round? */
 static bool goes_again(struct codegen *cg, const struct ir_inst *in) {
-    bool own = in->imm == cg->b->pc;
+    bool own = in->imm == cg->b->pc && !(in->flags & IR_EXIT_FAULT);
     cg->own_exit |= own;
     return own && cg->loop.on;
 }
@@ -63,7 +63,7 @@ static struct stub *exit_if_stub(struct codegen *cg, const struct ir_inst *in) {
     return s;
 }
 static void exit_if(struct codegen *cg, unsigned cc, const struct ir_inst *in, enum flags_kind kind, unsigned reg) {
-    if (cg->steady.on && goes_again(cg, in) && !(in->flags & IR_EXIT_FAULT) && kind == FLAGS_NONE && reg == NO_REG) {
+    if (cg->steady.on && goes_again(cg, in) && kind == FLAGS_NONE && reg == NO_REG) {
         asm_jcc(&cg->a, (enum asm_cc)cc, &cg->steady.start);
         return;
     }

@@ -22,6 +22,8 @@
 #define FIRST_ROUNDS 4
 #define MORE_ROUNDS 64
 _Static_assert(FAR + MAX_OFFSET < MMU_PLACE_REACH, "that is near");
+_Static_assert(FIRST_ROUNDS > 1 && MORE_ROUNDS > 1,
+               "a round of the first body is behind the second one: see leave_flags()");
 
 /* --- how far addresses move ------------------------------------------------------------------------------------------ */
 static uint64_t sum(uint64_t a, uint64_t b) { return a + b < FAR ? a + b : FAR; }
