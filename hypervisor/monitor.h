@@ -309,9 +309,10 @@ bool chardev_start(struct chardev *c);
 void chardev_close(struct chardev *c);
 /* chardev_attach(): to a machine with an event loop, whose device then listens; NULL: from it. False: out of memory. */
 bool chardev_attach(struct chardev *c, struct machine *m);
-void chardev_hold_input(struct chardev *c,
-                        bool held);    /* there is none for the device, whatever there is, while it is held */
-void chardev_flush(struct chardev *c); /* what was queued is to be written now */
+/* chardev_hold_input(): there is none for the device, whatever there is, while it is held. chardev_flush(): what was queued is to be
+ * written now. */
+void chardev_hold_input(struct chardev *c, bool held);
+void chardev_flush(struct chardev *c);
 /* chardev_open_socket(): the guest's end of a connection, whose bytes are nobody's to look at. It is closed with it. */
 struct chardev *chardev_open_socket(const char *name, int fd, char err[ERR_BYTES]);
 /* chardev_take_terminal(): of standard input, if it is one; lines: what is written there still has plain line ends. */

@@ -39,10 +39,10 @@
 #define SHORT_BYTES 16
 #define LONG_BYTES 256
 #define SLOT_WANDER 8 /* what a look-up for a slot costs of the budget; one of the page next to its last costs 1 */
-#define SLOT_BUDGET                                                                                                    \
-    (65536 * SLOT_WANDER) /* between two samples. Fewer, and loops over several short arrays lose their slots */
-#define SLOT_STEP 64      /* beyond them: one in so many finds an instruction that wanders */
-#define WANDERERS 16384u  /* bits, by hash of the pc */
+/* The budget between two samples: with less, loops over several short arrays lose their slots. */
+#define SLOT_BUDGET (65536 * SLOT_WANDER)
+#define SLOT_STEP 64     /* beyond it: one in so many finds an instruction that wanders */
+#define WANDERERS 16384u /* bits, by hash of the pc */
 #define WRITTEN_ANYWHERE 0xffff
 
 struct soft_entry {

@@ -12,8 +12,8 @@
 #include "dbt/mmu/loans.h"
 
 #define HEAT_MAP 96 /* accesses in C after which a page is mapped */
-#define HEAT_MAP_RING3                                                                                                 \
-    16 /* the same of a page that comes and goes, where a fault costs about that many (an estimate) */
+/* The same of a page that comes and goes, where a fault costs about that many (an estimate). */
+#define HEAT_MAP_RING3 16
 
 struct window_state {
     struct windows windows;
