@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * cache.c: the code cache and its block table. Host code is allocated upwards and
- * freed only all at once (cache_flush(), from the dispatcher), so a block that was
+ * cache.c: the code cache and its block table. Host code is allocated upwards, the
+ * records of its slow paths from the other end of the code area, and both are freed only all at once (cache_flush(), from the dispatcher), so a block that was
  * invalidated while it ran may run on to its end. Blocks are numbered in the order
  * of their host code: which one an address is in is found from the first of its piece of the code area.
  *
@@ -19,7 +19,8 @@
 #define CACHE_BLOCK_BYTES (128 * 1024) /* room for the largest block */
 #define CACHE_AHEAD_BYTES (2u << 20)   /* the runtime hears in pieces of a huge page what is about to be filled, ... */
 #define CACHE_NEAR_BYTES (32 * 1024)   /* ... when less than this is left of the last one: most blocks are smaller */
-#define CACHE_MOVES 12                 /* of a block; of which there is no room for its own it is not copied */
+#define CACHE_FAULTS 8                 /* of a block, records included */
+#define CACHE_MOVES 12                 /* likewise; of which there is no room for its own it is not copied */
 #define CACHE_GUEST 192                /* bytes of guest code of a block, likewise, if they are kept */
 #define CACHE_PIECE_SHIFT 10           /* of the code area: some blocks each */
 #define CACHE_MAX_DROPS 4
@@ -42,6 +43,11 @@ static void *take(struct cpu *cpu, size_t bytes) {
 
 static void look_ahead(struct cpu *cpu, struct cache *c) {
     uint64_t size = cpu->boot->code_size;
+    while (c->records_ahead && c->records_used < c->records_ahead + CACHE_NEAR_BYTES) {
+        uint64_t bytes = c->records_ahead < CACHE_AHEAD_BYTES ? c->records_ahead : CACHE_AHEAD_BYTES;
+        c->records_ahead -= bytes;
+        rt_code_ahead(cpu, c->code + c->records_ahead, bytes);
+    }
     while (c->code_ahead < size && c->code_used + CACHE_NEAR_BYTES > c->code_ahead) {
         uint64_t left = size - c->code_ahead, bytes = left < CACHE_AHEAD_BYTES ? left : CACHE_AHEAD_BYTES;
         rt_code_ahead(cpu, c->code + c->code_ahead, bytes);
@@ -57,15 +63,16 @@ void cache_init(struct cpu *cpu) {
     if (code_size < 4 * CACHE_BLOCK_BYTES || code_size > UINT32_MAX)
         rt_panic(cpu, "a code cache of %llu bytes is of no use", (unsigned long long)code_size);
     c->code_to_write = cpu->code_to_write;
+    c->code_limit = c->records_used = (uint32_t)code_size - CACHE_STEP_BYTES;
+    c->records_ahead = code_size;
     look_ahead(cpu, c);
     codegen_spares_high = rt_keeps_high_vectors();
     thunks = codegen_init(e->cg, cpu, e->ops, c->code, code_size);
     if (!thunks)
         rt_panic(cpu, "this host's CPU is too old for the backend");
     c->code_first = c->code_used = (uint32_t)ALIGN_UP(thunks, 64);
-    c->code_limit = (uint32_t)code_size - CACHE_STEP_BYTES;
     /* Tables for code of typical density, in at most half of the heap. */
-    const unsigned faults = rt_has_ring3(cpu) ? 12 : 6; /* of a block */
+    const unsigned faults = CACHE_FAULTS;
     const size_t each = sizeof(struct block) + 3 * sizeof(struct block_link) + faults * sizeof(struct code_fault) +
                         CACHE_MOVES * sizeof(uint16_t) + 2 * sizeof(uint32_t) + (reuse_wanted(cpu) ? CACHE_GUEST : 0);
     size_t n = code_size / 384;
@@ -108,7 +115,7 @@ struct block *cache_find(struct engine *e, uint64_t pa, uint64_t pc, uint32_t mo
 
 bool cache_room(const struct engine *e) {
     const struct cache *c = &e->cache;
-    return c->code_limit - c->code_used >= CACHE_BLOCK_BYTES && c->blocks < c->block_max &&
+    return c->records_used - c->code_used >= CACHE_BLOCK_BYTES && c->blocks < c->block_max &&
            c->link_max - c->links >= CODE_MAX_LINKS && c->fault_max - c->faults >= CODE_MAX_FAULTS;
 }
 
@@ -125,6 +132,8 @@ struct block *cache_enter(struct engine *e, const struct block *of, const struct
     *b = *of;
     b->start = (uint32_t)(out->start - c->code);
     b->end = (uint32_t)(out->end - c->code);
+    b->records = (uint32_t)(out->records - c->code);
+    b->record_bytes = out->record_bytes;
     b->entry = (uint32_t)(out->entry - c->code);
     b->nocheck = (uint32_t)(out->entry_nocheck - c->code);
     b->loop = out->loop ? (uint32_t)(out->loop - c->code) : 0;
@@ -146,11 +155,13 @@ struct block *cache_enter(struct engine *e, const struct block *of, const struct
         c->link[c->links++] = (struct block_link){.target_pc = l->target_pc,
                                                   .site = (uint32_t)(l->site - c->code),
                                                   .stub = (uint32_t)(l->stub - c->code),
+                                                  .back = (uint32_t)(l->back - c->code),
                                                   .source = n};
     }
     memcpy(&c->fault[c->faults], out->fault, out->faults * sizeof(out->fault[0]));
     c->faults += out->faults;
     c->code_used = (uint32_t)ALIGN_UP(b->end, CACHE_ALIGN);
+    c->records_used = b->records - b->record_bytes;
     note_pieces(c, b);
     look_ahead(e->cpu, c);
     uint32_t *head = &c->hash[hash_bucket(c, b->pa, b->pc, b->mode)];
@@ -222,6 +233,7 @@ struct block *cache_copy(struct engine *e, uint64_t pc, uint64_t pa) {
     struct block of = *b;
     const struct code_source from = {.code = c->code + b->start + c->code_to_write,
                                      .ran = c->code + b->start,
+                                     .records = c->code + b->records + c->code_to_write,
                                      .move = &c->move[b->first_move],
                                      .moves = cache_moves(c, b),
                                      .by = pc - b->pc};
@@ -229,6 +241,8 @@ struct block *cache_copy(struct engine *e, uint64_t pc, uint64_t pa) {
     of.pc = pc;
     out->start = c->code + b->start + shift;
     out->end = c->code + b->end + shift;
+    out->records = c->code + c->records_used;
+    out->record_bytes = b->record_bytes;
     out->entry = c->code + b->entry + shift;
     out->entry_nocheck = c->code + b->nocheck + shift;
     out->loop = NULL; /* of loops there are no copies */
@@ -244,6 +258,7 @@ struct block *cache_copy(struct engine *e, uint64_t pc, uint64_t pa) {
         to->site = c->code + l->site + shift;
         to->write = to->site + c->code_to_write;
         to->stub = c->code + l->stub + shift;
+        to->back = c->code + l->back + shift;
     }
     memcpy(out->fault, &c->fault[b->first_fault], b->faults * sizeof(out->fault[0]));
     codegen_copy(e->cg, &from, pc, out);
@@ -264,8 +279,11 @@ static struct block *block_at(struct cache *c, uint32_t offset) {
 /* --- links --------------------------------------------------------------------------------------------------- */
 static struct code_link code_link_of(const struct cache *c, const struct block_link *l) {
     uint8_t *site = c->code + l->site;
-    return (struct code_link){
-        .target_pc = l->target_pc, .site = site, .write = site + c->code_to_write, .stub = c->code + l->stub};
+    return (struct code_link){.target_pc = l->target_pc,
+                              .site = site,
+                              .write = site + c->code_to_write,
+                              .stub = c->code + l->stub,
+                              .back = c->code + l->back};
 }
 
 /* The number of the pair of pages that pc and pa are in; CODE_PAGE_NONE if there are too many. */
@@ -337,24 +355,50 @@ static void link_far(struct engine *e, uint32_t i, struct block *target) {
     link_to(e, i, target);
 }
 
-void cache_link(struct engine *e, uint64_t site, struct block *target) {
+/* What engine_left() says of a link. */
+#define LEFT(i) ((uint64_t)(i) << 1)
+#define LEFT_LINK(left) ((uint32_t)((left) >> 1))
+
+void cache_link(struct engine *e, uint64_t left, struct block *target) {
     struct cache *c = &e->cache;
-    uint64_t offset = site - (uintptr_t)c->code;
-    struct block *b = offset < c->code_used ? block_at(c, (uint32_t)offset) : NULL;
-    if (!b || !b->valid || b->mode != target->mode || b->mode & GUEST_MODE_ONCE ||
+    const uint32_t i = LEFT_LINK(left);
+    struct block *b = &c->block[c->link[i].source];
+    if (!b->valid || b->mode != target->mode || b->mode & GUEST_MODE_ONCE || c->link[i].target_pc != target->pc ||
         e->cpu->boot->log_topics & ABI_LOG_EXEC)
         return;
-    for (uint32_t i = b->first_link; i < b->first_link + b->links; i++) {
-        if (c->link[i].site != offset || c->link[i].target_pc != target->pc)
-            continue;
-        if (UNLIKELY(b->loops != BLOCK_LOOPS_NOT) && !hot_left(e, b, target == b))
-            return;
-        if ((b->pc ^ target->pc) >> PAGE_SHIFT)
-            link_far(e, i, target);
-        else
-            link_near(e, b, i, target);
+    if (UNLIKELY(b->loops != BLOCK_LOOPS_NOT) && !hot_left(e, b, target == b))
         return;
+    if ((b->pc ^ target->pc) >> PAGE_SHIFT)
+        link_far(e, i, target);
+    else
+        link_near(e, b, i, target);
+}
+
+/* The links of the step block are in no table. */
+static uint64_t left_step(const struct engine *e, const uint8_t *back, uint64_t *pc) {
+    const struct code_link *l = code_out_link(e->out, back);
+    *pc = l ? l->target_pc : e->cache.step.pc;
+    return 0;
+}
+
+/* Translated code in ring 3 may have been led astray: it gets on at a block of its own regime, or nowhere. */
+uint64_t cache_left(struct engine *e, const uint8_t *back, uint64_t *pc) {
+    struct cache *c = &e->cache;
+    const uint64_t offset = (uintptr_t)back - (uintptr_t)c->code - 1; /* the call's last byte may be the block's */
+    if (offset - c->code_limit < c->step.end - c->code_limit)
+        return left_step(e, back, pc);
+    const struct block *b = offset < c->code_used ? block_at(c, (uint32_t)offset) : NULL;
+    if (!b || (b->mode ^ e->mode) & (REGIMES - 1))
+        rt_panic(e->cpu, "translated code asked for what it may not have: it left from %llx",
+                 (unsigned long long)(uintptr_t)back);
+    for (uint32_t i = b->first_link; i < b->first_link + b->links; i++) {
+        if (c->link[i].back != offset + 1)
+            continue;
+        *pc = c->link[i].target_pc;
+        return LEFT(i);
     }
+    *pc = b->pc; /* what is pending comes first */
+    return 0;
 }
 
 static void unlink_incoming(struct cache *c, struct block *b) {
@@ -456,6 +500,7 @@ void cache_flush(struct engine *e) {
     c->blocks = c->links = 1;
     c->faults = c->moves = c->guests = c->pieces = 0;
     c->code_used = c->code_first;
+    c->records_used = c->code_limit;
     e->flush_wanted = false;
     mmu_jump_cache_clear(e->cpu);
     cache_forget_returns(e->cpu);
@@ -579,22 +624,23 @@ struct block *cache_block_at(struct engine *e, const uint8_t *host_pc) {
     return offset < e->cache.code_limit ? block_at(&e->cache, (uint32_t)offset) : NULL;
 }
 
-/* The entry for that address, and the block that it belongs to; NULL if there is none. */
-static const struct code_fault *fault_at(struct cpu *cpu, const uint8_t *host_pc, const struct block **of) {
+/* The entry for that address, and the block that it belongs to; NULL if there is none. before: 1 if it may be the block's end. */
+static const struct code_fault *fault_at(struct cpu *cpu, const uint8_t *host_pc, unsigned before,
+                                         const struct block **of) {
     struct cache *c = &engine_of(cpu)->cache;
-    uint64_t offset = (uintptr_t)host_pc - (uintptr_t)c->code;
+    const uint64_t at = (uintptr_t)host_pc - (uintptr_t)c->code, offset = at - before;
     if (offset >= cpu->boot->code_size)
         return NULL;
     bool step = offset >= c->code_limit;
     const struct block *b = !step ? block_at(c, (uint32_t)offset) : offset < c->step.end ? &c->step : NULL;
     *of = b;
-    return b ? fault_in(b, step ? c->step_fault : &c->fault[b->first_fault], (uint32_t)offset) : NULL;
+    return b ? fault_in(b, step ? c->step_fault : &c->fault[b->first_fault], (uint32_t)at) : NULL;
 }
 
 const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc) {
     const struct block *b;
-    const struct code_fault *f = fault_at(cpu, host_pc, &b);
-    return f && f->stub != CODE_RECORD ? engine_of(cpu)->cache.code + b->start + f->stub : NULL;
+    const struct code_fault *f = fault_at(cpu, host_pc, 0, &b);
+    return f && !(f->stub & CODE_RECORD) ? engine_of(cpu)->cache.code + b->start + f->stub : NULL;
 }
 
 bool engine_fault_again(struct cpu *cpu, const uint8_t *host_pc, uint64_t host, bool write) {
@@ -602,8 +648,11 @@ bool engine_fault_again(struct cpu *cpu, const uint8_t *host_pc, uint64_t host, 
     return ops->fault && ops->fault(cpu, host_pc, host, write);
 }
 
-bool engine_is_record(struct cpu *cpu, const uint8_t *at) {
+const void *engine_record(struct cpu *cpu, const uint8_t *at) {
+    const struct engine *e = engine_of(cpu);
     const struct block *b;
-    const struct code_fault *f = fault_at(cpu, at, &b);
-    return f && f->stub == CODE_RECORD && !((b->mode ^ engine_of(cpu)->mode) & (REGIMES - 1));
+    const struct code_fault *f = fault_at(cpu, at, 1, &b);
+    if (!f || !(f->stub & CODE_RECORD) || (b->mode ^ e->mode) & (REGIMES - 1))
+        return NULL;
+    return e->cache.code + b->records - (f->stub & ~CODE_RECORD) + e->cache.code_to_write;
 }

@@ -228,12 +228,12 @@ static void dispatch(struct cpu *cpu) {
         cpu->exit_site = 0;
     }
     STAT(cpu, dispatches)++;
-    uint64_t pc = guest_pc(cpu), site = cpu->exit_site;
+    uint64_t pc = guest_pc(cpu), left = cpu->exit_site;
     if (UNLIKELY(pc & cpu->guest->pc_align))
         cpu->guest->pc_fault(cpu);
     uint32_t mode = mode_now(cpu);
     if (mode != e->mode)
-        site = 0;
+        left = 0;
     enter_mode(cpu, mode);
     cpu->exit_site = 0;
     struct gpa pa;
@@ -246,12 +246,12 @@ static void dispatch(struct cpu *cpu) {
         run(cpu, one->nocheck);
         return;
     }
-    cpu->exit_site = site;
+    cpu->exit_site = left;
     struct block *b = translated(cpu, pc, pa.v, words);
-    site = cpu->exit_site;
+    left = cpu->exit_site;
     cpu->exit_site = 0;
-    if (site)
-        cache_link(e, site, b);
+    if (left)
+        cache_link(e, left, b);
     if (UNLIKELY(b->loops == BLOCK_LOOPS)) {
         cache_drop_block(e, b);
         b = translated(cpu, pc, pa.v, words);
@@ -319,12 +319,20 @@ const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) {
     return host;
 }
 
-const uint8_t *engine_jump(struct cpu *cpu, uint64_t pc, uint64_t site) {
+uint64_t engine_left(struct cpu *cpu, uint64_t back) {
+    uint64_t pc, left = cache_left(engine_of(cpu), (const uint8_t *)(uintptr_t)back, &pc);
+    memcpy((char *)cpu + cpu->guest->pc_offset, &pc, sizeof(pc));
+    return left;
+}
+
+const uint8_t *engine_jump(struct cpu *cpu, uint64_t back) {
     STAT(cpu, far_misses)++;
-    struct block *b = known_block(cpu, pc);
+    uint64_t left = engine_left(cpu, back);
+    struct block *b = known_block(cpu, guest_pc(cpu));
     if (!b)
         return NULL;
-    cache_link(engine_of(cpu), site, b);
+    if (left)
+        cache_link(engine_of(cpu), left, b);
     return engine_of(cpu)->cache.code + b->entry;
 }
 

@@ -56,6 +56,7 @@ struct block {
     uint64_t pa, pc;
     uint32_t mode;
     uint32_t start, end, entry, nocheck; /* host code, offsets from the code area */
+    uint32_t records, record_bytes;      /* its records: their end, and what is in front of that */
     uint32_t loop;                       /* the same of code_out.loop, 0: none */
     uint32_t hash_next, page_next;       /* block numbers; 0 ends a chain */
     uint32_t incoming;                   /* first link that jumps here */
@@ -78,10 +79,10 @@ struct block {
 };
 struct block_link {
     uint64_t target_pc;
-    uint32_t site, stub; /* offsets from the code area */
-    uint32_t target;     /* block it is linked to, 0 = none */
-    uint32_t source;     /* block it belongs to */
-    uint32_t next;       /* in target's incoming list */
+    uint32_t site, stub, back; /* of code_link, as offsets from the code area */
+    uint32_t target;           /* block it is linked to, 0 = none */
+    uint32_t source;           /* block it belongs to */
+    uint32_t next;             /* in target's incoming list */
 };
 
 /* A pair of a virtual and a physical page that links from other pages lead to; its number is its index. */
@@ -95,11 +96,12 @@ struct code_page {
 #define CACHE_ROUNDS 1024
 struct cache {
     uint8_t *code;
-    int64_t code_to_write;                      /* cpu.code_to_write */
-    uint32_t code_first, code_used, code_limit; /* bump allocation between first and limit */
-    uint64_t code_ahead;                        /* the runtime has heard of all below: rt_code_ahead() */
-    struct block *block;                        /* [0] is unused: 0 means none. Sorted by start */
-    struct block_link *link;                    /* [0] is unused */
+    int64_t code_to_write;              /* cpu.code_to_write */
+    uint32_t code_first, code_used;     /* bump allocation: code from first on, ... */
+    uint32_t records_used, code_limit;  /* ... records from the limit down */
+    uint64_t code_ahead, records_ahead; /* the runtime has heard of all below, and above: rt_code_ahead() */
+    struct block *block;                /* [0] is unused: 0 means none. Sorted by start */
+    struct block_link *link;            /* [0] is unused */
     struct code_fault *fault;
     uint16_t *move; /* code_out.move */
     uint8_t *guest; /* NULL: nobody wants to have blocks for later runs */
@@ -216,8 +218,10 @@ bool cache_may_copy(const struct engine *e);
 struct block *cache_enter(struct engine *e, const struct block *of, const struct code_out *out);
 bool cache_keep_moves(struct engine *e, struct block *b, const struct code_out *out);
 unsigned cache_moves(const struct cache *c, const struct block *b);
-/* cache_link(): the exit at site of some block jumps to target from now on, if that is allowed. */
-void cache_link(struct engine *e, uint64_t site, struct block *target);
+/* cache_link(): the exit that engine_left() said jumps to target from now on, if that is allowed. */
+void cache_link(struct engine *e, uint64_t left, struct block *target);
+/* cache_left(): engine_left(), and the pc. */
+uint64_t cache_left(struct engine *e, const uint8_t *back, uint64_t *pc);
 /* cache_flush(): empties the cache; from the dispatcher only. */
 void cache_flush(struct engine *e);
 /* cache_drop(): invalidates the blocks that overlap [pa, pa+len), which lies in one page. */

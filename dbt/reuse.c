@@ -126,6 +126,8 @@ static void place(struct engine *e, const struct code_entry *x, const struct cod
     struct code_out *out = e->out;
     out->start = c->code + c->code_used;
     out->end = out->start + x->code;
+    out->records = c->code + c->records_used;
+    out->record_bytes = x->records;
     out->entry = out->start + x->entry;
     out->entry_nocheck = out->start + x->nocheck;
     out->links = x->links;
@@ -140,6 +142,7 @@ static void place(struct engine *e, const struct code_entry *x, const struct cod
         to->site = out->start + p->link[i].site;
         to->write = to->site + c->code_to_write;
         to->stub = out->start + p->link[i].stub;
+        to->back = to->stub + CODE_LINK_CALL;
     }
     memcpy(out->fault, p->fault, x->faults * sizeof(out->fault[0]));
     memcpy(out->move, p->move, x->moves * sizeof(out->move[0]));
@@ -159,6 +162,7 @@ struct block *reuse_take(struct engine *e, uint64_t pc, uint64_t pa, const uint8
                              .watch_bytes = x->watch};
     const struct code_source from = {.code = p.code,
                                      .ran = e->cache.code + x->start,
+                                     .records = p.records + x->records,
                                      .move = p.move,
                                      .moves = x->moves,
                                      .by = pc - x->pc,
@@ -178,6 +182,7 @@ static void put_parts(const struct engine *e, const struct block *b, const struc
     const struct code_parts p = code_entry_parts(x);
     struct code_entry_link *link = (struct code_entry_link *)(uintptr_t)p.link;
     memcpy((void *)(uintptr_t)p.code, c->code + b->start + c->code_to_write, x->code);
+    memcpy((void *)(uintptr_t)p.records, c->code + b->records - x->records + c->code_to_write, x->records);
     for (unsigned i = 0; i < x->links; i++) {
         const struct block_link *l = &c->link[b->first_link + i];
         link[i] = (struct code_entry_link){(int64_t)(l->target_pc - b->pc), l->site - b->start, l->stub - b->start};
@@ -203,6 +208,7 @@ static uint32_t put(const struct engine *e, const struct block *b, uint8_t *at, 
                            .mode = b->mode,
                            .start = b->start,
                            .code = b->end - b->start,
+                           .records = b->record_bytes,
                            .entry = b->entry - b->start,
                            .nocheck = b->nocheck - b->start,
                            .guest = b->guest_bytes,

@@ -120,7 +120,8 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
     }
     reuse_look(e, pc, words);
     unsigned max = e->mode & GUEST_MODE_ONCE ? 1 : BLOCK_MAX_INSNS;
-    while (compile(cpu, pc, words, max, e->cache.code + e->cache.code_used, e->cache.code_limit - e->cache.code_used)) {
+    while (
+        compile(cpu, pc, words, max, e->cache.code + e->cache.code_used, e->cache.records_used - e->cache.code_used)) {
         if (max == 1)
             return NULL;
         max /= 2;
@@ -145,6 +146,7 @@ struct block *translate_step(struct cpu *cpu, uint64_t pc, uint64_t pa, const vo
                              .mode = e->mode,
                              .start = (uint32_t)(e->out->start - c->code),
                              .end = (uint32_t)(e->out->end - c->code),
+                             .records = (uint32_t)(e->out->records - c->code),
                              .entry = (uint32_t)(e->out->entry - c->code),
                              .nocheck = (uint32_t)(e->out->entry_nocheck - c->code),
                              .faults = (uint16_t)e->out->faults};

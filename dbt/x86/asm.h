@@ -118,6 +118,11 @@ static inline struct asm_mem asm_mem_rip(const void *target) { /* [rip + ...]: a
 
 /* --- buffer and labels ------------------------------------------------------------------------------- */
 void asm_init(struct asm_buf *a, uint8_t *code, size_t size); /* size: at least 64 */
+/* asm_take_end(): so many bytes at the end of the buffer are for something else; false: the code is there. */
+static inline bool asm_take_end(struct asm_buf *a, size_t bytes) {
+    a->limit -= bytes;
+    return a->p < a->limit;
+}
 static inline uint32_t asm_pos(const struct asm_buf *a) { return (uint32_t)(a->p - a->start); }
 /* asm_bind(): the label is here; patches the jumps that wait for it. A label that is all zero is unbound and unused. */
 void asm_bind(struct asm_buf *a, struct asm_label *l);

@@ -47,7 +47,7 @@ static inline struct asm_mem cpu_mem(size_t offset) { return asm_mem(ASM_RBP, (i
 struct frame {
     uint64_t gpr[SLOTS]; /* spill slots */
     uint64_t temp[8];    /* the temporaries while slow.c works, by register number */
-    const void *record;  /* in: struct slow_record; out: where to go on */
+    const void *at;      /* in: where the call of the slow thunk returns to; out: where to go on */
     uint64_t pad0;
     uint32_t mxcsr;  /* the caller's */
     uint32_t rounds; /* of a loop: see steady.c */
@@ -139,13 +139,13 @@ enum stub_kind {
 #define SLOW_SEXT 1 /* the loaded value is sign-extended */
 #define SLOW_32 2   /* ... to 32 bits; a result of 32 bits */
 #define SLOW_LOOP 4 /* ABI_PEND_LOOP afterwards */
-/* What slow.c does for a stub; it follows the call of the slow thunk in the code. */
+/* What slow.c does for a stub: the engine finds it by where the stub's call of the slow thunk returns to. */
 struct slow_record {
     uint64_t pc; /* guest pc to write; STUB_FP: slow_function() of softfp's; exits: target */
     int32_t disp;
     uint32_t desc;       /* MMU_DESC or FP_DESC */
-    int32_t site;        /* mmu_probe.site, relative to the record */
-    int32_t back;        /* where to go on, relative to the record */
+    int32_t site;        /* mmu_probe.site, relative to where the call returns to; 0: none */
+    int32_t back;        /* where to go on, likewise */
     int32_t imm;         /* STUB_ST without value register */
     uint32_t flags_insn; /* for cpu->flags_insn, if not 0 */
     uint8_t kind, flags;
@@ -153,7 +153,7 @@ struct slow_record {
     uint8_t hoists, reserved;
     struct {
         uint8_t base, index, regime; /* base NO_REG: the probe covers a range, the index is MMU_NO_ADDEND from now on */
-    } hoist[MAX_HOISTS];             /* index registers to renew; absent from the code if there are none */
+    } hoist[MAX_HOISTS];             /* index registers to renew; absent if there are none */
 } __attribute__((packed));
 struct stub {
     struct slow_record rec;
@@ -296,16 +296,17 @@ struct codegen {
     uint8_t scratch_arg[2]; /* helper.scratch of the next call */
     void (*enter)(struct cpu *cpu, const uint8_t *entry);
     void (*unwind)(struct cpu *cpu) __attribute__((noreturn));
-    const uint8_t *exit_pc;    /* thunk: RAX = pc, RCX = site */
+    const uint8_t *exit_pc;    /* thunk: RAX = pc, RCX = cpu.exit_site */
+    const uint8_t *exit_link;  /* thunk, called: the engine knows the pc by the return address, engine_left() */
     const uint8_t *exit;       /* thunk: pc is in the state already */
     const uint8_t *exit_kept;  /* thunk: pc and exit_site are in the state already */
     const uint8_t *lookup;     /* thunk: RAX = pc */
-    const uint8_t *jump;       /* thunk: RAX = pc, RCX = site of an exit to another page */
+    const uint8_t *jump;       /* thunk, called by the stub of an exit to another page: engine_jump() */
     const uint8_t *call_state; /* thunk: RAX = fn, RDI = pc, RSI RDX RCX arguments */
     const uint8_t *call_pure;  /* thunk: RAX = fn, RSI RDX RCX arguments */
     const uint8_t *callv;      /* thunk: RAX = fn, ESI = aux; operands in vscratch[1..3], result in vscratch[0] */
     const uint8_t *mmu_thunk[MMU_THUNKS]; /* mmu_ops.emit_thunks */
-    const uint8_t *slow[2]; /* thunks, called by stubs: a struct slow_record follows; [1]: with XMM temporaries */
+    const uint8_t *slow[2];               /* thunks, called by stubs: engine_record(); [1]: with XMM temporaries */
 
     /* The block being compiled. */
     struct asm_buf a;

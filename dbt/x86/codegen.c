@@ -34,6 +34,7 @@ static void reset(struct codegen *cg, const struct ir_block *b, struct code_out 
     for (unsigned i = 0; i < b->vconsts; i++)
         cg->vconst[i] = (struct asm_label){0};
     out->links = out->faults = out->moves = 0;
+    out->record_bytes = 0;
     out->loop = NULL;
     out->may_loop = false;
 }
@@ -94,6 +95,7 @@ static int compile(struct codegen *cg, uint8_t *where, size_t room) {
     cg->a.note = out->move;
     asm_init(&cg->a, where, room);
     out->start = where;
+    out->records = where + room;
     analyse_block(cg);
     emit_entry(cg);
     if (UNLIKELY(cg->steady.accesses))
@@ -108,7 +110,7 @@ static int compile(struct codegen *cg, uint8_t *where, size_t room) {
     emit_constants(cg);
     if (cg->a.overflow)
         return -1;
-    for (unsigned i = 0; i < out->faults && out->fault[i].stub != CODE_RECORD; i++) /* records come last */
+    for (unsigned i = 0; i < out->faults && !(out->fault[i].stub & CODE_RECORD); i++) /* records come last */
         out->fault[i].stub = cg->stub[out->fault[i].stub].start;
     out->end = cg->a.p;
     if (UNLIKELY(cg->own_exit))

@@ -4,10 +4,10 @@
  * emit_exit.c: ways into and out of a block.
  *
  * A direct exit is a jump that the engine links to its target; until then it goes to
- * a stub that leaves with the target pc and the jump's address. One that leaves the
+ * a stub that calls the thunk exit_link: by the return address the engine knows which. One that leaves the
  * guest page is behind a check that the view still maps the target's page (mmu.h,
- * code_page). Everything else goes through the jump cache of the view. RAX holds the
- * guest pc whenever control may reach a thunk.
+ * code_page). Everything else goes through the jump cache of the view: RAX holds the
+ * guest pc then.
  */
 #include "dbt/x86/backend.h"
 
@@ -200,11 +200,6 @@ void emit_entry(struct codegen *cg) {
 }
 
 /* --- stubs ----------------------------------------------------------------------------------------------------- */
-static void leave(struct codegen *cg, uint64_t pc, uint32_t site) {
-    asm_mov_pc(&cg->a, ASM_RAX, pc);
-    asm_mov_ri32(&cg->a, ASM_RCX, site);
-    asm_jmp_to(&cg->a, cg->exit_pc);
-}
 static void link_stub(struct codegen *cg, const struct stub *s, const uint8_t *thunk) {
     struct asm_buf *a = &cg->a;
     struct code_out *out = cg->out;
@@ -219,9 +214,8 @@ static void link_stub(struct codegen *cg, const struct stub *s, const uint8_t *t
     l->stub = a->p;
     if (s->again)
         loop_leave(cg);
-    asm_mov_pc(a, ASM_RAX, s->rec.pc);
-    asm_lea(a, true, ASM_RCX, asm_mem_rip(l->site));
-    asm_jmp_to(a, thunk);
+    asm_call(a, thunk);
+    l->back = a->p;
 }
 static void far_stub(struct codegen *cg, struct stub *s) {
     struct asm_label miss = {0};
@@ -235,7 +229,7 @@ static void jump_stub(struct codegen *cg, struct stub *s) {
     s->site = asm_pos(&cg->a);
     asm_jmp(&cg->a, &next);
     asm_bind(&cg->a, &next);
-    link_stub(cg, s, cg->exit_pc);
+    link_stub(cg, s, cg->exit_link);
 }
 /* Stores the flags that only this exit needs, or how to compute them; false if there is nothing to do. */
 static bool store_flags(struct codegen *cg, const struct stub *s) {
@@ -257,6 +251,10 @@ void emit_exit_stub(struct codegen *cg, struct stub *s) {
     if (leaves)
         loop_leave(cg);
     switch (s->rec.kind) {
+    case STUB_PENDING: /* of no link: the engine takes it for one to the block itself */
+        store_flags(cg, s);
+        asm_call(&cg->a, cg->exit_link);
+        break;
     case STUB_LINK:
         if (s->steady && s->again) {
             store_flags(cg, s);
@@ -264,7 +262,7 @@ void emit_exit_stub(struct codegen *cg, struct stub *s) {
         } else if (store_flags(cg, s) || leaves)
             jump_stub(cg, s);
         else
-            link_stub(cg, s, cg->exit_pc);
+            link_stub(cg, s, cg->exit_link);
         break;
     case STUB_FAR: link_stub(cg, s, cg->jump); break;
     case STUB_FAR_IF:
@@ -277,13 +275,11 @@ void emit_exit_stub(struct codegen *cg, struct stub *s) {
         else
             far_stub(cg, s);
         break;
-    case STUB_FAULT:
+    default: /* STUB_FAULT */
         store_flags(cg, s);
-        leave(cg, s->rec.pc, CODE_EXIT_FAULT);
-        break;
-    default: /* STUB_PENDING */
-        store_flags(cg, s);
-        leave(cg, s->rec.pc, 0);
+        asm_mov_pc(&cg->a, ASM_RAX, s->rec.pc);
+        asm_mov_ri32(&cg->a, ASM_RCX, CODE_EXIT_FAULT);
+        asm_jmp_to(&cg->a, cg->exit_pc);
         break;
     }
 }
@@ -319,6 +315,16 @@ static bool leads_out(const struct codegen *cg, const uint8_t *field, uint32_t r
     uint64_t target = (uintptr_t)field + sizeof(rel) + (uint64_t)(int64_t)(int32_t)rel;
     return target - (uintptr_t)cg->code >= cg->code_size;
 }
+/* The records of that code. */
+static void copy_records(struct codegen *cg, const struct code_source *from, const struct code_out *out) {
+    uint8_t *end = out->records + cg->a.to_write;
+    __builtin_memcpy(end - out->record_bytes, from->records - out->record_bytes, out->record_bytes);
+    for (unsigned i = out->faults; i-- > 0 && out->fault[i].stub & CODE_RECORD;) {
+        struct slow_record *r = (struct slow_record *)(end - (out->fault[i].stub & ~CODE_RECORD));
+        if (r->kind != STUB_FP)
+            r->pc += from->by;
+    }
+}
 void codegen_copy(struct codegen *cg, const struct code_source *from, uint64_t pc, const struct code_out *out) {
     uint8_t *to = out->start + cg->a.to_write;
     const uint32_t shift = (uint32_t)(out->start - from->ran);
@@ -340,6 +346,7 @@ void codegen_copy(struct codegen *cg, const struct code_source *from, uint64_t p
             __builtin_memcpy(at, &rel, sizeof(rel));
         }
     }
+    copy_records(cg, from, out);
     for (unsigned i = 0; i < out->links; i++)
         renew(&out->link[i], (out->link[i].target_pc ^ pc) >> PAGE_SHIFT != 0, from->by);
 }

@@ -67,16 +67,10 @@ uint64_t codegen_serve(struct cpu *cpu, uint64_t what, uint64_t a, uint64_t b, u
     struct codegen *cg = cpu->codegen;
     switch (what) {
     case RT_SYS_LOOKUP: return (uintptr_t)engine_lookup(cpu, pc_of(cg, cpu));
-    case RT_SYS_JUMP: return (uintptr_t)engine_jump(cpu, pc_of(cg, cpu), cpu->exit_site);
+    case RT_SYS_JUMP: return (uintptr_t)engine_jump(cpu, cpu->exit_site);
     case RT_SYS_CALL: return call(cpu, helper_for(cg, cpu, a, false), b, c, d);
     case RT_SYS_CALLV: call_vector(cpu, helper_for(cg, cpu, a, true), (uint32_t)b); return 0;
-    case RT_SYS_SLOW: {
-        struct frame *f = rt_frame(cpu, sizeof(*f));
-        if (!engine_is_record(cpu, f->record))
-            refuse(cpu, what, (uintptr_t)f->record);
-        slow_run(cg, cpu, f);
-        return 0;
-    }
+    case RT_SYS_SLOW: slow_run(cg, cpu, rt_frame(cpu, sizeof(struct frame))); return 0;
     default: refuse(cpu, what, a);
     }
 }

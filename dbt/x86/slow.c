@@ -2,8 +2,8 @@
  * Copyright The Graft Authors */
 /*
  * slow.c: what stubs do: the slow path of a memory access, and softfp in place of
- * the host's result. A stub is a call of the slow thunk with a record behind it;
- * the thunk saves all registers, the record says which ones matter.
+ * the host's result. A stub is a call of the slow thunk, which saves all registers;
+ * its record says which ones matter.
  */
 #include "dbt/x86/backend.h"
 #include "graft/rt.h"
@@ -14,7 +14,7 @@ struct slow {
     struct cpu *cpu;
     struct frame *f;
     struct slow_record r;
-    const uint8_t *at; /* of the record in the code */
+    const uint8_t *at; /* where the call returns to */
 };
 
 /* Where a register's content is now: pins are in the guest's state. */
@@ -120,12 +120,15 @@ static void floating(const struct slow *s) {
 }
 
 void slow_run(struct codegen *cg, struct cpu *cpu, struct frame *f) {
-    struct slow s = {.cg = cg, .cpu = cpu, .f = f, .at = f->record};
-    const struct slow_record *r = (const struct slow_record *)(s.at + cg->a.to_write);
+    struct slow s = {.cg = cg, .cpu = cpu, .f = f, .at = f->at};
+    const struct slow_record *r = engine_record(cpu, s.at);
+    if (UNLIKELY(!r)) /* what has less privilege than the engine may have been led astray */
+        rt_panic(cpu, "translated code asked for what it may not have: no record for %llx",
+                 (unsigned long long)(uintptr_t)s.at);
     memcpy(&s.r, r, r->hoists ? sizeof(*r) : offsetof(struct slow_record, hoist));
     if (s.r.kind == STUB_FP)
         floating(&s);
     else
         memory(&s);
-    f->record = s.at + s.r.back;
+    f->at = s.at + s.r.back;
 }

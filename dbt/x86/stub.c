@@ -2,8 +2,8 @@
  * Copyright The Graft Authors */
 /*
  * stub.c: code out of line, behind a block's last instruction: where a failed probe, a fault or a result that has to be
- * done again goes. It calls the slow thunk; what that does, the record behind the call says (slow.c). What is particular to
- * exits is in emit_exit.c.
+ * done again goes. It calls the slow thunk; what that does says a record (slow.c), which is not among the code: there it would
+ * take more room in the processor's caches than all the code around. What is particular to exits is in emit_exit.c.
  */
 #include "dbt/x86/backend.h"
 
@@ -32,16 +32,17 @@ void stub_fault(struct codegen *cg, const struct stub *s) {
     out->fault[out->faults++].stub = (uint32_t)(s - cg->stub);
 }
 
-/* What follows is a record: ring 3 may ask for no other. */
-static void note_record(struct codegen *cg) {
+/* Puts the record of the call that was emitted last in front of the others. */
+static void put_record(struct codegen *cg, const struct slow_record *rec) {
     struct code_out *out = cg->out;
-    if (!cg->ring3)
-        return;
-    if (out->faults == CODE_MAX_FAULTS) {
+    const uint32_t bytes = rec->hoists ? sizeof(*rec) : offsetof(struct slow_record, hoist);
+    if (out->faults == CODE_MAX_FAULTS || !asm_take_end(&cg->a, bytes)) {
         cg->failed = true;
         return;
     }
-    out->fault[out->faults++] = (struct code_fault){asm_pos(&cg->a), CODE_RECORD};
+    out->record_bytes += bytes;
+    out->fault[out->faults++] = (struct code_fault){asm_pos(&cg->a), CODE_RECORD | out->record_bytes};
+    __builtin_memcpy(out->records - out->record_bytes + cg->a.to_write, rec, bytes);
 }
 
 struct mmu_probe stub_probe(const struct codegen *cg, const struct stub *s) {
@@ -71,23 +72,17 @@ struct mmu_probe stub_group_probe(const struct codegen *cg, const struct stub *s
     return p;
 }
 
-_Static_assert(offsetof(struct slow_record, pc) == 0, "where asm_note() is told that it is");
-/* A call of the slow thunk, followed by the record that it interprets (slow.c). */
+_Static_assert(offsetof(struct slow_record, hoist) == CODE_RECORD_BYTES, "the least");
+/* A call of the slow thunk, which does what the record says (slow.c). */
 static void emit_slow(struct codegen *cg, struct stub *s) {
-    struct asm_buf *a = &cg->a;
-    asm_call(a, cg->slow[s->vector]);
-    note_record(cg);
-    asm_room(a);
-    int32_t here = (int32_t)asm_pos(a);
+    asm_call(&cg->a, cg->slow[s->vector]);
+    int32_t here = (int32_t)asm_pos(&cg->a);
     struct slow_record rec = s->rec;
-    int32_t bytes = rec.hoists ? sizeof(rec) : offsetof(struct slow_record, hoist);
     rec.site = s->site ? (int32_t)s->site - here : 0;
-    rec.back = cg->loop.on ? bytes : (int32_t)s->back - here;
+    rec.back = cg->loop.on ? 0 : (int32_t)s->back - here;
     rec.flags |= s->placed ? SLOW_LOOP : 0;
     loop_record(cg, &rec);
-    if (rec.kind != STUB_FP)
-        asm_note(a, (uint32_t)here, ASM_NOTE_PC); /* slow_record.pc */
-    asm_data(a, &rec, (size_t)bytes);
+    put_record(cg, &rec);
 }
 /* Where a failed probe goes first, if the strategy knows another way; a fault goes to the slow path at once. */
 static void emit_retry(struct codegen *cg, const struct stub *s) {
@@ -143,17 +138,13 @@ static void emit_hoisted(struct codegen *cg, struct stub *s) {
 }
 /* softfp for each operation in turn: the guest state is exact then. The last one goes on at `back`, if that is not 0. */
 static void emit_fp_calls(struct codegen *cg, const struct stub *s, uint32_t back) {
-    struct asm_buf *a = &cg->a;
-    const uint32_t bytes = offsetof(struct slow_record, hoist);
     for (unsigned i = 0; i < s->calls; i++) {
         struct slow_record rec = cg->fp_call[s->call + i];
-        asm_call(a, cg->slow[true]);
-        note_record(cg);
-        asm_room(a);
+        asm_call(&cg->a, cg->slow[true]);
         bool last = back && i + 1u == s->calls;
-        rec.back = (int32_t)(last ? back - asm_pos(a) : bytes);
+        rec.back = last ? (int32_t)(back - asm_pos(&cg->a)) : 0;
         loop_record(cg, &rec);
-        asm_data(a, &rec, bytes);
+        put_record(cg, &rec);
     }
 }
 bool stub_emit(struct codegen *cg, struct stub *s) {

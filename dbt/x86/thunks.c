@@ -178,6 +178,10 @@ static void exit_thunks(struct codegen *cg) {
     asm_jmp(a, &leave);
     cg->exit = start(cg);
     asm_mov_mi(a, true, CPU_FIELD(exit_site), 0);
+    asm_jmp(a, &leave);
+    cg->exit_link = start(cg);
+    asm_pop(a, ASM_RCX);
+    asm_mov_mr(a, true, CPU_FIELD(exit_site), ASM_RCX);
     asm_bind(a, &leave);
     cg->exit_kept = a->p;
     emit_clock(cg, ABI_STAT_ticks_code);
@@ -215,30 +219,29 @@ static void jump_to_victim(struct codegen *cg) {
     asm_bind_short(a, other);
 }
 
-/* RAX = pc, RCX = the site of a jump, if there is one: goes on where fn says, or leaves. */
-static const uint8_t *find_thunk(struct codegen *cg, const void *fn, bool site) {
+/* RAX = pc, or called by the stub of a link: goes on where fn says, or leaves. */
+static const uint8_t *find_thunk(struct codegen *cg, const void *fn, bool link) {
     struct asm_buf *a = &cg->a;
     const uint8_t *thunk = start(cg);
-    if (!site)
+    const struct asm_mem arg = link ? CPU_FIELD(exit_site) : cpu_mem(cg->guest->pc_offset);
+    if (link)
+        asm_pop(a, ASM_RAX);
+    else
         jump_to_victim(cg);
-    asm_mov_mr(a, true, cpu_mem(cg->guest->pc_offset), ASM_RAX);
-    if (site)
-        asm_mov_mr(a, true, CPU_FIELD(exit_site), ASM_RCX);
+    asm_mov_mr(a, true, arg, ASM_RAX);
     emit_clock(cg, ABI_STAT_ticks_code);
     save_pins(cg, CALLER_SAVED);
     if (cg->ring3) {
-        request(cg, site ? RT_SYS_JUMP : RT_SYS_LOOKUP);
+        request(cg, link ? RT_SYS_JUMP : RT_SYS_LOOKUP);
     } else {
-        asm_mov_rm(a, true, ASM_RSI, cpu_mem(cg->guest->pc_offset));
-        if (site)
-            asm_mov_rm(a, true, ASM_RDX, CPU_FIELD(exit_site));
+        asm_mov_rm(a, true, ASM_RSI, arg);
         cpu_arg(cg, ASM_RDI);
         asm_call(a, fn);
     }
     load_pins(cg, CALLER_SAVED);
     emit_clock(cg, ABI_STAT_ticks_engine);
     asm_test_rr(a, true, ASM_RAX, ASM_RAX);
-    asm_jcc_to(a, ASM_E, site ? cg->exit_kept : cg->exit);
+    asm_jcc_to(a, ASM_E, link ? cg->exit_kept : cg->exit);
     asm_jmp_r(a, ASM_RAX);
     return thunk;
 }
@@ -284,7 +287,7 @@ static void call_thunks(struct codegen *cg) {
 /* Called by a stub. Everything goes to memory, slow_run() works on it there, and all comes back. */
 static void slow_thunk(struct codegen *cg, bool vector) {
     struct asm_buf *a = &cg->a;
-    struct asm_mem record = FRAME_FIELD(record);
+    struct asm_mem at = FRAME_FIELD(at);
     cg->slow[vector] = start(cg);
     for (int load = 0; load < 2; load++) {
         for (regset m = GPR_TEMPS; m; m &= m - 1) {
@@ -300,8 +303,8 @@ static void slow_thunk(struct codegen *cg, bool vector) {
         move_pins(cg, vector ? ALL_PINS : ~cg->kept, load);
         if (load)
             break;
-        asm_pop(a, ASM_RAX); /* the return address: the record */
-        asm_mov_mr(a, true, record, ASM_RAX);
+        asm_pop(a, ASM_RAX); /* the return address */
+        asm_mov_mr(a, true, at, ASM_RAX);
         emit_clock(cg, ABI_STAT_ticks_code);
         if (cg->ring3) {
             request(cg, RT_SYS_SLOW);
@@ -313,7 +316,7 @@ static void slow_thunk(struct codegen *cg, bool vector) {
         }
         emit_clock(cg, ABI_STAT_ticks_engine);
     }
-    asm_jmp_m(a, record);
+    asm_jmp_m(a, at);
 }
 
 void thunks_emit(struct codegen *cg) {
@@ -394,8 +397,8 @@ static bool reaches_engine(const struct codegen *cg) {
     return (uintptr_t)engine_lookup == (uint32_t)(uintptr_t)engine_lookup || (low < reach && high > -reach);
 }
 uint64_t codegen_hash(const struct codegen *cg) {
-    const uint8_t *const thunk[] = {cg->exit_pc,    cg->exit,      cg->exit_kept, cg->lookup,  cg->jump,
-                                    cg->call_state, cg->call_pure, cg->callv,     cg->slow[0], cg->slow[1]};
+    const uint8_t *const thunk[] = {cg->exit_pc,    cg->exit_link, cg->exit,  cg->exit_kept, cg->lookup, cg->jump,
+                                    cg->call_state, cg->call_pure, cg->callv, cg->slow[0],   cg->slow[1]};
     uint64_t h = cg->features.avx512 | (uint64_t)cg->alone << 1 | (uint64_t)cg->count << 2 | cg->kept << 3;
     if (cg->ring3 || !reaches_engine(cg))
         return 0;
@@ -415,10 +418,12 @@ void codegen_enter(struct codegen *cg, struct cpu *cpu, const uint8_t *entry) {
     cpu_set_view(cpu, cpu->views[cpu->regime]);
     if (!cg->ring3) {
         cg->enter(cpu, entry);
-        return;
+    } else {
+        cpu->fp.mxcsr = (cpu->fp.mxcsr & MXCSR_BITS) | MXCSR_MASKS; /* loading any other bit would be a #GP */
+        rt_enter(cpu, cg->ring3_enter, entry, sizeof(struct frame));
     }
-    cpu->fp.mxcsr = (cpu->fp.mxcsr & MXCSR_BITS) | MXCSR_MASKS; /* loading any other bit would be a #GP */
-    rt_enter(cpu, cg->ring3_enter, entry, sizeof(struct frame));
+    if (cpu->exit_site > CODE_EXIT_FAULT)
+        cpu->exit_site = engine_left(cpu, cpu->exit_site);
 }
 
 /* Not by a thunk: the engine in ring 0 executes nothing that ring 3 may. */

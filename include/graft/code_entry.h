@@ -18,7 +18,7 @@
 #define CODE_ENTRY_CODE_MAX (64 * 1024) /* bytes of host code; blocks with more cannot be moved anyway */
 #define CODE_ENTRY_GUEST_MAX PAGE_SIZE  /* bytes of guest code */
 
-/* Behind it, in this order: host code (to a multiple of 8), links, faults, moves, guest code; zeros up to `bytes`. */
+/* Behind it, in this order: host code and its records (each to a multiple of 8), links, faults, moves, guest code; zeros up to `bytes`. */
 struct code_entry {
     uint64_t sum;                  /* code_entry_sum() of all that is behind it */
     uint64_t id;                   /* a hash of what it is for: equal ones are for the same */
@@ -33,8 +33,9 @@ struct code_entry {
     uint32_t entry, nocheck;       /* code_out.entry, entry_nocheck, from the host code's start */
     uint16_t guest, before, watch; /* bytes: of the block; looked at before pc, and from pc on */
     uint16_t links, faults, moves;
-    uint32_t bound;    /* 1: the host code is for this pc alone */
-    uint32_t may_loop; /* code_out.may_loop; entries are never compiled as loops */
+    uint32_t records;  /* bytes */
+    uint16_t bound;    /* 1: the host code is for this pc alone */
+    uint16_t may_loop; /* code_out.may_loop; entries are never compiled as loops */
 };
 _Static_assert(sizeof(struct code_entry) == 88, "no holes");
 
@@ -45,7 +46,7 @@ struct code_entry_link {
 
 /* The parts of an entry. */
 struct code_parts {
-    const uint8_t *code;
+    const uint8_t *code, *records;
     const struct code_entry_link *link;
     const struct code_fault *fault;
     const uint16_t *move; /* as code_out.move */
@@ -61,8 +62,9 @@ struct code_slot {
 
 /* code_entry_bytes(): of an entry with these numbers. */
 static inline uint64_t code_entry_bytes(const struct code_entry *x) {
-    uint64_t n = sizeof(*x) + ALIGN_UP((uint64_t)x->code, 8) + x->links * sizeof(struct code_entry_link) +
-                 x->faults * sizeof(struct code_fault) + x->moves * sizeof(uint16_t) + x->before + x->watch;
+    uint64_t n = sizeof(*x) + ALIGN_UP((uint64_t)x->code, 8) + ALIGN_UP((uint64_t)x->records, 8) +
+                 x->links * sizeof(struct code_entry_link) + x->faults * sizeof(struct code_fault) +
+                 x->moves * sizeof(uint16_t) + x->before + x->watch;
     return ALIGN_UP(n, CODE_ENTRY_ALIGN);
 }
 /* code_entry_parts(): where they are, if code_entry_bytes() is right. */

@@ -30,13 +30,13 @@ static struct view *view;
 
 /* --- faults ----------------------------------------------------------------------------------------------- */
 const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc) {
-    for (unsigned i = 0; i < native.out.faults; i++)
-        if (native.out.start + native.out.fault[i].at == host_pc)
-            return native.out.start + native.out.fault[i].stub;
-    return NULL;
+    const struct code_fault *f = code_out_fault(&native.out, host_pc);
+    return f && !(f->stub & CODE_RECORD) ? native.out.start + f->stub : NULL;
 }
-/* No ring 3, so nobody asks. */
-bool engine_is_record(struct cpu *cpu, const uint8_t *at) { return false; }
+const void *engine_record(struct cpu *cpu, const uint8_t *at) {
+    const struct code_fault *f = code_out_fault(&native.out, at);
+    return f && f->stub & CODE_RECORD ? native.out.records - (f->stub & ~CODE_RECORD) : NULL;
+}
 static void on_fault(int sig, siginfo_t *info, void *context) {
     ucontext_t *uc = context;
     const uint8_t *stub =
@@ -62,7 +62,27 @@ const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) {
     native_lookup_result = NULL;
     return found;
 }
-const uint8_t *engine_jump(struct cpu *cpu, uint64_t pc, uint64_t site) { return engine_lookup(cpu, pc); }
+static struct left {
+    uint64_t pc;
+    struct code_out out;
+} blocks[4]; /* of the latest native_compile() */
+static unsigned compiled;
+uint64_t engine_left(struct cpu *cpu, uint64_t back) {
+    uint64_t *pc = &((struct fake_cpu *)cpu)->pc;
+    for (unsigned i = 1; i <= ARRAY_LEN(blocks); i++) { /* the newest first: others may have been in its place */
+        const struct left *b = &blocks[(compiled - i) % ARRAY_LEN(blocks)];
+        if (back <= (uintptr_t)b->out.start || back > (uintptr_t)b->out.end)
+            continue;
+        const struct code_link *l = code_out_link(&b->out, (const uint8_t *)back);
+        *pc = l ? l->target_pc : b->pc;
+        return l ? (uintptr_t)l->site : 0;
+    }
+    return 0;
+}
+const uint8_t *engine_jump(struct cpu *cpu, uint64_t back) {
+    engine_left(cpu, back);
+    return engine_lookup(cpu, ((struct fake_cpu *)cpu)->pc);
+}
 void rt_set_view(struct view *v) { syscall(SYS_arch_prctl, ARCH_SET_GS, v); }
 
 static void *slow(struct cpu *cpu, const struct mmu_slow *s, bool align) {
@@ -264,7 +284,9 @@ int native_compile(const struct ir_block *b, size_t offset) {
     return native_compile_in(b, offset, native.code_size - native.thunks - offset);
 }
 int native_compile_in(const struct ir_block *b, size_t offset, size_t room) {
-    return codegen_compile(native.cg, &setup_cpu.c, b, native.code + native.thunks + offset, room, &native.out);
+    int status = codegen_compile(native.cg, &setup_cpu.c, b, native.code + native.thunks + offset, room, &native.out);
+    blocks[compiled++ % ARRAY_LEN(blocks)] = (struct left){b->pc, native.out};
+    return status;
 }
 
 /* --- running ------------------------------------------------------------------------------------------------------ */

@@ -173,6 +173,8 @@ static void digest(const struct engine *e) {
         hash(out->fault[i].at | (uint64_t)out->fault[i].stub << 32);
     for (const uint8_t *p = out->start; !calls && p < out->end; p++)
         hash(*p);
+    for (const uint8_t *p = out->records - out->record_bytes; !calls && p < out->records; p++)
+        hash(p[e->cpu->code_to_write]);
 }
 
 static void count_block(const struct engine *e) {
@@ -257,7 +259,7 @@ static void measure_block(struct cpu *cpu, const struct start *s) {
         p->run(e->ir);
         lap(n++);
     }
-    if (codegen_compile(e->cg, cpu, e->ir, c->code + c->code_used, c->code_limit - c->code_used, e->out))
+    if (codegen_compile(e->cg, cpu, e->ir, c->code + c->code_used, c->records_used - c->code_used, e->out))
         return;
     lap(n++);
     cache_add(e, e->ir, s->pa, e->out);

@@ -9,7 +9,7 @@
 #include "dbt/engine.h"
 
 struct image {
-    uint8_t code[1 << 17];
+    uint8_t code[1 << 17], records[1 << 17];
     struct block_link link[CODE_MAX_LINKS];
     struct code_fault fault[CODE_MAX_FAULTS];
     struct block block;
@@ -21,6 +21,7 @@ static inline void image_scribble(struct engine *e) { memset(e->out, 0xa5, sizeo
 static inline void image_save(struct image *to, const struct cache *c, const struct block *b) {
     to->block = *b;
     memcpy(to->code, c->code + b->start, b->end - b->start);
+    memcpy(to->records, c->code + b->records - b->record_bytes, b->record_bytes);
     memcpy(to->link, &c->link[b->first_link], b->links * sizeof(to->link[0]));
     memcpy(to->fault, &c->fault[b->first_fault], b->faults * sizeof(to->fault[0]));
 }
@@ -37,6 +38,9 @@ static inline const char *image_difference(const struct image *x, const struct i
         return "loops";
     if (memcmp(x->code, y->code, a->end - a->start))
         return "host code";
+    if (a->records != b->records || a->record_bytes != b->record_bytes ||
+        memcmp(x->records, y->records, a->record_bytes))
+        return "records";
     if (a->links != b->links || memcmp(x->link, y->link, a->links * sizeof(x->link[0])))
         return "links";
     return a->faults != b->faults || memcmp(x->fault, y->fault, a->faults * sizeof(x->fault[0])) ? "faults" : NULL;
@@ -51,6 +55,7 @@ static inline void image_take_back(struct engine *e, struct block *last) {
     c->moves = last->first_move;
     c->guests = last->first_guest;
     c->code_used = last->start;
+    c->records_used = last->records;
     c->blocks--;
 }
 

@@ -25,7 +25,8 @@ static void look_at_entry(const uint8_t *at, uint64_t room) {
         for (unsigned i = 0; i < x->links; i++)
             sum += p.code[p.link[i].site] + p.code[p.link[i].site + CODE_LINK_BYTES - 1] + p.code[p.link[i].stub];
         for (unsigned i = 0; i < x->faults; i++)
-            sum += p.code[p.fault[i].at] + p.code[p.fault[i].stub];
+            sum += p.fault[i].stub & CODE_RECORD ? p.records[x->records - (p.fault[i].stub & ~CODE_RECORD)]
+                                                 : p.code[p.fault[i].at] + p.code[p.fault[i].stub];
         for (unsigned i = 0; i < x->moves; i++)
             sum += p.code[(p.move[i] >> 1) + CODE_MOVE_BYTES(p.move[i]) - 1];
         for (unsigned i = 0; i < (unsigned)x->before + x->watch; i++)

@@ -94,7 +94,19 @@ uint64_t mmu_slow_cas(struct cpu *cpu, struct mmu_slow *s, uint64_t expected, ui
 
 const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) { return NULL; }
 
-const uint8_t *engine_jump(struct cpu *cpu, uint64_t pc, uint64_t site) { return NULL; }
+uint64_t engine_left(struct cpu *cpu, uint64_t back) {
+    const struct code_link *l = code_out_link(&out, (const uint8_t *)back);
+    uint64_t pc = l ? l->target_pc : world.block->pc;
+    memcpy((char *)cpu + cpu->guest->pc_offset, &pc, sizeof(pc));
+    return l ? (uintptr_t)l->site : 0;
+}
+
+const uint8_t *engine_jump(struct cpu *cpu, uint64_t back) { return NULL; }
+
+const void *engine_record(struct cpu *cpu, const uint8_t *at) {
+    const struct code_fault *f = code_out_fault(&out, at);
+    return f && f->stub & CODE_RECORD ? out.records - (f->stub & ~CODE_RECORD) : NULL;
+}
 
 void rt_set_view(struct view *v) { syscall(SYS_arch_prctl, ARCH_SET_GS, v); }
 
@@ -105,11 +117,10 @@ static void leave(void) {
 
 static void on_fault(int number, siginfo_t *info, void *context) {
     greg_t *rip = &((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
-    for (unsigned i = 0; i < out.faults; i++) {
-        if ((const uint8_t *)*rip == out.start + out.fault[i].at) {
-            *rip = (greg_t)(out.start + out.fault[i].stub);
-            return;
-        }
+    const struct code_fault *f = code_out_fault(&out, (const uint8_t *)*rip);
+    if (f && !(f->stub & CODE_RECORD)) {
+        *rip = (greg_t)(out.start + f->stub);
+        return;
     }
     fprintf(stderr, "host fault at %llx, address %p\n", (unsigned long long)*rip, info->si_addr);
     signal(number, SIG_DFL);

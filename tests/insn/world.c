@@ -28,9 +28,6 @@ _Noreturn void rt_panic(struct cpu *cpu, const char *fmt, ...) {
     abort();
 }
 
-/* No ring 3, so nobody asks. */
-bool engine_is_record(struct cpu *cpu, const uint8_t *at) { return false; }
-
 /* --- memory --------------------------------------------------------------------------------------- */
 
 static void *at(uint64_t va, unsigned bytes, bool write) {
