@@ -584,6 +584,12 @@ static void soft_emit_find(struct asm_buf *a, const uint8_t *const *thunk, struc
         emit_slot_fill(a, p);
 }
 
+static void soft_emit_span(struct asm_buf *a, const uint8_t *const *thunk, bool write, unsigned first, unsigned last,
+                           struct asm_label *miss) {
+    asm_call(a, thunk[thunk_index(FIND_CURRENT, write, first, last)]);
+    asm_jcc(a, ASM_NE, miss);
+}
+
 const struct mmu_ops mmu_soft_ops = {
     .name = "soft",
     .about = "a software TLB, looked up before each access",
@@ -599,5 +605,6 @@ const struct mmu_ops mmu_soft_ops = {
     .protect = soft_protect,
     .emit_probe = soft_emit_probe,
     .emit_find = soft_emit_find,
+    .emit_span = soft_emit_span,
     .emit_thunks = soft_emit_thunks,
 };

@@ -10,7 +10,7 @@
  *   emit_*.c    one emitter for each IR operation
  *   stub.c      code out of line; slow.c, in C, does what it asks for
  *   loop.c      pins of their own for blocks that are loops
- *   steady.c    accesses of loops that need no probe
+ *   steady.c    accesses of loops that need no probe, by place; span.c, page by page
  *   ring3.c     what translated code asks for that has less privilege than the engine
  *   thunks.c    the code that all blocks share; entering and leaving
  *
@@ -44,6 +44,7 @@ static inline struct asm_mem cpu_mem(size_t offset) { return asm_mem(ASM_RBP, (i
 
 /* The frame below RSP while translated code runs. */
 #define SLOTS 64
+#define MAX_STEADY 12 /* see below */
 struct frame {
     uint64_t gpr[SLOTS]; /* spill slots */
     uint64_t temp[8];    /* the temporaries while slow.c works, by register number */
@@ -52,7 +53,8 @@ struct frame {
     uint32_t mxcsr;  /* the caller's */
     uint32_t rounds; /* of a loop: see steady.c */
     v128 xmm[SLOTS];
-    v128 temp_xmm[12]; /* by temp_index() */
+    v128 temp_xmm[12];         /* by temp_index() */
+    uint64_t span[MAX_STEADY]; /* the addends of a loop's addresses: see span.c */
 };
 #define FRAME_FIELD(field) asm_mem(ASM_RSP, (int32_t)offsetof(struct frame, field))
 
@@ -168,6 +170,7 @@ struct stub {
     bool faults;    /* with find or hoisted: the access may fault all the same */
     bool steady;    /* in the body of a loop without probes for steady accesses */
     bool placed;    /* an access without a probe */
+    bool sure;      /* one that cannot fault either: it needs no stub */
     bool hoisted;   /* it uses the range of an earlier probe, tmp0 is the index register */
     bool shared;    /* others do that with this one's */
     bool write;     /* what its probe is for: low, high and write as in struct mmu_probe */
@@ -244,13 +247,13 @@ struct loop {
     struct loop_pin pin[MAX_LOOP_PINS];
 };
 
-/* Accesses of a loop that need no probe (steady.c). */
+/* Accesses of a loop that need no probe (steady.c, span.c). */
 #define MAX_TERMS 3
-#define MAX_STEADY 12
 #define MAX_STEADY_ACCESSES 32
 #define MAX_PLACES 2
 struct steady {
     bool on;                              /* the body without probes is being compiled */
+    bool spans;                           /* it runs for a span at a time; there are no places */
     unsigned end;                         /* the exit that goes back */
     uint32_t flags_insn;                  /* as codegen.flags_insn, when a round of that body begins */
     unsigned places, addresses, accesses; /* no accesses: there is one body */
@@ -266,6 +269,11 @@ struct steady {
             int32_t home;
             uint8_t scale;
         } term[MAX_TERMS];
+        /* In spans: what a round adds, what the accesses touch, off the address, ... */
+        int64_t step;
+        int32_t low, high, more; /* ... which may be off what these make by so much */
+        bool write;
+        uint8_t reg; /* for its addend, NO_REG: that is in the frame alone */
     } address[MAX_STEADY];
     struct steady_access {
         uint16_t at; /* the instruction */
@@ -488,11 +496,23 @@ void steady_enter(struct codegen *cg);
 void steady_count(struct codegen *cg);
 void steady_prove(struct codegen *cg);
 void steady_return(struct codegen *cg);
-/* steady_here(): the place of the current access if it has no probe, else NULL. steady_note(): the current access's probe, in the other
+/* steady_here(): the address of the current access if it has no probe, else NULL. steady_note(): the current access's probe, in the other
  * body. steady_site(): that again. */
-const struct steady_place *steady_here(const struct codegen *cg);
+const struct steady_address *steady_here(const struct codegen *cg);
 void steady_note(struct codegen *cg, uint32_t site);
 uint32_t steady_site(const struct codegen *cg);
+/* For span.c: steady_rounds(): so many rounds of the first body follow. steady_address(): the address as it is when a round begins, into
+ * RAX; RCX is destroyed. */
+void steady_rounds(struct codegen *cg, int32_t n);
+void steady_address(struct codegen *cg, const struct steady_address *s);
+
+/* --- span.c ------------------------------------------------------------------------------------------------ */
+/* span_begin(), span_prove(): as steady_begin() and steady_prove(); the latter begins the other body, too. span_index(): a register with
+ * the addend for that address. span_return(): a stub goes back to the other body. */
+void span_begin(struct codegen *cg);
+void span_prove(struct codegen *cg);
+unsigned span_index(struct codegen *cg, const struct steady_address *s);
+void span_return(struct codegen *cg);
 
 /* --- emit_exit.c, emit_fp.c, thunks.c, slow.c ------------------------------------------------------------------ */
 /* emit_entry(): the block's entries, with and without the check of abi.pending. emit_pending(): that check. */

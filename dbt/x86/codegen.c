@@ -70,7 +70,6 @@ static void emit_both(struct codegen *cg) {
     cg->steady.on = true;
     cg->flags_insn = cg->steady.flags_insn;
     cg->flags_insn_known = false;
-    emit_pending(cg);
     emit_insts(cg);
     cg->steady.on = false;
 }

@@ -189,10 +189,18 @@ static void probe(struct codegen *cg, const struct ir_inst *in, struct access *a
         add_hoist(cg, in, p.index, s, s->find);
 }
 
+/* A steady access in a span. */
+static void use_span(struct codegen *cg, const struct steady_address *at, struct access *acc) {
+    emit_count(cg, ABI_STAT_checks_none);
+    acc->stub->sure = true;
+    acc->m = asm_mem_index(acc->stub->rec.base, span_index(cg, at), 0, acc->stub->rec.disp);
+}
+
 /* A steady access: its address is in the place, or it faults. Where the place has no register of its own, the index is hoisted like one
  * from a probe. */
-static void use_place(struct codegen *cg, const struct ir_inst *in, const struct steady_place *place,
+static void use_place(struct codegen *cg, const struct ir_inst *in, const struct steady_address *at,
                       struct access *acc) {
+    const struct steady_place *place = &cg->steady.place[at->place];
     struct stub *s = acc->stub;
     unsigned index = place->reg;
     s->site = steady_site(cg);
@@ -215,13 +223,17 @@ static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind k
     s->rec.disp = disp_of(in);
     s->rec.pc = cg->pc;
     s->rec.desc = MMU_DESC(in->lane, in->cc, in->flags) | (in->op == IR_ATOMIC ? (uint32_t)in->n << 16 : 0);
-    const struct steady_place *place = steady_here(cg);
-    s->placed = place != NULL;
-    struct hoist *h = must_align(in) || (place && place->reg != NO_REG) ? NULL : find_hoist(cg, in);
+    const struct steady_address *at = steady_here(cg);
+    if (at && cg->steady.spans) {
+        use_span(cg, at, acc);
+        return;
+    }
+    s->placed = at != NULL;
+    struct hoist *h = must_align(in) || (at && cg->steady.place[at->place].reg != NO_REG) ? NULL : find_hoist(cg, in);
     if (h)
         use_hoist(cg, h, in, acc);
-    else if (place)
-        use_place(cg, in, place, acc);
+    else if (at)
+        use_place(cg, in, at, acc);
     else
         probe(cg, in, acc);
     if (!cg->steady.on)
@@ -235,7 +247,7 @@ static void now(struct codegen *cg, const struct access *acc) {
         asm_jcc(&cg->a, ASM_NE, &s->slow);
         s->access = asm_pos(&cg->a);
     }
-    if (s->faults || (!s->find && !s->hoisted))
+    if (s->faults || (!s->find && !s->hoisted && !s->sure))
         stub_fault(cg, s);
 }
 /* Ends it: after done() and def(); dst is the result's register, or NO_REG. */

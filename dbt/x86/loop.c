@@ -144,6 +144,8 @@ static void begin(struct codegen *cg) {
     steady_begin(cg, end, only);
     for (unsigned i = 0; i < cg->steady.places; i++)
         cg->steady.place[i].reg = (uint8_t)take_index(cg, &u);
+    for (unsigned i = 0; cg->steady.spans && i < cg->steady.addresses; i++)
+        cg->steady.address[i].reg = (uint8_t)take_index(cg, &u);
     cg->loop.on = cg->loop.pins || cg->steady.accesses;
 }
 void loop_begin(struct codegen *cg) {

@@ -154,16 +154,19 @@ void steady_begin(struct codegen *cg, unsigned end, bool only) {
     st->end = end;
     st->places = st->addresses = st->accesses = 0;
     st->flags_insn = 0;
-    if (!cg->mmu->place || !only)
+    st->spans = false;
+    if (cg->mmu->emit_span && only && !cg->ring3)
+        span_begin(cg);
+    if (!cg->mmu->place || !only || cg->mmu->emit_span)
         return;
     for (unsigned i = 1; i < end; i++)
         see_access(cg, i);
 }
-const struct steady_place *steady_here(const struct codegen *cg) {
+const struct steady_address *steady_here(const struct codegen *cg) {
     const struct steady *st = &cg->steady;
     for (unsigned i = 0; i < st->accesses && st->on; i++)
         if (st->access[i].at == cg->at)
-            return &st->place[st->address[st->access[i].address].place];
+            return &st->address[st->access[i].address];
     return NULL;
 }
 void steady_note(struct codegen *cg, uint32_t site) {
@@ -181,11 +184,11 @@ uint32_t steady_site(const struct codegen *cg) {
 }
 
 /* --- code ------------------------------------------------------------------------------------------------------------ */
-static void set_rounds(struct codegen *cg, int32_t n) { asm_mov_mi(&cg->a, false, FRAME_FIELD(rounds), n); }
+void steady_rounds(struct codegen *cg, int32_t n) { asm_mov_mi(&cg->a, false, FRAME_FIELD(rounds), n); }
 
 void steady_enter(struct codegen *cg) {
     if (cg->steady.accesses)
-        set_rounds(cg, FIRST_ROUNDS);
+        steady_rounds(cg, FIRST_ROUNDS);
 }
 void steady_count(struct codegen *cg) {
     struct steady *st = &cg->steady;
@@ -200,10 +203,9 @@ static void load_places(struct codegen *cg) {
         if (st->place[i].reg != NO_REG)
             cg->mmu->emit_place(&cg->a, cg->cpu, st->place[i].va, st->place[i].reg);
 }
-void steady_return(struct codegen *cg) { load_places(cg); }
+void steady_return(struct codegen *cg) { cg->steady.spans ? span_return(cg) : load_places(cg); }
 
-/* The address as it is when a round begins, into RAX. */
-static void emit_address(struct codegen *cg, const struct steady_address *s) {
+void steady_address(struct codegen *cg, const struct steady_address *s) {
     struct asm_buf *a = &cg->a;
     asm_mov_ri(a, ASM_RAX, s->constant);
     for (unsigned i = 0; i < s->terms; i++) {
@@ -219,6 +221,10 @@ static void emit_address(struct codegen *cg, const struct steady_address *s) {
 }
 void steady_prove(struct codegen *cg) {
     struct steady *st = &cg->steady;
+    if (st->spans) {
+        span_prove(cg);
+        return;
+    }
     struct asm_buf *a = &cg->a;
     struct asm_label other = {.at = st->other + 1}, no = {0};
     uint32_t last = 0;
@@ -231,13 +237,15 @@ void steady_prove(struct codegen *cg) {
         last = at->site;
     }
     for (unsigned i = 0; i < st->addresses; i++) {
-        emit_address(cg, &st->address[i]);
+        steady_address(cg, &st->address[i]);
         cg->mmu->emit_place_check(a, cg->cpu, st->place[st->address[i].place].va, ASM_RAX, &no);
     }
     load_places(cg);
     asm_jmp(a, &st->start);
     asm_bind(a, &no);
-    set_rounds(cg, MORE_ROUNDS);
+    steady_rounds(cg, MORE_ROUNDS);
     asm_jmp(a, &other);
     asm_bind(a, &st->start);
+    cg->flags_insn = st->flags_insn;
+    emit_pending(cg);
 }

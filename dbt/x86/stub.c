@@ -148,6 +148,8 @@ static void emit_fp_calls(struct codegen *cg, const struct stub *s, uint32_t bac
     }
 }
 bool stub_emit(struct codegen *cg, struct stub *s) {
+    if (s->sure)
+        return true;
     asm_bind(&cg->a, &s->slow);
     if (s->retry)
         emit_retry(cg, s);

@@ -11,7 +11,7 @@ import struct
 
 CODE, CODE_SLOTS, SLOT_BYTES, SLOT_FIRST, MAX_INSNS = 0x20000000, 2048, 128, 4, 24
 SCRATCH, SCRATCH_BYTES = 0x20080000, 0x10000
-WINDOW = SCRATCH + 0x8000
+WINDOW = SCRATCH + 0x7F00
 NOP = 0xD503201F
 MEMORY, ALIGNED = 1, 2
 UNUSED = 0xFF
@@ -418,9 +418,10 @@ def back_edge(rng, distance):
 class Loop(Program):
     def __init__(self, rng, number, body):
         super().__init__(number, rng.getrandbits(64), body)
-        rounds = 1 + rng.randrange(12)
-        left = rng.randrange(1, 2 * rounds)  # accesses of WALK before the end of what is mapped
-        self.overrides = [(BASE, WINDOW + 512), (COUNTER, rounds), (WALK, SCRATCH + SCRATCH_BYTES - 8 * min(left, 16))]
+        rounds = 1 + rng.randrange(16)
+        left = rng.randrange(1, 2 * rounds)  # accesses of WALK before the end of its page, or of what is mapped
+        end = rng.choice([WINDOW + 256, SCRATCH + SCRATCH_BYTES])
+        self.overrides = [(BASE, WINDOW + 512), (COUNTER, rounds), (WALK, end - 8 * min(left, 16))]
 
 
 def loop(rng, number, pool, rows):

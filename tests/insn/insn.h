@@ -14,7 +14,7 @@
 #define INSN_CODE_BYTES 0x40000
 #define INSN_SCRATCH UINT64_C(0x20080000)
 #define INSN_SCRATCH_BYTES 0x10000
-#define INSN_WINDOW (INSN_SCRATCH + 0x8000) /* the part that is filled, and compared afterwards */
+#define INSN_WINDOW (INSN_SCRATCH + 0x7f00) /* the part that is filled, and compared afterwards: of two pages */
 #define INSN_WINDOW_BYTES 1024
 #define INSN_TAIL_BYTES 128
 #define INSN_SLOT_BYTES 128

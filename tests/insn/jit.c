@@ -52,11 +52,34 @@ static void emit_place_check(struct asm_buf *a, const struct cpu *cpu, uint64_t 
     asm_jcc(a, ASM_B, other);
 }
 
-static const struct mmu_ops identity = {.name = "identity",
-                                        .emit_probe = emit_probe,
-                                        .place = place,
-                                        .emit_place = emit_place,
-                                        .emit_place_check = emit_place_check};
+/* For spans each page of the scratch area is mapped once more, and nothing behind it. */
+static uint8_t *apart;
+static void map_apart(void) {
+    apart = mmap(NULL, 2 * INSN_SCRATCH_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    for (uint64_t at = 0; at < INSN_SCRATCH_BYTES; at += PAGE_SIZE)
+        if (mremap((void *)(INSN_SCRATCH + at), 0, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, apart + 2 * at) !=
+            apart + 2 * at)
+            rt_panic(&world.cpu->c, "mremap");
+}
+static void emit_span(struct asm_buf *a, const uint8_t *const *thunk, bool write, unsigned first, unsigned last,
+                      struct asm_label *miss) {
+    asm_alu_mi(a, ASM_ADD, false, asm_mem_view(sizeof(struct view)), 0x2f1b5a37);
+    asm_jcc(a, ASM_B, miss);
+    asm_alu_rr(a, ASM_XOR, true, last, first);
+    asm_alu_ri(a, ASM_CMP, true, last, PAGE_MASK);
+    asm_jcc(a, ASM_A, miss);
+    asm_alu_ri(a, ASM_SUB, true, first, (int32_t)INSN_SCRATCH);
+    asm_alu_ri(a, ASM_CMP, true, first, INSN_SCRATCH_BYTES);
+    asm_jcc(a, ASM_AE, miss);
+    asm_alu_ri(a, ASM_AND, false, first, -(int32_t)PAGE_SIZE);
+    asm_alu_ri(a, ASM_ADD, true, first, (int32_t)((intptr_t)apart - (intptr_t)INSN_SCRATCH));
+}
+
+static struct mmu_ops identity = {.name = "identity",
+                                  .emit_probe = emit_probe,
+                                  .place = place,
+                                  .emit_place = emit_place,
+                                  .emit_place_check = emit_place_check};
 
 uint64_t mmu_slow_ld(struct cpu *cpu, struct mmu_slow *s) {
     unsigned size = MMU_DESC_SIZE(s->desc), flags = MMU_DESC_FLAGS(s->desc);
@@ -141,6 +164,7 @@ void jit_init(bool minimum) {
     for (unsigned i = 0; i < RAS_ENTRIES; i++)
         world.cpu->c.ras[i] = (struct ras_entry){~UINT64_C(0), (void *)codegen_lookup_thunk(cg)};
     rt_set_view(view);
+    map_apart();
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
@@ -158,6 +182,7 @@ static bool again(struct cpu *cpu) {
 void jit_run(void) {
     struct cpu *cpu = &world.cpu->c;
     world.block->flags |= IR_BLOCK_LOOP;
+    identity.emit_span = world.loops & 1 ? emit_span : NULL; /* by turns */
     if (codegen_compile(cg, cpu, world.block, code_free, (size_t)(code + CODE_BYTES - code_free), &out))
         rt_panic(cpu, "a block of %u instructions does not fit\n", world.block->insns);
     world.loops += out.loop != NULL;

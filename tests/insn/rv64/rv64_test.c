@@ -149,7 +149,7 @@ static void compare(const struct icase *c, unsigned long position, const struct 
 }
 
 static void map(uint64_t at, size_t bytes) {
-    if (mmap((void *)at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) !=
+    if (mmap((void *)at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) !=
         (void *)at)
         die("mmap");
 }

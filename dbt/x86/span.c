@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright The Graft Authors */
+/*
+ * span.c: steady accesses (steady.c) of strategies that map page by page and have no faults to rely on (mmu_ops.emit_span). A span is
+ * as many rounds of a loop as all its accesses stay in the pages that they are in: each address moves by a constant from round to
+ * round, or not at all, so it is known when the first of them comes to the end of its page. In front of the body without probes each
+ * page is looked up once; frame.rounds counts the rounds that are left.
+ *
+ * In that body nothing may change what is mapped: so all accesses before the loop's way back are of this kind, as a slow one could
+ * serve other vCPUs' requests. What is pending is looked at between spans.
+ */
+#include "dbt/x86/backend.h"
+
+#define MAX_ROUNDS 1023 /* of a span: as long as what is pending may have to wait */
+#define MIN_ROUNDS 4    /* shorter ones are not worth the look-ups: the other body runs into the next page */
+#define MISS_ROUNDS 4   /* in the other body after a page was not found: it goes the slow way and fills in what is missing */
+#define MAX_STEP 512    /* bytes: with larger ones there are few rounds in a page */
+#define MAX_RANGE 2048  /* bytes that the accesses off one address touch in a round */
+#define DEPTH 6
+#define MAX_SCALE 4
+#define RECIPROCAL_BITS 20
+
+/* --- how addresses move ---------------------------------------------------------------------------------------------- */
+static unsigned bytes_of(unsigned type) { return type == IR_V128 ? 16 : type == IR_I64 ? 8 : 4; }
+
+static bool writes(const struct codegen *cg, const struct ir_inst *in, uint64_t offset) {
+    return in->op == IR_PUT && in->imm < offset + 8 && offset < in->imm + bytes_of(inst_of(cg, in->a)->type);
+}
+/* The first instruction of the loop that writes to that register; its end if none does. */
+static unsigned first_write(const struct codegen *cg, uint64_t offset) {
+    unsigned i = 1;
+    while (i < cg->steady.end && !writes(cg, &cg->b->inst[i], offset))
+        i++;
+    return i;
+}
+/* What a round adds to that register, if it is the same in all of them. */
+static bool register_step(const struct codegen *cg, uint64_t offset, int64_t *step) {
+    const unsigned first = first_write(cg, offset);
+    const struct ir_inst *last = NULL;
+    *step = 0;
+    for (unsigned i = first; i < cg->steady.end; i++) {
+        const struct ir_inst *in = &cg->b->inst[i];
+        if (!writes(cg, in, offset))
+            continue;
+        if (in->imm != offset || inst_of(cg, in->a)->type != IR_I64)
+            return false;
+        last = in;
+    }
+    if (!last)
+        return true;
+    irv v = last->a;
+    for (const struct ir_inst *in = inst_of(cg, v); (in->op == IR_ADD || in->op == IR_SUB) && is_const(cg, in->b);
+         in = inst_of(cg, v)) {
+        const int64_t c = (int64_t)const_value(cg, in->b);
+        *step += in->op == IR_ADD ? c : -c;
+        v = in->a;
+    }
+    const struct ir_inst *get = inst_of(cg, v);
+    return get->op == IR_GET && get->type == IR_I64 && get->imm == offset && v < first;
+}
+
+/* The largest number that it can be, in each round another; -1: perhaps a large one. */
+static int64_t largest(const struct codegen *cg, const struct ir_inst *in) {
+    switch (in->op) {
+    case IR_ZEXT8: return 255;
+    case IR_LD: return in->lane == 0 && !(in->flags & IR_MEM_SEXT) ? 255 : -1;
+    case IR_UBFX: return in->n <= 11 ? (INT64_C(1) << in->n) - 1 : -1;
+    case IR_AND:
+        return is_const(cg, in->b) && const_value(cg, in->b) < MAX_RANGE ? (int64_t)const_value(cg, in->b) : -1;
+    default: return -1;
+    }
+}
+
+/* v is the sum of registers, a constant, and of what is small: adds these to the address, and how it moves. */
+static bool linear(const struct codegen *cg, irv v, unsigned scale, unsigned depth, struct steady_address *s) {
+    const struct ir_inst *in = inst_of(cg, v);
+    int64_t step;
+    if (in->type != IR_I64 || !depth)
+        return false;
+    if (in->op == IR_CONST || in->op == IR_PC) {
+        s->constant += in->imm << scale;
+        return true;
+    }
+    if (in->op == IR_GET) {
+        if (in->imm > ABI_CPU_BYTES - 8 || s->terms == MAX_TERMS || v >= first_write(cg, in->imm) ||
+            !register_step(cg, in->imm, &step) || step < -MAX_STEP || step > MAX_STEP)
+            return false;
+        s->term[s->terms].home = (int32_t)in->imm;
+        s->term[s->terms++].scale = (uint8_t)scale;
+        s->step += step * (1 << scale);
+        return true;
+    }
+    if (largest(cg, in) >= 0) {
+        s->more += (int32_t)(largest(cg, in) << scale);
+        return true;
+    }
+    if (in->op == IR_SHL && is_const(cg, in->b) && const_value(cg, in->b) <= MAX_SCALE && !scale)
+        return linear(cg, in->a, (unsigned)const_value(cg, in->b), depth - 1, s);
+    return in->op == IR_ADD && linear(cg, in->a, scale, depth - 1, s) && linear(cg, in->b, scale, depth - 1, s);
+}
+
+/* --- which loops ------------------------------------------------------------------------------------------------------ */
+static struct steady_address *address_of(struct codegen *cg, irv root) {
+    struct steady *st = &cg->steady;
+    for (unsigned i = 0; i < st->addresses; i++)
+        if (st->address[i].root == root)
+            return &st->address[i];
+    if (st->addresses == MAX_STEADY)
+        return NULL;
+    struct steady_address s = {.root = root, .reg = NO_REG, .low = INT32_MAX, .high = INT32_MIN};
+    if (!linear(cg, root, 0, DEPTH, &s) || s.step < -MAX_STEP || s.step > MAX_STEP)
+        return NULL;
+    st->address[st->addresses] = s;
+    return &st->address[st->addresses++];
+}
+static bool see_access(struct codegen *cg, unsigned i) {
+    struct steady *st = &cg->steady;
+    const struct ir_inst *in = &cg->b->inst[i];
+    int64_t offset;
+    if ((in->op != IR_LD && in->op != IR_ST) || in->flags & IR_MEM_ALIGN || in->cc != (cg->b->mode & 3) ||
+        st->accesses == MAX_STEADY_ACCESSES)
+        return false;
+    irv root = address_root(cg, in, &offset);
+    struct steady_address *s = offset > -MAX_RANGE && offset < MAX_RANGE ? address_of(cg, root) : NULL;
+    if (!s)
+        return false;
+    const int32_t low = (int32_t)offset, high = low + (1 << in->lane) + s->more;
+    s->low = low < s->low ? low : s->low;
+    s->high = high > s->high ? high : s->high;
+    s->write |= in->op == IR_ST;
+    st->access[st->accesses++] =
+        (struct steady_access){.at = (uint16_t)i, .address = (uint8_t)(s - st->address)};
+    return s->high - s->low <= MAX_RANGE;
+}
+void span_begin(struct codegen *cg) {
+    struct steady *st = &cg->steady;
+    for (unsigned i = 1; i < st->end; i++) {
+        if (!(ir_op_is[cg->b->inst[i].op] & (IR_IS_MEMORY | IR_IS_STATE)) || see_access(cg, i))
+            continue;
+        st->accesses = st->addresses = 0;
+        return;
+    }
+    st->spans = st->accesses != 0;
+}
+
+/* --- code --------------------------------------------------------------------------------------------------------------- */
+static struct asm_mem addend_mem(unsigned k) {
+    return asm_mem(ASM_RSP, (int32_t)(offsetof(struct frame, span) + 8 * k));
+}
+unsigned span_index(struct codegen *cg, const struct steady_address *s) {
+    if (s->reg != NO_REG)
+        return s->reg;
+    unsigned index = scratch(cg, GPR_CLASS);
+    asm_mov_rm(&cg->a, true, index, addend_mem((unsigned)(s - cg->steady.address)));
+    return index;
+}
+void span_return(struct codegen *cg) {
+    for (unsigned k = 0; k < cg->steady.addresses; k++)
+        if (cg->steady.address[k].reg != NO_REG)
+            asm_mov_rm(&cg->a, true, cg->steady.address[k].reg, addend_mem(k));
+}
+
+/* ECX = in how many rounds, this one included, the address, in RAX, stays in its page. */
+static void emit_rounds(struct codegen *cg, const struct steady_address *s) {
+    struct asm_buf *a = &cg->a;
+    const uint32_t by = (uint32_t)(s->step < 0 ? -s->step : s->step);
+    asm_lea(a, false, ASM_RCX, asm_mem(ASM_RAX, s->step < 0 ? s->low : s->high - 1));
+    if (s->step > 0)
+        asm_not(a, false, ASM_RCX);
+    asm_alu_ri(a, ASM_AND, false, ASM_RCX, PAGE_MASK);
+    if (by & (by - 1)) {
+        asm_op_rr(a, ASM_OP(0, 0, 0x69), false, ASM_RCX, ASM_RCX); /* imul ecx, ecx, imm32 */
+        asm_imm32(a, (1u << RECIPROCAL_BITS) / by);
+        asm_shift_ri(a, ASM_SHR, false, ASM_RCX, RECIPROCAL_BITS);
+    } else if (by > 1) {
+        asm_shift_ri(a, ASM_SHR, false, ASM_RCX, (unsigned)__builtin_ctz(by));
+    }
+    asm_alu_ri(a, ASM_ADD, false, ASM_RCX, 1);
+}
+/* Looks the page of that address up; at miss if it is not found, or not one page. */
+static void emit_address(struct codegen *cg, unsigned k, struct asm_label *miss) {
+    const struct steady_address *s = &cg->steady.address[k];
+    struct asm_buf *a = &cg->a;
+    steady_address(cg, s);
+    if (s->step) {
+        emit_rounds(cg, s);
+        asm_alu_rm(a, ASM_CMP, false, ASM_RCX, FRAME_FIELD(rounds));
+        uint32_t more = asm_jcc_short(a, ASM_AE);
+        asm_mov_mr(a, false, FRAME_FIELD(rounds), ASM_RCX);
+        asm_bind_short(a, more);
+    }
+    asm_lea(a, true, ASM_RCX, asm_mem(ASM_RAX, s->high - 1));
+    if (s->low)
+        asm_lea(a, true, ASM_RAX, asm_mem(ASM_RAX, s->low));
+    cg->mmu->emit_span(a, cg->mmu_thunk, s->write, ASM_RAX, ASM_RCX, miss);
+    asm_mov_mr(a, true, addend_mem(k), ASM_RAX);
+    if (s->reg != NO_REG)
+        asm_mov_rr(a, true, s->reg, ASM_RAX);
+}
+void span_prove(struct codegen *cg) {
+    struct steady *st = &cg->steady;
+    struct asm_buf *a = &cg->a;
+    struct asm_label other = {.at = st->other + 1}, miss = {0}, is_short = {0}, spent = {0};
+    asm_bind(a, &st->prove);
+    cg->flags_insn = 0; /* it is said already */
+    emit_pending(cg);
+    steady_rounds(cg, MAX_ROUNDS);
+    for (unsigned k = 0; k < st->addresses; k++)
+        emit_address(cg, k, &miss);
+    asm_alu_mi(a, ASM_CMP, false, FRAME_FIELD(rounds), MIN_ROUNDS);
+    asm_jcc(a, ASM_B, &is_short);
+    asm_jmp(a, &st->start);
+    asm_bind(a, &miss);
+    steady_rounds(cg, MISS_ROUNDS);
+    asm_jmp(a, &other);
+    asm_bind(a, &is_short);
+    asm_alu_mi(a, ASM_ADD, false, FRAME_FIELD(rounds), 1); /* and one in the next page */
+    asm_jmp(a, &other);
+    asm_bind(a, &spent);
+    if (st->flags_insn)
+        asm_mov_mi(a, false, CPU_FIELD(flags_insn), (int32_t)st->flags_insn);
+    asm_jmp(a, &st->prove);
+    asm_bind(a, &st->start);
+    asm_alu_mi(a, ASM_SUB, false, FRAME_FIELD(rounds), 1);
+    asm_jcc(a, ASM_S, &spent);
+}
