@@ -61,66 +61,18 @@ static void do_store(struct interp *s, const struct ir_inst *i, const v128 *a, c
         mem_write(s->cpu, va, b->u64[0] & MASK(8u << i->lane), i->lane, i->cc, i->flags);
 }
 
-static uint64_t atomic_result(unsigned kind, uint64_t old, uint64_t b, unsigned bits) {
-    unsigned shift = 64 - bits;
-    int64_t so = (int64_t)(old << shift), sb = (int64_t)(b << shift);
-    uint64_t ub = b & MASK(bits);
-    switch (kind) {
-    case IR_ATOMIC_ADD: return old + b;
-    case IR_ATOMIC_CLR: return old & ~b;
-    case IR_ATOMIC_XOR: return old ^ b;
-    case IR_ATOMIC_OR: return old | b;
-    case IR_ATOMIC_SMAX: return so > sb ? old : b;
-    case IR_ATOMIC_SMIN: return so < sb ? old : b;
-    case IR_ATOMIC_UMAX: return old > ub ? old : b;
-    case IR_ATOMIC_UMIN: return old < ub ? old : b;
-    default: return b;
-    }
+static uint64_t do_rmw(struct interp *s, const struct ir_inst *i, unsigned kind, const v128 *va, const v128 *old,
+                       const v128 *value) {
+    struct mem_rmw r = {.kind = kind, .size = i->lane, .regime = i->cc, .old = *old, .value = *value};
+    mem_rmw(s->cpu, va->u64[0], &r);
+    return r.old.u64[0];
 }
 
-static uint64_t load_host(const void *p, unsigned size) {
-    switch (size) {
-    case 0: return __atomic_load_n((const uint8_t *)p, __ATOMIC_SEQ_CST);
-    case 1: return __atomic_load_n((const uint16_t *)p, __ATOMIC_SEQ_CST);
-    case 2: return __atomic_load_n((const uint32_t *)p, __ATOMIC_SEQ_CST);
-    default: return __atomic_load_n((const uint64_t *)p, __ATOMIC_SEQ_CST);
-    }
-}
-
-/* Compares and exchanges atomically; returns what memory held. */
-static uint64_t cas_host(void *p, unsigned size, uint64_t expected, uint64_t value) {
-#define CAS_AS(type)                                                                                                   \
-    do {                                                                                                               \
-        type e = (type)expected;                                                                                       \
-        __atomic_compare_exchange_n((type *)p, &e, (type)value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);            \
-        return e;                                                                                                      \
-    } while (0)
-    switch (size) {
-    case 0: CAS_AS(uint8_t);
-    case 1: CAS_AS(uint16_t);
-    case 2: CAS_AS(uint32_t);
-    default: CAS_AS(uint64_t);
-    }
-#undef CAS_AS
-}
-
-static uint64_t do_atomic(struct interp *s, const struct ir_inst *i, uint64_t va, uint64_t b) {
-    void *p = mem_host_rmw(s->cpu, va, i->lane, i->cc);
-    for (;;) {
-        uint64_t old = load_host(p, i->lane);
-        if (cas_host(p, i->lane, old, atomic_result(i->n, old, b, 8u << i->lane)) == old)
-            return old;
-    }
-}
-
-static uint64_t do_store_exclusive(struct interp *s, const struct ir_inst *i, uint64_t va, uint64_t value) {
+static uint64_t do_store_exclusive(struct interp *s, const struct ir_inst *i, const v128 *va, const v128 *value) {
     struct cpu *cpu = s->cpu;
-    uint64_t failed = 1;
-    if (cpu->excl_addr == va) {
-        void *p = mem_host(cpu, va, i->lane, MMU_WRITE, i->cc);
-        uint64_t expected = cpu->excl_val[0] & MASK(8u << i->lane);
-        failed = cas_host(p, i->lane, expected, value) != expected;
-    }
+    v128 expected = {.u64 = {cpu->excl_val[0] & MASK(8u << i->lane), 0}};
+    bool failed =
+        cpu->excl_addr != va->u64[0] || do_rmw(s, i, MEM_RMW_EXCLUSIVE, va, &expected, value) != expected.u64[0];
     cpu->excl_addr = ~UINT64_C(0);
     return failed;
 }
@@ -131,13 +83,9 @@ static void do_memory(struct interp *s, const struct ir_inst *i, v128 *r) {
     switch (i->op) {
     case IR_LD: do_load(s, i, a, r); break;
     case IR_ST: do_store(s, i, a, b); break;
-    case IR_ATOMIC: r->u64[0] = do_atomic(s, i, a->u64[0], b->u64[0]); break;
-    case IR_CAS: {
-        void *p = mem_host_rmw(s->cpu, a->u64[0], i->lane, i->cc);
-        r->u64[0] = cas_host(p, i->lane, b->u64[0], c->u64[0]);
-        break;
-    }
-    default: r->u64[0] = do_store_exclusive(s, i, a->u64[0], b->u64[0]); break;
+    case IR_ATOMIC: r->u64[0] = do_rmw(s, i, i->n, a, b, b); break;
+    case IR_CAS: r->u64[0] = do_rmw(s, i, MEM_RMW_CAS, a, b, c); break;
+    default: r->u64[0] = do_store_exclusive(s, i, a, b); break;
     }
 }
 

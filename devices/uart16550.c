@@ -21,6 +21,7 @@ enum { UART_DATA, UART_IER, UART_IIR, UART_LCR, UART_MCR, UART_LSR, UART_MSR, UA
 #define LCR_DLAB 0x80u
 #define MCR_LOOP 0x10u
 #define MCR_ALL 0x1fu
+#define MCR_OUT2 8u
 #define LSR_READY 1u
 #define LSR_TX_EMPTY 0x60u /* the holding register, and the transmitter */
 #define MSR_PRESENT 0xb0u  /* carrier, data set ready, clear to send */
@@ -217,7 +218,8 @@ struct device *uart16550_create(struct machine *m, uint64_t gpa, unsigned irq, s
     u->dev = (struct device){
         .ops = &uart_ops, .machine = m, .gpa = gpa, .size = UART_REGISTERS, .spi = irq, .virtio_slot = -1};
     u->chardev = c;
-    u->dll = 12;
+    u->dll = 12; /* as QEMU has them */
+    u->mcr = MCR_OUT2;
     machine_post_writes(&u->dev, UART_DATA, 1);
     u->lsr = machine_shadow(&u->dev, UART_LSR);
     update(u);

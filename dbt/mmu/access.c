@@ -185,14 +185,19 @@ static void store(uint8_t *p, uint64_t value, unsigned size) {
 /* What the bus takes at once: at most eight bytes, naturally aligned. */
 static unsigned io_piece(uint64_t pa, unsigned left) { return 1u << __builtin_ctzll(pa | left | 8); }
 
-static void io_read(struct cpu *cpu, uint64_t va, struct gpa pa, uint8_t *out, unsigned bytes) {
+/* as: what an abort is one of. */
+static void io_read_as(struct cpu *cpu, uint64_t va, struct gpa pa, uint8_t *out, unsigned bytes, enum mmu_access as) {
     for (unsigned i = 0, n; i < bytes; i += n) {
         uint64_t value = 0;
         n = io_piece(pa.v + i, bytes - i);
         if (!bus_read(cpu, GPA(pa.v + i), n, &value))
-            cpu->guest->external_abort(cpu, va + i, MMU_READ, GPA(pa.v + i));
+            cpu->guest->external_abort(cpu, va + i, as, GPA(pa.v + i));
         memcpy(out + i, &value, n);
     }
+}
+
+static void io_read(struct cpu *cpu, uint64_t va, struct gpa pa, uint8_t *out, unsigned bytes) {
+    io_read_as(cpu, va, pa, out, bytes, MMU_READ);
 }
 
 static void io_write(struct cpu *cpu, uint64_t va, struct gpa pa, const uint8_t *in, unsigned bytes) {
@@ -352,40 +357,58 @@ void mem_write_128(struct cpu *cpu, uint64_t va, const v128 *value, unsigned reg
     write_any(cpu, va, value, 4, regime, flags, NULL);
 }
 
-/* loads: it is a load, too, and a permitted one. */
-static void *host_at(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime,
-                     struct mmu_slow *s, bool loads) {
-    unsigned bytes = 1u << size;
-    check_align(cpu, va, size, access, IR_MEM_ALIGN);
-    struct walk_entry *e = resolve(cpu, va, access, regime, 0, s);
-    uint64_t pa = e->w.pa.v | (va & PAGE_MASK);
+/* --- reading and writing in one ---------------------------------------------------------------------------------------- */
+/* RAM, or NULL, and then *pa is a device's. */
+static uint8_t *host_rmw(struct cpu *cpu, uint64_t va, const struct mem_rmw *r, struct mmu_slow *s, struct gpa *pa) {
+    unsigned bytes = 1u << r->size;
+    bool loads = r->kind != MEM_RMW_EXCLUSIVE;
+    if (loads && !cpu->guest->rmw_is_write) {
+        check_align(cpu, va, r->size, MMU_READ, IR_MEM_ALIGN);
+        resolve(cpu, va, MMU_READ, r->regime, 0, s);
+    }
+    check_align(cpu, va, r->size, MMU_WRITE, IR_MEM_ALIGN);
+    struct walk_entry *e = resolve(cpu, va, MMU_WRITE, r->regime, 0, s);
+    *pa = GPA(e->w.pa.v | (va & PAGE_MASK));
     if (loads)
-        shown(cpu, va, bytes, MMU_READ, regime);
-    shown(cpu, va, bytes, access, regime);
-    if (UNLIKELY(!host_for(e, access)))
-        cpu->guest->external_abort(cpu, va, access, GPA(pa));
-    if (access == MMU_WRITE)
-        before_write(cpu, pa, bytes, s);
+        shown(cpu, va, bytes, MMU_READ, r->regime);
+    shown(cpu, va, bytes, MMU_WRITE, r->regime);
+    if (UNLIKELY(!host_for(e, MMU_WRITE)))
+        return NULL;
+    before_write(cpu, pa->v, bytes, s);
     if (s)
-        engine_of(cpu)->ops->fill(cpu, s, access, &e->w);
+        engine_of(cpu)->ops->fill(cpu, s, MMU_WRITE, &e->w);
     return e->host + (va & PAGE_MASK);
 }
 
-static void *host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime, struct mmu_slow *s) {
-    if (!cpu->guest->rmw_is_write) {
-        check_align(cpu, va, size, MMU_READ, IR_MEM_ALIGN);
-        resolve(cpu, va, MMU_READ, regime, 0, s);
-    }
-    return host_at(cpu, va, size, MMU_WRITE, regime, s, true);
+/* What is stored for what is there. */
+static v128 rmw_result(const struct mem_rmw *r, const v128 *now, bool equal) {
+    if (r->kind >= MEM_RMW_CAS)
+        return equal ? r->value : *now;
+    return (v128){.u64 = {atomic_combine(r->kind, now->u64[0], r->value.u64[0], r->size), 0}};
 }
 
-void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime) {
-    return host_at(cpu, va, size, access, regime, NULL, false);
+static bool rmw_device(struct cpu *cpu, uint64_t va, struct gpa pa, struct mem_rmw *r) {
+    unsigned bytes = 1u << r->size;
+    v128 now = {.u64 = {0, 0}};
+    io_read_as(cpu, va, pa, now.u8, bytes, cpu->guest->rmw_is_write ? MMU_WRITE : MMU_READ);
+    bool equal = !memcmp(now.u8, r->old.u8, bytes);
+    v128 next = rmw_result(r, &now, equal);
+    io_write(cpu, va, pa, next.u8, bytes);
+    r->old = now;
+    return equal || r->kind < MEM_RMW_CAS;
 }
 
-void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime) {
-    return host_rmw(cpu, va, size, regime, NULL);
+static bool rmw_any(struct cpu *cpu, uint64_t va, struct mem_rmw *r, struct mmu_slow *s) {
+    struct gpa pa;
+    uint8_t *p = host_rmw(cpu, va, r, s, &pa);
+    if (LIKELY(p))
+        return atomic_rmw(p, r);
+    if (s)
+        s->cause = ABI_STAT_host_faults_device;
+    return rmw_device(cpu, va, pa, r);
 }
+
+bool mem_rmw(struct cpu *cpu, uint64_t va, struct mem_rmw *r) { return rmw_any(cpu, va, r, NULL); }
 
 /* --- the slow path of emitted accesses ------------------------------------------------------------------------------------- */
 static void slow_begin(struct cpu *cpu, struct mmu_slow *s) {
@@ -420,24 +443,22 @@ void mmu_slow_st(struct cpu *cpu, struct mmu_slow *s, uint64_t value) {
     mmu_fault_done(cpu, s->cause);
 }
 
-static void *slow_host(struct cpu *cpu, struct mmu_slow *s) {
+static uint64_t slow_rmw(struct cpu *cpu, struct mmu_slow *s, unsigned kind, uint64_t old, uint64_t value) {
+    struct mem_rmw r = {.kind = kind,
+                        .size = MMU_DESC_SIZE(s->desc),
+                        .regime = MMU_DESC_REGIME(s->desc),
+                        .old = {.u64 = {old, 0}},
+                        .value = {.u64 = {value, 0}}};
     slow_begin(cpu, s);
-    void *p = host_rmw(cpu, s->va, MMU_DESC_SIZE(s->desc), MMU_DESC_REGIME(s->desc), s);
+    rmw_any(cpu, s->va, &r, s);
     mmu_fault_done(cpu, s->cause);
-    return p;
+    return r.old.u64[0];
 }
 
 uint64_t mmu_slow_atomic(struct cpu *cpu, struct mmu_slow *s, uint64_t value) {
-    unsigned size = MMU_DESC_SIZE(s->desc), kind = MMU_DESC_KIND(s->desc);
-    void *p = slow_host(cpu, s);
-    uint64_t old = load(p, size);
-    while (!atomic_exchange(p, &old, atomic_combine(kind, old, value, size), size)) {
-    }
-    return old;
+    return slow_rmw(cpu, s, MMU_DESC_KIND(s->desc), 0, value);
 }
 
 uint64_t mmu_slow_cas(struct cpu *cpu, struct mmu_slow *s, uint64_t expected, uint64_t value) {
-    void *p = slow_host(cpu, s);
-    atomic_exchange(p, &expected, value, MMU_DESC_SIZE(s->desc));
-    return expected;
+    return slow_rmw(cpu, s, MEM_RMW_CAS, expected, value);
 }

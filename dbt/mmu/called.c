@@ -4,7 +4,7 @@
  * called.c: accesses of blocks with IR_BLOCK_CALL_MEMORY. In place of a probe and its stub the block has a call of these.
  * Values of 16 bytes go through vscratch[MEM_VALUE].
  */
-#include "dbt/mmu/atomics.h"
+#include "graft/ir.h"
 #include "graft/mmu.h"
 #include "graft/rt.h"
 
@@ -37,26 +37,29 @@ uint64_t mem_called_st(struct cpu *cpu, uint64_t va, uint64_t value, uint64_t de
     return 0;
 }
 
+static struct mem_rmw rmw_of(struct cpu *cpu, unsigned kind, uint64_t old, uint64_t value, uint64_t desc) {
+    return (struct mem_rmw){.kind = kind,
+                            .size = size_of(desc),
+                            .regime = regime_of(cpu, desc, 3),
+                            .old = {.u64 = {old, 0}},
+                            .value = {.u64 = {value, 0}}};
+}
+
 uint64_t mem_called_atomic(struct cpu *cpu, uint64_t va, uint64_t value, uint64_t desc) {
-    unsigned size = size_of(desc), kind = MMU_DESC_KIND((uint32_t)desc);
-    void *p = mem_host_rmw(cpu, va, size, regime_of(cpu, desc, 3));
-    uint64_t old = 0;
-    while (!atomic_exchange(p, &old, atomic_combine(kind, old, value, size), size)) {
-    }
-    return old;
+    struct mem_rmw r = rmw_of(cpu, MMU_DESC_KIND((uint32_t)desc), 0, value, desc);
+    mem_rmw(cpu, va, &r);
+    return r.old.u64[0];
 }
 
 uint64_t mem_called_cas(struct cpu *cpu, uint64_t va, uint64_t value, uint64_t desc) {
-    uint64_t expected = cpu->vscratch[MEM_VALUE].u64[0];
-    atomic_exchange(mem_host_rmw(cpu, va, size_of(desc), regime_of(cpu, desc, 3)), &expected, value, size_of(desc));
-    return expected;
+    struct mem_rmw r = rmw_of(cpu, MEM_RMW_CAS, cpu->vscratch[MEM_VALUE].u64[0], value, desc);
+    mem_rmw(cpu, va, &r);
+    return r.old.u64[0];
 }
 
 uint64_t mem_called_stx(struct cpu *cpu, uint64_t va, uint64_t value, uint64_t desc) {
-    unsigned size = size_of(desc);
-    uint64_t expected = cpu->excl_val[0];
-    bool done = cpu->excl_addr == va &&
-                atomic_exchange(mem_host(cpu, va, size, MMU_WRITE, regime_of(cpu, desc, 3)), &expected, value, size);
+    struct mem_rmw r = rmw_of(cpu, MEM_RMW_EXCLUSIVE, cpu->excl_val[0], value, desc);
+    bool done = cpu->excl_addr == va && mem_rmw(cpu, va, &r);
     cpu->excl_addr = ~UINT64_C(0);
     return !done;
 }

@@ -62,8 +62,12 @@ static uint64_t a64_helper_stxp(struct cpu *cpu, uint64_t va, uint64_t lo, uint6
     cpu->excl_addr = ~UINT64_C(0);
     if (!armed)
         return 1;
-    uint64_t expected[2] = {cpu->excl_val[0], cpu->excl_val[1]};
-    return !mem_compare_exchange_16(mem_host(cpu, va, 4, MMU_WRITE, cpu->regime), expected, lo, hi);
+    struct mem_rmw r = {.kind = MEM_RMW_EXCLUSIVE,
+                        .size = 4,
+                        .regime = cpu->regime,
+                        .old = {.u64 = {cpu->excl_val[0], cpu->excl_val[1]}},
+                        .value = {.u64 = {lo, hi}}};
+    return !mem_rmw(cpu, va, &r);
 }
 IR_HELPER(a64_helper_stxp, IR_HELPER_STATE);
 
@@ -135,10 +139,14 @@ static uint64_t a64_helper_casp(struct cpu *cpu, uint64_t va, uint64_t registers
     unsigned rs = registers & 31, rt = registers >> 8 & 31;
     if (va & 15)
         cpu->guest->align_fault(cpu, va, MMU_READ);
-    uint64_t expected[2] = {read_x(cpu, rs), read_x(cpu, rs + 1)};
-    mem_compare_exchange_16(mem_host_rmw(cpu, va, 4, cpu->regime), expected, read_x(cpu, rt), read_x(cpu, rt + 1));
-    write_x(cpu, rs, expected[0]);
-    write_x(cpu, rs + 1, expected[1]);
+    struct mem_rmw r = {.kind = MEM_RMW_CAS,
+                        .size = 4,
+                        .regime = cpu->regime,
+                        .old = {.u64 = {read_x(cpu, rs), read_x(cpu, rs + 1)}},
+                        .value = {.u64 = {read_x(cpu, rt), read_x(cpu, rt + 1)}}};
+    mem_rmw(cpu, va, &r);
+    write_x(cpu, rs, r.old.u64[0]);
+    write_x(cpu, rs + 1, r.old.u64[1]);
     return 0;
 }
 IR_HELPER(a64_helper_casp, IR_HELPER_STATE);

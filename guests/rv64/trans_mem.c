@@ -95,15 +95,15 @@ static void read_pair(const struct rv64_cpu *c, unsigned n, uint64_t v[2]) {
 static uint64_t rv64_helper_cas_16(struct cpu *cpu, uint64_t va, uint64_t desc, uint64_t unused) {
     struct rv64_cpu *c = rv64(cpu);
     unsigned rd = desc & 31;
-    uint64_t expected[2], value[2];
+    struct mem_rmw r = {.kind = MEM_RMW_CAS, .size = 4, .regime = desc >> 10 & 3};
     if (va & 15)
         cpu->guest->align_fault(cpu, va, MMU_WRITE);
-    read_pair(c, rd, expected);
-    read_pair(c, desc >> 5 & 31, value);
-    mem_compare_exchange_16(mem_host_rmw(cpu, va, 4, desc >> 10 & 3), expected, value[0], value[1]);
+    read_pair(c, rd, r.old.u64);
+    read_pair(c, desc >> 5 & 31, r.value.u64);
+    mem_rmw(cpu, va, &r);
     if (rd) {
-        c->x[rd] = expected[0];
-        c->x[rd + 1] = expected[1];
+        c->x[rd] = r.old.u64[0];
+        c->x[rd + 1] = r.old.u64[1];
     }
     return 0;
 }

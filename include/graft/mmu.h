@@ -51,22 +51,18 @@ uint64_t mem_read(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime, 
 void mem_write(struct cpu *cpu, uint64_t va, uint64_t value, unsigned size, unsigned regime, unsigned flags);
 void mem_read_128(struct cpu *cpu, uint64_t va, v128 *value, unsigned regime, unsigned flags);
 void mem_write_128(struct cpu *cpu, uint64_t va, const v128 *value, unsigned regime, unsigned flags);
-/* mem_host(): a host pointer to size bytes (log2, naturally aligned) of RAM for an atomic operation; raises the abort
- * or an alignment fault; never NULL. */
-void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime);
-/* mem_host_rmw(): the same for an instruction that reads and writes: what a read would raise too is reported as a read's,
- * unless guest_ops.rmw_is_write. */
-void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime);
-/* mem_compare_exchange_16(): atomically, at what mem_host() gave for 16 bytes. *expected becomes what was there; true if that
- * is what was expected. */
-static inline bool mem_compare_exchange_16(void *p, uint64_t expected[2], uint64_t lo, uint64_t hi) {
-    bool equal;
-    __asm__ volatile("lock cmpxchg16b %1"
-                     : "=@cce"(equal), "+m"(*(v128 *)p), "+a"(expected[0]), "+d"(expected[1])
-                     : "b"(lo), "c"(hi)
-                     : "memory");
-    return equal;
-}
+/* mem_rmw(): what an instruction does that reads and writes memory in one. On RAM it is atomic; a device is read and then
+ * written, as QEMU does it: with what was read where the comparison fails. Raises an alignment fault or the abort; what a read
+ * would raise too is reported as a read's, unless guest_ops.rmw_is_write. True: it stored value, or what it combined. */
+#define MEM_RMW_CAS 16       /* stores value if old is there */
+#define MEM_RMW_EXCLUSIVE 17 /* the same for a store-exclusive: reading was another instruction's */
+struct mem_rmw {
+    unsigned kind; /* enum ir_atomic: of at most 8 bytes; or MEM_RMW_* */
+    unsigned size, regime;
+    v128 old; /* becomes what was there */
+    v128 value;
+};
+bool mem_rmw(struct cpu *cpu, uint64_t va, struct mem_rmw *r);
 /* mem_fetch(): where the code at va is: host pointer, guest-physical address. Raises the instruction abort. */
 const void *mem_fetch(struct cpu *cpu, uint64_t va, struct gpa *pa);
 /* mem_probe(): walks for an access without raising; false if it would abort. */

@@ -99,7 +99,8 @@ void mmu_slow_st(struct cpu *cpu, struct mmu_slow *s, uint64_t value) {
 
 /* What may be accessed atomically was accessed before the slow path: only a fault is left to find. */
 static void slow_atomic(struct cpu *cpu, const struct mmu_slow *s) {
-    mem_host(cpu, s->va, MMU_DESC_SIZE(s->desc), MMU_WRITE, 0);
+    struct mem_rmw r = {.size = MMU_DESC_SIZE(s->desc), .kind = IR_ATOMIC_OR};
+    mem_rmw(cpu, s->va, &r);
     rt_panic(cpu, "slow path of an atomic access to %llx\n", (unsigned long long)s->va);
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dbt/mmu/atomics.h"
 #include "insn_test.h"
 
 struct world world;
@@ -62,10 +63,6 @@ void mem_write_128(struct cpu *cpu, uint64_t va, const v128 *value, unsigned reg
     memcpy(aligned_at(va, 4, flags, true), value, 16);
 }
 
-void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime) {
-    return aligned_at(va, size, IR_MEM_ALIGN, access == MMU_WRITE);
-}
-
-void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime) {
-    return aligned_at(va, size, IR_MEM_ALIGN, true);
+bool mem_rmw(struct cpu *cpu, uint64_t va, struct mem_rmw *r) {
+    return atomic_rmw(aligned_at(va, r->size, IR_MEM_ALIGN, true), r);
 }

@@ -15,13 +15,53 @@
 #define HOLE 0x0b000000ul
 
 /* --- accesses ---------------------------------------------------------------------------------------------- */
-#define READ(insn) __asm__ volatile(insn : "+r"(v[0]), "+r"(v[1]) : "r"(a), "r"(v) : "memory", "v0", "v1")
-enum kind { LDRB, LDRH, LDRW, LDRX, LDPW, LDPX, LDRQ, LD1, STRB, STRH, STRW, STRX, STPW, STPX, STRQ, ST1, KINDS };
+#define READ(insn)                                                                                                     \
+    __asm__ volatile(insn : "+r"(v[0]), "+r"(v[1]) : "r"(a), "r"(v) : "memory", "v0", "v1", "x4", "x5", "x6", "x7")
+/* What reads and writes in one gives what was there. Most comparisons are with what was just read; CASH's is with something else. None adds:
+ * bits that may not be written stay as they are. */
+enum kind {
+    LDRB,
+    LDRH,
+    LDRW,
+    LDRX,
+    LDPW,
+    LDPX,
+    LDRQ,
+    LD1,
+    STRB,
+    STRH,
+    STRW,
+    STRX,
+    STPW,
+    STPX,
+    STRQ,
+    ST1,
+    LDSETB,
+    LDCLRH,
+    LDSETW,
+    LDUMAXX,
+    SWPB,
+    SWPW,
+    SWPX,
+    CASH,
+    CASW,
+    CASX,
+    CASPW,
+    CASPX,
+    STXRW,
+    STXRX,
+    STXP,
+    KINDS
+};
 static const struct access_kind kinds[] = {
-    {"ldrb", 1, 1, false}, {"ldrh", 2, 2, false},  {"ldrw", 4, 4, false},   {"ldrx", 8, 8, false},
-    {"ldpw", 8, 4, false}, {"ldpx", 16, 8, false}, {"ldrq", 16, 16, false}, {"ld1", 16, 2, false},
-    {"strb", 1, 1, true},  {"strh", 2, 2, true},   {"strw", 4, 4, true},    {"strx", 8, 8, true},
-    {"stpw", 8, 4, true},  {"stpx", 16, 8, true},  {"strq", 16, 16, true},  {"st1", 16, 16, true}};
+    {"ldrb", 1, 1, false},  {"ldrh", 2, 2, false},  {"ldrw", 4, 4, false},   {"ldrx", 8, 8, false},
+    {"ldpw", 8, 4, false},  {"ldpx", 16, 8, false}, {"ldrq", 16, 16, false}, {"ld1", 16, 2, false},
+    {"strb", 1, 1, true},   {"strh", 2, 2, true},   {"strw", 4, 4, true},    {"strx", 8, 8, true},
+    {"stpw", 8, 4, true},   {"stpx", 16, 8, true},  {"strq", 16, 16, true},  {"st1", 16, 16, true},
+    {"ldsetb", 1, 1, true}, {"ldclrh", 2, 2, true}, {"ldsetw", 4, 4, true},  {"ldumaxx", 8, 8, true},
+    {"swpb", 1, 1, true},   {"swpw", 4, 4, true},   {"swpx", 8, 8, true},    {"cash", 2, 2, true},
+    {"casw", 4, 4, true},   {"casx", 8, 8, true},   {"caspw", 8, 8, true},   {"caspx", 16, 16, true},
+    {"stxrw", 4, 4, true},  {"stxrx", 8, 8, true},  {"stxp", 16, 16, true}};
 
 static const struct access_kind *access_kind(unsigned kind) { return kind < KINDS ? &kinds[kind] : NULL; }
 
@@ -44,7 +84,22 @@ static bool access_make(unsigned kind, uint64_t a, uint64_t v[2]) {
     case STPW: READ("stp %w0, %w1, [%2]"); break;
     case STPX: READ("stp %0, %1, [%2]"); break;
     case STRQ: READ("ldr q0, [%3]\nstr q0, [%2]"); break;
-    default: READ("ldr q0, [%3]\nst1 {v0.4s}, [%2]"); break;
+    case ST1: READ("ldr q0, [%3]\nst1 {v0.4s}, [%2]"); break;
+    case LDSETB: READ("ldsetb %w0, %w0, [%2]"); break;
+    case LDCLRH: READ("ldclrh %w0, %w0, [%2]"); break;
+    case LDSETW: READ("ldset %w0, %w0, [%2]"); break;
+    case LDUMAXX: READ("ldumax %0, %0, [%2]"); break;
+    case SWPB: READ("swpb %w0, %w0, [%2]"); break;
+    case SWPW: READ("swp %w0, %w0, [%2]"); break;
+    case SWPX: READ("swp %0, %0, [%2]"); break;
+    case CASH: READ("mvn w4, %w0\ncash w4, %w0, [%2]\nmov %w0, w4"); break;
+    case CASW: READ("ldr w4, [%2]\ncas w4, %w0, [%2]\nmov %w0, w4"); break;
+    case CASX: READ("ldr x4, [%2]\ncas x4, %0, [%2]\nmov %0, x4"); break;
+    case CASPW: READ("ldp w4, w5, [%2]\nmov w6, %w0\nlsr x7, %0, 32\ncasp w4, w5, w6, w7, [%2]\nadd %0, x4, x5"); break;
+    case CASPX: READ("ldp x4, x5, [%2]\nmov x6, %0\nmov x7, %1\ncasp x4, x5, x6, x7, [%2]\nadd %0, x4, x5"); break;
+    case STXRW: READ("ldxr w4, [%2]\nstxr w5, %w0, [%2]\nmov %w0, w4\nmov %w1, w5"); break;
+    case STXRX: READ("ldxr x4, [%2]\nstxr w5, %0, [%2]\nmov %0, x4\nmov %w1, w5"); break;
+    default: READ("ldxp x4, x5, [%2]\nstxp w6, %0, %1, [%2]\nadd %0, x4, x5\nmov %w1, w6"); break;
     }
     exception_handler = NULL;
     if (caught)

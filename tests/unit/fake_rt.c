@@ -2,6 +2,7 @@
  * Copyright The Graft Authors */
 /* fake_rt.c: see fake_rt.h. */
 #include "fake_rt.h"
+#include "dbt/mmu/atomics.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -66,12 +67,8 @@ void mem_write_128(struct cpu *cpu, uint64_t va, const v128 *value, unsigned reg
     memcpy(at(cpu, va, 16, flags & IR_MEM_ALIGN), value, 16);
 }
 
-void *mem_host(struct cpu *cpu, uint64_t va, unsigned size, enum mmu_access access, unsigned regime) {
-    return at(cpu, va, 1u << size, true);
-}
-
-void *mem_host_rmw(struct cpu *cpu, uint64_t va, unsigned size, unsigned regime) {
-    return at(cpu, va, 1u << size, true);
+bool mem_rmw(struct cpu *cpu, uint64_t va, struct mem_rmw *r) {
+    return atomic_rmw(at(cpu, va, 1u << r->size, true), r);
 }
 
 /* --- comparing ----------------------------------------------------------------------------------- */

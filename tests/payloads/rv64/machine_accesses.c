@@ -20,16 +20,43 @@
 #define HOLE 0x09000000ul
 
 /* --- accesses ---------------------------------------------------------------------------------------------- */
-enum kind { LB, LBU, LH, LHU, LW, LWU, LD, FLW, FLD, LRW, SB, SH, SW, SD, FSW, FSD, KINDS };
+enum kind {
+    LB,
+    LBU,
+    LH,
+    LHU,
+    LW,
+    LWU,
+    LD,
+    FLW,
+    FLD,
+    LRW,
+    SB,
+    SH,
+    SW,
+    SD,
+    FSW,
+    FSD,
+    ORW,
+    ORD,
+    ANDW,
+    SWAPW,
+    SWAPD,
+    MAXUD,
+    SCW,
+    SCD,
+    KINDS
+};
 static const struct access_kind kinds[] = {
-    {"lb", 1, 1, false},  {"lbu", 1, 1, false}, {"lh", 2, 2, false}, {"lhu", 2, 2, false},
-    {"lw", 4, 4, false},  {"lwu", 4, 4, false}, {"ld", 8, 8, false}, {"flw", 4, 4, false},
-    {"fld", 8, 8, false}, {"lrw", 4, 4, false}, {"sb", 1, 1, true},  {"sh", 2, 2, true},
-    {"sw", 4, 4, true},   {"sd", 8, 8, true},   {"fsw", 4, 4, true}, {"fsd", 8, 8, true}};
+    {"lb", 1, 1, false},   {"lbu", 1, 1, false},  {"lh", 2, 2, false},  {"lhu", 2, 2, false}, {"lw", 4, 4, false},
+    {"lwu", 4, 4, false},  {"ld", 8, 8, false},   {"flw", 4, 4, false}, {"fld", 8, 8, false}, {"lrw", 4, 4, false},
+    {"sb", 1, 1, true},    {"sh", 2, 2, true},    {"sw", 4, 4, true},   {"sd", 8, 8, true},   {"fsw", 4, 4, true},
+    {"fsd", 8, 8, true},   {"orw", 4, 4, true},   {"ord", 8, 8, true},  {"andw", 4, 4, true}, {"swapw", 4, 4, true},
+    {"swapd", 8, 8, true}, {"maxud", 8, 8, true}, {"scw", 4, 4, true},  {"scd", 8, 8, true}};
 
 static const struct access_kind *access_kind(unsigned kind) { return kind < KINDS ? &kinds[kind] : NULL; }
 
-#define MAKE(insn) __asm__ volatile(insn : "+r"(v[0]), "+r"(v[1]) : "r"(a) : "memory", "ft0")
+#define MAKE(insn) __asm__ volatile(insn : "+r"(v[0]), "+r"(v[1]) : "r"(a) : "memory", "ft0", "t0")
 static bool access_make(unsigned kind, uint64_t a, uint64_t v[2]) {
     uint64_t before = trap.count;
     switch (kind) {
@@ -48,7 +75,15 @@ static bool access_make(unsigned kind, uint64_t a, uint64_t v[2]) {
     case SW: MAKE("sw %0, (%2)"); break;
     case SD: MAKE("sd %0, (%2)"); break;
     case FSW: MAKE("fmv.w.x ft0, %0\nfsw ft0, (%2)"); break;
-    default: MAKE("fmv.d.x ft0, %0\nfsd ft0, (%2)"); break;
+    case FSD: MAKE("fmv.d.x ft0, %0\nfsd ft0, (%2)"); break;
+    case ORW: MAKE("amoor.w %0, %0, (%2)"); break;
+    case ORD: MAKE("amoor.d %0, %0, (%2)"); break;
+    case ANDW: MAKE("amoand.w %0, %0, (%2)"); break;
+    case SWAPW: MAKE("amoswap.w %0, %0, (%2)"); break;
+    case SWAPD: MAKE("amoswap.d %0, %0, (%2)"); break;
+    case MAXUD: MAKE("amomaxu.d %0, %0, (%2)"); break;
+    case SCW: MAKE("lr.w t0, (%2)\nsc.w %1, %0, (%2)\nmv %0, t0"); break;
+    default: MAKE("lr.d t0, (%2)\nsc.d %1, %0, (%2)\nmv %0, t0"); break;
     }
     if (trap.count == before)
         return false;
