@@ -68,17 +68,23 @@ void machine_pend(struct machine *m, unsigned vcpu, uint32_t bits) {
 
 static void pend_irq(struct machine *m, unsigned spi) { machine_pend(m, m->shared->spi_target[spi], ABI_PEND_IRQ); }
 
+static void rose(struct device *d) { atomic_fetch_or(&d->machine->shared->spi_rose[d->spi / 32], 1u << d->spi % 32); }
+
 void machine_set_irq(struct device *d, bool level) {
     struct machine *m = d->machine;
     uint32_t bit = 1u << d->spi % 32, old;
     _Atomic uint32_t *word = &m->shared->spi_level[d->spi / 32];
     old = level ? atomic_fetch_or(word, bit) : atomic_fetch_and(word, ~bit);
-    if (!(old & bit) == level)
-        pend_irq(m, d->spi);
+    if (!(old & bit) != level)
+        return;
+    if (level)
+        rose(d);
+    pend_irq(m, d->spi);
 }
 
 void machine_virtio_interrupt(struct device *d, uint32_t bits) {
-    atomic_fetch_or(&d->machine->shared->virtio_isr[d->virtio_slot], bits);
+    if (!atomic_fetch_or(&d->machine->shared->virtio_isr[d->virtio_slot], bits))
+        rose(d);
     pend_irq(d->machine, d->spi);
 }
 

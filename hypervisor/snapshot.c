@@ -26,13 +26,10 @@ static const struct state_field clock_table[] = {STATE(struct snapshot_clock, ti
 
 /* Lines to the interrupt controller, where the guest wants them, and writes to devices that are still to be carried out. */
 static const struct state_field shared_table[] = {
-    STATE(struct abi_shared, spi_level),
-    STATE(struct abi_shared, spi_target),
-    STATE(struct abi_shared, virtio_isr),
-    STATE(struct abi_shared, posted_head),
-    STATE(struct abi_shared, posted_tail),
-    STATE(struct abi_shared, posted),
-    STATE_END,
+    STATE(struct abi_shared, spi_level),   STATE(struct abi_shared, spi_rose),
+    STATE(struct abi_shared, spi_target),  STATE(struct abi_shared, virtio_isr),
+    STATE(struct abi_shared, posted_head), STATE(struct abi_shared, posted_tail),
+    STATE(struct abi_shared, posted),      STATE_END,
 };
 
 /* What the guest has open by semihosting; `at` is a place in the features, or nothing. */

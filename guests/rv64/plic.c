@@ -2,8 +2,8 @@
  * Copyright The Graft Authors */
 /*
  * plic.c: the platform-level interrupt controller (RISC-V PLIC Specification 1.0), as QEMU's virt has it: 95 sources, for
- * each hart a context of M-mode and one of S-mode. Lines are levels: a source is pending while its
- * line is up and nobody has claimed it. Harts claim by atomic operations; there is no lock.
+ * each hart a context of M-mode and one of S-mode. A source becomes pending when its line rises, or is still up as it is
+ * completed, and stays so until it is claimed, whatever the line does. Harts claim by atomic operations; there is no lock.
  */
 #include "guests/rv64/system.h"
 
@@ -58,9 +58,9 @@ static uint32_t lines(struct cpu *cpu, unsigned word) {
     return up;
 }
 
-static uint32_t pending(struct cpu *cpu, unsigned word) {
-    return lines(cpu, word) & ~load(&plic_of(cpu)->claimed[word]) & (word ? ~0u : ~1u);
-}
+static uint32_t *latch(struct cpu *cpu, unsigned word) { return (uint32_t *)&cpu->shared->spi_rose[word]; }
+
+static uint32_t pending(struct cpu *cpu, unsigned word) { return load(latch(cpu, word)) & (word ? ~0u : ~1u); }
 
 /* The source of the highest priority that is pending for a context, above its threshold; 0 if there is none. */
 static unsigned best(struct cpu *cpu, unsigned context) {
@@ -68,7 +68,8 @@ static unsigned best(struct cpu *cpu, unsigned context) {
     uint32_t most = load(&p->threshold[context]);
     unsigned found = 0;
     for (unsigned word = 0; word < WORDS; word++) {
-        for (uint32_t left = pending(cpu, word) & load(&p->enable[context][word]); left; left &= left - 1) {
+        uint32_t left = pending(cpu, word) & ~load(&p->claimed[word]) & load(&p->enable[context][word]);
+        for (; left; left &= left - 1) {
             unsigned source = 32 * word + (unsigned)__builtin_ctz(left);
             uint32_t priority = load(&p->priority[source]);
             if (priority > most) {
@@ -82,13 +83,22 @@ static unsigned best(struct cpu *cpu, unsigned context) {
 
 bool rv64_plic_pending(struct cpu *cpu, bool s) { return best(cpu, 2 * cpu->index + s) != 0; }
 
+/* False: another hart has it, or has had it. */
+static bool take(struct cpu *cpu, unsigned source) {
+    uint32_t bit = 1u << source % 32, *claimed = &plic_of(cpu)->claimed[source / 32];
+    if (__atomic_fetch_or(claimed, bit, __ATOMIC_SEQ_CST) & bit)
+        return false;
+    if (__atomic_fetch_and(latch(cpu, source / 32), ~bit, __ATOMIC_SEQ_CST) & bit)
+        return true;
+    __atomic_fetch_and(claimed, ~bit, __ATOMIC_SEQ_CST);
+    return false;
+}
+
 static uint32_t claim(struct cpu *cpu, unsigned context) {
-    for (;;) {
-        unsigned source = best(cpu, context);
-        uint32_t bit = 1u << source % 32;
-        if (!source || !(__atomic_fetch_or(&plic_of(cpu)->claimed[source / 32], bit, __ATOMIC_SEQ_CST) & bit))
-            return source;
-    }
+    unsigned source = best(cpu, context);
+    while (source && !take(cpu, source))
+        source = best(cpu, context);
+    return source;
 }
 
 /* Something changed for the hart of a context: it looks again. */
@@ -108,7 +118,9 @@ static void complete(struct cpu *cpu, unsigned context, uint32_t source) {
     struct plic *p = plic_of(cpu);
     if (source >= SOURCES || !(load(&p->enable[context][source / 32]) >> source % 32 & 1))
         return;
-    __atomic_fetch_and(&p->claimed[source / 32], ~(1u << source % 32), __ATOMIC_SEQ_CST);
+    uint32_t bit = 1u << source % 32;
+    __atomic_fetch_and(&p->claimed[source / 32], ~bit, __ATOMIC_SEQ_CST);
+    __atomic_fetch_or(latch(cpu, source / 32), lines(cpu, source / 32) & bit, __ATOMIC_SEQ_CST);
     look_again(cpu, context);
 }
 

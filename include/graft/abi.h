@@ -236,6 +236,8 @@ struct abi_posted_entry {
 struct abi_shared {
     /* Level of each shared peripheral interrupt that a monitor device drives (bit = SPI number, id - 32). */
     _Atomic uint32_t spi_level[(ABI_MAX_SPIS + 31) / 32];
+    /* Which of them, and of the interrupts of virtio slots, have risen since the engine took the bit, wherever they are now. */
+    _Atomic uint32_t spi_rose[(ABI_MAX_SPIS + 31) / 32];
     /* The engine's hint which vCPU an SPI goes to: the monitor sets ABI_PEND_IRQ there and wakes it. */
     _Atomic uint8_t spi_target[ABI_MAX_SPIS];
     /* InterruptStatus of each virtio-mmio slot; the slot's interrupt (virtio_irq + slot) is high while it is not 0.

@@ -121,8 +121,12 @@ static void device(struct cpu *c, struct input *in) {
 
 static void interrupts(struct cpu *c, struct input *in) {
     unsigned how = (unsigned)take(in, 1);
-    if (how & 1)
-        world.shared.spi_level[how >> 5 & 1] ^= (uint32_t)take(in, 4);
+    if (how & 1) {
+        _Atomic uint32_t *level = &world.shared.spi_level[how >> 5 & 1];
+        uint32_t change = (uint32_t)take(in, 4);
+        world.shared.spi_rose[how >> 5 & 1] |= change & ~*level;
+        *level ^= change;
+    }
     rv64_interrupts_update(c);
     if (how & 4) { /* code that counts has run */
         rv64(c)->counts.raw[how >> 3 & 3] += take(in, 4);

@@ -128,6 +128,45 @@ static void order(void) {
     clear(c);
 }
 
+static unsigned claimed_once(unsigned c) {
+    unsigned source = get(CLAIM(c));
+    CHECK(!is_pending(source ? source : UART_SOURCE));
+    put(CLAIM(c), source);
+    CHECK_EQ(get(CLAIM(c)), 0);
+    return source;
+}
+
+/* What has risen is pending until it is claimed, also if the line has fallen: while nobody may claim it, and while another claim is open. */
+static void latched(void) {
+    unsigned c = context();
+    clear(c);
+    uart_raise(true);
+    uart_raise(false);
+    CHECK(is_pending(UART_SOURCE));
+    put(ENABLE(c), BOTH);
+    put(THRESHOLD(c), 7);
+    put(THRESHOLD(c), 0);
+    CHECK_EQ(csr_read(sip) & SEIP, SEIP);
+    CHECK_EQ(claimed_once(c), UART_SOURCE);
+    rtc_raise(true);
+    rtc_raise(false);
+    CHECK(is_pending(RTC_SOURCE));
+    CHECK_EQ(claimed_once(c), RTC_SOURCE);
+    rtc_raise(true);
+    CHECK_EQ(get(CLAIM(c)), RTC_SOURCE);
+    rtc_raise(false);
+    CHECK(!is_pending(RTC_SOURCE));
+    rtc_raise(true);
+    rtc_raise(false);
+    CHECK(is_pending(RTC_SOURCE));
+    CHECK_EQ(get(CLAIM(c)), 0);
+    put(CLAIM(c), RTC_SOURCE);
+    CHECK_EQ(claimed_once(c), RTC_SOURCE);
+    put(PENDING(0), BOTH); /* read-only */
+    CHECK_EQ(get(PENDING(0)), 0);
+    clear(c);
+}
+
 static void trap_taken(void) {
     unsigned c = context();
     clear(c);
@@ -151,4 +190,5 @@ static void trap_taken(void) {
     clear(c);
 }
 
-TESTS({"registers", registers}, {"conditions", conditions}, {"order", order}, {"trap_taken", trap_taken});
+TESTS({"registers", registers}, {"conditions", conditions}, {"order", order}, {"latched", latched},
+      {"trap_taken", trap_taken});
