@@ -311,10 +311,9 @@ static void fill_standard(void) {
             _exit(STATUS_FAILED);
 }
 
-int main(int argc, char **argv) {
+static int graft_main(int argc, char **argv) {
     struct options o;
     int status = STATUS_OK;
-    fill_standard();
     switch (options_parse(&o, argc, argv)) {
     case COMMAND_RUN:
     case COMMAND_EXEC: status = run_main(&o); break;
@@ -326,4 +325,11 @@ int main(int argc, char **argv) {
     }
     options_free(&o);
     return status;
+}
+
+/* Little is done before there is room for it. */
+int main(int argc, char **argv) {
+    fill_standard();
+    int status = thread_with_stack(graft_main, argc, argv);
+    return status < 0 ? complain("there is no memory for a stack") : status;
 }

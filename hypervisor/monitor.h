@@ -290,6 +290,8 @@ int supervise_signal(void);        /* by which signal; 0: by a key, or it has no
 uint64_t supervise_leave_at(void); /* when all is to be over (event_now_ns()); 0: that has not been asked for */
 
 /* --- thread.c (the rest is in device.h) ---------------------------------------------------------------------- */
+/* thread_with_stack(): calls it with a stack that is large enough, also where `ulimit -s` leaves none. -1: there is no memory for it. */
+int thread_with_stack(int (*fn)(int argc, char **argv), int argc, char **argv);
 void thread_is(enum thread_kind kind); /* of the caller, which thread_start() did not start */
 
 /* --- event.c ---------------------------------------------------------------------------------------------- */

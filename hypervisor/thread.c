@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static const char *const names[] = {
@@ -97,13 +99,60 @@ static void *run(void *arg) {
     return NULL;
 }
 
+/* --- stacks ---------------------------------------------------------------------------------------------------------
+ * As large as the threads need, whatever `ulimit -s` says: that is about the first thread's, and by default also about the others'.
+ */
+#define STACK_BYTES (2u << 20)
+
+static bool create(struct thread *t) {
+    pthread_attr_t attr;
+    if (pthread_attr_init(&attr))
+        return false;
+    int error = pthread_attr_setstacksize(&attr, STACK_BYTES);
+    if (!error)
+        error = pthread_create(&t->id, &attr, run, t);
+    pthread_attr_destroy(&attr);
+    errno = error;
+    return !error;
+}
+
+static struct {
+    ucontext_t first, own;
+    int (*fn)(int argc, char **argv);
+    int argc, result;
+    char **argv;
+} begun;
+
+static void begin(void) { begun.result = begun.fn(begun.argc, begun.argv); }
+
+int thread_with_stack(int (*fn)(int argc, char **argv), int argc, char **argv) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_STACK, &limit) || limit.rlim_cur >= STACK_BYTES)
+        return fn(argc, argv);
+    limit.rlim_cur = limit.rlim_max < STACK_BYTES ? limit.rlim_max : STACK_BYTES;
+    if (limit.rlim_cur == STACK_BYTES && !setrlimit(RLIMIT_STACK, &limit))
+        return fn(argc, argv);
+    uint8_t *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED || mprotect(stack, 4096, PROT_NONE) || getcontext(&begun.own))
+        return -1;
+    begun.fn = fn;
+    begun.argc = argc;
+    begun.argv = argv;
+    begun.own.uc_stack.ss_sp = stack;
+    begun.own.uc_stack.ss_size = STACK_BYTES;
+    begun.own.uc_link = &begun.first;
+    makecontext(&begun.own, begin, 0);
+    return swapcontext(&begun.first, &begun.own) ? -1 : begun.result;
+}
+
+/* --- all of them ---------------------------------------------------------------------------------------------------- */
 struct thread *thread_start(enum thread_kind kind, const char *name, void (*fn)(void *arg), void *arg) {
     struct thread *t = malloc(sizeof(*t));
     if (!t)
         return NULL;
     *t = (struct thread){.kind = kind, .starter = own_kind, .fn = fn, .arg = arg};
     snprintf(t->name, sizeof(t->name), "%s", name);
-    if (!pthread_create(&t->id, NULL, run, t))
+    if (create(t))
         return t;
     free(t);
     return NULL;

@@ -32,17 +32,18 @@ class Limits(GraftTest):
         super().setUp()
         self.path('off.bin', POWEROFF)
 
-    def run_under(self, limits, *args):
+    def run_under(self, limits, *args, before=(), **env):
         def limit():
             for kind, amount in limits.items():
                 resource.setrlimit(kind, (amount, amount))
-        env = dict(os.environ, GRAFT_QEMU_NBD=os.path.join(QEMU, 'qemu-nbd'), TMPDIR=self.dir)
-        r = subprocess.run([GRAFT, 'run', self.path('off.bin'), '--memory', '64M', *args], stdin=subprocess.DEVNULL, capture_output=True,
+        env = dict({'PATH': os.environ['PATH'], 'GRAFT_QEMU_NBD': os.path.join(QEMU, 'qemu-nbd'), 'TMPDIR': self.dir}, **env)
+        r = subprocess.run([*before, GRAFT, 'run', self.path('off.bin'), '--memory', '64M', *args], stdin=subprocess.DEVNULL, capture_output=True,
                            timeout=PATIENCE, check=False, cwd=self.dir, preexec_fn=limit, env=env)
         said = r.stderr.decode()
         self.assertIn(r.returncode, (0, 1, 3), (limits, args, said))
         if r.returncode:
             self.assertIn('graft: ', said, (limits, args))
+            self.assertEqual(said.count('\n'), 1, (limits, args, said))
         return r.returncode
 
     def test_few_descriptors(self):
@@ -61,6 +62,29 @@ class Limits(GraftTest):
         for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
             for mib in (60, 100, 200, 400, 800, 1600):
                 self.run_under({kind: mib << 20}, '--vm', VM, '--net', 'user')
+
+    def test_small_stacks(self):
+        """The limit on stacks is no reason to die: what needs more has its own."""
+        for kib in (16, 20, 24, 32, 64, 128, 1024):
+            self.assertEqual(self.run_under({resource.RLIMIT_STACK: kib << 10}, '--vm', VM), 0)
+            self.assertEqual(self.run_under({resource.RLIMIT_STACK: kib << 10}, '--vm', VM, '--net', 'user', '--vsock', '3,unix:v', '-D', 'd', '-d', 'in,out'), 0)
+            self.assertEqual(self.run_under({resource.RLIMIT_STACK: kib << 10}, '--initrd', '/none/x'), 1)
+
+    def test_no_locked_memory(self):
+        self.assertEqual(self.run_under({resource.RLIMIT_MEMLOCK: 0}, '--vm', VM, '--net', 'user'), 0)
+
+    def test_nothing_around(self):
+        """No home, no folder for temporary files, none to be in; then /tmp, /dev/shm and the current folder that nobody can write to."""
+        for env in ({}, {'TMPDIR': '/none/x', 'HOME': '/none/x'}, {'TMPDIR': '', 'HOME': '', 'XDG_CACHE_HOME': ''}):
+            self.assertEqual(self.run_under({}, '--vm', VM, '--net', 'user', '--vsock', '3,unix:v', **env), 0)
+        gone = ['sh', '-c', 'd=$(mktemp -d) && cd "$d" && rmdir "$d" && exec "$@"', 'sh']
+        self.assertEqual(self.run_under({}, '--vm', VM, '--net', 'user', before=gone), 0)
+        read_only = ['unshare', '-rm', 'sh', '-c', 'for d in /tmp /var/tmp /dev/shm; do mount --bind $d $d && mount -o remount,bind,ro $d; done && '
+                     'cd "$PWD" && ! touch x 2>&- && exec "$@"', 'sh']
+        if subprocess.run([*read_only, 'true'], stderr=subprocess.DEVNULL, check=False, cwd=self.dir).returncode:
+            self.skipTest('SKIP: no user namespaces here')
+        self.assertEqual(self.run_under({}, '--vm', VM, '--net', 'user', before=read_only), 0)
+        self.assertEqual(self.run_under({}, '--vm', VM, '-d', 'perf', before=read_only), 1)
 
     def test_no_threads(self):
         self.run_under({resource.RLIMIT_NPROC: 1}, '--vm', VM)
