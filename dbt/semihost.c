@@ -98,19 +98,48 @@ static bool write_text(struct cpu *cpu, uint64_t param) {
 }
 
 /* --- the calls ---------------------------------------------------------------------------------------------------------- */
-/* Result: bytes that were not read: all of them at the end. */
-static bool read_bytes(struct cpu *cpu, const uint64_t word[3], uint64_t *result) {
-    uint64_t n = word[2] < TEXT_BYTES ? word[2] : TEXT_BYTES, got = n ? call(cpu, SYS_READ, word[0], n, 0) : 0;
-    if (n && again(cpu))
-        return false;
-    bool ok = got <= n && copy(cpu, word[1], cpu->abi.text, got, MMU_WRITE);
-    *result = ok ? word[2] - got : word[2];
+/* Result: bytes that were not read: all of them at the end. A file gives all it has; a console, what there is. */
+static bool read_bytes(struct cpu *cpu, uint64_t param, const uint64_t word[3], uint64_t *result) {
+    uint64_t *done = progress(cpu, SYS_READ, param);
+    while (*done < word[2]) {
+        uint64_t left = word[2] - *done, n = left < TEXT_BYTES ? left : TEXT_BYTES,
+                 got = call(cpu, SYS_READ, word[0], n, 0);
+        if (again(cpu) && !*done)
+            return false;
+        if (again(cpu) || got > n || !copy(cpu, word[1] + *done, cpu->abi.text, got, MMU_WRITE))
+            break;
+        *done += got;
+        if (got < n)
+            break;
+        if (cpu->abi.pending && *done < word[2])
+            return false;
+    }
+    *result = word[2] - *done;
+    finished(cpu);
     return true;
 }
 
 static bool open_name(struct cpu *cpu, const uint64_t word[3], uint64_t *result) {
     bool ok = word[2] < TEXT_BYTES && copy(cpu, word[0], cpu->abi.text, word[2], MMU_READ);
     *result = ok ? call(cpu, SYS_OPEN, word[1], word[2], 0) : FAILED;
+    return true;
+}
+
+/* {name, its length}, once or twice: the names go one behind the other. */
+static bool names(struct cpu *cpu, uint32_t op, const uint64_t word[4], uint64_t *result) {
+    uint64_t second = op == SYS_RENAME ? word[3] : 0;
+    bool ok = word[1] <= TEXT_BYTES && second <= TEXT_BYTES - word[1] &&
+              copy(cpu, word[0], cpu->abi.text, word[1], MMU_READ) &&
+              copy(cpu, word[2], cpu->abi.text + word[1], second, MMU_READ);
+    *result = ok ? call(cpu, (enum semihost_op)op, word[1], second, 0) : FAILED;
+    return true;
+}
+
+/* {buffer, number, size of the buffer} */
+static bool temporary_name(struct cpu *cpu, const uint64_t word[3], uint64_t *result) {
+    uint64_t len = call(cpu, SYS_TMPNAM, word[1], 0, 0);
+    bool ok = len < TEXT_BYTES && len < word[2] && copy(cpu, word[0], cpu->abi.text, len + 1, MMU_WRITE);
+    *result = ok ? 0 : FAILED;
     return true;
 }
 
@@ -136,10 +165,13 @@ static bool write_char(struct cpu *cpu, uint64_t param) {
 /* How many 64-bit fields are behind the parameter. */
 static unsigned fields_of(uint32_t op) {
     switch (op) {
+    case SYS_RENAME: return 4;
     case SYS_OPEN:
     case SYS_WRITE:
-    case SYS_READ: return 3;
+    case SYS_READ:
+    case SYS_TMPNAM: return 3;
     case SYS_SEEK:
+    case SYS_REMOVE:
     case SYS_GET_CMDLINE:
     case SYS_EXIT:
     case SYS_EXIT_EXTENDED: return 2;
@@ -153,7 +185,7 @@ static unsigned fields_of(uint32_t op) {
 }
 
 bool engine_semihost(struct cpu *cpu, uint32_t op, uint64_t param, uint64_t *result) {
-    uint64_t word[3] = {0};
+    uint64_t word[4] = {0};
     *result = FAILED;
     if (!copy(cpu, param, word, 8 * fields_of(op), MMU_READ))
         return true;
@@ -162,8 +194,11 @@ bool engine_semihost(struct cpu *cpu, uint32_t op, uint64_t param, uint64_t *res
     case SYS_WRITEC: return write_char(cpu, param);
     case SYS_WRITE0: return write_text(cpu, param);
     case SYS_WRITE: return write_bytes(cpu, param, word, result);
-    case SYS_READ: return read_bytes(cpu, word, result);
+    case SYS_READ: return read_bytes(cpu, param, word, result);
     case SYS_ISERROR: return *result = word[0] >> 63, true;
+    case SYS_REMOVE:
+    case SYS_RENAME: return names(cpu, op, word, result);
+    case SYS_TMPNAM: return temporary_name(cpu, word, result);
     case SYS_GET_CMDLINE: return command_line(cpu, param, word, result);
     case SYS_HEAPINFO: return heap_info(cpu, word, result);
     case SYS_ELAPSED:

@@ -711,6 +711,7 @@ enum machine_state machine_run(struct machine *m) {
 }
 
 void machine_destroy(struct machine *m) {
+    semihost_close(m);
     if (m->vm)
         m->vm->destroy(m);
     for (unsigned i = 0; i < m->device_count; i++)

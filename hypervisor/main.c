@@ -10,6 +10,7 @@
 #include "hypervisor/helper.h"
 #include "hypervisor/monitor.h"
 #include "hypervisor/sandbox.h"
+#include "hypervisor/semihost.h"
 #include "hypervisor/snapshot.h"
 #include "hypervisor/vmcore.h"
 
@@ -244,7 +245,8 @@ static bool open_all(struct run *run, struct options *o, char err[ERR_BYTES]) {
         return false;
     return o->dry_run || (shares_start(o, err) && disks_open(o, err) && open_save(run, o, err) &&
                           firmware_open(o, run->files.board, err) && open_outputs(run, err) && network_open(o, err) &&
-                          vsock_open(o, err) && open_consoles(run, err) && gdb_open(o, err) && control_open(o, err));
+                          vsock_open(o, err) && open_consoles(run, err) && gdb_open(o, err) && control_open(o, err) &&
+                          semihost_folder_open(o, err));
 }
 
 static void close_all(struct run *run) {
@@ -255,6 +257,7 @@ static void close_all(struct run *run) {
     network_close();
     vsock_close();
     shares_close();
+    semihost_folder_close();
     helpers_end();
     exec_plan_free(&run->plan);
     exec_kept_close(&run->kept);

@@ -84,10 +84,11 @@ struct layout {
 /* --- semihost.c: what the guest has open by semihosting calls ---------------------------------------------- */
 #define SEMIHOST_FILES 16
 #define SEMIHOST_FEATURE_BYTES 5
-enum semihost_kind { SEMIHOST_CLOSED, SEMIHOST_INPUT, SEMIHOST_OUTPUT, SEMIHOST_FEATURES };
+enum semihost_kind { SEMIHOST_CLOSED, SEMIHOST_INPUT, SEMIHOST_OUTPUT, SEMIHOST_FEATURES, SEMIHOST_FILE };
 struct semihost_file {
     enum semihost_kind kind;
-    uint32_t at;
+    uint32_t at; /* of the features */
+    int fd;      /* of a file */
 };
 struct semihost {
     struct semihost_file file[SEMIHOST_FILES];
@@ -270,6 +271,7 @@ uint64_t run_arg(struct abi_vcpu *abi, unsigned n);
 void run_pause(struct machine *m, struct abi_vcpu *abi, uint64_t ns);
 /* semihost_call(): serves ABI_CALL_SEMIHOST as run_call() does. */
 bool semihost_call(struct machine *m, struct abi_vcpu *abi);
+void semihost_close(struct machine *m); /* all files */
 uint64_t run_tsc(void);
 uint64_t run_tsc_hz(void); /* measured */
 

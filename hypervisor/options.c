@@ -136,6 +136,12 @@ TAKE(probe) { return o->probe = true, NULL; }
 
 TAKE(sandbox) { return o->sandbox = n == 0, NULL; }
 TAKE(semihosting) { return o->semihosting = true, NULL; }
+TAKE(semihosting_files) {
+    free(o->semihosting_files);
+    o->semihosting = true;
+    o->semihosting_files = split_ro(v, &o->semihosting_readonly);
+    return o->semihosting_files && *o->semihosting_files ? NULL : "DIR or DIR,ro";
+}
 TAKE(no_reboot) { return o->no_reboot = true, NULL; }
 TAKE(on_panic) { return o->on_panic = (enum options_panic)n, NULL; } /* listed in their order */
 
@@ -805,6 +811,7 @@ void options_free(struct options *o) {
         free(o->share[i].dir);
     }
     free(o->save);
+    free(o->semihosting_files);
     free(o->stats);
     free(o->profile);
 }

@@ -45,6 +45,8 @@ struct options {
     enum options_panic on_panic;
     const char *gdb, *control, *dump_on_panic;
     bool pause;
+    char *semihosting_files; /* a folder, NULL: none */
+    bool semihosting_readonly;
     double timeout; /* in seconds, 0: none */
     bool flat;      /* the kernel is a flat binary */
     bool count;     /* translated code counts, too */

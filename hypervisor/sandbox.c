@@ -6,6 +6,7 @@
  */
 #include "hypervisor/sandbox.h"
 #include "hypervisor/helper.h"
+#include "hypervisor/semihost.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -37,6 +38,7 @@ static struct {
     bool local;       /* and it connects to Unix sockets */
     bool stays;       /* and this one stays the user that it is */
     bool helpers;     /* their end is waited for */
+    bool semihosting; /* the guest may open files in a folder */
     bool user, files; /* of what the host has, this worked */
     _Atomic bool filters_fail;
 } sandbox;
@@ -99,6 +101,7 @@ enum { LANDLOCK_CREATE = 444, LANDLOCK_ADD = 445, LANDLOCK_RESTRICT = 446 };
 #define LANDLOCK_READ_DIR BIT(3)
 #define LANDLOCK_REMOVE_FILE BIT(5)
 #define LANDLOCK_MAKE_REG BIT(8)
+#define LANDLOCK_REFER BIT(13)
 #define LANDLOCK_TRUNCATE BIT(14)
 #define LANDLOCK_IOCTL_DEV BIT(15)
 
@@ -118,12 +121,27 @@ static struct landlock_ruleset all_rights(long version) {
     return r;
 }
 
-static void allow_path(int rules, const char *path, uint64_t rights) {
-    struct landlock_path p = {.fs = rights, .fd = open(path, O_PATH | O_CLOEXEC)};
-    if (p.fd < 0)
-        return;
+static void allow_below(int rules, int fd, uint64_t rights) {
+    struct landlock_path p = {.fs = rights, .fd = fd};
     syscall(LANDLOCK_ADD, rules, LANDLOCK_PATH, &p, 0);
-    close(p.fd);
+}
+
+static void allow_path(int rules, const char *path, uint64_t rights) {
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    allow_below(rules, fd, rights);
+    close(fd);
+}
+
+/* Files that the guest may open, make, remove and rename. */
+static void allow_semihosting(int rules, uint64_t all) {
+    bool readonly;
+    int fd = semihost_folder(&readonly);
+    uint64_t change =
+        LANDLOCK_WRITE_FILE | LANDLOCK_REMOVE_FILE | LANDLOCK_MAKE_REG | LANDLOCK_REFER | LANDLOCK_TRUNCATE;
+    if (fd >= 0)
+        allow_below(rules, fd, all & (LANDLOCK_READ_FILE | (readonly ? 0 : change)));
 }
 
 static void allow_reading(int rules, const char *path) { allow_path(rules, path, LANDLOCK_READ_FILE); }
@@ -156,6 +174,8 @@ static bool leave_files(void) {
     if (sandbox.ptys) /* the other end of a console, by TIOCGPTPEER; no name can be opened to be written to */
         allow_path(rules, "/dev/pts",
                    all_rights(version).fs & (LANDLOCK_READ_FILE | LANDLOCK_WRITE_FILE | LANDLOCK_IOCTL_DEV));
+    if (sandbox.semihosting)
+        allow_semihosting(rules, all_rights(version).fs);
     if (sandbox.network) {
         allow_reading(rules, "/dev/urandom");
         allow_resolver(rules);
@@ -326,6 +346,13 @@ static void allow_each(struct filter *f, int number, unsigned n, const uint64_t 
         allow_if(f, number, n, UINT32_MAX, values[i]);
 }
 
+/* semihost_files.c. What they lead to is Landlock's to say. */
+static void allow_files(struct filter *f) {
+    static const int all[] = {CALL(openat2), CALL(unlinkat), CALL(renameat)};
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++)
+        allow(f, all[i]);
+}
+
 static void allow_parts(struct filter *f, enum thread_kind kind) {
     static const uint64_t names[] = {PR_SET_NAME, PR_SET_TIMERSLACK, PR_SET_PDEATHSIG, 0x53564d41 /* PR_SET_VMA */};
     static const uint64_t flags[] = {F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC};
@@ -336,6 +363,8 @@ static void allow_parts(struct filter *f, enum thread_kind kind) {
     allow_if(f, CALL(newfstatat), 3, AT_EMPTY_PATH, AT_EMPTY_PATH); /* the C library's fstat() */
     allow_if(f, CALL(tgkill), 0, UINT32_MAX, (uint32_t)getpid());
     allow_memory(f, kind);
+    if (sandbox.semihosting && may(KIND(VCPU), kind))
+        allow_files(f);
     if (kind == THREAD_MAIN && sandbox.helpers) { /* their end */
         allow(f, CALL(wait4));
         refuse(f, CALL(kill), EPERM);
@@ -452,6 +481,7 @@ void sandbox_enter(const struct options *o) {
     sandbox.rwx = o->code == CODE_RWX;
     sandbox.clients = o->gdb || o->control;
     sandbox.ptys = is_pty(o->serial) || is_pty(o->console);
+    sandbox.semihosting = sandbox.stays = o->semihosting_files;
     if (o->vm != VM_INPROC)
         vm_kvm_usable(why); /* opens it */
     vm_inproc_open();

@@ -32,8 +32,8 @@ static const struct state_field shared_table[] = {
     STATE(struct abi_shared, posted),      STATE_END,
 };
 
-/* What the guest has open by semihosting; `at` is a place in the features, or nothing. */
-static const struct state_field file_table[] = {STATE_MAX(struct semihost_file, kind, 4, SEMIHOST_FEATURES),
+/* What the guest has open by semihosting; `at` is a place in the features, or nothing. A file is closed when it is resumed. */
+static const struct state_field file_table[] = {STATE_MAX(struct semihost_file, kind, 4, SEMIHOST_FILE),
                                                 STATE_MAX(struct semihost_file, at, 4, SEMIHOST_FEATURE_BYTES),
                                                 STATE_END};
 
@@ -342,9 +342,12 @@ static bool load_machine(struct machine *m, struct snapshot *s, char err[ERR_BYT
     struct snapshot_clock clock;
     if (!state_load(in, "clock", clock_table, &clock, err) || !state_load(in, "lines", shared_table, m->shared, err))
         return false;
-    for (unsigned i = 0; i < SEMIHOST_FILES; i++)
-        if (!state_load(in, "semihosting", file_table, &m->semihost.file[i], err))
+    for (unsigned i = 0; i < SEMIHOST_FILES; i++) {
+        struct semihost_file *f = &m->semihost.file[i];
+        if (!state_load(in, "semihosting", file_table, f, err))
             return false;
+        f->kind = f->kind == SEMIHOST_FILE ? SEMIHOST_CLOSED : f->kind;
+    }
     for (unsigned i = 0; i < m->device_count; i++)
         if (!load_device(in, m->device[i], err))
             return false;

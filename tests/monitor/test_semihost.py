@@ -7,8 +7,10 @@ usage: test_semihost.py GRAFT GUEST QEMU [TEST]...
 """
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -71,6 +73,66 @@ class Semihost(unittest.TestCase):
         # Its console takes less at once, its clock is the processor's, and it checks no address of GET_CMDLINE.
         for name in (b'output', b'features', b'command line', b'no files'):
             self.assertTrue(b'PASS ' + name in done.stdout, name)
+
+    def folder(self):
+        """What the guest has files in, and beside it what it must not reach."""
+        base = tempfile.mkdtemp(prefix='graft-semihost.')
+        self.addCleanup(shutil.rmtree, base)
+        inside = os.path.join(base, 'inside')
+        for made in (os.path.join(inside, 'below'), os.path.join(base, 'other')):
+            os.makedirs(made)
+        for name, text in (('inside/given', 'what is given'), ('other/secret', 'secret')):
+            with open(os.path.join(base, name), 'w', encoding='ascii') as f:
+                f.write(text)
+        return inside
+
+    def judge_files(self, folder, done):
+        text = done.stdout.decode().replace('\r', '')
+        self.assertFalse('FAIL' in text, [line for line in text.splitlines() if 'FAIL' in line])
+        self.assertTrue('PASS files\n' in text)
+        self.assertEqual(done.returncode, 5, done.stderr)
+        self.assertEqual(sorted(os.listdir(folder)), ['below', 'given', 'kept'])
+        with open(os.path.join(folder, 'kept'), encoding='ascii') as f:
+            self.assertEqual(f.read(), 'for the host')
+
+    def test_files(self):
+        for options in ((), ('--sandbox', 'off')):
+            folder = self.folder()
+            self.judge_files(folder, self.run_to_end(graft('--semihosting-files', folder, '--append', 'files', *options)))
+
+    def test_qemu_has_files(self):
+        if not os.path.exists(QEMU):
+            self.skipTest('no QEMU')
+        folder = self.folder()
+        done = subprocess.run(qemu('-append', 'files'), cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
+        self.assertTrue(b'PASS files' in done.stdout, done.stdout[-300:])
+        self.assertEqual(done.returncode, 5, done.stderr)
+
+    def test_confined(self):
+        for options in ('', ',ro'):
+            for sandbox in ('on', 'off'):
+                folder = self.folder()
+                other = os.path.join(folder, '../other')
+                for to, name in (('../other/secret', 'out'), ('../other', 'up'), ('given', 'in')):
+                    os.symlink(to, os.path.join(folder, name))
+                os.mkfifo(os.path.join(folder, 'fifo'))
+                if not options:
+                    with open(os.path.join(folder, 'kept'), 'w', encoding='ascii'):
+                        pass
+                before = sorted(os.listdir(folder))
+                self.judge(self.run_to_end(graft('--semihosting-files', folder + options, '--append', 'confined', '--sandbox', sandbox)), 42)
+                self.assertEqual((sorted(os.listdir(folder)), os.listdir(other)), (before, ['secret']))
+
+    def test_no_folder(self):
+        for path, why in (('/none/x', 'No such file'), (GRAFT, 'Not a directory')):
+            done = self.run_to_end(graft('--semihosting-files', path))
+            self.assertEqual((done.returncode, done.stderr.count(b'\n')), (1, 1), done.stderr)
+            self.assertIn(why, done.stderr.decode())
+
+    def test_without_a_folder(self):
+        """Nothing of the host's is opened."""
+        done = self.run_to_end(graft('--semihosting', '--append', 'files'))
+        self.assertIn(b'FAIL files', done.stdout)
 
     def test_a_reader_that_is_slow(self):
         """Output waits for who reads it, and nothing of it is lost."""

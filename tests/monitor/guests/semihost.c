@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* semihost.c: semihosting calls, and what they may not do, on Arm and on RISC-V. Ends with exit status 42, after it has echoed a line if
- * its command line ends with "echo", all that it can read if it ends with "all", or at once with 7 by the older call if it ends with "old". */
+ * its command line ends with "echo", all that it can read if it ends with "all", or at once with 7 by the older call if it ends with "old". If it ends with
+ * "files" or "confined" it may have files. */
 #ifdef __riscv
 #include "rv64_payload.h"
 #else
@@ -20,7 +21,9 @@ enum {
     ISTTY,
     SEEK,
     FLEN = 0xc,
-    REMOVE = 0xe,
+    TMPNAM,
+    REMOVE,
+    RENAME,
     CLOCK = 0x10,
     TIME,
     SYSTEM,
@@ -183,6 +186,123 @@ static void test_no_files(void) {
     CHECK_EQ(open(":tt", 12), FAILED);
 }
 
+static uint64_t remove(const char *name) { return CALL(REMOVE, (uint64_t)name, length(name)); }
+static uint64_t rename(const char *from, const char *to) {
+    return CALL(RENAME, (uint64_t)from, length(from), (uint64_t)to, length(to));
+}
+
+static void write_file(const char *name, unsigned mode, const char *text, uint64_t n) {
+    uint64_t f = open(name, mode);
+    CHECK(f != FAILED);
+    CHECK_EQ(call(ISTTY, (uint64_t)&f), 0);
+    CHECK_EQ(CALL(WRITE, f, (uint64_t)text, n), 0);
+    CHECK_EQ(call(CLOSE, (uint64_t)&f), 0);
+}
+
+/* There has to be one with these bytes. */
+static void check_file(const char *name, const char *text, uint64_t n) {
+    static char got[sizeof(many)];
+    uint64_t f = open(name, 1), at = n / 3;
+    CHECK(f != FAILED);
+    CHECK_EQ(call(FLEN, (uint64_t)&f), n);
+    CHECK_EQ(CALL(READ, f, (uint64_t)got, n), 0);
+    CHECK_EQ(CALL(READ, f, (uint64_t)got, 1), 1);
+    CHECK_EQ(CALL(SEEK, f, at), 0);
+    CHECK_EQ(CALL(READ, f, (uint64_t)&got[at], sizeof(got)), sizeof(got) - (n - at));
+    for (uint64_t i = 0; i < n; i++)
+        CHECK_EQ(got[i], text[i]);
+    CHECK_EQ(call(CLOSE, (uint64_t)&f), 0);
+}
+
+/* "given" is there, with 13 bytes, and a folder "below". As on QEMU. */
+static void test_files(void) {
+    static char name[32];
+    if (!line_ends("files"))
+        return;
+    check_file("given", "what is given", 13);
+    write_file("made", 5, many, sizeof(many) - 1);
+    check_file("made", many, sizeof(many) - 1);
+    write_file("made", 4, "short", 5);
+    write_file("made", 3, "SH", 2);
+    check_file("made", "SHort", 5);
+    CHECK_EQ(rename("made", "below/moved"), 0);
+    CHECK_EQ(open("made", 0), FAILED);
+    CHECK(call(ERRNO, 0) == 2);
+    check_file("below/moved", "SHort", 5);
+    CHECK_EQ(rename("nothing", "made"), FAILED);
+    CHECK_EQ(remove("below/moved"), 0);
+    CHECK_EQ(remove("below/moved"), FAILED);
+    CHECK_EQ(open("below", 4), FAILED);
+    CHECK_EQ(CALL(TMPNAM, (uint64_t)name, 7, sizeof(name)), 0);
+    CHECK(length(name) > 0);
+    CHECK_EQ(CALL(TMPNAM, (uint64_t)name, 7, 2), FAILED);
+    write_file("kept", 7, "for the host", 12);
+}
+
+/* Out of the folder leads "out", a link to the file of the other folder, and "up", one to that folder itself; "/etc/passwd" is there; "in" is a link to "given".
+ * There is a "fifo", and all that may be open can be open. */
+static void test_confined(void) {
+    static const char *const names[] = {"/etc/passwd",
+                                        "../other/secret",
+                                        "below/../../other/secret",
+                                        "out",
+                                        "up/secret",
+                                        "/",
+                                        ".",
+                                        "..",
+                                        "fifo",
+                                        "below",
+                                        "nothing/x",
+                                        "given/x",
+                                        "/proc/self/mem",
+                                        "up",
+                                        "in/.."};
+    uint64_t f[64];
+    unsigned n = 0;
+    if (!line_ends("confined"))
+        return;
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        for (unsigned mode = 0; mode < 12; mode++)
+            CHECK_EQ(open(names[i], mode), FAILED);
+        CHECK_EQ(rename(names[i][0] == 'b' ? ".." : names[i], "../other/taken"), FAILED);
+        CHECK_EQ(rename("given", "../other/taken"), FAILED);
+        CHECK_EQ(rename("given", "up/taken"), FAILED);
+    }
+    CHECK_EQ(remove("../other/secret"), FAILED);
+    CHECK_EQ(remove("up/secret"), FAILED);
+    CHECK_EQ(remove("below"), FAILED);
+    CHECK_EQ(remove("below/.."), FAILED);
+    CHECK_EQ(remove(""), FAILED);
+    CHECK_EQ(CALL(OPEN, (uint64_t)"given\0x", 0, 7), FAILED);
+    CHECK_EQ(CALL(OPEN, (uint64_t)many, 0, 2047), FAILED);
+    CHECK_EQ(CALL(OPEN, (uint64_t)many, 0, ~0ul), FAILED);
+    CHECK_EQ(CALL(REMOVE, (uint64_t)many, ~0ul), FAILED);
+    CHECK_EQ(CALL(RENAME, (uint64_t)many, ~0ul, (uint64_t)many, 2), FAILED);
+    CHECK_EQ(CALL(RENAME, (uint64_t)many, 2, NOWHERE, 2), FAILED);
+    CHECK_EQ(CALL(TMPNAM, NOWHERE, 1, 100), FAILED);
+    CHECK_EQ(CALL(SYSTEM, (uint64_t)"true", 4), FAILED);
+    check_file("in", "what is given", 13);
+    while (n < ARRAY_LEN(f) && (f[n] = open("given", 0)) != FAILED)
+        n++;
+    CHECK(n > 8 && n < ARRAY_LEN(f));
+    CHECK_EQ(CALL(READ, f[0], NOWHERE, 13), 13);
+    CHECK_EQ(CALL(SEEK, f[0], ~0ul), FAILED);
+    CHECK_EQ(CALL(WRITE, f[0], (uint64_t)"x", 1), 1);
+    while (n--)
+        CHECK_EQ(call(CLOSE, (uint64_t)&f[n]), 0);
+    check_file("given", "what is given", 13);
+    if (open("kept", 0) != FAILED) {
+        write_file("kept", 5, "short", 5);
+        write_file("kept", 9, "er", 2); /* which QEMU puts at the beginning */
+        check_file("kept", "shorter", 7);
+    } else { /* it may only be read */
+        CHECK_EQ(open("new", 4), FAILED);
+        CHECK_EQ(open("given", 2), FAILED);
+        CHECK_EQ(remove("given"), FAILED);
+        CHECK_EQ(rename("given", "new"), FAILED);
+    }
+}
+
 /* Byte by byte, and then there is nothing, however it is asked for. */
 static void echo_all(uint64_t in) {
     char byte[2] = {0};
@@ -201,6 +321,8 @@ static void test_end(void) {
     uint64_t in = open(":tt", 0), got = 0;
     if (line_ends("old"))
         CALL(EXIT, APPLICATION_EXIT, 7);
+    if (line_ends("files"))
+        CALL(EXIT, APPLICATION_EXIT, 5);
     if (line_ends("all"))
         echo_all(in);
     if (line_ends("echo")) {
@@ -216,4 +338,4 @@ static void test_end(void) {
 
 TESTS({"output", test_output}, {"much", test_much}, {"features", test_features}, {"clocks", test_clocks},
       {"addresses", test_addresses}, {"command line", test_command_line}, {"no files", test_no_files},
-      {"no call", test_no_call}, {"end", test_end});
+      {"files", test_files}, {"confined", test_confined}, {"no call", test_no_call}, {"end", test_end});
