@@ -193,17 +193,22 @@ static int open_in(const char *root, const char *path) {
     return fd;
 }
 
+/* e_machine of an open program, which is closed. EM_NONE: it is none. */
+static unsigned machine_of_open(int fd) {
+    Elf64_Ehdr h;
+    ssize_t n = fd < 0 ? -1 : read(fd, &h, sizeof(h));
+    if (fd >= 0)
+        close(fd);
+    return n == sizeof(h) && !memcmp(h.e_ident, ELFMAG, SELFMAG) ? h.e_machine : EM_NONE;
+}
+
 /* e_machine of the programs of a root; EM_NONE: it has none that is known. */
 static unsigned machine_of(const char *root) {
     static const char *const programs[] = {"bin/sh", "usr/bin/env", "sbin/init", "bin/busybox", "usr/bin/bash", "init"};
     for (unsigned i = 0; i < ARRAY_LEN(programs); i++) {
-        Elf64_Ehdr h;
-        int fd = open_in(root, programs[i]);
-        ssize_t n = fd < 0 ? -1 : read(fd, &h, sizeof(h));
-        if (fd >= 0)
-            close(fd);
-        if (n == sizeof(h) && !memcmp(h.e_ident, ELFMAG, SELFMAG))
-            return h.e_machine;
+        unsigned machine = machine_of_open(open_in(root, programs[i]));
+        if (machine != EM_NONE)
+            return machine;
     }
     return EM_NONE;
 }
@@ -429,6 +434,24 @@ static void mount_own(struct exec_plan *p) {
     }
 }
 
+/* A program of the host's that is for the guest, as those that `go test` makes: its folder is there to read, if none that is there has it. */
+static bool add_program(struct exec_plan *p, const struct options *o, struct folders *f, char err[ERR_BYTES]) {
+    const char *program = o->command[0], *slash = strrchr(program, '/');
+    if (*program != '/' || slash == program ||
+        machine_of_open(open(program, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) != p->guest->elf_machine)
+        return true;
+    char *given = make("%.*s", (int)(slash - program), program), *path = given ? realpath(given, NULL) : NULL;
+    bool wanted = path && !strcmp(given, path) && !hides_root(path);
+    for (unsigned i = 0; wanted && i < f->count; i++) {
+        size_t len = strlen(f->at[i].path);
+        wanted = strncmp(path, f->at[i].path, len) || (path[len] && path[len] != '/');
+    }
+    bool ok = !wanted || add_folder(f, path, true, err);
+    free(path);
+    free(given);
+    return ok;
+}
+
 static bool mount_folders(struct exec_plan *p, struct options *o, char err[ERR_BYTES]) {
     struct folders f = {0};
     char *cwd = getcwd(NULL, 0);
@@ -437,6 +460,7 @@ static bool mount_folders(struct exec_plan *p, struct options *o, char err[ERR_B
         ok = add_folder(&f, o->folder[i].path, o->folder[i].readonly, err);
     if (ok && strcmp(cwd, "/"))
         ok = add_folder(&f, cwd, false, err);
+    ok = ok && add_program(p, o, &f, err);
     for (unsigned i = 0; i < f.count; i++) {
         ok = ok && share_folder(p, o, f.at[i].path, f.at[i].readonly, err);
         free(f.at[i].path);

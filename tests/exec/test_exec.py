@@ -186,6 +186,16 @@ class Exec(unittest.TestCase):
             r = self.exec('sh', '-c', f'! echo x >here && echo x >{outside}/there', options=('--ro', '.', '--rw', outside))
             self.assertEqual((r.returncode, os.listdir(self.dir), os.listdir(outside)), (0, ['other'], ['there']), r.stderr)
 
+    def test_a_program_from_elsewhere(self):
+        """As `go test` has them: its folder is there, to be read."""
+        with tempfile.TemporaryDirectory(dir=FOLDER) as outside:
+            program = os.path.join(outside, 'touch')
+            shutil.copy(os.path.join(ROOT, 'bin/touch'), program)
+            r = self.exec(program, 'here')
+            self.assertEqual((r.returncode, os.listdir(self.dir)), (0, ['here']), r.stderr)
+            self.assertNotEqual(self.exec(program, program + 'ed').returncode, 0)
+            self.assertEqual(os.listdir(outside), ['touch'])
+
     def test_root_is_not_changed(self):
         before = sorted(os.listdir(ROOT))
         r = self.exec('sh', '-c', 'echo x >/new; rm /bin/cat; mkdir -p /a/b; cat /new; ls -d /a/b')
