@@ -189,6 +189,38 @@ static void test_masking(void) {
     CHECK(c->c.abi.pending & ABI_PEND_IRQ);
 }
 
+/* While nothing is armed, blocks are those of a guest that has never heard of it (tests/golden has their code): they are found by their mode. */
+static void test_nothing_armed(void) {
+    static const struct {
+        uint32_t key;
+        uint64_t armed, not_armed;
+    } each[] = {
+        {KEY(2, 0, 0, 0, 5), 0x1e7, 0},         /* DBGBCR0: all levels */
+        {KEY(2, 0, 0, 0, 7), 0x1fff, 0},        /* DBGWCR0 */
+        {KEY(2, 0, 0, 2, 2), 0xa001, 0xa000},   /* MDSCR: a step */
+        {KEY(3, 3, 9, 12, 1), 1, ~UINT64_C(0)}, /* PMCNTENSET: what it counts is in PMEVTYPER0 */
+    };
+    world_start(1, 2, ABI_CPU_CORE);
+    struct cpu *c = world_cpu(0);
+    uint32_t mode = a64_guest.mode(c);
+    world_msr(0, KEY(2, 0, 1, 0, 4), 0); /* OSLAR */
+    world_msr(0, KEY(2, 0, 0, 2, 2), 0xa000);
+    world_msr(0, KEY(3, 3, 14, 12, 0), 8); /* INST_RETIRED */
+    world_msr(0, KEY(3, 3, 9, 12, 0), 1);
+    CHECK_EQ(a64_guest.mode(c), mode);
+    CHECK_EQ(c->watch, 0);
+    a64(c)->daif = 0;
+    mode = a64_guest.mode(c);
+    for (size_t i = 0; i < ARRAY_LEN(each); i++) {
+        bool counter = each[i].not_armed == ~UINT64_C(0);
+        world_msr(0, each[i].key, each[i].armed);
+        CHECK(a64_guest.mode(c) != mode);
+        world_msr(0, counter ? KEY(3, 3, 9, 12, 2) : each[i].key, counter ? 1 : each[i].not_armed);
+        CHECK_EQ(a64_guest.mode(c), mode);
+        CHECK_EQ(c->watch, 0);
+    }
+}
+
 static void test_psci(void) {
     world_start(2, 3, ABI_CPU_MAX);
     struct a64_cpu *c = world.cpu[0], *o = world.cpu[1];
@@ -233,5 +265,6 @@ void test_exceptions(void) {
     test_registers();
     test_more_registers();
     test_masking();
+    test_nothing_armed();
     test_psci();
 }
