@@ -4,6 +4,7 @@
  * called.c: accesses of blocks with IR_BLOCK_CALL_MEMORY. In place of a probe and its stub the block has a call of these.
  * Values of 16 bytes go through vscratch[MEM_VALUE].
  */
+#include "graft/guest.h"
 #include "graft/ir.h"
 #include "graft/mmu.h"
 #include "graft/rt.h"
@@ -11,8 +12,9 @@
 static unsigned size_of(uint64_t desc) { return MMU_DESC_SIZE((uint32_t)desc); }
 /* Of an access that code of the current regime can have, of at most 1 << most bytes: what ring 3 hands over is not believed. */
 static unsigned regime_of(struct cpu *cpu, uint64_t desc, unsigned most) {
-    unsigned regime = MMU_DESC_REGIME((uint32_t)desc);
-    if (rt_has_ring3(cpu) && ((regime && regime != cpu->regime) || size_of(desc) > most))
+    unsigned regime = MMU_DESC_REGIME((uint32_t)desc), own = cpu->regime;
+    bool may = regime == own || (regime < REGIMES && guest_level(cpu->guest, regime) < guest_level(cpu->guest, own));
+    if (rt_has_ring3(cpu) && (!may || size_of(desc) > most))
         rt_panic(cpu, "translated code asked for an access that it may not have: %x", (uint32_t)desc);
     return regime;
 }

@@ -140,12 +140,13 @@ void view_show(struct cpu *cpu, unsigned regime) {
     const struct mmu_state *m = mmu_of(cpu);
     bool visible = m->current->made >> regime & 1 && !(m->hidden >> regime & 1);
     cpu->views[regime] = visible ? m->current->view[regime] : &m->null->view;
-    cpu->shown[regime] =
-        rt_has_ring3(cpu) ? rt_shown_view(cpu, !visible, engine_of(cpu)->ops->other_at) : cpu->views[regime];
+    cpu->shown[regime] = rt_has_ring3(cpu) ? rt_shown_view(cpu, !visible || regime != 0, engine_of(cpu)->ops->other_at)
+                                           : cpu->views[regime];
 }
 
 /* --- what ring 3 sees ----------------------------------------------------------------------------------------- */
-/* Unprivileged accesses need what that regime's view has; its own code sees that with the rest of it. */
+/* Unprivileged accesses need what that regime's view has; its own code sees that with the rest of it. Accesses
+ * of other regimes, which only firmware of a guest's does (RISC-V's MPRV), all go to C. */
 static void show_other(struct cpu *cpu, const struct context *c, unsigned regime) {
     size_t at = sizeof(struct view) + engine_of(cpu)->ops->other_at;
     const char *none = (const char *)&mmu_of(cpu)->null->view, *other = (const char *)c->view[0];
@@ -268,7 +269,8 @@ void mmu_context_changed(struct cpu *cpu) {
             engine_of(cpu)->ops->entered(cpu);
     }
     /* The rest of a block that left its level (ERET) runs where it began: it has its stack there. */
-    bool later = rt_has_ring3(cpu) && engine_of(cpu)->in_code && !cpu->regime != !regime;
+    bool later = rt_has_ring3(cpu) && engine_of(cpu)->in_code &&
+                 guest_level(cpu->guest, m->view->regime) != guest_level(cpu->guest, regime);
     cpu->regime = regime;
     struct view *v = view_for(cpu, regime);
     if (!v)

@@ -130,8 +130,7 @@ static void guest_dump(struct cpu *cpu) {
 const struct guest_ops a64_guest = {
     .name = "a64",
     .cpu_size = sizeof(struct a64_cpu),
-    .own_bytes = A64_OWN_BYTES,
-    .privileged_bytes = A64_PRIVILEGED_BYTES,
+    .own_bytes = {A64_OWN_BYTES, A64_PRIVILEGED_BYTES, A64_PRIVILEGED_BYTES, A64_PRIVILEGED_BYTES},
     .pc_offset = A64_PC,
     .nzcv_offset = A64_NZCV,
     .pc_align = 3,

@@ -20,8 +20,8 @@ static bool counter_allowed(const struct cpu *cpu, unsigned csr) {
 }
 
 uint64_t rv64_status_read(const struct rv64_cpu *c, uint64_t fields) {
-    bool dirty = (c->mstatus & SSTATUS_FS) == SSTATUS_FS;
-    return (c->mstatus & fields) | SSTATUS_UXL | (dirty ? SSTATUS_SD : 0);
+    bool dirty = (c->sstatus & SSTATUS_FS) == SSTATUS_FS;
+    return (rv64_mstatus(c) & fields) | SSTATUS_UXL | (dirty ? SSTATUS_SD : 0);
 }
 
 uint64_t rv64_envcfg(uint64_t old, uint64_t v) {
@@ -39,7 +39,7 @@ static bool stimecmp_allowed(const struct cpu *cpu) {
 }
 
 /* Is floating point off, so that its registers do not exist? */
-static bool fp_off(const struct rv64_cpu *c) { return !(c->mstatus & SSTATUS_FS); }
+static bool fp_off(const struct rv64_cpu *c) { return !(c->sstatus & SSTATUS_FS); }
 
 /* False: there is no such register here. */
 static bool csr_read(struct cpu *cpu, unsigned csr, uint64_t *v) {
@@ -47,8 +47,8 @@ static bool csr_read(struct cpu *cpu, unsigned csr, uint64_t *v) {
     *v = 0;
     switch (csr) {
     case RV64_CSR_FFLAGS: *v = rv64_fflags(cpu); return !fp_off(c);
-    case RV64_CSR_FRM: *v = c->frm; return !fp_off(c);
-    case RV64_CSR_FCSR: *v = c->frm << 5 | rv64_fflags(cpu); return !fp_off(c);
+    case RV64_CSR_FRM: *v = rv64_frm(c); return !fp_off(c);
+    case RV64_CSR_FCSR: *v = rv64_frm(c) << 5 | rv64_fflags(cpu); return !fp_off(c);
     case RV64_CSR_SSTATUS: *v = rv64_status_read(c, SSTATUS_WRITABLE); return true;
     case RV64_CSR_SIE: *v = c->mie & c->mideleg; return true;
     case RV64_CSR_STVEC: *v = c->stvec; return true;
@@ -80,8 +80,8 @@ static bool csr_read(struct cpu *cpu, unsigned csr, uint64_t *v) {
 
 void rv64_status_write(struct cpu *cpu, uint64_t v, uint64_t fields) {
     struct rv64_cpu *c = rv64(cpu);
-    uint64_t changed = (c->mstatus ^ v) & fields;
-    c->mstatus ^= changed;
+    uint64_t old = rv64_mstatus(c), changed = (old ^ v) & fields;
+    rv64_set_mstatus(c, old ^ changed);
     if (changed & SSTATUS_MXR)
         mmu_context_changed(cpu);
     rv64_set_privilege(cpu, rv64_privilege(cpu));
@@ -101,7 +101,7 @@ static void write_satp(struct cpu *cpu, uint64_t v) {
 static void csr_write(struct cpu *cpu, unsigned csr, uint64_t v) {
     struct rv64_cpu *c = rv64(cpu);
     switch (csr) {
-    case RV64_CSR_FFLAGS: rv64_fcsr_set(cpu, (uint32_t)v, c->frm); break;
+    case RV64_CSR_FFLAGS: rv64_fcsr_set(cpu, (uint32_t)v, rv64_frm(c)); break;
     case RV64_CSR_FRM: rv64_fcsr_set(cpu, rv64_fflags(cpu), (uint32_t)v); break;
     case RV64_CSR_FCSR: rv64_fcsr_set(cpu, (uint32_t)v, (uint32_t)v >> 5); break;
     case RV64_CSR_SSTATUS: rv64_status_write(cpu, v, SSTATUS_WRITABLE); return;
@@ -132,14 +132,17 @@ static void csr_write(struct cpu *cpu, unsigned csr, uint64_t v) {
     default: rv64_csr_m_write(cpu, csr, v); break;
     }
     if (csr <= RV64_CSR_FCSR)
-        c->mstatus |= SSTATUS_FS;
+        c->sstatus |= SSTATUS_FS;
 }
 
-bool rv64_csr_get(struct cpu *cpu, unsigned csr, uint64_t *value) { return csr_read(cpu, csr, value); }
+bool rv64_csr_get(struct cpu *cpu, unsigned csr, uint64_t *value) {
+    rv64_fp_settle(rv64(cpu));
+    return csr_read(cpu, csr, value);
+}
 
 bool rv64_csr_set(struct cpu *cpu, unsigned csr, uint64_t value) {
     uint64_t old;
-    if (csr >> 10 == 3 || !csr_read(cpu, csr, &old))
+    if (csr >> 10 == 3 || !rv64_csr_get(cpu, csr, &old))
         return false;
     csr_write(cpu, csr, value);
     return true;
@@ -181,7 +184,7 @@ static bool cbo_allowed(const struct cpu *cpu, unsigned what) {
 }
 
 uint64_t rv64_helper_cbo(struct cpu *cpu, uint64_t va, uint64_t what, uint64_t insn) {
-    unsigned regime = what >> 3 & 3;
+    unsigned regime = rv64_data_regime(cpu);
     struct walk w;
     if (!cbo_allowed(cpu, what & 7))
         rv64_illegal(cpu, insn);

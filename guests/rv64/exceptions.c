@@ -14,12 +14,12 @@ unsigned rv64_data_regime(const struct cpu *cpu) {
     const struct rv64_cpu *c = (const struct rv64_cpu *)cpu;
     if (LIKELY(cpu->regime != RV64_M || !(c->mstatus & MSTATUS_MPRV)))
         return cpu->regime;
-    return regime_of(c->mstatus, MSTATUS_MPP_OF(c->mstatus));
+    return regime_of(c->sstatus, MSTATUS_MPP_OF(c->mstatus));
 }
 
 void rv64_set_privilege(struct cpu *cpu, enum rv64_privilege p) {
     struct rv64_cpu *c = rv64(cpu);
-    unsigned regime = regime_of(c->mstatus, p);
+    unsigned regime = regime_of(c->sstatus, p);
     if (regime == cpu->regime && regime != RV64_M) /* machine mode's loads may be another one's, or no longer */
         return;
     cpu->regime = regime;
@@ -35,9 +35,8 @@ static uint64_t vector(uint64_t tvec, uint64_t cause) {
 }
 
 static void trap_to_s(struct rv64_cpu *c, enum rv64_privilege from, uint64_t cause, uint64_t tval) {
-    uint64_t status = c->mstatus & ~(SSTATUS_SPIE | SSTATUS_SPP | SSTATUS_SIE);
-    status |= (c->mstatus & SSTATUS_SIE ? SSTATUS_SPIE : 0) | (from == RV64_PRIV_S ? SSTATUS_SPP : 0);
-    c->mstatus = status;
+    uint64_t was = c->sstatus, status = was & ~(SSTATUS_SPIE | SSTATUS_SPP | SSTATUS_SIE);
+    c->sstatus = status | (was & SSTATUS_SIE ? SSTATUS_SPIE : 0) | (from == RV64_PRIV_S ? SSTATUS_SPP : 0);
     c->sepc = c->pc;
     c->scause = cause;
     c->stval = tval;
@@ -60,6 +59,7 @@ void rv64_take_trap(struct cpu *cpu, uint64_t cause, uint64_t tval) {
     uint64_t delegated = cause & RV64_INTERRUPT ? c->mideleg : c->medeleg;
     if (UNLIKELY(c->pmu.on))
         rv64_pmu_sync(c);
+    rv64_fp_settle(c);
     bool m = from == RV64_PRIV_M || !(delegated >> (cause & MASK(6)) & 1);
     if (cause & RV64_INTERRUPT)
         STAT(cpu, interrupts)++;
@@ -119,10 +119,11 @@ void rv64_exit_fault(struct cpu *cpu) {
         rv64(cpu)->unboxed = true;
 }
 
+/* Others are not for code to ask for. */
 uint64_t rv64_helper_raise(struct cpu *cpu, uint64_t cause, uint64_t tval, uint64_t c) {
-    if (cause == RV64_ILLEGAL)
-        rv64_illegal(cpu, tval);
-    rv64_raise(cpu, cause, tval);
+    if (cause == RV64_BREAKPOINT || cause == RV64_ECALL_U + (unsigned)rv64_privilege(cpu))
+        rv64_raise(cpu, cause, tval);
+    rv64_illegal(cpu, tval);
 }
 
 /* Back to the pc and the level that a trap came from. */
@@ -141,11 +142,11 @@ static uint64_t go_back(struct cpu *cpu, uint64_t pc, enum rv64_privilege to) {
 
 uint64_t rv64_helper_sret(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t unused) {
     struct rv64_cpu *c = rv64(cpu);
+    uint64_t was = c->sstatus;
     if (c->mstatus & MSTATUS_TSR && rv64_privilege(cpu) == RV64_PRIV_S)
         rv64_illegal(cpu, insn);
-    enum rv64_privilege to = c->mstatus & SSTATUS_SPP ? RV64_PRIV_S : RV64_PRIV_U;
-    uint64_t status = c->mstatus & ~(SSTATUS_SPP | SSTATUS_SIE);
-    c->mstatus = status | SSTATUS_SPIE | (c->mstatus & SSTATUS_SPIE ? SSTATUS_SIE : 0);
+    enum rv64_privilege to = was & SSTATUS_SPP ? RV64_PRIV_S : RV64_PRIV_U;
+    c->sstatus = (was & ~(SSTATUS_SPP | SSTATUS_SIE)) | SSTATUS_SPIE | (was & SSTATUS_SPIE ? SSTATUS_SIE : 0);
     return go_back(cpu, c->sepc, to);
 }
 
@@ -158,7 +159,7 @@ uint64_t rv64_helper_mret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t unus
 }
 
 uint64_t rv64_helper_status(struct cpu *cpu, uint64_t old, uint64_t b, uint64_t c) {
-    if ((old ^ rv64(cpu)->mstatus) & SSTATUS_MXR)
+    if ((old ^ rv64(cpu)->sstatus) & SSTATUS_MXR)
         mmu_context_changed(cpu);
     rv64_set_privilege(cpu, rv64_privilege(cpu));
     engine_mode_changed(cpu);
@@ -167,7 +168,7 @@ uint64_t rv64_helper_status(struct cpu *cpu, uint64_t old, uint64_t b, uint64_t 
 }
 
 uint64_t rv64_helper_fp(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c) {
-    if (UNLIKELY(!(rv64(cpu)->mstatus & SSTATUS_FS)))
+    if (UNLIKELY(!(rv64(cpu)->sstatus & SSTATUS_FS)))
         rv64_illegal(cpu, insn);
     return 0;
 }

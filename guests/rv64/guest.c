@@ -17,7 +17,9 @@ void rv64_reset(struct cpu *cpu) {
     struct rv64_cpu *c = rv64(cpu);
     memset(c->x, 0, sizeof c->x);
     memset(c->f, 0, sizeof c->f);
-    c->mstatus = c->mie = c->stvec = c->scounteren = c->senvcfg = c->sscratch = c->sepc = c->scause = c->stval = 0;
+    rv64_set_mstatus(c, 0);
+    c->dirty = 0;
+    c->mie = c->stvec = c->scounteren = c->senvcfg = c->sscratch = c->sepc = c->scause = c->stval = 0;
     c->medeleg = c->mideleg = c->mtvec = c->mcounteren = c->menvcfg = c->mscratch = c->mepc = c->mcause = c->mtval = 0;
     memset(c->counted_from, 0, sizeof c->counted_from);
     memset(&c->pmp, 0, sizeof c->pmp);
@@ -25,7 +27,7 @@ void rv64_reset(struct cpu *cpu) {
         reset_delegated(c);
     c->satp = 0;
     c->stimecmp = c->mtimecmp = ~UINT64_C(0);
-    c->mip = c->mip_set = 0;
+    c->mip = c->mip_set = c->due = 0;
     __atomic_store_n(&c->ipi, 0, __ATOMIC_SEQ_CST);
     c->x[10] = cpu->index;
     cpu->excl_addr = ~UINT64_C(0);
@@ -57,9 +59,9 @@ static void guest_init(struct cpu *cpu) {
 static uint32_t guest_mode(const struct cpu *cpu) {
     const struct rv64_cpu *c = (const struct rv64_cpu *)cpu;
     /* Kernels and firmware have it off, but for the few instructions that save its registers: that is for them to find out. */
-    bool fp_off = cpu->regime == RV64_U && !(c->mstatus & SSTATUS_FS);
+    bool fp_off = cpu->regime == RV64_U && !(c->sstatus & SSTATUS_FS);
     uint32_t counted = UNLIKELY(c->pmu.on) ? c->pmu.needs[rv64_privilege(cpu)] << RV64_MODE_PMU_SHIFT : 0;
-    return counted | cpu->regime | (fp_off ? RV64_MODE_FP_OFF : 0) | c->frm << RV64_MODE_FRM_SHIFT |
+    return counted | cpu->regime | (fp_off ? RV64_MODE_FP_OFF : 0) | rv64_frm(c) << RV64_MODE_FRM_SHIFT |
            rv64_data_regime(cpu) << RV64_MODE_DATA_SHIFT | (c->unboxed ? RV64_MODE_UNBOXED : 0);
 }
 
@@ -99,7 +101,7 @@ static void nothing_watched(struct cpu *cpu, uint64_t va, unsigned bytes, enum m
 static void guest_dump(struct cpu *cpu) {
     const struct rv64_cpu *c = rv64(cpu);
     rt_log(cpu, 0, "cpu%u pc %016llx regime %u mstatus %llx mie %llx mip %llx\n", cpu->index, (unsigned long long)c->pc,
-           cpu->regime, (unsigned long long)c->mstatus, (unsigned long long)c->mie, (unsigned long long)c->mip);
+           cpu->regime, (unsigned long long)rv64_mstatus(c), (unsigned long long)c->mie, (unsigned long long)c->mip);
     for (unsigned i = 0; i < 32; i += 4)
         rt_log(cpu, 0, "x%02u %016llx %016llx %016llx %016llx\n", i, (unsigned long long)c->x[i],
                (unsigned long long)c->x[i + 1], (unsigned long long)c->x[i + 2], (unsigned long long)c->x[i + 3]);
@@ -114,6 +116,7 @@ static void guest_dump(struct cpu *cpu) {
 const struct guest_ops rv64_guest = {
     .name = "rv64",
     .cpu_size = sizeof(struct rv64_cpu),
+    .own_bytes = {RV64_OWN_BYTES, RV64_S_BYTES, RV64_S_BYTES, RV64_M_BYTES},
     .pc_offset = RV64_PC,
     .pc_align = 1,
     .entry_page_shift = 10,

@@ -24,6 +24,7 @@ void rv64_timer_update(struct cpu *cpu, bool expired) {
     uint64_t due = next == ~UINT64_C(0) ? next : engine_clock_tsc(cpu, &c->clock, now, next),
              pmu = rv64_pmu_deadline(c);
     engine_deadline(cpu, due < pmu ? due : pmu, expired);
+    c->due = c->mip & c->mie;
 }
 
 void rv64_interrupts_update(struct cpu *cpu) {
@@ -60,12 +61,13 @@ unsigned rv64_interrupt_due(const struct cpu *cpu) {
         return 0;
     enum rv64_privilege p = rv64_privilege(cpu);
     unsigned first = p < RV64_PRIV_M || c->mstatus & MSTATUS_MIE ? first_of(due & ~c->mideleg) : 0;
-    if (!first && (p < RV64_PRIV_S || (p == RV64_PRIV_S && c->mstatus & SSTATUS_SIE)))
+    if (!first && (p < RV64_PRIV_S || (p == RV64_PRIV_S && c->sstatus & SSTATUS_SIE)))
         first = first_of(due & c->mideleg);
     return first;
 }
 
 void rv64_check_interrupts(struct cpu *cpu) {
+    rv64(cpu)->due = rv64(cpu)->mip & rv64(cpu)->mie;
     if (UNLIKELY(rv64_interrupt_due(cpu)))
         __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
 }

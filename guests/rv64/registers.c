@@ -127,7 +127,7 @@ _Static_assert(ARRAY_LEN(regs) == REG_PRIV + 1, "names and numbers agree");
 static void read(struct cpu *cpu, unsigned reg, v128 *value) {
     struct rv64_cpu *c = rv64(cpu);
     if (reg < REG_PC)
-        value->u64[0] = c->x[reg];
+        value->u64[0] = rv64_x(c, reg);
     else if (reg == REG_PC)
         value->u64[0] = c->pc;
     else if (reg < REG_CSR)

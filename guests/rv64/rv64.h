@@ -44,24 +44,36 @@ struct rv64_pmu {
     bool on;                         /* some counter counts */
 };
 
+/* By pages: what translated code of U-mode may write, what that of S-mode may write, too, and that of M-mode, and what is the
+ * engine's alone. */
+#define RV64_OWN_BYTES (sizeof(struct cpu) + PAGE_SIZE)
+#define RV64_S_BYTES (RV64_OWN_BYTES + PAGE_SIZE)
+#define RV64_M_BYTES (RV64_S_BYTES + PAGE_SIZE)
 struct rv64_cpu {
     struct cpu c;
-    uint64_t x[32]; /* [0] stays 0 */
+    uint64_t x[32]; /* [0] stays 0, but U-mode's page is believed nothing: see rv64_x() */
     uint64_t pc;
-    v128 f[32];       /* the low 64 bits of each; the rest is 0 */
-    uint64_t mstatus; /* MSTATUS_WRITABLE of it; the other fields are constant or follow from these */
-    uint64_t mie, stvec, scounteren, senvcfg, sscratch, sepc, scause, stval, satp, stimecmp;
+    v128 f[32]; /* the low 64 bits of each; the rest is 0 */
+    struct pmu_counts counts;
+    uint32_t frm;
+    uint32_t dirty; /* not 0: U-mode has written to f: see rv64_fp_settle() */
+    /* SSTATUS_WRITABLE of mstatus; the rest is below. */
+    uint64_t sstatus __attribute__((aligned(4096)));
+    uint64_t sscratch, sepc, scause, stval;
+    uint64_t due; /* mip & mie, for code alone */
+    uint64_t mscratch __attribute__((aligned(4096))), mepc, mcause, mtval;
+    /* The rest of MSTATUS_WRITABLE: see rv64_mstatus(); the other fields are constant or follow from these. */
+    uint64_t mstatus __attribute__((aligned(4096)));
+    uint64_t mie, stvec, scounteren, senvcfg, satp, stimecmp;
     /* Machine mode. Without firmware of the guest's nothing reaches it: these are as firmware would leave them then. */
-    uint64_t medeleg, mideleg, mtvec, mcounteren, menvcfg, mscratch, mepc, mcause, mtval;
+    uint64_t medeleg, mideleg, mtvec, mcounteren, menvcfg;
     uint64_t counted_from[2]; /* mcycle, minstret: what the host's counter stood at when they were 0 */
     struct rv64_pmp {
         uint64_t addr[RV64_PMPS];
         uint8_t cfg[RV64_PMPS];
         unsigned used; /* the entries above are off */
     } pmp;
-    uint32_t frm;
     bool unboxed; /* RV64_MODE_UNBOXED */
-    struct pmu_counts counts;
     struct rv64_pmu pmu;
     /* Interrupts: mip is written by this vCPU alone; what others do to it is in ipi, msip and mtimecmp, by __atomic builtins. */
     uint64_t mip, mip_set; /* mip_set: STIP and SEIP as machine mode has written them */
@@ -77,12 +89,18 @@ struct rv64_cpu {
         unsigned next;          /* to be replaced */
     } halves;
 };
+_Static_assert(offsetof(struct rv64_cpu, sstatus) == RV64_OWN_BYTES &&
+                   offsetof(struct rv64_cpu, mscratch) == RV64_S_BYTES &&
+                   offsetof(struct rv64_cpu, mstatus) == RV64_M_BYTES,
+               "as said above");
 static inline struct rv64_cpu *rv64(struct cpu *c) { return (struct rv64_cpu *)c; }
+/* rv64_x(): a register's value for C, which code of whatever level asks. */
+static inline uint64_t rv64_x(const struct rv64_cpu *c, unsigned n) { return n ? c->x[n] : 0; }
 
 #define RV64_X(n) (offsetof(struct rv64_cpu, x) + 8 * (size_t)(n))
 #define RV64_F(n) (offsetof(struct rv64_cpu, f) + 16 * (size_t)(n))
 #define RV64_PC offsetof(struct rv64_cpu, pc)
-#define RV64_MSTATUS offsetof(struct rv64_cpu, mstatus)
+#define RV64_SSTATUS offsetof(struct rv64_cpu, sstatus)
 
 /* --- the translator (guests/rv64/translate.c) ----------------------------------------------------------- */
 void rv64_translate(struct ir_block *b, const struct cpu *cpu, const void *code, unsigned bytes, unsigned max_insns);
@@ -105,7 +123,7 @@ struct rv64_trans {
     bool assume_boxed; /* singles that the block begins with are taken for boxed; those that it reads are noted */
     uint32_t assumed;  /* ... here */
     irv single[32];    /* f[n] as a single-precision value, where that has been looked at; or 0 */
-    bool dirty;        /* mstatus.FS has been set to Dirty in this block */
+    bool dirty;        /* f has been marked as written to in this block */
     bool retired;      /* the instruction has been counted */
     bool fp_known;     /* it is known not to be Off at this place */
 };
@@ -185,7 +203,7 @@ uint64_t rv64_helper_fp(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c);
 uint64_t rv64_helper_csr(struct cpu *cpu, uint64_t desc, uint64_t value, uint64_t insn);
 /* rv64_helper_sfence(): SFENCE.VMA; desc: 1 rs1 is not x0, 2 rs2 is not x0; bits 31..2: the encoding's. */
 uint64_t rv64_helper_sfence(struct cpu *cpu, uint64_t va, uint64_t asid, uint64_t desc);
-/* rv64_helper_cbo(): what; its bits 2..0: enum rv64_cbo, above: the regime. va: anywhere in the block. */
+/* rv64_helper_cbo(): what: enum rv64_cbo. va: anywhere in the block. */
 #define RV64_CBO_BYTES 64
 enum rv64_cbo { RV64_CBO_INVAL, RV64_CBO_CLEAN, RV64_CBO_FLUSH, RV64_CBO_ZERO = 4 };
 uint64_t rv64_helper_cbo(struct cpu *cpu, uint64_t va, uint64_t what, uint64_t insn);
@@ -195,7 +213,8 @@ uint64_t rv64_helper_fence_i(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c
 uint64_t rv64_helper_crossing(struct cpu *cpu, uint64_t pc, uint64_t half, uint64_t c);
 
 /* --- floating point (guests/rv64/trans_fp.c) -------------------------------------------------------------- */
-uint32_t rv64_fflags(struct cpu *cpu); /* fcsr.fflags */
+static inline uint32_t rv64_frm(const struct rv64_cpu *c) { return c->frm & 7; } /* fcsr.frm */
+uint32_t rv64_fflags(struct cpu *cpu);                                           /* fcsr.fflags */
 void rv64_fcsr_set(struct cpu *cpu, uint32_t fflags, uint32_t frm);
 /* rv64_check_boxed(): leaves the block, for guest_ops.exit_fault(), unless those registers hold NaN-boxed singles. */
 void rv64_check_boxed(struct rv64_trans *t, uint32_t regs);

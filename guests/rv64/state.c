@@ -6,11 +6,17 @@
 const struct state_field rv64_state[] = {
     CPU_STATE(struct rv64_cpu),
     STATE_MAX(struct rv64_cpu, c.regime, 4, RV64_M),
-    STATE_RANGE(struct rv64_cpu, x, pmp.used),
-    STATE_MAX(struct rv64_cpu, pmp.used, 4, RV64_PMPS),
-    STATE_MAX(struct rv64_cpu, frm, 4, 7),
-    STATE_DERIVED(struct rv64_cpu, unboxed),
+    STATE_RANGE(struct rv64_cpu, x, counts),
     STATE_DERIVED(struct rv64_cpu, counts),
+    STATE_MAX(struct rv64_cpu, frm, 4, 7),
+    STATE_DERIVED(struct rv64_cpu, dirty),
+    STATE_RANGE(struct rv64_cpu, sstatus, due),
+    STATE_DERIVED(struct rv64_cpu, due),
+    STATE_RANGE(struct rv64_cpu, mscratch, mtval),
+    STATE(struct rv64_cpu, mtval),
+    STATE_RANGE(struct rv64_cpu, mstatus, pmp.used),
+    STATE_MAX(struct rv64_cpu, pmp.used, 4, RV64_PMPS),
+    STATE_DERIVED(struct rv64_cpu, unboxed),
     STATE(struct rv64_cpu, pmu.value),
     STATE(struct rv64_cpu, pmu.event),
     STATE(struct rv64_cpu, pmu.inhibit),
@@ -31,6 +37,7 @@ const struct state_field rv64_state[] = {
 };
 
 void rv64_collect(struct cpu *cpu) {
+    rv64_fp_settle(rv64(cpu));
     if (rv64(cpu)->pmu.on)
         rv64_pmu_sync(rv64(cpu));
 }
@@ -39,6 +46,7 @@ void rv64_changed(struct cpu *cpu) {
     struct rv64_cpu *c = rv64(cpu);
     c->x[0] = 0;
     c->pc &= ~UINT64_C(1);
+    c->dirty = 0;
     rv64_set_privilege(cpu, rv64_privilege(cpu));
     rv64_table_changed(cpu);
     rv64_pmu_resume(c);

@@ -30,6 +30,20 @@
 #define MSTATUS_WRITABLE                                                                                               \
     (SSTATUS_WRITABLE | MSTATUS_MIE | MSTATUS_MPIE | MSTATUS_MPP | MSTATUS_MPRV | MSTATUS_TVM | MSTATUS_TW |           \
      MSTATUS_TSR)
+/* rv64_mstatus(): MSTATUS_WRITABLE of it; of what S-mode's code may write, its own fields count. */
+static inline uint64_t rv64_mstatus(const struct rv64_cpu *c) {
+    return (c->mstatus & ~SSTATUS_WRITABLE) | (c->sstatus & SSTATUS_WRITABLE);
+}
+static inline void rv64_set_mstatus(struct rv64_cpu *c, uint64_t v) {
+    c->mstatus = v & MSTATUS_WRITABLE & ~SSTATUS_WRITABLE;
+    c->sstatus = v & SSTATUS_WRITABLE;
+}
+/* rv64_fp_settle(): mstatus.FS is what it is: of U-mode's code there is only a note that it has written to f. */
+static inline void rv64_fp_settle(struct rv64_cpu *c) {
+    if (c->dirty && c->sstatus & SSTATUS_FS)
+        c->sstatus |= SSTATUS_FS;
+    c->dirty = 0;
+}
 #define MSTATUS_MPP_OF(status) ((enum rv64_privilege)((status) >> MSTATUS_MPP_SHIFT & 3))
 
 /* menvcfg, and of it senvcfg: the first four */

@@ -101,8 +101,10 @@ static irv get_f(struct rv64_trans *t, unsigned n, unsigned lane) {
 }
 
 static void mark_dirty(struct rv64_trans *t) {
-    if (!t->dirty)
-        ir_put(t->b, RV64_MSTATUS, ir_op2i(t->b, IR_OR, ir_get(t->b, IR_I32, RV64_MSTATUS), 3u << 13));
+    if (!t->dirty && rv64_in_u(t))
+        ir_put(t->b, offsetof(struct rv64_cpu, dirty), ir_const(t->b, IR_I32, 1));
+    else if (!t->dirty)
+        ir_put(t->b, RV64_SSTATUS, ir_op2i(t->b, IR_OR, ir_get(t->b, IR_I32, RV64_SSTATUS), 3u << 13));
     t->dirty = true;
 }
 

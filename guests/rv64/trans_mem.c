@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* trans_mem.c: loads and stores of integer registers, load-reserved and store-conditional, atomic memory operations. */
-#include "guests/rv64/rv64.h"
+#include "guests/rv64/system.h"
 
 #include "rv64_decode.h"
 
@@ -87,19 +87,19 @@ bool trans_AMOCAS(struct rv64_trans *t, const struct arg_AMOCAS *a) {
 
 /* A pair of registers; that of x0 reads as 0 as a whole. */
 static void read_pair(const struct rv64_cpu *c, unsigned n, uint64_t v[2]) {
-    v[0] = c->x[n];
+    v[0] = rv64_x(c, n);
     v[1] = n ? c->x[n + 1] : 0;
 }
 
-#define CAS_DESC(rd, rs2, regime) ((rd) | (rs2) << 5 | (regime) << 10)
+#define CAS_DESC(rd, rs2) ((rd) | (rs2) << 5)
 static uint64_t rv64_helper_cas_16(struct cpu *cpu, uint64_t va, uint64_t desc, uint64_t unused) {
     struct rv64_cpu *c = rv64(cpu);
-    unsigned rd = desc & 31;
-    struct mem_rmw r = {.kind = MEM_RMW_CAS, .size = 4, .regime = desc >> 10 & 3};
+    unsigned rd = desc & 30;
+    struct mem_rmw r = {.kind = MEM_RMW_CAS, .size = 4, .regime = rv64_data_regime(cpu)};
     if (va & 15)
         cpu->guest->align_fault(cpu, va, MMU_WRITE);
     read_pair(c, rd, r.old.u64);
-    read_pair(c, desc >> 5 & 31, r.value.u64);
+    read_pair(c, desc >> 5 & 30, r.value.u64);
     mem_rmw(cpu, va, &r);
     if (rd) {
         c->x[rd] = r.old.u64[0];
@@ -112,8 +112,7 @@ IR_HELPER(rv64_helper_cas_16, IR_HELPER_STATE);
 bool trans_AMOCAS_Q(struct rv64_trans *t, const struct arg_AMOCAS_Q *a) {
     if ((a->rd | a->rs2) & 1)
         return false;
-    ir_call(t->b, IR_NONE, &helper_rv64_helper_cas_16, rv64_get(t, a->rs1),
-            rv64_imm(t, CAS_DESC(a->rd, a->rs2, rv64_trans_regime(t))), 0);
+    ir_call(t->b, IR_NONE, &helper_rv64_helper_cas_16, rv64_get(t, a->rs1), rv64_imm(t, CAS_DESC(a->rd, a->rs2)), 0);
     return true;
 }
 
@@ -121,8 +120,7 @@ bool trans_AMOCAS_Q(struct rv64_trans *t, const struct arg_AMOCAS_Q *a) {
 IR_HELPER(rv64_helper_cbo, IR_HELPER_STATE);
 
 bool trans_CBO(struct rv64_trans *t, const struct arg_CBO *a) {
-    uint64_t desc = a->op | rv64_trans_regime(t) << 3;
-    ir_call(t->b, IR_NONE, &helper_rv64_helper_cbo, rv64_get(t, a->rs1), rv64_imm(t, desc), rv64_imm(t, t->encoding));
+    ir_call(t->b, IR_NONE, &helper_rv64_helper_cbo, rv64_get(t, a->rs1), rv64_imm(t, a->op), rv64_imm(t, t->encoding));
     return true;
 }
 

@@ -134,10 +134,10 @@ static irv combine(struct rv64_trans *t, unsigned op, irv old, irv operand, uint
 /* sstatus as it reads: what cannot be written follows from the rest. */
 static irv status_seen(struct rv64_trans *t, irv status) {
     struct ir_block *b = t->b;
-    irv kept = ir_op2i(b, IR_AND, status, SSTATUS_WRITABLE), fs = ir_op2i(b, IR_AND, status, SSTATUS_FS);
+    irv fs = ir_op2i(b, IR_AND, status, SSTATUS_FS);
     irv dirty = ir_cmp(b, IR_CMP_EQ, fs, rv64_imm(t, SSTATUS_FS));
     irv sd = ir_op2i(b, IR_SHL, ir_op1(b, IR_ZEXT32, dirty), 63);
-    return ir_op2(b, IR_OR, ir_op2i(b, IR_OR, kept, SSTATUS_UXL), sd);
+    return ir_op2(b, IR_OR, ir_op2i(b, IR_OR, status, SSTATUS_UXL), sd);
 }
 
 /*
@@ -147,14 +147,13 @@ static irv status_seen(struct rv64_trans *t, irv status) {
 static void write_status(struct rv64_trans *t, const struct arg_CSR *a, irv old, irv operand) {
     struct ir_block *b = t->b;
     irv now = combine(t, a->op, old, operand, SSTATUS_WRITABLE);
-    ir_put(b, RV64_MSTATUS, now);
+    ir_put(b, RV64_SSTATUS, now);
     t->fp_known = t->dirty = false;
     if (a->op == CSRRC && a->imm) /* the low five bits have nothing but SIE */
         return;
     irv matters = ir_op2i(b, IR_AND, ir_op2(b, IR_XOR, old, now), SSTATUS_SUM | SSTATUS_MXR);
     if (a->op != CSRRC) {
-        irv pending = ir_op2(b, IR_AND, ir_get(b, IR_I64, offsetof(struct rv64_cpu, mip)),
-                             ir_get(b, IR_I64, offsetof(struct rv64_cpu, mie)));
+        irv pending = ir_get(b, IR_I64, offsetof(struct rv64_cpu, due));
         matters = a->imm ? pending : ir_op2(b, IR_OR, matters, pending);
     }
     rv64_retire(t);
@@ -200,7 +199,7 @@ bool trans_CSR(struct rv64_trans *t, const struct arg_CSR *a) {
             ir_put(b, plain, combine(t, a->op, old, operand, writable));
         rv64_put(t, a->rd, old);
     } else if (privilege == RV64_PRIV_S && a->csr == RV64_CSR_SSTATUS) {
-        irv old = ir_get(b, IR_I64, RV64_MSTATUS);
+        irv old = ir_get(b, IR_I64, RV64_SSTATUS);
         rv64_put(t, a->rd, status_seen(t, old));
         if (writes)
             write_status(t, a, old, operand);

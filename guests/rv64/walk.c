@@ -47,7 +47,7 @@ static void protect(struct cpu *cpu, enum mmu_access access, unsigned regime, st
 static void permissions(const struct rv64_cpu *c, uint64_t pte, unsigned regime, struct walk *w) {
     bool user = pte & PTE_U;
     bool data = regime == RV64_U ? user : !user || regime == RV64_S_SUM;
-    bool readable = pte & PTE_R || (c->mstatus & SSTATUS_MXR && pte & PTE_X);
+    bool readable = pte & PTE_R || (c->sstatus & SSTATUS_MXR && pte & PTE_X);
     w->read = data && readable;
     w->write = data && pte & PTE_W && pte & PTE_D;
     w->exec = pte & PTE_X && user == (regime == RV64_U);
@@ -173,7 +173,7 @@ struct mmu_space rv64_space(struct cpu *cpu, bool hi, unsigned regime) {
         return (struct mmu_space){BIT(46), 0};
     if (SATP_MODE(c->satp) == SATP_BARE)
         return (struct mmu_space){controls, 0};
-    controls |= (uint64_t)SATP_MODE(c->satp) << 60 | (c->mstatus & SSTATUS_MXR ? BIT(44) : 0);
+    controls |= (uint64_t)SATP_MODE(c->satp) << 60 | (c->sstatus & SSTATUS_MXR ? BIT(44) : 0);
     if (hi)
         return (struct mmu_space){c->halves.current | controls, 0};
     return (struct mmu_space){SATP_PPN(c->satp) | controls, SATP_ASID(c->satp)};

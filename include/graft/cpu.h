@@ -41,7 +41,8 @@ struct cpu {
 
     /* Of the engine; translated code reads the first few. */
     struct view *views[REGIMES]; /* the view that each regime uses now */
-    /* The same as translated code finds them, for accesses of other regimes than its own. */
+    /* The same as translated code finds them, for accesses of other regimes than its own; under ABI_LAYOUT_RING0 only that of
+     * regime 0 is any good, the others lead nowhere. */
     struct view *shown[REGIMES];
     uint32_t regime; /* current regime; translated code runs with views[regime]: see cpu_set_view() */
     uint32_t index;  /* vCPU number */

@@ -47,10 +47,10 @@ struct guest_debug {
 struct guest_ops {
     const char *name; /* its folder: "a64" */
     size_t cpu_size;  /* struct cpu and the guest's part */
-    /* Pages of it that translated code writes: those from struct cpu's last to own_bytes, and in regimes other than 0, which is the
-     * least privileged, to privileged_bytes. The engine must survive whatever it finds there. 0: it does not go by pages, and the
-     * guest runs in the flat layout alone. */
-    size_t own_bytes, privileged_bytes;
+    /* What of it code of a regime reads and writes, in whole pages: from struct cpu's last on to own_bytes, which grow with the
+     * regime. Regimes that have the same are a level of privilege (guest_level()). The engine must survive whatever it finds
+     * there. 0: it does not go by pages, and the guest runs in the flat layout alone. */
+    size_t own_bytes[REGIMES];
     uint32_t pc_offset;   /* of the 64-bit pc */
     uint32_t nzcv_offset; /* of the 32-bit stored flags (ir.h), 0 if the ISA has none */
     uint32_t pc_align;    /* bits of the pc that are 0 in every pc that code can be at */
@@ -112,6 +112,12 @@ struct guest_ops {
     void (*dump)(struct cpu *cpu); /* registers to the log, for panics and -d */
     const struct guest_debug *debug;
 };
+/* guest_level(): the level of privilege of code of that regime: its first regime. */
+static inline unsigned guest_level(const struct guest_ops *g, unsigned regime) {
+    while (regime && g->own_bytes[regime - 1] == g->own_bytes[regime])
+        regime--;
+    return regime;
+}
 extern const struct guest_ops *const guest_table[]; /* guests/guests.c */
 extern const unsigned guest_count;
 

@@ -49,8 +49,8 @@
  * entry: no guest can translate an address with these bits 56..48. Nothing is in the entries beside it, nor in those 256 up. */
 #define VM_DIRECT_ENTRY 0x55
 #define VM_DIRECT_VA ((uint64_t)VM_DIRECT_ENTRY << 48)
-/* The stacks, at the end of a vCPU's ABI_CPU_BYTES: of regime 0, of the others. */
-#define VM_USER_STACKS 2
+/* The stacks of ring 3 are a page for each level of privilege, the last REGIMES pages of a vCPU's ABI_CPU_BYTES. */
+#define VM_USER_STACK(level) (ABI_CPU_BYTES - (REGIMES - (level)) * PAGE_SIZE)
 
 /* A stack is a naturally aligned piece of VM_STACK_BYTES: a guard page at the bottom, and in its last 16 bytes the
  * address of the vCPU's struct cpu, which is how a handler finds it from RSP alone. */

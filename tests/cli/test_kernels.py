@@ -120,8 +120,6 @@ class Kernels(GraftTest):
             for option in (['--gic', '2'], ['--cpu', 'cortex-a72']):
                 what = ' '.join(option) if option[0] == '--cpu' else option[0]
                 self.complains(1, ['run', path, *option], what + ' is not for riscv64 guests')
-            self.complains(1, ['run', path, '--vm', 'kvm', '--layout', 'ring0'], '--layout ring0 is not for riscv64 guests')
-            self.complains(1, ['run', path, '--vm', 'kvm', '--mmu', 'direct'], '--mmu direct is not for riscv64 guests')
         path = self.path('arm', elf(POWEROFF))
         self.complains(1, ['run', path, '--cpu', 'rv64'], '--cpu rv64 is not for arm64 guests')
         self.complains(1, ['run', path, '--guest', 'riscv64'], path + ': ', 'an ELF file for AArch64, not a kernel for RISC-V')

@@ -140,7 +140,8 @@ static void interrupts(struct cpu *c, struct input *in) {
 
 static void check(const world_guest_cpu *c) {
     uint32_t mode = rv64_guest.mode(&c->c);
-    must(!(c->mstatus & ~MSTATUS_WRITABLE) && MSTATUS_MPP_OF(c->mstatus) != 2);
+    must(!(c->mstatus & ~(MSTATUS_WRITABLE & ~SSTATUS_WRITABLE)) && MSTATUS_MPP_OF(c->mstatus) != 2);
+    must(!(c->sstatus & ~SSTATUS_WRITABLE) && c->due == (c->mip & c->mie));
     must(RV64_MODE_REGIME(mode) == c->c.regime && (RV64_MODE_DATA(mode) == c->c.regime || c->c.regime == RV64_M));
     must(!(c->mideleg & ~SIE_WRITABLE) && !(c->mie & ~MIE_WRITABLE) && !(c->medeleg & ~MEDELEG_WRITABLE));
     must(!(c->pmu.inhibit & ~(MASK(RV64_HPMS) << 3)) &&

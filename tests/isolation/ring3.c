@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * ring3.c: random host code in ring 3, in the page tables of EL0's view and of EL1's: what is left when translated code
- * has gone wrong altogether (--layout ring0).
+ * ring3.c: random host code in ring 3, in the page tables of EL0's view and of EL1's (U-mode's and S-mode's): what is left when translated
+ * code has gone wrong altogether (--layout ring0).
  *
  *   ring3 GUEST SECONDS MMU [SEED]
  *
  * MMU: window or direct. In between it looks at what the page tables of the VM allow (tables.h), with window before that for the layout
  * where all runs in ring 3, too.
  *
- * Runs the guest (guest.c), and takes its vCPU away whenever it is found in ring 3. Two kinds of attempts, in turn:
+ * Runs the guest (guest.c or guest_rv64.c), and takes its vCPU away whenever it is found in ring 3. Two kinds of attempts, in turn:
  *
  *   code    a page of random and of spiteful host code. Any exception ends it, since the IDT is taken away meanwhile, and SYSCALL is
  *           one: code that strays into translated code must not get a request served by accident. The pages of the VM that were written
@@ -23,9 +23,8 @@
  */
 #include "hypervisor/vm_kvm.c" /* for its files: this is another vm_ops.run */
 
-#include "graft/mmu.h"
 #include "hypervisor/boot.h"
-#include "guests/a64/a64.h"
+#include "graft/guest.h"
 #include "tests/isolation/tables.h"
 
 #include <sys/time.h>
@@ -133,12 +132,12 @@ static bool is_of(uint64_t pa, const void *at, size_t bytes) {
 static bool is_own(uint64_t pa) {
     const uint8_t *hot = m->arena + m->layout.cpu[0];
     const size_t cold = sizeof(struct cpu) - PAGE_SIZE;
-    bool el1 = cpu->regime != 0;
+    const struct guest_ops *guest = guest_table[m->boot->guest];
     if (pa >= VM_RAM_PA) /* EL1 owns all of RAM */
-        return el1 || pa == user_page;
+        return cpu->regime || pa == user_page;
     const struct view *view = here(cpu->views[cpu->regime]);
-    return is_of(pa, hot + cold, (el1 ? A64_PRIVILEGED_BYTES : A64_OWN_BYTES) - cold) ||
-           is_of(pa, hot + ABI_CPU_BYTES - (el1 ? 1 : 2) * PAGE_SIZE, PAGE_SIZE) ||
+    return is_of(pa, hot + cold, guest->own_bytes[cpu->regime] - cold) ||
+           is_of(pa, hot + VM_USER_STACK(guest_level(guest, cpu->regime)), PAGE_SIZE) ||
            is_of(pa, view->jump_cache, sizeof(*view) - offsetof(struct view, jump_cache) + PAGE_SIZE);
 }
 
@@ -349,7 +348,8 @@ static void try_request(const struct state *before) {
     if (next() & 1)
         s.regs.rdi = next() % 2100;
     if (!(next() & 3)) { /* a record of its own making */
-        uint8_t *frame = m->arena + m->layout.cpu[0] + ABI_CPU_BYTES - (cpu->regime ? 1 : 2) * PAGE_SIZE;
+        unsigned level = guest_level(guest_table[m->boot->guest], cpu->regime);
+        uint8_t *frame = m->arena + m->layout.cpu[0] + VM_USER_STACK(level);
         for (size_t i = PAGE_SIZE / 2; i < PAGE_SIZE; i += 8) {
             uint64_t value = VM_USER_CODE(m->boot->user_va, 0) + next() % m->layout.code_size;
             memcpy(frame + i, &value, 8);

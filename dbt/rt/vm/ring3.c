@@ -72,7 +72,7 @@ static bool make_tables(struct cpu *cpu, struct rt_root *r) {
 }
 
 static char *stack_page(struct cpu *cpu, unsigned regime) {
-    return (char *)cpu + ABI_CPU_BYTES - (regime ? 1 : VM_USER_STACKS) * PAGE_SIZE;
+    return (char *)cpu + VM_USER_STACK(guest_level(cpu->guest, regime));
 }
 
 bool rt_root_make(struct cpu *cpu, struct rt_root *r, unsigned regime) {
@@ -88,8 +88,7 @@ bool rt_root_make(struct cpu *cpu, struct rt_root *r, unsigned regime) {
             r->half[half][region] = 0;
     show(r, VM_PAGE_CPU, cpu, PAGE_SIZE, cpu->boot->count != 0);
     show(r, VM_PAGE_CPU + 1, (char *)cpu + PAGE_SIZE, hot - PAGE_SIZE, false);
-    size_t end = regime ? g->privileged_bytes : g->own_bytes;
-    show(r, VM_PAGE_CPU + (unsigned)(hot >> PAGE_SHIFT), (char *)cpu + hot, end - hot, true);
+    show(r, VM_PAGE_CPU + (unsigned)(hot >> PAGE_SHIFT), (char *)cpu + hot, g->own_bytes[regime] - hot, true);
     show(r, VM_PAGE_STACK, stack_page(cpu, regime), PAGE_SIZE, true);
     r->changed = true;
     return true;

@@ -214,6 +214,7 @@ const struct board rv64_board = {
     .name = "riscv64",
     .machine = "RISC-V",
     .bios_in_ram = true,
+    .has_rings = true,
     .core = "rv64",
     .agent = agent_riscv64,
     .agent_end = agent_riscv64_end,

@@ -35,7 +35,7 @@ static void set_state(const struct rv64_state *s) {
     for (unsigned i = 0; i < 32; i++)
         c->f[i] = (v128){.u64 = {s->f[i], 0}};
     c->c.excl_addr = ~UINT64_C(0);
-    c->mstatus = 3u << 13;
+    c->sstatus = 3u << 13;
     rv64_fcsr_set(&c->c, s->fcsr & 31, (uint32_t)s->fcsr >> 5);
 }
 

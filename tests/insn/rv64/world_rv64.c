@@ -17,6 +17,7 @@ uint64_t rv64_helper_status(struct cpu *cpu, uint64_t old, uint64_t b, uint64_t 
 uint64_t rv64_helper_fp(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c) { world_raise(IFAULT_OTHER); }
 uint64_t rv64_helper_sfence(struct cpu *cpu, uint64_t va, uint64_t asid, uint64_t w) { world_raise(IFAULT_OTHER); }
 uint64_t rv64_helper_fence_i(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { return 0; }
+unsigned rv64_data_regime(const struct cpu *cpu) { return cpu->regime; }
 /* Of the blocks' instructions, the one that has an effect. */
 uint64_t rv64_helper_cbo(struct cpu *cpu, uint64_t va, uint64_t what, uint64_t insn) {
     va &= ~(uint64_t)(RV64_CBO_BYTES - 1);
