@@ -45,9 +45,10 @@ static void check_window(struct cpu *cpu, const struct window *win) {
 static void check_root(struct cpu *cpu, struct view *v, void *arg) {
     const struct windows *ws = windows_of(cpu);
     const struct window *w = arg;
-    uint64_t entry = v->root->half[w->hi][w->region % REGION_HASH], table = ws->pages.pml4[window_slot(ws, w)];
+    const uint64_t *top = rt_root_top(cpu, v->root, (uint64_t)w->region << REGION_SHIFT, false);
+    uint64_t entry = top ? top[w->region % REGION_HASH] : 0, table = ws->pages.pml4[window_slot(ws, w)];
     bool own = view_deltas(cpu, v)[region_index(cpu, w->region)] == window_delta(ws, w);
-    if (own ? entry != table : table && entry == table)
+    if (own && top ? entry != table : table && entry == table)
         rt_panic(cpu, "region %x: a root has %llx, its window %llx", w->region, (unsigned long long)entry,
                  (unsigned long long)table);
 }

@@ -3,15 +3,17 @@
 /*
  * direct.c: the strategy for hosts whose addresses have 57 bits and that run the engine in ring 0 (ABI_LAYOUT_RING0): the guest's
  * addresses are the host's. It is another way into the tables of `window` (window.c, windows.h): a window's table is
- * entered once more into the roots of its views, where the guest's own addresses lead (rt_root.half). So an access of the
+ * entered once more into the roots of its views, where the guest's own addresses lead (rt_root_top()). So an access of the
  * current regime needs no probe. One that faults is tried again once its page is mapped, which the fault handler does.
  *
  * Some cannot be served that way: addresses with a tag or that lead nowhere, the 512 GiB that the engine is in, devices, pages with
  * code that are written to, pages that the guest keeps unmapping. An instruction that came to such a place twice is translated again,
  * with the probe that `window` would have there, and that learns what it learns there. So have accesses of other regimes: LDTR and
- * STTR go through the windows of EL0.
+ * STTR go through the windows of EL0. And so have all accesses while the guest has something where the windows are
+ * (VM_DIRECT_ENTRY), which a guest with addresses of 57 bits can.
  */
 #include "dbt/mmu/windows.h"
+#include "graft/vm.h"
 
 #define INSNS 4096 /* with an account, by hash of their pc */
 #define INSN_FAULTS 2
@@ -30,7 +32,8 @@ struct direct {
         uint32_t faults;
     } page[PAGES];
     const uint8_t *at; /* of the last fault */
-    bool usual; /* it says nothing about the instruction: the guest has to map the page, or there was code in it */
+    bool usual;  /* it says nothing about the instruction: the guest has to map the page, or there was code in it */
+    bool probes; /* all accesses have one: see direct_look() */
 };
 
 static struct direct *direct_of(const struct cpu *cpu) { return mmu_of(cpu)->direct; }
@@ -55,20 +58,21 @@ static bool page_comes_and_goes(struct cpu *cpu, uint64_t va) {
 /* The window that the guest's own address leads to, NULL if there is none. */
 static const struct window *window_behind(struct cpu *cpu, uint64_t va) {
     struct windows *ws = windows_of(cpu);
-    const struct window *w = window_at(ws, va + view_deltas(cpu, mmu_of(cpu)->view)[region_index(cpu, region_of(va))]);
-    return w && w->region == region_of(va) && window_is_direct(ws, w) ? w : NULL;
+    struct view *v = mmu_of(cpu)->view;
+    const struct window *w = window_at(ws, va + view_deltas(cpu, v)[region_index(cpu, region_of(va))]);
+    const uint64_t *top = rt_root_top(cpu, v->root, va, false);
+    return w && top && w->region == region_of(va) && top[w->region % REGION_HASH] == ws->pages.pml4[window_slot(ws, w)]
+               ? w
+               : NULL;
 }
 
-static bool is_direct(uint64_t va) {
-    const uint64_t bits = UINT64_C(0xffff) << 48;
-    return region_of(va) && ((va & bits) == 0 || (va & bits) == bits);
-}
+static bool is_direct(const struct cpu *cpu, uint64_t va) { return region_is_direct(windows_of(cpu), region_of(va)); }
 
 /* May the page be mapped? If not, the access goes to C. */
 static bool may_map(struct cpu *cpu, uint64_t va, enum mmu_access access, struct walk *w) {
     struct direct *d = direct_of(cpu);
     d->usual = false;
-    if (!is_direct(va))
+    if (!is_direct(cpu, va))
         return false;
     if (!mem_probe(cpu, va, access, cpu->regime, w)) {
         d->usual = true;
@@ -118,14 +122,28 @@ static void direct_miss(struct cpu *cpu, struct mmu_slow *s) {
 
 /* What the handler would not map is left to C: the instruction gets a probe if it comes again. */
 static void direct_fill(struct cpu *cpu, struct mmu_slow *s, enum mmu_access access, const struct walk *w) {
-    if (s->site || s->fill_now || !is_direct(s->va) || direct_of(cpu)->usual)
+    if (s->site || s->fill_now || !is_direct(cpu, s->va) || direct_of(cpu)->usual)
         mmu_window_ops.fill(cpu, s, access, w);
+}
+
+/* --- what is the guest's and the engine's ------------------------------------------------------------------------- */
+/* Whenever the guest may have put something there: after a change of tables, and as it says that it has changed them. */
+static void direct_look(struct cpu *cpu) {
+    bool probes = cpu->guest->translates && cpu->guest->translates(cpu, VM_DIRECT_VA);
+    if (UNLIKELY(probes && !direct_of(cpu)->probes))
+        engine_code_flush(cpu);
+    direct_of(cpu)->probes = probes;
+}
+
+static void direct_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
+    windows_invalidate(cpu, inv);
+    direct_look(cpu);
 }
 
 /* --- what emitted code needs ------------------------------------------------------------------------------------ */
 static bool direct_no_probe(const struct cpu *cpu, const struct mmu_probe *p) {
     const struct insn *i = insn_at(cpu, p->pc);
-    return p->current && (i->pc != p->pc || i->faults < INSN_FAULTS);
+    return p->current && !direct_of(cpu)->probes && (i->pc != p->pc || i->faults < INSN_FAULTS);
 }
 
 static void direct_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
@@ -154,6 +172,7 @@ static void direct_init(struct cpu *cpu) {
     if (!mmu_of(cpu)->direct)
         rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
     windows_of(cpu)->direct = true;
+    windows_of(cpu)->direct_bits = cpu->guest->wide_va ? 56 : 48;
 }
 
 static size_t direct_view_bytes(void) { return mmu_window_ops.view_bytes(); }
@@ -173,7 +192,8 @@ const struct mmu_ops mmu_direct_ops = {
     .fill = direct_fill,
     .miss = direct_miss,
     .fault = direct_fault,
-    .invalidate = windows_invalidate,
+    .invalidate = direct_invalidate,
+    .entered = direct_look,
     .sync = windows_sync,
     .protect = direct_protect,
     .emit_probe = direct_emit_probe,

@@ -130,8 +130,9 @@ static void publish_in(struct cpu *cpu, struct view *v, void *arg) {
     root_set(cpu, v, &v->root->pml4[slot], own || other ? entry : 0);
     if (!window_is_direct(ws, w))
         return;
-    uint64_t *at = &v->root->half[w->hi][w->region % REGION_HASH];
-    if (own || *at == entry) /* else it is another window's */
+    uint64_t *top = rt_root_top(cpu, v->root, (uint64_t)w->region << REGION_SHIFT, own && entry);
+    uint64_t *at = top ? &top[w->region % REGION_HASH] : NULL;
+    if (at && (own || *at == entry)) /* else it is another window's */
         root_set(cpu, v, at, own ? entry : 0);
 }
 

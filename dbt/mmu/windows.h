@@ -60,7 +60,8 @@ struct windows {
     uint8_t slot[WINDOWS_MAX];   /* of each window: its host addresses are slot << 39 and up */
     uint8_t window_of_slot[256]; /* number of the window + 1, 0: none */
     uint64_t base;               /* abi_boot.windows_va: where slot 0 begins */
-    bool direct;                 /* the guest's own addresses lead to the same pages (direct.c) */
+    bool direct;                 /* the guest's own addresses lead to the same pages (direct.c) ... */
+    unsigned direct_bits;        /* ... if all bits from that one on are equal */
     unsigned count;
     unsigned ever; /* no window from that one on has been in use */
     uint64_t null_slot;
@@ -90,11 +91,16 @@ static inline uint64_t window_host(const struct windows *ws, const struct window
 static inline uint64_t window_guest(const struct window *w, uint64_t host) {
     return (uint64_t)w->region << REGION_SHIFT | (host & MASK(REGION_SHIFT));
 }
-/* window_is_direct(): do the guest's own addresses lead to its pages, too, in roots of views that lead to the window? Not with
- * a tag, and not where the engine is. */
+/* region_is_direct(): may the guest's own addresses lead to pages of that region? Not with a tag, and not where the engine and the
+ * windows are. */
+static inline bool region_is_direct(const struct windows *ws, uint32_t region) {
+    uint32_t above = region >> (ws->direct_bits - REGION_SHIFT);
+    return region && (above == 0 || above == MASK(64 - ws->direct_bits)) &&
+           region / REGION_HASH != (ws->base >> REGION_SHIFT) / REGION_HASH;
+}
+/* window_is_direct(): do they lead to its pages, in roots of views that lead to the window and have the room? */
 static inline bool window_is_direct(const struct windows *ws, const struct window *w) {
-    return ws->direct && w->region &&
-           (w->hi ? w->region >= BIT(64 - REGION_SHIFT) - REGION_HASH : w->region < REGION_HASH);
+    return ws->direct && region_is_direct(ws, w->region);
 }
 
 /* --- windows.c ------------------------------------------------------------------------------------------------ */

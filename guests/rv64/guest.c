@@ -139,6 +139,7 @@ const struct guest_ops rv64_guest = {
     .walk = rv64_walk,
     .space = rv64_space,
     .is_hi = guest_is_hi,
+    .translates = rv64_translates,
     .mem_abort = rv64_mem_abort,
     .align_fault = rv64_align_fault,
     .watch = nothing_watched,

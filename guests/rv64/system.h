@@ -148,7 +148,8 @@ void rv64_exit_fault(struct cpu *cpu); /* guest_ops.exit_fault */
 enum rv64_fault { RV64_FAULT_PAGE = 1, RV64_FAULT_ACCESS }; /* struct walk.fault */
 void rv64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w);
 struct mmu_space rv64_space(struct cpu *cpu, bool hi, unsigned regime);
-void rv64_table_changed(struct cpu *cpu); /* satp was written */
+bool rv64_translates(const struct cpu *cpu, uint64_t va); /* guest_ops.translates */
+void rv64_table_changed(struct cpu *cpu);                 /* satp was written */
 
 /* pmp.c: physical memory protection, with a grain of a page */
 uint64_t rv64_pmp_read(const struct rv64_cpu *c, unsigned csr); /* pmpcfg or pmpaddr */

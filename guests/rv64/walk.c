@@ -146,6 +146,14 @@ void rv64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned re
     protect(cpu, access, regime, w);
 }
 
+/* Sv57 alone has such addresses: an entry of the root table for each 2^48. */
+bool rv64_translates(const struct cpu *cpu, uint64_t va) {
+    const struct rv64_cpu *c = (const struct rv64_cpu *)cpu;
+    const uint64_t *table = ram_ptr(cpu, GPA(SATP_PPN(c->satp) << PAGE_SHIFT), PAGE_SIZE);
+    return SATP_MODE(c->satp) == SATP_SV57 && table &&
+           __atomic_load_n(&table[va >> 48 & MASK(9)], __ATOMIC_ACQUIRE) & PTE_V;
+}
+
 /* The number of an upper half with these entries. Two tables with equal ones lead to the same tables below, so what is known of
  * the one holds for the other: one satp makes every process its own upper half, which is the kernel's in all of them. */
 static uint64_t half_id(struct rv64_halves *h, const uint64_t *entries) {

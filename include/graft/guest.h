@@ -93,6 +93,9 @@ struct guest_ops {
     /* space(): the address space that va belongs to, for keying views and windows. hi: of the upper half. */
     struct mmu_space (*space)(struct cpu *cpu, bool hi, unsigned regime);
     bool (*is_hi)(uint64_t va); /* does va belong to the upper half's space (Arm: bit 55)? */
+    /* translates(): may any of the 2^48 addresses around va, in whose bits 63..48 are zeros and ones, be translated in the
+     * current address space? NULL: none ever is. */
+    bool (*translates)(const struct cpu *cpu, uint64_t va);
     /* Raise. pc in the state is exact; these unwind to the dispatcher. */
     void (*mem_abort)(struct cpu *cpu, uint64_t va, enum mmu_access access, const struct walk *w, unsigned flags)
         __attribute__((noreturn));

@@ -71,18 +71,27 @@ void rt_flush_all(struct cpu *cpu); /* CR3 reload in the ring 0 stub */
 /* rt_has_ring3(): is that the layout? Nothing below is to be called if not. */
 static inline bool rt_has_ring3(const struct cpu *cpu) { return cpu->boot && cpu->boot->layout == ABI_LAYOUT_RING0; }
 /* A view's page tables: the engine, for ring 0 alone, and what its translated code may reach. Windows are entries of pml4. */
+#define RT_ROOT_TOPS 8
 struct rt_root {
     uint64_t pa;    /* for CR3 */
     uint64_t *pml4; /* entries of windows are the memory strategy's */
-    uint64_t *half
-        [2]; /* with ABI_MMU_DIRECT: where the guest's own addresses lead, lower half and upper half; the strategy's, too,
-                        * but for entry 0 of the first. Else NULL */
+    /* With ABI_MMU_DIRECT: where the guest's own addresses lead, for 256 TiB each: see rt_root_top(). Entry 0 of that of 0 is the
+     * engine's. */
+    uint64_t *pml5;
+    struct rt_root_top {
+        uint64_t *table, pa;
+        unsigned at; /* the address' bits 56..48 */
+    } top[RT_ROOT_TOPS];
+    unsigned tops;   /* those in use; the tables of others are kept for later */
     uint64_t *shown; /* the leaf table of the engine's pages that ring 3 reaches: see vm.h */
     bool changed;    /* the processor may remember what is not so any more */
 };
 /* rt_root_make(): the root of a view, with all that code of that regime sees of struct cpu, and no pages of the guest's. Tables are made when
  * r is all zero, else they are used again. False: no memory for them. */
 bool rt_root_make(struct cpu *cpu, struct rt_root *r, unsigned regime);
+/* rt_root_top(): the 512 entries, of 512 GiB each, that the 256 TiB around the guest's address va have; they are the strategy's.
+ * NULL: none; with make only if there is no memory for them, or no room: a root has RT_ROOT_TOPS of these. */
+uint64_t *rt_root_top(struct cpu *cpu, struct rt_root *r, uint64_t va, bool make);
 /* rt_root_view(): shows it the view v itself, with bytes of the strategy's part. rt_root_other(): shows what accesses of regime 0
  * need of that regime's view (a page of the strategy's part), NULL if there is none; none: of a view that leads nowhere. */
 void rt_root_view(struct rt_root *r, const struct view *v, size_t bytes);

@@ -13,6 +13,7 @@
 #define PTE_ADDR UINT64_C(0x000ffffffffff000)
 #define PTE_W 2
 #define TABLE_ENTRIES 512u
+#define HALVES 2                             /* tops that each root has: those of 0 and of ~0 */
 #define PTE_TABLE UINT64_C(0x27)             /* present, writable, user, accessed */
 #define PTE_SHOWN (UINT64_C(0x65) | BIT(63)) /* present, user, accessed, dirty; not executable */
 
@@ -39,19 +40,46 @@ static void show(struct rt_root *r, unsigned page, const void *va, size_t bytes,
         r->shown[page++] = arena_pa((const char *)va + at) | PTE_SHOWN | (write ? PTE_W : 0);
 }
 
+uint64_t *rt_root_top(struct cpu *cpu, struct rt_root *r, uint64_t va, bool make) {
+    unsigned at = va >> 48 & (TABLE_ENTRIES - 1);
+    for (unsigned i = 0; i < r->tops; i++)
+        if (r->top[i].at == at)
+            return r->top[i].table;
+    struct rt_root_top *t = &r->top[r->tops];
+    if (!make || r->tops == RT_ROOT_TOPS)
+        return NULL;
+    if (!t->table)
+        t->table = rt_pt_alloc(cpu, &t->pa);
+    if (!t->table)
+        return NULL;
+    t->at = at;
+    r->pml5[at] = t->pa | PTE_TABLE;
+    r->tops++;
+    return t->table;
+}
+
 /* A fifth level: the guest's addresses lead where they say; what there is for four levels is where none leads. */
 static bool make_halves(struct cpu *cpu, struct rt_root *r) {
-    uint64_t lo_pa, hi_pa, pml4_pa = r->pa, *pml5 = rt_pt_alloc(cpu, &r->pa);
-    r->half[0] = rt_pt_alloc(cpu, &lo_pa);
-    r->half[1] = rt_pt_alloc(cpu, &hi_pa);
-    if (!pml5 || !r->half[0] || !r->half[1])
+    uint64_t pml4_pa = r->pa;
+    r->pml5 = rt_pt_alloc(cpu, &r->pa);
+    uint64_t *lo = r->pml5 ? rt_root_top(cpu, r, 0, true) : NULL;
+    if (!lo || !rt_root_top(cpu, r, ~UINT64_C(0), true))
         return false;
-    r->half[0][0] = r->pml4[0];
+    lo[0] = r->pml4[0];
     r->pml4[0] = 0;
-    pml5[0] = lo_pa | PTE_TABLE;
-    pml5[TABLE_ENTRIES - 1] = hi_pa | PTE_TABLE;
-    pml5[VM_DIRECT_ENTRY] = pml4_pa | PTE_TABLE;
+    r->pml5[VM_DIRECT_ENTRY] = pml4_pa | PTE_TABLE;
     return true;
+}
+
+/* Nothing of the guest's is there any more. */
+static void clear_tops(struct rt_root *r) {
+    for (unsigned i = 0; i < r->tops; i++) {
+        for (unsigned region = !i; region < TABLE_ENTRIES; region++) /* the first is that of 0 */
+            r->top[i].table[region] = 0;
+        if (i >= HALVES)
+            r->pml5[r->top[i].at] = 0;
+    }
+    r->tops = r->tops < HALVES ? r->tops : HALVES;
 }
 
 static bool make_tables(struct cpu *cpu, struct rt_root *r) {
@@ -83,9 +111,7 @@ bool rt_root_make(struct cpu *cpu, struct rt_root *r, unsigned regime) {
     memset(r->shown, 0, PAGE_SIZE);
     for (unsigned slot = 1; slot < VM_USER_SLOT; slot++)
         r->pml4[slot] = 0;
-    for (unsigned half = 0; half < 2 && r->half[half]; half++)
-        for (unsigned region = !half; region < TABLE_ENTRIES; region++)
-            r->half[half][region] = 0;
+    clear_tops(r);
     show(r, VM_PAGE_CPU, cpu, PAGE_SIZE, cpu->boot->count != 0);
     show(r, VM_PAGE_CPU + 1, (char *)cpu + PAGE_SIZE, hot - PAGE_SIZE, false);
     show(r, VM_PAGE_CPU + (unsigned)(hot >> PAGE_SHIFT), (char *)cpu + hot, g->own_bytes[regime] - hot, true);
