@@ -158,4 +158,41 @@ static void everywhere(void) {
     paging_off();
 }
 
-TESTS({"patterns", patterns}, {"ends", ends}, {"everywhere", everywhere});
+/* An instruction that has been at usual addresses alone so far, when something comes that lies where few have anything. */
+enum { SITE_WORDS = 4, SITES = 4096 / 4 / SITE_WORDS };
+static const uint32_t site_code[SITE_WORDS] = {0x00053503, 0x00008067, 0x00b53023,
+                                               0x00008067}; /* ld a0, 0(a0); ret; sd a1, 0(a0); ret */
+static uint64_t site_load(const uint32_t *site, uint64_t va) { return ((uint64_t (*)(uint64_t))(uintptr_t)site)(va); }
+static void site_store(const uint32_t *site, uint64_t va, uint64_t value) {
+    ((void (*)(uint64_t, uint64_t))(uintptr_t)(site + 2))(va, value);
+}
+static void check_site(const uint32_t *site, uint64_t va, uint64_t *word, uint64_t value) {
+    *word = value;
+    CHECK_EQ(site_load(site, va), value);
+    site_store(site, va, ~value);
+    CHECK_EQ(*word, ~value);
+}
+static void surprises(void) {
+    static const uint16_t tops[] = {0x55, 0x56, 0xaa, 0x155}, regions[] = {2, 4, 510};
+    map_marks(5);
+    uint32_t *site = page_alloc();
+    uint64_t *data = page_alloc(), *root = (uint64_t *)((csr_read(satp) & 0xfffffffffff) << 12);
+    for (unsigned i = 0; i < SITES; i++)
+        memcpy(site + i * SITE_WORDS, site_code, sizeof(site_code));
+    __asm__ volatile("fence.i" : : : "memory");
+    map_page(low_va(), (uint64_t)low, PTE_RWX);
+    for (unsigned t = 0; t < ARRAY_LEN(tops); t++) {
+        for (unsigned i = 0; i < ARRAY_LEN(regions) * ARRAY_LEN(places); i++, site += SITE_WORDS) {
+            uint64_t va =
+                (uint64_t)((int64_t)((uint64_t)tops[t] << 55) >> 7) | (uint64_t)regions[i % 3] << 39 | places[i / 3];
+            check_site(site, low_va(), low, i);
+            map_page(va, (uint64_t)data, PTE_RWX);
+            check_site(site, va + 16, &data[2], i * 0x123456789abcul);
+            root[tops[t]] = 0;
+            sfence();
+        }
+    }
+    paging_off();
+}
+
+TESTS({"patterns", patterns}, {"ends", ends}, {"everywhere", everywhere}, {"surprises", surprises});
