@@ -13,9 +13,10 @@
 
 #define MAX_ROUNDS 1023 /* of a span: as long as what is pending may have to wait */
 #define MIN_ROUNDS 4    /* shorter ones are not worth the look-ups: the other body runs into the next page */
-#define MISS_ROUNDS 4   /* in the other body after a page was not found: it goes the slow way and fills in what is missing */
-#define MAX_STEP 512    /* bytes: with larger ones there are few rounds in a page */
-#define MAX_RANGE 2048  /* bytes that the accesses off one address touch in a round */
+#define MISS_ROUNDS                                                                                                    \
+    4 /* in the other body after a page was not found: it goes the slow way and fills in what is missing */
+#define MAX_STEP 512   /* bytes: with larger ones there are few rounds in a page */
+#define MAX_RANGE 2048 /* bytes that the accesses off one address touch in a round */
 #define DEPTH 6
 #define MAX_SCALE 4
 #define RECIPROCAL_BITS 20
@@ -128,8 +129,7 @@ static bool see_access(struct codegen *cg, unsigned i) {
     s->low = low < s->low ? low : s->low;
     s->high = high > s->high ? high : s->high;
     s->write |= in->op == IR_ST;
-    st->access[st->accesses++] =
-        (struct steady_access){.at = (uint16_t)i, .address = (uint8_t)(s - st->address)};
+    st->access[st->accesses++] = (struct steady_access){.at = (uint16_t)i, .address = (uint8_t)(s - st->address)};
     return s->high - s->low <= MAX_RANGE;
 }
 void span_begin(struct codegen *cg) {
