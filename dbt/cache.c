@@ -385,12 +385,13 @@ static uint64_t left_step(const struct engine *e, const uint8_t *back, uint64_t 
 uint64_t cache_left(struct engine *e, const uint8_t *back, uint64_t *pc) {
     struct cache *c = &e->cache;
     const uint64_t offset = (uintptr_t)back - (uintptr_t)c->code - 1; /* the call's last byte may be the block's */
-    if (offset - c->code_limit < c->step.end - c->code_limit)
-        return left_step(e, back, pc);
-    const struct block *b = offset < c->code_used ? block_at(c, (uint32_t)offset) : NULL;
+    const bool step = offset >= c->code_limit && offset < c->step.end;
+    const struct block *b = step ? &c->step : offset < c->code_used ? block_at(c, (uint32_t)offset) : NULL;
     if (!b || (b->mode ^ e->mode) & (REGIMES - 1))
         rt_panic(e->cpu, "translated code asked for what it may not have: it left from %llx",
                  (unsigned long long)(uintptr_t)back);
+    if (step)
+        return left_step(e, back, pc);
     for (uint32_t i = b->first_link; i < b->first_link + b->links; i++) {
         if (c->link[i].back != offset + 1)
             continue;

@@ -68,7 +68,7 @@ struct cpu {
     /* Of translated code. The engine must survive whatever it finds here. */
     uint64_t excl_addr __attribute__((aligned(4096))); /* exclusive monitor: address, ~0 = open */
     uint64_t excl_val[2];                              /* what LDX read */
-    uint64_t exit_site; /* link site that left the block, 0 if none; or CODE_EXIT_FAULT */
+    uint64_t exit_site; /* what engine_left() said of the exit that left the block, 0 if none; or CODE_EXIT_FAULT */
     uint64_t clock;     /* TSC up to which the time is accounted for, if abi_boot.count */
     uint32_t ras_top;
     uint32_t flags_insn; /* not 0: NZCV in the state is out of date, it is what this guest instruction has set (ir.h) */

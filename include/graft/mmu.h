@@ -259,17 +259,17 @@ struct mmu_ops {
      * hoisted index registers with it after every slow access s, and uses none of them beyond its block. NULL: it uses one
      * that makes base + index non-canonical, so that later accesses of the block fault and go slow. */
     uint64_t (*nearby)(struct cpu *cpu, const struct mmu_slow *s, uint64_t va, unsigned regime);
+    /* emit_span(): of strategies that have no places: goes on if the bytes from that in `first` to that in `last` are in one page of the
+     * current regime's that is mapped for loads, or for stores, too, with the index register for them in `first`, which stays right until
+     * something is invalidated or C code does a slow access. Else goes to miss. Both are destroyed. */
+    void (*emit_span)(struct asm_buf *a, const uint8_t *const *thunk, bool write, unsigned first, unsigned last,
+                      struct asm_label *miss);
     /* Places: parts of the current regime's address space in which all accesses have one index register. An address that is in one, and
      * then others, each less than MMU_PLACE_REACH away from the one before, need no probe until one of them faults, as all do that are
      * not in the place. Nobody uses an index register of a place's after a slow access: it is loaded again. All by an address in the
      * place. NULL, all of them: there are no places.
      * place(): its number. emit_place(): loads the index register. emit_place_check(): goes to `other` if reg is no address in it;
      * destroys reg. emit_place_wanted(): goes to `other` if the probe at site expects something else, or better stays a probe. */
-    /* emit_span(): of strategies that have no places: goes on if the bytes from that in `first` to that in `last` are in one page of the
-     * current regime's that is mapped for loads, or for stores, too, with the index register for them in `first`, which stays right until
-     * something is invalidated or C code does a slow access. Else goes to miss. Both are destroyed. */
-    void (*emit_span)(struct asm_buf *a, const uint8_t *const *thunk, bool write, unsigned first, unsigned last,
-                      struct asm_label *miss);
     uint64_t (*place)(const struct cpu *cpu, uint64_t va);
     void (*emit_place)(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg);
     void (*emit_place_check)(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg,
