@@ -28,11 +28,13 @@
 #define SOFT_WAYS 4u
 #define SOFT_IDS 4096u /* they are above a page's number */
 #define SOFT_ID_SHIFT (64 - PAGE_SHIFT)
-#define SOFT_NULL_ID 1u  /* of the view that holds nothing; 0 is in no tag */
-#define SOFT_SHARED 8u   /* ids that several views use */
-#define SOFT_SAMPLE 64u  /* look-ups that an entry in another way serves before C moves it to the first */
-#define SOFT_BLOCKS 1024 /* counters of entries of large guest mappings, by hash of the mapping */
-#define WRITTEN_NOWHERE 0
+#define SOFT_NULL_ID 1u          /* of the view that holds nothing; 0 is in no tag */
+#define SOFT_SHARED 8u           /* ids that several views use */
+#define SOFT_SAMPLE 64u          /* look-ups that an entry in another way serves before C moves it to the first */
+#define SOFT_BLOCKS 1024         /* counters of entries of large guest mappings, by hash of the mapping */
+#define WRITTEN_PAGES (1u << 17) /* pages of RAM with write tags: some more than there are entries */
+#define WRITTEN_PLACES 4u        /* of such a page that are known; if there are more, all entries are looked at */
+#define WRITTEN_ANYWHERE 0xffff
 #define SLOTS_SHORT 96u /* slots for probes of up to SHORT_BYTES that read; as many for those that write */
 #define SLOTS_LONG 32u  /* the same for longer ones, up to LONG_BYTES; they are behind the short ones */
 #define SLOTS (2 * SLOTS_SHORT + 2 * SLOTS_LONG)
@@ -43,7 +45,6 @@
 #define SLOT_BUDGET (65536 * SLOT_WANDER)
 #define SLOT_STEP 64     /* beyond it: one in so many finds an instruction that wanders */
 #define WANDERERS 16384u /* bits, by hash of the pc */
-#define WRITTEN_ANYWHERE 0xffff
 
 struct soft_entry {
     uint64_t tag[2]; /* by enum mmu_access, MMU_READ and MMU_WRITE: see make_tag(); 0: not allowed */
@@ -94,7 +95,11 @@ struct soft_state {
     uint64_t epoch;
     uint64_t wanderer[WANDERERS / 64];
     unsigned wanderers;
-    uint16_t *written; /* by RAM page: where write tags for it may be: 1 + the place in each way, or a constant */
+    struct written {
+        uint32_t page;                  /* of RAM, and 1; 0: unused */
+        uint16_t place[WRITTEN_PLACES]; /* where write tags for it may be: 1 + the place in each way, or 0; or the
+                                           first is WRITTEN_ANYWHERE */
+    } written[WRITTEN_PAGES];           /* a page that is not here has no write tags */
 };
 
 static struct soft_view *soft_of(struct view *v) { return (struct soft_view *)(v + 1); }
@@ -112,9 +117,8 @@ static uint64_t tag_of(const struct soft_entry *e) { return e->tag[MMU_READ] | e
 static uint64_t page_of(uint64_t tag) { return tag << PAGE_SHIFT; }
 
 static void soft_init(struct cpu *cpu) {
-    struct heap *h = &engine_of(cpu)->heap;
-    struct soft_state *st = heap_take(h, sizeof(*st));
-    if (!st || !(st->written = heap_take(h, (cpu->boot->ram_size >> PAGE_SHIFT) * sizeof(*st->written))))
+    struct soft_state *st = heap_take(&engine_of(cpu)->heap, sizeof(*st));
+    if (!st)
         rt_panic(cpu, "the heap of vCPU %u is too small", cpu->index);
     st->next_id = SOFT_NULL_ID;
     mmu_of(cpu)->soft = st;
@@ -233,20 +237,59 @@ static struct soft_entry *place(struct soft_state *st, const struct soft_view *s
     return &st->way[0].entry[at];
 }
 
+/* --- write tags by page of RAM ------------------------------------------------------------------- */
 static bool writes_to(const struct soft_entry *e, uint64_t host) {
     return e->tag[MMU_WRITE] && page_of(e->tag[MMU_WRITE]) + e->addend == host;
 }
-/* A write tag for the RAM page at host is about to be at that place. */
-static void note_written(struct soft_state *st, uint16_t *written, unsigned at, uint64_t host) {
-    if (*written == 1 + at || *written == WRITTEN_ANYWHERE)
-        return;
-    bool other = false;
-    for (unsigned k = 0; k < SOFT_WAYS && *written; k++)
-        other |= writes_to(&st->way[k].entry[*written - 1], host);
-    *written = other ? WRITTEN_ANYWHERE : (uint16_t)(1 + at);
+static bool place_writes_to(const struct soft_state *st, unsigned at, uint64_t host) {
+    for (unsigned k = 0; k < SOFT_WAYS; k++)
+        if (writes_to(&st->way[k].entry[at], host))
+            return true;
+    return false;
 }
-static uint16_t *written_of(struct cpu *cpu, uint64_t pa) {
-    return &state_of(cpu)->written[(pa - cpu->boot->ram_gpa) >> PAGE_SHIFT];
+static void revoke(struct soft_state *st, unsigned first, unsigned count, uint64_t host) {
+    for (unsigned k = 0; k < SOFT_WAYS; k++)
+        for (unsigned i = first; i < first + count; i++)
+            if (writes_to(&st->way[k].entry[i], host))
+                st->way[k].entry[i].tag[MMU_WRITE] = 0;
+}
+/* The page has no write tags any more. */
+static void forget_written(struct cpu *cpu, struct written *w) {
+    struct soft_state *st = state_of(cpu);
+    const uint64_t host = cpu->boot->ram_va + ((uint64_t)(w->page - 1) << PAGE_SHIFT);
+    if (w->place[0] == WRITTEN_ANYWHERE)
+        revoke(st, 0, SOFT_ENTRIES, host);
+    else
+        for (unsigned i = 0; i < WRITTEN_PLACES; i++)
+            if (w->place[i])
+                revoke(st, w->place[i] - 1u, 1, host);
+    *w = (struct written){0};
+}
+static struct written *written_at(struct cpu *cpu, uint64_t pa, uint32_t *page) {
+    *page = 1 + (uint32_t)((pa - cpu->boot->ram_gpa) >> PAGE_SHIFT);
+    return &state_of(cpu)->written[*page % WRITTEN_PAGES];
+}
+/* A write tag for the page of RAM is about to be at that place. */
+static void note_written(struct cpu *cpu, uint64_t pa, unsigned at) {
+    const uint64_t host = (uintptr_t)ram_ptr(cpu, GPA(pa), PAGE_SIZE);
+    uint16_t *unused = NULL;
+    uint32_t page;
+    struct written *w = written_at(cpu, pa, &page);
+    if (w->page && w->page != page)
+        forget_written(cpu, w);
+    w->page = page;
+    if (w->place[0] == WRITTEN_ANYWHERE)
+        return;
+    for (unsigned i = 0; i < WRITTEN_PLACES; i++) {
+        if (w->place[i] == 1 + at)
+            return;
+        if (!unused && (!w->place[i] || !place_writes_to(state_of(cpu), w->place[i] - 1u, host)))
+            unused = &w->place[i];
+    }
+    if (unused)
+        *unused = (uint16_t)(1 + at);
+    else
+        w->place[0] = WRITTEN_ANYWHERE;
 }
 
 static void soft_fill(struct cpu *cpu, struct mmu_slow *slow, enum mmu_access access, const struct walk *w) {
@@ -264,7 +307,7 @@ static void soft_fill(struct cpu *cpu, struct mmu_slow *slow, enum mmu_access ac
     bool write = w->write && pa_is_ram(cpu, pa) && (access == MMU_WRITE ? !(code >> cpu->index & 1) : !code);
     unsigned at = (unsigned)(s->table - st->way[0].entry) + set_of(va);
     if (write)
-        note_written(st, written_of(cpu, pa), at, (uintptr_t)host);
+        note_written(cpu, pa, at);
     struct soft_entry *e = place(st, s, at, va);
     uint64_t tag = make_tag(s, va);
     *e = (struct soft_entry){.tag = {[MMU_READ] = w->read ? tag : 0, [MMU_WRITE] = write ? tag : 0},
@@ -360,22 +403,12 @@ static void soft_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
 
 static void soft_sync(struct cpu *cpu) {}
 
-static void revoke(struct soft_state *st, unsigned first, unsigned count, uint64_t host) {
-    for (unsigned k = 0; k < SOFT_WAYS; k++)
-        for (unsigned i = first; i < first + count; i++)
-            if (writes_to(&st->way[k].entry[i], host))
-                st->way[k].entry[i].tag[MMU_WRITE] = 0;
-}
-static void soft_protect(struct cpu *cpu, struct gpa page) {
-    struct soft_state *st = state_of(cpu);
-    uint16_t *written = written_of(cpu, page.v);
-    uint64_t host = (uintptr_t)ram_ptr(cpu, page, PAGE_SIZE);
+static void soft_protect(struct cpu *cpu, struct gpa pa) {
+    uint32_t page;
+    struct written *w = written_at(cpu, pa.v, &page);
     slots_forget(cpu);
-    if (*written == WRITTEN_ANYWHERE)
-        revoke(st, 0, SOFT_ENTRIES, host);
-    else if (*written != WRITTEN_NOWHERE)
-        revoke(st, *written - 1u, 1, host);
-    *written = WRITTEN_NOWHERE;
+    if (w->page == page)
+        forget_written(cpu, w);
 }
 
 /* --- emitted code ------------------------------------------------------------------------------------------------- */
