@@ -8,14 +8,15 @@
  *
  * Some cannot be served that way: addresses with a tag or that lead nowhere, the 512 GiB that the engine is in, devices, pages with
  * code that are written to, pages that the guest keeps unmapping. An instruction that came to such a place twice is translated again,
- * with the probe that `window` would have there, and that learns what it learns there. So have accesses of other regimes: LDTR and
+ * with the probe that `window` would have there, and that learns what it learns there. So has code from the start that is itself in
+ * those 512 GiB: a program that is linked for fixed addresses has its data near its code. So have accesses of other regimes: LDTR and
  * STTR go through the windows of EL0. And so have all accesses while the guest has something where the windows are
  * (VM_DIRECT_ENTRY), which a guest with addresses of 57 bits can.
  */
 #include "dbt/mmu/windows.h"
 #include "graft/vm.h"
 
-#define INSNS 4096 /* with an account, by hash of their pc */
+#define INSNS (1u << 16) /* accounts of instructions, by hash of their pc: some have one in common */
 #define INSN_FAULTS 2
 #define PAGES 1024 /* with an account, by hash of their address */
 /* A page with more faults than that, in that many ticks, is not mapped for the rest of them. */
@@ -23,10 +24,8 @@
 #define PAGE_TICKS (UINT64_C(1) << 23)
 
 struct direct {
-    struct insn {
-        uint64_t pc;
-        uint32_t faults; /* up to INSN_FAULTS: from then on it has a probe */
-    } insn[INSNS];
+    uint8_t faults[INSNS]; /* of an instruction, up to INSN_FAULTS: from then on it has a probe */
+    unsigned probed;       /* accounts with so many */
     struct page {
         uint64_t va, since; /* ticks */
         uint32_t faults;
@@ -37,13 +36,13 @@ struct direct {
 };
 
 static struct direct *direct_of(const struct cpu *cpu) { return mmu_of(cpu)->direct; }
-static struct insn *insn_at(const struct cpu *cpu, uint64_t pc) {
-    return &direct_of(cpu)->insn[(pc >> 1) * UINT64_C(0x9e3779b97f4a7c15) >> 52];
+static uint8_t *faults_of(const struct cpu *cpu, uint64_t pc) {
+    return &direct_of(cpu)->faults[(pc >> 1) * UINT64_C(0x9e3779b97f4a7c15) >> 48];
 }
 static struct page *page_at(const struct cpu *cpu, uint64_t va) {
     return &direct_of(cpu)->page[(va >> PAGE_SHIFT) * UINT64_C(0x9e3779b97f4a7c15) >> 54];
 }
-_Static_assert(INSNS == 1 << 12 && PAGES == 1 << 10, "the hashes above");
+_Static_assert(INSNS == 1 << 16 && PAGES == 1 << 10, "the hashes above");
 
 /* --- faults -------------------------------------------------------------------------------------------------------- */
 /* Is the page unmapped more often than it is worth? */
@@ -99,16 +98,22 @@ static bool direct_fault(struct cpu *cpu, const uint8_t *at, uint64_t va, bool w
     return true;
 }
 
-/* The instruction's block is translated again, with a probe for it. */
+static void note_fault(struct direct *d, uint8_t *faults) {
+    if (*faults == INSN_FAULTS || ++*faults < INSN_FAULTS || ++d->probed <= INSNS / 4)
+        return;
+    memset(d->faults, 0, sizeof(d->faults)); /* too many others would be taken for some */
+    d->probed = 0;
+}
+
+/* Once it has faulted often enough its block is translated again, with a probe for it; and so is each other block that it is in. */
 static void insn_faulted(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
-    uint64_t pc = guest_pc(cpu);
-    struct insn *i = insn_at(cpu, pc);
-    if (i->pc != pc)
-        *i = (struct insn){.pc = pc};
-    if (i->faults >= INSN_FAULTS || ++i->faults < INSN_FAULTS)
+    struct direct *d = direct_of(cpu);
+    uint8_t *faults = faults_of(cpu, guest_pc(cpu));
+    note_fault(d, faults);
+    if (*faults < INSN_FAULTS)
         return;
-    struct block *b = cache_block_at(e, direct_of(cpu)->at);
+    struct block *b = cache_block_at(e, d->at);
     if (b && b->valid)
         cache_drop_block(e, b);
 }
@@ -142,8 +147,7 @@ static void direct_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
 
 /* --- what emitted code needs ------------------------------------------------------------------------------------ */
 static bool direct_no_probe(const struct cpu *cpu, const struct mmu_probe *p) {
-    const struct insn *i = insn_at(cpu, p->pc);
-    return p->current && !direct_of(cpu)->probes && (i->pc != p->pc || i->faults < INSN_FAULTS);
+    return p->current && !direct_of(cpu)->probes && is_direct(cpu, p->pc) && *faults_of(cpu, p->pc) < INSN_FAULTS;
 }
 
 static void direct_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
@@ -153,10 +157,17 @@ static void direct_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct m
         window_probe_emit(a, cpu, p);
 }
 
+/* A probe that expects one region's addresses, and has come to one of another's: that may be direct. */
+static void direct_emit_retry(struct asm_buf *a, const uint8_t *const *thunk, const struct mmu_probe *p, bool near,
+                              struct asm_label *access) {
+    (void)thunk, (void)near;
+    window_probe_retry(a, p, access);
+}
+
 /* A copy would be without the probe that an instruction has earned here, and would go slow for ever. */
 static bool direct_same_probes(const struct cpu *cpu, uint64_t pc, unsigned bytes) {
     for (uint64_t at = pc; at < pc + bytes; at += 2)
-        if (insn_at(cpu, at)->pc == at && insn_at(cpu, at)->faults >= INSN_FAULTS)
+        if (*faults_of(cpu, at) >= INSN_FAULTS)
             return false;
     return true;
 }
@@ -197,6 +208,7 @@ const struct mmu_ops mmu_direct_ops = {
     .sync = windows_sync,
     .protect = direct_protect,
     .emit_probe = direct_emit_probe,
+    .emit_retry = direct_emit_retry,
     .no_probe = direct_no_probe,
     .same_probes = direct_same_probes,
     .nearby = direct_nearby,

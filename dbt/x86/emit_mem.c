@@ -180,7 +180,8 @@ static void probe(struct codegen *cg, const struct ir_inst *in, struct access *a
         s->find = cg->mmu->emit_find != NULL;
         s->faults = p.faults;
     } else {
-        s->retry = cg->mmu->emit_retry && !cg->ring3 && p.current && !p.align && p.index == p.tmp1;
+        s->retry =
+            cg->mmu->emit_retry && (!cg->ring3 || cg->mmu->needs_ring3) && p.current && !p.align && p.index == p.tmp1;
     }
     s->access = asm_pos(&cg->a);
     acc->m = asm_mem_index(p.base, p.index == MMU_NO_INDEX ? ASM_NOREG : p.index, 0, p.disp);

@@ -88,6 +88,7 @@ static void emit_slow(struct codegen *cg, struct stub *s) {
 static void emit_retry(struct codegen *cg, const struct stub *s) {
     struct asm_label access = {.at = s->access + 1};
     struct mmu_probe p = stub_probe(cg, s);
+    p.site = s->site;
     cg->mmu->emit_retry(&cg->a, cg->mmu_thunk, &p, (s->rec.desc & MMU_DESC_NEARBY) != 0, &access);
 }
 /* Looks up what p is for; at miss if that is in vain. */
