@@ -87,7 +87,6 @@ irv ir_fold(struct ir_block *b, struct ir_inst *i);
 /* Passes, in the order in which ir_optimise() runs them. */
 void opt_forward(
     struct ir_block *b); /* what ir_add_inst() does, for blocks that were not made by it (dbt/opt_forward.c) */
-void opt_dead(struct ir_block *b);    /* dead PUTs and values (dbt/opt_dead.c); fills priv.uses */
-void opt_compact(struct ir_block *b); /* removes NOPs, moves conditions to their consumers (dbt/opt_compact.c) */
+void opt_dead(struct ir_block *b); /* dead PUTs and values become NOPs (dbt/opt_dead.c); fills priv.uses */
 
 #endif

@@ -7,12 +7,14 @@
  *
  * NZCV is written by every comparison and hardly ever read from the state. In blocks with IR_BLOCK_LAZY_FLAGS a PUT of it
  * that nothing reads goes even if fault points follow, if it can be computed there (FLAGS_LATER takes its place), and
- * one that only conditional exits need becomes an operand of theirs.
+ * one that only conditional exits need becomes an operand of theirs. One that is left, but not needed by the exit that follows, goes
+ * behind it.
  */
 #include "graft/cpu.h"
 #include "ir_priv.h"
 
 #define MAX_FLAG_EXITS 4
+#define LOOK_AHEAD 16
 
 enum fate { FLAGS_LIVE, FLAGS_DEAD, FLAGS_EXITS /* needed by the exits in the list alone */ };
 
@@ -149,6 +151,44 @@ static bool flags_put_is_dead(struct dead *d, irv v) {
     return dead;
 }
 
+/* The conditional exit that follows the PUT of flags at v and does not need it, so that it may wait until after that; 0: none. They have
+ * to be known there, though: see ir.h. */
+static irv flags_exit_before(const struct ir_block *b, irv v) {
+    const uint32_t sources = b->inst[v].aux;
+    for (unsigned k = v + 1u; sources && k < b->count && k <= v + LOOK_AHEAD; k++) {
+        const struct ir_inst *i = &b->inst[k];
+        if (i->op == IR_EXIT_IF)
+            return i->flags & IR_EXIT_FLAGS_DEAD && !(sources & i->aux) ? (irv)k : 0;
+        if (ir_op_is[i->op] & (IR_IS_MEMORY | IR_IS_STATE | IR_IS_EXIT) || (i->op == IR_GET && i->type == IR_FLAGS) ||
+            (i->op == IR_PUT && (b->inst[i->a].type == IR_FLAGS || sources >> i->imm / 8 % 32 & 1))) {
+            return 0;
+        }
+    }
+    return 0;
+}
+/* Moves the instruction at v, of no value, to `to`, and those between down by one. */
+static void move_behind(struct ir_block *b, irv v, irv to) {
+    const struct ir_inst moved = b->inst[v];
+    irv *map = b->priv.map;
+    for (unsigned k = 0; k < b->count; k++)
+        map[k] = (irv)(k - (k > v && k <= to));
+    for (unsigned k = v; k < to; k++) {
+        b->inst[k] = b->inst[k + 1];
+        b->priv.uses[k] = b->priv.uses[k + 1];
+    }
+    b->inst[to] = moved;
+    for (unsigned k = v; k < b->count; k++)
+        b->inst[k] = ir_renamed(&b->inst[k], map);
+}
+static void flags_put_waits(struct ir_block *b, irv v) {
+    irv exit = flags_exit_before(b, v);
+    if (LIKELY(!exit))
+        return;
+    b->inst[exit].flags |= IR_EXIT_FLAGS_LATER;
+    b->inst[exit].aux = insn_at(b, v);
+    move_behind(b, v, exit);
+}
+
 /* Follows the fate of NZCV over an instruction: true for a PUT of it that can go. */
 static bool flags_step(struct dead *d, irv v) {
     const struct ir_inst *i = &d->b->inst[v];
@@ -200,9 +240,12 @@ void opt_dead(struct ir_block *b) {
             count_use(b, i->a);
             count_use(b, i->b);
             count_use(b, i->c);
+            if (d.lazy && i->op == IR_PUT && b->inst[i->a].type == IR_FLAGS)
+                flags_put_waits(b, (irv)v);
         } else {
             *i = (struct ir_inst){.op = IR_NOP};
         }
     }
     b->priv.cover_epoch = d.epoch;
+    b->priv.counted = true;
 }
