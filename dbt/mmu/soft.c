@@ -412,7 +412,7 @@ static void soft_protect(struct cpu *cpu, struct gpa pa) {
 }
 
 /* --- emitted code ------------------------------------------------------------------------------------------------- */
-#define OP_RORX (ASM_OP(3, 3, 0xf0) | ASM_W)
+enum { OP_ADD = 0x03, OP_OR = 0x0b, OP_CMP = 0x3b, OP_MOV = 0x8b, OP_LEA = 0x8d };
 #define INDEX_SHIFT (PAGE_SHIFT - SOFT_ENTRY_SHIFT)
 #define INDEX_MASK ((int32_t)((SOFT_SETS - 1) << SOFT_ENTRY_SHIFT))
 #define TAG_DISP(write) ((int32_t)(offsetof(struct soft_entry, tag) + 8 * (size_t)(write)))
@@ -420,6 +420,44 @@ static void soft_protect(struct cpu *cpu, struct gpa pa) {
 /* A field of the current view; nobody rewrites these instructions, so they are as short as can be. */
 static struct asm_mem view_mem(const struct asm_buf *a, int32_t disp) {
     return a->view_disp ? asm_mem(ASM_RBP, a->view_disp + disp) : asm_mem_view(disp);
+}
+
+/* --- the same by asm_line(): they are emitted for each access. t0, t1: temporaries, which are below 8 --- */
+/* op t, [base + disp], of 64 bits */
+static inline uint8_t *put_rm(uint8_t *p, unsigned op, unsigned t, unsigned base, int32_t disp) {
+    unsigned n;
+    uint64_t bits = asm_base_form(op, 8, t, base, disp, &n);
+    return asm_put(p, bits, n);
+}
+/* op t, a field of the current view: see view_mem() */
+static inline uint8_t *put_view(const struct asm_buf *a, uint8_t *p, unsigned op, unsigned t, int32_t disp) {
+    if (a->view_disp)
+        return put_rm(p, op, t, ASM_RBP, a->view_disp + disp);
+    p = asm_put(p, 0x4865 | op << 16 | (t << 3 | 4) << 24 | (uint64_t)0x25 << 32, 5);
+    return asm_put(p, (uint32_t)disp, 4);
+}
+/* t = base + disp */
+static inline uint8_t *put_address(uint8_t *p, unsigned t, unsigned base, int32_t disp) {
+    if (disp)
+        return put_rm(p, OP_LEA, t, base, disp);
+    return asm_put(p, 0x48u | base >> 3 | OP_MOV << 8 | (0xc0 | t << 3 | (base & 7)) << 16, t == base ? 0 : 3);
+}
+/* t = the page of base + disp */
+static inline uint8_t *put_page(uint8_t *p, unsigned t, unsigned base, int32_t disp) {
+    return asm_put(put_address(p, t, base, disp), 0xe8c148 | t << 16 | PAGE_SHIFT << 24, 4); /* shr */
+}
+/* t0 = the place in its way of the entry for base + low */
+static inline uint8_t *put_index(uint8_t *p, unsigned t0, unsigned base, int32_t low) {
+    unsigned n;
+    if (low) {
+        uint64_t bits = asm_base_form(OP_LEA, 0, t0, base, low, &n);
+        p = asm_put(p, bits, n);
+        p = asm_put(p, 0xe8c1 | t0 << 8 | INDEX_SHIFT << 16, 3); /* shr */
+    } else {
+        uint64_t bits = 0xf0fbe3c4u ^ (base & 8) << 10; /* rorx */
+        p = asm_put(p, bits | (uint64_t)(0xc0 | t0 << 3 | (base & 7)) << 32 | (uint64_t)INDEX_SHIFT << 40, 6);
+    }
+    return asm_put(p, 0xe081 | t0 << 8 | (uint64_t)INDEX_MASK << 16, 6); /* and */
 }
 
 /* reg = base + disp */
@@ -436,22 +474,6 @@ static void emit_align(struct asm_buf *a, const struct mmu_probe *p) {
     emit_address(a, p->tmp0, p->base, p->disp);
     asm_test_ri(a, false, p->tmp0, low);
     asm_jcc(a, ASM_NE, p->slow);
-}
-
-/* tmp0 = the place in its way of the entry for base + low */
-static void emit_index(struct asm_buf *a, const struct mmu_probe *p, unsigned to) {
-    if (p->low) {
-        asm_lea(a, false, to, asm_mem(p->base, p->low));
-        asm_shift_ri(a, ASM_SHR, false, to, INDEX_SHIFT);
-    } else {
-        asm_vex_rri(a, OP_RORX, to, 0, p->base, INDEX_SHIFT);
-    }
-    asm_alu_ri(a, ASM_AND, false, to, INDEX_MASK);
-}
-/* tmp1 = the page of the last byte: if that of the first is another, it is not looked for where it could be. */
-static void emit_last_page(struct asm_buf *a, const struct mmu_probe *p) {
-    emit_address(a, p->tmp1, p->base, p->high - 1);
-    asm_shift_ri(a, ASM_SHR, true, p->tmp1, PAGE_SHIFT);
 }
 
 /* A slot + 1 for the probe, or 0: it is none of hot code, or its pages change too often. */
@@ -495,6 +517,26 @@ static void emit_slot_fill(struct asm_buf *a, const struct mmu_probe *p) {
     asm_mov_mi(a, false, view_mem(a, VIEW_DISP(slots_used)), 1);
 }
 
+/* Up to the comparison of the tag. If the page of the last byte is not that of the first, it is not looked for where it could be. */
+static void emit_current(struct asm_buf *a, const struct mmu_probe *p) {
+    const unsigned t0 = p->tmp0 & 7, t1 = p->tmp1 & 7;
+    uint8_t *at = put_index(asm_line(a), t0, p->base, p->low);
+    at = put_view(a, at, OP_ADD, t0, VIEW_DISP(table));
+    at = put_page(at, t1, p->base, p->high - 1);
+    at = put_view(a, at, OP_OR, t1, VIEW_DISP(id));
+    asm_line_end(a, put_rm(at, OP_CMP, t1, t0, TAG_DISP(p->write)));
+}
+static void emit_other(struct asm_buf *a, const struct mmu_probe *p) {
+    const unsigned t0 = p->tmp0 & 7, t1 = p->tmp1 & 7;
+    asm_line_end(a, put_page(asm_line(a), t1, p->base, p->high - 1));
+    asm_mov_rm(a, true, t0, mmu_views_mem(p->regime));
+    asm_alu_rm(a, ASM_OR, true, t1, asm_mem(t0, VIEW_DISP(id)));
+    asm_mov_rm(a, true, t0, asm_mem(t0, VIEW_DISP(table)));
+    asm_line_end(a, put_index(asm_line(a), p->tmp2 & 7, p->base, p->low));
+    asm_alu_rr(a, ASM_ADD, true, t0, p->tmp2);
+    asm_alu_rm(a, ASM_CMP, true, t1, asm_mem(t0, TAG_DISP(p->write)));
+}
+
 static void soft_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
     emit_align(a, p);
     p->index = p->tmp0;
@@ -505,24 +547,15 @@ static void soft_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu
         mmu_emit_count(a, cpu, ABI_STAT_tlb_hits);
         return;
     }
-    if (p->current) {
-        emit_index(a, p, p->tmp0);
-        asm_alu_rm(a, ASM_ADD, true, p->tmp0, view_mem(a, VIEW_DISP(table)));
-        emit_last_page(a, p);
-        asm_alu_rm(a, ASM_OR, true, p->tmp1, view_mem(a, VIEW_DISP(id)));
-    } else {
-        emit_last_page(a, p);
-        asm_mov_rm(a, true, p->tmp0, mmu_views_mem(p->regime));
-        asm_alu_rm(a, ASM_OR, true, p->tmp1, asm_mem(p->tmp0, VIEW_DISP(id)));
-        asm_mov_rm(a, true, p->tmp0, asm_mem(p->tmp0, VIEW_DISP(table)));
-        emit_index(a, p, p->tmp2);
-        asm_alu_rr(a, ASM_ADD, true, p->tmp0, p->tmp2);
-    }
-    asm_alu_rm(a, ASM_CMP, true, p->tmp1, asm_mem(p->tmp0, TAG_DISP(p->write)));
+    if (p->current)
+        emit_current(a, p);
+    else
+        emit_other(a, p);
     p->site = asm_pos(a);
     asm_jcc(a, ASM_NE, p->slow);
     mmu_emit_count(a, cpu, ABI_STAT_tlb_hits);
-    asm_mov_rm(a, true, p->tmp0, asm_mem(p->tmp0, (int32_t)offsetof(struct soft_entry, addend)));
+    const unsigned t0 = p->tmp0 & 7;
+    asm_line_end(a, put_rm(asm_line(a), OP_MOV, t0, t0, (int32_t)offsetof(struct soft_entry, addend)));
 }
 
 /* Thunks, by temporaries, what for and, as views are found in two ways, whose. */
@@ -605,8 +638,8 @@ static void soft_emit_find(struct asm_buf *a, const uint8_t *const *thunk, struc
         return;
     }
     emit_align(a, p);
-    emit_address(a, p->tmp1, p->base, p->high - 1);
-    emit_address(a, p->tmp0, p->base, p->low);
+    uint8_t *at = put_address(asm_line(a), p->tmp1 & 7, p->base, p->high - 1);
+    asm_line_end(a, put_address(at, p->tmp0 & 7, p->base, p->low));
     asm_call(a, thunk[thunk_index(p->slot      ? FIND_SLOT
                                   : p->current ? FIND_CURRENT
                                                : FIND_OTHERS,

@@ -32,7 +32,7 @@ struct piece {
 static inline struct piece piece(uint64_t bits, unsigned n) { return (struct piece){bits, n}; }
 /* What is in front of it; rest has less than 8 bytes. */
 static inline struct piece before_if(bool there, unsigned byte, struct piece rest) {
-    return piece(rest.bits << (there ? 8 : 0) | (there ? byte & 0xff : 0), rest.n + there);
+    return piece(rest.bits << 8 * there | (byte & 0xffu & -(unsigned)there), rest.n + there);
 }
 static inline struct piece before(unsigned byte, struct piece rest) { return before_if(true, byte, rest); }
 static inline struct piece behind(struct piece x, unsigned byte) {
@@ -202,12 +202,11 @@ static inline struct piece mem(struct asm_buf *a, unsigned reg, struct asm_mem m
     if (UNLIKELY(m.base >= ASM_RIP))
         return m.base == ASM_RIP ? mem_rip(a, reg, m, before, imm_bytes) : mem_view(a, reg, m);
     unsigned base = m.base & 7u, index = m.index == ASM_NOREG ? 4u : m.index & 7u;
-    bool sib = m.index != ASM_NOREG || base == 4, no_disp = m.disp == 0 && base != 5;
-    bool byte = m.disp == (int8_t)m.disp && !evex;
-    unsigned mod = no_disp ? 0u : byte ? 0x40u : 0x80u;
-    struct piece x = piece((uint32_t)m.disp, no_disp ? 0 : byte ? 1 : 4);
-    x = before_if(sib, (unsigned)m.scale << 6 | index << 3 | base, x);
-    return before_if(true, mod | (reg & 7) << 3 | (sib ? 4 : base), x);
+    bool sib = m.index != ASM_NOREG || base == 4;
+    unsigned n = asm_disp_bytes(base, m.disp);
+    n = n && evex ? 4 : n;
+    struct piece x = before_if(sib, (unsigned)m.scale << 6 | index << 3 | base, piece((uint32_t)m.disp, n));
+    return before_if(true, asm_mod(n) | (reg & 7) << 3 | (sib ? 4 : base), x);
 }
 
 /* Where the view is found from RBP, DS (which changes nothing) stands in for GS, so that the code has one layout. */
@@ -237,20 +236,48 @@ static inline void op_rr_imm(struct asm_buf *a, uint32_t op, bool w, unsigned re
     room(a);
     put2(a, rr(op, w, reg, rm), imm);
 }
-static inline void op_rm_imm(struct asm_buf *a, uint32_t op, bool w, unsigned reg, struct asm_mem m, struct piece imm,
-                             unsigned imm_bytes) {
-    room(a);
-    struct piece x = with_segment(a, m, opcode(op, (w ? 8u : 0) | (reg & 8) >> 1 | mem_rex(m)));
-    put3(a, x, mem(a, reg, m, x.n, imm_bytes, false), imm);
+/* What it takes to put a memory operand together depends on its form. [base + disp], which is by far the most frequent, and
+ * [base + (index << scale) + disp], with no prefix but REX, have ways of their own. */
+static inline bool has_base(uint32_t op, struct asm_mem m) { return op < ASM_OP(0, 2, 0) && m.base < 16; }
+static inline bool is_plain(uint32_t op, struct asm_mem m) {
+    return m.index == ASM_NOREG && ((m.base & 7) != 4 || op < ASM_OP(0, 1, 0));
 }
-static inline void op_rm(struct asm_buf *a, uint32_t op, bool w, unsigned reg, struct asm_mem m) {
+static __attribute__((noinline)) void op_indexed(struct asm_buf *a, uint32_t op, unsigned rex, unsigned reg,
+                                                 struct asm_mem m) {
+    unsigned base = m.base & 7u, n = asm_disp_bytes(base, m.disp);
+    bool none = m.index == ASM_NOREG; /* RSP and R12 as a base need a SIB byte */
+    unsigned sib = (unsigned)m.scale << 6 | (none ? 4u : m.index & 7u) << 3 | base;
+    struct piece x = piece((op & 0xff) | (asm_mod(n) | (reg & 7) << 3 | 4) << 8 | sib << 16, 3);
+    x = before_if(op >> 8, 0x0f, x);
+    rex |= (none ? 0 : (m.index & 8u) >> 2) | (unsigned)m.base >> 3;
+    put2(a, before_if(rex != 0, 0x40 | rex, x), piece((uint32_t)m.disp, n));
+}
+static __attribute__((noinline)) void op_other(struct asm_buf *a, uint32_t op, unsigned rex, unsigned reg,
+                                               struct asm_mem m, unsigned imm_bytes) {
+    struct piece x = with_segment(a, m, opcode(op, rex | mem_rex(m)));
+    put2(a, x, mem(a, reg, m, x.n, imm_bytes, false));
+}
+/* imm_bytes: of an immediate that the caller puts behind it. */
+static inline void op_rm(struct asm_buf *a, uint32_t op, bool w, unsigned reg, struct asm_mem m, unsigned imm_bytes) {
+    unsigned rex = (w ? 8u : 0) | (reg & 8) >> 1;
     room(a);
-    struct piece x = with_segment(a, m, opcode(op, (w ? 8u : 0) | (reg & 8) >> 1 | mem_rex(m)));
-    put2(a, x, mem(a, reg, m, x.n, 0, false));
+    unsigned n;
+    if (UNLIKELY(!has_base(op, m))) {
+        op_other(a, op, rex, reg, m, imm_bytes);
+    } else if (is_plain(op, m)) {
+        uint64_t bits = asm_base_form(op, rex, reg, m.base, m.disp, &n);
+        put1(a, piece(bits, n));
+    } else {
+        op_indexed(a, op, rex, reg, m);
+    }
+}
+static inline void op_rm_imm(struct asm_buf *a, uint32_t op, bool w, unsigned reg, struct asm_mem m, struct piece imm) {
+    op_rm(a, op, w, reg, m, imm.n);
+    put1(a, imm);
 }
 void asm_op_rr(struct asm_buf *a, uint32_t op, bool w, unsigned reg, unsigned rm) { op_rr(a, op, w, reg, rm); }
 void asm_op_rm(struct asm_buf *a, uint32_t op, bool w, unsigned reg, struct asm_mem m, unsigned imm_bytes) {
-    op_rm_imm(a, op, w, reg, m, none(), imm_bytes);
+    op_rm(a, op, w, reg, m, imm_bytes);
 }
 void asm_op_rr8(struct asm_buf *a, uint32_t op, unsigned reg, unsigned rm) {
     room(a);
@@ -288,16 +315,20 @@ void asm_mov_pc(struct asm_buf *a, unsigned dst, uint64_t pc) {
     else
         asm_note(a, asm_pos(a) - 8, ASM_NOTE_PC);
 }
-void asm_mov_rm(struct asm_buf *a, bool w, unsigned dst, struct asm_mem m) { op_rm(a, ASM_OP(0, 0, 0x8b), w, dst, m); }
-void asm_mov_mr(struct asm_buf *a, bool w, struct asm_mem m, unsigned src) { op_rm(a, ASM_OP(0, 0, 0x89), w, src, m); }
+void asm_mov_rm(struct asm_buf *a, bool w, unsigned dst, struct asm_mem m) {
+    op_rm(a, ASM_OP(0, 0, 0x8b), w, dst, m, 0);
+}
+void asm_mov_mr(struct asm_buf *a, bool w, struct asm_mem m, unsigned src) {
+    op_rm(a, ASM_OP(0, 0, 0x89), w, src, m, 0);
+}
 void asm_mov_mi(struct asm_buf *a, bool w, struct asm_mem m, int32_t imm) {
-    op_rm_imm(a, ASM_OP(0, 0, 0xc7), w, 0, m, imm32((uint32_t)imm), 4);
+    op_rm_imm(a, ASM_OP(0, 0, 0xc7), w, 0, m, imm32((uint32_t)imm));
 }
 void asm_load(struct asm_buf *a, unsigned size, bool sext, bool w, unsigned dst, struct asm_mem m) {
     static const uint32_t op[2][4] = {{ASM_OP(0, 1, 0xb6), ASM_OP(0, 1, 0xb7), ASM_OP(0, 0, 0x8b), ASM_OP(0, 0, 0x8b)},
                                       {ASM_OP(0, 1, 0xbe), ASM_OP(0, 1, 0xbf), ASM_OP(0, 0, 0x63), ASM_OP(0, 0, 0x8b)}};
     bool same = size == 2 && !w; /* to 32 bits: a move */
-    op_rm(a, op[sext && !same][size], size == 3 || (sext && w), dst, m);
+    op_rm(a, op[sext && !same][size], size == 3 || (sext && w), dst, m, 0);
 }
 void asm_store(struct asm_buf *a, unsigned size, struct asm_mem m, unsigned src) {
     switch (size) {
@@ -317,7 +348,7 @@ void asm_ext_rr(struct asm_buf *a, unsigned size, bool sext, bool w, unsigned ds
     default: op_rr(a, ASM_OP(0, 0, sext && w ? 0x63 : 0x8b), sext && w, dst, src); break;
     }
 }
-void asm_lea(struct asm_buf *a, bool w, unsigned dst, struct asm_mem m) { op_rm(a, ASM_OP(0, 0, 0x8d), w, dst, m); }
+void asm_lea(struct asm_buf *a, bool w, unsigned dst, struct asm_mem m) { op_rm(a, ASM_OP(0, 0, 0x8d), w, dst, m, 0); }
 void asm_cmov(struct asm_buf *a, enum asm_cc cc, bool w, unsigned dst, unsigned src) {
     op_rr(a, ASM_OP(0, 1, 0x40u | cc), w, dst, src);
 }
@@ -330,7 +361,7 @@ void asm_push(struct asm_buf *a, unsigned reg) { op_r(a, 0x50, reg); }
 void asm_pop(struct asm_buf *a, unsigned reg) { op_r(a, 0x58, reg); }
 void asm_call_r(struct asm_buf *a, unsigned reg) { op_rr(a, ASM_OP(0, 0, 0xff), false, 2, reg); }
 void asm_jmp_r(struct asm_buf *a, unsigned reg) { op_rr(a, ASM_OP(0, 0, 0xff), false, 4, reg); }
-void asm_jmp_m(struct asm_buf *a, struct asm_mem m) { op_rm(a, ASM_OP(0, 0, 0xff), false, 4, m); }
+void asm_jmp_m(struct asm_buf *a, struct asm_mem m) { op_rm(a, ASM_OP(0, 0, 0xff), false, 4, m, 0); }
 void asm_ret(struct asm_buf *a) { asm_op0(a, 0xc3); }
 
 /* --- arithmetic ------------------------------------------------------------------------------------------ */
@@ -338,10 +369,10 @@ void asm_alu_rr(struct asm_buf *a, enum asm_alu op, bool w, unsigned dst, unsign
     op_rr(a, ASM_OP(0, 0, 3u | op << 3), w, dst, src);
 }
 void asm_alu_rm(struct asm_buf *a, enum asm_alu op, bool w, unsigned dst, struct asm_mem m) {
-    op_rm(a, ASM_OP(0, 0, 3u | op << 3), w, dst, m);
+    op_rm(a, ASM_OP(0, 0, 3u | op << 3), w, dst, m, 0);
 }
 void asm_alu_mr(struct asm_buf *a, enum asm_alu op, bool w, struct asm_mem m, unsigned src) {
-    op_rm(a, ASM_OP(0, 0, 1u | op << 3), w, src, m);
+    op_rm(a, ASM_OP(0, 0, 1u | op << 3), w, src, m, 0);
 }
 void asm_alu_ri(struct asm_buf *a, enum asm_alu op, bool w, unsigned dst, int32_t imm) {
     bool byte = imm == (int8_t)imm;
@@ -349,9 +380,9 @@ void asm_alu_ri(struct asm_buf *a, enum asm_alu op, bool w, unsigned dst, int32_
 }
 void asm_alu_mi(struct asm_buf *a, enum asm_alu op, bool w, struct asm_mem m, int32_t imm) {
     bool byte = imm == (int8_t)imm;
-    op_rm_imm(a, byte ? 0x83 : 0x81, w, op, m, imm_of(byte, imm), byte ? 1 : 4);
+    op_rm_imm(a, byte ? 0x83 : 0x81, w, op, m, imm_of(byte, imm));
 }
-void asm_inc_m(struct asm_buf *a, struct asm_mem m) { op_rm(a, ASM_OP(0, 0, 0xff), true, 0, m); }
+void asm_inc_m(struct asm_buf *a, struct asm_mem m) { op_rm(a, ASM_OP(0, 0, 0xff), true, 0, m, 0); }
 uint32_t asm_cmp_ri32(struct asm_buf *a, bool w, unsigned reg, int32_t imm) {
     op_rr_imm(a, ASM_OP(0, 0, 0x81), w, ASM_CMP, reg, imm32((uint32_t)imm));
     return asm_pos(a) - 4;
@@ -366,7 +397,7 @@ void asm_test_ri(struct asm_buf *a, bool w, unsigned reg, int32_t imm) {
     }
 }
 void asm_test8_mi(struct asm_buf *a, struct asm_mem m, uint8_t imm) {
-    op_rm_imm(a, ASM_OP(0, 0, 0xf6), false, 0, m, imm8(imm), 1);
+    op_rm_imm(a, ASM_OP(0, 0, 0xf6), false, 0, m, imm8(imm));
 }
 void asm_shift_ri(struct asm_buf *a, enum asm_shift op, bool w, unsigned reg, unsigned n) {
     op_rr_imm(a, n == 1 ? 0xd1 : 0xc1, w, op, reg, piece(n & 0xff, n != 1));

@@ -224,4 +224,40 @@ void asm_vmov_rr(struct asm_buf *a, unsigned dst, unsigned src);
 void asm_vmov_rm(struct asm_buf *a, unsigned dst, struct asm_mem m);
 void asm_vmov_mr(struct asm_buf *a, struct asm_mem m, unsigned src);
 
+/* --- lines: instructions whose form is known where they are put together ------------------------------------------- */
+/* asm_line(): room for ASM_LINE bytes, and where they are written. asm_put() and what is made of it puts an instruction there and
+ * returns where the next one goes; what it writes behind that does not count. asm_line_end(): so far it is code. */
+#define ASM_LINE 64
+static inline uint8_t *asm_line(struct asm_buf *a) {
+    if (UNLIKELY(a->limit - a->p < ASM_LINE)) {
+        a->overflow = true;
+        a->p = a->start;
+    }
+    return a->p + a->to_write;
+}
+static inline void asm_line_end(struct asm_buf *a, const uint8_t *p) { a->p = (uint8_t *)(uintptr_t)p - a->to_write; }
+static inline uint8_t *asm_put(uint8_t *p, uint64_t bits, unsigned bytes) {
+    __builtin_memcpy(p, &bits, 8);
+    return p + bytes;
+}
+/* Of [base + disp]: bytes of the displacement, 0, 1 or 4, and the ModRM.mod that says so. base: its lower three bits. */
+static inline unsigned asm_disp_bytes(unsigned base, int32_t disp) {
+    unsigned n = 4 - 3 * ((uint32_t)disp + 128 < 256);
+    return n & -(unsigned)((disp != 0) | (base == 5));
+}
+static inline unsigned asm_mod(unsigned disp_bytes) { return (disp_bytes + 1) >> 1 << 6; }
+/* op reg, [base + disp], with no prefix but REX, which is without what the base adds: at most 8 bytes. Two bytes of opcode not with
+ * RSP and R12. */
+static inline uint64_t asm_base_form(uint32_t op, unsigned rex, unsigned reg, unsigned base, int32_t disp,
+                                     unsigned *bytes) {
+    unsigned rm = base & 7, sib = rm == 4, two = op > 0xff, n = asm_disp_bytes(rm, disp);
+    uint64_t x = (uint64_t)(uint32_t)disp << 8 * sib | (0x24 & -sib);
+    x = x << 16 | (asm_mod(n) | (reg & 7) << 3 | rm) << 8 | (op & 0xff);
+    x = x << 8 * two | (0x0f & -two);
+    rex |= base >> 3;
+    unsigned has_rex = rex != 0;
+    *bytes = n + 2 + sib + two + has_rex;
+    return x << 8 * has_rex | ((0x40 | rex) & -has_rex);
+}
+
 #endif
