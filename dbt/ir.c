@@ -74,15 +74,13 @@ static bool closes_block(unsigned op) {
            op == IR_PC;
 }
 
-irv ir_emit(struct ir_block *b, const struct ir_inst *i) {
-    unsigned limit = closes_block(i->op) ? IR_END_LIMIT : IR_LIMIT;
-    if (UNLIKELY(b->count >= limit)) {
+irv ir_emit_late(struct ir_block *b, const struct ir_inst *i) {
+    if (!closes_block(i->op) || b->count >= IR_END_LIMIT) {
         b->overflow = true;
         return i->type == IR_NONE ? 0 : (irv)(IR_DUMMY_BASE + i->type);
     }
-    irv v = b->count++;
-    b->inst[v] = *i;
-    return i->type == IR_NONE ? 0 : v;
+    b->inst[b->count++] = *i;
+    return i->type == IR_NONE ? 0 : b->count - 1;
 }
 
 irv ir_append(struct ir_block *b, const struct ir_inst *i) {
@@ -247,7 +245,7 @@ irv ir_ld(struct ir_block *b, enum ir_type t, unsigned log2_bytes, irv addr, int
     if (calls_memory(b))
         return called_ld(b, t, log2_bytes, called_at(b, addr, disp), called_desc(b, log2_bytes, regime, flags, 0));
     struct ir_inst i = ir_make(mem_head(IR_LD, t, log2_bytes, addr, regime, flags), 0, 0, 0, (uint64_t)(int64_t)disp);
-    return ir_forward(b, &i);
+    return ir_emit(b, &i);
 }
 
 void ir_st(struct ir_block *b, unsigned log2_bytes, irv addr, int32_t disp, irv value, unsigned regime,
@@ -258,7 +256,7 @@ void ir_st(struct ir_block *b, unsigned log2_bytes, irv addr, int32_t disp, irv 
     }
     uint64_t head = mem_head(IR_ST, IR_NONE, log2_bytes, addr, regime, flags);
     struct ir_inst i = ir_make(head, value, 0, 0, (uint64_t)(int64_t)disp);
-    ir_forward(b, &i);
+    ir_emit(b, &i);
 }
 
 irv ir_atomic(struct ir_block *b, enum ir_atomic kind, unsigned log2_bytes, irv addr, irv value, unsigned regime,
@@ -321,7 +319,7 @@ irv ir_vop2(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, uns
 /* --- instructions and exits ------------------------------------------------------------------ */
 void ir_insn_pc(struct ir_block *b, uint64_t pc, uint32_t encoding) {
     struct ir_inst i = ir_make(ir_head(IR_INSN, IR_NONE, 0, 0, 0, 0, 0), 0, 0, encoding, pc);
-    ir_forward(b, &i);
+    ir_emit(b, &i);
 }
 
 void ir_count(struct ir_block *b, size_t offset) {

@@ -64,8 +64,14 @@ static inline struct ir_inst ir_renamed(const struct ir_inst *i, const irv *map)
     return ir_of_words((x.w[0] & MASK(48)) | a << 48, (x.w[1] & ~MASK(32)) | b | c << 16, x.w[2]);
 }
 
-/* ir_emit(): puts *i at the end as it is: for what is simplified already. */
-irv ir_emit(struct ir_block *b, const struct ir_inst *i);
+/* ir_emit(): puts *i at the end as it is: for what is simplified already. ir_emit_late(): the same in the reserve. */
+irv ir_emit_late(struct ir_block *b, const struct ir_inst *i);
+static inline irv ir_emit(struct ir_block *b, const struct ir_inst *i) {
+    if (UNLIKELY(b->count >= IR_LIMIT))
+        return ir_emit_late(b, i);
+    b->inst[b->count++] = *i;
+    return i->type == IR_NONE ? 0 : b->count - 1;
+}
 /* ir_append(): the same for what is not: opt_forward() is to look at the block. */
 irv ir_append(struct ir_block *b, const struct ir_inst *i);
 /* ir_forward(): ir_add_inst(), which may change *i. ir_forward_reset(): nothing is known of the state (dbt/opt_forward.c). */

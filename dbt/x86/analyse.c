@@ -51,9 +51,9 @@ static void begin_values(struct codegen *cg) {
         cg->v[i] = nowhere;
     for (unsigned i = 1; i < b->count; i++) {
         const struct ir_inst *in = &b->inst[i];
-        cg->v[in->a].uses++;
-        cg->v[in->b].uses++;
-        cg->v[in->c].uses++;
+        const irv operand[] = {in->a, in->b, in->c};
+        for (unsigned k = 0; k < ARRAY_LEN(operand); k++)
+            cg->v[operand[k]].uses += cg->v[operand[k]].uses != UINT8_MAX;
     }
 }
 
@@ -253,6 +253,7 @@ void analyse_block(struct codegen *cg) {
         irv fused = fusible(cg, in);
         if (UNLIKELY(fused)) {
             cg->v[fused].flags |= V_FUSED;
+            val->flags |= V_FUSES;
             record(cg, fused, i);
         }
         record(cg, i, i);

@@ -84,15 +84,16 @@ enum value_flag {
     V_ZEXT = 2,  /* an I32 whose register holds zeros above */
     V_EARLY = 4, /* already defined, together with an earlier FLAGS operation */
     V_DEAD = 8,  /* not used: not emitted */
+    V_FUSES = 16 /* it emits an operand of its own */
 };
 struct value {
     uint8_t reg;       /* register number or NO_REG */
     uint8_t flags;     /* enum value_flag */
     uint8_t target;    /* the pin that the result is put to, if it may be computed in place; else NO_REG */
     uint8_t dirty;     /* V128: only so many low bytes of the register are right, the rest is to be zero; 0 = all */
-    int16_t slot;      /* spill slot, -1 if none */
+    int8_t slot;       /* spill slot, -1 if none */
+    uint8_t uses;      /* uses in all, 255: or more */
     uint16_t next_use; /* instruction that uses it next, 0 if none */
-    uint16_t uses;     /* uses in all, from 255 on perhaps fewer */
     irv reg_next;      /* next value in the same register */
     int32_t home;      /* offset in struct cpu that holds it, -1 if none */
 };

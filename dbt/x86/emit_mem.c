@@ -147,9 +147,11 @@ static void set_group(const struct codegen *cg, const struct ir_inst *in, struct
 /* An access that goes where the guest's address says: it takes no register from anyone. */
 static bool bare(struct codegen *cg, struct access *acc) {
     struct stub *s = acc->stub;
+    if (s->align || !cg->mmu->no_probe)
+        return false;
     struct mmu_probe p = stub_group_probe(cg, s);
     p.pc = cg->pc;
-    if (s->align || !cg->mmu->no_probe || !cg->mmu->no_probe(cg->cpu, &p))
+    if (!cg->mmu->no_probe(cg->cpu, &p))
         return false;
     cg->mmu->emit_probe(&cg->a, cg->cpu, &p);
     s->access = asm_pos(&cg->a);

@@ -212,6 +212,8 @@ static uint8_t number(const struct codegen *cg, uint8_t reg) {
 }
 void loop_record(const struct codegen *cg, struct slow_record *r) {
     uint8_t *reg[] = {&r->base, &r->value, &r->value2, &r->dst};
+    if (LIKELY(!cg->loop.pins))
+        return;
     for (unsigned i = 0; i < ARRAY_LEN(reg); i++)
         *reg[i] = number(cg, *reg[i]);
     for (unsigned i = 0; i < r->hoists; i++)

@@ -68,7 +68,7 @@ void store_slot(struct codegen *cg, irv v, unsigned reg) {
         }
         unsigned n = (unsigned)__builtin_ctzll(~*used);
         *used |= BIT(n);
-        cg->v[v].slot = (int16_t)n;
+        cg->v[v].slot = (int8_t)n;
     }
     if (vec)
         asm_vmov_mr(&cg->a, slot_mem(cg, v), xmm(reg));
@@ -258,11 +258,18 @@ static unsigned use_any(struct codegen *cg, irv v) {
     cg->locked |= BIT(val->reg);
     return val->reg;
 }
-unsigned use(struct codegen *cg, irv v) {
+static __attribute__((noinline)) unsigned use_absent(struct codegen *cg, irv v) {
     unsigned reg = use_any(cg, v);
     if (cg->v[v].dirty)
         clean(cg, v);
     return reg;
+}
+unsigned use(struct codegen *cg, irv v) {
+    const struct value *val = &cg->v[v];
+    if (UNLIKELY(val->reg == NO_REG || val->dirty))
+        return use_absent(cg, v);
+    cg->locked |= BIT(val->reg);
+    return val->reg;
 }
 unsigned use_low(struct codegen *cg, irv v, unsigned bytes) {
     unsigned reg = use_any(cg, v);
@@ -329,7 +336,7 @@ void done_inst(struct codegen *cg, irv inst) {
 void done(struct codegen *cg) {
     const struct ir_inst *in = inst_of(cg, (irv)cg->at);
     done_inst(cg, (irv)cg->at);
-    if (UNLIKELY((cg->v[in->a].flags | cg->v[in->b].flags) & V_FUSED))
+    if (UNLIKELY(cg->v[cg->at].flags & V_FUSES))
         done_inst(cg, cg->v[in->a].flags & V_FUSED ? in->a : in->b);
 }
 

@@ -42,7 +42,11 @@ static void put_record(struct codegen *cg, const struct slow_record *rec) {
     }
     out->record_bytes += bytes;
     out->fault[out->faults++] = (struct code_fault){asm_pos(&cg->a), CODE_RECORD | out->record_bytes};
-    __builtin_memcpy(out->records - out->record_bytes + cg->a.to_write, rec, bytes);
+    uint8_t *to = out->records - out->record_bytes + cg->a.to_write;
+    if (rec->hoists) /* some vector moves either way */
+        __builtin_memcpy(to, rec, sizeof(*rec));
+    else
+        __builtin_memcpy(to, rec, offsetof(struct slow_record, hoist));
 }
 
 struct mmu_probe stub_probe(const struct codegen *cg, const struct stub *s) {
@@ -126,16 +130,15 @@ static void emit_find(struct codegen *cg, const struct stub *s) {
 /* The range that an earlier probe was for was not in one page, or a slow access came in between. */
 static void emit_hoisted(struct codegen *cg, struct stub *s) {
     struct asm_label slow = {0};
-    struct asm_mem saved = FRAME_FIELD(pad0);
     s->tmp1 = ASM_RAX;
     while (s->tmp1 == s->rec.base || s->tmp1 == s->tmp0)
         s->tmp1++; /* RAX, RCX and RDX are temporaries */
-    asm_mov_mr(&cg->a, true, saved, s->tmp1);
+    asm_push(&cg->a, s->tmp1);
     find(cg, stub_probe(cg, s), &slow);
-    asm_mov_rm(&cg->a, true, s->tmp1, saved);
+    asm_pop(&cg->a, s->tmp1);
     access_here(cg, s);
     asm_bind(&cg->a, &slow);
-    asm_mov_rm(&cg->a, true, s->tmp1, saved);
+    asm_pop(&cg->a, s->tmp1);
 }
 /* softfp for each operation in turn: the guest state is exact then. The last one goes on at `back`, if that is not 0. */
 static void emit_fp_calls(struct codegen *cg, const struct stub *s, uint32_t back) {
