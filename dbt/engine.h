@@ -146,6 +146,8 @@ uint32_t debug_mode(const struct cpu *cpu);
 /* debug_keep(): pending bits that guest_ops.service() is to see when the steps have ended. */
 void debug_keep(struct engine *e, uint32_t bits);
 
+#define SEMIHOST_CALLS 8 /* that a vCPU can have in progress: one, and those of the handlers that came in between */
+
 struct engine {
     struct cpu *cpu;
     const struct guest_ops *guest;
@@ -157,10 +159,11 @@ struct engine {
     struct cache cache;
     struct hot *hot_blocks;
     struct reuse *reuse; /* NULL: no blocks are kept for later runs */
-    struct {
+    struct semihost_call {
         uint32_t op; /* 0: none is in progress */
-        uint64_t param, pc, done;
-    } semihost;
+        uint64_t param, pc, sp, done;
+    } semihost[SEMIHOST_CALLS];
+    unsigned semihost_next; /* the one to be given up if there are too many */
     struct debug debug;
     struct engine_power *power; /* NULL: never off */
     struct ir_block *ir;

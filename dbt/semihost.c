@@ -37,23 +37,35 @@ static uint64_t call(struct cpu *cpu, enum semihost_op op, uint64_t a, uint64_t 
 }
 static bool again(const struct cpu *cpu) { return cpu->abi.ret[1] == SEMIHOST_AGAIN; }
 
-/* --- output, which may take several times ----------------------------------------------------------------------------- */
-/* Where the call goes on. Another one may have come in between, from an interrupt's handler: then it starts anew. */
-static uint64_t *progress(struct cpu *cpu, uint32_t op, uint64_t param) {
+/* --- calls that may take several times ---------------------------------------------------------------------------------- */
+/*
+ * Where the call goes on. Interrupts are taken in between, and their handlers, or other threads, may make calls of their own: what tells
+ * one from another is its stack. A call that has not come to its end, but whose stack pointer another one has, was left for good.
+ */
+static struct semihost_call *progress(struct cpu *cpu, const struct semihost_call *now) {
     struct engine *e = engine_of(cpu);
-    if (e->semihost.op != op || e->semihost.param != param || e->semihost.pc != guest_pc(cpu)) {
-        e->semihost.op = op;
-        e->semihost.param = param;
-        e->semihost.pc = guest_pc(cpu);
-        e->semihost.done = 0;
+    struct semihost_call *c, *free = NULL;
+    for (c = e->semihost; c < e->semihost + SEMIHOST_CALLS; c++) {
+        if (c->op && c->sp == now->sp) {
+            if (c->op == now->op && c->param == now->param && c->pc == now->pc)
+                return c;
+            c->op = 0;
+        }
+        free = c->op ? free : c;
     }
-    return &e->semihost.done;
+    if (!free)
+        free = &e->semihost[e->semihost_next++ % SEMIHOST_CALLS];
+    *free = *now;
+    return free;
 }
-static void finished(struct cpu *cpu) { engine_of(cpu)->semihost.op = 0; }
+static bool finished(struct semihost_call *c) {
+    c->op = 0;
+    return true;
+}
 
 /* Result: bytes that were not written. */
-static bool write_bytes(struct cpu *cpu, uint64_t param, const uint64_t word[3], uint64_t *result) {
-    uint64_t *done = progress(cpu, SYS_WRITE, param);
+static bool write_bytes(struct cpu *cpu, struct semihost_call *c, const uint64_t word[3], uint64_t *result) {
+    uint64_t *done = &c->done;
     while (*done < word[2]) {
         uint64_t left = word[2] - *done, n = left < TEXT_BYTES ? left : TEXT_BYTES, taken;
         if (!copy(cpu, word[1] + *done, cpu->abi.text, n, MMU_READ))
@@ -66,8 +78,7 @@ static bool write_bytes(struct cpu *cpu, uint64_t param, const uint64_t word[3],
             return false;
     }
     *result = word[2] - *done;
-    finished(cpu);
-    return true;
+    return finished(c);
 }
 
 /* How many of the first n bytes come before a 0. */
@@ -78,10 +89,10 @@ static uint64_t text_length(const char *text, uint64_t n) {
     return i;
 }
 
-static bool write_text(struct cpu *cpu, uint64_t param) {
-    uint64_t *done = progress(cpu, SYS_WRITE0, param);
+static bool write_text(struct cpu *cpu, struct semihost_call *c) {
+    uint64_t *done = &c->done;
     for (;;) {
-        uint64_t at = param + *done, n = PAGE_SIZE - (at & PAGE_MASK), len;
+        uint64_t at = c->param + *done, n = PAGE_SIZE - (at & PAGE_MASK), len;
         n = n < TEXT_BYTES ? n : TEXT_BYTES;
         if (!copy(cpu, at, cpu->abi.text, n, MMU_READ))
             break;
@@ -93,14 +104,13 @@ static bool write_text(struct cpu *cpu, uint64_t param) {
         if (taken < len || cpu->abi.pending)
             return false;
     }
-    finished(cpu);
-    return true;
+    return finished(c);
 }
 
 /* --- the calls ---------------------------------------------------------------------------------------------------------- */
 /* Result: bytes that were not read: all of them at the end. A file gives all it has; a console, what there is. */
-static bool read_bytes(struct cpu *cpu, uint64_t param, const uint64_t word[3], uint64_t *result) {
-    uint64_t *done = progress(cpu, SYS_READ, param);
+static bool read_bytes(struct cpu *cpu, struct semihost_call *c, const uint64_t word[3], uint64_t *result) {
+    uint64_t *done = &c->done;
     while (*done < word[2]) {
         uint64_t left = word[2] - *done, n = left < TEXT_BYTES ? left : TEXT_BYTES,
                  got = call(cpu, SYS_READ, word[0], n, 0);
@@ -115,8 +125,7 @@ static bool read_bytes(struct cpu *cpu, uint64_t param, const uint64_t word[3], 
             return false;
     }
     *result = word[2] - *done;
-    finished(cpu);
-    return true;
+    return finished(c);
 }
 
 static bool open_name(struct cpu *cpu, const uint64_t word[3], uint64_t *result) {
@@ -184,7 +193,17 @@ static unsigned fields_of(uint32_t op) {
     }
 }
 
-bool engine_semihost(struct cpu *cpu, uint32_t op, uint64_t param, uint64_t *result) {
+/* The calls that may take several times. */
+static bool transfer(struct cpu *cpu, struct semihost_call *c, const uint64_t word[3], uint64_t *result) {
+    switch (c->op) {
+    case SYS_WRITE0: return write_text(cpu, c);
+    case SYS_WRITE: return write_bytes(cpu, c, word, result);
+    default: return read_bytes(cpu, c, word, result);
+    }
+}
+
+bool engine_semihost(struct cpu *cpu, uint32_t op, uint64_t param, uint64_t sp, uint64_t *result) {
+    struct semihost_call now = {.op = op, .param = param, .pc = guest_pc(cpu), .sp = sp};
     uint64_t word[4] = {0};
     *result = FAILED;
     if (!copy(cpu, param, word, 8 * fields_of(op), MMU_READ))
@@ -192,9 +211,9 @@ bool engine_semihost(struct cpu *cpu, uint32_t op, uint64_t param, uint64_t *res
     switch (op) {
     case SYS_OPEN: return open_name(cpu, word, result);
     case SYS_WRITEC: return write_char(cpu, param);
-    case SYS_WRITE0: return write_text(cpu, param);
-    case SYS_WRITE: return write_bytes(cpu, param, word, result);
-    case SYS_READ: return read_bytes(cpu, param, word, result);
+    case SYS_WRITE0:
+    case SYS_WRITE:
+    case SYS_READ: return transfer(cpu, progress(cpu, &now), word, result);
     case SYS_ISERROR: return *result = word[0] >> 63, true;
     case SYS_REMOVE:
     case SYS_RENAME: return names(cpu, op, word, result);

@@ -9,7 +9,7 @@
 
 #define CALL_BEFORE 0x01f01013u
 #define CALL_AFTER 0x40705013u
-enum { A0 = 10, A1 = 11 };
+enum { SP = 2, A0 = 10, A1 = 11 };
 
 static uint32_t insn_at(struct cpu *cpu, uint64_t va) {
     struct gpa pa;
@@ -23,7 +23,7 @@ uint64_t rv64_helper_ebreak(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t un
     uint64_t result;
     if (!cpu->boot->semihosting || insn_at(cpu, c->pc - 4) != CALL_BEFORE || insn_at(cpu, c->pc + 4) != CALL_AFTER)
         rv64_raise(cpu, RV64_BREAKPOINT, c->pc);
-    if (!engine_semihost(cpu, (uint32_t)c->x[A0], c->x[A1], &result))
+    if (!engine_semihost(cpu, (uint32_t)c->x[A0], c->x[A1], c->x[SP], &result))
         engine_unwind(cpu); /* the pc is still the EBREAK's */
     c->x[A0] = result;
     return 0;

@@ -47,8 +47,9 @@ enum semihost_op {
 #define SEMIHOST_AGAIN UINT64_C(0x10000)
 
 struct cpu;
-/* engine_semihost(): a call of the current vCPU: operation, and what its parameter register holds (pointers and fields of 64 bits). True:
- * *result is for the result register. False: execute the instruction again, interrupts may come before. */
-bool engine_semihost(struct cpu *cpu, uint32_t op, uint64_t param, uint64_t *result);
+/* engine_semihost(): a call of the current vCPU: operation, what its parameter register holds (pointers and fields of 64 bits), and the stack
+ * pointer. True: *result is for the result register. False: execute the instruction again, interrupts may come before, and make calls of
+ * their own: those with another stack pointer do not disturb this one. */
+bool engine_semihost(struct cpu *cpu, uint32_t op, uint64_t param, uint64_t sp, uint64_t *result);
 
 #endif

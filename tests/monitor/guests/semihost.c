@@ -6,7 +6,7 @@
 #ifdef __riscv
 #include "rv64_payload.h"
 #else
-#include "payload.h"
+#include "gic.h"
 #endif
 
 enum {
@@ -214,6 +214,76 @@ static void check_file(const char *name, const char *text, uint64_t n) {
     CHECK_EQ(call(CLOSE, (uint64_t)&f), 0);
 }
 
+/* Interrupts, whose handler makes calls of the same kind: what they come in between has to go on where it was. */
+static volatile unsigned interruptions;
+static uint64_t given;
+static void interrupted(void) {
+    char got[16];
+    interruptions++;
+    CHECK_EQ(CALL(SEEK, given, 0), 0);
+    CHECK_EQ(CALL(READ, given, (uint64_t)got, 13), 0);
+    CHECK_EQ(got[12], 'n');
+}
+
+#ifdef __riscv
+static void alarm_us(uint64_t us) { sbi_call(SBI_TIME, 0, csr_read(time) + us * 10, 0, 0, 0, 0); }
+__attribute__((interrupt("supervisor"), aligned(4))) static void on_alarm(void) {
+    alarm_us(100);
+    interrupted();
+}
+static uint64_t vector;
+static void start_alarms(void) {
+    vector = csr_read(stvec);
+    csr_write(stvec, on_alarm);
+    alarm_us(100);
+    csr_set(sie, 1 << 5);
+    csr_set(sstatus, SIE);
+}
+static void stop_alarms(void) {
+    csr_clear(sstatus, SIE);
+    csr_write(stvec, vector);
+}
+#else
+static void alarm_us(uint64_t us) { write_sysreg(cntv_tval_el0, read_sysreg(cntfrq_el0) * us / 1000000); }
+static void on_alarm(struct frame *f, unsigned vector) {
+    uint32_t iar = gic_ack();
+    (void)f, (void)vector;
+    alarm_us(100);
+    interrupted();
+    gic_eoi(iar);
+}
+static void start_alarms(void) {
+    gic_init();
+    gic_enable(PPI_VTIMER);
+    exception_handler = on_alarm;
+    alarm_us(100);
+    write_sysreg(cntv_ctl_el0, 1);
+    __asm__ volatile("msr daifclr, #2" : : : "memory");
+}
+static void stop_alarms(void) { __asm__ volatile("msr daifset, #2" : : : "memory"); }
+#endif
+
+/* "made" has the bytes of `many`. */
+static void test_interrupted(void) {
+    static char got[sizeof(many)];
+    uint64_t f = open("made", 1), wrong = 0;
+    given = open("given", 0);
+    CHECK(f != FAILED && given != FAILED);
+    for (unsigned round = 0; round < 50 || interruptions < 50; round++) {
+        memset(got, 0, sizeof(got));
+        CHECK_EQ(CALL(SEEK, f, 0), 0);
+        start_alarms();
+        uint64_t left = CALL(READ, f, (uint64_t)got, sizeof(many) - 1);
+        stop_alarms();
+        CHECK_EQ(left, 0);
+        for (unsigned i = 0; i < sizeof(many) - 1; i++)
+            wrong += got[i] != many[i];
+    }
+    CHECK_EQ(wrong, 0);
+    CHECK_EQ(call(CLOSE, (uint64_t)&f), 0);
+    CHECK_EQ(call(CLOSE, (uint64_t)&given), 0);
+}
+
 /* "given" is there, with 13 bytes, and a folder "below". As on QEMU. */
 static void test_files(void) {
     static char name[32];
@@ -222,6 +292,7 @@ static void test_files(void) {
     check_file("given", "what is given", 13);
     write_file("made", 5, many, sizeof(many) - 1);
     check_file("made", many, sizeof(many) - 1);
+    test_interrupted();
     write_file("made", 4, "short", 5);
     write_file("made", 3, "SH", 2);
     check_file("made", "SHort", 5);
