@@ -3,15 +3,7 @@
 /* gic.c: interrupt lines, prioritisation and life cycle of interrupts (IHI 0048 chapter 3, IHI 0069 chapter 4). */
 #include "gic.h"
 
-/* virtio-mmio slots are SPI 16 + slot, interrupt ids 48 .. 79. Their line is virtio_isr != 0, which is sampled, not
- * watched: two interrupts could look like one long level, so these are treated as level-sensitive whatever GICD_ICFGR
- * says. The device tree calls them edge-triggered; a driver acknowledges the device before the interrupt ends, so it
- * sees no difference. */
-static uint32_t always_level(unsigned word) { return word == 1 ? 0xffff0000u : word == 2 ? 0x0000ffffu : 0; }
-
-uint32_t gic_pending(const struct gic_bank *b, unsigned word) {
-    return b->pending | (b->level & (~b->edge | always_level(word)));
-}
+uint32_t gic_pending(const struct gic_bank *b) { return b->pending | (b->level & ~b->edge); }
 
 /* --- prioritisation ------------------------------------------------------------------------------------------ */
 
@@ -21,7 +13,7 @@ static uint32_t group_enabled(const struct gic *g, const struct gic_bank *b) {
 
 static uint32_t candidates(struct gic *g, struct a64_cpuif *pe, unsigned word) {
     const struct gic_bank *b = gic_bank(g, pe, word);
-    uint32_t set = gic_pending(b, word) & b->enabled & ~b->active & group_enabled(g, b);
+    uint32_t set = gic_pending(b) & b->enabled & ~b->active & group_enabled(g, b);
     return word ? set & pe->spi_here[word] : set;
 }
 
@@ -109,6 +101,7 @@ void gic_set_bpr(const struct gic *g, struct a64_cpuif *pe, unsigned group, uint
 
 /* --- lines --------------------------------------------------------------------------------------------------- */
 
+/* virtio-mmio slots are SPI 16 + slot, interrupt ids 48 .. 79. Their line is virtio_isr != 0. */
 static uint32_t shared_lines(struct abi_shared *shared, unsigned word) {
     uint32_t lines = __atomic_load_n((uint32_t *)&shared->spi_level[word - 1], __ATOMIC_ACQUIRE);
     if (word == 1 || word == 2) {
@@ -120,19 +113,27 @@ static uint32_t shared_lines(struct abi_shared *shared, unsigned word) {
     return lines;
 }
 
+/* Which have risen since the last time; they may have fallen again. Mostly none has: no exchange then. */
+static uint32_t take_rises(struct abi_shared *shared, unsigned word) {
+    uint32_t *rises = (uint32_t *)&shared->spi_rose[word - 1];
+    return LIKELY(!__atomic_load_n(rises, __ATOMIC_RELAXED)) ? 0 : __atomic_exchange_n(rises, 0, __ATOMIC_ACQUIRE);
+}
+
 static bool powered(struct cpu *cpu, unsigned index) {
     struct cpu *to = engine_cpu(cpu, index);
     return to && engine_power_state(&a64(to)->power) == ENGINE_POWER_ON;
 }
 
-/* Reads what devices drive. A line that rose may be for another PE than the one that the monitor woke. */
+/* Reads what devices drive. An edge is what the device reports as one, as a level can rise and fall unseen. A line that rose may be for
+ * another PE than the one that the monitor woke. */
 static void sample_lines(struct gic_op *op) {
     struct gic *g = op->g;
     for (unsigned word = 1; word < GIC_WORDS; word++) {
         struct gic_bank *b = &g->spi[word];
-        uint32_t lines = shared_lines(op->cpu->shared, word), rose = lines & ~b->level;
+        uint32_t edges = take_rises(op->cpu->shared, word), lines = shared_lines(op->cpu->shared, word),
+                 rose = edges | (lines & ~b->level);
         b->level = lines;
-        b->pending |= rose & b->edge & ~always_level(word);
+        b->pending |= edges & b->edge;
         if (LIKELY(!rose))
             continue;
         for (unsigned i = 0; i < g->cpus; i++)

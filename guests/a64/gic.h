@@ -73,7 +73,7 @@ static inline struct gic_bank *gic_bank(struct gic *g, struct a64_cpuif *pe, uns
 static inline uint8_t *gic_priority(struct gic *g, struct a64_cpuif *pe, unsigned id) {
     return id < 32 ? &pe->priority[id] : &g->priority[id];
 }
-uint32_t gic_pending(const struct gic_bank *b, unsigned word);
+uint32_t gic_pending(const struct gic_bank *b);
 /* gic_changed(): distributor state changed: other PEs that now have something to signal must look. */
 void gic_changed(struct gic_op *op);
 /* gic_retarget(): an SPI's target or route changed: recomputes where it may go. */

@@ -41,13 +41,13 @@ enum bit_reg {
     REG_CLEAR_ACTIVE
 };
 
-static uint32_t bits_read(const struct gic_bank *b, unsigned word, enum bit_reg reg) {
+static uint32_t bits_read(const struct gic_bank *b, enum bit_reg reg) {
     switch (reg) {
     case REG_GROUP: return b->group;
     case REG_SET_ENABLE:
     case REG_CLEAR_ENABLE: return b->enabled;
     case REG_SET_PENDING:
-    case REG_CLEAR_PENDING: return gic_pending(b, word);
+    case REG_CLEAR_PENDING: return gic_pending(b);
     default: return b->active;
     }
 }
@@ -101,7 +101,7 @@ static uint32_t common_read(struct gic_op *op, struct a64_cpuif *pe, unsigned of
     uint32_t value = 0;
     if (offset < 0x400) {
         unsigned word = (offset & 0x7f) / 4;
-        return word < GIC_WORDS ? bits_read(gic_bank(g, pe, word), word, (enum bit_reg)(offset / 0x80 - 1)) : 0;
+        return word < GIC_WORDS ? bits_read(gic_bank(g, pe, word), (enum bit_reg)(offset / 0x80 - 1)) : 0;
     }
     if (offset < 0xc00) {
         unsigned first = offset & 0x3ff;

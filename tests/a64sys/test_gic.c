@@ -20,10 +20,12 @@ static bool irq(unsigned i) {
 
 static void raise_spi(unsigned id, bool level) {
     uint32_t bit = 1u << (id % 32);
-    if (level)
+    if (level) {
         world.shared.spi_level[id / 32 - 1] |= bit;
-    else
+        world.shared.spi_rose[id / 32 - 1] |= bit;
+    } else {
         world.shared.spi_level[id / 32 - 1] &= ~bit;
+    }
 }
 
 /* --- GICv2 ------------------------------------------------------------------------------------------------- */
@@ -84,6 +86,58 @@ static void test_v2_basics(void) {
     world.shared.virtio_isr[0] = 0;
     eoir(0, 48);
     CHECK(!irq(0));
+}
+
+/* An edge that is over before anyone looks: pending once if the interrupt is edge-triggered, nothing if it is not. */
+static void test_short_edges(void) {
+    start_v2();
+    enable(33, 0xa0, 1);
+    enable(34, 0xa0, 1);
+    world_io_write(0, DIST + 0xc08, 4, 2 << 2); /* 33 is edge-triggered */
+    for (unsigned id = 33; id < 35; id++) {
+        raise_spi(id, true);
+        raise_spi(id, false);
+    }
+    CHECK(irq(0));
+    CHECK_EQ(world_io_read(0, DIST + 0x204, 4), 2);
+    CHECK_EQ(iar(0), 33);
+    CHECK_EQ(iar(0), 1023);
+    /* one that comes while it is active waits for its end */
+    raise_spi(33, true);
+    raise_spi(33, false);
+    CHECK(!irq(0));
+    eoir(0, 33);
+    CHECK_EQ(iar(0), 33);
+    eoir(0, 33);
+    CHECK(!irq(0));
+    /* a fall and a rise between two looks: the level has not changed */
+    raise_spi(33, true);
+    CHECK_EQ(iar(0), 33);
+    eoir(0, 33);
+    raise_spi(33, false);
+    raise_spi(33, true);
+    CHECK_EQ(iar(0), 33);
+    eoir(0, 33);
+    CHECK_EQ(iar(0), 1023);
+    /* for another PE */
+    enable(35, 0xa0, 2);
+    world_io_write(0, DIST + 0xc08, 4, 2 << 2 | 2 << 6);
+    world.kicked = 0;
+    raise_spi(35, true);
+    raise_spi(35, false);
+    CHECK(!irq(0) && world.kicked & 2 && irq(1));
+    CHECK_EQ(iar(1), 35);
+    /* virtio slot 0, acknowledged by a driver that polls; then one that is not */
+    enable(48, 0xa0, 1);
+    world_io_write(0, DIST + 0xc0c, 4, 2);
+    world.shared.spi_rose[0] |= BIT(16);
+    CHECK_EQ(iar(0), 48);
+    eoir(0, 48);
+    world.shared.virtio_isr[0] = 1;
+    world.shared.spi_rose[0] |= BIT(16);
+    CHECK_EQ(iar(0), 48);
+    eoir(0, 48);
+    CHECK_EQ(iar(0), 1023);
 }
 
 static void test_v2_priorities(void) {
@@ -262,6 +316,7 @@ static void test_v3_priorities(void) {
 
 void test_gic(void) {
     test_v2_basics();
+    test_short_edges();
     test_v2_priorities();
     test_v2_sgis();
     test_v2_targets();

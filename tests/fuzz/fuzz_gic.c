@@ -67,9 +67,12 @@ static void acknowledge(struct a64_cpu *c, struct input *in) {
 
 static void drive_lines(struct a64_cpu *c, struct input *in) {
     unsigned how = (unsigned)take(in, 1);
-    if (how & 1)
-        world.shared.spi_level[take(in, 1) % (GIC_WORDS - 1)] ^= (uint32_t)take(in, 4);
-    else if (how & 2)
+    if (how & 1) {
+        unsigned word = (unsigned)take(in, 1) % (GIC_WORDS - 1);
+        uint32_t change = (uint32_t)take(in, 4);
+        world.shared.spi_rose[word] |= change & ~world.shared.spi_level[word];
+        world.shared.spi_level[word] ^= change;
+    } else if (how & 2)
         world.shared.virtio_isr[how >> 3] = how >> 2 & 1;
     else
         a64_gic_set_ppi(&c->c, 16 + (how >> 3) % 16, how >> 2 & 1);
