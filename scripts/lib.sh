@@ -233,6 +233,21 @@ in_folder() {
     (cd "$1" && "${@:2}")
 }
 
+# apt_unpack DIR PACKAGE...: these packages and what they depend on, from private_apt's state, unpacked into DIR, unless it is there.
+apt_unpack() {
+    local dir=$1 deb archives
+    shift
+    if [ -e "$dir" ]; then return; fi
+    progress "downloading Debian's $*" "$dir.log" apt-get "${APT[@]}" install -y --no-install-recommends --download-only "$@" ||
+        die "download of $* failed"
+    rm -rf "$dir.new"
+    mkdir -p "$dir.new"
+    archives=$(apt-config "${APT[@]}" shell at Dir::Cache::archives/d | sed "s/^at='\(.*\)'/\1/")
+    for deb in "$archives"/*.deb; do dpkg-deb -x "$deb" "$dir.new"; done
+    rm -f "$archives"/*.deb
+    mv "$dir.new" "$dir"
+}
+
 # --- CMake ------------------------------------------------------------------
 
 # build_release: configures and builds the release tree, tests and all.
