@@ -283,7 +283,7 @@ class Manners(unittest.TestCase):
                                   ("bench-translate", ["--frob"]), ("bench-translate", ["--rounds", "0"]),
                                   ("bench-translate", ["/none"]), ("bench-translate", ["--program", "/none"]),
                                   ("bench-disk", ["--frob"]), ("bench-disk", ["--rounds", "x"]), ("bench-disk", ["--format", "vdi"]),
-                                  ("bench-exec", ["--frob"]), ("bench-exec", ["--rounds", "0"]),
+                                  ("bench-exec", ["--frob"]), ("bench-exec", ["--rounds", "0"]), ("test-crash", ["--frob"]),
                                   ("soak", ["--frob", "1"]), ("soak", ["--seconds", "x"]),
                                   ("test-hw", ["--frob"]), ("test-fresh", ["--suite", "sid"])):
             code, out, err = self.status(script, *arguments)
@@ -291,7 +291,7 @@ class Manners(unittest.TestCase):
 
     def test_help(self):
         for script in ("compare", "experiment", "fetch-root", "fetch-apps", "demo", "deps", "fetch-guest", "bench-boot",
-                       "linux-test", "bench-translate", "bench-disk", "bench-exec", "soak", "test", "test-hw", "test-fresh"):
+                       "linux-test", "bench-translate", "bench-disk", "bench-exec", "test-crash", "soak", "test", "test-hw", "test-fresh"):
             code, out, err = self.status(script, "--help")
             self.assertEqual((code, err), (0, ""), script)
             self.assertIn("usage: scripts/" + script, out)
