@@ -28,7 +28,7 @@ const struct ir_op_info ir_op_info[IR_OP_COUNT] = {
 };
 #undef IR_OP
 #define IR_OP(name_, result_, operands_, properties)                                                                   \
-    [IR_##name_] = PROPS(properties) == PROP_P   ? IR_IS_PURE                                                          \
+    [IR_##name_] = PROPS(properties) == PROP_P   ? IR_IS_PURE | (SETS_FP_STATUS(IR_##name_) ? 0 : IR_IS_FREE)          \
                    : PROPS(properties) == PROP_M ? IR_IS_MEMORY                                                        \
                    : PROPS(properties) == PROP_S ? IR_IS_STATE                                                         \
                    : PROPS(properties) == PROP_X ? IR_IS_EXIT                                                          \
@@ -132,16 +132,6 @@ irv ir_vconst(struct ir_block *b, uint64_t lo, uint64_t hi) {
     }
     struct ir_inst i = ir_make(ir_head(IR_VCONST, IR_V128, 0, 0, 0, 0, 0), 0, 0, (uint32_t)slot, 0);
     return ir_forward(b, &i);
-}
-
-irv ir_get(struct ir_block *b, enum ir_type t, size_t offset) {
-    struct ir_inst i = ir_make(ir_head(IR_GET, t, 0, 0, 0, 0, 0), 0, 0, 0, offset);
-    return ir_forward(b, &i);
-}
-
-void ir_put(struct ir_block *b, size_t offset, irv v) {
-    struct ir_inst i = ir_make(ir_head(IR_PUT, IR_NONE, 0, 0, 0, 0, v), 0, 0, 0, offset);
-    ir_forward(b, &i);
 }
 
 /* The result type of an operation whose only variable is the type of an operand. */

@@ -14,7 +14,8 @@
 #define IR_LIMIT (IR_END_LIMIT - 24)
 
 /* Operations from VFADD on, and CALLV, may set floating-point status: they are never removed. */
-static inline bool ir_sets_fp_status(unsigned op) { return op >= IR_VFADD || op == IR_CALLV; }
+#define SETS_FP_STATUS(op) ((op) >= IR_VFADD || (op) == IR_CALLV)
+static inline bool ir_sets_fp_status(unsigned op) { return SETS_FP_STATUS(op); }
 static inline bool ir_is_flags_op(unsigned op) { return op >= IR_ADD_FLAGS && op <= IR_LOGIC_FLAGS; }
 static inline const struct ir_helper *ir_helper_of(const struct ir_inst *i) {
     return (const struct ir_helper *)(uintptr_t)i->imm;

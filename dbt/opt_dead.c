@@ -66,6 +66,18 @@ static void cover_bytes(struct dead *d, uint64_t offset, unsigned bytes) {
     }
 }
 
+/* The same of a whole granule, as nearly all PUTs are: true if all of it is covered already. */
+static inline bool cover_granule(struct dead *d, uint64_t granule) {
+    struct ir_cover *c = cover_slot(d, granule);
+    if (c->epoch == d->epoch && c->granule == granule) {
+        bool covered = c->mask == 0xff;
+        c->mask = 0xff;
+        return covered;
+    }
+    *c = (struct ir_cover){.granule = (uint16_t)granule, .epoch = d->epoch, .mask = 0xff};
+    return false;
+}
+
 static void uncover_bytes(struct dead *d, uint64_t offset, unsigned bytes) {
     for (uint64_t g = offset / 8; g <= (offset + bytes - 1) / 8; g++) {
         struct ir_cover *c = cover_at(d, g);
@@ -80,6 +92,8 @@ static bool is_live(struct dead *d, irv v) {
     bool used = d->b->priv.uses[v] != 0;
     if (i->op == IR_PUT) {
         unsigned bytes = ir_type_bytes(d->b->inst[i->a].type);
+        if (LIKELY(bytes == 8 && !(i->imm & 7)))
+            return !cover_granule(d, i->imm / 8);
         if (all_covered(d, i->imm, bytes))
             return false;
         cover_bytes(d, i->imm, bytes);
@@ -101,10 +115,8 @@ static bool is_live(struct dead *d, irv v) {
     return i->op != IR_NOP;
 }
 
-static inline void count_use(struct ir_block *b, irv v) {
-    if (v)
-        b->priv.uses[v] += b->priv.uses[v] != UINT8_MAX;
-}
+/* Also of no value, 0: nobody looks at that, and a jump would often be mispredicted. */
+static inline void count_use(struct ir_block *b, irv v) { b->priv.uses[v] += b->priv.uses[v] != UINT8_MAX; }
 
 /* --- NZCV ----------------------------------------------------------------------------------------------- */
 static void flags_exit(struct dead *d, irv v) {
@@ -229,22 +241,23 @@ void opt_dead(struct ir_block *b) {
     memset(b->priv.uses, 0, b->count);
     for (unsigned v = b->count - 1u; v >= 1; v--) {
         struct ir_inst *i = &b->inst[v];
+        const unsigned op = i->op;
         bool live;
-        if (i->op == IR_INSN)
+        if (op == IR_INSN)
             continue;
-        if (ir_op_is[i->op] & IR_IS_PURE && !ir_sets_fp_status(i->op))
+        if (ir_op_is[op] & IR_IS_FREE)
             live = b->priv.uses[v] != 0;
         else
             live = !(d.lazy && flags_step(&d, (irv)v)) && is_live(&d, (irv)v);
-        if (live) {
-            count_use(b, i->a);
-            count_use(b, i->b);
-            count_use(b, i->c);
-            if (d.lazy && i->op == IR_PUT && b->inst[i->a].type == IR_FLAGS)
-                flags_put_waits(b, (irv)v);
-        } else {
+        if (!live) {
             *i = (struct ir_inst){.op = IR_NOP};
+            continue;
         }
+        count_use(b, i->a);
+        count_use(b, i->b);
+        count_use(b, i->c);
+        if (op == IR_PUT && d.lazy && b->inst[i->a].type == IR_FLAGS)
+            flags_put_waits(b, (irv)v);
     }
     b->priv.cover_epoch = d.epoch;
     b->priv.counted = true;

@@ -12,16 +12,19 @@
 #include "ir_priv.h"
 
 #define GAP 32
-_Static_assert(ABI_CPU_BYTES / 8 <= UINT16_MAX + 1, "ir_known.granule");
+_Static_assert(ABI_CPU_BYTES / 8 <= UINT16_MAX + 1, "ir_known.key");
 
 /* --- guest state -------------------------------------------------------------------------------- */
 static inline struct ir_known *known_slot(struct ir_block *b, uint32_t granule) {
     return &b->priv.known[granule % ARRAY_LEN(b->priv.known)];
 }
 
+static inline uint32_t known_key(const struct ir_block *b, uint32_t granule) { return granule << 16 | b->priv.epoch; }
+
 static inline const struct ir_known *known_at(struct ir_block *b, uint64_t offset) {
-    const struct ir_known *k = known_slot(b, (uint32_t)(offset / 8));
-    return k->value && k->granule == offset / 8 && k->epoch == b->priv.epoch ? k : NULL;
+    const uint32_t granule = (uint32_t)(offset / 8);
+    const struct ir_known *k = known_slot(b, granule);
+    return k->key == known_key(b, granule) ? k : NULL;
 }
 
 static void known_forget(struct ir_block *b) {
@@ -38,10 +41,10 @@ void ir_forward_reset(struct ir_block *b) {
 
 static void known_set(struct ir_block *b, uint64_t offset, irv v, unsigned type) {
     uint32_t granule = (uint32_t)(offset / 8);
-    struct ir_known k = {.granule = (uint16_t)granule, .value = v, .epoch = b->priv.epoch, .type = (uint8_t)type};
+    struct ir_known k = {.key = known_key(b, granule), .value = v, .type = (uint8_t)type};
     if (type == IR_V128) {
         *known_slot(b, granule) = k;
-        k.granule++;
+        k.key = known_key(b, granule + 1);
         k.sub = 1;
         *known_slot(b, granule + 1) = k;
         return;
@@ -53,51 +56,47 @@ static void known_set(struct ir_block *b, uint64_t offset, irv v, unsigned type)
 static void known_drop(struct ir_block *b, uint64_t offset, uint64_t bytes) {
     for (uint64_t g = offset / 8; g <= (offset + bytes - 1) / 8; g++) {
         struct ir_known *k = known_slot(b, (uint32_t)g);
-        if (k->granule == g)
-            k->value = 0;
+        if (k->key >> 16 == g)
+            k->key = 0;
     }
 }
 
-static bool known_is(struct ir_block *b, uint64_t offset, unsigned type, irv v) {
-    const struct ir_known *k = known_at(b, offset);
-    if (!k || k->type != type || k->value != v || k->sub != (type == IR_V128 ? 0 : (offset & 7)))
-        return false;
-    if (type == IR_V128) {
+/* The value of that type that the bytes at offset hold, of which *k is known; 0: none. */
+static inline irv known_value(struct ir_block *b, const struct ir_known *k, uint64_t offset, unsigned type) {
+    if (!k || k->type != type || k->sub != (type == IR_V128 ? 0 : (offset & 7)))
+        return 0;
+    if (UNLIKELY(type == IR_V128)) {
         const struct ir_known *hi = known_at(b, offset + 8);
-        return hi && hi->type == IR_V128 && hi->value == v && hi->sub == 1;
+        return hi && hi->type == IR_V128 && hi->value == k->value && hi->sub == 1 ? k->value : 0;
     }
-    return true;
+    return k->value;
 }
 
-/* A GET of known bytes: returns the value, or rewrites *i to compute it, or records what this GET gives. */
-static irv forward_get(struct ir_block *b, struct ir_inst *i) {
-    const struct ir_known *k = known_at(b, i->imm);
+/* A GET of bytes of which something else is known: rewrites *i to compute it, or records what this GET gives. */
+static __attribute__((noinline)) void forward_get(struct ir_block *b, const struct ir_known *k, struct ir_inst *i) {
     if (k) {
-        if (known_is(b, i->imm, i->type, k->value))
-            return k->value;
         if (i->type == IR_I32 && k->type == IR_I64 && (i->imm & 7) == 0) {
             *i = ir_make(ir_head(IR_TRUNC, IR_I32, 0, 0, 0, 0, k->value), 0, 0, 0, 0);
-            return 0;
+            return;
         }
         if (i->type == IR_I64 && k->type == IR_V128) {
             *i = ir_make(ir_head(IR_VGET, IR_I64, 3, k->sub, 0, 0, k->value), 0, 0, 0, 0);
-            return 0;
+            return;
         }
         if (ir_type_bytes(i->type) < ir_type_bytes(k->type))
-            return 0; /* a wider value stays known */
+            return; /* a wider value stays known */
     }
     known_set(b, i->imm, b->count, i->type);
-    return 0;
 }
 
 /* A PUT: false if the state holds that value already. */
-static bool forward_put(struct ir_block *b, const struct ir_inst *i) {
-    unsigned type = b->inst[i->a].type;
-    if (known_is(b, i->imm, type, i->a))
+static inline bool forward_put(struct ir_block *b, uint64_t offset, irv v) {
+    unsigned type = b->inst[v].type;
+    if (known_value(b, known_at(b, offset), offset, type) == v)
         return false;
-    if (i->imm - offsetof(struct cpu, fp) < sizeof(struct fp_env))
+    if (offset - offsetof(struct cpu, fp) < sizeof(struct fp_env))
         b->priv.fp_floor = b->count; /* status may have been cleared: operations before it count no longer */
-    known_set(b, i->imm, i->a, type);
+    known_set(b, offset, v, type);
     return true;
 }
 
@@ -105,11 +104,9 @@ static bool forward_put(struct ir_block *b, const struct ir_inst *i) {
 static void forward_effects(struct ir_block *b, const struct ir_inst *i) {
     if (i->op == IR_STX) {
         known_drop(b, offsetof(struct cpu, excl_addr), 8);
-    } else if (i->op == IR_CALL && !ir_is_pure(i)) {
+    } else if (i->op == IR_CALL) {
         known_forget(b);
         b->priv.fp_floor = b->count;
-    } else if (ir_sets_fp_status(i->op)) {
-        known_drop(b, offsetof(struct cpu, fp), sizeof(struct fp_env));
     }
 }
 
@@ -174,44 +171,59 @@ static irv forward_exit(struct ir_block *b, const struct ir_inst *i) {
     return 0;
 }
 
-/* A pure operation: an existing value that it equals, or 0. */
-static inline irv forward_pure(struct ir_block *b, struct ir_inst *i) {
+/* A pure operation. */
+static irv forward_pure(struct ir_block *b, struct ir_inst *i) {
     irv v = i->op == IR_CALL ? 0 : ir_fold(b, i);
     if (v)
         return v;
     if (i->op == IR_CONST)
         return ir_const(b, (enum ir_type)i->type, i->imm);
-    return may_merge(i) ? find_equal(b, i) : 0;
-}
-
-/* What is none of the most frequent operations; apart, so that those need no stack. */
-static __attribute__((noinline)) irv forward_other(struct ir_block *b, struct ir_inst *i) {
-    if (i->op == IR_EXIT_IF)
-        return forward_exit(b, i);
-    if (ir_is_pure(i)) {
-        irv v = forward_pure(b, i);
-        if (v)
-            return v;
-    }
-    forward_effects(b, i);
+    v = may_merge(i) ? find_equal(b, i) : 0;
+    if (v)
+        return v;
+    if (ir_sets_fp_status(i->op))
+        known_drop(b, offsetof(struct cpu, fp), sizeof(struct fp_env));
     return ir_is_flags_op(i->op) ? append_flags(b, i) : ir_emit(b, i);
 }
 
+static irv forward_other(struct ir_block *b, struct ir_inst *i) {
+    if (i->op == IR_EXIT_IF)
+        return forward_exit(b, i);
+    forward_effects(b, i);
+    return ir_emit(b, i);
+}
+
+/* After an overflow operands may be dummies: nothing to learn from them. */
 irv ir_forward(struct ir_block *b, struct ir_inst *i) {
     if (UNLIKELY(b->overflow))
-        return ir_emit(b, i); /* operands may be dummies: nothing to learn from them */
+        return ir_emit(b, i);
     switch (i->op) {
     case IR_INSN:
     case IR_LD:
     case IR_ST: return ir_emit(b, i);
     case IR_CONST: return ir_const(b, (enum ir_type)i->type, i->imm);
-    case IR_PUT: return forward_put(b, i) ? ir_emit(b, i) : 0;
-    case IR_GET: {
-        irv v = forward_get(b, i);
-        return v ? v : i->op == IR_GET ? ir_emit(b, i) : forward_other(b, i);
+    case IR_PUT: return forward_put(b, i->imm, i->a) ? ir_emit(b, i) : 0;
+    case IR_GET: return ir_get(b, (enum ir_type)i->type, i->imm);
+    default: return ir_is_pure(i) ? forward_pure(b, i) : forward_other(b, i);
     }
-    default: return forward_other(b, i);
-    }
+}
+
+irv ir_get(struct ir_block *b, enum ir_type t, size_t offset) {
+    const struct ir_known *k = known_at(b, offset);
+    irv v = UNLIKELY(b->overflow) ? 0 : known_value(b, k, offset, t);
+    if (v)
+        return v;
+    struct ir_inst i = ir_make(ir_head(IR_GET, t, 0, 0, 0, 0, 0), 0, 0, 0, offset);
+    if (LIKELY(!b->overflow))
+        forward_get(b, k, &i);
+    return i.op == IR_GET ? ir_emit(b, &i) : forward_pure(b, &i);
+}
+
+void ir_put(struct ir_block *b, size_t offset, irv v) {
+    if (LIKELY(!b->overflow) && !forward_put(b, offset, v))
+        return;
+    struct ir_inst i = ir_make(ir_head(IR_PUT, IR_NONE, 0, 0, 0, 0, v), 0, 0, 0, offset);
+    ir_emit(b, &i);
 }
 
 /* --- the pass -------------------------------------------------------------------------------------------- */

@@ -26,12 +26,25 @@ struct analysis {
     unsigned next_group;
 };
 
+/* What an operation needs to be looked at for, besides what ir_op_is says. */
+enum look {
+    LOOK_UNUSED = 1, /* it may go if nothing uses it */
+    LOOK_STATE = 2,  /* what it does to pins and groups: see() */
+    LOOK_FUSED = 4,  /* it may emit an operand: fusible() */
+    LOOK_SILENT = 8, /* it emits nothing, and has no operands */
+};
+static const uint8_t look_at[IR_OP_COUNT] = {
+    [IR_CONST] = LOOK_SILENT,       [IR_PC] = LOOK_SILENT,
+    [IR_VCONST] = LOOK_SILENT,      [IR_GET] = LOOK_UNUSED | LOOK_STATE,
+    [IR_PUT] = LOOK_STATE,          [IR_CALL] = LOOK_UNUSED,
+    [IR_CALLV] = LOOK_STATE,        [IR_EXIT_IF] = LOOK_FUSED,
+    [IR_CMP] = LOOK_FUSED,          [IR_SELECT] = LOOK_FUSED,
+    [IR_FLAGS_SELECT] = LOOK_FUSED, [IR_LOGIC_FLAGS] = LOOK_FUSED,
+    [IR_ADD] = LOOK_FUSED,
+};
+
 static bool removable(const struct ir_inst *in) {
-    if (in->op == IR_CALL)
-        return ((const struct ir_helper *)(uintptr_t)in->imm)->kind == IR_HELPER_PURE;
-    if (in->op >= IR_VFADD || in->op == IR_CALLV)
-        return false; /* they set floating-point status */
-    return ir_op_is[in->op] & IR_IS_PURE || in->op == IR_GET;
+    return in->op != IR_CALL || ((const struct ir_helper *)(uintptr_t)in->imm)->kind == IR_HELPER_PURE;
 }
 
 /* Values begin in no place; their uses in all are known if the optimiser has counted them. */
@@ -58,12 +71,10 @@ static void begin_values(struct codegen *cg) {
 }
 
 static inline void record_one(struct codegen *cg, unsigned inst, unsigned k, irv v, unsigned at) {
-    if (v) {
-        cg->next_use[inst][k] = cg->v[v].next_use;
-        cg->v[v].next_use = (uint16_t)at;
-    }
+    cg->next_use[inst][k] = cg->v[v].next_use;
+    cg->v[v].next_use = (uint16_t)at;
 }
-/* Notes that the instruction `inst` reads its operands at `at`. */
+/* Notes that the instruction `inst` reads its operands at `at`; what is noted for none takes no jump to avoid. */
 static inline void record(struct codegen *cg, unsigned inst, unsigned at) {
     const struct ir_inst *in = &cg->b->inst[inst];
     record_one(cg, inst, 2, in->c, at);
@@ -201,9 +212,8 @@ static void close_groups(struct analysis *an) {
 }
 
 /* What an operation that is neither dead nor fused does to pins, and to groups. */
-static inline void see(struct analysis *an, unsigned i) {
+static inline void see(struct analysis *an, unsigned i, unsigned is) {
     const struct ir_inst *in = &an->cg->b->inst[i];
-    const unsigned is = ir_op_is[in->op];
     if (is & (IR_IS_MEMORY | IR_IS_STATE | IR_IS_EXIT)) {
         forget_all(an);
         if (is & IR_IS_EXIT)
@@ -241,16 +251,22 @@ void analyse_block(struct codegen *cg) {
     for (unsigned i = cg->b->count; i-- > 1;) {
         in--;
         val--;
-        if (in->op == IR_NOP || in->op == IR_INSN || val->flags & V_FUSED)
+        if (in->op == IR_INSN || in->op == IR_NOP || val->flags & V_FUSED)
             continue;
-        if (!val->next_use && removable(in)) {
+        const unsigned look = look_at[in->op], is = ir_op_is[in->op];
+        if (!val->next_use && (look & LOOK_UNUSED || is & IR_IS_FREE) && removable(in)) {
             val->flags |= V_DEAD;
             continue;
         }
         if (val->target != NO_REG)
             see_definition(&an, i);
-        see(&an, i);
-        irv fused = fusible(cg, in);
+        if (look & LOOK_SILENT) {
+            val->flags |= V_SILENT;
+            continue;
+        }
+        if (look & LOOK_STATE || is & (IR_IS_MEMORY | IR_IS_STATE | IR_IS_EXIT))
+            see(&an, i, is);
+        irv fused = look & LOOK_FUSED ? fusible(cg, in) : 0;
         if (UNLIKELY(fused)) {
             cg->v[fused].flags |= V_FUSED;
             val->flags |= V_FUSES;

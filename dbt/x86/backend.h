@@ -80,11 +80,12 @@ struct consts {
 };
 
 enum value_flag {
-    V_FUSED = 1, /* its consumer emits it */
-    V_ZEXT = 2,  /* an I32 whose register holds zeros above */
-    V_EARLY = 4, /* already defined, together with an earlier FLAGS operation */
-    V_DEAD = 8,  /* not used: not emitted */
-    V_FUSES = 16 /* it emits an operand of its own */
+    V_FUSED = 1,   /* its consumer emits it */
+    V_ZEXT = 2,    /* an I32 whose register holds zeros above */
+    V_EARLY = 4,   /* already defined, together with an earlier FLAGS operation */
+    V_DEAD = 8,    /* not used: not emitted */
+    V_FUSES = 16,  /* it emits an operand of its own */
+    V_SILENT = 32, /* a constant: its users emit what they need */
 };
 struct value {
     uint8_t reg;       /* register number or NO_REG */

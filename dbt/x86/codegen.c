@@ -44,7 +44,7 @@ static void emit_insts(struct codegen *cg) {
     const struct ir_inst *in = &cg->b->inst[1];
     struct value *val = &cg->v[1];
     for (unsigned i = 1; i < count && !cg->failed; i++, in++, val++) {
-        if (in->op == IR_NOP || val->flags & (V_FUSED | V_DEAD | V_EARLY))
+        if (in->op == IR_NOP || val->flags & (V_FUSED | V_DEAD | V_EARLY | V_SILENT))
             continue;
         if (in->op == IR_INSN) { /* a fifth of all: no need of what follows */
             cg->pc = in->imm;

@@ -81,12 +81,12 @@ _Static_assert(offsetof(struct slow_record, hoist) == CODE_RECORD_BYTES, "the le
 static void emit_slow(struct codegen *cg, struct stub *s) {
     asm_call(&cg->a, cg->slow[s->vector]);
     int32_t here = (int32_t)asm_pos(&cg->a);
-    struct slow_record rec = s->rec;
-    rec.site = s->site ? (int32_t)s->site - here : 0;
-    rec.back = cg->loop.on ? 0 : (int32_t)s->back - here;
-    rec.flags |= s->placed ? SLOW_LOOP : 0;
-    loop_record(cg, &rec);
-    put_record(cg, &rec);
+    struct slow_record *rec = &s->rec;
+    rec->site = s->site ? (int32_t)s->site - here : 0;
+    rec->back = cg->loop.on ? 0 : (int32_t)s->back - here;
+    rec->flags |= s->placed ? SLOW_LOOP : 0;
+    loop_record(cg, rec);
+    put_record(cg, rec);
 }
 /* Where a failed probe goes first, if the strategy knows another way; a fault goes to the slow path at once. */
 static void emit_retry(struct codegen *cg, const struct stub *s) {

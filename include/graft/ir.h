@@ -144,9 +144,8 @@ struct ir_helper {
 
 /* What 8 bytes of guest state hold: a value put there or got from there. */
 struct ir_known {
-    uint16_t granule; /* offset / 8 */
-    irv value;        /* 0: nothing known */
-    uint16_t epoch;
+    uint32_t key; /* offset / 8 << 16 and the epoch; 0: nothing known */
+    irv value;
     uint8_t type;
     uint8_t sub; /* V128: which half; 4-byte types: the byte in the granule */
 };
@@ -202,6 +201,7 @@ extern const struct ir_op_info ir_op_info[IR_OP_COUNT];
 #define IR_IS_MEMORY 2u
 #define IR_IS_STATE 4u
 #define IR_IS_EXIT 8u
+#define IR_IS_FREE 16u /* pure, and it sets no floating-point status: may go if nothing uses it */
 extern const uint8_t ir_op_is[IR_OP_COUNT];
 
 /* How far from the block's pc an IR_PC may lead: a little more than any instruction does. */
@@ -222,7 +222,7 @@ static inline uint32_t ir_flags_unpack(uint32_t f) {
            (f & IR_FLAG_V ? 1u << 28 : 0);
 }
 
-/* --- building (dbt/ir.c) ---------------------------------------------------------------------------- */
+/* --- building (dbt/ir.c, dbt/opt_forward.c) ---------------------------------------------------------------------------- */
 /* ir_block_reset(): an empty block for the code at pc in that mode. */
 void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode);
 /* ir_block_rewind(): forgets what was added to it since it had that count, and no vector constants. */
