@@ -117,7 +117,7 @@ static inline struct asm_mem asm_mem_rip(const void *target) { /* [rip + ...]: a
 }
 
 /* --- buffer and labels ------------------------------------------------------------------------------- */
-void asm_init(struct asm_buf *a, uint8_t *code, size_t size); /* size: at least 64 */
+void asm_init(struct asm_buf *a, uint8_t *code, size_t size); /* size: at least 128 */
 /* asm_take_end(): so many bytes at the end of the buffer are for something else; false: the code is there. */
 static inline bool asm_take_end(struct asm_buf *a, size_t bytes) {
     a->limit -= bytes;
