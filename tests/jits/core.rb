@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The Graft authors
 # SPDX-License-Identifier: Apache-2.0
 #
-# core.rb - methods and blocks for YJIT, redefined while compiled, exceptions, garbage, threads
+# core.rb - methods and blocks redefined while they run, exceptions, garbage, threads
 
 def ints(n)
   h = 1
