@@ -34,32 +34,54 @@ const char *kvm_flavour(void) {
     return result[VM_PROBE_UPPER_HALF] ? "hw" : "pvm";
 }
 
-static bool try_ring0(enum abi_mmu mmu, char text[ERR_BYTES]) {
-    uint64_t result[VM_PROBE_COUNT], tsc_hz;
-    if (!run_probe(result, &tsc_hz, false, LAYOUT_RING0, mmu, text))
-        return false;
-    bool native = result[VM_PROBE_RING0] <= VM_PROBE_LOOPS_MAX;
-    if (native)
-        snprintf(text, ERR_BYTES, "to ring 3 and back in %llu TSC ticks, CR3 reload %llu%s",
-                 (unsigned long long)result[VM_PROBE_CROSSING], (unsigned long long)result[VM_PROBE_CR3],
-                 result[VM_PROBE_SMAP] ? "" : "; no SMAP");
-    else
-        snprintf(text, ERR_BYTES, "this KVM interprets ring 0: %llu TSC ticks for one round of a short loop",
+static const char *const checks[] = {
+#define VM_CHECK(name, what) what,
+    VM_CHECKS(VM_CHECK)
+#undef VM_CHECK
+};
+
+/* What came of trying the engine's ring 0 with a strategy. */
+struct ring0 {
+    char text[ERR_BYTES];
+    uint64_t refused;    /* of VM_CHECKS */
+    bool tried, checked; /* checked: it got as far as those */
+    bool has;
+};
+
+static void try_ring0(enum abi_mmu mmu, struct ring0 *r) {
+    uint64_t result[VM_PROBE_COUNT] = {0}, tsc_hz;
+    bool ran = run_probe(result, &tsc_hz, false, LAYOUT_RING0, mmu, r->text);
+    if (!result[VM_PROBE_RING0]) /* it did not get as far as to say so */
+        return;
+    if (result[VM_PROBE_RING0] > VM_PROBE_LOOPS_MAX) {
+        snprintf(r->text, ERR_BYTES, "this KVM interprets ring 0: %llu TSC ticks for one round of a short loop",
                  (unsigned long long)result[VM_PROBE_RING0] / VM_PROBE_LOOPS);
-    return native;
+        return;
+    }
+    r->refused = result[VM_PROBE_REFUSED];
+    r->checked = true;
+    r->has = ran && !r->refused;
+    if (r->refused)
+        snprintf(r->text, ERR_BYTES, "this is not so: %s", checks[__builtin_ctzll(r->refused)]);
+    else if (ran)
+        snprintf(r->text, ERR_BYTES, "to ring 3 and back in %llu TSC ticks, with a fault there %llu, CR3 reload %llu%s",
+                 (unsigned long long)result[VM_PROBE_CROSSING], (unsigned long long)result[VM_PROBE_FAULT3],
+                 (unsigned long long)result[VM_PROBE_CR3], result[VM_PROBE_SMAP] ? "" : "; no SMAP");
+}
+
+static const struct ring0 *ring0_with(enum abi_mmu mmu) {
+    static struct ring0 found[ABI_MMU_COUNT];
+    struct ring0 *r = &found[mmu];
+    if (!r->tried && (mmu != ABI_MMU_DIRECT || vm_kvm_has_la57(r->text)))
+        try_ring0(mmu, r);
+    r->tried = true;
+    return r;
 }
 
 bool kvm_has_ring0(enum abi_mmu mmu, char text[ERR_BYTES]) {
-    static struct {
-        char text[ERR_BYTES];
-        bool tried, has;
-    } found[ABI_MMU_COUNT], *f;
-    f = &found[mmu];
-    if (!f->tried)
-        f->has = (mmu != ABI_MMU_DIRECT || vm_kvm_has_la57(f->text)) && try_ring0(mmu, f->text);
-    f->tried = true;
-    memcpy(text, f->text, ERR_BYTES);
-    return f->has;
+    const struct ring0 *r = ring0_with(mmu);
+    memcpy(text, r->text, ERR_BYTES);
+    return r->has;
 }
 
 enum abi_mmu kvm_best(enum abi_layout *layout) {
@@ -67,6 +89,16 @@ enum abi_mmu kvm_best(enum abi_layout *layout) {
     bool direct = kvm_has_ring0(ABI_MMU_DIRECT, text);
     *layout = direct || kvm_has_ring0(ABI_MMU_WINDOW, text) ? ABI_LAYOUT_RING0 : ABI_LAYOUT_FLAT;
     return direct ? ABI_MMU_DIRECT : ABI_MMU_WINDOW;
+}
+
+/* Each check, where ring 0 executes code at all. */
+static void print_checks(enum abi_mmu mmu, const char *with) {
+    const struct ring0 *r = ring0_with(mmu);
+    if (!r->checked)
+        return;
+    printf("\n%-50s %12s\n", "the engine in ring 0 relies on, with", with);
+    for (unsigned i = 0; i < VM_CHECK_COUNT; i++)
+        printf("%-50s %12s\n", checks[i], r->refused & BIT(i) ? "no" : "yes");
 }
 
 void probe_print(void) {
@@ -100,4 +132,6 @@ void probe_print(void) {
         else
             printf("%-50s %9.0f ns\n", rows[i].text, ns);
     }
+    print_checks(ABI_MMU_WINDOW, "window");
+    print_checks(ABI_MMU_DIRECT, "direct");
 }

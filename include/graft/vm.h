@@ -94,7 +94,30 @@ enum vm_probe {
     VM_PROBE_CROSSING, /* from ring 0 to ring 3 and back by SYSCALL, the same */
     VM_PROBE_CR3,      /* CR3 reload there */
     VM_PROBE_SMAP,     /* 1: ring 0 cannot touch ring 3's pages */
+    VM_PROBE_REFUSED,  /* a bit for each enum vm_check that has not been passed */
+    VM_PROBE_FAULT3,   /* #PF from ring 3 to the handler in ring 0 and back, and the crossing that ends the round */
     VM_PROBE_COUNT
+};
+
+/* VM_CHECK(enumerator, what is so): what the engine in ring 0 takes for granted of its host, in the order in which the probe tries
+ * it. They do not depend on who made the processor, or on what KVM intercepts, but some KVMs are none of these. */
+#define VM_CHECKS(VM_CHECK)                                                                                            \
+    VM_CHECK(CROSS, "SYSRETQ and SYSCALL lead to ring 3 and back")                                                     \
+    VM_CHECK(FLAGS, "SYSCALL clears the flags that it was told")                                                       \
+    VM_CHECK(AVX2, "ring 3 has AVX2")                                                                                  \
+    VM_CHECK(ENGINE, "ring 3 cannot read the engine's memory")                                                         \
+    VM_CHECK(CODE, "ring 3 cannot write the code that it runs")                                                        \
+    VM_CHECK(CANONICAL, "ring 3 faults at an address that is not canonical")                                           \
+    VM_CHECK(PRIVILEGED, "ring 3 cannot halt")                                                                         \
+    VM_CHECK(PORT, "ring 3 cannot call the monitor")                                                                   \
+    VM_CHECK(UNDEFINED, "#UD in ring 3 comes to ring 0")                                                               \
+    VM_CHECK(FLUSH_PAGE, "INVLPG drops what was known of a page")                                                      \
+    VM_CHECK(FLUSH_ALL, "loading CR3 drops what was known of pages")
+enum vm_check {
+#define VM_CHECK(name, what) VM_CHECK_##name,
+    VM_CHECKS(VM_CHECK)
+#undef VM_CHECK
+        VM_CHECK_COUNT
 };
 #define VM_PROBE_LOOPS 200
 #define VM_PROBE_LOOPS_MAX                                                                                             \
