@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * agent.c: the first process of a guest of `graft exec`. It is all that the initial RAM disk has beside kernel modules: it loads those, says hello
- * to the monitor, mounts what it is told to, runs the command, and carries its input, output and end. There is no C library below it
- * (sys.h), so a compiler for the guest's processor is all that building it takes.
+ * agent.c: the first process of a guest of `graft exec`. It is all that the initial RAM disk has beside kernel modules:
+ * it loads those, says hello to the monitor, mounts what it is told to, runs the command, and carries its input, output
+ * and end. There is no C library below it (sys.h), so a compiler for the guest's processor is all that building it
+ * takes.
  */
 #include "agent/sys.h"
 #include "graft/agent.h"
@@ -13,7 +14,7 @@
 #define MAX_WORDS 4096          /* arguments, and environment */
 #define CHANNEL_TRIES 5000      /* of a millisecond */
 
-/* --- what compilers expect --------------------------------------------------------------------------------------- */
+/* --- what compilers expect -------------------------------------------------------------------- */
 void *memcpy(void *to, const void *from, size_t n) {
     for (size_t i = 0; i < n; i++) {
         ((char *)to)[i] = ((const char *)from)[i];
@@ -37,7 +38,7 @@ static size_t length(const char *s) {
     return n;
 }
 
-/* --- the connection ------------------------------------------------------------------------------------------------ */
+/* --- the connection --------------------------------------------------------------------------- */
 static int channel = -1;
 static struct {
     char *arg[MAX_WORDS + 1], *env[MAX_WORDS + 1];
@@ -110,7 +111,7 @@ static void need(long result, const char *text) {
         fail(125, result, text);
 }
 
-/* --- starting ------------------------------------------------------------------------------------------------------- */
+/* --- starting --------------------------------------------------------------------------------- */
 static long open_file(const char *path, int flags) { return CALL(SYS_OPENAT, AT_CWD, path, flags | O_CLOSE, 0644); }
 
 static void load_module(const char *name, size_t len) {
@@ -173,7 +174,7 @@ static void open_channel(void) {
     CALL(SYS_IOCTL, channel, TCSETS, &t);
 }
 
-/* --- what the monitor wants done ---------------------------------------------------------------------------------------- */
+/* --- what the monitor wants done -------------------------------------------------------------- */
 static char *allocate(size_t bytes) {
     long p = CALL(SYS_MMAP, 0, bytes, 3, 0x22, -1, 0);
     return p < 0 && p > -4096 ? NULL : (char *)p;
@@ -325,7 +326,7 @@ static void add_entropy(const char *at, uint32_t len) {
     CALL(SYS_CLOSE, fd);
 }
 
-/* --- the command ----------------------------------------------------------------------------------------------------------- */
+/* --- the command ------------------------------------------------------------------------------ */
 static void set_size(const char *at) {
     uint16_t size[4] = {(uint16_t)number(at + 4), (uint16_t)number(at)};
     if (run.terminal)
@@ -443,7 +444,7 @@ static void start_command(const char *at) {
     run.credit[1] = run.credit[2] = AGENT_WINDOW;
 }
 
-/* --- while it runs --------------------------------------------------------------------------------------------------------------- */
+/* --- while it runs ---------------------------------------------------------------------------- */
 static void close_out(int stream) {
     CALL(SYS_CLOSE, run.out[stream]);
     run.out[stream] = -1;

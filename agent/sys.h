@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * sys.h: Linux without a C library, for processors whose system calls are numbered as in the kernel's asm-generic/unistd.h: all
- * that are younger than ten years. What differs is how one is made, and how a program starts: a few lines for each processor.
+ * sys.h: Linux without a C library, for processors whose system calls are numbered as in the kernel's
+ * asm-generic/unistd.h: all that are younger than ten years. What differs is how one is made, and how a program starts:
+ * a few lines for each processor.
  */
 #ifndef AGENT_SYS_H
 #define AGENT_SYS_H

@@ -28,8 +28,8 @@ static inline uint64_t bench_ns(void) {
 __attribute__((constructor)) static void bench_note_start(void) { bench_process_start = bench_work_start = bench_ns(); }
 
 /*
- * What comes before this call is not part of time_ns, only of total_ns. The division leaves the "inexact" status set, as
- * it soon is in any program: QEMU computes on the host's unit only from then on, and one that happens to use exact
+ * What comes before this call is not part of time_ns, only of total_ns. The division leaves the "inexact" status set,
+ * as it soon is in any program: QEMU computes on the host's unit only from then on, and one that happens to use exact
  * values alone would show a cost that real programs do not see.
  */
 static inline void bench_begin(void) {

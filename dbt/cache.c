@@ -2,9 +2,9 @@
  * Copyright The Graft Authors */
 /*
  * cache.c: the code cache and its block table. Host code is allocated upwards, the
- * records of its slow paths from the other end of the code area, and both are freed only all at once (cache_flush(), from the dispatcher), so a block that was
- * invalidated while it ran may run on to its end. Blocks are numbered in the order
- * of their host code: which one an address is in is found from the first of its piece of the code area.
+ * records of its slow paths from the other end of the code area, and both are freed only all at once (cache_flush(),
+ * from the dispatcher), so a block that was invalidated while it ran may run on to its end. Blocks are numbered in the
+ * order of their host code: which one an address is in is found from the first of its piece of the code area.
  *
  * Writes to code: a guest page with translated code is mapped read-only, and its
  * byte in code_bits says which vCPUs hold code of it. The first writes to such a
@@ -102,7 +102,7 @@ void cache_init(struct cpu *cpu) {
     c->blocks = c->links = 1;
 }
 
-/* --- look-up and entry ------------------------------------------------------------------------------------- */
+/* --- look-up and entry ------------------------------------------------------------------------ */
 struct block *cache_find(struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode) {
     struct cache *c = &e->cache;
     for (uint32_t i = c->hash[hash_bucket(c, pa, pc, mode)]; i; i = c->block[i].hash_next) {
@@ -173,7 +173,7 @@ struct block *cache_enter(struct engine *e, const struct block *of, const struct
     return b;
 }
 
-/* --- copies ------------------------------------------------------------------------------------------------------ */
+/* --- copies ----------------------------------------------------------------------------------- */
 /* Does code depend on its pc in other ways than codegen_copy() knows? */
 static bool is_apart(const struct engine *e, uint32_t mode) {
     return e->hot || e->loop || e->debug.any || mode & (GUEST_MODE_ONCE | GUEST_MODE_SHOWN);
@@ -276,7 +276,7 @@ static struct block *block_at(struct cache *c, uint32_t offset) {
     return b < end && b->start <= offset ? b : NULL;
 }
 
-/* --- links --------------------------------------------------------------------------------------------------- */
+/* --- links ------------------------------------------------------------------------------------ */
 static struct code_link code_link_of(const struct cache *c, const struct block_link *l) {
     uint8_t *site = c->code + l->site;
     return (struct code_link){.target_pc = l->target_pc,
@@ -337,7 +337,8 @@ static void link_near(struct engine *e, const struct block *b, uint32_t i, struc
     link_to(e, i, target);
 }
 
-/* The view in which this happened maps the target's page. The link may lead to what another view has at that address. */
+/* The view in which this happened maps the target's page. The link may lead to what another view has at that
+ * address. */
 static void link_far(struct engine *e, uint32_t i, struct block *target) {
     struct cache *c = &e->cache;
     struct code_link code = code_link_of(c, &c->link[i]);
@@ -414,7 +415,7 @@ static void unlink_outgoing(struct cache *c, const struct block *b) {
             unlink_one(c, i);
 }
 
-/* --- invalidation ------------------------------------------------------------------------------------------------ */
+/* --- invalidation ----------------------------------------------------------------------------- */
 void cache_forget_returns(struct cpu *cpu) {
     const uint8_t *thunk = codegen_lookup_thunk(engine_of(cpu)->cg);
     for (unsigned i = 0; i < RAS_ENTRIES; i++)
@@ -531,7 +532,8 @@ void engine_code_flush(struct cpu *cpu) {
     __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_REQ, __ATOMIC_SEQ_CST);
 }
 
-/* Other vCPUs' writes to a page with code of this one are in the mailbox before they are done: see mmu_protect_code(). */
+/* Other vCPUs' writes to a page with code of this one are in the mailbox before they are done: see
+ * mmu_protect_code(). */
 void engine_code_fence(struct cpu *cpu) {
     if (cpu->req_posted != cpu->req_done)
         engine_serve_requests(cpu);
@@ -548,7 +550,7 @@ bool engine_code_has(const struct cpu *cpu, struct gpa page) {
     return pa_is_memory(cpu, page.v) && *code_bits_at(engine_of(cpu), page.v);
 }
 
-/* --- writes to code --------------------------------------------------------------------------------------------- */
+/* --- writes to code --------------------------------------------------------------------------- */
 /* Shall this write drop all code of its page, rather than what it overlaps? */
 static bool drops_page(struct cache *c, uint64_t pa) {
     uint32_t page = (uint32_t)(pa >> PAGE_SHIFT);
@@ -607,7 +609,7 @@ void code_before_write_slow(struct cpu *cpu, uint64_t pa, uint64_t len) {
         cache_drop(e, pa, len);
 }
 
-/* --- host faults -------------------------------------------------------------------------------------------------- */
+/* --- host faults ------------------------------------------------------------------------------ */
 static const struct code_fault *fault_in(const struct block *b, const struct code_fault *f, uint32_t offset) {
     uint32_t lo = 0, hi = b->faults, at = offset - b->start;
     while (lo < hi) {
@@ -625,7 +627,8 @@ struct block *cache_block_at(struct engine *e, const uint8_t *host_pc) {
     return offset < e->cache.code_limit ? block_at(&e->cache, (uint32_t)offset) : NULL;
 }
 
-/* The entry for that address, and the block that it belongs to; NULL if there is none. before: 1 if it may be the block's end. */
+/* The entry for that address, and the block that it belongs to; NULL if there is none. before: 1 if it may be the
+ * block's end. */
 static const struct code_fault *fault_at(struct cpu *cpu, const uint8_t *host_pc, unsigned before,
                                          const struct block **of) {
     struct cache *c = &engine_of(cpu)->cache;

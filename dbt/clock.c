@@ -39,8 +39,8 @@ uint64_t engine_clock_tsc(const struct cpu *cpu, const struct engine_clock *k, u
     return cpu->boot->tsc_base + count * k->ticks + (uint64_t)((unsigned __int128)count * k->ticks_frac >> 64) + 2;
 }
 
-/* The monitor looks at the deadlines when its timer fires. It has to be told only of one that is due before that (give or
- * take two microseconds): the doorbell wakes a thread, which takes tens of them. */
+/* The monitor looks at the deadlines when its timer fires. It has to be told only of one that is due before that (give
+ * or take two microseconds): the doorbell wakes a thread, which takes tens of them. */
 void engine_deadline(struct cpu *cpu, uint64_t deadline, bool rearm) {
     uint64_t before = __atomic_load_n((uint64_t *)&cpu->abi.timer_deadline, __ATOMIC_RELAXED);
     if (deadline == before && !rearm)

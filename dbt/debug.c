@@ -3,9 +3,10 @@
 /*
  * debug.c: what a debugger of the user's asks of a vCPU. The guest sees nothing of it.
  *
- * A vCPU that is held is in the dispatcher, between two instructions, and in a call to the monitor, which answers with an order.
- * Blocks end where there is a breakpoint, so that the dispatcher comes by; it never goes on from there while the breakpoint is there.
- * With watchpoints all accesses are calls, which show what they are about to do. Nothing of this costs anything while nothing is set.
+ * A vCPU that is held is in the dispatcher, between two instructions, and in a call to the monitor, which answers with
+ * an order. Blocks end where there is a breakpoint, so that the dispatcher comes by; it never goes on from there while
+ * the breakpoint is there. With watchpoints all accesses are calls, which show what they are about to do. Nothing of
+ * this costs anything while nothing is set.
  */
 #include "dbt/engine.h"
 #include "graft/softfp.h"
@@ -19,8 +20,8 @@ static void read_wishes(const struct cpu *cpu, struct abi_debug *to) {
         to->watchpoints = ABI_WATCHPOINTS;
 }
 
-/* What blocks depend on, but for what is in their mode, is where they end. Nothing of it matters to a step, so nothing is forgotten for it:
- * debuggers take all breakpoints away to step, and put them back. */
+/* What blocks depend on, but for what is in their mode, is where they end. Nothing of it matters to a step, so nothing
+ * is forgotten for it: debuggers take all breakpoints away to step, and put them back. */
 static void follow(struct cpu *cpu, bool step) {
     struct debug *d = &engine_of(cpu)->debug;
     read_wishes(cpu, &d->wanted);

@@ -4,7 +4,7 @@
 #include "dbt/engine.h"
 #include "dbt/mmu/mmu_int.h"
 
-/* --- memory ---------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 void *heap_take(struct heap *h, size_t bytes) {
     bytes = ALIGN_UP(bytes, 64);
     if (bytes > heap_left(h))
@@ -31,7 +31,7 @@ void heap_put(struct heap *h, void *p, unsigned shift) {
 void *engine_alloc_shared(struct cpu *cpu, size_t bytes) { return heap_take(&engine_of(cpu)->shared->heap, bytes); }
 void **engine_guest_shared(struct cpu *cpu) { return &engine_of(cpu)->shared->guest; }
 
-/* --- start-up -------------------------------------------------------------------------------------------- */
+/* --- start-up --------------------------------------------------------------------------------- */
 static struct cpu *cpu_at(const struct abi_boot *boot, unsigned index) {
     return (struct cpu *)(uintptr_t)boot->vcpu_va[index];
 }
@@ -104,7 +104,7 @@ static void engine_init(const struct abi_boot *boot, struct cpu *cpu, unsigned i
     }
 }
 
-/* --- the dispatcher -------------------------------------------------------------------------------------- */
+/* --- the dispatcher --------------------------------------------------------------------------- */
 static void serve_dma(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
     struct abi_shared *s = cpu->shared;
@@ -298,7 +298,7 @@ _Noreturn void engine_unwind(struct cpu *cpu) {
     codegen_throw(e->unwind);
 }
 
-/* --- called by translated code ---------------------------------------------------------------------------- */
+/* --- called by translated code ---------------------------------------------------------------- */
 /* The block at pc, NULL if it is not translated or the fetch would abort. */
 static struct block *known_block(struct cpu *cpu, uint64_t pc) {
     struct engine *e = engine_of(cpu);
@@ -336,7 +336,7 @@ const uint8_t *engine_jump(struct cpu *cpu, uint64_t back) {
     return engine_of(cpu)->cache.code + b->entry;
 }
 
-/* --- monitor calls and other vCPUs ------------------------------------------------------------------------- */
+/* --- monitor calls and other vCPUs ------------------------------------------------------------ */
 void engine_call(struct cpu *cpu, enum abi_call call) {
     uint64_t from = rt_ticks();
     cpu->quiescent = 1;

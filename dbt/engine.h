@@ -15,7 +15,7 @@
 #include "graft/guest.h"
 #include "graft/rt.h"
 
-/* --- memory of one vCPU ------------------------------------------------------------------------------- */
+/* --- memory of one vCPU ----------------------------------------------------------------------- */
 #define HEAP_CLASSES 40
 struct heap {
     uint8_t *base;
@@ -35,7 +35,7 @@ enum pending_inval {
     PENDING_OTHERS = 2u, /* requests to other vCPUs: engine_broadcast_wait() */
 };
 
-/* --- requests between vCPUs ------------------------------------------------------------------------------ */
+/* --- requests between vCPUs ------------------------------------------------------------------- */
 #define MAILBOX_ENTRIES 64
 struct mailbox {
     _Atomic uint32_t lock;
@@ -51,7 +51,7 @@ struct engine_shared {
     struct mailbox mailbox[ABI_MAX_VCPUS];
 };
 
-/* --- the code cache ---------------------------------------------------------------------------------------- */
+/* --- the code cache --------------------------------------------------------------------------- */
 struct block {
     uint64_t pa, pc;
     uint32_t mode;
@@ -121,7 +121,7 @@ struct cache {
     struct code_fault step_fault[32];
 };
 
-/* --- the user's debugger: debug.c ---------------------------------------------------------------------------------- */
+/* --- the user's debugger: debug.c ------------------------------------------------------------- */
 enum debug_step { DEBUG_NO_STEP, DEBUG_STEP_WANTED, DEBUG_STEP_DONE };
 struct debug {
     bool any;             /* the dispatcher has to ask debug_look() */
@@ -134,9 +134,10 @@ struct debug {
     uint32_t ends;           /* blocks were translated to end at these addresses */
     uint64_t end[ABI_BREAKPOINTS];
 };
-/* debug_hold(): calls the monitor, and carries out its orders until the vCPU is to go on. debug_look(): before the instruction at the
- * pc in the state, if debug.any: does a debugger want to have it held here? debug_end(): the guest code at pc up to which a block may
- * go, of bytes that are at hand. debug_watch(): an access that is about to be done; unwinds if it is watched. */
+/* debug_hold(): calls the monitor, and carries out its orders until the vCPU is to go on. debug_look(): before the
+ * instruction at the pc in the state, if debug.any: does a debugger want to have it held here? debug_end(): the guest
+ * code at pc up to which a block may go, of bytes that are at hand. debug_watch(): an access that is about to be done;
+ * unwinds if it is watched. */
 void debug_hold(struct cpu *cpu);
 void debug_look(struct cpu *cpu);
 unsigned debug_end(const struct engine *e, uint64_t pc, unsigned bytes);
@@ -186,8 +187,8 @@ struct engine {
 };
 static inline struct engine *engine_of(const struct cpu *cpu) { return cpu->engine; }
 
-/* engine_call(): rt_call() as a quiescent point: other vCPUs need not wait for this one meanwhile, and their requests are
- * served before it returns. abi.ret is what the monitor answered to this call then. */
+/* engine_call(): rt_call() as a quiescent point: other vCPUs need not wait for this one meanwhile, and their requests
+ * are served before it returns. abi.ret is what the monitor answered to this call then. */
 void engine_call(struct cpu *cpu, enum abi_call call);
 /* engine_follow_rom(): what is flash may not be memory any more: takes it away from translated code. */
 void engine_follow_rom(struct cpu *cpu);
@@ -203,7 +204,7 @@ static inline uint64_t guest_pc(const struct cpu *cpu) {
     return pc;
 }
 
-/* --- cache.c --------------------------------------------------------------------------------------------------- */
+/* --- cache.c ---------------------------------------------------------------------------------- */
 void cache_init(struct cpu *cpu);
 /* cache_find(): the block for that code, NULL if there is none. */
 struct block *cache_find(struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
@@ -211,13 +212,15 @@ struct block *cache_find(struct engine *e, uint64_t pa, uint64_t pc, uint32_t mo
 bool cache_room(const struct engine *e);
 /* cache_add(): enters what codegen_compile() made into the tables. */
 struct block *cache_add(struct engine *e, const struct ir_block *ir, uint64_t pa, const struct code_out *out);
-/* cache_copy(): a block for pc by copying what was translated from the same code for another pc; NULL: there is nothing to be copied.
- * If cache_room(). */
+/* cache_copy(): a block for pc by copying what was translated from the same code for another pc; NULL: there is nothing
+ * to be copied. If cache_room(). */
 struct block *cache_copy(struct engine *e, uint64_t pc, uint64_t pa);
-/* cache_may_copy(): may what is translated now be a copy? of another pc's code: apart from what codegen_may_move() says. */
+/* cache_may_copy(): may what is translated now be a copy? of another pc's code: apart from what codegen_may_move()
+ * says. */
 bool cache_may_copy(const struct engine *e);
-/* cache_enter(): enters a block of the code in out, which is in other respects like *of. cache_keep_moves(): others may be copies of it
- * from now on, in this run or a later one; false: they may not. cache_moves(): of a block that can be copied; 0: it cannot. */
+/* cache_enter(): enters a block of the code in out, which is in other respects like *of. cache_keep_moves(): others may
+ * be copies of it from now on, in this run or a later one; false: they may not. cache_moves(): of a block that can be
+ * copied; 0: it cannot. */
 struct block *cache_enter(struct engine *e, const struct block *of, const struct code_out *out);
 bool cache_keep_moves(struct engine *e, struct block *b, const struct code_out *out);
 unsigned cache_moves(const struct cache *c, const struct block *b);
@@ -236,8 +239,8 @@ void cache_drop_block(struct engine *e, struct block *b);
 /* cache_forget_returns(): empties the return-address stack. */
 void cache_forget_returns(struct cpu *cpu);
 
-/* RAM and flash (ROM) have one sequence of pages. pa_is_ram(): may be written like memory. pa_in_rom(): in flash, whether it is memory now
- * or not. pa_is_memory(): can be read like memory now. */
+/* RAM and flash (ROM) have one sequence of pages. pa_is_ram(): may be written like memory. pa_in_rom(): in flash,
+ * whether it is memory now or not. pa_is_memory(): can be read like memory now. */
 static inline bool pa_is_ram(const struct cpu *cpu, uint64_t pa) {
     return pa - cpu->boot->ram_gpa < cpu->boot->ram_size;
 }
@@ -262,8 +265,8 @@ static inline _Atomic uint8_t *code_bits_at(const struct engine *e, uint64_t pa)
 static inline bool page_is_watched(const struct cpu *cpu, uint64_t pa) {
     return *code_bits_at(engine_of(cpu), pa) || !pa_is_ram(cpu, pa);
 }
-/* code_before_write(): translated code writes [pa, pa+len), RAM in one page, next. Drops code made from it; may unwind. False:
- * no vCPU has code of that page. */
+/* code_before_write(): translated code writes [pa, pa+len), RAM in one page, next. Drops code made from it; may unwind.
+ * False: no vCPU has code of that page. */
 void code_before_write_slow(struct cpu *cpu, uint64_t pa, uint64_t len);
 static inline bool code_before_write(struct cpu *cpu, uint64_t pa, uint64_t len) {
     bool any = *code_bits_at(engine_of(cpu), pa);
@@ -272,22 +275,23 @@ static inline bool code_before_write(struct cpu *cpu, uint64_t pa, uint64_t len)
     return any;
 }
 
-/* --- reuse.c: blocks of earlier runs, and for later ones ------------------------------------------------------------- */
+/* --- reuse.c: blocks of earlier runs, and for later ones -------------------------------------- */
 /* reuse_wanted(): are there any? */
 static inline bool reuse_wanted(const struct cpu *cpu) { return cpu->boot->reuse != ABI_REUSE_OFF; }
 /* reuse_init(): if so. After the code cache and the memory strategy. */
 void reuse_init(struct cpu *cpu);
-/* reuse_look(): code at pc is about to be translated; its bytes are known from now on, whatever else writes there. reuse_keep(): it was
- * translated to b, which is to be kept for later runs. */
+/* reuse_look(): code at pc is about to be translated; its bytes are known from now on, whatever else writes there.
+ * reuse_keep(): it was translated to b, which is to be kept for later runs. */
 void reuse_look(struct engine *e, uint64_t pc, const uint8_t *code);
 void reuse_keep(struct engine *e, struct block *b);
 /* reuse_take(): a block for that code at pc from one of an earlier run; NULL: there is none. If cache_room(). */
 struct block *reuse_take(struct engine *e, uint64_t pc, uint64_t pa, const uint8_t *code);
-/* reuse_give(): gives the monitor what it has not been given yet. reuse_flush(): the same, as all blocks are about to go. */
+/* reuse_give(): gives the monitor what it has not been given yet. reuse_flush(): the same, as all blocks are about to
+ * go. */
 void reuse_give(struct cpu *cpu);
 void reuse_flush(struct cpu *cpu);
 
-/* --- translate.c ------------------------------------------------------------------------------------------------- */
+/* --- translate.c ------------------------------------------------------------------------------ */
 /* translate_block(): a new block for the code at pc (host pointer, guest-physical address); NULL: the cache is full. */
 struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words);
 /* translate_shown(): does the user want to see that block under that topic? */
@@ -295,7 +299,7 @@ bool translate_shown(const struct cpu *cpu, const struct block *b, uint32_t topi
 /* translate_step(): a block of one instruction that is in no table; valid until the next one. */
 struct block *translate_step(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words);
 
-/* --- hot.c -------------------------------------------------------------------------------------------------------- */
+/* --- hot.c ------------------------------------------------------------------------------------ */
 /* hot_init(): room for what the rest notes of blocks. Without it none is hot. */
 void hot_init(struct cpu *cpu);
 /* hot_sample(): serves ABI_PEND_SAMPLE; from the dispatcher only. */
@@ -303,11 +307,11 @@ void hot_sample(struct cpu *cpu);
 /* hot_has(): is the block one that runs much? hot_has_loop(): is it one that went back to its own start often? */
 bool hot_has(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
 bool hot_has_loop(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
-/* hot_left(): the valid block, with BLOCK_MAY_LOOP, was left by way of the dispatcher, for its own start or not. True if it is as good as it
- * is, and may be linked; with BLOCK_LOOPS it is to be translated again. */
+/* hot_left(): the valid block, with BLOCK_MAY_LOOP, was left by way of the dispatcher, for its own start or not. True
+ * if it is as good as it is, and may be linked; with BLOCK_LOOPS it is to be translated again. */
 bool hot_left(struct engine *e, struct block *b, bool again);
 
-/* --- mmu/: see mmu_int.h ------------------------------------------------------------------------------------------ */
+/* --- mmu/: see mmu_int.h ---------------------------------------------------------------------- */
 void mmu_init(struct cpu *cpu);
 /* view_disp(): what cpu.view_disp has to be. */
 int32_t view_disp(const struct cpu *cpu);

@@ -3,10 +3,11 @@
 /*
  * hot.c: blocks that the vCPU spends its time in. A timer of the runtime looks now and then where translated code is
  * (rt_sample_start()); a block that is found twice, or once and linked to by such a block, is translated again, with
- * engine.hot set, so that a memory strategy may do for it what would not pay everywhere. Counting costs the code nothing.
+ * engine.hot set, so that a memory strategy may do for it what would not pay everywhere. Counting costs the code
+ * nothing.
  *
- * A block that may be compiled as a loop is not linked at first: the dispatcher counts how often it goes back to its own start, and how
- * often elsewhere. If its rounds are many it is translated again, with engine.loop set.
+ * A block that may be compiled as a loop is not linked at first: the dispatcher counts how often it goes back to its
+ * own start, and how often elsewhere. If its rounds are many it is translated again, with engine.loop set.
  */
 #include "dbt/engine.h"
 

@@ -186,7 +186,7 @@ irv ir_flags_select(struct ir_block *b, irv cond, irv flags, unsigned nzcv) {
     return ir_forward(b, &i);
 }
 
-/* --- memory ------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 static uint64_t mem_head(enum ir_op op, enum ir_type t, unsigned log2_bytes, irv addr, unsigned regime,
                          unsigned flags) {
     return ir_head(op, t, log2_bytes, 0, regime, flags, addr);
@@ -282,7 +282,7 @@ void ir_fence(struct ir_block *b, enum ir_fence kind) {
     ir_forward(b, &i);
 }
 
-/* --- calls and vectors ---------------------------------------------------------------------- */
+/* --- calls and vectors ------------------------------------------------------------------------ */
 irv ir_call(struct ir_block *b, enum ir_type t, const struct ir_helper *h, irv a, irv b_, irv c) {
     struct ir_inst i = ir_make(ir_head(IR_CALL, t, 0, 0, 0, 0, a), b_, c, 0, (uintptr_t)h);
     return ir_forward(b, &i);
@@ -306,7 +306,7 @@ irv ir_vop2(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, uns
     return ir_vop3(b, op, lane, a, b_, 0, n);
 }
 
-/* --- instructions and exits ------------------------------------------------------------------ */
+/* --- instructions and exits ------------------------------------------------------------------- */
 void ir_insn_pc(struct ir_block *b, uint64_t pc, uint32_t encoding) {
     struct ir_inst i = ir_make(ir_head(IR_INSN, IR_NONE, 0, 0, 0, 0, 0), 0, 0, encoding, pc);
     ir_emit(b, &i);

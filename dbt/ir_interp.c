@@ -34,7 +34,7 @@ static void do_put(struct interp *s, const struct ir_inst *i, const v128 *a) {
     memcpy((char *)s->cpu + i->imm, &value, ir_type_bytes(type));
 }
 
-/* --- memory ---------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 static uint64_t address(const struct ir_inst *i, const v128 *a) {
     return a->u64[0] + (uint64_t)(int64_t)(int32_t)i->imm;
 }
@@ -89,7 +89,7 @@ static void do_memory(struct interp *s, const struct ir_inst *i, v128 *r) {
     }
 }
 
-/* --- calls and floating point ------------------------------------------------------------------ */
+/* --- calls and floating point ----------------------------------------------------------------- */
 static void do_call(struct interp *s, const struct ir_inst *i, v128 *r) {
     const struct ir_helper *h = ir_helper_of(i);
     uint64_t (*fn)(struct cpu *, uint64_t, uint64_t, uint64_t);

@@ -99,7 +99,7 @@ static void eval_logic(unsigned op, v128 *r, const v128 *a, const v128 *b, const
     }
 }
 
-/* --- permutations ------------------------------------------------------------------------------- */
+/* --- permutations ----------------------------------------------------------------------------- */
 static void eval_permute(const struct ir_inst *i, v128 *r, const v128 *a, const v128 *b) {
     unsigned lane = i->lane, lanes = 16u >> lane, half = lanes / 2;
     for (unsigned k = 0; k < lanes; k++) {
@@ -133,7 +133,7 @@ static void eval_bytes(const struct ir_inst *i, v128 *r, const v128 *a, const v1
     }
 }
 
-/* --- moves between lanes, and changes of width ----------------------------------------------------- */
+/* --- moves between lanes, and changes of width ------------------------------------------------ */
 static void eval_move(const struct ir_inst *i, v128 *r, const v128 *a, uint64_t x) {
     unsigned lane = i->lane, lanes = 16u >> lane, n = i->n % lanes;
     switch (i->op) {
@@ -184,7 +184,7 @@ static void eval_multiply(const struct ir_inst *i, v128 *r, const v128 *a, const
     }
 }
 
-/* --- AES, by its definition in GF(2^8) ---------------------------------------------------------------- */
+/* --- AES, by its definition in GF(2^8) -------------------------------------------------------- */
 static uint8_t gf_mul(uint8_t x, uint8_t y) {
     uint8_t r = 0;
     for (; y; y >>= 1) {

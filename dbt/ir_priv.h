@@ -29,8 +29,8 @@ static inline unsigned ir_type_bytes(unsigned type) {
 }
 static inline uint64_t ir_type_mask(unsigned type) { return type == IR_I32 ? 0xffffffffu : ~UINT64_C(0); }
 
-/* Instructions are made, renamed and copied by words of 8 bytes: reading as a whole what was just written in parts makes
- * the processor wait for its store buffer, which was a sixth of the time that a translation takes. */
+/* Instructions are made, renamed and copied by words of 8 bytes: reading as a whole what was just written in parts
+ * makes the processor wait for its store buffer, which was a sixth of the time that a translation takes. */
 struct ir_words {
     uint64_t w[3];
 };
@@ -75,7 +75,8 @@ static inline irv ir_emit(struct ir_block *b, const struct ir_inst *i) {
 }
 /* ir_append(): the same for what is not: opt_forward() is to look at the block. */
 irv ir_append(struct ir_block *b, const struct ir_inst *i);
-/* ir_forward(): ir_add_inst(), which may change *i. ir_forward_reset(): nothing is known of the state (dbt/opt_forward.c). */
+/* ir_forward(): ir_add_inst(), which may change *i. ir_forward_reset(): nothing is known of the state
+ * (dbt/opt_forward.c). */
 irv ir_forward(struct ir_block *b, struct ir_inst *i);
 void ir_forward_reset(struct ir_block *b);
 /* ir_vconst_slot(): index of a vector constant in b->vconst, -1 when the table is full. */
@@ -87,8 +88,8 @@ bool ir_eval_cond(unsigned cond, uint32_t nzcv);
 /* ir_eval_vec(): value of a vector operation that is not floating point (dbt/ir_interp_vec.c). x: integer operand. */
 void ir_eval_vec(const struct ir_inst *i, v128 *r, const v128 *a, const v128 *b, const v128 *c, uint64_t x);
 
-/* ir_fold(): simplifies *i, about to be appended to b. Returns the existing value that it equals, or 0; then *i, perhaps
- * rewritten, is to be appended. May append helper instructions below b->priv.room (dbt/opt_fold.c). */
+/* ir_fold(): simplifies *i, about to be appended to b. Returns the existing value that it equals, or 0; then *i,
+ * perhaps rewritten, is to be appended. May append helper instructions below b->priv.room (dbt/opt_fold.c). */
 irv ir_fold(struct ir_block *b, struct ir_inst *i);
 
 /* Passes, in the order in which ir_optimise() runs them. */

@@ -12,8 +12,8 @@
  *       GOTO imm=0x1004
  *
  * One operation a line: its value and type, its name, operands ("_" = none), then fields that are not zero. What a
- * value is called is free when reading, so text can be edited; writing numbers them by index. "#" starts a comment.
- */
+ * value is called is free when reading, so text can be edited; writing numbers them by index. "#" starts a
+ * comment. */
 #include "ir_priv.h"
 
 static const char *const type_names[] = {"none", "i32", "i64", "v128", "flags"};
@@ -54,7 +54,7 @@ static unsigned name_count(const char *const *names) {
     return k;
 }
 
-/* --- writing --------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 #define LINE_BYTES 256
 struct line {
     char text[LINE_BYTES];
@@ -132,7 +132,7 @@ void ir_print(const struct ir_block *b, void (*out)(void *ctx, const char *line)
     }
 }
 
-/* --- reading ------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 #define WORD_BYTES 48
 struct parser {
     struct ir_block *b;

@@ -29,7 +29,7 @@ static const char *type_name(unsigned t) {
 
 static bool is_int(unsigned t) { return t == IR_I32 || t == IR_I64; }
 
-/* --- types --------------------------------------------------------------------------------------------- */
+/* --- types ------------------------------------------------------------------------------------ */
 static bool type_fits(char letter, unsigned t, unsigned own) {
     switch (letter) {
     case 'w': return t == IR_I32;
@@ -82,7 +82,7 @@ static int check_operands(struct verify *s, const struct ir_inst *i, const struc
     return 0;
 }
 
-/* --- fields --------------------------------------------------------------------------------------------- */
+/* --- fields ----------------------------------------------------------------------------------- */
 static int check_state_offset(struct verify *s, const struct ir_inst *i) {
     unsigned bytes = ir_type_bytes(i->op == IR_GET ? i->type : s->b->inst[i->a].type);
     bool counter = i->imm - offsetof(struct abi_vcpu, stats) < sizeof(((struct abi_vcpu *)0)->stats);
@@ -195,7 +195,7 @@ static int check_fields(struct verify *s, const struct ir_inst *i) {
     }
 }
 
-/* --- the block -------------------------------------------------------------------------------------------- */
+/* --- the block -------------------------------------------------------------------------------- */
 static bool ends_block(unsigned op) { return op == IR_GOTO || op == IR_GOTO_REG || op == IR_EXIT; }
 
 int ir_verify(const struct ir_block *b, char *err, size_t errlen) {

@@ -5,10 +5,10 @@
  * before anything can see them (a fault point, an exit, a GET), and values
  * that nothing uses. Removed instructions become NOPs.
  *
- * NZCV is written by every comparison and hardly ever read from the state. In blocks with IR_BLOCK_LAZY_FLAGS a PUT of it
- * that nothing reads goes even if fault points follow, if it can be computed there (FLAGS_LATER takes its place), and
- * one that only conditional exits need becomes an operand of theirs. One that is left, but not needed by the exit that follows, goes
- * behind it.
+ * NZCV is written by every comparison and hardly ever read from the state. In blocks with IR_BLOCK_LAZY_FLAGS a PUT of
+ * it that nothing reads goes even if fault points follow, if it can be computed there (FLAGS_LATER takes its place),
+ * and one that only conditional exits need becomes an operand of theirs. One that is left, but not needed by the exit
+ * that follows, goes behind it.
  */
 #include "graft/cpu.h"
 #include "ir_priv.h"
@@ -118,7 +118,7 @@ static bool is_live(struct dead *d, irv v) {
 /* Also of no value, 0: nobody looks at that, and a jump would often be mispredicted. */
 static inline void count_use(struct ir_block *b, irv v) { b->priv.uses[v] += b->priv.uses[v] != UINT8_MAX; }
 
-/* --- NZCV ----------------------------------------------------------------------------------------------- */
+/* --- NZCV ------------------------------------------------------------------------------------- */
 static void flags_exit(struct dead *d, irv v) {
     const struct ir_inst *i = &d->b->inst[v];
     if (i->flags & IR_EXIT_FLAGS_DEAD) {
@@ -163,8 +163,8 @@ static bool flags_put_is_dead(struct dead *d, irv v) {
     return dead;
 }
 
-/* The conditional exit that follows the PUT of flags at v and does not need it, so that it may wait until after that; 0: none. They have
- * to be known there, though: see ir.h. */
+/* The conditional exit that follows the PUT of flags at v and does not need it, so that it may wait until after that;
+ * 0: none. They have to be known there, though: see ir.h. */
 static irv flags_exit_before(const struct ir_block *b, irv v) {
     const uint32_t sources = b->inst[v].aux;
     for (unsigned k = v + 1u; sources && k < b->count && k <= v + LOOK_AHEAD; k++) {

@@ -4,7 +4,7 @@
 #include "ir_priv.h"
 #include "opt_fold.h"
 
-/* --- rewriting in place ------------------------------------------------------------------------- */
+/* --- rewriting in place ----------------------------------------------------------------------- */
 static irv make_const(struct ir_inst *i, uint64_t imm) {
     *i = ir_make(ir_head(IR_CONST, i->type, 0, 0, 0, 0, 0), 0, 0, 0, imm & ir_type_mask(i->type));
     return 0;
@@ -40,7 +40,7 @@ static irv make_shift(struct ir_block *b, struct ir_inst *i, enum ir_op op, irv 
     return c ? make_binary(b, i, op, a, c) : 0;
 }
 
-/* --- what is known of a value ----------------------------------------------------------------------- */
+/* --- what is known of a value ----------------------------------------------------------------- */
 static bool is_const(const struct ir_block *b, irv v, uint64_t imm) {
     return b->inst[v].op == IR_CONST && b->inst[v].imm == imm;
 }
@@ -91,7 +91,7 @@ static bool is_sext32(const struct ir_block *b, irv v) {
     }
 }
 
-/* --- integer operations -------------------------------------------------------------------------------- */
+/* --- integer operations ----------------------------------------------------------------------- */
 /* What is off the pc by a constant is off it by another with one added; not by any, see codegen.h. */
 static bool fold_pc(const struct ir_block *b, struct ir_inst *i) {
     const struct ir_inst *pc = &b->inst[i->a], *by = &b->inst[i->b];
@@ -316,7 +316,7 @@ static irv fold_carry(struct ir_block *b, struct ir_inst *i) {
     }
 }
 
-/* --- comparisons and selections -------------------------------------------------------------------------- */
+/* --- comparisons and selections --------------------------------------------------------------- */
 static const uint8_t swapped_cmp[] = {IR_CMP_EQ,  IR_CMP_NE,  IR_CMP_UGT, IR_CMP_ULE, IR_CMP_UGE,
                                       IR_CMP_ULT, IR_CMP_SGT, IR_CMP_SLE, IR_CMP_SGE, IR_CMP_SLT};
 
@@ -397,7 +397,7 @@ static irv fold_select(struct ir_block *b, struct ir_inst *i) {
     return fold_select_carry(b, i);
 }
 
-/* --- flags ---------------------------------------------------------------------------------------------------- */
+/* --- flags ------------------------------------------------------------------------------------ */
 /* Are these flags known? Then *nzcv is set. */
 static bool known_flags(const struct ir_block *b, irv v, uint32_t *nzcv) {
     const struct ir_inst *f = &b->inst[v], *a = &b->inst[f->a];
@@ -439,7 +439,7 @@ static irv fold_flags(struct ir_block *b, struct ir_inst *i) {
     }
 }
 
-/* --- all ------------------------------------------------------------------------------------------------------------- */
+/* --- all -------------------------------------------------------------------------------------- */
 static bool is_commutative(unsigned op) {
     return op == IR_ADD || op == IR_MUL || op == IR_MULHU || op == IR_MULHS || op == IR_AND || op == IR_OR ||
            op == IR_XOR || op == IR_ADD_FLAGS || op == IR_ADC || op == IR_ADC_FLAGS;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * opt_forward.c: what is known of guest state and of values while a block is built: GETs take the value that is known to be
- * in the state, operations are folded, equal ones are merged, PUTs that change nothing go.
+ * opt_forward.c: what is known of guest state and of values while a block is built: GETs take the value that is known
+ * to be in the state, operations are folded, equal ones are merged, PUTs that change nothing go.
  *
- * A block whose instructions were not added by ir_add_inst() is rebuilt in place by the same function. The old instructions
- * are moved up a little first and writing never overtakes reading: folding may use the gap between the two for helper
- * instructions.
+ * A block whose instructions were not added by ir_add_inst() is rebuilt in place by the same function. The old
+ * instructions are moved up a little first and writing never overtakes reading: folding may use the gap between the two
+ * for helper instructions.
  */
 #include "graft/cpu.h"
 #include "ir_priv.h"
@@ -14,7 +14,7 @@
 #define GAP 32
 _Static_assert(ABI_CPU_BYTES / 8 <= UINT16_MAX + 1, "ir_known.key");
 
-/* --- guest state -------------------------------------------------------------------------------- */
+/* --- guest state ------------------------------------------------------------------------------ */
 static inline struct ir_known *known_slot(struct ir_block *b, uint32_t granule) {
     return &b->priv.known[granule % ARRAY_LEN(b->priv.known)];
 }
@@ -110,7 +110,7 @@ static void forward_effects(struct ir_block *b, const struct ir_inst *i) {
     }
 }
 
-/* --- common subexpressions ------------------------------------------------------------------------ */
+/* --- common subexpressions -------------------------------------------------------------------- */
 /* Conditions are not merged: one next to each consumer costs less than a bool kept in a register. */
 static bool may_merge(const struct ir_inst *i) { return i->op != IR_COND && i->op != IR_CMP; }
 
@@ -132,7 +132,7 @@ static irv find_equal(struct ir_block *b, const struct ir_inst *i) {
     return 0;
 }
 
-/* --- flags next to their arithmetic ------------------------------------------------------------------ */
+/* --- flags next to their arithmetic ----------------------------------------------------------- */
 static bool same_operation(const struct ir_inst *op, const struct ir_inst *flags) {
     switch (flags->op) {
     case IR_ADD_FLAGS: return op->op == IR_ADD && op->a == flags->a && op->b == flags->b;
@@ -158,7 +158,7 @@ static irv append_flags(struct ir_block *b, const struct ir_inst *i) {
     return (irv)at;
 }
 
-/* --- one instruction -------------------------------------------------------------------------------------- */
+/* --- one instruction -------------------------------------------------------------------------- */
 /* An exit: not if its condition never holds. If it always does, it ends the block: see cut(). */
 static irv forward_exit(struct ir_block *b, const struct ir_inst *i) {
     bool known = b->inst[i->a].op == IR_CONST;
@@ -226,7 +226,7 @@ void ir_put(struct ir_block *b, size_t offset, irv v) {
     ir_emit(b, &i);
 }
 
-/* --- the pass -------------------------------------------------------------------------------------------- */
+/* --- the pass --------------------------------------------------------------------------------- */
 /* What follows an exit that always leaves is not reached. */
 static void cut(struct ir_block *b) {
     if (LIKELY(!b->priv.ends))

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * reuse.c: blocks that outlive the run. A block is kept as an entry (code_entry.h), which the monitor puts into a file; a later
- * run finds it by its guest code, compares all of that, and copies it as cache_copy() does.
+ * reuse.c: blocks that outlive the run. A block is kept as an entry (code_entry.h), which the monitor puts into a file;
+ * a later run finds it by its guest code, compares all of that, and copies it as cache_copy() does.
  *
- * What an entry says of guest code has to be what the translator saw, though others write to memory: the page around the
- * pc is taken before it looks, and the block is kept if its code is the same afterwards.
+ * What an entry says of guest code has to be what the translator saw, though others write to memory: the page around
+ * the pc is taken before it looks, and the block is kept if its code is the same afterwards.
  */
 #include "dbt/engine.h"
 #include "dbt/mmu/mmu_int.h"
@@ -29,7 +29,7 @@ struct reuse {
     uint8_t *out;   /* GIVE_BYTES */
 };
 
-/* --- what engines have in common ----------------------------------------------------------------------------------- */
+/* --- what engines have in common -------------------------------------------------------------- */
 /* Of what one engine build makes of a block, all that is not in its guest code, its mode or codegen_copy()'s hands. */
 static uint64_t engine_hash(const struct cpu *cpu) {
     const struct abi_boot *b = cpu->boot;
@@ -59,7 +59,7 @@ void reuse_init(struct cpu *cpu) {
     e->reuse = r;
 }
 
-/* --- looking at code ------------------------------------------------------------------------------------------------- */
+/* --- looking at code -------------------------------------------------------------------------- */
 void reuse_look(struct engine *e, uint64_t pc, const uint8_t *code) {
     struct reuse *r = e->reuse;
     if (!r)
@@ -89,7 +89,7 @@ void reuse_keep(struct engine *e, struct block *b) {
         keep(e, b, seen);
 }
 
-/* --- blocks of earlier runs -------------------------------------------------------------------------------------------- */
+/* --- blocks of earlier runs ------------------------------------------------------------------- */
 /* Is that entry for the code at pc? Nothing in it is believed yet. */
 static const struct code_entry *entry_for(const struct engine *e, uint64_t offset, uint64_t pc, const uint8_t *code) {
     const struct reuse *r = e->reuse;
@@ -175,7 +175,7 @@ struct block *reuse_take(struct engine *e, uint64_t pc, uint64_t pa, const uint8
     return b;
 }
 
-/* --- blocks for later runs ---------------------------------------------------------------------------------------------- */
+/* --- blocks for later runs -------------------------------------------------------------------- */
 /* Behind x go the parts of b. */
 static void put_parts(const struct engine *e, const struct block *b, const struct code_entry *x) {
     const struct cache *c = &e->cache;

@@ -7,7 +7,7 @@
 #define FAILED (~UINT64_C(0))
 #define TEXT_BYTES sizeof(((struct abi_vcpu *)0)->text)
 
-/* --- memory: a wrong address is the call's failure, not an abort --------------------------------------------------- */
+/* --- memory: a wrong address is the call's failure, not an abort ------------------------------ */
 /* Copies between buf and the guest's bytes at va, which are RAM that the guest may access in that way. */
 static bool copy(struct cpu *cpu, uint64_t va, void *buf, uint64_t len, enum mmu_access access) {
     uint8_t *p = buf;
@@ -37,10 +37,11 @@ static uint64_t call(struct cpu *cpu, enum semihost_op op, uint64_t a, uint64_t 
 }
 static bool again(const struct cpu *cpu) { return cpu->abi.ret[1] == SEMIHOST_AGAIN; }
 
-/* --- calls that may take several times ---------------------------------------------------------------------------------- */
+/* --- calls that may take several times -------------------------------------------------------- */
 /*
- * Where the call goes on. Interrupts are taken in between, and their handlers, or other threads, may make calls of their own: what tells
- * one from another is its stack. A call that has not come to its end, but whose stack pointer another one has, was left for good.
+ * Where the call goes on. Interrupts are taken in between, and their handlers, or other threads, may make calls of
+ * their own: what tells one from another is its stack. A call that has not come to its end, but whose stack pointer
+ * another one has, was left for good.
  */
 static struct semihost_call *progress(struct cpu *cpu, const struct semihost_call *now) {
     struct engine *e = engine_of(cpu);
@@ -107,7 +108,7 @@ static bool write_text(struct cpu *cpu, struct semihost_call *c) {
     return finished(c);
 }
 
-/* --- the calls ---------------------------------------------------------------------------------------------------------- */
+/* --- the calls -------------------------------------------------------------------------------- */
 /* Result: bytes that were not read: all of them at the end. A file gives all it has; a console, what there is. */
 static bool read_bytes(struct cpu *cpu, struct semihost_call *c, const uint64_t word[3], uint64_t *result) {
     uint64_t *done = &c->done;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* softfp.c: exact floating point in integers: unpacking, rounding, NaNs, arithmetic, and the link to the host's MXCSR. */
+/* softfp.c: exact floating point in integers: unpacking, rounding, NaNs, arithmetic, and the link to the host's
+ * MXCSR. */
 #include "dbt/softfp_int.h"
 
 const struct fp_format fp_formats[4] = {
@@ -10,7 +11,7 @@ const struct fp_format fp_formats[4] = {
     {64, 52, 2047, 1023},
 };
 
-/* --- lanes ---------------------------------------------------------------------------------- */
+/* --- lanes ------------------------------------------------------------------------------------ */
 uint64_t fp_lane(const v128 *v, unsigned lane, unsigned i) {
     switch (lane) {
     case 1: return v->u16[i & 7];
@@ -33,7 +34,7 @@ struct fp_ctx fp_begin(const struct cpu *cpu, unsigned lane) {
     return (struct fp_ctx){fpcr, 0, &fp_formats[lane & 3], round};
 }
 
-/* --- unpacking and NaNs --------------------------------------------------------------------- */
+/* --- unpacking and NaNs ----------------------------------------------------------------------- */
 struct fp_num fp_unpack(struct fp_ctx *c, uint64_t raw) {
     const struct fp_format *f = c->f;
     int e = (int)(raw >> f->fbits) & f->emax;
@@ -95,7 +96,7 @@ static bool process_nans3(struct fp_ctx *c, const struct fp_num *a, const struct
     return fp_process_nans(c, b, d, res);
 }
 
-/* --- rounding ------------------------------------------------------------------------------- */
+/* --- rounding --------------------------------------------------------------------------------- */
 static uint64_t shr_jam(uint64_t x, unsigned n) { return n == 0 ? x : n > 63 ? x != 0 : x >> n | ((x & MASK(n)) != 0); }
 
 static u128 shr_jam128(u128 x, unsigned n) {
@@ -284,7 +285,7 @@ static uint64_t fma_raw(struct fp_ctx *c, uint64_t x, uint64_t y, uint64_t z) {
     return fp_fused(c, &a, &b, &d, 0);
 }
 
-/* --- divide, square root ------------------------------------------------------------------------ */
+/* --- divide, square root ---------------------------------------------------------------------- */
 /* n / d with n / 2^64 < d and bit 63 of d set; the remainder as a sticky bit. Bit by bit: no 128-bit division here. */
 static uint64_t divide(u128 n, uint64_t d) {
     uint64_t q = 0;
@@ -339,7 +340,7 @@ static uint64_t sqrt_raw(struct fp_ctx *c, uint64_t x) {
     return fp_round_pack(c, false, (a.exp - odd) / 2, root | ((u128)root * root != n));
 }
 
-/* --- maximum and minimum --------------------------------------------------------------------------- */
+/* --- maximum and minimum ---------------------------------------------------------------------- */
 int fp_order(const struct fp_num *a, const struct fp_num *b) {
     int sa = a->cls == FPC_ZERO ? 0 : a->sign ? -1 : 1, sb = b->cls == FPC_ZERO ? 0 : b->sign ? -1 : 1;
     if (sa != sb)
@@ -383,7 +384,7 @@ static uint64_t maxnm_raw(struct fp_ctx *c, uint64_t x, uint64_t y) { return min
 
 static uint64_t minnm_raw(struct fp_ctx *c, uint64_t x, uint64_t y) { return minmaxnm_raw(c, x, y, false); }
 
-/* --- the vector forms --------------------------------------------------------------------------------- */
+/* --- the vector forms ------------------------------------------------------------------------- */
 /* What is in the lanes above. */
 static v128 above(const v128 *a, uint32_t desc) { return DESC_FLAGS(desc) & IR_FP_MERGE ? *a : (v128){.u64 = {0, 0}}; }
 
@@ -427,8 +428,9 @@ void fp_fma(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128
     *res = r;
 }
 
-/* --- the host's status and control register ------------------------------------------------------------ */
-/* MXCSR: IE 0, DE 1, ZE 2, OE 3, UE 4, PE 5. DE is not mapped: Arm's IDC means "flushed", which the host never does here. */
+/* --- the host's status and control register --------------------------------------------------- */
+/* MXCSR: IE 0, DE 1, ZE 2, OE 3, UE 4, PE 5. DE is not mapped: Arm's IDC means "flushed", which the host never does
+ * here. */
 #define MXCSR_STICKY 0x3fu
 #define MXCSR_MASKED 0x1f80u
 

@@ -42,7 +42,7 @@ uint32_t fp_compare(struct cpu *cpu, const v128 *a, const v128 *b, uint32_t desc
     return nzcv;
 }
 
-/* --- rounding to integers ----------------------------------------------------------------------- */
+/* --- rounding to integers --------------------------------------------------------------------- */
 static uint64_t rint_raw(struct fp_ctx *c, uint64_t x, enum ir_round round, bool exact) {
     struct fp_num a = fp_unpack(c, x);
     if (fp_is_nan(&a))
@@ -122,7 +122,7 @@ void fp_scalar_from_s(struct cpu *cpu, v128 *res, uint64_t a, uint32_t desc) { s
 
 void fp_scalar_from_u(struct cpu *cpu, v128 *res, uint64_t a, uint32_t desc) { scalar_from(cpu, res, a, desc, false); }
 
-/* --- between formats: FPConvert() ----------------------------------------------------------------- */
+/* --- between formats: FPConvert() ------------------------------------------------------------- */
 static uint64_t convert(struct fp_ctx *c, uint64_t x, const struct fp_format *to) {
     const struct fp_format *from = c->f;
     struct fp_num a = fp_unpack(c, x);
@@ -169,7 +169,7 @@ void fp_narrow(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v
     convert_lanes(cpu, res, a, desc, DESC_FLAGS(desc) & IR_FP_EXACT ? 1 : DESC_LANE(desc) - 1);
 }
 
-/* --- FPMulX(), FPRecpStepFused(), FPRSqrtStepFused() ------------------------------------------------ */
+/* --- FPMulX(), FPRecpStepFused(), FPRSqrtStepFused() ------------------------------------------ */
 static uint64_t mulx_raw(struct fp_ctx *c, uint64_t x, uint64_t y) {
     struct fp_num a = fp_unpack(c, x), b = fp_unpack(c, y);
     uint64_t res;
@@ -206,7 +206,7 @@ static uint64_t rsqrts_raw(struct fp_ctx *c, uint64_t x, uint64_t y) {
     return step(c, x, y, &three, -1, (uint64_t)c->f->bias << c->f->fbits | BIT(c->f->fbits - 1));
 }
 
-/* --- FPRecipEstimate(), FPRSqrtEstimate(), FPRecpX() -------------------------------------------------- */
+/* --- FPRecipEstimate(), FPRSqrtEstimate(), FPRecpX() ------------------------------------------ */
 static unsigned recip_estimate(unsigned a) {
     a = a * 2 + 1;
     return ((1u << 19) / a + 1) / 2;
@@ -281,7 +281,7 @@ static uint64_t recpx_raw(struct fp_ctx *c, uint64_t x) {
     return fp_sign_bit(f, a.sign) | (uint64_t)e << f->fbits;
 }
 
-/* --- the vector forms ------------------------------------------------------------------------------------- */
+/* --- the vector forms ------------------------------------------------------------------------- */
 #define FP_LANES(name, expression)                                                                                     \
     void name(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {                \
         unsigned lane = DESC_LANE(desc), bits = 8u << lane;                                                            \

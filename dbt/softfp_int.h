@@ -81,7 +81,8 @@ uint64_t fp_round_pack(struct fp_ctx *c, bool sign, int exp, uint64_t frac);
 uint64_t fp_round_to_int(const struct fp_num *n, enum ir_round round, bool *inexact);
 /* sign(a - b), neither a NaN. */
 int fp_order(const struct fp_num *a, const struct fp_num *b);
-/* a + b * c of unpacked finite numbers scaled by 2^scale; an exact zero gets the sign that the rounding mode asks for. */
+/* a + b * c of unpacked finite numbers scaled by 2^scale; an exact zero gets the sign that the rounding mode asks
+ * for. */
 uint64_t fp_fused(struct fp_ctx *c, const struct fp_num *a, const struct fp_num *b, const struct fp_num *d, int scale);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * cfi_flash.c: NOR flash with Intel's command set (CFI 0001), two devices of 16 bits side by side, as QEMU's virt has it. In read
- * mode it is memory (device.h: machine_rom()). Its contents are fetched from the file in chunks, when something is first
- * read there.
+ * cfi_flash.c: NOR flash with Intel's command set (CFI 0001), two devices of 16 bits side by side, as QEMU's virt has
+ * it. In read mode it is memory (device.h: machine_rom()). Its contents are fetched from the file in chunks, when
+ * something is first read there.
  */
 #include "graft/device.h"
 
@@ -53,7 +53,7 @@ struct flash {
 
 static struct flash *flash_of(struct device *d) { return CONTAINER_OF(d, struct flash, dev); }
 
-/* --- contents ------------------------------------------------------------------------------------------------ */
+/* --- contents --------------------------------------------------------------------------------- */
 static void flip(const struct flash *f, uint8_t *p, uint64_t len) {
     for (uint64_t i = 0; f->flip && i < len; i++)
         p[i] ^= f->flip;
@@ -140,7 +140,7 @@ static void erase(struct flash *f, uint64_t offset) {
     changed(f, offset, BLOCK);
 }
 
-/* --- a buffered write: all of it lies in one piece of the buffer's size ------------------------------------------ */
+/* --- a buffered write: all of it lies in one piece of the buffer's size ----------------------- */
 static void buffer_word(struct flash *f, uint64_t offset, uint32_t value, unsigned bytes) {
     if (f->buffer_at == NO_BUFFER) {
         f->buffer_at = ALIGN_DOWN(offset, BUFFER);
@@ -160,7 +160,7 @@ static void buffer_flush(struct flash *f) {
     f->buffer_at = NO_BUFFER;
 }
 
-/* --- reading -------------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 /* What each of the devices says, side by side. */
 static uint32_t both(uint32_t one) { return one | one << 16; }
 
@@ -193,7 +193,7 @@ static uint64_t flash_read(struct device *d, uint64_t offset, unsigned bytes) {
     }
 }
 
-/* --- commands: what a write means depends on how many came before it ---------------------------------------------- */
+/* --- commands: what a write means depends on how many came before it -------------------------- */
 static void read_array(struct flash *f) {
     f->cycle = 0;
     f->cmd = CMD_READ_ARRAY;
@@ -275,7 +275,7 @@ static void flash_write(struct device *d, uint64_t offset, uint64_t value64, uns
         machine_rom_unmap(d);
 }
 
-/* --- creation -------------------------------------------------------------------------------------------------- */
+/* --- creation --------------------------------------------------------------------------------- */
 /* JEDEC JESD68: what a driver finds out by CMD_QUERY, of one device. */
 static void fill_query(struct flash *f) {
     uint64_t blocks = f->dev.size / BLOCK, block = BLOCK / DEVICES, bytes = f->dev.size / DEVICES;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fw_cfg.c: QEMU's firmware configuration device (its docs/specs/fw_cfg.rst), the MMIO form: a selector, a register that gives
- * the bytes of what is selected, and DMA. All its numbers are big-endian, those of items excepted.
+ * fw_cfg.c: QEMU's firmware configuration device (its docs/specs/fw_cfg.rst), the MMIO form: a selector, a register
+ * that gives the bytes of what is selected, and DMA. All its numbers are big-endian, those of items excepted.
  */
 #include "graft/device.h"
 
@@ -17,7 +17,8 @@ enum { DMA_ERROR = 1, DMA_READ = 2, DMA_SKIP = 4, DMA_SELECT = 8, DMA_WRITE = 16
 #define MAX_KEYS 0x20 /* below those of the files */
 #define MAX_FILES 64
 #define NAME_BYTES 56
-#define ZEROES_MAX (1u << 20) /* that one DMA operation may read behind an item's end: more is no use, and takes time */
+/* that one DMA operation may read behind an item's end: more is no use, and takes time */
+#define ZEROES_MAX (1u << 20)
 
 struct item {
     uint8_t *data;
@@ -53,7 +54,7 @@ static const struct item nothing;
 
 static struct fw_cfg *fw_cfg_of(struct device *d) { return CONTAINER_OF(d, struct fw_cfg, dev); }
 
-/* --- items ------------------------------------------------------------------------------------------------------- */
+/* --- items ------------------------------------------------------------------------------------ */
 static void make_directory(struct fw_cfg *f) {
     uint32_t count = __builtin_bswap32(f->files);
     memcpy(f->directory.data, &count, sizeof(count));
@@ -119,7 +120,7 @@ bool fw_cfg_add_file(struct device *d, const char *name, void *data, size_t len)
     return true;
 }
 
-/* --- DMA --------------------------------------------------------------------------------------------------------- */
+/* --- DMA -------------------------------------------------------------------------------------- */
 static bool dma_read(struct fw_cfg *f, uint64_t gpa, uint32_t len) {
     uint8_t *to = guest_ram_write_begin(f->dev.machine, gpa, len);
     if (!to || (len > bytes_left(f) && len - bytes_left(f) > ZEROES_MAX))
@@ -162,7 +163,7 @@ static void dma_start(struct fw_cfg *f) {
     guest_ram_write_end(m, gpa, sizeof(control));
 }
 
-/* --- registers --------------------------------------------------------------------------------------------------- */
+/* --- registers -------------------------------------------------------------------------------- */
 static bool fw_cfg_accepts(const struct device *d, uint64_t offset, unsigned bytes, bool write) {
     (void)d;
     if (offset < REG_SELECT)
@@ -199,7 +200,7 @@ static void fw_cfg_write(struct device *d, uint64_t offset, uint64_t value, unsi
     }
 }
 
-/* --- snapshots --------------------------------------------------------------------------------------------------- */
+/* --- snapshots -------------------------------------------------------------------------------- */
 static const struct state_field fw_cfg_state[] = {STATE(struct fw_cfg, key), STATE(struct fw_cfg, at),
                                                   STATE(struct fw_cfg, dma), STATE_END};
 
@@ -212,7 +213,7 @@ static bool fw_cfg_loaded(struct device *d) {
     return true;
 }
 
-/* --- creation ---------------------------------------------------------------------------------------------------- */
+/* --- creation --------------------------------------------------------------------------------- */
 static void fw_cfg_destroy(struct device *d) {
     struct fw_cfg *f = fw_cfg_of(d);
     for (unsigned i = 0; i < MAX_KEYS; i++)

@@ -51,7 +51,7 @@ struct nbd {
     pthread_cond_t free;
 };
 
-/* --- bytes ---------------------------------------------------------------------------------------------------------- */
+/* --- bytes ------------------------------------------------------------------------------------ */
 /* What there is, at least one byte; 0: there will be none. */
 static size_t receive_some(int fd, struct iovec *iov, int count) {
     ssize_t n;
@@ -95,7 +95,7 @@ static bool send_bytes(int fd, const void *buf, size_t len) {
     return send_all(fd, &iov, 1);
 }
 
-/* --- the beginning ---------------------------------------------------------------------------------------------------- */
+/* --- the beginning ---------------------------------------------------------------------------- */
 static bool shake_hands(int fd, uint64_t *bytes, uint16_t *flags) {
     struct {
         uint64_t magic, option;
@@ -177,7 +177,7 @@ void nbd_close(struct nbd *n) {
 
 uint64_t nbd_bytes(const struct nbd *n) { return n->bytes; }
 
-/* --- requests --------------------------------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------- */
 static unsigned take_connection(struct nbd *n) {
     unsigned i = 0;
     pthread_mutex_lock(&n->lock);

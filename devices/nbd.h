@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * nbd.h: the client's side of the NBD protocol (https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md), as far as
- * qemu-nbd needs it: the fixed newstyle handshake by NBD_OPT_EXPORT_NAME, and simple replies.
+ * nbd.h: the client's side of the NBD protocol (https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md), as
+ * far as qemu-nbd needs it: the fixed newstyle handshake by NBD_OPT_EXPORT_NAME, and simple replies.
  *
- * All functions but nbd_open() and nbd_close() may be called by any number of threads at once. Each request has one of the connections
- * for itself, and waits if there is none; what one of them flushes was written by all. They block for as long as the server likes, and
- * fail with errno set. A server that is gone, or answers nonsense, fails all requests from then on, after one line in the log.
+ * All functions but nbd_open() and nbd_close() may be called by any number of threads at once. Each request has one of
+ * the connections for itself, and waits if there is none; what one of them flushes was written by all. They block for
+ * as long as the server likes, and fail with errno set. A server that is gone, or answers nonsense, fails all requests
+ * from then on, after one line in the log.
  */
 #ifndef GRAFT_NBD_H
 #define GRAFT_NBD_H
@@ -20,8 +21,8 @@
 
 struct nbd;
 
-/* nbd_open(): takes over the connected sockets, with which nothing was exchanged yet; name: for the log. NULL and err (one line) if
- * the server does not answer as one. nbd_close(): takes leave. */
+/* nbd_open(): takes over the connected sockets, with which nothing was exchanged yet; name: for the log. NULL and err
+ * (one line) if the server does not answer as one. nbd_close(): takes leave. */
 struct nbd *nbd_open(const int fd[NBD_CONNECTIONS], const char *name, char err[256]);
 void nbd_close(struct nbd *n);
 uint64_t nbd_bytes(const struct nbd *n);

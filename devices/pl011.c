@@ -71,8 +71,8 @@ static bool rx_push(struct pl011 *u, uint8_t byte) {
     if (u->rx_count >= rx_depth(u))
         return false;
     u->rx[(u->rx_first + u->rx_count++) % RX_DEPTH] = byte;
-    /* As on QEMU, whatever UARTIFLS says: a driver that has no use for the receive timeout would else never learn of the last
-     * bytes. They come one by one, as far as the interrupt is concerned, and the line is idle after each. */
+    /* As on QEMU, whatever UARTIFLS says: a driver that has no use for the receive timeout would else never learn of
+     * the last bytes. They come one by one, as far as the interrupt is concerned, and the line is idle after each. */
     u->ris |= INT_RX | INT_RT;
     return true;
 }
@@ -174,8 +174,8 @@ static void pl011_write(struct device *d, uint64_t offset, uint64_t value, unsig
     pl011_update(u);
 }
 
-/* A guest that looks at FR does not come to this: there is room for what it may have posted before it saw TXFF. One that
- * does not look waits in its write, as on QEMU. */
+/* A guest that looks at FR does not come to this: there is room for what it may have posted before it saw TXFF. One
+ * that does not look waits in its write, as on QEMU. */
 static bool pl011_holds(struct device *d, uint64_t offset) {
     struct pl011 *u = pl011_of(d);
     return ALIGN_DOWN(offset, 4) == UART_DR && !(u->cr & CR_LBE) && !chardev_room(u->chardev);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* pl061.c: Arm's PrimeCell GPIO (DDI 0190), whose inputs are the board's keys: line 3 is the power key, as on QEMU's virt. */
+/* pl061.c: Arm's PrimeCell GPIO (DDI 0190), whose inputs are the board's keys: line 3 is the power key, as on QEMU's
+ * virt. */
 #include "graft/device.h"
 
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* sifive_test.c: the test device of SiFive's boards, as QEMU has it: one register that ends the machine, or resets it. */
+/* sifive_test.c: the test device of SiFive's boards, as QEMU has it: one register that ends the machine, or resets
+ * it. */
 #include "graft/device.h"
 
 #include <stdlib.h>

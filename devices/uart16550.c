@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * uart16550.c: a 16550A UART (National Semiconductor PC16550D), registers of one byte; a wider access is to the first of its bytes alone, as on QEMU.
- * Data writes are posted and LSR is read from memory, so that printing costs no exit.
- */
+ * uart16550.c: a 16550A UART (National Semiconductor PC16550D), registers of one byte; a wider access is to the first
+ * of its bytes alone, as on QEMU. Data writes are posted and LSR is read from memory, so that printing costs no
+ * exit. */
 #include "graft/device.h"
 
 #include <stdlib.h>

@@ -64,7 +64,7 @@ struct usernet {
 
 static uint32_t shed(struct usernet *n);
 
-/* --- flows: slirp's sockets ---------------------------------------------------------------------------------- */
+/* --- flows: slirp's sockets ------------------------------------------------------------------- */
 static bool is_stream(int fd) {
     int type = 0;
     socklen_t len = sizeof(type);
@@ -119,7 +119,7 @@ static void cb_unregister_fd(int fd, void *opaque) {
     f->revents = 0;
 }
 
-/* --- slirp's descriptors and timers ------------------------------------------------------------------------ */
+/* --- slirp's descriptors and timers ----------------------------------------------------------- */
 static uint32_t to_epoll(int events) {
     return (events & SLIRP_POLL_IN ? EPOLLIN : 0) | (events & SLIRP_POLL_OUT ? EPOLLOUT : 0) |
            (events & SLIRP_POLL_PRI ? EPOLLPRI : 0);
@@ -275,8 +275,9 @@ static void cb_guest_error(const char *msg, void *opaque) {
 static void cb_notify(void *opaque) { (void)opaque; /* every entry into slirp is followed by rearm() */ }
 
 /* --- too many flows ---------------------------------------------------------------------------------------------
- * slirp itself has no limit and no call to end a flow. A TCP connection is ended by disconnecting its socket, which slirp then finds broken
- * and resets. Others it forgets when they were not used for EXPIRE_MS of its clock: that is put forward until the oldest are. */
+ * slirp itself has no limit and no call to end a flow. A TCP connection is ended by disconnecting its socket, which
+ * slirp then finds broken and resets. Others it forgets when they were not used for EXPIRE_MS of its clock: that is put
+ * forward until the oldest are. */
 static void say_so(struct usernet *n, enum kind kind) {
     uint64_t now = event_now_ns();
     if (n->said_at[kind] && now < n->said_at[kind] + SAY_EVERY_NS)
@@ -357,7 +358,7 @@ static const SlirpCb callbacks = {
     .notify = cb_notify,
 };
 
-/* --- creation ------------------------------------------------------------------------------------------------------- */
+/* --- creation --------------------------------------------------------------------------------- */
 void usernet_destroy(struct usernet *n) {
     if (n->slirp)
         slirp_cleanup(n->slirp);

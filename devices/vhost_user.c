@@ -101,7 +101,7 @@ struct vhost_user {
     struct queue queue[VHOST_QUEUES];
 };
 
-/* --- messages ------------------------------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------- */
 static bool send_message(struct vhost_user *u, const struct message *m, int fd) {
     union { /* aligned for its head */
         struct cmsghdr head;
@@ -196,7 +196,7 @@ static bool start(struct vhost_user *u) {
     return ok && ask(u, GET_FEATURES, &offered);
 }
 
-/* --- opening and closing ------------------------------------------------------------------------------------------ */
+/* --- opening and closing ---------------------------------------------------------------------- */
 static bool make_shared(struct vhost_user *u) {
     size_t bytes = VHOST_QUEUES * QUEUE_BYTES;
     u->file = memfd_create("vhost-user", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -260,7 +260,7 @@ int vhost_user_socket(const struct vhost_user *u) { return u->socket; }
 
 int vhost_user_bell(const struct vhost_user *u) { return u->bell; }
 
-/* --- requests -------------------------------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------- */
 int vhost_user_take(struct vhost_user *u, unsigned queue) {
     struct queue *q = &u->queue[queue];
     uint32_t left = ~q->taken;

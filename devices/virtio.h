@@ -46,10 +46,11 @@ struct virtio_type {
     void (*notify)(struct virtio *v, unsigned queue); /* the driver made buffers available */
     /* config_write(): by the driver, in a vCPU's thread; NULL: the configuration is not written to. */
     void (*config_write)(struct virtio *v, uint64_t offset, uint64_t value, unsigned bytes);
-    /* quiesce(): queues were stopped: when it returns no thread of the device writes to guest RAM for requests of before. Must
-     * not wait for long. NULL: the device has no threads. */
+    /* quiesce(): queues were stopped: when it returns no thread of the device writes to guest RAM for requests of
+     * before. Must not wait for long. NULL: the device has no threads. */
     void (*quiesce)(struct virtio *v);
-    /* Of snapshots, as device_ops has them; the structure begins with struct virtio. NULL: there is no more than that has. */
+    /* Of snapshots, as device_ops has them; the structure begins with struct virtio. NULL: there is no more than that
+     * has. */
     const struct state_field *state;
     int (*ready)(struct virtio *v, char err[256]);
     bool (*loaded)(struct virtio *v);
@@ -106,8 +107,8 @@ static inline bool virtio_has(const struct virtio *v, uint64_t feature) { return
 
 /* virtq_pop(): the next available request. Returns 1, 0 if there is none, -1 after virtio_broken(). */
 int virtq_pop(struct virtio *v, struct virtq *q, struct virtq_request *r);
-/* virtq_next(): virtq_pop() for work in the event thread: returns 0, too, when the turn is over, and then rings the bell, so that the
- * device is notified again after all others. A turn starts as {0}. */
+/* virtq_next(): virtq_pop() for work in the event thread: returns 0, too, when the turn is over, and then rings the
+ * bell, so that the device is notified again after all others. A turn starts as {0}. */
 struct virtq_turn {
     unsigned requests;
     uint64_t bytes;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * virtio_balloon.c: memory balloon (Virtio 1.2, section 5.5): the guest gives pages back for as long as it is asked for, and says which it does not use
- * (free page reporting). Either way they go back to the host at once, and are there again when the guest touches them: so there is nothing to do when it
- * takes them out of the balloon. That all of what it offers is given back is no promise: of a request that is too long the end is not.
+ * virtio_balloon.c: memory balloon (Virtio 1.2, section 5.5): the guest gives pages back for as long as it is asked
+ * for, and says which it does not use (free page reporting). Either way they go back to the host at once, and are there
+ * again when the guest touches them: so there is nothing to do when it takes them out of the balloon. That all of what
+ * it offers is given back is no promise: of a request that is too long the end is not.
  */
 #include "devices/virtio.h"
 

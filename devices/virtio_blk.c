@@ -3,14 +3,14 @@
 /*
  * virtio_blk.c: block device (Virtio 1.2, section 5.2) on an image (image.h).
  *
- * A disk has threads of its own. One of them leads: it hears the doorbell, takes requests from the queue, and carries out
- * at once, straight between guest RAM and the host's page cache, what does not have to wait for a disk. Before it
+ * A disk has threads of its own. One of them leads: it hears the doorbell, takes requests from the queue, and carries
+ * out at once, straight between guest RAM and the host's page cache, what does not have to wait for a disk. Before it
  * begins what may have to, it hands the lead to another thread, so that many requests can wait at the same time.
  *
- * The driver may reset the device, or stop its queue, in the middle of all that. Nothing of a life that is over reaches guest RAM after the
- * register access that ended it: direct reads are short and under b->dma, which blk_quiesce() takes; reads that wait do so in a buffer of the thread's.
- * And no request of a new life is taken before the last one of the old is through, so that a write that was under
- * way then cannot undo one that was asked for later.
+ * The driver may reset the device, or stop its queue, in the middle of all that. Nothing of a life that is over reaches
+ * guest RAM after the register access that ended it: direct reads are short and under b->dma, which blk_quiesce()
+ * takes; reads that wait do so in a buffer of the thread's. And no request of a new life is taken before the last one
+ * of the old is through, so that a write that was under way then cannot undo one that was asked for later.
  */
 #define _GNU_SOURCE
 #include "devices/image.h"
@@ -100,12 +100,13 @@ static void ring(struct blk *b) {
         continue;
 }
 
-/* --- what a request asks for: under the device lock ------------------------------------------------------------- */
+/* --- what a request asks for: under the device lock ------------------------------------------- */
 static bool in_range(const struct blk *b, uint64_t sector, uint64_t bytes) {
     return bytes % SECTOR == 0 && sector <= b->sectors && bytes / SECTOR <= b->sectors - sector;
 }
 
-/* The data part of a request as host memory: the out segments without the header, or the in segments without the status. */
+/* The data part of a request as host memory: the out segments without the header, or the in segments without the
+ * status. */
 static bool map_data(struct blk *b, struct job *j, bool in) {
     const struct virtq_segment *s = in ? j->r.in : j->r.out;
     uint64_t skip = in ? 0 : sizeof(struct blk_header), left = j->bytes;
@@ -213,7 +214,7 @@ static void complete(struct blk *b, struct job *j) {
         ring(b); /* the leader may be waiting for that */
 }
 
-/* --- doing it: without the device lock ---------------------------------------------------------------------------- */
+/* --- doing it: without the device lock -------------------------------------------------------- */
 /* The next bytes of a job's data, as many as are moved in one go. */
 static int piece(const struct job *j, struct iovec *iov) {
     uint64_t skip = j->done, room = PIECE;
@@ -317,7 +318,7 @@ static void slow(struct blk *b, struct job *j) {
     j->status = ok ? S_OK : S_IOERR;
 }
 
-/* --- threads ---------------------------------------------------------------------------------------------------------- */
+/* --- threads ---------------------------------------------------------------------------------- */
 static void worker_main(void *arg);
 
 static bool start_worker(struct blk *b) {
@@ -406,7 +407,7 @@ static void worker_main(void *arg) {
     free(j);
 }
 
-/* --- the device -------------------------------------------------------------------------------------------------------- */
+/* --- the device ------------------------------------------------------------------------------- */
 static void blk_notify(struct virtio *v, unsigned queue) { ring(blk_of(v)); }
 
 static void blk_quiesce(struct virtio *v) {

@@ -14,7 +14,8 @@ enum { QUEUE_RX, QUEUE_TX };
 struct console {
     struct virtio v;
     struct chardev *chardev;
-    /* Bytes of the first available request that were taken while there is no room for the rest, and the life of its queue: */
+    /* Bytes of the first available request that were taken while there is no room for the rest, and the life of its
+     * queue: */
     uint64_t sent;
     uint32_t life;
     uint32_t told[2]; /* lives of the queues, the last time that the size was told of at their first notification */

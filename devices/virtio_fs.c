@@ -3,8 +3,9 @@
 /*
  * virtio_fs.c: file system device (Virtio 1.2, section 5.11) whose requests another process carries out (vhost_user.h).
  *
- * Of FUSE it knows the heads of requests and answers: to refuse what would change a folder that is shared to be read only, to answer when
- * there is nobody who does, and for the flags of open(), which do not have the same numbers on all processors.
+ * Of FUSE it knows the heads of requests and answers: to refuse what would change a folder that is shared to be read
+ * only, to answer when there is nobody who does, and for the flags of open(), which do not have the same numbers on all
+ * processors.
  */
 #include "devices/vhost_user.h"
 #include "devices/virtio.h"
@@ -80,9 +81,9 @@ enum {
      OPS(OP_RENAME) | OPS(OP_LINK) | OPS(OP_WRITE) | OPS(OP_SETXATTR) | OPS(OP_REMOVEXATTR) | OPS(OP_CREATE) |         \
      OPS(OP_FALLOCATE) | OPS(OP_RENAME2) | OPS(OP_COPY_FILE_RANGE) | OPS(OP_TMPFILE))
 #define OPS_WITH_FLAGS (OPS(OP_OPEN) | OPS(OP_OPENDIR) | OPS(OP_CREATE))
-/* Flags of open() that have the same numbers on every processor. The rest is the guest kernel's own affair: O_DIRECT, O_DIRECTORY,
- * O_NOFOLLOW, O_LARGEFILE and O_TMPFILE, which here would be one another. And O_NOATIME, which overlayfs always asks for and only the
- * owner of a file gets. */
+/* Flags of open() that have the same numbers on every processor. The rest is the guest kernel's own affair: O_DIRECT,
+ * O_DIRECTORY, O_NOFOLLOW, O_LARGEFILE and O_TMPFILE, which here would be one another. And O_NOATIME, which overlayfs
+ * always asks for and only the owner of a file gets. */
 #define FLAGS_COMMON 06037777u
 #define FLAGS_WRITING (3u | 01000u | 0100u) /* O_WRONLY and O_RDWR, O_TRUNC, O_CREAT */
 
@@ -118,8 +119,9 @@ static struct fs *fs_of(struct virtio *v) { return CONTAINER_OF(v, struct fs, v)
 
 static uint64_t op_bit(uint32_t op) { return op < 64 ? OPS(op) : 0; }
 
-/* --- a request on its way ---------------------------------------------------------------------------------------- */
-/* The pieces of a request: the first of the guest's segments as they are, since there is a head in each, and the rest in one. Returns how many. */
+/* --- a request on its way --------------------------------------------------------------------- */
+/* The pieces of a request: the first of the guest's segments as they are, since there is a head in each, and the rest
+ * in one. Returns how many. */
 static unsigned pieces(const struct virtq_segment *s, unsigned count, uint64_t total, unsigned most, uint32_t *bytes) {
     unsigned n = 0;
     for (; n < count && n + 1 < most; n++) {
@@ -138,7 +140,8 @@ static void submit(struct fs *f, unsigned queue, unsigned slot, const struct vir
     vhost_user_submit(f->backend, queue, slot, bytes, out, in);
 }
 
-/* The head is ours to look at and to change: a copy goes to where the other process sees it. Returns 0, or why it is refused. */
+/* The head is ours to look at and to change: a copy goes to where the other process sees it. Returns 0, or why it is
+ * refused. */
 static int check(struct fs *f, uint8_t *memory, uint64_t bytes) {
     struct head h = {0};
     memcpy(&h, memory, bytes < sizeof(h) ? bytes : sizeof(h));
@@ -218,7 +221,7 @@ static void unmount(struct fs *f) {
     submit(f, REQUESTS, (unsigned)slot, &r);
 }
 
-/* --- and back ------------------------------------------------------------------------------------------------------- */
+/* --- and back --------------------------------------------------------------------------------- */
 static bool is_current(struct fs *f, unsigned queue, const struct job *j) {
     return j->waiting && virtio_is_live(&f->v) && f->v.queue[queue].life == j->r.life;
 }
@@ -276,7 +279,7 @@ static void on_end(void *arg, uint32_t events) {
     events_wake(f->v.dev.machine);
 }
 
-/* --- the device ------------------------------------------------------------------------------------------------------- */
+/* --- the device ------------------------------------------------------------------------------- */
 static void fs_quiesce(struct virtio *v) { unmount(fs_of(v)); }
 
 /* What a driver knows of files, the process that is there when the snapshot is loaded does not. */

@@ -126,7 +126,7 @@ static void set_ready(struct virtio *v, struct virtq *q, bool ready) {
     }
 }
 
-/* --- the legacy layout: one piece of memory for each queue, of which the driver says the page number --------------- */
+/* --- the legacy layout: one piece of memory for each queue, of which the driver says the page number --- */
 /* Virtio 1.2, section 2.7.2 */
 static void legacy_place(struct virtq *q, uint64_t gpa) {
     q->desc = gpa;
@@ -162,7 +162,7 @@ static void legacy_write(struct virtio *v, struct virtq *q, uint64_t offset, uin
     }
 }
 
-/* --- registers -------------------------------------------------------------------------------------------------------- */
+/* --- registers -------------------------------------------------------------------------------- */
 static uint64_t virtio_read(struct device *d, uint64_t offset, unsigned bytes) {
     struct virtio *v = virtio_of(d);
     struct virtq *q = selected(v);
@@ -262,7 +262,7 @@ static void virtio_write(struct device *d, uint64_t offset, uint64_t value64, un
     }
 }
 
-/* --- snapshots --------------------------------------------------------------------------------------------------------- */
+/* --- snapshots -------------------------------------------------------------------------------- */
 #define QUEUE(n)                                                                                                       \
     STATE(struct virtio, queue[n].desc), STATE(struct virtio, queue[n].avail), STATE(struct virtio, queue[n].used),    \
         STATE_MAX(struct virtio, queue[n].num, 2, VIRTQ_MAX_SIZE), STATE_BOOL(struct virtio, queue[n].ready),          \

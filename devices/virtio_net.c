@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * virtio_net.c: network device (Virtio 1.2, section 5.1). What is behind it is another process (usernet.h): frames come and go as the packets of
- * a socket. Where the guest has no buffers, or the other side does not read, frames wait in there, and then are lost.
+ * virtio_net.c: network device (Virtio 1.2, section 5.1). What is behind it is another process (usernet.h): frames come
+ * and go as the packets of a socket. Where the guest has no buffers, or the other side does not read, frames wait in
+ * there, and then are lost.
  */
 #include "devices/virtio.h"
 
@@ -53,7 +54,7 @@ static void lose(struct net *n) {
     log_printf("graft: network: its process has ended\n");
 }
 
-/* --- to the guest ------------------------------------------------------------------------------------ */
+/* --- to the guest ----------------------------------------------------------------------------- */
 /* The next packet; false: there is none now. */
 static bool read_packet(struct net *n) {
     ssize_t len;
@@ -67,7 +68,8 @@ static bool read_packet(struct net *n) {
     return len > 0;
 }
 
-/* The next frame, in n->in; 0: there is none now. The other process is not trusted: if a length is wrong it is done with. */
+/* The next frame, in n->in; 0: there is none now. The other process is not trusted: if a length is wrong it is done
+ * with. */
 static size_t next_frame(struct net *n, const uint8_t **frame) {
     uint32_t len = 0;
     if (n->in_at == n->in_len && !read_packet(n))
@@ -120,7 +122,7 @@ static void drop_frames(struct net *n) {
     n->in_len = n->in_at = 0;
 }
 
-/* --- from the guest ------------------------------------------------------------------------------------ */
+/* --- from the guest --------------------------------------------------------------------------- */
 /* False: the channel is full. */
 static bool send_held(struct net *n) {
     while (n->held && n->event)
@@ -171,7 +173,7 @@ static void on_channel(void *arg, uint32_t events) {
     watch(n);
 }
 
-/* --- creation ---------------------------------------------------------------------------------------- */
+/* --- creation --------------------------------------------------------------------------------- */
 static void net_destroy(struct virtio *v) {
     struct net *n = net_of(v);
     if (n->event)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * virtio_vsock.c: socket device (Virtio 1.2, section 5.10). Connections are the business of another process (vsock.h): packets come and go as those of a
- * socket. Each life of the device, from one reset to the next, has a number, which the process is told of first; packets of another are no one's.
+ * virtio_vsock.c: socket device (Virtio 1.2, section 5.10). Connections are the business of another process (vsock.h):
+ * packets come and go as those of a socket. Each life of the device, from one reset to the next, has a number, which
+ * the process is told of first; packets of another are no one's.
  */
 #include "devices/virtio.h"
 #include "devices/vsock.h"
@@ -61,7 +62,7 @@ static void new_life(struct vsock_device *d) {
     d->unfinished = d->starved = false;
 }
 
-/* --- from the guest ------------------------------------------------------------------------------------ */
+/* --- from the guest --------------------------------------------------------------------------- */
 /* False: the channel is full. */
 static bool put_in_channel(struct vsock_device *d, const void *packet, size_t len) {
     while (d->event && write(d->channel, packet, len) < 0) {
@@ -95,7 +96,7 @@ static void vsock_transmit(struct vsock_device *d) {
     virtq_interrupt(&d->v, q);
 }
 
-/* --- to the guest ------------------------------------------------------------------------------------------ */
+/* --- to the guest ----------------------------------------------------------------------------- */
 /* Another packet; false: there is none now. The other process is not trusted: if a length is wrong it is done with. */
 static bool read_packet(struct vsock_device *d) {
     while (d->event && !d->unfinished) {
@@ -152,7 +153,7 @@ static void drop_packets(struct vsock_device *d) {
         d->unfinished = false;
 }
 
-/* --- events -------------------------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------- */
 static void send_event(struct vsock_device *d) {
     static const uint32_t event = EVENT_TRANSPORT_RESET;
     struct virtq *q = &d->v.queue[QUEUE_EVENT];
@@ -204,7 +205,7 @@ static bool vsock_loaded(struct virtio *v) {
     return true;
 }
 
-/* --- creation ---------------------------------------------------------------------------------------- */
+/* --- creation --------------------------------------------------------------------------------- */
 static void vsock_device_destroy(struct virtio *v) {
     struct vsock_device *d = vsock_of(v);
     if (d->event)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* virtqueue.c: split virtqueues, the device's side (Virtio 1.2, section 2.7), with indirect descriptors and event indices. */
+/* virtqueue.c: split virtqueues, the device's side (Virtio 1.2, section 2.7), with indirect descriptors and event
+ * indices. */
 #include "devices/virtio.h"
 
 #include <string.h>

@@ -18,13 +18,14 @@
 
 #define FIRST_PORT (1u << 30) /* of the host, for connections that it makes */
 #define LAST_PORT (UINT32_MAX >> 1)
-#define GREETING 32                           /* bytes; "CONNECT 4294967295\n" has 19 */
-#define ANSWER_NS (UINT64_C(20) * 1000000000) /* for the guest to accept, or for a host that has no room for another */
-#define AGAIN_NS (UINT64_C(10) * 1000000)     /* until it is asked again */
-#define REFUSALS 64                           /* that wait to be sent: then no more is taken from the guest */
-#define OTHER_FILES 32                        /* descriptors that are not connections */
-#define EVENTS 64                             /* in a turn */
-#define LISTENER VSOCK_CONNECTIONS            /* its number among the connections */
+#define GREETING 32 /* bytes; "CONNECT 4294967295\n" has 19 */
+/* for the guest to accept, or for a host that has no room for another */
+#define ANSWER_NS (UINT64_C(20) * 1000000000)
+#define AGAIN_NS (UINT64_C(10) * 1000000) /* until it is asked again */
+#define REFUSALS 64                       /* that wait to be sent: then no more is taken from the guest */
+#define OTHER_FILES 32                    /* descriptors that are not connections */
+#define EVENTS 64                         /* in a turn */
+#define LISTENER VSOCK_CONNECTIONS        /* its number among the connections */
 
 enum state {
     FREE,
@@ -80,7 +81,7 @@ struct vsock {
     struct vsock_packet out;
 };
 
-/* --- packets for the guest ------------------------------------------------------------------------------------------ */
+/* --- packets for the guest -------------------------------------------------------------------- */
 static bool flush(struct vsock *v) {
     if (v->held && v->send(v->arg, &v->out, v->held))
         v->held = 0;
@@ -139,7 +140,7 @@ static void pay(struct vsock *v, struct connection *c) {
     }
 }
 
-/* --- connections ------------------------------------------------------------------------------------------------------ */
+/* --- connections ------------------------------------------------------------------------------ */
 static struct connection *find(struct vsock *v, uint32_t guest_port, uint32_t host_port) {
     for (unsigned i = 0; i < v->top; i++) {
         struct connection *c = &v->connection[i];
@@ -212,7 +213,7 @@ static void listen_on(struct vsock *v, bool on) {
     v->listening = on;
 }
 
-/* --- from the guest to the host ----------------------------------------------------------------------------------------- */
+/* --- from the guest to the host --------------------------------------------------------------- */
 /* The guest hears of room when there was little left. */
 static void count_taken(struct connection *c, uint32_t bytes) {
     c->taken += bytes;
@@ -297,7 +298,7 @@ static void drain(struct vsock *v, struct connection *c) {
         shut(c);
 }
 
-/* --- the guest connects ------------------------------------------------------------------------------------------------- */
+/* --- the guest connects ----------------------------------------------------------------------- */
 /* A socket that has no room for another connection is asked again. */
 static void connect_host(struct vsock *v, struct connection *c) {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -326,7 +327,7 @@ static void guest_connects(struct vsock *v, const struct vsock_header *h, const 
     watch(v, c);
 }
 
-/* --- the host connects ---------------------------------------------------------------------------------------------------- */
+/* --- the host connects ------------------------------------------------------------------------ */
 static void accept_one(struct vsock *v) {
     int fd = accept4(v->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     struct connection *c = fd < 0 ? NULL : new_connection(v, GREETED, fd);
@@ -392,7 +393,7 @@ static void guest_accepts(struct vsock *v, struct connection *c) {
         break_off(v, c);
 }
 
-/* --- from the host to the guest --------------------------------------------------------------------------------------------- */
+/* --- from the host to the guest --------------------------------------------------------------- */
 /* Nothing may be held. */
 static void read_host(struct vsock *v, struct connection *c, bool hung_up) {
     uint32_t room = credit(c);
@@ -408,7 +409,7 @@ static void read_host(struct vsock *v, struct connection *c, bool hung_up) {
     c->owes |= OWES_SHUTDOWN;
 }
 
-/* --- what is to be done ------------------------------------------------------------------------------------------------------ */
+/* --- what is to be done ----------------------------------------------------------------------- */
 static void serve_connection(struct vsock *v, struct connection *c, uint32_t events) {
     if (c->len && events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         drain(v, c);
@@ -472,7 +473,7 @@ int vsock_patience(const struct vsock *v) {
     return next == UINT64_MAX ? -1 : next <= now ? 0 : (int)((next - now) / 1000000 + 1);
 }
 
-/* --- packets of the guest ------------------------------------------------------------------------------------------------------ */
+/* --- packets of the guest --------------------------------------------------------------------- */
 static void take(struct vsock *v, struct connection *c, const struct vsock_header *h, const uint8_t *data) {
     c->guest_room = h->room;
     c->guest_taken = h->taken;
@@ -527,7 +528,7 @@ void vsock_reset(struct vsock *v, uint32_t life) {
     }
 }
 
-/* --- creation -------------------------------------------------------------------------------------------------------------------- */
+/* --- creation --------------------------------------------------------------------------------- */
 static unsigned most_connections(void) {
     struct rlimit l;
     if (getrlimit(RLIMIT_NOFILE, &l) || l.rlim_cur >= VSOCK_CONNECTIONS + OTHER_FILES)

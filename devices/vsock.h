@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * vsock.h: what is behind a socket device (Virtio 1.2, section 5.10): the host's ends of its connections, which are Unix sockets. One that the guest
- * makes to port P of the host (CID 2) leads to the socket <path>_P. Who wants to reach port P of the guest connects to <path> itself, writes
- * "CONNECT P\n", and reads "OK N\n" when the guest has accepted; N is the host's port. So does Firecracker.
+ * vsock.h: what is behind a socket device (Virtio 1.2, section 5.10): the host's ends of its connections, which are
+ * Unix sockets. One that the guest makes to port P of the host (CID 2) leads to the socket <path>_P. Who wants to reach
+ * port P of the guest connects to <path> itself, writes "CONNECT P\n", and reads "OK N\n" when the guest has accepted;
+ * N is the host's port. So does Firecracker.
  *
- * The guest is not trusted: what it sends is limited to the room that it was told of, and it has VSOCK_CONNECTIONS at most. Nothing here waits.
+ * The guest is not trusted: what it sends is limited to the room that it was told of, and it has VSOCK_CONNECTIONS at
+ * most. Nothing here waits.
  */
 #ifndef GRAFT_VSOCK_H
 #define GRAFT_VSOCK_H
@@ -41,18 +43,20 @@ struct vsock_header {
     uint32_t room, taken; /* buf_alloc, fwd_cnt: of the sender */
 } __attribute__((packed));
 
-/* A packet for the guest. life: of the device, in which the connection is (vsock_reset()); a packet of another life is no one's. */
+/* A packet for the guest. life: of the device, in which the connection is (vsock_reset()); a packet of another life is
+ * no one's. */
 struct vsock_packet {
     uint32_t life;
     struct vsock_header header;
     uint8_t data[VSOCK_DATA];
 } __attribute__((packed));
 
-/* vsock_create(): listener is a socket at path, which is <path>; NULL: no memory or descriptors. send() takes a packet of len bytes; false: not now.
- * vsock_input(): a packet of the guest's, without a life in front. vsock_takes_input(): is there room for what may have to be answered? Else none may come.
- * vsock_reset(): the device begins a new life: its connections are gone.
- * vsock_serve(): to be called when something is ready: vsock_fd(), but not while there is vsock_is_held(): a packet that send() did not take; then when
- * send() may; and when vsock_patience() is over, in ms, -1: for ever. */
+/* vsock_create(): listener is a socket at path, which is <path>; NULL: no memory or descriptors. send() takes a packet
+ * of len bytes; false: not now. vsock_input(): a packet of the guest's, without a life in front. vsock_takes_input():
+ * is there room for what may have to be answered? Else none may come. vsock_reset(): the device begins a new life: its
+ * connections are gone. vsock_serve(): to be called when something is ready: vsock_fd(), but not while there is
+ * vsock_is_held(): a packet that send() did not take; then when send() may; and when vsock_patience() is over, in ms,
+ * -1: for ever. */
 struct vsock;
 struct vsock *vsock_create(int listener, const char *path, uint32_t cid,
                            bool (*send)(void *arg, const void *packet, size_t len), void *arg);

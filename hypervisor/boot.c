@@ -31,7 +31,8 @@ static void *make_dtb(const struct options *o, const struct file *user, const st
     return blob;
 }
 
-/* What firmware of the kind OpenSBI calls fw_dynamic is told of what it starts (OpenSBI's docs/firmware/fw_dynamic.md). */
+/* What firmware of the kind OpenSBI calls fw_dynamic is told of what it starts (OpenSBI's
+ * docs/firmware/fw_dynamic.md). */
 struct dynamic_info {
     uint64_t magic, version, next_addr, next_mode, options, boot_hart;
 };
@@ -93,7 +94,7 @@ static bool boot_firmware(struct machine *m, const struct boot_files *f, char er
     return ok && firmware_boot(m, &f->kernel, &f->initrd, err);
 }
 
-/* --- firmware in RAM, where machine mode starts ------------------------------------------------------------------ */
+/* --- firmware in RAM, where machine mode starts ----------------------------------------------- */
 static bool no_bios(const struct options *o) { return o->bios && !strcmp(o->bios, "none"); }
 
 static bool load_bios(struct machine *m, const struct boot_files *f, struct loader_target *t, char err[ERR_BYTES]) {
@@ -141,7 +142,7 @@ static bool boot_flash(struct machine *m, const struct boot_files *f, struct loa
     return f->bios.len ? boot_bios(m, &rest, t, err) : place(m, &rest, t, 0, &behind_tree, err);
 }
 
-/* --- the kernel ------------------------------------------------------------------------------------------------ */
+/* --- the kernel ------------------------------------------------------------------------------- */
 /* What is wrong with it, and what it may have been meant for. */
 static bool no_kernel(const char *path, const char *why, enum loader_use use, char err[ERR_BYTES]) {
     static const char *const options[] = {[LOADER_DISK] = "--drive",

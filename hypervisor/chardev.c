@@ -4,8 +4,8 @@
  * chardev.c: character back ends: the terminal (with the Ctrl-A keys), a file, a pseudo-terminal, nothing.
  *
  * Each has a thread that reads and one that writes, which may block as long as they like: between them and the device
- * are two queues. A queue that is full stops the one side, and the other side's bell tells when it is not any more.
- */
+ * are two queues. A queue that is full stops the one side, and the other side's bell tells when it is not any
+ * more. */
 #include "hypervisor/monitor.h"
 
 #include <errno.h>
@@ -73,7 +73,7 @@ static void ring(int fd) {
         continue;
 }
 
-/* --- the terminal ----------------------------------------------------------------------------------------- */
+/* --- the terminal ----------------------------------------------------------------------------- */
 static struct termios saved, raw;
 static volatile sig_atomic_t have_terminal;
 static pthread_mutex_t window_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -138,7 +138,7 @@ void chardev_size(const struct chardev *c, uint16_t *columns, uint16_t *rows) {
     *rows = (uint16_t)size;
 }
 
-/* --- waiting, in the threads of a back end --------------------------------------------------------------------- */
+/* --- waiting, in the threads of a back end ---------------------------------------------------- */
 /* wait_for(): poll()'s answer for fd; 0: it is time to leave, or ms are over. */
 static short wait_for(struct chardev *c, int fd, short events, int ms) {
     struct pollfd p[] = {{.fd = c->leave, .events = POLLIN}, {.fd = fd, .events = events}};
@@ -150,7 +150,7 @@ static short wait_for(struct chardev *c, int fd, short events, int ms) {
 
 static void pause_for(struct chardev *c, int ms) { wait_for(c, -1, 0, ms); }
 
-/* --- output: the device's side ------------------------------------------------------------------------------------ */
+/* --- output: the device's side ---------------------------------------------------------------- */
 /* The lock is held. */
 static void note_used(struct chardev *c) { c->out_used = c->gone || c->away ? 0 : c->out_len; }
 
@@ -213,7 +213,7 @@ void chardev_flush(struct chardev *c) {
     pthread_cond_signal(&c->more_out);
 }
 
-/* --- output: the thread -------------------------------------------------------------------------------------------- */
+/* --- output: the thread ----------------------------------------------------------------------- */
 /* The lock is held: who waits for room may look again. */
 static void offer_room(struct chardev *c) {
     note_used(c);
@@ -314,8 +314,9 @@ static void write_out(void *arg) {
     pthread_mutex_unlock(&c->lock);
 }
 
-/* --- input: the thread ------------------------------------------------------------------------------------------- */
-/* To stderr, not to the log: -D may have it in a file. And only if it takes it, or Ctrl-A X would be waited for, too. */
+/* --- input: the thread ------------------------------------------------------------------------ */
+/* To stderr, not to the log: -D may have it in a file. And only if it takes it, or Ctrl-A X would be waited for,
+ * too. */
 static void show_help(void) {
     static const char text[] = "\nCtrl-A H   this help\nCtrl-A X   end the guest\nCtrl-A S   save it, with --save\n"
                                "Ctrl-A Ctrl-A   send Ctrl-A\n";
@@ -431,7 +432,7 @@ static void read_in(void *arg) {
     pthread_mutex_unlock(&c->lock);
 }
 
-/* --- input: the device's side --------------------------------------------------------------------------------------- */
+/* --- input: the device's side ----------------------------------------------------------------- */
 size_t chardev_read(struct chardev *c, void *buf, size_t len) {
     pthread_mutex_lock(&c->lock);
     if (len > c->in_len)
@@ -463,7 +464,7 @@ bool chardev_ended(struct chardev *c) {
     return ended;
 }
 
-/* --- with a machine ------------------------------------------------------------------------------------------------- */
+/* --- with a machine --------------------------------------------------------------------------- */
 void chardev_listen(struct chardev *c, void (*ready)(void *arg), void *arg) {
     c->ready = ready;
     c->ready_arg = arg;
@@ -492,7 +493,7 @@ bool chardev_attach(struct chardev *c, struct machine *m) {
     return !m || c->event;
 }
 
-/* --- opening --------------------------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 static bool failed(char err[ERR_BYTES], const char *what) {
     snprintf(err, ERR_BYTES, "%.180s: %s", what, strerror(errno));
     return false;
@@ -602,7 +603,7 @@ struct chardev *chardev_open_socket(const char *name, int fd, char err[ERR_BYTES
     return open_any(name, NULL, fd, err);
 }
 
-/* --- closing --------------------------------------------------------------------------------------------------------- */
+/* --- closing ---------------------------------------------------------------------------------- */
 static bool all_ended(const struct chardev *c) {
     return (!c->reader || c->reader_ended) && (!c->writer || c->writer_ended);
 }

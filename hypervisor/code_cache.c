@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * code_cache.c: see code_cache.h. All that is ever opened by name is opened before the sandbox: the files that are there, and a
- * new one, under a lock as long as its run lives. What a run leaves behind without a head, the next one removes; so does it with files
- * whose entries another one has.
+ * code_cache.c: see code_cache.h. All that is ever opened by name is opened before the sandbox: the files that are
+ * there, and a new one, under a lock as long as its run lives. What a run leaves behind without a head, the next one
+ * removes; so does it with files whose entries another one has.
  */
 #include "hypervisor/code_cache.h"
 #include "graft/host.h"
@@ -63,7 +63,7 @@ static struct {
     struct made made;
 } cache = {.lock = PTHREAD_MUTEX_INITIALIZER, .made.fd = -1};
 
-/* --- the key ------------------------------------------------------------------------------------------------------- */
+/* --- the key ---------------------------------------------------------------------------------- */
 /* What of this program's file is code and constants, among which is the engine for the VM. */
 static uint64_t hash_program(const uint8_t *file, uint64_t bytes) {
     const Elf64_Ehdr *e = (const Elf64_Ehdr *)file;
@@ -105,7 +105,7 @@ static bool make_key(const struct options *o) {
     return what[0] != 0;
 }
 
-/* --- the folder ---------------------------------------------------------------------------------------------------- */
+/* --- the folder ------------------------------------------------------------------------------- */
 static void refuse(const char *dir, const char *why) {
     log_printf("graft: --cache %.180s: %s: this run has no cache\n", dir, why);
 }
@@ -160,7 +160,8 @@ static void forget(struct found *f) {
     f->index = NULL;
 }
 
-/* Opens a file of the folder and reads its head, all zeros if it has none. False: it is none of ours, or not the owner's alone. */
+/* Opens a file of the folder and reads its head, all zeros if it has none. False: it is none of ours, or not the
+ * owner's alone. */
 static bool look_at(int folder, const char *name, struct found *f) {
     struct stat st;
     *f = (struct found){.fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)};
@@ -326,7 +327,7 @@ void code_cache_open(const struct options *o, const struct machine_place *place)
     close(folder);
 }
 
-/* --- to the engine ---------------------------------------------------------------------------------------------------- */
+/* --- to the engine ---------------------------------------------------------------------------- */
 static bool is_for(const struct machine *m) {
     return cache.on && !m->probe && m->vm->in_vm == cache.place.in_vm && m->mmu == cache.place.mmu &&
            m->layout_kind == cache.place.layout;
@@ -363,7 +364,7 @@ void code_cache_load(struct machine *m) {
     b->reuse_bytes = cache.bytes;
 }
 
-/* --- from the engine ---------------------------------------------------------------------------------------------------- */
+/* --- from the engine -------------------------------------------------------------------------- */
 static void write_out(struct made *f) {
     f->failed |= !write_all(f->fd, f->out, f->out_used, CODE_CACHE_HEAD_BYTES + f->at - f->out_used);
     f->out_used = 0;
@@ -396,8 +397,8 @@ static bool grow(struct made *f) {
     return true;
 }
 
-/* Adds the entry that begins at `from`, unless there is one for the same. Its size, 0: there is none in so many bytes. The engine may
- * write there meanwhile, which is for the engine to see that reads it. */
+/* Adds the entry that begins at `from`, unless there is one for the same. Its size, 0: there is none in so many bytes.
+ * The engine may write there meanwhile, which is for the engine to see that reads it. */
 static uint32_t add(struct made *f, const uint8_t *from, uint64_t left) {
     struct code_entry x;
     if (left < sizeof(x))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * code_cache.h: translated code that outlives a run (--cache DIR). Each run adds a file with what it had to translate, and
- * finds what the files of earlier ones have (docs/internals.md). A file is of one build of Graft, one kind of machine and
- * one kind of host (its key), and is none before its head is written, last of all.
+ * code_cache.h: translated code that outlives a run (--cache DIR). Each run adds a file with what it had to translate,
+ * and finds what the files of earlier ones have (docs/internals.md). A file is of one build of Graft, one kind of
+ * machine and one kind of host (its key), and is none before its head is written, last of all.
  */
 #ifndef GRAFT_CODE_CACHE_H
 #define GRAFT_CODE_CACHE_H
@@ -31,16 +31,20 @@ struct code_cache_index {
     uint64_t id;      /* code_entry.id */
 };
 
-/* code_cache_head_is_right(): of a file with so many bytes, and that key. code_cache_index_is_right(): the index that belongs to it. */
+/* code_cache_head_is_right(): of a file with so many bytes, and that key. code_cache_index_is_right(): the index that
+ * belongs to it. */
 bool code_cache_head_is_right(const struct code_cache_head *h, const uint64_t key[2], uint64_t file_bytes);
 bool code_cache_index_is_right(const struct code_cache_head *h, const struct code_cache_index *index);
-/* code_cache_table(): enters the entries of a file, which begin at the offset `at` of all, in an open hash table. What is there comes first. */
+/* code_cache_table(): enters the entries of a file, which begin at the offset `at` of all, in an open hash table. What
+ * is there comes first. */
 void code_cache_table(struct code_slot *table, uint64_t mask, const struct code_cache_head *h,
                       const struct code_cache_index *index, uint64_t at);
 
-/* code_cache_open(): before the sandbox. If the folder is not to be trusted, or cannot be used, the log says so, and there is no cache. */
+/* code_cache_open(): before the sandbox. If the folder is not to be trusted, or cannot be used, the log says so, and
+ * there is no cache. */
 void code_cache_open(const struct options *o, const struct machine_place *place);
-/* code_cache_bytes(): how much memory it takes in the arena of that machine. code_cache_load(): fills it, and says so in abi_boot. */
+/* code_cache_bytes(): how much memory it takes in the arena of that machine. code_cache_load(): fills it, and says so
+ * in abi_boot. */
 uint64_t code_cache_bytes(const struct machine *m);
 void code_cache_load(struct machine *m);
 /* code_cache_add(): ABI_CALL_REUSE. code_cache_end(): the machine's vCPUs have ended: what was added becomes a file. */

@@ -31,13 +31,13 @@ static struct control {
         const char *type;
         bool running, loads; /* loads: it goes on in the next machine */
         char error[ERR_BYTES];
-        bool typed,
-            waited_for; /* typed: savevm or loadvm, which have no name, and are answered, if someone waits, when they are over */
+        bool typed, waited_for; /* typed: savevm or loadvm, which have no name, and are answered, if someone waits, when
+                                   they are over */
         cJSON *answer_id;
     } job; /* what saves the machine, or has it go back, until job-dismiss */
 } c;
 
-/* --- what is sent ------------------------------------------------------------------------------------------------------- */
+/* --- what is sent ----------------------------------------------------------------------------- */
 /* Takes the message. */
 static void send_message(cJSON *message) {
     char *text = cJSON_PrintUnformatted(message);
@@ -100,7 +100,7 @@ static cJSON *version(void) {
     return o;
 }
 
-/* --- commands: the result, NULL for an empty one, or an error in err -------------------------------------------------------- */
+/* --- commands: the result, NULL for an empty one, or an error in err -------------------------- */
 static cJSON *query_status(const cJSON *args, char err[ERR_BYTES]) {
     bool held = pause_is_wanted(c.machine), panicked = c.machine->state == MACHINE_PANICKED;
     cJSON *o = cJSON_CreateObject();
@@ -252,7 +252,7 @@ static cJSON *query_balloon(const cJSON *args, char err[ERR_BYTES]) {
     return o;
 }
 
-/* --- jobs: to save the machine, and to have it go back ----------------------------------------------------------------------- */
+/* --- jobs: to save the machine, and to have it go back ---------------------------------------- */
 static void job_says(const char *status) {
     cJSON *data = cJSON_CreateObject();
     cJSON_AddStringToObject(data, "status", status);
@@ -373,8 +373,9 @@ static cJSON *job_dismiss(const cJSON *args, char err[ERR_BYTES]) {
     return NULL;
 }
 
-/* --- human-monitor-command --------------------------------------------------------------------------------------------------- */
-/* savevm and loadvm: the answer comes when the machine has been saved, or has gone back, as a text that is empty if all is well. */
+/* --- human-monitor-command -------------------------------------------------------------------- */
+/* savevm and loadvm: the answer comes when the machine has been saved, or has gone back, as a text that is empty if all
+ * is well. */
 static bool typed_job(const char *tag, bool loads, char err[ERR_BYTES]) {
     if (c.job.running) {
         snprintf(err, ERR_BYTES, "a job runs already: there is one at a time");
@@ -443,7 +444,7 @@ static cJSON *human_monitor_command(const cJSON *args, char err[ERR_BYTES]) {
     return result;
 }
 
-/* --- all of them -------------------------------------------------------------------------------------------------------------- */
+/* --- all of them ------------------------------------------------------------------------------ */
 static const struct command {
     const char *name;
     cJSON *(*run)(const cJSON *args, char err[ERR_BYTES]);
@@ -481,7 +482,7 @@ static cJSON *query_commands(const cJSON *args, char err[ERR_BYTES]) {
     return list;
 }
 
-/* --- what is received ------------------------------------------------------------------------------------------------------- */
+/* --- what is received ------------------------------------------------------------------------- */
 static const struct command *find(const char *name) {
     for (unsigned i = 0; i < ARRAY_LEN(commands); i++)
         if (!strcmp(commands[i].name, name))
@@ -593,7 +594,7 @@ static void on_held(struct machine *m, bool held, void *arg) {
     answer_stop();
 }
 
-/* --- the run ----------------------------------------------------------------------------------------------------------------- */
+/* --- the run ---------------------------------------------------------------------------------- */
 bool control_open(const struct options *o, char err[ERR_BYTES]) {
     static const struct stream_ops ops = {on_opened, on_data, on_closed};
     if (!o->control)

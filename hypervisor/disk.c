@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * disk.c: the files behind the guest's disks. All are opened once, before there is a machine, and stay open when it resets. Raw images are
- * read and written as they are; for others, and for snapshots, there is a process (disk_server.c), which locks them.
+ * disk.c: the files behind the guest's disks. All are opened once, before there is a machine, and stay open when it
+ * resets. Raw images are read and written as they are; for others, and for snapshots, there is a process
+ * (disk_server.c), which locks them.
  *
- * They are locked as QEMU does it, so that each keeps the other away: a read lock on byte 100 + n of the file means that its
- * holder has permission n, one on byte 200 + n that it does not share permission n. Whoever opens an image takes its locks
- * first and looks for contrary ones after, so of two at once at least one notices.
+ * They are locked as QEMU does it, so that each keeps the other away: a read lock on byte 100 + n of the file means
+ * that its holder has permission n, one on byte 200 + n that it does not share permission n. Whoever opens an image
+ * takes its locks first and looks for contrary ones after, so of two at once at least one notices.
  */
 #include "devices/nbd.h"
 #include "hypervisor/loader.h"
@@ -41,7 +42,7 @@ static bool wrong(char err[ERR_BYTES], const char *path, const char *why) {
     return false;
 }
 
-/* --- the format --------------------------------------------------------------------------------------------- */
+/* --- the format ------------------------------------------------------------------------------- */
 /* The formats that have their mark at the end, as a raw image would look otherwise. */
 static const char *footer_of(int fd, off_t size) {
     uint8_t footer[FOOTER_BYTES];
@@ -93,7 +94,7 @@ static bool find_format(struct disk *d, enum drive_format *format, char err[ERR_
     return true;
 }
 
-/* --- locks ---------------------------------------------------------------------------------------------------- */
+/* --- locks ------------------------------------------------------------------------------------ */
 static struct flock at_byte(short type, off_t byte) {
     return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 }
@@ -108,7 +109,8 @@ static bool is_locked(int fd, off_t byte) {
     return !fcntl(fd, F_OFD_GETLK, &l) && l.l_type != F_UNLCK;
 }
 
-/* Everyone reads; nobody but us may write or change the size, whether we do or not. A file system without locks has none. */
+/* Everyone reads; nobody but us may write or change the size, whether we do or not. A file system without locks has
+ * none. */
 static bool take_locks(int fd, const char *path, bool readonly, char err[ERR_BYTES]) {
     bool may_write = !readonly;
     if (!lock(fd, LOCK_HELD + PERMISSION_READ) || (may_write && !lock(fd, LOCK_HELD + PERMISSION_WRITE)) ||
@@ -127,7 +129,7 @@ bool disk_claim(int fd, const char *path, bool readonly, char err[ERR_BYTES]) {
     return is_raw(fd, path, err) && take_locks(fd, path, readonly, err);
 }
 
-/* --- opening -------------------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 static bool is_shared(const struct drive *d) { return d->readonly || d->snapshot; }
 
 static const struct disk *same_disk(const struct disk *d) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * disk_server.c: qemu-nbd, for images that are not raw and for those whose changes are thrown away. What such an image says, and
- * what that leads to, is read in that process alone, which can write to nothing but the image (sandbox.c).
- */
+ * disk_server.c: qemu-nbd, for images that are not raw and for those whose changes are thrown away. What such an image
+ * says, and what that leads to, is read in that process alone, which can write to nothing but the image
+ * (sandbox.c). */
 #include "devices/nbd.h"
 #include "hypervisor/helper.h"
 #include "hypervisor/sandbox.h"
@@ -27,7 +27,8 @@ static _Noreturn void run_server(const char *program, const struct drive *d, con
     snprintf(how, sizeof(how), "--format=%s", format);
     setenv("LISTEN_PID", pid, 1); /* it finds HELPER_LISTEN_FD by these, as by systemd */
     setenv("LISTEN_FDS", "1", 1);
-    /* A request's memory would be mapped and unmapped each time from 128 KiB on, which takes ten times as long as the request itself. */
+    /* A request's memory would be mapped and unmapped each time from 128 KiB on, which takes ten times as long as the
+     * request itself. */
     setenv("MALLOC_MMAP_THRESHOLD_", "33554432", 0);
     setenv("MALLOC_TRIM_THRESHOLD_", "134217728", 0);
     args[n++] = how;

@@ -64,7 +64,7 @@ static void drain_fd(int fd) {
 /* Timers and descriptors are the devices' thread's own. */
 static void expect_devices(void) { thread_expect(THREADS(THREAD_DEVICES), "change what is waited for"); }
 
-/* --- for devices ------------------------------------------------------------------------------------------------ */
+/* --- for devices ------------------------------------------------------------------------------ */
 struct event_fd *event_add_fd(struct machine *m, int fd, uint32_t events, event_fn *fn, void *arg) {
     struct events *ev = m->events;
     struct event_fd *e = calloc(1, sizeof(*e));
@@ -153,7 +153,7 @@ static void run_timers(struct events *ev) {
     rearm(ev);
 }
 
-/* --- the engine's timers ------------------------------------------------------------------------------------------ */
+/* --- the engine's timers ---------------------------------------------------------------------- */
 /* A guest's deadlines are periodic more often than not: the timer is set to the next one before the guest asks for it,
  * which saves the doorbell. */
 static void note_passed(struct machine *m, unsigned vcpu, uint64_t deadline) {
@@ -201,7 +201,7 @@ static void guest_timers(struct machine *m) {
     set_timer_fd(ev->guest_timer_fd, ns < 1e17 ? event_now_ns() + (uint64_t)ns : 0);
 }
 
-/* --- doorbells ----------------------------------------------------------------------------------------- */
+/* --- doorbells -------------------------------------------------------------------------------- */
 static enum bell bell_of(unsigned n) {
     return n == ABI_DB_TIMER ? BELL_TIMER : n == ABI_DB_POSTED ? BELL_POSTED : BELL_VIRTIO;
 }
@@ -266,7 +266,7 @@ static void on_timer(void *arg, uint32_t events) {
     run_timers(m->events);
 }
 
-/* --- the loop ------------------------------------------------------------------------------------------ */
+/* --- the loop --------------------------------------------------------------------------------- */
 static bool add_own(struct machine *m, int fd, event_fn *fn, void *arg) {
     return fd >= 0 && event_add_fd(m, fd, EPOLLIN, fn, arg);
 }
@@ -319,7 +319,8 @@ static bool is_written(const struct machine *m) {
     return m->state == MACHINE_STOPPED || m->state == MACHINE_BROKEN || !machine_has_posted(m);
 }
 
-/* finished(): has every vCPU's thread ended, and every device what it was doing? Makes vCPUs leave that do not by themselves. */
+/* finished(): has every vCPU's thread ended, and every device what it was doing? Makes vCPUs leave that do not by
+ * themselves. */
 static bool finished(struct machine *m) {
     struct events *ev = m->events;
     bool all = true;

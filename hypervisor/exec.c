@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * exec.c: carries what a command in the guest reads and writes, its signals and its end, between the agent (agent/agent.c) and whoever runs
- * `graft exec`. A thread of its own does it, at one end of a socket whose other end is a virtio console's. It never waits for one
- * reader while another, or the agent, has something: the agent sends no more than there is room for here.
+ * exec.c: carries what a command in the guest reads and writes, its signals and its end, between the agent
+ * (agent/agent.c) and whoever runs `graft exec`. A thread of its own does it, at one end of a socket whose other end is
+ * a virtio console's. It never waits for one reader while another, or the agent, has something: the agent sends no more
+ * than there is room for here.
  */
 #include "hypervisor/exec.h"
 #include "graft/agent.h"
@@ -61,7 +62,7 @@ static void ring(struct exec *e) {
         continue;
 }
 
-/* --- to the agent ---------------------------------------------------------------------------------------------------- */
+/* --- to the agent ----------------------------------------------------------------------------- */
 static void say_numbers(struct exec *e, uint32_t type, uint32_t one, uint32_t two) {
     uint32_t numbers[2] = {one, two};
     frames_add(&e->out, type, numbers, sizeof(numbers));
@@ -154,7 +155,7 @@ static void send_out(struct exec *e) {
     e->over |= e->out.failed;
 }
 
-/* --- from the agent ---------------------------------------------------------------------------------------------------- */
+/* --- from the agent --------------------------------------------------------------------------- */
 static void stop(struct exec *e, int status) {
     if (e->status < 0)
         e->status = status;
@@ -246,7 +247,7 @@ static void receive(struct exec *e) {
     e->in_len -= at;
 }
 
-/* --- to the user ---------------------------------------------------------------------------------------------------------- */
+/* --- to the user ------------------------------------------------------------------------------ */
 static void write_stream(struct exec *e, uint32_t n) {
     struct stream *s = &e->stream[n];
     uint32_t len = AGENT_WINDOW - s->first < s->len ? AGENT_WINDOW - s->first : s->len;
@@ -265,7 +266,7 @@ static void write_stream(struct exec *e, uint32_t n) {
         say_numbers(e, AGENT_CREDIT, n, (uint32_t)done);
 }
 
-/* --- the thread --------------------------------------------------------------------------------------------------------------- */
+/* --- the thread ------------------------------------------------------------------------------- */
 static void clear_bell(struct exec *e) {
     uint64_t count;
     while (read(e->bell, &count, sizeof(count)) < 0 && errno == EINTR)
@@ -311,7 +312,7 @@ static void relay(void *arg) {
         supervise_stop(0);
 }
 
-/* --- signals: in the main thread -------------------------------------------------------------------------------------------------- */
+/* --- signals: in the main thread -------------------------------------------------------------- */
 static bool take_signal(int signal) {
     struct exec *e = signalled;
     if (!e || !atomic_load(&e->listening) || signal == SIGALRM)
@@ -327,7 +328,7 @@ static bool take_signal(int signal) {
     return true;
 }
 
-/* --- beginning and end --------------------------------------------------------------------------------------------------------------- */
+/* --- beginning and end ------------------------------------------------------------------------ */
 static void close_all(struct exec *e) {
     if (e->socket >= 0)
         close(e->socket);

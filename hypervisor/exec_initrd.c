@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* exec_initrd.c: the initial RAM disk of graft exec: the agent, and the kernel modules that it needs, as a cpio archive. */
+/* exec_initrd.c: the initial RAM disk of graft exec: the agent, and the kernel modules that it needs, as a cpio
+ * archive. */
 #include "hypervisor/exec.h"
 #include "hypervisor/loader.h"
 
@@ -20,7 +21,7 @@ struct archive {
     bool failed;
 };
 
-/* --- cpio (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst) ------------------------------------- */
+/* --- cpio (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst) ----------- */
 static void put(struct archive *a, const void *data, size_t len) {
     struct file *f = a->file;
     if (f->len + len + 4 > a->room) {
@@ -53,7 +54,8 @@ static void add(struct archive *a, const char *name, unsigned mode, const void *
     pad(a);
 }
 
-/* --- modules: modules.dep has lines 'FILE: FILE...', what a module needs behind it, last what is to be loaded first ---------------- */
+/* --- modules: modules.dep has lines 'FILE: FILE...', what a module needs behind it, last what is to be loaded first
+ * --- */
 struct modules {
     const char *dir;
     char *table;

@@ -3,8 +3,8 @@
 /*
  * exec_plan.c: finds the root, the kernel and its modules for a command, and says what the agent has to mount.
  *
- * The root is the lower layer of an overlay whose upper one is in the guest's memory, so that a command changes nothing but the folders that
- * it is given to write.
+ * The root is the lower layer of an overlay whose upper one is in the guest's memory, so that a command changes nothing
+ * but the folders that it is given to write.
  */
 #include "graft/agent.h"
 #include "graft/board.h"
@@ -49,7 +49,7 @@ __attribute__((format(printf, 1, 2))) static char *make(const char *fmt, ...) {
     return n < 0 ? NULL : text;
 }
 
-/* --- frames ---------------------------------------------------------------------------------------------------------- */
+/* --- frames ----------------------------------------------------------------------------------- */
 static void append(struct frames *f, const void *data, size_t len) {
     if (f->len + len > f->room) {
         size_t room = 2 * (f->len + len) + 256;
@@ -112,7 +112,7 @@ static void say_mount(struct frames *f, const char *type, const char *source, co
     frames_text(f, data);
 }
 
-/* --- where things are -------------------------------------------------------------------------------------------------- */
+/* --- where things are ------------------------------------------------------------------------- */
 char *exec_cache(const char *below) {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     if (cache && *cache == '/')
@@ -144,7 +144,7 @@ static char *last_name(const char *dir, const char *prefix) {
     return last;
 }
 
-/* --- the root ------------------------------------------------------------------------------------------------------------ */
+/* --- the root --------------------------------------------------------------------------------- */
 /* Without --root it is the only one that there is. */
 static char *only_root(char err[ERR_BYTES]) {
     char *dir = exec_cache("roots"), *name = dir ? last_name(dir, "") : NULL, *root = NULL;
@@ -258,7 +258,7 @@ static bool choose_root(struct exec_plan *p, struct options *o, char err[ERR_BYT
     return choose_guest(p, o, err);
 }
 
-/* --- the kernel ------------------------------------------------------------------------------------------------------------ */
+/* --- the kernel ------------------------------------------------------------------------------- */
 /* The newest vmlinuz-VERSION, or vmlinux-VERSION, below boot, with lib/modules/VERSION below lib. */
 static bool kernel_in(struct exec_plan *p, const char *boot, const char *lib) {
     char *name = last_name(boot, "vmlinuz-");
@@ -321,7 +321,7 @@ static bool choose_kernel(struct exec_plan *p, const char *given, char err[ERR_B
     return true;
 }
 
-/* --- folders ------------------------------------------------------------------------------------------------------------------- */
+/* --- folders ---------------------------------------------------------------------------------- */
 /* A folder that is shared at the same path is not to hide what the root is made of. */
 static bool hides_root(const char *path) {
     static const char *const own[] = {"/",    "/bin",  "/boot", "/dev", "/etc", "/lib",     "/lib64",   "/proc",
@@ -434,7 +434,8 @@ static void mount_own(struct exec_plan *p) {
     }
 }
 
-/* A program of the host's that is for the guest, as those that `go test` makes: its folder is there to read, if none that is there has it. */
+/* A program of the host's that is for the guest, as those that `go test` makes: its folder is there to read, if none
+ * that is there has it. */
 static bool add_program(struct exec_plan *p, const struct options *o, struct folders *f, char err[ERR_BYTES]) {
     const char *program = o->command[0], *slash = strrchr(program, '/');
     if (*program != '/' || slash == program ||
@@ -471,7 +472,7 @@ static bool mount_folders(struct exec_plan *p, struct options *o, char err[ERR_B
     return ok;
 }
 
-/* --- the command ------------------------------------------------------------------------------------------------------------------ */
+/* --- the command ------------------------------------------------------------------------------ */
 static void say_environment(struct frames *f, const struct options *o) {
     const char *term = getenv("TERM");
     char text[128];

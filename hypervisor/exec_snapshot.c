@@ -3,9 +3,10 @@
 /*
  * exec_snapshot.c: guests of graft exec that have booted, kept for later runs.
  *
- * One is saved when its agent says hello: it has mounted nothing then, and knows neither root nor command. So it does for all runs with the same
- * kernel, modules, machine and Graft: these make the key, and a file's name is the key's sum. A file is made under its own name and under a lock, with its head
- * written last (snapshot.h): whoever finds one without a head, and nobody who writes it, makes it again.
+ * One is saved when its agent says hello: it has mounted nothing then, and knows neither root nor command. So it does
+ * for all runs with the same kernel, modules, machine and Graft: these make the key, and a file's name is the key's
+ * sum. A file is made under its own name and under a lock, with its head written last (snapshot.h): whoever finds one
+ * without a head, and nobody who writes it, makes it again.
  */
 #include "graft/host.h"
 #include "hypervisor/exec.h"
@@ -23,7 +24,7 @@
 #define FOLDER "snapshots"
 #define ALL_MAX_BYTES (UINT64_C(2) << 30) /* of all that are kept, on the disk */
 
-/* --- the key ---------------------------------------------------------------------------------------------------------- */
+/* --- the key ---------------------------------------------------------------------------------- */
 struct key {
     char *text;
     size_t room, len;
@@ -71,7 +72,7 @@ static bool make_key(char *text, size_t room, const struct exec_plan *p, const s
     return k.len < room - 1; /* else there may have been more */
 }
 
-/* --- the folder --------------------------------------------------------------------------------------------------------- */
+/* --- the folder ------------------------------------------------------------------------------- */
 static char *make_folder(void) {
     char *dir = exec_cache(FOLDER), *slash;
     if (!dir)
@@ -87,8 +88,8 @@ static char *make_folder(void) {
     return NULL;
 }
 
-/* Removes those that were used longest ago, until the others take no more than they may. The lock is that of who makes a new one: one that is in
- * use stays there for who has it open. */
+/* Removes those that were used longest ago, until the others take no more than they may. The lock is that of who makes
+ * a new one: one that is in use stays there for who has it open. */
 static void make_room(const char *dir) {
     for (;;) {
         DIR *d = opendir(dir);
@@ -113,7 +114,7 @@ static void make_room(const char *dir) {
     }
 }
 
-/* --- opening ------------------------------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 /* A file that only its owner may touch. */
 static bool is_ours(int fd) {
     struct stat st;

@@ -51,7 +51,7 @@ void tree_cells(struct tree *t, const char *name, const uint32_t *v, unsigned co
     tree_bytes(t, name, cells, count * sizeof(cells[0]));
 }
 
-/* --- nodes that every board has ------------------------------------------------------------------------------- */
+/* --- nodes that every board has --------------------------------------------------------------- */
 void tree_cores(struct tree *t, const struct fdt_params *p, uint32_t first) {
     tree_begin(t, "cluster0");
     for (unsigned i = 0; i < p->cpus; i++) {

@@ -29,7 +29,7 @@ enum {
 
 bool firmware_is_given(const struct options *o) { return o->bios || o->pflashes; }
 
-/* --- flash: a file of the user's, or one in memory that lives as long as this process ------------------------------- */
+/* --- flash: a file of the user's, or one in memory that lives as long as this process --------- */
 /* In memory an erased byte is 0, so that what is never written takes no memory. */
 #define MEMORY_FLIP 0xff
 
@@ -40,7 +40,8 @@ static int no_file(char err[ERR_BYTES], const char *path, const char *why) {
 
 #define FLASH_BANKS 2 /* that a board has at most */
 
-/* starts: what is in it is firmware. In a bank that keeps what firmware writes, an empty file is one that has kept nothing yet. */
+/* starts: what is in it is firmware. In a bank that keeps what firmware writes, an empty file is one that has kept
+ * nothing yet. */
 static int open_image(const char *path, bool readonly, bool starts, uint64_t bytes, char err[ERR_BYTES]) {
     struct stat st;
     char large[64];
@@ -124,7 +125,7 @@ struct device *firmware_flash(struct machine *m, unsigned bank) {
     return cfi_flash_create(m, m->board->flash + bank * bytes, bytes, b->fd, b->image ? 0 : MEMORY_FLIP, b->readonly);
 }
 
-/* --- fw_cfg ---------------------------------------------------------------------------------------------------------- */
+/* --- fw_cfg ----------------------------------------------------------------------------------- */
 static void *copy_of(const void *data, size_t len) {
     void *copy = malloc(len + !len);
     return copy && len ? memcpy(copy, data, len) : copy;
@@ -163,7 +164,7 @@ struct device *firmware_fw_cfg(struct machine *m, char err[ERR_BYTES]) {
     return NULL;
 }
 
-/* --- files ----------------------------------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------------ */
 bool firmware_open(const struct options *o, const struct board *b, char err[ERR_BYTES]) {
     for (unsigned bank = 0; bank < b->flash_banks; bank++)
         if (!open_bank(bank, o, b, err))
@@ -179,7 +180,7 @@ void firmware_close(void) {
         file_free(&user_files[i]);
 }
 
-/* --- how it starts ----------------------------------------------------------------------------------------------------- */
+/* --- how it starts ---------------------------------------------------------------------------- */
 static bool add_sized(struct device *d, uint16_t size_key, uint16_t key, const void *data, size_t len) {
     return add_number(d, size_key, len, 4) && fw_cfg_add(d, key, copy_of(data, len), len);
 }

@@ -6,10 +6,11 @@
 
 #include "hypervisor/monitor.h"
 
-/* firmware_is_given(): does the machine start in firmware of the user's? Then the kernel, if there is one, is for the firmware. */
+/* firmware_is_given(): does the machine start in firmware of the user's? Then the kernel, if there is one, is for the
+ * firmware. */
 bool firmware_is_given(const struct options *o);
-/* firmware_open(): the files of the flash banks and those for fw_cfg, once for all lives of the machine. False and err if one cannot be had.
- * firmware_close(): what is read of them. */
+/* firmware_open(): the files of the flash banks and those for fw_cfg, once for all lives of the machine. False and err
+ * if one cannot be had. firmware_close(): what is read of them. */
 bool firmware_open(const struct options *o, const struct board *b, char err[ERR_BYTES]);
 void firmware_close(void);
 /* firmware_flash(): a bank. What is in flash stays when the guest resets. */

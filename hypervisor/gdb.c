@@ -44,7 +44,7 @@ static struct gdb {
 
 static const struct guest_debug *guest(void) { return guest_table[g.machine->boot->guest]->debug; }
 
-/* --- replies --------------------------------------------------------------------------------------------------------- */
+/* --- replies ---------------------------------------------------------------------------------- */
 static void send_bytes(const char *text, size_t len) {
     g.frame_len = gdb_frame(g.frame, text, len);
     stream_write(g.stream, g.frame, g.frame_len);
@@ -79,7 +79,7 @@ static void send_reply(void) {
     g.reply_len = 0;
 }
 
-/* --- the machine ----------------------------------------------------------------------------------------------------- */
+/* --- the machine ------------------------------------------------------------------------------ */
 static unsigned vcpus(void) { return g.machine->vcpu_count; }
 
 /* What it is to look for, as the engine is told. */
@@ -136,7 +136,7 @@ static void go(uint32_t run, uint32_t step) {
     pause_go(g.machine, run, step);
 }
 
-/* --- why it has stopped ------------------------------------------------------------------------------------------- */
+/* --- why it has stopped ----------------------------------------------------------------------- */
 static const struct point *watchpoint(uint64_t number) {
     for (unsigned i = 0; i < g.points; i++)
         if (g.point[i].kind >= 2 && !number--)
@@ -179,7 +179,7 @@ static void on_held(struct machine *m, bool held, void *arg) {
         send_stop();
 }
 
-/* --- registers -------------------------------------------------------------------------------------------------------- */
+/* --- registers -------------------------------------------------------------------------------- */
 static bool get_reg(unsigned vcpu, unsigned n, uint8_t bytes[16]) {
     uint64_t value[2] = {0};
     bool ok = pause_ask(g.machine, vcpu, ABI_ORDER_READ_REGISTER, n, value);
@@ -240,7 +240,7 @@ static void write_reg(const char *args) {
     send_done(ok && strlen(args) == guest()->regs[n].bits / 4u && set_reg(g.general, (unsigned)n, args));
 }
 
-/* --- memory ----------------------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 /* How much of len bytes at address lie at *gpa, one behind the other. 0: there is nothing. */
 static uint64_t piece(uint64_t address, uint64_t len, uint64_t *gpa) {
     uint64_t left = PAGE_SIZE - (address & PAGE_MASK), value[2] = {0};
@@ -319,7 +319,7 @@ static void take_memory(const char *args, const char *end, bool binary) {
     send_done(ok && write_memory(address, bytes, len));
 }
 
-/* --- target description ------------------------------------------------------------------------------------------------ */
+/* --- target description ----------------------------------------------------------------------- */
 static char *describe(void) {
     const struct guest_debug *d = guest();
     char *text = NULL;
@@ -360,7 +360,7 @@ static void send_description(const char *range) {
     send_reply();
 }
 
-/* --- threads ----------------------------------------------------------------------------------------------------------- */
+/* --- threads ---------------------------------------------------------------------------------- */
 /* -1: all; 0: any. */
 static bool take_thread(const char **args, unsigned *vcpu) {
     uint64_t n;
@@ -407,7 +407,7 @@ static void describe_thread(const char *args) {
     send_reply();
 }
 
-/* --- going on ---------------------------------------------------------------------------------------------------------- */
+/* --- going on --------------------------------------------------------------------------------- */
 static uint32_t bit_of(unsigned vcpu) { return vcpu == ALL_THREADS ? ~0u : 1u << vcpu; }
 
 /* vCont;ACTION[:THREAD]...: for each vCPU the first action that names it. */
@@ -480,7 +480,7 @@ static void take_point(const char *args, bool wanted) {
     send_done(ok);
 }
 
-/* --- queries ----------------------------------------------------------------------------------------------------------- */
+/* --- queries ---------------------------------------------------------------------------------- */
 /* "monitor ...": the output in pieces, as many as it takes. */
 static void run_command(const char *digits) {
     static char line[256];
@@ -550,7 +550,7 @@ static void on_setting(const char *text) {
     }
 }
 
-/* --- packets ----------------------------------------------------------------------------------------------------------- */
+/* --- packets ---------------------------------------------------------------------------------- */
 static void on_verbose(const char *text) {
     const char *rest;
     if (!strcmp(text, "Cont?"))
@@ -603,8 +603,8 @@ static void on_command(const char *text, size_t len) {
     }
 }
 
-/* While the machine runs there is nothing to ask of it. The connection may come before the machine has stopped: what comes then waits for
- * the first reply, so GDB does not ask either. */
+/* While the machine runs there is nothing to ask of it. The connection may come before the machine has stopped: what
+ * comes then waits for the first reply, so GDB does not ask either. */
 static void on_packet(const char *text, size_t len) {
     bool anytime = strchr("qQvHT?kD", *text) && *text;
     if (anytime ? !(*text == 'v' && !strncmp(text, "vCont;", 6)) || held() : held())
@@ -647,7 +647,7 @@ static void on_closed(void *arg) {
     leave();
 }
 
-/* --- the run ------------------------------------------------------------------------------------------------------------ */
+/* --- the run ---------------------------------------------------------------------------------- */
 bool gdb_open(const struct options *o, char err[ERR_BYTES]) {
     static const struct stream_ops ops = {on_opened, on_data, on_closed};
     if (!o->gdb)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* gdb_packet.h: the framing of GDB's remote protocol ("Overview" and "Packet Acknowledgment" in GDB's manual, appendix E). */
+/* gdb_packet.h: the framing of GDB's remote protocol ("Overview" and "Packet Acknowledgment" in GDB's manual, appendix
+ * E). */
 #ifndef GRAFT_GDB_PACKET_H
 #define GRAFT_GDB_PACKET_H
 
@@ -26,11 +27,13 @@ struct gdb_parser {
 };
 /* gdb_parse(): one more byte. */
 enum gdb_event gdb_parse(struct gdb_parser *p, uint8_t byte);
-/* gdb_frame(): a whole packet around len bytes, which are escaped where they have to be; to holds 2 * len + 4. Returns its length. */
+/* gdb_frame(): a whole packet around len bytes, which are escaped where they have to be; to holds 2 * len + 4. Returns
+ * its length. */
 size_t gdb_frame(char *to, const char *text, size_t len);
 
-/* gdb_hex(): a hexadecimal number of up to 64 bits at *at, which then is behind it. False: there is none. gdb_unhex(): len bytes from 2 * len
- * digits; false: they are none. gdb_put_hex(): their digits, without a 0 behind them; returns the place behind them. */
+/* gdb_hex(): a hexadecimal number of up to 64 bits at *at, which then is behind it. False: there is none. gdb_unhex():
+ * len bytes from 2 * len digits; false: they are none. gdb_put_hex(): their digits, without a 0 behind them; returns
+ * the place behind them. */
 bool gdb_hex(const char **at, uint64_t *value);
 bool gdb_unhex(uint8_t *to, const char *digits, size_t len);
 char *gdb_put_hex(char *to, const void *bytes, size_t len);

@@ -30,7 +30,7 @@ const char *helper_find(const char *variable, const char *const *paths) {
     return *paths;
 }
 
-/* --- sockets -------------------------------------------------------------------------------------------------------- */
+/* --- sockets ---------------------------------------------------------------------------------- */
 static bool connect_all(const struct sockaddr_un *a, int *connection, unsigned connections) {
     bool ok = true;
     for (unsigned i = 0; i < connections; i++) {
@@ -68,7 +68,7 @@ bool helper_channel(int ends[2]) {
     return true;
 }
 
-/* --- the process ------------------------------------------------------------------------------------------------------ */
+/* --- the process ------------------------------------------------------------------------------ */
 static void become_helper(int listener, int log) {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     setsid();
@@ -157,7 +157,7 @@ static void last_words(int log, char why[ERR_BYTES]) {
     snprintf(why, ERR_BYTES, "%.200s", line ? line + 1 : text);
 }
 
-/* --- their end -------------------------------------------------------------------------------------------------------- */
+/* --- their end -------------------------------------------------------------------------------- */
 static void forget_ended(void) {
     for (unsigned i = helper_count; i--;)
         if (!helpers[i].awaited || waitpid(helpers[i].pid, NULL, WNOHANG))

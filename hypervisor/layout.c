@@ -14,8 +14,8 @@
 #define MIB (UINT64_C(1) << 20)
 #define HUGE (2 * MIB)
 #define SHARED_HEAP_BYTES (4 * MIB)
-/* Private heaps and code caches: so much for one vCPU, if that leaves as much for each of the others. Pages that are not
- * touched cost nothing; a system that boots to a login prompt touches some 200 MiB of the cache. */
+/* Private heaps and code caches: so much for one vCPU, if that leaves as much for each of the others. Pages that are
+ * not touched cost nothing; a system that boots to a login prompt touches some 200 MiB of the cache. */
 #define VCPU_HEAP_BYTES (256 * MIB)
 #define VCPU_HEAP_BYTES_ALL (512 * MIB)
 #define VCPU_REUSE_BYTES (128 * MIB) /* more, where blocks are kept for later runs */

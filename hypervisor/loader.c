@@ -82,7 +82,7 @@ static const struct board *image_board(const uint8_t *file, size_t len) {
     return *b;
 }
 
-/* --- ELF --------------------------------------------------------------------------------------------------- */
+/* --- ELF -------------------------------------------------------------------------------------- */
 static int load_segment(const uint8_t *file, size_t len, const Elf64_Phdr *p, struct loader_target *t,
                         char err[LOADER_ERR_BYTES]) {
     if (p->p_filesz > p->p_memsz || p->p_offset > len || p->p_filesz > len - p->p_offset)
@@ -149,7 +149,7 @@ static int load_elf(const uint8_t *file, size_t len, struct loader_target *t, ch
     return 0;
 }
 
-/* --- what kind it is ------------------------------------------------------------------------------------------- */
+/* --- what kind it is -------------------------------------------------------------------------- */
 int loader_refuse(const uint8_t *head, size_t len, enum loader_use *use, char err[LOADER_ERR_BYTES]) {
     const struct loader_kind *k = loader_kind(head, len);
     *use = k ? k->use : LOADER_NO_USE;
@@ -260,7 +260,7 @@ int loader_load(const uint8_t *file, size_t len, struct loader_target *t, char e
     return packing ? load_packed(packing, file, len, t, err) : load_plain(file, len, t, err);
 }
 
-/* --- placement --------------------------------------------------------------------------------------------------- */
+/* --- placement -------------------------------------------------------------------------------- */
 int loader_place(const struct loader_target *t, struct loader_place *p, char err[LOADER_ERR_BYTES]) {
     uint64_t half = t->ram_size / 2;
     uint64_t at = t->board->ram + (half < INITRD_OFFSET ? half : INITRD_OFFSET);

@@ -43,7 +43,8 @@ struct loader_target {
     enum loader_use use; /* of what was refused */
 };
 
-/* loader_is_kernel(): does loader_load() know what starts so? loader_refuse(): -1 and err, and what it may be good for. */
+/* loader_is_kernel(): does loader_load() know what starts so? loader_refuse(): -1 and err, and what it may be good
+ * for. */
 bool loader_is_kernel(const uint8_t *head, size_t len);
 int loader_refuse(const uint8_t *head, size_t len, enum loader_use *use, char err[LOADER_ERR_BYTES]);
 /* loader_board(): the board that a program is for, NULL if it does not tell. It may be packed. */
@@ -58,12 +59,14 @@ struct loader_place {
 };
 int loader_place(const struct loader_target *t, struct loader_place *p, char err[LOADER_ERR_BYTES]);
 
-/* loader_decompress(): kind is "gzip", "zstd", "xz", "lzma", "lz4" or "bzip2", or what zboot calls it; *out is malloc'ed, of
- * at most max bytes. Files one behind the other, as parallel packers write them, are one; what is behind them is ignored. */
+/* loader_decompress(): kind is "gzip", "zstd", "xz", "lzma", "lz4" or "bzip2", or what zboot calls it; *out is
+ * malloc'ed, of at most max bytes. Files one behind the other, as parallel packers write them, are one; what is behind
+ * them is ignored. */
 int loader_decompress(const char *kind, const uint8_t *in, size_t len, uint64_t max, uint8_t **out, size_t *out_len,
                       char err[LOADER_ERR_BYTES]);
 
-/* loader_peek(): the first max bytes, or as many as there are, of what is packed; *out is malloc'ed, NULL if there are none. */
+/* loader_peek(): the first max bytes, or as many as there are, of what is packed; *out is malloc'ed, NULL if there are
+ * none. */
 size_t loader_peek(const char *kind, const uint8_t *in, size_t len, uint64_t max, uint8_t **out);
 
 #endif

@@ -19,7 +19,8 @@ static pthread_mutex_t log_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static FILE *log_stream(void) { return log_file ? log_file : stderr; }
 
-/* Where perf looks for it, in a folder that everybody may write to: not through a link, and not into a file of someone else. */
+/* Where perf looks for it, in a folder that everybody may write to: not through a link, and not into a file of someone
+ * else. */
 static bool perf_open(char err[ERR_BYTES]) {
     char path[64];
     snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
@@ -48,7 +49,7 @@ void log_text(const char *text, size_t len) {
     pthread_mutex_unlock(&log_mutex);
 }
 
-/* --- what is said under the device lock ----------------------------------------------------------------------- */
+/* --- what is said under the device lock ------------------------------------------------------- */
 /* A thread of the log's own writes it, which may have to wait for a reader. What there is no room for is counted. */
 #define LATE_BYTES 16384
 static struct {

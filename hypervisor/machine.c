@@ -24,7 +24,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* --- services for devices ----------------------------------------------------------------------------------- */
+/* --- services for devices --------------------------------------------------------------------- */
 static void turn_lock(struct turn_lock *l) {
     uint32_t mine = atomic_fetch_add(&l->next, 1), now;
     while ((now = atomic_load(&l->serving)) != mine)
@@ -138,7 +138,7 @@ _Atomic uint32_t *machine_shadow(struct device *d, uint64_t offset) {
     return &m->shared->shadow[index];
 }
 
-/* --- memory -------------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 uint64_t machine_rom_offset(const struct machine *m) {
     return m->memory > m->ram_size && m->board->flash_banks ? m->memory - m->board->flash_banks * m->board->flash_bytes
                                                             : 0;
@@ -222,7 +222,8 @@ void guest_ram_write_end(struct machine *m, uint64_t gpa, uint64_t len) {
         memory_changed(m, gpa, (gpa - m->board->ram) >> PAGE_SHIFT, len);
 }
 
-/* All mappings of a file follow it, those of the strategies, too; where memory is of no file, the VM's mappings of it follow this one. */
+/* All mappings of a file follow it, those of the strategies, too; where memory is of no file, the VM's mappings of it
+ * follow this one. */
 void guest_ram_give_back(struct machine *m, uint64_t gpa, uint64_t len) {
     uint64_t first = ALIGN_UP(gpa, PAGE_SIZE), past = (gpa + len) & ~PAGE_MASK;
     thread_expect(THREADS(THREAD_DEVICES), "give memory back");
@@ -242,7 +243,7 @@ void machine_rom_changed(struct device *d, uint64_t offset, uint64_t len) {
     memory_changed(m, gpa, (machine_rom_offset(m) + gpa - m->board->flash) >> PAGE_SHIFT, len);
 }
 
-/* --- register accesses -------------------------------------------------------------------------------------- */
+/* --- register accesses ------------------------------------------------------------------------ */
 static bool has_size(const struct device *d, unsigned bytes) {
     unsigned most = d->ops->refused_above ? d->ops->refused_above : 8;
     return (bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8) && bytes >= d->ops->refused_below && bytes <= most;
@@ -320,7 +321,8 @@ void machine_room(struct machine *m) {
     wake_waiting(m);
 }
 
-/* A write that a device holds up waits in the thread of the vCPU that wrote, without the lock. False: the machine stops. */
+/* A write that a device holds up waits in the thread of the vCPU that wrote, without the lock. False: the machine
+ * stops. */
 static bool wait_for_room(struct machine *m) {
     uint32_t seen = atomic_load(&m->room);
     if (m->state != MACHINE_RUNNING)
@@ -390,7 +392,7 @@ const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len) {
     return NULL;
 }
 
-/* --- creation ------------------------------------------------------------------------------------------------ */
+/* --- creation --------------------------------------------------------------------------------- */
 static bool add_device(struct machine *m, struct device *d, const char *what, char err[ERR_BYTES]) {
     if (d) {
         m->device[m->device_count++] = d;

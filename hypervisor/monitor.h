@@ -81,7 +81,7 @@ struct layout {
     uint64_t total;
 };
 
-/* --- semihost.c: what the guest has open by semihosting calls ---------------------------------------------- */
+/* --- semihost.c: what the guest has open by semihosting calls --------------------------------- */
 #define SEMIHOST_FILES 16
 #define SEMIHOST_FEATURE_BYTES 5
 enum semihost_kind { SEMIHOST_CLOSED, SEMIHOST_INPUT, SEMIHOST_OUTPUT, SEMIHOST_FEATURES, SEMIHOST_FILE };
@@ -150,14 +150,14 @@ struct machine {
 struct vm_ops {
     const char *name;
     bool in_vm; /* the engine has its own address space, stacks and page tables */
-    /* arena_alloc(): memory for the arena, by m->layout; sets arena_va and code_to_write. NULL if there is none, with err if it is not
-     * for want of memory. */
+    /* arena_alloc(): memory for the arena, by m->layout; sets arena_va and code_to_write. NULL if there is none, with
+     * err if it is not for want of memory. */
     uint8_t *(*arena_alloc)(struct machine *m, uint64_t size, char err[ERR_BYTES]);
     void (*arena_free)(struct machine *m, uint64_t size);
     /* ram_alloc(): m->memory of guest RAM and flash, zeroed, on a 2 MiB border. NULL if there is none. */
     uint8_t *(*ram_alloc)(struct machine *m);
-    /* windows_reserve(): are there host addresses for a strategy with windows? Called before anything is allocated, if the strategy
-     * needs them. NULL: any number, no need to ask. */
+    /* windows_reserve(): are there host addresses for a strategy with windows? Called before anything is allocated, if
+     * the strategy needs them. NULL: any number, no need to ask. */
     bool (*windows_reserve)(struct machine *m, char err[ERR_BYTES]);
     /* create(): after everything in memory is in place. Nonzero and err if it cannot be done. */
     int (*create)(struct machine *m, char err[ERR_BYTES]);
@@ -181,14 +181,15 @@ struct vm_request {
 extern const struct vm_request vm_kvm_requests[];
 extern const unsigned vm_kvm_request_count;
 
-/* --- machine.c ---------------------------------------------------------------------------------------- */
+/* --- machine.c -------------------------------------------------------------------------------- */
 /* machine_create(): NULL and err for mistakes of the user. machine_run(): until it stops; the state it stopped with. */
 struct boot_files;
 struct machine *machine_create(const struct options *o, const struct boot_files *files, struct chardev *serial,
                                struct chardev *console, char err[ERR_BYTES]);
 /* machine_announce(): one line in the log if m runs in the process for want of KVM. Nothing if that was asked for. */
 void machine_announce(struct machine *m);
-/* machine_look(): what machine_create() has to find out about the host, but cannot in the sandbox; and what it will choose. */
+/* machine_look(): what machine_create() has to find out about the host, but cannot in the sandbox; and what it will
+ * choose. */
 struct machine_place {
     const char *guest;
     bool in_vm;
@@ -201,7 +202,8 @@ enum abi_mmu machine_default_mmu(bool in_vm, enum abi_layout layout);
 /* machine_create_probe(): one without devices that runs the host probe. */
 struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES]);
 enum machine_state machine_run(struct machine *m);
-/* machine_take_input(): the devices are about to have the state that a machine resumes with: input, which was held until then, is for them. */
+/* machine_take_input(): the devices are about to have the state that a machine resumes with: input, which was held
+ * until then, is for them. */
 void machine_take_input(struct machine *m);
 void machine_destroy(struct machine *m);
 void machine_lock(struct machine *m);   /* device_lock(), for the monitor itself */
@@ -224,20 +226,22 @@ void machine_room(struct machine *m);
 bool machine_has_posted(const struct machine *m);
 /* machine_rom_offset(): where the flash lies behind RAM, in bytes of m->ram; 0: there is none. */
 uint64_t machine_rom_offset(const struct machine *m);
-/* machine_engine_ptr(): the engine's [va, va+len) for the monitor; NULL if that is not all engine memory, RAM or flash. */
+/* machine_engine_ptr(): the engine's [va, va+len) for the monitor; NULL if that is not all engine memory, RAM or
+ * flash. */
 const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len);
 
 /* machine_alloc_pages(): zeroed memory on a 2 MiB border, in huge pages if the host has them. NULL if there is none. */
 uint8_t *machine_alloc_pages(uint64_t size);
 
-/* --- layout.c ------------------------------------------------------------------------------------------ */
-/* layout_make(): windows: there is to be a pool of page tables. reuse: bytes for code_cache_load(); 0: no block is kept for later. */
+/* --- layout.c --------------------------------------------------------------------------------- */
+/* layout_make(): windows: there is to be a pool of page tables. reuse: bytes for code_cache_load(); 0: no block is kept
+ * for later. */
 void layout_make(struct layout *l, bool in_vm, bool windows, uint64_t image_size, unsigned vcpus, uint64_t memory,
                  uint64_t reuse);
 /* layout_boot(): fills boot and shared for the engine, which sees the arena at va. */
 void layout_boot(struct machine *m, uint64_t ram_va);
 
-/* --- vm_tables.c: what the processor in the VM reads ------------------------------------------------------ */
+/* --- vm_tables.c: what the processor in the VM reads ------------------------------------------ */
 #define VM_RAM_PA UINT64_C(0x100000000) /* VM-physical address of guest RAM; that of the arena is 0 */
 #define VM_DOORBELL_PA UINT64_C(0xf0000000)
 struct vm_tables {
@@ -259,13 +263,13 @@ struct image_rights {
 };
 struct image_rights engine_image_rights(uint64_t offset);
 
-/* --- run.c ------------------------------------------------------------------------------------------------ */
+/* --- run.c ------------------------------------------------------------------------------------ */
 /* run_call(): serves v->abi->call. False: the vCPU's life is over. */
 bool run_call(struct machine *m, struct vcpu *v);
 void run_vcpu_thread(void *arg);
 void run_wake(struct abi_vcpu *abi);
-/* run_arg(): argument n of the call in progress, read once: the engine's side is trusted no further than a guest, and another vCPU could
- * change what was checked. */
+/* run_arg(): argument n of the call in progress, read once: the engine's side is trusted no further than a guest, and
+ * another vCPU could change what was checked. */
 uint64_t run_arg(struct abi_vcpu *abi, unsigned n);
 /* run_pause(): the vCPU sleeps for so long, or until something is pending. */
 void run_pause(struct machine *m, struct abi_vcpu *abi, uint64_t ns);
@@ -275,9 +279,10 @@ void semihost_close(struct machine *m); /* all files */
 uint64_t run_tsc(void);
 uint64_t run_tsc_hz(void); /* measured */
 
-/* --- supervise.c: the main thread, which always answers ----------------------------------------------------- */
+/* --- supervise.c: the main thread, which always answers --------------------------------------- */
 /* supervise(): runs body in the thread of the devices and returns what it returns; -1 if there can be no thread. If the
- * user has asked for the end and body does not come to one in time, the process ends with the status stopped(signal). */
+ * user has asked for the end and body does not come to one in time, the process ends with the status
+ * stopped(signal). */
 int supervise(int (*body)(void *arg), void *arg, int (*stopped)(int signal));
 /* supervise_machine(): this is what a stop is to stop from now on. NULL: nothing, before it is destroyed. */
 void supervise_machine(struct machine *m);
@@ -285,18 +290,20 @@ void supervise_machine(struct machine *m);
 void supervise_stop(int signal);
 /* supervise_save(): the user wants the machine saved (--save). From any thread, never blocks. */
 void supervise_save(void);
-/* supervise_signals(): taken() is asked of each signal first, in the main thread; true: it has taken it. NULL: nobody is. */
+/* supervise_signals(): taken() is asked of each signal first, in the main thread; true: it has taken it. NULL: nobody
+ * is. */
 void supervise_signals(bool (*taken)(int signal));
 bool supervise_stopping(void);     /* has that been asked for? Then no one has much time */
 int supervise_signal(void);        /* by which signal; 0: by a key, or it has not */
 uint64_t supervise_leave_at(void); /* when all is to be over (event_now_ns()); 0: that has not been asked for */
 
-/* --- thread.c (the rest is in device.h) ---------------------------------------------------------------------- */
-/* thread_with_stack(): calls it with a stack that is large enough, also where `ulimit -s` leaves none. -1: there is no memory for it. */
+/* --- thread.c (the rest is in device.h) ------------------------------------------------------- */
+/* thread_with_stack(): calls it with a stack that is large enough, also where `ulimit -s` leaves none. -1: there is no
+ * memory for it. */
 int thread_with_stack(int (*fn)(int argc, char **argv), int argc, char **argv);
 void thread_is(enum thread_kind kind); /* of the caller, which thread_start() did not start */
 
-/* --- event.c ---------------------------------------------------------------------------------------------- */
+/* --- event.c ---------------------------------------------------------------------------------- */
 struct events *events_create(struct machine *m);
 void events_destroy(struct events *e);
 /* events_loop(): serves events until the machine's state is not RUNNING and all vCPU threads are done. */
@@ -304,17 +311,17 @@ void events_loop(struct machine *m);
 void events_doorbell(struct machine *m, unsigned n);   /* a doorbell that came by a call */
 int events_doorbell_fd(struct machine *m, unsigned n); /* an eventfd for it */
 
-/* --- chardev.c -------------------------------------------------------------------------------------------- */
-/* chardev_open(): name: "serial", "console"; spec: as in --serial. NULL and err if it cannot be had. chardev_start(): takes the terminal, and
- * starts its threads; false: there can be none, for errno. chardev_close(): writes what is left, as long as someone reads it and the
- * user has not asked for the end. */
+/* --- chardev.c -------------------------------------------------------------------------------- */
+/* chardev_open(): name: "serial", "console"; spec: as in --serial. NULL and err if it cannot be had. chardev_start():
+ * takes the terminal, and starts its threads; false: there can be none, for errno. chardev_close(): writes what is
+ * left, as long as someone reads it and the user has not asked for the end. */
 struct chardev *chardev_open(const char *name, const char *spec, char err[ERR_BYTES]);
 bool chardev_start(struct chardev *c);
 void chardev_close(struct chardev *c);
 /* chardev_attach(): to a machine with an event loop, whose device then listens; NULL: from it. False: out of memory. */
 bool chardev_attach(struct chardev *c, struct machine *m);
-/* chardev_hold_input(): there is none for the device, whatever there is, while it is held. chardev_flush(): what was queued is to be
- * written now. */
+/* chardev_hold_input(): there is none for the device, whatever there is, while it is held. chardev_flush(): what was
+ * queued is to be written now. */
 void chardev_hold_input(struct chardev *c, bool held);
 void chardev_flush(struct chardev *c);
 /* chardev_open_socket(): the guest's end of a connection, whose bytes are nobody's to look at. It is closed with it. */
@@ -325,19 +332,22 @@ void chardev_raw(void);     /* the terminal as the guest wants it */
 void chardev_restore(void); /* and as it was, for good; async-signal-safe */
 void chardev_resized(void); /* the terminal's window has another size */
 
-/* --- panic.c ------------------------------------------------------------------------------------------------ */
-/* panic_start(): when there are events. panic_look(): at what a console prints. panic_reset(): the guest resets the machine. */
+/* --- panic.c ---------------------------------------------------------------------------------- */
+/* panic_start(): when there are events. panic_look(): at what a console prints. panic_reset(): the guest resets the
+ * machine. */
 void panic_start(struct machine *m);
 void panic_look(struct machine *m, struct console_line *l, const uint8_t *buf, size_t len);
 void panic_reset(struct machine *m);
 
-/* --- save.c: --save ------------------------------------------------------------------------------------------ */
-/* save_start(): when there are events. save_set_timer(): a machine that was loaded begins to run. save_now(): from any thread. save_look(): at what a console prints. save_ask(): in the devices' thread: begins to
- * save it; done(): there, too, later, why: what went wrong, NULL: nothing; it may not be called if the machine ends. False and err: it cannot be.
- * save_is_at(): is that the path of --save's file, or its last part? */
+/* --- save.c: --save --------------------------------------------------------------------------- */
+/* save_start(): when there are events. save_set_timer(): a machine that was loaded begins to run. save_now(): from any
+ * thread. save_look(): at what a console prints. save_ask(): in the devices' thread: begins to save it; done(): there,
+ * too, later, why: what went wrong, NULL: nothing; it may not be called if the machine ends. False and err: it cannot
+ * be. save_is_at(): is that the path of --save's file, or its last part? */
 bool save_ask(struct machine *m, void (*done)(void *arg, const char *why), void *arg, char err[ERR_BYTES]);
 bool save_is_at(const struct machine *m, const char *name);
-/* save_go_back(), save_began_at(): the same for the snapshot that the run began with (--resume): the machine ends, and the next one is that; done() is called when it is. */
+/* save_go_back(), save_began_at(): the same for the snapshot that the run began with (--resume): the machine ends, and
+ * the next one is that; done() is called when it is. */
 bool save_go_back(struct machine *m, void (*done)(void *arg, const char *why), void *arg, char err[ERR_BYTES]);
 bool save_began_at(const struct machine *m, const char *name);
 void save_start(struct machine *m);
@@ -345,12 +355,12 @@ void save_set_timer(struct machine *m);
 void save_now(struct machine *m);
 void save_look(struct machine *m, const uint8_t *buf, size_t len);
 
-/* --- log.c ------------------------------------------------------------------------------------------------- */
+/* --- log.c ------------------------------------------------------------------------------------ */
 /* log_open(): -D and the map of -d perf, as the options say. */
 bool log_open(const struct options *o, char err[ERR_BYTES]);
 void log_text(const char *text, size_t len);
-/* log_later(): what the calling thread says from now on is written by another one: it must not wait, as it has the device
- * lock. log_finish(): waits until that is written. */
+/* log_later(): what the calling thread says from now on is written by another one: it must not wait, as it has the
+ * device lock. log_finish(): waits until that is written. */
 void log_later(bool later);
 void log_finish(void);
 /* log_keep(): closes all descriptors but 0 to 2, this one, and the log's. */
@@ -361,9 +371,11 @@ void log_disassemble(const uint8_t *code, size_t len, uint64_t address, unsigned
 void log_perf(uint64_t host, uint64_t bytes, uint64_t guest_pc);
 
 struct output;
-/* --- profile.c ------------------------------------------------------------------------------------------- */
-/* profile_open(): before the run, with --profile: its file, and this program's own. profile_start(), profile_stop(): in the vCPU's thread; nothing without --profile. profile_sample(): one found at pc. profile_block(): in its thread, a block is now at host (nothing without --symbols).
- * symbols_open(): --symbols. symbols_name(): the guest's function at a virtual address; NULL: none is known. */
+/* --- profile.c -------------------------------------------------------------------------------- */
+/* profile_open(): before the run, with --profile: its file, and this program's own. profile_start(), profile_stop(): in
+ * the vCPU's thread; nothing without --profile. profile_sample(): one found at pc. profile_block(): in its thread, a
+ * block is now at host (nothing without --symbols). symbols_open(): --symbols. symbols_name(): the guest's function at
+ * a virtual address; NULL: none is known. */
 bool profile_open(struct output *to, const char *path, char err[ERR_BYTES]);
 void profile_start(struct vcpu *v);
 void profile_sample(struct vcpu *v, uint64_t pc);
@@ -374,13 +386,13 @@ void profile_stop(struct vcpu *v);
 void profile_free(struct vcpu *v);
 int profile_write(struct machine *m, struct output *to, char err[ERR_BYTES]);
 
-/* --- stats.c, info.c, probe.c, probe_process.c --------------------------------------------------------------------------------- */
+/* --- stats.c, info.c, probe.c, probe_process.c ------------------------------------------------ */
 int stats_write(struct machine *m, struct output *to, char err[ERR_BYTES]);
 int info_main(const struct options *o);
 /* kvm_flavour(): "hw", "pvm" or "none". */
 const char *kvm_flavour(void);
-/* kvm_has_ring0(): can ABI_LAYOUT_RING0 run here with that strategy? Runs code in ring 0 to find out, the first time, which has
- * to be before sandbox_enter(). text: what it costs, or why not. */
+/* kvm_has_ring0(): can ABI_LAYOUT_RING0 run here with that strategy? Runs code in ring 0 to find out, the first time,
+ * which has to be before sandbox_enter(). text: what it costs, or why not. */
 bool kvm_has_ring0(enum abi_mmu mmu, char text[ERR_BYTES]);
 /* kvm_best(): the fastest layout and strategy that can run here, by kvm_has_ring0(). */
 enum abi_mmu kvm_best(enum abi_layout *layout);
@@ -388,11 +400,12 @@ enum abi_mmu kvm_best(enum abi_layout *layout);
 void probe_print(void);
 void probe_process_print(void);
 
-/* --- disk.c: for devices there is disk_open() ----------------------------------------------------------------------- */
-/* disk_claim(): is that open file a raw image that nobody else uses (but to read it, if we only do)? Nobody will, as long
- * as it is open. disks_open(): the images of all drives, and what serves them where they are not raw: false and err if one cannot be had, is of another
- * format, is in use or given twice. Before there are threads. disks_have(): is this the file of one of them? disks_are_served(): does a process serve one?
- * disks_format(): "raw" or "qcow2", the n-th. */
+/* --- disk.c: for devices there is disk_open() ------------------------------------------------- */
+/* disk_claim(): is that open file a raw image that nobody else uses (but to read it, if we only do)? Nobody will, as
+ * long as it is open. disks_open(): the images of all drives, and what serves them where they are not raw: false and
+ * err if one cannot be had, is of another format, is in use or given twice. Before there are threads. disks_have(): is
+ * this the file of one of them? disks_are_served(): does a process serve one? disks_format(): "raw" or "qcow2", the
+ * n-th. */
 bool disk_claim(int fd, const char *path, bool readonly, char err[ERR_BYTES]);
 bool disks_open(const struct options *o, char err[ERR_BYTES]);
 bool disks_have(int fd);
@@ -400,36 +413,36 @@ bool disks_are_served(void);
 const char *disks_format(unsigned n);
 void disks_close(void);
 
-/* --- disk_server.c -------------------------------------------------------------------------------------------------- */
-/* disk_server_start(): a process that serves that drive, whose image has the format ("raw", "qcow2"). NULL and why if there can be
- * none. It ends when the connections do, and has written all by then. */
+/* --- disk_server.c ---------------------------------------------------------------------------- */
+/* disk_server_start(): a process that serves that drive, whose image has the format ("raw", "qcow2"). NULL and why if
+ * there can be none. It ends when the connections do, and has written all by then. */
 struct nbd;
 struct nbd *disk_server_start(const struct drive *d, const char *format, bool sandbox, char why[ERR_BYTES]);
 
-/* --- network.c ------------------------------------------------------------------------------------------------------- */
-/* network_open(): starts the process that has the user network, if one is wanted. Before there are threads. False and err if there can be none.
- * network_close(): ends it. */
+/* --- network.c -------------------------------------------------------------------------------- */
+/* network_open(): starts the process that has the user network, if one is wanted. Before there are threads. False and
+ * err if there can be none. network_close(): ends it. */
 bool network_open(const struct options *o, char err[ERR_BYTES]);
 void network_close(void);
 
-/* --- vsock.c --------------------------------------------------------------------------------------------------------- */
-/* vsock_open(): starts the process that has the guest's connections to sockets of this host (--vsock). Before there are threads. False and err if there can be
- * none. vsock_channel(): for virtio_vsock_create(). vsock_close(): ends it. */
+/* --- vsock.c ---------------------------------------------------------------------------------- */
+/* vsock_open(): starts the process that has the guest's connections to sockets of this host (--vsock). Before there are
+ * threads. False and err if there can be none. vsock_channel(): for virtio_vsock_create(). vsock_close(): ends it. */
 bool vsock_open(const struct options *o, char err[ERR_BYTES]);
 int vsock_channel(void);
 void vsock_close(void);
 
-/* --- share.c --------------------------------------------------------------------------------------------------------- */
-/* shares_start(): starts what serves the shared folders (--share). shares_open(): waits until each is ready. Before there are threads. False and err if one cannot
- * be had.
- * share_backend(): that of the folder that was given as number n. shares_close(): when there is no machine any more. */
+/* --- share.c ---------------------------------------------------------------------------------- */
+/* shares_start(): starts what serves the shared folders (--share). shares_open(): waits until each is ready. Before
+ * there are threads. False and err if one cannot be had. share_backend(): that of the folder that was given as number
+ * n. shares_close(): when there is no machine any more. */
 struct vhost_user;
 bool shares_start(const struct options *o, char err[ERR_BYTES]);
 bool shares_open(char err[ERR_BYTES]);
 struct vhost_user *share_backend(unsigned n);
 void shares_close(void);
 
-/* --- files.c ---------------------------------------------------------------------------------------------------- */
+/* --- files.c ---------------------------------------------------------------------------------- */
 struct file {
     uint8_t *data;
     size_t len;
@@ -438,8 +451,9 @@ struct file {
 typedef bool file_look(const struct file *head, const char *path, void *arg, char err[ERR_BYTES]);
 bool file_read(struct file *f, const char *path, uint64_t max, file_look *look, void *arg, char err[ERR_BYTES]);
 bool file_write(const char *path, const void *data, size_t len, char err[ERR_BYTES]);
-/* A file that is written to at the end of a run. output_open(): creates or empties it, so that one that cannot be written is
- * known before the run; not if it is one of the guest's disks. output_close(): false and err if not all could be written. */
+/* A file that is written to at the end of a run. output_open(): creates or empties it, so that one that cannot be
+ * written is known before the run; not if it is one of the guest's disks. output_close(): false and err if not all
+ * could be written. */
 struct output {
     const char *path;
     FILE *stream; /* NULL: not open */

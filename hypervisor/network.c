@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * network.c: the process that has the network, with nothing but sockets (sandbox.c): the user network itself, or, as its standard input, what frames of the
- * guest go to: an interface of the host, or passt, whose are a stream of them, each behind its length in network order. It is made before there is a machine and stays when
- * that resets; it ends with this process, or when its channel does.
+ * network.c: the process that has the network, with nothing but sockets (sandbox.c): the user network itself, or, as
+ * its standard input, what frames of the guest go to: an interface of the host, or passt, whose are a stream of them,
+ * each behind its length in network order. It is made before there is a machine and stays when that resets; it ends
+ * with this process, or when its channel does.
  *
- * The channel is a pair of sockets of packets: each is an Ethernet frame of the guest's, or some for it. One of a byte asks for a new network, and is answered by such a one:
- * did that work? If not, the next one says why.
+ * The channel is a pair of sockets of packets: each is an Ethernet frame of the guest's, or some for it. One of a byte
+ * asks for a new network, and is answered by such a one: did that work? If not, the next one says why.
  */
 #include "devices/usernet.h"
 #include "hypervisor/helper.h"
@@ -35,7 +36,7 @@
 
 static int channel = -1; /* our end of it */
 
-/* --- in that process -------------------------------------------------------------------------------------------- */
+/* --- in that process -------------------------------------------------------------------------- */
 /* Frames for the guest go in batches: each behind its length, 4 bytes. */
 static const struct options *options;
 static uint8_t batch[sizeof(uint32_t) + USERNET_FRAME];
@@ -82,7 +83,7 @@ static void answer(int fd, const char *error) {
         send_packet(fd, error, strlen(error) + 1);
 }
 
-/* --- outside: an interface, or passt ------------------------------------------------------------------------------ */
+/* --- outside: an interface, or passt ---------------------------------------------------------- */
 static struct {
     bool exists, ended;
     uint8_t in[sizeof(uint32_t) + USERNET_FRAME]; /* of passt's stream */
@@ -151,7 +152,7 @@ static void take_from_stream(int *fd) {
     memmove(outside.in, outside.in + at, outside.len);
 }
 
-/* --- the guest's side --------------------------------------------------------------------------------------------- */
+/* --- the guest's side ------------------------------------------------------------------------- */
 static void take_frame(struct usernet *n, const void *frame, size_t len) {
     if (n)
         usernet_input(n, frame, len);
@@ -230,7 +231,7 @@ static _Noreturn void be_network(int fd, int other, const struct options *o) {
     serve(fd);
 }
 
-/* --- in this one --------------------------------------------------------------------------------------------------- */
+/* --- in this one ------------------------------------------------------------------------------ */
 static int open_tap(const char *name, char err[ERR_BYTES]) {
     struct ifreq r = {.ifr_flags = IFF_TAP | IFF_NO_PI};
     int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* options.c: the command line and its help. The options are the rows of options.def; what one does with its value is the
- * function take_...() of that name here. */
+/* options.c: the command line and its help. The options are the rows of options.def; what one does with its value is
+ * the function take_...() of that name here. */
 #include "graft/mmu.h"
 #include "hypervisor/stream.h"
 
@@ -105,9 +105,9 @@ static char *split_ro(const char *s, bool *readonly) {
     return strndup(s, *readonly ? len - 3 : len);
 }
 
-/* --- what the options do ------------------------------------------------------------------------------------- */
-/* Each takes a value. If the row lists what may be given, it is that, and n its index in the list. Returns NULL if it is
- * right, else what would be. */
+/* --- what the options do ---------------------------------------------------------------------- */
+/* Each takes a value. If the row lists what may be given, it is that, and n its index in the list. Returns NULL if it
+ * is right, else what would be. */
 #define TAKE(name) static const char *take_##name(struct options *o, const char *v, int n)
 
 TAKE(flat) { return o->flat = true, NULL; }
@@ -293,7 +293,8 @@ static bool take_forward(struct usernet_options *n, const char *s) {
     return true;
 }
 
-/* As QEMU has it: [tcp]:SERVER:PORT-unix:PATH. Others of its kinds would need programs to be started, or are one stream for all connections. */
+/* As QEMU has it: [tcp]:SERVER:PORT-unix:PATH. Others of its kinds would need programs to be started, or are one stream
+ * for all connections. */
 static bool take_service(struct usernet_options *n, const char *s) {
     struct usernet_service *f = &n->service[n->services];
     if (n->services == USERNET_SERVICES)
@@ -435,7 +436,7 @@ static const char *take_folder(struct options *o, const char *v, bool readonly) 
 TAKE(ro) { return take_folder(o, v, true); }
 TAKE(rw) { return take_folder(o, v, false); }
 
-/* --- the tables ------------------------------------------------------------------------------------------------ */
+/* --- the tables ------------------------------------------------------------------------------- */
 static enum options_command finish_run(const struct options *o) {
     if ((o->resume || o->save) && (o->bios || o->pflashes))
         return bad("run: %s does not go with firmware (--bios, --pflash)", o->resume ? "--resume" : "--save");
@@ -587,7 +588,7 @@ static const struct option *find_option(const char *command, const char *name, s
     return NULL;
 }
 
-/* --- help ------------------------------------------------------------------------------------------------------ */
+/* --- help ------------------------------------------------------------------------------------- */
 static void help_main(void) {
     puts("usage: graft COMMAND [OPTION]...\n"
          "\n"
@@ -634,7 +635,7 @@ static enum options_command help_command(const struct command *c) {
     return COMMAND_DONE;
 }
 
-/* --- options of others ------------------------------------------------------------------------------------------- */
+/* --- options of others ------------------------------------------------------------------------ */
 /* What QEMU and lkvm call things, and what they are here. */
 static const struct foreign {
     const char *name, *ours;
@@ -707,7 +708,7 @@ static enum options_command unknown(const struct command *c, const char *arg) {
     return bad("%s: unknown %s '%s'", c->name, *c->argument ? "option" : "argument", arg);
 }
 
-/* --- parsing ---------------------------------------------------------------------------------------------------- */
+/* --- parsing ---------------------------------------------------------------------------------- */
 /* take_value(): one value of an option, or each of a list of them. NULL: fine; else what would be right. */
 static const char *take_value(struct options *o, const struct option *row, const char *v) {
     if (!strstr(row->argument, "...")) {

@@ -4,7 +4,8 @@
  * panic.c: notices that the guest's Linux has panicked, from what it prints on its consoles.
  *
  * The line alone does not tell: a guest may show the log of another. A panic it is if, within as many lines as a report
- * has, either the last one comes ("---[ end Kernel panic ...") and nothing after it for a while, or the machine is reset.
+ * has, either the last one comes ("---[ end Kernel panic ...") and nothing after it for a while, or the machine is
+ * reset.
  */
 #include "hypervisor/vmcore.h"
 

@@ -116,7 +116,7 @@ void pause_listen(struct machine *m, void (*held)(struct machine *m, bool held, 
     *l = (struct pause_listener){held, arg};
 }
 
-/* --- what debuggers ask ------------------------------------------------------------------------------------------- */
+/* --- what debuggers ask ----------------------------------------------------------------------- */
 enum abi_held pause_why(struct machine *m, unsigned vcpu, uint64_t *va, uint64_t *number) {
     pthread_mutex_lock(&m->pause.lock);
     const struct pause_cpu *c = &m->pause.cpu[vcpu];
@@ -154,7 +154,7 @@ bool pause_ask(struct machine *m, unsigned vcpu, enum abi_order order, uint64_t 
     return ok;
 }
 
-/* --- in a vCPU's thread ---------------------------------------------------------------------------------------------- */
+/* --- in a vCPU's thread ----------------------------------------------------------------------- */
 /* What the engine says is believed no further than a guest. */
 static void take_why(struct machine *m, struct vcpu *v) {
     struct pause_cpu *c = &m->pause.cpu[v->index];
@@ -213,7 +213,7 @@ void pause_stand(struct machine *m, struct vcpu *v) {
     pthread_mutex_unlock(&p->lock);
 }
 
-/* --- in the devices' thread ---------------------------------------------------------------------------------------- */
+/* --- in the devices' thread ------------------------------------------------------------------- */
 /* What there is to do now; NULL: nothing, or not everyone stands still. */
 static pause_work *work_now(struct machine *m) {
     struct pause *p = &m->pause;

@@ -22,8 +22,8 @@
 #define HUGE_BYTES (AREA_BYTES / 2) /* one is in the area, wherever that begins */
 _Static_assert(HUGE_BYTES == UINT64_C(2) << 20, "a huge page");
 
-/* The rows work on an area of addresses and a file of the same size. Page i of OPERATIONS is every other one of the area, and what
- * is mapped there is anywhere in the file: no mapping continues its neighbour. */
+/* The rows work on an area of addresses and a file of the same size. Page i of OPERATIONS is every other one of the
+ * area, and what is mapped there is anywhere in the file: no mapping continues its neighbour. */
 static uint8_t *area;
 static int file = -1;
 static bool failed; /* an operation of this row was refused */
@@ -40,7 +40,7 @@ static void map_page(void *at, off_t offset, int flags) {
     expect_map(mmap(at, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | flags, file, offset));
 }
 
-/* --- faults ------------------------------------------------------------------------------------------------------ */
+/* --- faults ----------------------------------------------------------------------------------- */
 static bool map_on_fault;
 static volatile uint64_t resume_at;
 static struct sigaction others;
@@ -67,7 +67,7 @@ static void access_page(const uint8_t *at) {
                      : "rax", "cc", "memory");
 }
 
-/* --- before a round: what it does not measure ----------------------------------------------------------------------- */
+/* --- before a round: what it does not measure ------------------------------------------------- */
 static void prepare_nothing(void) {}
 static void prepare_reserved(void) { map_area(PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1); }
 
@@ -109,7 +109,7 @@ static void prepare_touched(void) {
         touch();
 }
 
-/* --- rounds --------------------------------------------------------------------------------------------------------- */
+/* --- rounds ----------------------------------------------------------------------------------- */
 static void round_getpid(void) {
     for (unsigned i = 0; i < OPERATIONS; i++)
         syscall(SYS_getpid);
@@ -145,7 +145,7 @@ static void round_unmap(void) {
         expect(!munmap(place(i), PAGE_SIZE));
 }
 
-/* --- the table -------------------------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 static const struct row {
     const char *text;
     void (*prepare)(void), (*round)(void);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * profile.c: where the processors spend their time (--profile). A timer of each vCPU's thread interrupts KVM_RUN, or the
- * engine itself where it runs in this process; the instruction pointer found then is one sample. Samples in the engine
- * and, in the process, in the monitor and its libraries are counted by function, those in translated code by address
- * (perf-PID.map of -d perf names the blocks), or, with --symbols, by the guest's function. A vCPU that waits for an
- * interrupt is not sampled.
+ * profile.c: where the processors spend their time (--profile). A timer of each vCPU's thread interrupts KVM_RUN, or
+ * the engine itself where it runs in this process; the instruction pointer found then is one sample. Samples in the
+ * engine and, in the process, in the monitor and its libraries are counted by function, those in translated code by
+ * address (perf-PID.map of -d perf names the blocks), or, with --symbols, by the guest's function. A vCPU that waits
+ * for an interrupt is not sampled.
  */
 #include "hypervisor/monitor.h"
 #include "hypervisor/symbols.h"
@@ -87,7 +87,7 @@ static void count(struct table *t, uint64_t pc, uint64_t samples) {
 
 void profile_sample(struct vcpu *v, uint64_t pc) { count(&v->profile->host, pc, 1); }
 
-/* --- translated code, by what it was translated from ----------------------------------------------------------------- */
+/* --- translated code, by what it was translated from ------------------------------------------ */
 static const struct placed *placed_at(const struct profile *p, uint64_t pc) {
     size_t from = 0, to = p->placed_count;
     while (from < to) {
@@ -154,7 +154,7 @@ void profile_free(struct vcpu *v) {
     v->profile = NULL;
 }
 
-/* --- the report ------------------------------------------------------------------------------------------------- */
+/* --- the report ------------------------------------------------------------------------------- */
 enum kind { ENGINE, GUEST, CODE, OTHER };
 static const char *const kinds[] = {"engine", "guest", "code", "other"};
 
@@ -174,7 +174,8 @@ static int by_count(const void *a, const void *b) {
     return x->count < y->count ? 1 : x->count > y->count ? -1 : strcmp(x->name, y->name);
 }
 
-/* The symbol that pc, an address as the linker gave them, is in or behind: assembly has no sizes. NULL: there is none. */
+/* The symbol that pc, an address as the linker gave them, is in or behind: assembly has no sizes. NULL: there is
+ * none. */
 static const char *symbol_at(const uint8_t *elf, uint64_t pc) {
     const Elf64_Ehdr *e = (const Elf64_Ehdr *)elf;
     const Elf64_Shdr *sh = (const Elf64_Shdr *)(elf + e->e_shoff);

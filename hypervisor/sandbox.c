@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * sandbox.c: takes from the process what it does not need while a guest runs: the user root, files, and the system calls
- * that the threads of a kind do not make. A call that is not allowed ends the process.
+ * sandbox.c: takes from the process what it does not need while a guest runs: the user root, files, and the system
+ * calls that the threads of a kind do not make. A call that is not allowed ends the process.
  */
 #include "hypervisor/sandbox.h"
 #include "hypervisor/helper.h"
@@ -43,7 +43,7 @@ static struct {
     _Atomic bool filters_fail;
 } sandbox;
 
-/* --- descriptors ------------------------------------------------------------------------------------------------- */
+/* --- descriptors ------------------------------------------------------------------------------ */
 #define INHERITED_MAX 4096
 static int inherited[INHERITED_MAX];
 static unsigned inherited_count;
@@ -70,8 +70,9 @@ static void close_inherited(void) {
     }
 }
 
-/* --- the user ------------------------------------------------------------------------------------------------------ */
-/* There is no other thread. Where root cannot become someone else, as in a user namespace of its own, it keeps no capability but those. */
+/* --- the user --------------------------------------------------------------------------------- */
+/* There is no other thread. Where root cannot become someone else, as in a user namespace of its own, it keeps no
+ * capability but those. */
 static bool leave_root(uint32_t capabilities) {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct kept[_LINUX_CAPABILITY_U32S_3] = {
@@ -83,7 +84,7 @@ static bool leave_root(uint32_t capabilities) {
     return !syscall(SYS_capset, &head, kept) && user;
 }
 
-/* --- files --------------------------------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------------ */
 /* Linux' uapi/linux/landlock.h: that of a distribution may be too old to know all rights. */
 struct landlock_ruleset {
     uint64_t fs, net, scoped;
@@ -185,13 +186,14 @@ static bool leave_files(void) {
     return ok;
 }
 
-/* --- system calls ---------------------------------------------------------------------------------------------------- */
+/* --- system calls ----------------------------------------------------------------------------- */
 #define KIND(name) THREADS(THREAD_##name)
 #define ALL                                                                                                            \
     (KIND(MAIN) | KIND(DEVICES) | KIND(VCPU) | KIND(DISK) | KIND(CONSOLE) | KIND(EXEC) | KIND(NETWORK) | KIND(VSOCK))
 #define CALL(name) SCMP_SYS(name)
 
-/* A thread has the filters of the one that started it, too. So the devices' allows what any thread may that it starts. */
+/* A thread has the filters of the one that started it, too. So the devices' allows what any thread may that it
+ * starts. */
 static bool may(unsigned kinds, enum thread_kind kind) {
     return kinds >> kind & 1 ||
            (kind == THREAD_DEVICES && kinds & (KIND(VCPU) | KIND(DISK) | KIND(CONSOLE) | KIND(EXEC)));
@@ -312,7 +314,8 @@ static void allow_if(struct filter *f, int number, unsigned n, uint64_t mask, ui
     f->wrong += seccomp_rule_add_array(f->ctx, SCMP_ACT_ALLOW, number, 1, &cmp) != 0;
 }
 
-/* The devices' thread makes the caches for translated code, which are nowhere writable and executable, unless the user wants them so. */
+/* The devices' thread makes the caches for translated code, which are nowhere writable and executable, unless the user
+ * wants them so. */
 static void allow_memory(struct filter *f, enum thread_kind kind) {
     const int both[] = {CALL(mmap), CALL(mprotect)};
     for (unsigned i = 0; i < ARRAY_LEN(both); i++) {
@@ -326,7 +329,8 @@ static void allow_memory(struct filter *f, enum thread_kind kind) {
     }
 }
 
-/* Threads, and the processes that disks' threads are (thread.c). What clone3() asks for cannot be seen; the C library then takes the other. */
+/* Threads, and the processes that disks' threads are (thread.c). What clone3() asks for cannot be seen; the C library
+ * then takes the other. */
 static void allow_threads(struct filter *f) {
     const uint64_t worlds =
         CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
@@ -375,7 +379,8 @@ static void allow_parts(struct filter *f, enum thread_kind kind) {
         allow_threads(f);
 }
 
-/* libslirp looks up the host's name servers, wants random numbers, and limits of files; names of network interfaces are of no use to it. */
+/* libslirp looks up the host's name servers, wants random numbers, and limits of files; names of network interfaces are
+ * of no use to it. */
 static void allow_network(struct filter *f) {
     static const uint64_t families[] = {AF_INET, AF_INET6};
     for (unsigned i = 0; i < ARRAY_LEN(sockets); i++)
@@ -407,7 +412,7 @@ static bool load_filter(enum thread_kind kind) {
     return ok;
 }
 
-/* --- all of it ------------------------------------------------------------------------------------------------------- */
+/* --- all of it -------------------------------------------------------------------------------- */
 static bool is_pty(const char *spec) { return spec && !strcmp(spec, "pty"); }
 
 static void enter(void) {

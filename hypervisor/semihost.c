@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* semihost.c: what the guest's semihosting calls get from this host: a console, clocks, an exit status, and files if they are allowed.
- * Numbers and text come from the engine, and are trusted no further than a guest. See graft/semihost.h. */
+/* semihost.c: what the guest's semihosting calls get from this host: a console, clocks, an exit status, and files if
+ * they are allowed. Numbers and text come from the engine, and are trusted no further than a guest. See
+ * graft/semihost.h. */
 #include "hypervisor/semihost.h"
 
 #include "graft/semihost.h"
@@ -57,7 +58,7 @@ static bool take_name(const char *text, uint64_t len, char name[MAX_NAME]) {
     return strlen(name) == len;
 }
 
-/* --- files --------------------------------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------------ */
 /* arg0 mode, arg1 bytes of the name. ":tt" is the console: modes from 0 read, from 4 and 8 write. */
 static struct semihost_file *new_file(struct request *r, uint64_t *handle) {
     struct semihost *s = &r->m->semihost;
@@ -206,7 +207,7 @@ static uint64_t temporary_name(struct request *r) {
     return (uint64_t)snprintf(r->abi->text, sizeof(r->abi->text), "graft-%02x.tmp", (unsigned)r->arg[0]);
 }
 
-/* --- the rest -------------------------------------------------------------------------------------------------------- */
+/* --- the rest --------------------------------------------------------------------------------- */
 /* As QEMU: the kernel's file and what --append says. */
 static uint64_t command_line(struct request *r) {
     const struct options *o = r->m->options;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * semihost_files.c: the folder in which the guest's semihosting calls may open files (--semihosting-files). The kernel keeps them in there
- * (openat2(), RESOLVE_BENEATH), whatever names and links say, and so does Landlock in the sandbox. All functions give -errno if they fail.
+ * semihost_files.c: the folder in which the guest's semihosting calls may open files (--semihosting-files). The kernel
+ * keeps them in there (openat2(), RESOLVE_BENEATH), whatever names and links say, and so does Landlock in the sandbox.
+ * All functions give -errno if they fail.
  */
 #include "hypervisor/semihost.h"
 
@@ -53,7 +54,8 @@ int semihost_folder(bool *readonly) {
     return folder.fd;
 }
 
-/* Modes as of fopen(): r, r+, w, w+, a, a+, each followed by the same with b. What is no file is opened without waiting for it, and closed again. */
+/* Modes as of fopen(): r, r+, w, w+, a, a+, each followed by the same with b. What is no file is opened without waiting
+ * for it, and closed again. */
 int semihost_file_open(const char *name, unsigned mode) {
     static const int flags[] = {O_RDONLY,
                                 O_RDWR,

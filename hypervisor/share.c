@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * share.c: the processes that serve shared folders: virtiofsd, one for each. They are started before there is a machine and stay when it
- * resets; each ends when its connection does.
+ * share.c: the processes that serve shared folders: virtiofsd, one for each. They are started before there is a machine
+ * and stay when it resets; each ends when its connection does.
  *
- * virtiofsd shuts itself into the folder, for which it has to be root somewhere. A user who is not gets a user namespace in which he is, and
- * in which there is nobody else: all files belong to him.
+ * virtiofsd shuts itself into the folder, for which it has to be root somewhere. A user who is not gets a user
+ * namespace in which he is, and in which there is nobody else: all files belong to him.
  */
 #include "devices/vhost_user.h"
 #include "hypervisor/exec.h"
@@ -59,7 +59,7 @@ static bool wrong(char err[ERR_BYTES], const char *what, const char *why) {
     return false;
 }
 
-/* --- the program -------------------------------------------------------------------------------------------------- */
+/* --- the program ------------------------------------------------------------------------------ */
 /* What a program says when it is asked for its version. */
 static bool ask_version(const char *path, char *text, size_t room) {
     int out[2];
@@ -134,7 +134,7 @@ static bool choose_server(struct server *s, char err[ERR_BYTES]) {
     return true;
 }
 
-/* --- the child ------------------------------------------------------------------------------------------------------ */
+/* --- the child -------------------------------------------------------------------------------- */
 static bool put(const char *path, const char *text) {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
@@ -190,7 +190,7 @@ static _Noreturn void run_server(const struct server *s, const struct way *w, co
     _exit(127);
 }
 
-/* --- starting -------------------------------------------------------------------------------------------------------- */
+/* --- starting --------------------------------------------------------------------------------- */
 /* False: no such process could be made, or there is no other way. */
 static bool launch(struct share *share) {
     int listener;

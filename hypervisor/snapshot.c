@@ -24,7 +24,8 @@ struct snapshot_clock {
 static const struct state_field clock_table[] = {STATE(struct snapshot_clock, ticks), STATE(struct snapshot_clock, hz),
                                                  STATE_END};
 
-/* Lines to the interrupt controller, where the guest wants them, and writes to devices that are still to be carried out. */
+/* Lines to the interrupt controller, where the guest wants them, and writes to devices that are still to be carried
+ * out. */
 static const struct state_field shared_table[] = {
     STATE(struct abi_shared, spi_level),   STATE(struct abi_shared, spi_rose),
     STATE(struct abi_shared, spi_target),  STATE(struct abi_shared, virtio_isr),
@@ -32,7 +33,8 @@ static const struct state_field shared_table[] = {
     STATE(struct abi_shared, posted),      STATE_END,
 };
 
-/* What the guest has open by semihosting; `at` is a place in the features, or nothing. A file is closed when it is resumed. */
+/* What the guest has open by semihosting; `at` is a place in the features, or nothing. A file is closed when it is
+ * resumed. */
 static const struct state_field file_table[] = {STATE_MAX(struct semihost_file, kind, 4, SEMIHOST_FILE),
                                                 STATE_MAX(struct semihost_file, at, 4, SEMIHOST_FEATURE_BYTES),
                                                 STATE_END};
@@ -55,7 +57,7 @@ static void cpu_name(const struct machine *m, unsigned i, char name[64]) {
     snprintf(name, 64, "%s.%u", m->board->guest, i);
 }
 
-/* --- saving: the state ------------------------------------------------------------------------------------------------ */
+/* --- saving: the state ------------------------------------------------------------------------ */
 static void note_disk(struct snapshot_disk *to, const char *path, bool readonly) {
     char err[ERR_BYTES];
     struct stat st;
@@ -132,7 +134,7 @@ static bool put_machine(struct state_out *out, struct machine *m) {
     return true;
 }
 
-/* --- saving: memory ----------------------------------------------------------------------------------------------------- */
+/* --- saving: memory --------------------------------------------------------------------------- */
 _Static_assert(SNAPSHOT_CHUNK == RAM_PIECE, "what is not there is found out by pieces");
 
 struct saving {
@@ -160,7 +162,7 @@ static bool put_ram(struct saving *s) {
     return true;
 }
 
-/* --- saving: the file ----------------------------------------------------------------------------------------------------- */
+/* --- saving: the file ------------------------------------------------------------------------- */
 static bool put_head(const struct saving *s, const struct state_out *state) {
     struct snapshot_head h = {.magic = {'G', 'R', 'A', 'F', 'T', 'S', 'N', 'P'},
                               .version = SNAPSHOT_VERSION,
@@ -286,7 +288,7 @@ void snapshot_target_close(struct snapshot_target *t) {
     t->fd = t->pages = -1;
 }
 
-/* --- loading: memory ------------------------------------------------------------------------------------------------------- */
+/* --- loading: memory -------------------------------------------------------------------------- */
 bool snapshot_map(struct machine *m, struct snapshot *s, char err[ERR_BYTES]) {
     bool ok = m->ram_size == s->config.memory;
     for (uint32_t i = 0, past; ok && i < s->head.chunks; i = past) {
@@ -306,7 +308,7 @@ bool snapshot_map(struct machine *m, struct snapshot *s, char err[ERR_BYTES]) {
     return ok;
 }
 
-/* --- loading: the state --------------------------------------------------------------------------------------------------- */
+/* --- loading: the state ----------------------------------------------------------------------- */
 static bool load_device(struct state_in *in, struct device *d, char err[ERR_BYTES]) {
     char name[64];
     name_of(d, name);

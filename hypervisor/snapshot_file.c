@@ -127,7 +127,7 @@ bool snapshot_parse(struct snapshot *s, char err[ERR_BYTES]) {
     return (config_is_right(&s->config) && chunks_are_right(s)) || wrong(err, "the snapshot says what cannot be");
 }
 
-/* --- opening ------------------------------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 bool snapshot_read(const struct snapshot *s, void *to, uint64_t at, size_t bytes) {
     ssize_t n;
     for (size_t done = 0; done < bytes; done += (size_t)n)
@@ -189,7 +189,7 @@ void snapshot_close(struct snapshot *s) {
     free(s);
 }
 
-/* --- what a run of it needs ---------------------------------------------------------------------------------------------- */
+/* --- what a run of it needs ------------------------------------------------------------------- */
 static bool other(char err[ERR_BYTES], const char *option, const char *is) {
     snprintf(err, ERR_BYTES, "--resume: the machine that was saved has %s %.60s, which cannot be changed", option, is);
     return false;

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* --- files ------------------------------------------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------------ */
 static bool ram_is_right(const struct snapshot *s) {
     uint8_t *piece = malloc(SNAPSHOT_CHUNK);
     uint64_t sum = 0;
@@ -76,7 +76,7 @@ static int rm(const char *path) {
     return complain(err);
 }
 
-/* --- a machine that runs: its --control -------------------------------------------------------------------------------------- */
+/* --- a machine that runs: its --control ------------------------------------------------------- */
 #define JOB "graft-snapshot"
 
 struct client {

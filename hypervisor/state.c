@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * state.c: the fields of a table (graft/state.h) as records, and back. An object is its name and how many fields follow; a field is its name, how many
- * bytes, and these. Names are a byte with their length and the letters.
+ * state.c: the fields of a table (graft/state.h) as records, and back. An object is its name and how many fields
+ * follow; a field is its name, how many bytes, and these. Names are a byte with their length and the letters.
  */
 #include "hypervisor/snapshot.h"
 
@@ -54,7 +54,7 @@ void state_save(struct state_out *o, const char *object, const struct state_fiel
     }
 }
 
-/* --- loading ----------------------------------------------------------------------------------------------------------- */
+/* --- loading ---------------------------------------------------------------------------------- */
 static bool take(struct state_in *i, void *data, size_t len) {
     if ((size_t)(i->end - i->at) < len)
         return false;

@@ -32,7 +32,7 @@ struct stream {
     size_t kept_len, kept_room;
 };
 
-/* --- opening ------------------------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 struct place {
     bool tcp, remote;
     char host[64], port[8];
@@ -186,7 +186,7 @@ struct stream *stream_open(const char *option, const char *spec, const struct st
     return NULL;
 }
 
-/* --- a client ------------------------------------------------------------------------------------------------------- */
+/* --- a client --------------------------------------------------------------------------------- */
 static void forget(struct event_fd **e) {
     if (*e)
         event_del_fd(*e);

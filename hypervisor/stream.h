@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * stream.h: a place where one client at a time may connect: for --gdb and --control. It is opened before the run, outlives the machine, and
- * is served in the devices' thread, which never waits for it: what the client does not take is kept, and as long as there is
- * much of that, nothing more is read.
+ * stream.h: a place where one client at a time may connect: for --gdb and --control. It is opened before the run,
+ * outlives the machine, and is served in the devices' thread, which never waits for it: what the client does not take
+ * is kept, and as long as there is much of that, nothing more is read.
  */
 #ifndef GRAFT_STREAM_H
 #define GRAFT_STREAM_H
@@ -18,9 +18,10 @@ struct stream_ops {
     void (*closed)(void *arg); /* by the client, or since it takes nothing; not by stream_close() */
 };
 
-/* stream_open(): option: for messages; spec: tcp:HOST:PORT[,remote], unix:PATH, or stdio if that is allowed. HOST "" is 127.0.0.1; without `remote`
- * it has to be a loopback address. With PORT 0 a free one is taken, and the log says which. The socket at PATH is the user's alone (0600); one
- * that nobody listens at any more is replaced. NULL and err if it cannot be had. */
+/* stream_open(): option: for messages; spec: tcp:HOST:PORT[,remote], unix:PATH, or stdio if that is allowed. HOST "" is
+ * 127.0.0.1; without `remote` it has to be a loopback address. With PORT 0 a free one is taken, and the log says which.
+ * The socket at PATH is the user's alone (0600); one that nobody listens at any more is replaced. NULL and err if it
+ * cannot be had. */
 struct stream *stream_open(const char *option, const char *spec, const struct stream_ops *ops, void *arg,
                            char err[ERR_BYTES]);
 /* stream_is_right(): is it one of those forms? */

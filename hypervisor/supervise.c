@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * supervise.c: the main thread while a machine runs. It waits for signals and for the end and does nothing else, so that
- * it always answers: what has not ended in time after the user asked for it is left behind.
+ * supervise.c: the main thread while a machine runs. It waits for signals and for the end and does nothing else, so
+ * that it always answers: what has not ended in time after the user asked for it is left behind.
  */
 #include "hypervisor/sandbox.h"
 

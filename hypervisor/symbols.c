@@ -23,7 +23,7 @@ static bool add(struct symbols *s, uint64_t address, const char *name) {
     return own;
 }
 
-/* --- ELF ----------------------------------------------------------------------------------------------------------- */
+/* --- ELF -------------------------------------------------------------------------------------- */
 struct table {
     const uint8_t *data;
     size_t len;
@@ -41,7 +41,8 @@ static struct table section(const struct table *file, const Elf64_Ehdr *e, unsig
     return (struct table){file->data + head->sh_offset, head->sh_size};
 }
 
-/* Assembly has functions without a type. Names with a $ tell code from data ("mapping symbols" of AArch64 and RISC-V). */
+/* Assembly has functions without a type. Names with a $ tell code from data ("mapping symbols" of AArch64 and
+ * RISC-V). */
 static bool is_function(const Elf64_Sym *sym, const char *name) {
     unsigned type = ELF64_ST_TYPE(sym->st_info);
     return (type == STT_FUNC || type == STT_NOTYPE) && sym->st_shndx != SHN_UNDEF && sym->st_shndx != SHN_ABS &&
@@ -76,7 +77,7 @@ static const char *parse_elf(struct symbols *s, const uint8_t *data, size_t len)
     return NULL;
 }
 
-/* --- text ----------------------------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------- */
 /* "ffff800008010000 T name", and "\t[module]" behind it. False: it is no such line; a line of data has *name NULL. */
 static bool parse_line(char *line, uint64_t *address, char **name) {
     char *end;
@@ -109,7 +110,6 @@ static const char *parse_text(struct symbols *s, char *data, size_t len) {
     return NULL;
 }
 
-/* --------------------------------------------------------------------------------------------------------------------- */
 static int by_address(const void *a, const void *b) {
     const struct symbol *x = a, *y = b;
     return x->address < y->address ? -1 : x->address > y->address;

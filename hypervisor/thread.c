@@ -33,10 +33,11 @@ struct thread {
 };
 
 /* --- disks' threads, apart ------------------------------------------------------------------------------------------
- * A thread that the kernel does not let out of a system call (its file system is frozen, its disk is gone) keeps its process from ending,
- * killed or not. So what is to run in a disk's thread runs in a process of its own, which shares all memory and descriptors with this
- * one, and the thread's storage, too: the thread does nothing but wait for it, and does that without libc, so that errno and all the
- * like are the other's alone. When this process ends, that one is killed, and is gone as soon as the kernel lets it.
+ * A thread that the kernel does not let out of a system call (its file system is frozen, its disk is gone) keeps its
+ * process from ending, killed or not. So what is to run in a disk's thread runs in a process of its own, which shares
+ * all memory and descriptors with this one, and the thread's storage, too: the thread does nothing but wait for it, and
+ * does that without libc, so that errno and all the like are the other's alone. When this process ends, that one is
+ * killed, and is gone as soon as the kernel lets it.
  */
 #define APART_STACK (512u << 10)
 
@@ -100,7 +101,8 @@ static void *run(void *arg) {
 }
 
 /* --- stacks ---------------------------------------------------------------------------------------------------------
- * As large as the threads need, whatever `ulimit -s` says: that is about the first thread's, and by default also about the others'.
+ * As large as the threads need, whatever `ulimit -s` says: that is about the first thread's, and by default also about
+ * the others'.
  */
 #define STACK_BYTES (2u << 20)
 
@@ -145,7 +147,7 @@ int thread_with_stack(int (*fn)(int argc, char **argv), int argc, char **argv) {
     return swapcontext(&begun.first, &begun.own) ? -1 : begun.result;
 }
 
-/* --- all of them ---------------------------------------------------------------------------------------------------- */
+/* --- all of them ------------------------------------------------------------------------------ */
 struct thread *thread_start(enum thread_kind kind, const char *name, void (*fn)(void *arg), void *arg) {
     struct thread *t = malloc(sizeof(*t));
     if (!t)

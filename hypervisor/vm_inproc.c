@@ -134,7 +134,7 @@ static void inproc_arena_free(struct machine *m, uint64_t size) {
     munmap(m->arena, size);
 }
 
-/* --- windows ---------------------------------------------------------------------------------------------------- */
+/* --- windows ---------------------------------------------------------------------------------- */
 #define SLOTS 256 /* of 512 GiB: what a process may have with four-level page tables */
 #define SLOT_SHIFT 39
 #define WINDOWS_MIN 4 /* for each vCPU */
@@ -196,7 +196,8 @@ static void release_slots(struct inproc *p) {
             munmap((void *)((uint64_t)slot << SLOT_SHIFT), BIT(SLOT_SHIFT));
 }
 
-/* Every other slot, with an empty one on each side, in turn to each vCPU; the first ones are for nothing and for loans. */
+/* Every other slot, with an empty one on each side, in turn to each vCPU; the first ones are for nothing and for
+ * loans. */
 static bool inproc_windows_reserve(struct machine *m, char err[ERR_BYTES]) {
     uint64_t used[SLOTS / 64] = {0};
     unsigned count = 0, loans = 0;
@@ -226,7 +227,7 @@ static bool inproc_windows_reserve(struct machine *m, char err[ERR_BYTES]) {
     return false;
 }
 
-/* --- memory ------------------------------------------------------------------------------------------------------ */
+/* --- memory ----------------------------------------------------------------------------------- */
 static uint8_t *inproc_ram_alloc(struct machine *m) {
     struct inproc *p = m->vm_data;
     uint8_t *ram;

@@ -38,8 +38,8 @@
 #define CR4_SMEP BIT(20)
 #define CR4_SMAP BIT(21)
 #define EFER_BITS (BIT(0) | BIT(8) | BIT(10) | BIT(11)) /* SCE LME LMA NXE */
-/* Flat: IOPL 3, for calls of the monitor. The I/O permission bitmap (vm_tables.c) allows them, too: KVM's pvm module does not
- * keep IOPL, and QEMU's emulation of SVM does not look at the bitmap. */
+/* Flat: IOPL 3, for calls of the monitor. The I/O permission bitmap (vm_tables.c) allows them, too: KVM's pvm module
+ * does not keep IOPL, and QEMU's emulation of SVM does not look at the bitmap. */
 #define RFLAGS_BITS BIT(1)
 #define RFLAGS_IOPL3 (BIT(12) | BIT(13))
 

@@ -6,8 +6,8 @@
  * the engine of that vCPU. Flat: all is user-accessible. With the engine in ring 0
  * nothing is; translated code runs in VM_USER_SLOT, the rest of which is the engine's.
  *
- * Nothing is writable and executable at one address: translated code is written at another one than where it runs. And nobody in
- * the VM writes to what this file makes, but to the roots, where windows come and go.
+ * Nothing is writable and executable at one address: translated code is written at another one than where it runs. And
+ * nobody in the VM writes to what this file makes, but to the roots, where windows come and go.
  */
 #include "graft/rt.h"
 #include "graft/vm.h"
@@ -140,7 +140,8 @@ static void map_engine(struct builder *b, const struct vm_tables *t) {
     map(b, root, ABI_VA_RAM, VM_RAM_PA, b->m->memory, engine_leaf(b) | PTE_W | PTE_NX);
 }
 
-/* A table of a fifth level, if there is one: slot 0 where the engine has it, the rest where no guest's address leads. */
+/* A table of a fifth level, if there is one: slot 0 where the engine has it, the rest where no guest's address
+ * leads. */
 static uint64_t make_root(struct builder *b, uint64_t pml4) {
     if (!is_direct(b))
         return pml4;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * vmcore.c: see vmcore.h. The file has RAM once, at its physical addresses, and, at virtual ones, too, what the processors' registers point
- * to with what is mapped linearly around it: the kernel, its stacks, its linear mapping. Notes are Linux's NT_PRSTATUS (elfcore.h) and, if the
- * kernel has it in memory, VMCOREINFO (Documentation/admin-guide/kdump/vmcoreinfo.rst), by which crash knows where the kernel lies. Memory
- * that is zero takes no room.
+ * vmcore.c: see vmcore.h. The file has RAM once, at its physical addresses, and, at virtual ones, too, what the
+ * processors' registers point to with what is mapped linearly around it: the kernel, its stacks, its linear mapping.
+ * Notes are Linux's NT_PRSTATUS (elfcore.h) and, if the kernel has it in memory, VMCOREINFO
+ * (Documentation/admin-guide/kdump/vmcoreinfo.rst), by which crash knows where the kernel lies. Memory that is zero
+ * takes no room.
  */
 #include "hypervisor/vmcore.h"
 #include "graft/guest.h"
@@ -60,7 +61,7 @@ bool vmcore_open(const struct options *o, char err[ERR_BYTES]) {
     return !wrong;
 }
 
-/* --- what is mapped --------------------------------------------------------------------------------------------------- */
+/* --- what is mapped --------------------------------------------------------------------------- */
 static bool in_ram(const struct machine *m, uint64_t gpa) { return gpa - m->board->ram < m->ram_size; }
 
 /* Does va lead to gpa? Or, with any, to RAM? */
@@ -79,8 +80,8 @@ static bool is_known(uint64_t va) {
     return false;
 }
 
-/* Bytes from va on, in the direction of way, 1 or -1, that lie in memory as they lie there. Page by page at first; where many do, only
- * some are looked at. */
+/* Bytes from va on, in the direction of way, 1 or -1, that lie in memory as they lie there. Page by page at first;
+ * where many do, only some are looked at. */
 static uint64_t extent(struct machine *m, unsigned vcpu, uint64_t va, uint64_t gpa, uint64_t way) {
     uint64_t pages = 0;
     for (;;) {
@@ -112,7 +113,7 @@ static void find_runs(struct machine *m) {
         }
 }
 
-/* --- notes ------------------------------------------------------------------------------------------------------------ */
+/* --- notes ------------------------------------------------------------------------------------ */
 /* The next note, of that many bytes; its name, padded to a multiple of 4, is of name_bytes. */
 static uint8_t *add_note(const char *name, size_t name_bytes, unsigned type, size_t bytes) {
     Elf64_Nhdr head = {
@@ -139,7 +140,8 @@ static void add_registers(struct machine *m, unsigned vcpu, bool stands) {
     }
 }
 
-/* What the kernel has at the beginning of a page of its own, for kdump: a note, ready to be copied. The guest may have anything there. */
+/* What the kernel has at the beginning of a page of its own, for kdump: a note, ready to be copied. The guest may have
+ * anything there. */
 static bool add_vmcoreinfo(const uint8_t *page) {
     static const char name[12] = "VMCOREINFO";
     const size_t start = sizeof(Elf64_Nhdr) + sizeof(name);
@@ -170,7 +172,7 @@ static void make_notes(struct machine *m, bool stands) {
     find_vmcoreinfo(m);
 }
 
-/* --- the file --------------------------------------------------------------------------------------------------------- */
+/* --- the file --------------------------------------------------------------------------------- */
 /* A run that is ended by its user ends now. */
 static bool put_ram(struct machine *m, uint64_t at, bool stands) {
     bool ok = !ftruncate(v.fd, (off_t)(at + m->ram_size)), any;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * vsock.c: the process that has the guest's connections to Unix sockets of this host (devices/vsock.h), with nothing but these (sandbox.c). It is made before
- * there is a machine and stays when that resets; it ends with this process, or when its channel does. The channel is what virtio_vsock_create() wants.
+ * vsock.c: the process that has the guest's connections to Unix sockets of this host (devices/vsock.h), with nothing
+ * but these (sandbox.c). It is made before there is a machine and stays when that resets; it ends with this process, or
+ * when its channel does. The channel is what virtio_vsock_create() wants.
  */
 #include "devices/vsock.h"
 #include "hypervisor/helper.h"
@@ -23,7 +24,7 @@
 
 static int channel = -1; /* our end of it */
 
-/* --- in that process -------------------------------------------------------------------------------------------- */
+/* --- in that process -------------------------------------------------------------------------- */
 static bool send_packet(void *arg, const void *packet, size_t len) {
     ssize_t n;
     do
@@ -84,7 +85,7 @@ static _Noreturn void be_vsock(int fd, int listener, const struct options *o) {
     serve(v, fd);
 }
 
-/* --- in this one --------------------------------------------------------------------------------------------------- */
+/* --- in this one ------------------------------------------------------------------------------ */
 bool vsock_open(const struct options *o, char err[ERR_BYTES]) {
     int ends[2], listener;
     if (!o->vsock)

@@ -5,8 +5,8 @@
  * timed - runs another program, for the suite of applications: timed NAME ROOT INPUT COMMAND [ARGUMENT...]
  *
  * ROOT is the directory to chroot() into, or "-"; INPUT is the program's standard input within it, or "-". The time is
- * that of fork, exec, run and wait; the checksum is that of its standard output and its status, which has to be 0.
- */
+ * that of fork, exec, run and wait; the checksum is that of its standard output and its status, which has to be
+ * 0. */
 
 #include "../sys/sys.h"
 

@@ -45,7 +45,7 @@ static struct value stack[FRAMES];
 static struct value *frame_end = stack;
 static const char *source;
 
-/* --- reading: (op operand ...), names, numbers ------------------------------------------------------------------ */
+/* --- reading: (op operand ...), names, numbers ------------------------------------------------ */
 static void skip_space(void) {
     while (isspace((unsigned char)*source))
         source++;
@@ -154,7 +154,7 @@ static void read_program(const char *text) {
     }
 }
 
-/* --- running ---------------------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 static double real(struct value v) { return v.type == REAL ? v.u.d : (double)v.u.i; }
 static bool is_true(struct value v) { return v.type == INTEGER ? v.u.i != 0 : v.type != NIL; }
 

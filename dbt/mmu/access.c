@@ -8,7 +8,7 @@
 #include "dbt/mmu/atomics.h"
 #include "dbt/mmu/mmu_int.h"
 
-/* --- RAM and walks ------------------------------------------------------------------------------------------ */
+/* --- RAM and walks ---------------------------------------------------------------------------- */
 /* Within one chunk of the flash, if it is memory now. */
 static void *rom_ptr(const struct cpu *cpu, uint64_t pa, uint64_t len) {
     const struct abi_boot *b = cpu->boot;
@@ -71,13 +71,14 @@ static struct walk_entry *walk_to(struct cpu *cpu, uint64_t va, enum mmu_access 
     return e;
 }
 
-/* Of a page of the flash that is a device's: the host pointer, if reading there makes it memory. It does in read mode. */
+/* Of a page of the flash that is a device's: the host pointer, if reading there makes it memory. It does in read
+ * mode. */
 static uint8_t *rom_wake(struct cpu *cpu, const struct walk_entry *e) {
     uint64_t value;
     return e->rom && bus_read(cpu, e->w.pa, 4, &value) ? ram_ptr(cpu, e->w.pa, PAGE_SIZE) : NULL;
 }
 
-/* --- what host faults are for --------------------------------------------------------------------------------- */
+/* --- what host faults are for ----------------------------------------------------------------- */
 void mmu_fault_done(struct cpu *cpu, enum abi_stat cause) {
     if (LIKELY(!cpu->fault_ticks))
         return;
@@ -152,7 +153,7 @@ const void *mmu_fetch_quiet(struct cpu *cpu, uint64_t va, struct gpa *pa) {
     return e->host + (va & PAGE_MASK);
 }
 
-/* --- host loads and stores: one instruction each, so that aligned ones are single-copy atomic -------------------- */
+/* --- host loads and stores: one instruction each, so that aligned ones are single-copy atomic --- */
 /* Not memcpy(), which is a function in the VM and copies bytes. */
 struct ram16 {
     uint16_t v;
@@ -181,7 +182,7 @@ static void store(uint8_t *p, uint64_t value, unsigned size) {
     }
 }
 
-/* --- devices ------------------------------------------------------------------------------------------------------- */
+/* --- devices ---------------------------------------------------------------------------------- */
 /* What the bus takes at once: at most eight bytes, naturally aligned. */
 static unsigned io_piece(uint64_t pa, unsigned left) { return 1u << __builtin_ctzll(pa | left | 8); }
 
@@ -220,7 +221,7 @@ static void before_write(struct cpu *cpu, uint64_t pa, unsigned bytes, struct mm
         s->cause = ABI_STAT_host_faults_code;
 }
 
-/* --- accesses that cross a page: both pages are checked before anything is touched ------------------------------------ */
+/* --- accesses that cross a page: both pages are checked before anything is touched ------------ */
 struct halves {
     uint8_t *host[2]; /* NULL: a device's */
     uint64_t pa[2];
@@ -266,7 +267,7 @@ static void halves_write(struct cpu *cpu, uint64_t va, const struct halves *h, c
             io_write(cpu, i ? ALIGN_UP(va, PAGE_SIZE) : va, GPA(h->pa[i]), in, h->bytes[i]);
 }
 
-/* --- any access ---------------------------------------------------------------------------------------------------------- */
+/* --- any access ------------------------------------------------------------------------------- */
 static inline bool crosses(uint64_t va, unsigned bytes) { return (va & PAGE_MASK) + bytes > PAGE_SIZE; }
 
 /* shown(): the access is allowed, and its address found: a debugger of the guest may want to know. */
@@ -357,7 +358,7 @@ void mem_write_128(struct cpu *cpu, uint64_t va, const v128 *value, unsigned reg
     write_any(cpu, va, value, 4, regime, flags, NULL);
 }
 
-/* --- reading and writing in one ---------------------------------------------------------------------------------------- */
+/* --- reading and writing in one --------------------------------------------------------------- */
 /* RAM, or NULL, and then *pa is a device's. */
 static uint8_t *host_rmw(struct cpu *cpu, uint64_t va, const struct mem_rmw *r, struct mmu_slow *s, struct gpa *pa) {
     unsigned bytes = 1u << r->size;
@@ -410,7 +411,7 @@ static bool rmw_any(struct cpu *cpu, uint64_t va, struct mem_rmw *r, struct mmu_
 
 bool mem_rmw(struct cpu *cpu, uint64_t va, struct mem_rmw *r) { return rmw_any(cpu, va, r, NULL); }
 
-/* --- the slow path of emitted accesses ------------------------------------------------------------------------------------- */
+/* --- the slow path of emitted accesses -------------------------------------------------------- */
 static void slow_begin(struct cpu *cpu, struct mmu_slow *s) {
     STAT(cpu, slow_accesses)++;
     if (UNLIKELY(cpu->boot->log_topics & ABI_LOG_MMU))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * called.c: accesses of blocks with IR_BLOCK_CALL_MEMORY. In place of a probe and its stub the block has a call of these.
- * Values of 16 bytes go through vscratch[MEM_VALUE].
+ * called.c: accesses of blocks with IR_BLOCK_CALL_MEMORY. In place of a probe and its stub the block has a call of
+ * these. Values of 16 bytes go through vscratch[MEM_VALUE].
  */
 #include "graft/guest.h"
 #include "graft/ir.h"
@@ -10,7 +10,8 @@
 #include "graft/rt.h"
 
 static unsigned size_of(uint64_t desc) { return MMU_DESC_SIZE((uint32_t)desc); }
-/* Of an access that code of the current regime can have, of at most 1 << most bytes: what ring 3 hands over is not believed. */
+/* Of an access that code of the current regime can have, of at most 1 << most bytes: what ring 3 hands over is not
+ * believed. */
 static unsigned regime_of(struct cpu *cpu, uint64_t desc, unsigned most) {
     unsigned regime = MMU_DESC_REGIME((uint32_t)desc), own = cpu->regime;
     bool may = regime == own || (regime < REGIMES && guest_level(cpu->guest, regime) < guest_level(cpu->guest, own));

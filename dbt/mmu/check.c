@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * check.c: `-d check`: is what windows map what the guest's tables say? Looked at after each TLBI, of all that it was to bring in
- * line. With one vCPU alone: another one may be about to write to those tables.
+ * check.c: `-d check`: is what windows map what the guest's tables say? Looked at after each TLBI, of all that it was
+ * to bring in line. With one vCPU alone: another one may be about to write to those tables.
  */
 #include "dbt/mmu/windows.h"
 

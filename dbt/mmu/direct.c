@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * direct.c: the strategy for hosts whose addresses have 57 bits and that run the engine in ring 0 (ABI_LAYOUT_RING0): the guest's
- * addresses are the host's. It is another way into the tables of `window` (window.c, windows.h): a window's table is
- * entered once more into the roots of its views, where the guest's own addresses lead (rt_root_top()). So an access of the
- * current regime needs no probe. One that faults is tried again once its page is mapped, which the fault handler does.
+ * direct.c: the strategy for hosts whose addresses have 57 bits and that run the engine in ring 0 (ABI_LAYOUT_RING0):
+ * the guest's addresses are the host's. It is another way into the tables of `window` (window.c, windows.h): a window's
+ * table is entered once more into the roots of its views, where the guest's own addresses lead (rt_root_top()). So an
+ * access of the current regime needs no probe. One that faults is tried again once its page is mapped, which the fault
+ * handler does.
  *
- * Some cannot be served that way: addresses with a tag or that lead nowhere, the 512 GiB that the engine is in, devices, pages with
- * code that are written to, pages that the guest keeps unmapping. An instruction that came to such a place twice is translated again,
- * with the probe that `window` would have there, and that learns what it learns there. So has code from the start that is itself in
- * those 512 GiB: a program that is linked for fixed addresses has its data near its code. So have accesses of other regimes: LDTR and
- * STTR go through the windows of EL0. And so have all accesses while the guest has something where the windows are
- * (VM_DIRECT_ENTRY), which a guest with addresses of 57 bits can.
+ * Some cannot be served that way: addresses with a tag or that lead nowhere, the 512 GiB that the engine is in,
+ * devices, pages with code that are written to, pages that the guest keeps unmapping. An instruction that came to such
+ * a place twice is translated again, with the probe that `window` would have there, and that learns what it learns
+ * there. So has code from the start that is itself in those 512 GiB: a program that is linked for fixed addresses has
+ * its data near its code. So have accesses of other regimes: LDTR and STTR go through the windows of EL0. And so have
+ * all accesses while the guest has something where the windows are (VM_DIRECT_ENTRY), which a guest with addresses of
+ * 57 bits can.
  */
 #include "dbt/mmu/windows.h"
 #include "graft/vm.h"
@@ -44,7 +46,7 @@ static struct page *page_at(const struct cpu *cpu, uint64_t va) {
 }
 _Static_assert(INSNS == 1 << 16 && PAGES == 1 << 10, "the hashes above");
 
-/* --- faults -------------------------------------------------------------------------------------------------------- */
+/* --- faults ----------------------------------------------------------------------------------- */
 /* Is the page unmapped more often than it is worth? */
 static bool page_comes_and_goes(struct cpu *cpu, uint64_t va) {
     struct page *p = page_at(cpu, va);
@@ -105,7 +107,8 @@ static void note_fault(struct direct *d, uint8_t *faults) {
     d->probed = 0;
 }
 
-/* Once it has faulted often enough its block is translated again, with a probe for it; and so is each other block that it is in. */
+/* Once it has faulted often enough its block is translated again, with a probe for it; and so is each other block that
+ * it is in. */
 static void insn_faulted(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
     struct direct *d = direct_of(cpu);
@@ -131,8 +134,9 @@ static void direct_fill(struct cpu *cpu, struct mmu_slow *s, enum mmu_access acc
         mmu_window_ops.fill(cpu, s, access, w);
 }
 
-/* --- what is the guest's and the engine's ------------------------------------------------------------------------- */
-/* Whenever the guest may have put something there: after a change of tables, and as it says that it has changed them. */
+/* --- what is the guest's and the engine's ----------------------------------------------------- */
+/* Whenever the guest may have put something there: after a change of tables, and as it says that it has changed
+ * them. */
 static void direct_look(struct cpu *cpu) {
     bool probes = cpu->guest->translates && cpu->guest->translates(cpu, VM_DIRECT_VA);
     if (UNLIKELY(probes && !direct_of(cpu)->probes))
@@ -145,7 +149,7 @@ static void direct_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
     direct_look(cpu);
 }
 
-/* --- what emitted code needs ------------------------------------------------------------------------------------ */
+/* --- what emitted code needs ------------------------------------------------------------------ */
 static bool direct_no_probe(const struct cpu *cpu, const struct mmu_probe *p) {
     return p->current && !direct_of(cpu)->probes && is_direct(cpu, p->pc) && *faults_of(cpu, p->pc) < INSN_FAULTS;
 }
@@ -176,7 +180,7 @@ static uint64_t direct_nearby(struct cpu *cpu, const struct mmu_slow *s, uint64_
     return mmu_window_ops.nearby(cpu, s, va, regime);
 }
 
-/* --- the rest is window's ------------------------------------------------------------------------------------------ */
+/* --- the rest is window's --------------------------------------------------------------------- */
 static void direct_init(struct cpu *cpu) {
     mmu_window_ops.init(cpu);
     mmu_of(cpu)->direct = heap_take(&engine_of(cpu)->heap, sizeof(struct direct));

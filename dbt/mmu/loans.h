@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * loans.h: pages at places of their own, known only to the rest of a block and to the recent pages (recent.h). They need no
- * flush when the guest unmaps them: nobody knows the place any more. For pages that the guest keeps unmapping, a fixmap.
+ * loans.h: pages at places of their own, known only to the rest of a block and to the recent pages (recent.h). They
+ * need no flush when the guest unmaps them: nobody knows the place any more. For pages that the guest keeps unmapping,
+ * a fixmap.
  */
 #ifndef DBT_MMU_LOANS_H
 #define DBT_MMU_LOANS_H
@@ -21,8 +22,8 @@ struct loans {
     unsigned count;
 };
 
-/* loans_lend(): lets the emitted code behind the slow access use the page without mapping it in a window: sets s->lent. May ask
- * for a flush. */
+/* loans_lend(): lets the emitted code behind the slow access use the page without mapping it in a window: sets s->lent.
+ * May ask for a flush. */
 void loans_lend(struct cpu *cpu, struct loans *l, struct mmu_slow *s, uint64_t pa, bool write);
 /* loans_protect(): no loan lets anyone write to that page any more. */
 void loans_protect(struct cpu *cpu, struct loans *l, uint64_t pa);

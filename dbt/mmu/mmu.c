@@ -9,7 +9,7 @@ const struct mmu_ops *const mmu_strategies[] = {
 };
 #undef MMU
 
-/* --- jump caches -------------------------------------------------------------------------------------------- */
+/* --- jump caches ------------------------------------------------------------------------------ */
 /* Three keys for the page of a pc: itself, and the 2 MiB and 1 GiB blocks for code in large mappings. */
 static uint32_t bloom_hash(uint64_t va, unsigned shift) {
     uint64_t key = ((va << 8 >> 8) >> shift) * 4 + (shift == 12 ? 1 : shift == 21 ? 2 : 3);
@@ -137,7 +137,8 @@ static void drop_asid(struct cpu *cpu, struct view *v, void *arg) {
         jump_cache_empty(v);
 }
 
-/* Links inside a page survive; what leads out of it is the jump cache, links that check code_page, and the return stack. */
+/* Links inside a page survive; what leads out of it is the jump cache, links that check code_page, and the return
+ * stack. */
 static void forget_jumps(struct cpu *cpu, const struct mmu_inval *inv) {
     struct mmu_state *m = mmu_of(cpu);
     uint64_t va = inv->va;
@@ -178,7 +179,7 @@ void mmu_enter_mode(struct cpu *cpu, uint32_t mode) {
     }
 }
 
-/* --- invalidation -------------------------------------------------------------------------------------------- */
+/* --- invalidation ----------------------------------------------------------------------------- */
 void mmu_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
     struct mmu_state *m = mmu_of(cpu);
     if (inv->kind == MMU_INVAL_ALL)
@@ -205,9 +206,10 @@ void mmu_sync(struct cpu *cpu) {
 }
 
 /*
- * Writes of other vCPUs to the page: with writers that say so when they are done, it is enough to see the first one. Where the
- * reader fences, it has to hear of each write before: the others give up what lets them write unseen, and have done with what
- * they are writing just now, before this vCPU looks at the code. Their next write is in its mailbox when it fences.
+ * Writes of other vCPUs to the page: with writers that say so when they are done, it is enough to see the first one.
+ * Where the reader fences, it has to hear of each write before: the others give up what lets them write unseen, and
+ * have done with what they are writing just now, before this vCPU looks at the code. Their next write is in its mailbox
+ * when it fences.
  */
 static void protect_from_others(struct cpu *cpu, struct gpa page) {
     uint32_t pending = cpu->tlbi_pending;

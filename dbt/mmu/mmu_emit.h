@@ -16,8 +16,8 @@ static inline struct asm_mem mmu_views_mem(unsigned regime) {
     return asm_mem(ASM_RBP, (int32_t)(offsetof(struct cpu, shown) + 8 * regime) - CODEGEN_BIAS);
 }
 
-/* mmu_emit_count(): adds 1 to a counter of abi_stats.def, if translated code counts. Changes the flags. mmu_stat_disp():
- * the counter's displacement in that instruction, its last four bytes. */
+/* mmu_emit_count(): adds 1 to a counter of abi_stats.def, if translated code counts. Changes the flags.
+ * mmu_stat_disp(): the counter's displacement in that instruction, its last four bytes. */
 static inline int32_t mmu_stat_disp(enum abi_stat stat) {
     return (int32_t)(offsetof(struct abi_vcpu, stats) + 8 * (size_t)stat) - CODEGEN_BIAS;
 }

@@ -64,8 +64,8 @@ struct mmu_state {
     size_t view_bytes;
     bool sync_wanted; /* a downgrade must take effect before translated code runs again */
     uint8_t hidden;   /* bit per regime: cpu->views[] leads to no pages of it until the next flush */
-    /* For mmu_retry(): the last access that aborted, but for one whose probe has no prediction. The access itself (struct
-     * mmu_slow) has ended when the guest returns from the exception that it raised. */
+    /* For mmu_retry(): the last access that aborted, but for one whose probe has no prediction. The access itself
+     * (struct mmu_slow) has ended when the guest returns from the exception that it raised. */
     struct {
         uint64_t pc, va; /* pc ~0: none */
         enum mmu_access access;
@@ -102,16 +102,16 @@ void view_show(struct cpu *cpu, unsigned regime);
 void view_each(struct cpu *cpu, void (*fn)(struct cpu *cpu, struct view *v, void *arg), void *arg);
 /* context_forget(): drops all contexts but the current one, or only those of an ASID (any = false). */
 void context_forget(struct cpu *cpu, bool any, uint32_t asid);
-/* context_unmake(): the views of that ASID's contexts but the current one are set up again when they are next used, if ever:
- * most likely the process is gone. */
+/* context_unmake(): the views of that ASID's contexts but the current one are set up again when they are next used, if
+ * ever: most likely the process is gone. */
 void context_unmake(struct cpu *cpu, uint32_t asid);
 /* walks_forget(): the remembered walks that inv covers. */
 void walks_forget(struct mmu_state *m, const struct mmu_inval *inv);
 
 static inline bool space_equal(struct mmu_space a, struct mmu_space b) { return a.root == b.root && a.asid == b.asid; }
 
-/* mmu_fault_done(): the access that a host fault began, if one did (cpu->fault_ticks), is done, raises the guest's exception
- * or starts again. cause: what the fault was for, one of host_faults_*. */
+/* mmu_fault_done(): the access that a host fault began, if one did (cpu->fault_ticks), is done, raises the guest's
+ * exception or starts again. cause: what the fault was for, one of host_faults_*. */
 void mmu_fault_done(struct cpu *cpu, enum abi_stat cause);
 
 extern const struct mmu_ops mmu_process_ops, mmu_window_ops, mmu_soft_ops, mmu_direct_ops;

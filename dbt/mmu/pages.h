@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * pages.h: host pages of a vCPU as windows use them: entries in the form of x86 page tables, and what of them the host may
- * still remember. In the VM these are the vCPU's own page tables; in a process the runtime keeps the kernel's mappings in
- * line with them (rt.h: rt_pt_*, rt_map_pages(), rt_flush_pages()). Nothing in here knows the difference.
+ * pages.h: host pages of a vCPU as windows use them: entries in the form of x86 page tables, and what of them the host
+ * may still remember. In the VM these are the vCPU's own page tables; in a process the runtime keeps the kernel's
+ * mappings in line with them (rt.h: rt_pt_*, rt_map_pages(), rt_flush_pages()). Nothing in here knows the difference.
  *
- * Terms: PTE, PDE, PDPT as in the Intel SDM, volume 3, section 4.5. "host": an address in the engine's address space.
- */
+ * Terms: PTE, PDE, PDPT as in the Intel SDM, volume 3, section 4.5. "host": an address in the engine's address
+ * space. */
 #ifndef DBT_MMU_PAGES_H
 #define DBT_MMU_PAGES_H
 
@@ -31,8 +31,9 @@ enum pte {
 #define PTE_LEAF (PTE_P | PTE_U | PTE_A | PTE_D | PTE_NX) /* the guest's code is not the host's */
 
 #define FLUSH_LIST 16
-#define FLUSH_READ_ONLY UINT64_C(1) /* bits of an address in it: all that the host may know of the page is read-only */
-#define FLUSH_HUGE RT_FLUSH_HUGE    /* it may know a 2 MiB page there */
+/* bits of an address in it: all that the host may know of the page is read-only */
+#define FLUSH_READ_ONLY UINT64_C(1)
+#define FLUSH_HUGE RT_FLUSH_HUGE /* it may know a 2 MiB page there */
 
 struct pages {
     uint64_t *pml4;
@@ -59,8 +60,8 @@ void pages_set(struct pages *p, uint64_t *entry, uint64_t value, uint64_t host);
 void pages_clear_table(struct pages *p, uint64_t *table, uint64_t host);
 /* pages_flush_later(): known: FLUSH_READ_ONLY, FLUSH_HUGE or 0. */
 void pages_flush_later(struct pages *p, uint64_t host, uint64_t known);
-/* pages_linear(): how many of the n entries at p map one page after the other, the first being as said? step: from one page's
- * entry to the next one's; PAGE_SIZE in the host's tables. */
+/* pages_linear(): how many of the n entries at p map one page after the other, the first being as said? step: from one
+ * page's entry to the next one's; PAGE_SIZE in the host's tables. */
 unsigned pages_linear(const uint64_t *p, unsigned n, uint64_t first, uint64_t step);
 /* pages_next(): the first entry from i on that is not 0; TABLE_ENTRIES if there is none. */
 unsigned pages_next(const uint64_t *table, unsigned i);

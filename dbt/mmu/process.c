@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * process.c: the strategy for a process, after HSPT (Wang et al., VEE 2015) and Faravelon (2018): guest pages are pages of
- * the process, in windows (windows.h), for the code that runs most, and a software TLB (soft.c) for all other code.
+ * process.c: the strategy for a process, after HSPT (Wang et al., VEE 2015) and Faravelon (2018): guest pages are pages
+ * of the process, in windows (windows.h), for the code that runs most, and a software TLB (soft.c) for all other code.
  *
- * To map a page costs some ten thousand times as much as a look-up in the software TLB costs more than a window's probe: a fault,
- * a system call, the first touch, the system call that takes the page away again. A guest's process maps hundreds of pages
- * and looks at most of them a few times. So code decides: what a sample found running (hot.c) is translated again; an access
- * whose page is known then has that page mapped, with what the guest's table maps linearly around it, and gets a window's
- * probe for that region. All else stays as it is. It is all on account: an instruction that spends more than a share of its
- * time on faults goes back to the software TLB for a while, for longer each time, and so does an address space that spends
- * more than that on having its pages taken away (a process that forks). A process has to run for a while before any of its
- * pages is mapped.
+ * To map a page costs some ten thousand times as much as a look-up in the software TLB costs more than a window's
+ * probe: a fault, a system call, the first touch, the system call that takes the page away again. A guest's process
+ * maps hundreds of pages and looks at most of them a few times. So code decides: what a sample found running (hot.c) is
+ * translated again; an access whose page is known then has that page mapped, with what the guest's table maps linearly
+ * around it, and gets a window's probe for that region. All else stays as it is. It is all on account: an instruction
+ * that spends more than a share of its time on faults goes back to the software TLB for a while, for longer each time,
+ * and so does an address space that spends more than that on having its pages taken away (a process that forks). A
+ * process has to run for a while before any of its pages is mapped.
  */
 #include "dbt/mmu/process_probe.h"
 #include "dbt/mmu/windows.h"
 
-#define COLD_PCS 1024    /* instructions with an account, by hash */
-#define SPACES 256       /* address spaces with an account, by hash */
-#define SPACE_SAMPLES 3u /* of code in the lower half, before its pages are worth mapping: most processes end before */
-#define SHARE 8u         /* what is on account may take one in so many of the ticks since it was opened ... */
-#define CREDIT 32u       /* ... and so many fault times more */
-#define RUN_PAGES 64u    /* that one fault maps: each costs again when it is touched first */
+#define COLD_PCS 1024 /* instructions with an account, by hash */
+#define SPACES 256    /* address spaces with an account, by hash */
+/* of code in the lower half, before its pages are worth mapping: most processes end before */
+#define SPACE_SAMPLES 3u
+#define SHARE 8u            /* what is on account may take one in so many of the ticks since it was opened ... */
+#define CREDIT 32u          /* ... and so many fault times more */
+#define RUN_PAGES 64u       /* that one fault maps: each costs again when it is touched first */
 #define COLD_TICKS_SHIFT 27 /* log2 of the ticks that it stays there the first time: some 50 ms */
 #define COLD_DOUBLINGS 8
 
@@ -44,7 +45,7 @@ static struct process_state *state_of(const struct cpu *cpu) {
     return CONTAINER_OF(windows_of(cpu), struct process_state, windows);
 }
 
-/* --- accounts ---------------------------------------------------------------------------------------------------- */
+/* --- accounts --------------------------------------------------------------------------------- */
 static struct account *insn_at(const struct cpu *cpu, uint64_t pc) {
     return &state_of(cpu)->insn[(pc >> 1) * UINT64_C(0x9e3779b97f4a7c15) >> 54];
 }
@@ -121,7 +122,7 @@ static void process_miss(struct cpu *cpu, struct mmu_slow *s) {
         mmu_soft_ops.miss(cpu, s);
 }
 
-/* --- filling ------------------------------------------------------------------------------------------------------ */
+/* --- filling ---------------------------------------------------------------------------------- */
 static bool map_page(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_access access, const struct walk *w) {
     struct windows *ws = windows_of(cpu);
     struct view *v = view_for(cpu, regime);
@@ -144,8 +145,8 @@ static bool map_page(struct cpu *cpu, uint64_t va, unsigned regime, enum mmu_acc
     return done;
 }
 
-/* The access faulted: its instruction pays for the fault, for the pages that are mapped, and for what they will cost when they
- * are touched and when they go. */
+/* The access faulted: its instruction pays for the fault, for the pages that are mapped, and for what they will cost
+ * when they are touched and when they go. */
 static void map_faulted(struct cpu *cpu, const struct mmu_slow *s, enum mmu_access access, const struct walk *w) {
     const struct rt_page_costs *cost = &state_of(cpu)->cost;
     uint64_t pc = guest_pc(cpu), now = rt_ticks(), pages = STAT(cpu, fills_around);
@@ -163,7 +164,7 @@ static void process_fill(struct cpu *cpu, struct mmu_slow *s, enum mmu_access ac
         map_faulted(cpu, s, access, w);
 }
 
-/* --- the probe ------------------------------------------------------------------------------------------------------- */
+/* --- the probe -------------------------------------------------------------------------------- */
 /* Is the page that the access will likely go to mapped, or can it be? */
 static bool worth_a_window(struct cpu *cpu, const struct mmu_probe *p) {
     uint64_t va = p->hint + (uint64_t)(int64_t)p->disp;
@@ -192,7 +193,7 @@ static void process_emit_find(struct asm_buf *a, const uint8_t *const *thunk, st
     mmu_soft_ops.emit_find(a, thunk, p);
 }
 
-/* --- both halves ------------------------------------------------------------------------------------------------------ */
+/* --- both halves ------------------------------------------------------------------------------ */
 static void process_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
     uint64_t from = rt_ticks();
     windows_invalidate(cpu, inv);

@@ -4,8 +4,8 @@
 #include "dbt/mmu/process_probe.h"
 #include "dbt/mmu/mmu_emit.h"
 
-/* The region of the base is compared, not looked up: no load waits for the address. Where it is another one, or the space has no
- * window there, the software TLB is asked out of line. */
+/* The region of the base is compared, not looked up: no load waits for the address. Where it is another one, or the
+ * space has no window there, the software TLB is asked out of line. */
 void process_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
     uint32_t region = region_of(p->hint);
     int32_t delta = window_delta_disp(cpu) + 8 * (int32_t)region_index(cpu, region);

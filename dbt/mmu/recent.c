@@ -79,7 +79,7 @@ void recent_protect(struct recent *r, uint32_t ram_page) {
             r->page[i].tag[RECENT_WRITE] = r->page[i].tag[RECENT_NEAR_WRITE] = 0;
 }
 
-/* --- emitted code ------------------------------------------------------------------------------------------------ */
+/* --- emitted code ----------------------------------------------------------------------------- */
 static unsigned thunk_index(unsigned use, unsigned t0, unsigned t1) { return use << 6 | t0 << 3 | t1; }
 
 /* t0: the address, t1: that of the access's last byte. Returns with ZF set and delta in t1, or with ZF clear. */

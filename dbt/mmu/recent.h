@@ -5,8 +5,9 @@
  * what has to be added to an address in it. Such a probe costs some nanoseconds, an access in C a hundred, a host fault
  * thousands; so code that runs a few times, on pages that are touched a few times, needs neither of the latter two.
  *
- * An entry is near if what it adds is right for the neighbourhood, too, or faults there (the page is mapped in a window, or
- * lent): a probe that others are hoisted to asks for that. Else it leads to the page in the engine's own mapping of RAM.
+ * An entry is near if what it adds is right for the neighbourhood, too, or faults there (the page is mapped in a
+ * window, or lent): a probe that others are hoisted to asks for that. Else it leads to the page in the engine's own
+ * mapping of RAM.
  */
 #ifndef DBT_MMU_RECENT_H
 #define DBT_MMU_RECENT_H
@@ -35,7 +36,8 @@ struct recent {
     uint64_t big; /* mappings larger than a page: see big_has() */
 };
 
-/* In each view: what emitted code reads. The id is its memory's for ever; it takes the place of an address's low bits. */
+/* In each view: what emitted code reads. The id is its memory's for ever; it takes the place of an address's low
+ * bits. */
 struct recent_view {
     struct recent_page *table;
     uint64_t id;
@@ -44,8 +46,8 @@ _Static_assert(CONTEXTS < PAGE_SIZE / REGIMES - 1, "each view's id fits below a 
 
 /* recent_view_init(): of a view that was set up just now, in memory that was zero before its first time. */
 void recent_view_init(struct recent *r, struct recent_view *v);
-/* recent_note(): an access of C's to va was allowed by w and has been done. near: delta is of a window, or a loan. left: the
- * next look-up but so many goes to C. */
+/* recent_note(): an access of C's to va was allowed by w and has been done. near: delta is of a window, or a loan.
+ * left: the next look-up but so many goes to C. */
 void recent_note(struct recent *r, const struct recent_view *v, uint64_t va, const struct walk *w, uint32_t ram_page,
                  uint64_t delta, bool near, uint32_t left, bool writable);
 /* recent_used_up(): has va's page been looked up so often that it is worth mapping? */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * rmap.h: the reverse map: at which host addresses a RAM page, or a 2 MiB chunk of RAM, is mapped writable. It may be out of
- * date: an entry is checked when it is used.
+ * rmap.h: the reverse map: at which host addresses a RAM page, or a 2 MiB chunk of RAM, is mapped writable. It may be
+ * out of date: an entry is checked when it is used.
  */
 #ifndef DBT_MMU_RMAP_H
 #define DBT_MMU_RMAP_H

@@ -5,16 +5,16 @@
  * number and, above it, the id of the view that may use it, so a view is emptied by giving it another id: no
  * change of address space, exception level or ASID touches an entry.
  *
- * A probe looks at one entry. Its page may also be in the same place of one of the other ways, which are looked at out of
- * line, so streams that fall on one place do not throw each other out. The first way is not the same for all
- * views: each starts at one of a few places of the table, so that programs which are loaded at one address do not
- * fall on the same entries.
+ * A probe looks at one entry. Its page may also be in the same place of one of the other ways, which are looked at out
+ * of line, so streams that fall on one place do not throw each other out. The first way is not the same for all views:
+ * each starts at one of a few places of the table, so that programs which are loaded at one address do not fall on the
+ * same entries.
  *
- * Hot code (hot.c) has a shorter way: an instruction that was last somewhere in a page will be there again. Each probe of it has
- * a slot in the view, with that page and its addend, which nothing has to be computed for: the address of the access does not
- * wait for a look-up. The table is asked out of line, and fills the slot. Instructions whose pages change all the time lose by
- * it; a view's budget of look-ups between two samples finds them, and their blocks are translated again without it. Those that go on
- * from a page to the next cost it little: they have used all of a page.
+ * Hot code (hot.c) has a shorter way: an instruction that was last somewhere in a page will be there again. Each probe
+ * of it has a slot in the view, with that page and its addend, which nothing has to be computed for: the address of the
+ * access does not wait for a look-up. The table is asked out of line, and fills the slot. Instructions whose pages
+ * change all the time lose by it; a view's budget of look-ups between two samples finds them, and their blocks are
+ * translated again without it. Those that go on from a page to the next cost it little: they have used all of a page.
  *
  * Views of one upper half and regime share an id for as long as they hold nothing but global pages of that half: a
  * kernel's pages survive in every process what happens to processes.
@@ -64,8 +64,8 @@ struct soft_way {
 /* The page that some probes of hot code used last. */
 struct soft_slot {
     uint64_t page;
-    uint64_t
-        room; /* offsets in it from which a probe may go on: the page's size less the bytes of the largest, or 0: empty */
+    uint64_t room; /* offsets in it from which a probe may go on: the page's size less the bytes of the largest, or 0:
+                      empty */
     uint64_t addend;
     uint64_t last; /* page that it was missed for when C saw it last */
 };
@@ -125,7 +125,7 @@ static void soft_init(struct cpu *cpu) {
     rt_sample_start(cpu); /* without it there are no slots */
 }
 
-/* --- slots ------------------------------------------------------------------------------------------------------ */
+/* --- slots ------------------------------------------------------------------------------------ */
 static void slots_clear(struct soft_view *s, uint64_t epoch) {
     for (unsigned i = 0; s->slots_used && i < SLOTS; i++)
         s->slot[i].room = 0;
@@ -165,7 +165,7 @@ static void note_wanderer(struct soft_state *st, uint64_t pc) {
     *word |= BIT(bit);
 }
 
-/* --- ids ------------------------------------------------------------------------------------------------------ */
+/* --- ids -------------------------------------------------------------------------------------- */
 static size_t soft_view_bytes(void) { return sizeof(struct soft_view); }
 
 static void set_id(struct soft_state *st, struct soft_view *s, uint32_t id, bool shared) {
@@ -212,7 +212,7 @@ static void soft_view_init(struct cpu *cpu, struct view *v) {
 }
 static void renew(struct cpu *cpu, struct view *v, void *arg) { soft_view_init(cpu, v); }
 
-/* --- entries ---------------------------------------------------------------------------------------------------- */
+/* --- entries ---------------------------------------------------------------------------------- */
 static void count_block(struct soft_state *st, const struct soft_entry *e, int by) {
     if (UNLIKELY(e->shift > PAGE_SHIFT))
         *blocks_at(st, page_of(tag_of(e)), e->shift) += (uint32_t)by;
@@ -237,7 +237,7 @@ static struct soft_entry *place(struct soft_state *st, const struct soft_view *s
     return &st->way[0].entry[at];
 }
 
-/* --- write tags by page of RAM ------------------------------------------------------------------- */
+/* --- write tags by page of RAM ---------------------------------------------------------------- */
 static bool writes_to(const struct soft_entry *e, uint64_t host) {
     return e->tag[MMU_WRITE] && page_of(e->tag[MMU_WRITE]) + e->addend == host;
 }
@@ -331,15 +331,16 @@ static struct soft_slot *slot_at(const struct cpu *cpu, struct soft_view *s, con
     return &s->slot[(uint32_t)(disp - cpu->view_disp - SLOT_DISP(0, room)) / sizeof(struct soft_slot)];
 }
 
-/* Does who missed the slot go on from page to page? Then the next page is near, and the one that C saw last is left behind. */
+/* Does who missed the slot go on from page to page? Then the next page is near, and the one that C saw last is left
+ * behind. */
 static bool goes_on(struct soft_slot *slot, uint64_t va) {
     uint64_t page = va >> PAGE_SHIFT, passed = page - slot->last + SLOT_STEP / 4;
     slot->last = page;
     return va - slot->page + PAGE_SIZE < 3 * PAGE_SIZE && passed > SLOT_STEP / 2;
 }
 
-/* A view that has used up its budget: the instruction that came here looks up its pages more often than others. If it does so
- * because it goes on from page to page, it keeps its slot. */
+/* A view that has used up its budget: the instruction that came here looks up its pages more often than others. If it
+ * does so because it goes on from page to page, it keeps its slot. */
 static void soft_miss(struct cpu *cpu, struct mmu_slow *slow) {
     struct soft_view *s = soft_of(mmu_of(cpu)->view);
     struct engine *e = engine_of(cpu);
@@ -360,7 +361,7 @@ static void soft_miss(struct cpu *cpu, struct mmu_slow *slow) {
 
 static void soft_sampled(struct cpu *cpu, uint64_t pc) { soft_of(mmu_of(cpu)->view)->budget = SLOT_BUDGET; }
 
-/* --- invalidation ------------------------------------------------------------------------------------------------- */
+/* --- invalidation ----------------------------------------------------------------------------- */
 /* The entries for va, of pages of their own. */
 static void drop_va(struct soft_state *st, uint64_t va) {
     for (unsigned k = 0; k < SOFT_WAYS; k++) {
@@ -411,7 +412,7 @@ static void soft_protect(struct cpu *cpu, struct gpa pa) {
         forget_written(cpu, w);
 }
 
-/* --- emitted code ------------------------------------------------------------------------------------------------- */
+/* --- emitted code ----------------------------------------------------------------------------- */
 enum { OP_ADD = 0x03, OP_OR = 0x0b, OP_CMP = 0x3b, OP_MOV = 0x8b, OP_LEA = 0x8d };
 #define INDEX_SHIFT (PAGE_SHIFT - SOFT_ENTRY_SHIFT)
 #define INDEX_MASK ((int32_t)((SOFT_SETS - 1) << SOFT_ENTRY_SHIFT))
@@ -517,7 +518,8 @@ static void emit_slot_fill(struct asm_buf *a, const struct mmu_probe *p) {
     asm_mov_mi(a, false, view_mem(a, VIEW_DISP(slots_used)), 1);
 }
 
-/* Up to the comparison of the tag. If the page of the last byte is not that of the first, it is not looked for where it could be. */
+/* Up to the comparison of the tag. If the page of the last byte is not that of the first, it is not looked for where it
+ * could be. */
 static void emit_current(struct asm_buf *a, const struct mmu_probe *p) {
     const unsigned t0 = p->tmp0 & 7, t1 = p->tmp1 & 7;
     uint8_t *at = put_index(asm_line(a), t0, p->base, p->low);
@@ -559,14 +561,16 @@ static void soft_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu
 }
 
 /* Thunks, by temporaries, what for and, as views are found in two ways, whose. */
-#define FIND_REGIME 0u /* the one regime that code of others looks up out of line: unprivileged accesses of a kernel */
+/* the one regime that code of others looks up out of line: unprivileged accesses of a kernel */
+#define FIND_REGIME 0u
 enum find_for { FIND_OTHERS, FIND_CURRENT, FIND_SLOT, FINDS };
 static unsigned thunk_index(enum find_for what, bool write, unsigned t0, unsigned t1) {
     return (unsigned)what << 7 | (unsigned)write << 6 | t0 << 3 | t1;
 }
 _Static_assert(MMU_THUNKS >= FINDS << 7, "see thunk_index()");
 
-/* t0: the address of the first byte, t1: that of the last. Returns with ZF set and the addend in t0, or with ZF clear. */
+/* t0: the address of the first byte, t1: that of the last. Returns with ZF set and the addend in t0, or with ZF
+ * clear. */
 static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, enum find_for what, bool write, unsigned t0,
                        unsigned t1) {
     bool current = what != FIND_OTHERS;

@@ -9,8 +9,8 @@
  */
 #include "dbt/mmu/mmu_int.h"
 
-/* A kernel is the same in every process: a new view takes over the jump cache of the view of its regime that was used last,
- * if nothing in there depends on the lower half. */
+/* A kernel is the same in every process: a new view takes over the jump cache of the view of its regime that was used
+ * last, if nothing in there depends on the lower half. */
 static bool is_live(struct view *v) {
     const struct context *c = v ? view_slot(v)->context : NULL;
     return c && c->made >> v->regime & 1 && c->view[v->regime] == v;
@@ -54,7 +54,7 @@ static void view_clear(struct cpu *cpu, struct view *v, struct context *c, unsig
     v->has_code = 0;
 }
 
-/* --- memory ------------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 /* Where a view is found from RBP, struct cpu is mapped in front of it, and RBP points there: see cpu.view_disp. */
 static size_t beside_bytes(const struct cpu *cpu) {
     return cpu->view_disp ? ALIGN_UP(cpu->guest->cpu_size, PAGE_SIZE) : 0;
@@ -144,7 +144,7 @@ void view_show(struct cpu *cpu, unsigned regime) {
                                            : cpu->views[regime];
 }
 
-/* --- what ring 3 sees ----------------------------------------------------------------------------------------- */
+/* --- what ring 3 sees ------------------------------------------------------------------------- */
 /* Unprivileged accesses need what that regime's view has; its own code sees that with the rest of it. Accesses
  * of other regimes, which only firmware of a guest's does (RISC-V's MPRV), all go to C. */
 static void show_other(struct cpu *cpu, const struct context *c, unsigned regime) {
@@ -243,7 +243,8 @@ static struct context *context_find(struct mmu_state *m, struct mmu_space lo, st
     return victim;
 }
 
-/* The current view is about to be left. Some views are only passed through: they have not much that is worth taking over. */
+/* The current view is about to be left. Some views are only passed through: they have not much that is worth taking
+ * over. */
 static void remember_last(struct mmu_state *m) {
     struct view **last = &m->last[m->view->regime];
     bool better = !is_live(*last) || view_slot(*last)->tagged || !space_equal((*last)->hi, m->view->hi) ||

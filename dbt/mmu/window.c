@@ -3,11 +3,11 @@
 /*
  * window.c: the window strategy: guest pages are host pages of this vCPU's own page tables (windows.h).
  *
- * A host fault costs as much as a hundred accesses in C. A probe therefore starts with a prediction that never holds, so that it
- * looks its page up among those used last (recent.h), and goes to C for the others. When C has seen it often enough on pages
- * that are mapped, it gets its real prediction, and it loses it again, for longer each time, when it faults repeatedly
- * (window_probe.h). C maps a page once it is touched often. So code that touches each page a few times (clearing, copying,
- * fixmaps) never faults.
+ * A host fault costs as much as a hundred accesses in C. A probe therefore starts with a prediction that never holds,
+ * so that it looks its page up among those used last (recent.h), and goes to C for the others. When C has seen it often
+ * enough on pages that are mapped, it gets its real prediction, and it loses it again, for longer each time, when it
+ * faults repeatedly (window_probe.h). C maps a page once it is touched often. So code that touches each page a few
+ * times (clearing, copying, fixmaps) never faults.
  */
 #include "dbt/mmu/loans.h"
 
@@ -32,8 +32,9 @@ _Static_assert(sizeof(((struct window_view *)0)->delta) == PAGE_SIZE, "what is s
 static struct window_state *state_of(struct cpu *cpu) { return mmu_of(cpu)->strategy; }
 static struct recent_view *recent_of(struct view *v) { return &((struct window_view *)(v + 1))->recent; }
 
-/* --- filling --------------------------------------------------------------------------------------------------- */
-/* Is the page touched often enough to be mapped, rather than served in C? A probe that had to fault has decided that. */
+/* --- filling ---------------------------------------------------------------------------------- */
+/* Is the page touched often enough to be mapped, rather than served in C? A probe that had to fault has decided
+ * that. */
 static bool page_is_hot(const struct cpu *cpu, struct windows *ws, struct view *v, const struct mmu_slow *s) {
     uint8_t *touched = &ws->heat.touched[heat_index(s->va)], *unmapped = &ws->heat.unmapped[heat_index(s->va)];
     if (rt_has_ring3(cpu)) { /* a flush is an instruction there */
@@ -116,7 +117,7 @@ static void window_protect(struct cpu *cpu, struct gpa page) {
     windows_protect(cpu, page);
 }
 
-/* --- views and start-up ------------------------------------------------------------------------------------------ */
+/* --- views and start-up ----------------------------------------------------------------------- */
 static size_t window_view_bytes(void) { return sizeof(struct window_view); }
 
 static void window_view_init(struct cpu *cpu, struct view *v) {
@@ -134,7 +135,7 @@ static void window_init(struct cpu *cpu) {
     st->loans.slot = cpu->boot->loan_slot[cpu->index];
 }
 
-/* --- what emitted code needs ------------------------------------------------------------------------------------ */
+/* --- what emitted code needs ------------------------------------------------------------------ */
 #define RECENT_DISP ((int32_t)(sizeof(struct view) + offsetof(struct window_view, recent)))
 static void window_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk) {
     recent_emit_thunks(a, cpu, thunk, RECENT_DISP);

@@ -10,15 +10,15 @@
 #define SITE_CREDIT_SHIFTS 8  /* ... up to this often */
 #define NO_REGION 0x7fffffffu /* is no region: the prediction of a probe that goes to C */
 
-/* --- rewriting ---------------------------------------------------------------------------------------------------- */
+/* --- rewriting -------------------------------------------------------------------------------- */
 /*
- * The forms of a probe, from the imm32 on: CMP r32, imm32; JNE rel32; MOV r64, gs:[disp32] (65 REX 8B ModRM SIB disp32); where
- * the view is found from RBP, prefix and ModRM differ, and disp32 by cpu.view_disp (asm_mem_view()).
+ * The forms of a probe, from the imm32 on: CMP r32, imm32; JNE rel32; MOV r64, gs:[disp32] (65 REX 8B ModRM SIB
+ * disp32); where the view is found from RBP, prefix and ModRM differ, and disp32 by cpu.view_disp (asm_mem_view()).
  *   predicted  as emitted, with the prediction NO_REGION at first
  *   table      AND r32, 511; JO (never taken: AND clears OF); MOV r64, gs:[r * 8 + disp32]
  * For a guest with wide addresses there is a NOP of four bytes before the MOV, and that is the form
- *   folding    IMUL r32, r32, 513 << 14; TEST rax, rel32 (what is left of the JNE); SHR r32, 23; MOV r64, gs:[r * 8 + disp32]:
- *              the index is region_index() of r, the upper nine bits of the sum of r << 14 and r << 23
+ *   folding    IMUL r32, r32, 513 << 14; TEST rax, rel32 (what is left of the JNE); SHR r32, 23; MOV r64, gs:[r * 8
+ *              + disp32]: the index is region_index() of r, the upper nine bits of the sum of r << 14 and r << 23
  */
 #define SITE_REX (-3) /* of CMP, if r is one of the upper eight */
 #define SITE_CMP_OPCODE (-2)
@@ -113,7 +113,7 @@ static void patch_table(const struct cpu *cpu, uint8_t *at) {
     patch_counter(cpu, site, ABI_STAT_checks_table);
 }
 
-/* --- what decides about it -------------------------------------------------------------------------------------- */
+/* --- what decides about it -------------------------------------------------------------------- */
 /* With 57 bits an address of another region with the same nine bits may be one, and lead anywhere. */
 static bool windows_are_exact(const struct cpu *cpu) { return cpu->boot && cpu->boot->windows_va; }
 
@@ -162,7 +162,7 @@ void window_probe_miss(struct cpu *cpu, struct window_probes *probes, struct mmu
     }
 }
 
-/* --- emitting ----------------------------------------------------------------------------------------------------- */
+/* --- emitting --------------------------------------------------------------------------------- */
 static void emit_align_check(struct asm_buf *a, struct mmu_probe *p) {
     int32_t low = (1 << p->size) - 1;
     unsigned reg = p->base;
@@ -228,9 +228,9 @@ void window_probe_retry(struct asm_buf *a, const struct mmu_probe *p, struct asm
     asm_bind_short(a, none);
 }
 
-/* --- places ------------------------------------------------------------------------------------------------------- */
-/* What is less than MMU_PLACE_REACH outside of a region is in its slot's neighbours, the guards. The neighbour of the null slot has loans
- * in its first gigabyte, which is further away than that. */
+/* --- places ----------------------------------------------------------------------------------- */
+/* What is less than MMU_PLACE_REACH outside of a region is in its slot's neighbours, the guards. The neighbour of the
+ * null slot has loans in its first gigabyte, which is further away than that. */
 uint64_t window_place(const struct cpu *cpu, uint64_t va) {
     return windows_are_exact(cpu) ? MMU_NO_PLACE : region_of(va);
 }
@@ -244,7 +244,8 @@ void window_place_check(struct asm_buf *a, const struct cpu *cpu, uint64_t va, u
     asm_alu_ri(a, ASM_CMP, false, reg, (int32_t)region_of(va));
     asm_jcc(a, ASM_NE, other);
 }
-/* The probe is read as it is now: it has another prediction, or none, as long as another way has been found to be better. */
+/* The probe is read as it is now: it has another prediction, or none, as long as another way has been found to be
+ * better. */
 void window_place_wanted(struct asm_buf *a, const struct cpu *cpu, uint64_t va, const uint8_t *site,
                          struct asm_label *other) {
     (void)cpu;

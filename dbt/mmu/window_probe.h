@@ -14,8 +14,8 @@
 #define NULL_DELTA 1 /* bit of a delta that leads nowhere */
 #define WINDOW_PROBES 8192
 
-/* What is known of probes, by hash. Those that share an entry share its counters: the worst of that is a decision that comes
- * early or late, while taking turns with an entry could put it off for ever. */
+/* What is known of probes, by hash. Those that share an entry share its counters: the worst of that is a decision that
+ * comes early or late, while taking turns with an entry could put it off for ever. */
 struct window_probes {
     struct site {
         uint16_t used; /* accesses in C since a probe last got a prediction */
@@ -28,16 +28,17 @@ static inline int32_t window_delta_disp(const struct cpu *cpu) {
     return (int32_t)(sizeof(struct view) + mmu_of(cpu)->deltas_at);
 }
 static inline uint32_t region_of(uint64_t va) { return (uint32_t)(va >> REGION_SHIFT); }
-/* region_index(): of a region's delta, in a view's. Where addresses may have more than 48 bits, a kernel spreads its own over regions
- * of which many end in the same nine bits. */
+/* region_index(): of a region's delta, in a view's. Where addresses may have more than 48 bits, a kernel spreads its
+ * own over regions of which many end in the same nine bits. */
 static inline uint32_t region_index(const struct cpu *cpu, uint32_t region) {
     return (region + (cpu->guest->wide_va ? region >> 9 : 0)) % REGION_HASH;
 }
 
-/* window_probe_none(): no probe: the guest's address is the host's. Only whether it is aligned is looked at, if it has to be. */
+/* window_probe_none(): no probe: the guest's address is the host's. Only whether it is aligned is looked at, if it has
+ * to be. */
 void window_probe_none(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
-/* window_probe_retry(): as mmu_ops.emit_retry(), where the guest's address may be the host's: there the access is tried, unless the
- * address is in the first 512 GiB, or the probe p has no prediction as yet. */
+/* window_probe_retry(): as mmu_ops.emit_retry(), where the guest's address may be the host's: there the access is
+ * tried, unless the address is in the first 512 GiB, or the probe p has no prediction as yet. */
 void window_probe_retry(struct asm_buf *a, const struct mmu_probe *p, struct asm_label *access);
 /* window_probe_emit(): mmu_ops.emit_probe. */
 void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);

@@ -23,8 +23,8 @@ struct window *window_at(struct windows *ws, uint64_t host) {
     return w && (w->state == WINDOW_LIVE || w->state == WINDOW_STALE) ? w : NULL;
 }
 
-/* A host that shadows our tables looks at them again when it must not write to a page that it knows as read-only. That is
- * cheaper than a flush, and the page is about to be written to: it was copied on write. */
+/* A host that shadows our tables looks at them again when it must not write to a page that it knows as read-only. That
+ * is cheaper than a flush, and the page is about to be written to: it was copied on write. */
 static bool is_touched(struct cpu *cpu, const struct window *w, uint64_t host) {
     struct windows *ws = windows_of(cpu);
     const uint64_t *pde = host & FLUSH_READ_ONLY ? pages_find(cpu, w->pdpt, host) : NULL;
@@ -84,8 +84,9 @@ void windows_flush(struct cpu *cpu, uint8_t regimes) {
     hide(cpu, hidden);
 }
 
-/* Pages of other regimes than the current one can be reached by unprivileged accesses alone, which go through cpu->views[]:
- * those views are hidden until the vCPU enters the regime. So an exception costs one flush at most, when it returns. */
+/* Pages of other regimes than the current one can be reached by unprivileged accesses alone, which go through
+ * cpu->views[]: those views are hidden until the vCPU enters the regime. So an exception costs one flush at most, when
+ * it returns. */
 void windows_sync(struct cpu *cpu) { windows_flush(cpu, (uint8_t)(1u << cpu->regime)); }
 
 /* Makes dead windows and their tables free. */
@@ -109,7 +110,8 @@ static bool is_attached(struct cpu *cpu, struct view *v, const struct window *w)
     return view_deltas(cpu, v)[region_index(cpu, w->region)] == window_delta(ws, w);
 }
 
-/* An entry of a root. What the processor may remember of the current one's entries has to go before translated code runs again. */
+/* An entry of a root. What the processor may remember of the current one's entries has to go before translated code
+ * runs again. */
 static void root_set(struct cpu *cpu, struct view *v, uint64_t *at, uint64_t entry) {
     if (*at && *at != entry) {
         v->root->changed = true;
@@ -118,8 +120,8 @@ static void root_set(struct cpu *cpu, struct view *v, uint64_t *at, uint64_t ent
     *at = entry;
 }
 
-/* Code of the other regimes does unprivileged accesses by regime 0's deltas, so their roots lead to its windows, too. The guest's
- * own addresses lead to windows of the view's own regime alone. */
+/* Code of the other regimes does unprivileged accesses by regime 0's deltas, so their roots lead to its windows, too.
+ * The guest's own addresses lead to windows of the view's own regime alone. */
 static void publish_in(struct cpu *cpu, struct view *v, void *arg) {
     const struct windows *ws = windows_of(cpu);
     const struct window *w = arg;
@@ -257,9 +259,10 @@ static struct window *window_new(struct cpu *cpu, uint64_t root, unsigned regime
     return NULL;
 }
 
-/* A window for a new space in place of another's: its tables are where the new one needs them, and often the same pages are
- * there: window_resync() finds out. First come those whose space was invalidated while it was not current, and has not been since:
- * most likely the process is gone. When all windows are in use it is the one that was used longest ago. */
+/* A window for a new space in place of another's: its tables are where the new one needs them, and often the same pages
+ * are there: window_resync() finds out. First come those whose space was invalidated while it was not current, and has
+ * not been since: most likely the process is gone. When all windows are in use it is the one that was used longest
+ * ago. */
 static struct window *window_heir(struct cpu *cpu, uint64_t root, unsigned regime, uint32_t region) {
     struct windows *ws = windows_of(cpu);
     struct window *heir = NULL;
@@ -418,7 +421,7 @@ void windows_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
         windows_check(cpu, inv);
 }
 
-/* --- start-up ----------------------------------------------------------------------------------------------------- */
+/* --- start-up --------------------------------------------------------------------------------- */
 void windows_view_init(struct cpu *cpu, struct view *v) {
     struct windows *ws = windows_of(cpu);
     uint64_t *delta = view_deltas(cpu, v);

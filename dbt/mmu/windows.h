@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * windows.h: guest pages as host pages, in 512 GiB windows of the host's address space: what the strategies `window` and
- * `process` share. docs/internals.md has the picture.
+ * windows.h: guest pages as host pages, in 512 GiB windows of the host's address space: what the strategies `window`
+ * and `process` share. docs/internals.md has the picture.
  *
- * A view holds a delta by the low nine bits of the region number (va >> 39), to which the other bits are added if the guest's addresses
- * may have more than 48 (region_index()); an access goes to va + delta. For any other region with the same index the sum is not
- * canonical, so a delta can never be applied to the wrong region: it faults. (Two regions have one index if their difference, and the
- * carry that it gives to the upper bits, which is -1, 0 or 1 and of its sign, are 0 together modulo 512: a difference of 511 or more.)
- * Which slots of 512 GiB are windows says abi_boot.window_slots; their neighbours and abi_boot.null_slot are never mapped. The
- * null slot is where a delta points to while its region has no window. The sum of an address and a displacement of less than
- * 2 GiB stays inside the window or its guards.
+ * A view holds a delta by the low nine bits of the region number (va >> 39), to which the other bits are added if the
+ * guest's addresses may have more than 48 (region_index()); an access goes to va + delta. For any other region with the
+ * same index the sum is not canonical, so a delta can never be applied to the wrong region: it faults. (Two regions
+ * have one index if their difference, and the carry that it gives to the upper bits, which is -1, 0 or 1 and of its
+ * sign, are 0 together modulo 512: a difference of 511 or more.) Which slots of 512 GiB are windows says
+ * abi_boot.window_slots; their neighbours and abi_boot.null_slot are never mapped. The null slot is where a delta
+ * points to while its region has no window. The sum of an address and a displacement of less than 2 GiB stays inside
+ * the window or its guards.
  *
- * Invalidation of a whole space re-reads the guest's tables for what is mapped now (resync.c) rather than throwing it away: a
- * fault costs as much as a hundred walks. Windows of spaces that are not current wait for that until they are used again.
+ * Invalidation of a whole space re-reads the guest's tables for what is mapped now (resync.c) rather than throwing it
+ * away: a fault costs as much as a hundred walks. Windows of spaces that are not current wait for that until they are
+ * used again.
  *
- * A window is found by the root of its tables, not by ASID: a kernel that gives itself and its processes different ASIDs over
- * the same tables shares it. An ASID that has no view attached to the window may expect to see newer tables, so attaching the
- * first one is another occasion to re-read them.
+ * A window is found by the root of its tables, not by ASID: a kernel that gives itself and its processes different
+ * ASIDs over the same tables shares it. An ASID that has no view attached to the window may expect to see newer tables,
+ * so attaching the first one is another occasion to re-read them.
  */
 #ifndef DBT_MMU_WINDOWS_H
 #define DBT_MMU_WINDOWS_H
@@ -65,10 +67,10 @@ struct windows {
     unsigned count;
     unsigned ever; /* no window from that one on has been in use */
     uint64_t null_slot;
-    unsigned
-        run_max; /* pages of a lower half that are mapped together, if the guest maps them linearly: 16 .. 512, a power of 2 */
-    bool cut_huge; /* that holds for 2 MiB that could be one host page, too */
-    bool dead;     /* some windows are WINDOW_DEAD */
+    unsigned run_max; /* pages of a lower half that are mapped together, if the guest maps them linearly: 16 .. 512, a
+                         power of 2 */
+    bool cut_huge;    /* that holds for 2 MiB that could be one host page, too */
+    bool dead;        /* some windows are WINDOW_DEAD */
     struct pages pages;
     struct rmap rmap;
     struct heat heat;
@@ -91,8 +93,8 @@ static inline uint64_t window_host(const struct windows *ws, const struct window
 static inline uint64_t window_guest(const struct window *w, uint64_t host) {
     return (uint64_t)w->region << REGION_SHIFT | (host & MASK(REGION_SHIFT));
 }
-/* region_is_direct(): may the guest's own addresses lead to pages of that region? Not with a tag, and not where the engine and the
- * windows are. */
+/* region_is_direct(): may the guest's own addresses lead to pages of that region? Not with a tag, and not where the
+ * engine and the windows are. */
 static inline bool region_is_direct(const struct windows *ws, uint32_t region) {
     uint32_t above = region >> (ws->direct_bits - REGION_SHIFT);
     return region && (above == 0 || above == MASK(64 - ws->direct_bits)) &&
@@ -103,7 +105,7 @@ static inline bool window_is_direct(const struct windows *ws, const struct windo
     return ws->direct && region_is_direct(ws, w->region);
 }
 
-/* --- windows.c ------------------------------------------------------------------------------------------------ */
+/* --- windows.c -------------------------------------------------------------------------------- */
 /* windows_init(): ws is zeroed; entries: pages of RAM that can be mapped writable one by one before all is dropped. */
 void windows_init(struct cpu *cpu, struct windows *ws, uint64_t entries);
 /* windows_view_init(): the deltas of a view that was set up just now. */
@@ -112,7 +114,8 @@ void windows_view_init(struct cpu *cpu, struct view *v);
 struct window *window_at(struct windows *ws, uint64_t host);
 /* window_for(): the live window for va in that view; sets the view's delta. NULL: none to be had. */
 struct window *window_for(struct cpu *cpu, struct view *v, uint64_t va);
-/* window_publish(): the roots of views that have their own lead to the window if the views do. After its PML4 entry changed. */
+/* window_publish(): the roots of views that have their own lead to the window if the views do. After its PML4 entry
+ * changed. */
 void window_publish(struct cpu *cpu, struct window *w);
 /* window_attach(): the view leads to the window. */
 void window_attach(struct cpu *cpu, struct view *v, struct window *w);
@@ -124,28 +127,29 @@ void windows_drop_all(struct cpu *cpu);
 bool windows_evict(struct cpu *cpu, const struct window *keep);
 /* window_has_root(): does the window belong to that context? */
 bool window_has_root(const struct context *c, const struct window *w);
-/* windows_flush(): what is pending of the pages of some regimes, a bit each. windows_sync(): of the current regime; what is left
- * is hidden until the vCPU enters its regime. */
+/* windows_flush(): what is pending of the pages of some regimes, a bit each. windows_sync(): of the current regime;
+ * what is left is hidden until the vCPU enters its regime. */
 void windows_flush(struct cpu *cpu, uint8_t regimes);
 void windows_sync(struct cpu *cpu);
 void windows_invalidate(struct cpu *cpu, const struct mmu_inval *inv);
 /* window_is_hit(): may the invalidation concern what the window holds, if its address does? */
 bool window_is_hit(struct cpu *cpu, const struct window *w, const struct mmu_inval *inv);
 
-/* --- check.c ------------------------------------------------------------------------------------------------------ */
+/* --- check.c ---------------------------------------------------------------------------------- */
 /* windows_check(): panics if windows of the current spaces map anything that inv was to take away. */
 void windows_check(struct cpu *cpu, const struct mmu_inval *inv);
 
-/* --- windows_map.c ---------------------------------------------------------------------------------------------- */
-/* Pages around an access that the guest maps linearly, with the same attributes: [first, first + count) of its 2 MiB. */
+/* --- windows_map.c ---------------------------------------------------------------------------- */
+/* Pages around an access that the guest maps linearly, with the same attributes: [first, first + count) of its 2
+ * MiB. */
 struct run {
     unsigned first, count;
     uint64_t pa; /* of first */
     bool block;  /* of a guest block mapping */
 };
 struct run run_of(const struct cpu *cpu, uint64_t va, const struct walk *w);
-/* page_writable(): may the page at pa be mapped writable when a write to it was just done (wrote), or on occasion of something
- * else? */
+/* page_writable(): may the page at pa be mapped writable when a write to it was just done (wrote), or on occasion of
+ * something else? */
 bool page_writable(struct cpu *cpu, uint64_t pa, bool wrote);
 /* window_can_map(): is what the walk found something that an access like that may have mapped? */
 bool window_can_map(struct cpu *cpu, enum mmu_access access, const struct walk *w);
@@ -157,12 +161,12 @@ bool window_map(struct cpu *cpu, struct window *win, struct view *v, uint64_t va
 /* windows_protect(): no window lets anyone write to that page of RAM any more. */
 void windows_protect(struct cpu *cpu, struct gpa page);
 
-/* --- resync.c -------------------------------------------------------------------------------------------------- */
-/* window_kind_is_new(): a mapping of the same page, but of another kind than the window is prepared for, has to be filled anew: a
- * TLBI must reach all of it (block: of a guest block, as the page-directory entry says). */
+/* --- resync.c --------------------------------------------------------------------------------- */
+/* window_kind_is_new(): a mapping of the same page, but of another kind than the window is prepared for, has to be
+ * filled anew: a TLBI must reach all of it (block: of a guest block, as the page-directory entry says). */
 bool window_kind_is_new(const struct window *win, const struct walk *w, bool block);
-/* window_resync(): brings what is mapped in line with the guest's tables, which must be those of the current context. The window
- * is dropped if that is not worth it. */
+/* window_resync(): brings what is mapped in line with the guest's tables, which must be those of the current context.
+ * The window is dropped if that is not worth it. */
 void window_resync(struct cpu *cpu, struct window *w);
 /* window_remap(): maps a page that was unmapped again, if it may be written to now. */
 bool window_remap(struct cpu *cpu, const struct window *win, uint64_t pde, uint64_t *pte, uint64_t host);

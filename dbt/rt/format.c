@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* format.c: a small printf for code without a C library: %d %i %u %x %X with l, ll, z; %s %c %p %%, width, 0, -, *, .precision. */
+/* format.c: a small printf for code without a C library: %d %i %u %x %X with l, ll, z; %s %c %p %%, width, 0, -, *,
+ * .precision. */
 #include <stdarg.h>
 
 #include "graft/rt.h"

@@ -164,7 +164,7 @@ static void see_definition(struct analysis *an, unsigned i) {
     }
 }
 
-/* --- groups of accesses ---------------------------------------------------------------------------------------- */
+/* --- groups of accesses ----------------------------------------------------------------------- */
 irv address_root(const struct codegen *cg, const struct ir_inst *in, int64_t *offset) {
     irv v = in->a;
     *offset = in->op == IR_LD || in->op == IR_ST ? (int32_t)in->imm : 0;

@@ -5,7 +5,7 @@
 
 #define ASM_MAX_INSN 16
 
-/* --- buffer -------------------------------------------------------------------------------------------- */
+/* --- buffer ----------------------------------------------------------------------------------- */
 void asm_init(struct asm_buf *a, uint8_t *code, size_t size) {
     a->start = a->p = code;
     a->overflow = a->bound = false;
@@ -22,9 +22,9 @@ static inline void room(struct asm_buf *a) {
 }
 static inline uint8_t *writable(const struct asm_buf *a, uint8_t *code) { return code + a->to_write; }
 
-/* An instruction is put together in registers and written by stores of eight bytes, of which the next instruction overwrites what is
- * too much: where it goes takes part in nothing but the addresses of these stores, so instructions do not wait for each other, and
- * what may be absent takes no jump that could be mispredicted. */
+/* An instruction is put together in registers and written by stores of eight bytes, of which the next instruction
+ * overwrites what is too much: where it goes takes part in nothing but the addresses of these stores, so instructions
+ * do not wait for each other, and what may be absent takes no jump that could be mispredicted. */
 struct piece {
     uint64_t bits; /* from the first byte on */
     unsigned n;    /* bytes, up to 8 */
@@ -75,7 +75,7 @@ void asm_data(struct asm_buf *a, const void *data, unsigned bytes) {
 void asm_byte(struct asm_buf *a, unsigned byte) { put1(a, imm8(byte)); }
 void asm_imm32(struct asm_buf *a, uint32_t imm) { put1(a, imm32(imm)); }
 
-/* --- labels -------------------------------------------------------------------------------------------- */
+/* --- labels ----------------------------------------------------------------------------------- */
 /* A rel32 to the label, at that position. */
 static inline uint32_t rel32(struct asm_label *l, uint32_t at) {
     if (asm_bound(l))
@@ -168,7 +168,7 @@ void asm_jcc_to(struct asm_buf *a, enum asm_cc cc, const void *target) {
     put1(a, piece(0x800f | cc << 8 | (uint64_t)(uint32_t)rel << 16, 6));
 }
 
-/* --- encoding ------------------------------------------------------------------------------------------ */
+/* --- encoding --------------------------------------------------------------------------------- */
 static const uint8_t pp_byte[4] = {0, 0x66, 0xf3, 0xf2};
 
 static inline struct piece opcode(uint32_t op, unsigned rex) {
@@ -181,7 +181,8 @@ static inline struct piece opcode(uint32_t op, unsigned rex) {
 }
 static inline struct piece modrm(unsigned reg, unsigned rm) { return piece(0xc0 | (reg & 7) << 3 | (rm & 7), 1); }
 
-/* ModRM, SIB and displacement of [rip + ...]: before is how much of the instruction comes first, imm_bytes what follows. */
+/* ModRM, SIB and displacement of [rip + ...]: before is how much of the instruction comes first, imm_bytes what
+ * follows. */
 static inline struct piece mem_rip(struct asm_buf *a, unsigned reg, struct asm_mem m, unsigned before,
                                    unsigned imm_bytes) {
     if ((const uint8_t *)m.target < a->start || (const uint8_t *)m.target > a->p)
@@ -236,8 +237,8 @@ static inline void op_rr_imm(struct asm_buf *a, uint32_t op, bool w, unsigned re
     room(a);
     put2(a, rr(op, w, reg, rm), imm);
 }
-/* What it takes to put a memory operand together depends on its form. [base + disp], which is by far the most frequent, and
- * [base + (index << scale) + disp], with no prefix but REX, have ways of their own. */
+/* What it takes to put a memory operand together depends on its form. [base + disp], which is by far the most frequent,
+ * and [base + (index << scale) + disp], with no prefix but REX, have ways of their own. */
 static inline bool has_base(uint32_t op, struct asm_mem m) { return op < ASM_OP(0, 2, 0) && m.base < 16; }
 static inline bool is_plain(uint32_t op, struct asm_mem m) {
     return m.index == ASM_NOREG && ((m.base & 7) != 4 || op < ASM_OP(0, 1, 0));
@@ -291,7 +292,7 @@ void asm_op_m8(struct asm_buf *a, uint32_t op, unsigned reg, struct asm_mem m) {
 }
 void asm_lock(struct asm_buf *a) { asm_op0(a, 0xf0); }
 
-/* --- moves --------------------------------------------------------------------------------------------- */
+/* --- moves ------------------------------------------------------------------------------------ */
 void asm_mov_rr(struct asm_buf *a, bool w, unsigned dst, unsigned src) { op_rr(a, ASM_OP(0, 0, 0x8b), w, dst, src); }
 uint32_t asm_mov_ri32(struct asm_buf *a, unsigned dst, uint32_t imm) {
     room(a);
@@ -364,7 +365,7 @@ void asm_jmp_r(struct asm_buf *a, unsigned reg) { op_rr(a, ASM_OP(0, 0, 0xff), f
 void asm_jmp_m(struct asm_buf *a, struct asm_mem m) { op_rm(a, ASM_OP(0, 0, 0xff), false, 4, m, 0); }
 void asm_ret(struct asm_buf *a) { asm_op0(a, 0xc3); }
 
-/* --- arithmetic ------------------------------------------------------------------------------------------ */
+/* --- arithmetic ------------------------------------------------------------------------------- */
 void asm_alu_rr(struct asm_buf *a, enum asm_alu op, bool w, unsigned dst, unsigned src) {
     op_rr(a, ASM_OP(0, 0, 3u | op << 3), w, dst, src);
 }
@@ -423,7 +424,7 @@ void asm_bt_ri(struct asm_buf *a, bool w, unsigned reg, unsigned bit) {
     op_rr_imm(a, ASM_OP(0, 1, 0xba), w, 4, reg, imm8(bit));
 }
 
-/* --- VEX and EVEX ---------------------------------------------------------------------------------------- */
+/* --- VEX and EVEX ----------------------------------------------------------------------------- */
 /* rxb: REX.R, X, B as bits 2..0. */
 static inline struct piece vex(uint32_t op, unsigned v, unsigned rxb) {
     unsigned pp = op >> 10 & 3, map = op >> 8 & 3, w = op & ASM_W ? 0x80u : 0;

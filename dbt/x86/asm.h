@@ -72,8 +72,9 @@ struct asm_buf {
     ptrdiff_t to_write; /* cpu.code_to_write: from where a byte of code runs to where it is written */
 };
 
-/* What would be different in equal code at another place (calls, jumps and references that lead out of the buffer), or of the same
- * guest code at another pc. Assembling notes the former, asm_mov_pc() and whoever else puts a pc into the code the latter. */
+/* What would be different in equal code at another place (calls, jumps and references that lead out of the buffer), or
+ * of the same guest code at another pc. Assembling notes the former, asm_mov_pc() and whoever else puts a pc into the
+ * code the latter. */
 #define ASM_NOTES 512
 enum asm_note { ASM_NOTE_REL32, ASM_NOTE_PC /* 8 bytes */ };
 static inline void asm_note(struct asm_buf *a, uint32_t pos, enum asm_note kind) {
@@ -116,7 +117,7 @@ static inline struct asm_mem asm_mem_rip(const void *target) { /* [rip + ...]: a
     return (struct asm_mem){ASM_RIP, ASM_NOREG, 0, false, 0, target};
 }
 
-/* --- buffer and labels ------------------------------------------------------------------------------- */
+/* --- buffer and labels ------------------------------------------------------------------------ */
 void asm_init(struct asm_buf *a, uint8_t *code, size_t size); /* size: at least 128 */
 /* asm_take_end(): so many bytes at the end of the buffer are for something else; false: the code is there. */
 static inline bool asm_take_end(struct asm_buf *a, size_t bytes) {
@@ -133,7 +134,7 @@ static inline bool asm_label_used(const struct asm_label *l) { return l->at != 0
 /* asm_rip_label(): the disp32 that ends the last instruction, a RIP-relative one, refers to the label instead. */
 void asm_rip_label(struct asm_buf *a, struct asm_label *l);
 
-/* --- jumps: always the rel32 forms, except *_short -------------------------------------------------------- */
+/* --- jumps: always the rel32 forms, except *_short -------------------------------------------- */
 void asm_jmp(struct asm_buf *a, struct asm_label *l);
 void asm_jcc(struct asm_buf *a, enum asm_cc cc, struct asm_label *l);
 /* asm_jcc_short(): a forward jump over at most 127 bytes; returns its position for asm_bind_short(). */
@@ -150,7 +151,7 @@ void asm_jmp_r(struct asm_buf *a, unsigned reg);
 void asm_jmp_m(struct asm_buf *a, struct asm_mem m);
 void asm_ret(struct asm_buf *a);
 
-/* --- moves ------------------------------------------------------------------------------------------------ */
+/* --- moves ------------------------------------------------------------------------------------ */
 void asm_mov_rr(struct asm_buf *a, bool w, unsigned dst, unsigned src);
 void asm_mov_ri(struct asm_buf *a, unsigned dst, uint64_t imm); /* shortest form; leaves flags alone */
 /* asm_mov_ri32(): mov r32, imm32; returns the position of the immediate. */
@@ -171,7 +172,7 @@ void asm_setcc(struct asm_buf *a, enum asm_cc cc, unsigned dst); /* the low byte
 void asm_push(struct asm_buf *a, unsigned reg);
 void asm_pop(struct asm_buf *a, unsigned reg);
 
-/* --- arithmetic --------------------------------------------------------------------------------------------- */
+/* --- arithmetic ------------------------------------------------------------------------------- */
 void asm_alu_rr(struct asm_buf *a, enum asm_alu op, bool w, unsigned dst, unsigned src);
 void asm_alu_rm(struct asm_buf *a, enum asm_alu op, bool w, unsigned dst, struct asm_mem m);
 void asm_alu_mr(struct asm_buf *a, enum asm_alu op, bool w, struct asm_mem m, unsigned src);
@@ -196,7 +197,7 @@ void asm_op0(struct asm_buf *a, uint8_t opcode); /* a one-byte instruction: */
 #define asm_op_sahf(a) asm_op0((a), 0x9e)
 void asm_cqo(struct asm_buf *a, bool w); /* sign of RAX (EAX) into RDX (EDX) */
 
-/* --- anything else: opcode words ------------------------------------------------------------------------------- */
+/* --- anything else: opcode words -------------------------------------------------------------- */
 /* Opcode, map (0 one byte, 1 0F, 2 0F38, 3 0F3A), mandatory prefix (0 none, 1 66, 2 F3, 3 F2). */
 #define ASM_OP(pp, map, opcode) ((uint32_t)((opcode) | (map) << 8 | (pp) << 10))
 #define ASM_W 0x1000u /* VEX.W / REX.W is part of the opcode */
@@ -224,9 +225,10 @@ void asm_vmov_rr(struct asm_buf *a, unsigned dst, unsigned src);
 void asm_vmov_rm(struct asm_buf *a, unsigned dst, struct asm_mem m);
 void asm_vmov_mr(struct asm_buf *a, struct asm_mem m, unsigned src);
 
-/* --- lines: instructions whose form is known where they are put together ------------------------------------------- */
-/* asm_line(): room for ASM_LINE bytes, and where they are written. asm_put() and what is made of it puts an instruction there and
- * returns where the next one goes; what it writes behind that does not count. asm_line_end(): so far it is code. */
+/* --- lines: instructions whose form is known where they are put together ---------------------- */
+/* asm_line(): room for ASM_LINE bytes, and where they are written. asm_put() and what is made of it puts an instruction
+ * there and returns where the next one goes; what it writes behind that does not count. asm_line_end(): so far it is
+ * code. */
 #define ASM_LINE 64
 static inline uint8_t *asm_line(struct asm_buf *a) {
     if (UNLIKELY(a->limit - a->p < ASM_LINE)) {
@@ -240,14 +242,15 @@ static inline uint8_t *asm_put(uint8_t *p, uint64_t bits, unsigned bytes) {
     __builtin_memcpy(p, &bits, 8);
     return p + bytes;
 }
-/* Of [base + disp]: bytes of the displacement, 0, 1 or 4, and the ModRM.mod that says so. base: its lower three bits. */
+/* Of [base + disp]: bytes of the displacement, 0, 1 or 4, and the ModRM.mod that says so. base: its lower three
+ * bits. */
 static inline unsigned asm_disp_bytes(unsigned base, int32_t disp) {
     unsigned n = 4 - 3 * ((uint32_t)disp + 128 < 256);
     return n & -(unsigned)((disp != 0) | (base == 5));
 }
 static inline unsigned asm_mod(unsigned disp_bytes) { return (disp_bytes + 1) >> 1 << 6; }
-/* op reg, [base + disp], with no prefix but REX, which is without what the base adds: at most 8 bytes. Two bytes of opcode not with
- * RSP and R12. */
+/* op reg, [base + disp], with no prefix but REX, which is without what the base adds: at most 8 bytes. Two bytes of
+ * opcode not with RSP and R12. */
 static inline uint64_t asm_base_form(uint32_t op, unsigned rex, unsigned reg, unsigned base, int32_t disp,
                                      unsigned *bytes) {
     unsigned rm = base & 7, sib = rm == 4, two = op > 0xff, n = asm_disp_bytes(rm, disp);

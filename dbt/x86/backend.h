@@ -216,7 +216,8 @@ struct hoist {
     int64_t low, high;
 };
 
-/* The loads and stores from here on that one probe may serve: they are off one base, with nothing in between that ends it. */
+/* The loads and stores from here on that one probe may serve: they are off one base, with nothing in between that ends
+ * it. */
 struct group {
     int16_t low, high; /* the bytes that they touch, from the address of this one */
     bool write;        /* one is a store */
@@ -353,14 +354,14 @@ struct codegen {
     struct group group[IR_MAX_INSTS];   /* of loads and stores, if probes cover ranges */
 };
 
-/* --- analyse.c ------------------------------------------------------------------------------------------- */
-/* analyse_block(): from the last instruction to the first: uses of values, what is fused or dead, targets. Fills cg->v and
- * cg->next_use. */
+/* --- analyse.c -------------------------------------------------------------------------------- */
+/* analyse_block(): from the last instruction to the first: uses of values, what is fused or dead, targets. Fills cg->v
+ * and cg->next_use. */
 void analyse_block(struct codegen *cg);
 /* address_root(): the address of a memory access without constant additions, and their sum. */
 irv address_root(const struct codegen *cg, const struct ir_inst *in, int64_t *offset);
 
-/* --- regalloc.c ------------------------------------------------------------------------------------------- */
+/* --- regalloc.c ------------------------------------------------------------------------------- */
 static inline const struct ir_inst *inst_of(const struct codegen *cg, irv v) { return &cg->b->inst[v]; }
 static inline bool is_const(const struct codegen *cg, irv v) { return cg->b->inst[v].op == IR_CONST; }
 static inline bool is_wide(const struct ir_inst *in) { return in->type == IR_I64; }
@@ -370,8 +371,8 @@ static inline regset class_of_type(unsigned type) { return type == IR_V128 ? XMM
 static inline unsigned xmm(unsigned reg) { return reg - 16; }
 static inline unsigned temp_index(unsigned reg) { return reg < XMM(8) ? reg - XMM(0) : reg - XMM(28) + 8; }
 
-/* use(): the register that holds v, locked for this instruction. V128: all of it exact; use_low(): the low bytes exact.
- */
+/* use(): the register that holds v, locked for this instruction. V128: all of it exact; use_low(): the low bytes
+ * exact. */
 unsigned use(struct codegen *cg, irv v);
 unsigned use_low(struct codegen *cg, irv v, unsigned bytes);
 unsigned use_v(struct codegen *cg, irv v); /* a V128, as an XMM number */
@@ -415,11 +416,12 @@ void spill_state(struct codegen *cg);
 regset live_temps(struct codegen *cg); /* temporaries that hold values needed after this instruction */
 /* drop_hoists(): later accesses make probes of their own. */
 void drop_hoists(struct codegen *cg);
-/* store_slot(): stores v, which is in reg, in a spill slot: its own, or a new one. slot_mem(): that slot as an operand. */
+/* store_slot(): stores v, which is in reg, in a spill slot: its own, or a new one. slot_mem(): that slot as an
+ * operand. */
 void store_slot(struct codegen *cg, irv v, unsigned reg);
 struct asm_mem slot_mem(struct codegen *cg, irv v);
-/* home_add(): struct cpu holds v, too, at that offset: v needs no slot. home_forget(): these bytes are about to change; a value
- * that is nowhere else is read first. */
+/* home_add(): struct cpu holds v, too, at that offset: v needs no slot. home_forget(): these bytes are about to change;
+ * a value that is nowhere else is read first. */
 void home_add(struct codegen *cg, irv v, int32_t offset);
 void home_forget(struct codegen *cg, int32_t offset, unsigned bytes);
 unsigned pin_at(const struct codegen *cg, uint64_t offset); /* the pin whose home covers it, or NO_REG */
@@ -429,25 +431,26 @@ void clear_pin(struct codegen *cg, unsigned pin, irv except); /* values in it, b
 void emit_GET(struct codegen *cg, const struct ir_inst *in);
 void emit_PUT(struct codegen *cg, const struct ir_inst *in);
 
-/* --- flags.c ------------------------------------------------------------------------------------------------- */
+/* --- flags.c ---------------------------------------------------------------------------------- */
 /* flags_clobber(): what EFLAGS hold and is still needed is saved. Before the instruction's first use(). */
 void flags_clobber(struct codegen *cg);
 bool flags_live(struct codegen *cg); /* would flags_clobber() emit anything? */
-/* flags_set(): the instruction just emitted left the FLAGS value v in EFLAGS, which mean kind. flags_set_bool(): x86 condition
- * cc is now the boolean v. Both follow a flags_clobber(). */
+/* flags_set(): the instruction just emitted left the FLAGS value v in EFLAGS, which mean kind. flags_set_bool(): x86
+ * condition cc is now the boolean v. Both follow a flags_clobber(). */
 void flags_set(struct codegen *cg, irv v, enum flags_kind kind);
 void flags_set_bool(struct codegen *cg, irv v, unsigned cc);
 /* flags_bool(): is the boolean v a condition of EFLAGS now? Which one? */
 bool flags_bool(const struct codegen *cg, irv v, unsigned *cc);
-/* flags_memo(): EFLAGS are of that operation on these operands, whether or not a value says so: another one of the same needs
- * not be emitted. flags_memo_is(): are they? */
+/* flags_memo(): EFLAGS are of that operation on these operands, whether or not a value says so: another one of the same
+ * needs not be emitted. flags_memo_is(): are they? */
 void flags_memo(struct codegen *cg, unsigned op, irv a, irv b, irv c);
 bool flags_memo_is(const struct codegen *cg, unsigned op, irv a, irv b, irv c);
 /* flags_put(): the PUT of v to the guest's NZCV, in its stored form. */
 void flags_put(struct codegen *cg, irv v, int32_t offset);
 /* flags_are_stored(): NZCV in the state is right: cpu->flags_insn says so. */
 void flags_are_stored(struct codegen *cg);
-/* flags_form(): the stored form of EFLAGS, which mean kind, into reg (RAX unless they are of a floating-point comparison).
+/* flags_form(): the stored form of EFLAGS, which mean kind, into reg (RAX unless they are of a floating-point
+ * comparison).
  */
 void flags_form(struct codegen *cg, enum flags_kind kind, unsigned reg);
 /* flags_in_eflags(): what EFLAGS mean if v is there and nowhere else, else FLAGS_NONE. */
@@ -461,9 +464,9 @@ unsigned flags_stored(struct codegen *cg, irv v); /* a register with the stored 
 void setcc_reg(struct codegen *cg, unsigned cc, unsigned reg);
 static inline unsigned cc_not(unsigned cc) { return cc ^ 1; }
 
-/* --- stub.c ------------------------------------------------------------------------------------------------- */
-/* stub_new(): a stub of that kind, which is emitted behind the block; the block jumps to its label `slow`. Valid until the
- * block is compiled, whatever else fails: without room for one it is another's, and the block fails. */
+/* --- stub.c ----------------------------------------------------------------------------------- */
+/* stub_new(): a stub of that kind, which is emitted behind the block; the block jumps to its label `slow`. Valid until
+ * the block is compiled, whatever else fails: without room for one it is another's, and the block fails. */
 struct stub *stub_new(struct codegen *cg, enum stub_kind kind);
 /* stub_fault(): the next instruction may fault, and then goes on at the stub. */
 void stub_fault(struct codegen *cg, const struct stub *s);
@@ -473,50 +476,53 @@ struct mmu_probe stub_group_probe(const struct codegen *cg, const struct stub *s
 /* stub_emit(): false if it is the stub of an exit, whose own part emit_exit_stub() emits next. */
 bool stub_emit(struct codegen *cg, struct stub *s);
 
-/* --- loop.c ------------------------------------------------------------------------------------------------ */
-/* loop_begin(): if the block is a loop that is to be compiled as one, gives it its pins. loop_end(): takes them back. loop_is_possible():
- * it is not, but could be. */
+/* --- loop.c ----------------------------------------------------------------------------------- */
+/* loop_begin(): if the block is a loop that is to be compiled as one, gives it its pins. loop_end(): takes them back.
+ * loop_is_possible(): it is not, but could be. */
 void loop_begin(struct codegen *cg);
 void loop_end(struct codegen *cg);
 bool loop_is_possible(struct codegen *cg);
-/* Nothing is emitted by these in other blocks. loop_enter(): in front of the loop. loop_leave(): pins and state are what they are
- * between blocks. loop_return(): the same state again, after a loop_leave(). No flags change, and no registers but these pins' own. */
+/* Nothing is emitted by these in other blocks. loop_enter(): in front of the loop. loop_leave(): pins and state are
+ * what they are between blocks. loop_return(): the same state again, after a loop_leave(). No flags change, and no
+ * registers but these pins' own. */
 void loop_enter(struct codegen *cg);
 void loop_leave(struct codegen *cg);
 void loop_return(struct codegen *cg);
-/* loop_record(): a record of the loop that is read after a loop_leave(). loop_place(): what its registers from NREGS on are. */
+/* loop_record(): a record of the loop that is read after a loop_leave(). loop_place(): what its registers from NREGS on
+ * are. */
 void loop_record(const struct codegen *cg, struct slow_record *r);
 void *loop_place(struct cpu *cpu, unsigned number);
 static inline bool loop_is_vector(unsigned number) { return number >= 128; }
 
-/* --- steady.c ---------------------------------------------------------------------------------------------- */
-/* steady_begin(): which accesses before `end`, the exit that goes back, are steady. only: there is no other such exit. */
+/* --- steady.c --------------------------------------------------------------------------------- */
+/* steady_begin(): which accesses before `end`, the exit that goes back, are steady. only: there is no other such
+ * exit. */
 void steady_begin(struct codegen *cg, unsigned end, bool only);
-/* steady_enter(): in front of the loop. steady_count(): where a round of the body with all probes begins. steady_prove(): behind that
- * body, and in front of the other. steady_return(): a stub goes back to the other one. */
+/* steady_enter(): in front of the loop. steady_count(): where a round of the body with all probes begins.
+ * steady_prove(): behind that body, and in front of the other. steady_return(): a stub goes back to the other one. */
 void steady_enter(struct codegen *cg);
 void steady_count(struct codegen *cg);
 void steady_prove(struct codegen *cg);
 void steady_return(struct codegen *cg);
-/* steady_here(): the address of the current access if it has no probe, else NULL. steady_note(): the current access's probe, in the other
- * body. steady_site(): that again. */
+/* steady_here(): the address of the current access if it has no probe, else NULL. steady_note(): the current access's
+ * probe, in the other body. steady_site(): that again. */
 const struct steady_address *steady_here(const struct codegen *cg);
 void steady_note(struct codegen *cg, uint32_t site);
 uint32_t steady_site(const struct codegen *cg);
-/* For span.c: steady_rounds(): so many rounds of the first body follow. steady_address(): the address as it is when a round begins, into
- * RAX; RCX is destroyed. */
+/* For span.c: steady_rounds(): so many rounds of the first body follow. steady_address(): the address as it is when a
+ * round begins, into RAX; RCX is destroyed. */
 void steady_rounds(struct codegen *cg, int32_t n);
 void steady_address(struct codegen *cg, const struct steady_address *s);
 
-/* --- span.c ------------------------------------------------------------------------------------------------ */
-/* span_begin(), span_prove(): as steady_begin() and steady_prove(); the latter begins the other body, too. span_index(): a register with
- * the addend for that address. span_return(): a stub goes back to the other body. */
+/* --- span.c ----------------------------------------------------------------------------------- */
+/* span_begin(), span_prove(): as steady_begin() and steady_prove(); the latter begins the other body, too.
+ * span_index(): a register with the addend for that address. span_return(): a stub goes back to the other body. */
 void span_begin(struct codegen *cg);
 void span_prove(struct codegen *cg);
 unsigned span_index(struct codegen *cg, const struct steady_address *s);
 void span_return(struct codegen *cg);
 
-/* --- emit_exit.c, emit_fp.c, thunks.c, slow.c ------------------------------------------------------------------ */
+/* --- emit_exit.c, emit_fp.c, thunks.c, slow.c ------------------------------------------------- */
 /* emit_entry(): the block's entries, with and without the check of abi.pending. emit_pending(): that check. */
 void emit_entry(struct codegen *cg);
 void emit_pending(struct codegen *cg);
@@ -540,7 +546,8 @@ void slow_run(struct codegen *cg, struct cpu *cpu, struct frame *f);
 static inline uint64_t slow_function(const void *fn) { return (uintptr_t)fn - (uintptr_t)slow_run; }
 /* ring3_helper(): the number of fn for a call in the block that is being compiled. */
 unsigned ring3_helper(struct codegen *cg, const void *fn, bool vector);
-/* call_helper(): fn by one of the thunks call_state, call_pure, callv; its arguments are in place, no temporary holds a value. */
+/* call_helper(): fn by one of the thunks call_state, call_pure, callv; its arguments are in place, no temporary holds a
+ * value. */
 void call_helper(struct codegen *cg, const uint8_t *thunk, const void *fn);
 
 typedef void emit_fn(struct codegen *cg, const struct ir_inst *in);

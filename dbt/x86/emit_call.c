@@ -81,7 +81,8 @@ static void load_args(struct codegen *cg, const struct ir_inst *in) {
         else if (is_constant[k])
             asm_mov_ri(&cg->a, to[k], constant[k]);
 }
-/* Where the engine is elsewhere in each run, its functions are found from the code, which can then be moved (codegen_hash()). */
+/* Where the engine is elsewhere in each run, its functions are found from the code, which can then be moved
+ * (codegen_hash()). */
 static void load_function(struct codegen *cg, const uint8_t *thunk, const void *fn) {
     if (cg->ring3)
         asm_mov_ri(&cg->a, ASM_RAX, ring3_helper(cg, fn, thunk == cg->callv));

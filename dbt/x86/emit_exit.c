@@ -32,8 +32,9 @@ static bool goes_again(struct codegen *cg, const struct ir_inst *in) {
     cg->own_exit |= own;
     return own && cg->loop.on;
 }
-/* Before an exit to code that does not need NZCV, but may be interrupted: says how to compute it, if it is not stored. The second body
- * of a loop begins with that known (steady.c), so that it does not say so in each round, but at all its other exits. */
+/* Before an exit to code that does not need NZCV, but may be interrupted: says how to compute it, if it is not stored.
+ * The second body of a loop begins with that known (steady.c), so that it does not say so in each round, but at all its
+ * other exits. */
 static void leave_flags(struct codegen *cg, const struct ir_inst *in) {
     const bool again = goes_again(cg, in), dead = in->flags & IR_EXIT_FLAGS_DEAD;
     if (in->flags & IR_EXIT_FLAGS_LATER) {
@@ -199,7 +200,7 @@ void emit_entry(struct codegen *cg) {
         cg->out->entry_nocheck = cg->a.p;
 }
 
-/* --- stubs ----------------------------------------------------------------------------------------------------- */
+/* --- stubs ------------------------------------------------------------------------------------ */
 static void link_stub(struct codegen *cg, const struct stub *s, const uint8_t *thunk) {
     struct asm_buf *a = &cg->a;
     struct code_out *out = cg->out;
@@ -284,7 +285,7 @@ void emit_exit_stub(struct codegen *cg, struct stub *s) {
     }
 }
 
-/* --- linking --------------------------------------------------------------------------------------------------- */
+/* --- linking ---------------------------------------------------------------------------------- */
 static void patch(const struct code_link *l, const uint8_t *target) {
     int rel = l->write[0] == 0x0f ? 2 : 1; /* jcc or jmp */
     int32_t d = (int32_t)(target - (l->site + rel + 4));

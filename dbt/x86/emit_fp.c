@@ -48,8 +48,8 @@ static uint32_t desc_of(const struct codegen *cg, const struct ir_inst *in) {
     return FP_DESC(lane, in->n, rounding ? in->cc : IR_RN_CURRENT, in->flags, in->aux & 255, int64);
 }
 
-/* --- softfp only ---------------------------------------------------------------------------------------------------
- */
+/* --- softfp only
+ * --------------------------------------------------------------------------------------------------- */
 static struct asm_mem vscratch(unsigned n) { return cpu_mem(offsetof(struct cpu, vscratch) + 16 * n); }
 /* An argument of the next call_helper(). Ring 0 takes no pointer from ring 3, but knows which arguments these are. */
 static void vscratch_arg(struct codegen *cg, unsigned reg, unsigned n) {
@@ -98,8 +98,8 @@ void fp_soft_from_int(struct codegen *cg, const struct ir_inst *in, const void *
     asm_vmov_rm(&cg->a, xmm(def(cg, NO_REG)), vscratch(0));
 }
 
-/* --- stubs ---------------------------------------------------------------------------------------------------------
- */
+/* --- stubs
+ * --------------------------------------------------------------------------------------------------------- */
 struct stub *fp_stub(struct codegen *cg, const struct ir_inst *in, const void *fn) {
     struct stub *s = stub_new(cg, STUB_FP);
     s->rec.pc = slow_function(fn);
@@ -152,8 +152,8 @@ void fp_check_result(struct codegen *cg, struct stub *s, unsigned d, unsigned t)
 
 /* --- operands
  * ------------------------------------------------------------------------------------------------------------ */
-/* An operand: of a scalar the low bytes; of two singles with the upper half cleared, as it takes part in the operation.
- */
+/* An operand: of a scalar the low bytes; of two singles with the upper half cleared, as it takes part in the
+ * operation. */
 unsigned fp_operand(struct codegen *cg, const struct ir_inst *in, irv v) {
     if (in->n == 1)
         return xmm(use_low(cg, v, fp_bytes(in)));
@@ -203,9 +203,9 @@ unsigned fp_result(struct codegen *cg, const struct ir_inst *in, bool clean) {
     return def_fresh_v(cg);
 }
 
-/* --- operations that are checked together ------------------------------------------------------------------------- */
-/* An unchecked result is used by other operations, and put to the guest's registers, as if it were right. The check comes
- * before anything else looks at it: then softfp does all of them again in their order. */
+/* --- operations that are checked together ----------------------------------------------------- */
+/* An unchecked result is used by other operations, and put to the guest's registers, as if it were right. The check
+ * comes before anything else looks at it: then softfp does all of them again in their order. */
 void fp_note(struct codegen *cg, struct stub *s) {
     s->call = (uint16_t)cg->fp_calls;
     s->calls = (uint16_t)cg->fp_ops;

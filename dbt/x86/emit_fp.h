@@ -16,12 +16,13 @@ void fp_soft_vector(struct codegen *cg, const struct ir_inst *in, fp_fn *fn);
 void fp_soft_to_int(struct codegen *cg, const struct ir_inst *in, const void *fn);
 void fp_soft_from_int(struct codegen *cg, const struct ir_inst *in, const void *fn);
 uint32_t fp_ucomis(unsigned lane);
-/* fp_operand(): an operand's XMM number: of a scalar the low bytes are right; of two singles the upper half is clear.
- */
+/* fp_operand(): an operand's XMM number: of a scalar the low bytes are right; of two singles the upper half is
+ * clear. */
 unsigned fp_operand(struct codegen *cg, const struct ir_inst *in, irv v);
 /* fp_clean(): a scalar result is zero above if v is the first operand of the host's instruction. */
 bool fp_clean(const struct codegen *cg, const struct ir_inst *in, irv v);
-/* fp_result(): ends the operands; the result's XMM number, none of theirs. clean: no scalar with other bits above it. */
+/* fp_result(): ends the operands; the result's XMM number, none of theirs. clean: no scalar with other bits above
+ * it. */
 unsigned fp_result(struct codegen *cg, const struct ir_inst *in, bool clean);
 /* The stub that a failed check goes to; fp_end(): it comes back here. t: scratch register (packed; fp_check_result
  * always). */

@@ -6,7 +6,7 @@
 #define CVTT 0x2c /* to an integer register, truncating */
 #define CVT 0x2d  /* rounding as MXCSR says */
 
-/* --- rounding ---------------------------------------------------------------------------------------------------- */
+/* --- rounding --------------------------------------------------------------------------------- */
 /* The immediate of VROUND for a rounding; -1: not the host's. */
 static int host_round(unsigned cc) {
     static const int8_t imm[] = {[IR_RN_EVEN] = 0,  [IR_RN_UP] = 2,      [IR_RN_DOWN] = 1, [IR_RN_ZERO] = 3,
@@ -33,7 +33,7 @@ void emit_VFRINT(struct codegen *cg, const struct ir_inst *in) {
     fp_end(cg, s, XMM(d));
 }
 
-/* --- to integers ------------------------------------------------------------------------------------------------- */
+/* --- to integers ------------------------------------------------------------------------------ */
 static uint32_t cvt(unsigned opcode, unsigned lane, bool w) {
     return ASM_OP(lane == 3 ? 3 : 2, 1, opcode) | (w ? ASM_W : 0);
 }
@@ -163,7 +163,7 @@ static void vector_to_int(struct codegen *cg, const struct ir_inst *in, bool is_
 void emit_VFTOS(struct codegen *cg, const struct ir_inst *in) { vector_to_int(cg, in, true, fp_to_s); }
 void emit_VFTOU(struct codegen *cg, const struct ir_inst *in) { vector_to_int(cg, in, false, fp_to_u); }
 
-/* --- from integers ----------------------------------------------------------------------------------------------- */
+/* --- from integers ---------------------------------------------------------------------------- */
 static void vxor_self(struct codegen *cg, unsigned d) { asm_vex_rr(&cg->a, ASM_OP(0, 1, 0x57), d, d, d); }
 
 void emit_STOF(struct codegen *cg, const struct ir_inst *in) {
@@ -250,7 +250,7 @@ static void vector_from_int(struct codegen *cg, const struct ir_inst *in, bool i
 void emit_VSTOF(struct codegen *cg, const struct ir_inst *in) { vector_from_int(cg, in, true, fp_from_s); }
 void emit_VUTOF(struct codegen *cg, const struct ir_inst *in) { vector_from_int(cg, in, false, fp_from_u); }
 
-/* --- between formats --------------------------------------------------------------------------------------------- */
+/* --- between formats -------------------------------------------------------------------------- */
 static bool format_supported(const struct codegen *cg, const struct ir_inst *in) {
     return !(cg->b->flags & IR_BLOCK_SOFTFP) && (in->n == 1 || in->n == 2);
 }

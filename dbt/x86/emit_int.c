@@ -67,7 +67,7 @@ static void alu(struct codegen *cg, enum asm_alu op, irv v, irv ia, irv ib, bool
     }
 }
 
-/* --- addition and subtraction ------------------------------------------------------------------------------- */
+/* --- addition and subtraction ----------------------------------------------------------------- */
 /* A sum of which one operand is a fused shift. */
 static void lea_scaled(struct codegen *cg, const struct ir_inst *in) {
     bool second = cg->v[in->b].flags & V_FUSED;
@@ -193,8 +193,8 @@ static void carry_op(struct codegen *cg, const struct ir_inst *in, enum asm_alu 
 void emit_ADC(struct codegen *cg, const struct ir_inst *in) { carry_op(cg, in, ASM_ADC); }
 void emit_SBC(struct codegen *cg, const struct ir_inst *in) { carry_op(cg, in, ASM_SBB); }
 
-/* --- flags of sums: the sum itself follows in most cases, and is computed here -------------------------------------
- */
+/* --- flags of sums: the sum itself follows in most cases, and is computed here
+ * ------------------------------------- */
 static irv find_sum(struct codegen *cg, const struct ir_inst *in, unsigned op) {
     unsigned type = inst_of(cg, in->a)->type;
     for (unsigned j = cg->at + 1; j < cg->b->count; j++) {
@@ -285,8 +285,8 @@ void emit_LOGIC_FLAGS(struct codegen *cg, const struct ir_inst *in) {
     done(cg);
 }
 
-/* --- comparison and selection ----------------------------------------------------------------------------------------
- */
+/* --- comparison and selection
+ * ---------------------------------------------------------------------------------------- */
 void emit_CMP(struct codegen *cg, const struct ir_inst *in) {
     static const uint8_t cc_of[] = {
         [IR_CMP_EQ] = ASM_E,  [IR_CMP_NE] = ASM_NE, [IR_CMP_ULT] = ASM_B,  [IR_CMP_UGE] = ASM_AE, [IR_CMP_ULE] = ASM_BE,
@@ -534,8 +534,8 @@ void emit_TRUNC(struct codegen *cg, const struct ir_inst *in) {
 
 /* --- multiplication, division
  * ------------------------------------------------------------------------------------------- */
-/* MULX leaves the flags alone: a carry chain goes on around it. hi: the upper half of the product is the result; that is
- * what a register holds that is named for both halves. */
+/* MULX leaves the flags alone: a carry chain goes on around it. hi: the upper half of the product is the result; that
+ * is what a register holds that is named for both halves. */
 static void mulx(struct codegen *cg, const struct ir_inst *in, bool hi) {
     use_as(cg, in->a, ASM_RDX);
     unsigned y = use(cg, in->b), t = hi ? NO_REG : scratch(cg, GPR_CLASS);

@@ -50,7 +50,7 @@ static uint64_t likely_value(const struct codegen *cg, irv v, unsigned depth) {
     }
 }
 
-/* --- hoisting ------------------------------------------------------------------------------------------------ */
+/* --- hoisting --------------------------------------------------------------------------------- */
 static bool covers(const struct hoist *h, const struct ir_inst *in, int64_t offset) {
     if (h->range)
         return offset >= h->low && offset + (1 << in->lane) <= h->high && (h->write || in->op == IR_LD);
@@ -131,7 +131,7 @@ static void note_hoists(struct codegen *cg, struct stub *s) {
     }
 }
 
-/* --- the access ------------------------------------------------------------------------------------------------ */
+/* --- the access ------------------------------------------------------------------------------- */
 static bool must_align(const struct ir_inst *in) {
     return (in->flags & IR_MEM_ALIGN) != 0 || in->op >= IR_ATOMIC; /* these must not be split */
 }
@@ -199,8 +199,8 @@ static void use_span(struct codegen *cg, const struct steady_address *at, struct
     acc->m = asm_mem_index(acc->stub->rec.base, span_index(cg, at), 0, acc->stub->rec.disp);
 }
 
-/* A steady access: its address is in the place, or it faults. Where the place has no register of its own, the index is hoisted like one
- * from a probe. */
+/* A steady access: its address is in the place, or it faults. Where the place has no register of its own, the index is
+ * hoisted like one from a probe. */
 static void use_place(struct codegen *cg, const struct ir_inst *in, const struct steady_address *at,
                       struct access *acc) {
     const struct steady_place *place = &cg->steady.place[at->place];
@@ -348,7 +348,7 @@ void emit_ST(struct codegen *cg, const struct ir_inst *in) {
     end(cg, &acc, NO_REG);
 }
 
-/* --- atomic operations -------------------------------------------------------------------------------------------- */
+/* --- atomic operations ------------------------------------------------------------------------ */
 static void lock_rm(struct codegen *cg, struct access *acc, unsigned size, unsigned opcode8, unsigned map,
                     unsigned reg) {
     struct asm_buf *a = &cg->a;

@@ -77,9 +77,10 @@ static struct seq seq2_v(struct codegen *cg, const struct ir_inst *in) {
     return s;
 }
 
-/* --- logic ----------------------------------------------------------------------------------------------------- */
+/* --- logic ------------------------------------------------------------------------------------ */
 void emit_VAND(struct codegen *cg, const struct ir_inst *in) { two(cg, in, VPAND); }
-/* A single with dirt above it, and a constant that is zero there, as for NaN-boxing: all but the low lane is the constant's. */
+/* A single with dirt above it, and a constant that is zero there, as for NaN-boxing: all but the low lane is the
+ * constant's. */
 static bool or_above(struct codegen *cg, const struct ir_inst *in) {
     const struct value *v = &cg->v[in->a];
     const struct ir_inst *c = inst_of(cg, in->b);
@@ -120,7 +121,7 @@ void emit_VBSL(struct codegen *cg, const struct ir_inst *in) {
     rr(cg, VPOR, d, d, t);
 }
 
-/* --- arithmetic -------------------------------------------------------------------------------------------------- */
+/* --- arithmetic ------------------------------------------------------------------------------- */
 static const uint32_t op_add[4] = {OP66(0xfc), OP66(0xfd), OP66(0xfe), OP66(0xd4)};
 static const uint32_t op_sub[4] = {OP66(0xf8), OP66(0xf9), OP66(0xfa), OP66(0xfb)};
 static const uint32_t op_eq[4] = {OP66(0x74), OP66(0x75), OP66(0x76), OP38(0x29)};
@@ -163,7 +164,7 @@ void emit_VABS(struct codegen *cg, const struct ir_inst *in) {
     rr(cg, op_sub[3], s.d, s.d, s.t);
 }
 
-/* --- comparison ------------------------------------------------------------------------------------------------- */
+/* --- comparison ------------------------------------------------------------------------------- */
 void emit_VCMPEQ(struct codegen *cg, const struct ir_inst *in) { two_x(cg, in, op_eq[in->lane]); }
 void emit_VCMPGT(struct codegen *cg, const struct ir_inst *in) { two_x(cg, in, op_gt[in->lane]); }
 void emit_VCMPGE(struct codegen *cg, const struct ir_inst *in) {
@@ -222,9 +223,9 @@ void emit_VSMIN(struct codegen *cg, const struct ir_inst *in) { min_max(cg, in, 
 void emit_VUMAX(struct codegen *cg, const struct ir_inst *in) { min_max(cg, in, op_umax, false, true); }
 void emit_VUMIN(struct codegen *cg, const struct ir_inst *in) { min_max(cg, in, op_umin, false, false); }
 
-/* --- saturation -------------------------------------------------------------------------------------------------- */
-/* Signed sums of 32- and 64-bit lanes: where the sign says overflow, the largest value or its complement, by x's sign.
- */
+/* --- saturation ------------------------------------------------------------------------------- */
+/* Signed sums of 32- and 64-bit lanes: where the sign says overflow, the largest value or its complement, by x's
+ * sign. */
 static void saturate(struct codegen *cg, const struct ir_inst *in, bool sub) {
     unsigned lane = in->lane;
     struct seq s = seq2(cg, in);
@@ -294,8 +295,8 @@ void emit_VUQSUB(struct codegen *cg, const struct ir_inst *in) {
 }
 void emit_VAVGU(struct codegen *cg, const struct ir_inst *in) { two(cg, in, OP66(in->lane ? 0xe3 : 0xe0)); }
 
-/* --- shifts --------------------------------------------------------------------------------------------------------
- */
+/* --- shifts
+ * -------------------------------------------------------------------------------------------------------- */
 void emit_VSHLI(struct codegen *cg, const struct ir_inst *in) {
     unsigned x = use_v(cg, in->a);
     done(cg);

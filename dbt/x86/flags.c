@@ -198,7 +198,7 @@ void emit_FLAGS_LATER(struct codegen *cg, const struct ir_inst *in) {
     cg->flags_insn_known = false;
 }
 
-/* --- conditions ---------------------------------------------------------------------------------------------- */
+/* --- conditions ------------------------------------------------------------------------------- */
 static void test_bits(struct codegen *cg, irv f, uint32_t bits) {
     struct value *val = &cg->v[f];
     if (val->reg == NO_REG && (val->slot >= 0 || val->home >= 0)) {
@@ -334,7 +334,7 @@ void flags_carry(struct codegen *cg, irv v, bool inverted, bool again) {
         asm_op_cmc(&cg->a);
 }
 
-/* --- FLAGS operations -------------------------------------------------------------------------------------------- */
+/* --- FLAGS operations ------------------------------------------------------------------------- */
 #define STORED_BITS (IR_FLAG_N | IR_FLAG_Z | IR_FLAG_C | IR_FLAG_V)
 
 void emit_FLAGS_FROM(struct codegen *cg, const struct ir_inst *in) {

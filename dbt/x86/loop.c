@@ -2,9 +2,9 @@
  * Copyright The Graft Authors */
 /*
  * loop.c: a block that branches to its own start, with pins of its own. Registers of the guest that the loop uses and
- * that have no pin get the host registers of pins that it does not use. They are loaded in front of the loop, where those
- * pins go to their homes, and go home wherever control or an access leaves the loop: all that is outside finds pins and
- * struct cpu as it does in any other block.
+ * that have no pin get the host registers of pins that it does not use. They are loaded in front of the loop, where
+ * those pins go to their homes, and go home wherever control or an access leaves the loop: all that is outside finds
+ * pins and struct cpu as it does in any other block.
  */
 #include "dbt/x86/backend.h"
 
@@ -177,7 +177,7 @@ void loop_end(struct codegen *cg) {
     cg->steady.accesses = 0;
 }
 
-/* --- code ------------------------------------------------------------------------------------------------------------ */
+/* --- code ------------------------------------------------------------------------------------- */
 static void move(struct codegen *cg, unsigned reg, int32_t home, bool load) {
     struct asm_mem m = cpu_mem((size_t)home);
     if (reg >= 16)
@@ -203,7 +203,7 @@ void loop_return(struct codegen *cg) {
             move(cg, cg->loop.pin[i].reg, cg->loop.pin[i].home, true);
 }
 
-/* --- records --------------------------------------------------------------------------------------------------------- */
+/* --- records ---------------------------------------------------------------------------------- */
 static uint8_t number(const struct codegen *cg, uint8_t reg) {
     for (unsigned i = 0; i < cg->loop.pins; i++)
         if (cg->loop.pin[i].reg == reg)

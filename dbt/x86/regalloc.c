@@ -33,7 +33,7 @@ bool const_imm32(const struct codegen *cg, irv v, bool w, int32_t *imm) {
     return !w || (int64_t)c == (int32_t)c;
 }
 
-/* --- registers and their values --------------------------------------------------------------------------- */
+/* --- registers and their values --------------------------------------------------------------- */
 static void attach(struct codegen *cg, irv v, unsigned reg) {
     cg->v[v].reg = (uint8_t)reg;
     cg->v[v].reg_next = cg->reg_head[reg];
@@ -190,7 +190,7 @@ void take(struct codegen *cg, unsigned reg) {
     cg->locked |= BIT(reg);
 }
 
-/* --- reading values --------------------------------------------------------------------------------------- */
+/* --- reading values --------------------------------------------------------------------------- */
 static void load_vconst(struct codegen *cg, irv v, unsigned x) {
     const struct ir_inst *in = inst_of(cg, v);
     const v128 *c = &cg->b->vconst[in->aux];
@@ -340,7 +340,7 @@ void done(struct codegen *cg) {
         done_inst(cg, cg->v[in->a].flags & V_FUSED ? in->a : in->b);
 }
 
-/* --- results ---------------------------------------------------------------------------------------------- */
+/* --- results ---------------------------------------------------------------------------------- */
 static unsigned def_class(struct codegen *cg, irv v, unsigned hint, regset class) {
     struct value *val = &cg->v[v];
     unsigned type = inst_of(cg, v)->type, reg;
@@ -392,7 +392,7 @@ void def_in(struct codegen *cg, irv v, unsigned reg) {
 }
 void def_alias(struct codegen *cg, irv v, irv src) { attach(cg, v, cg->v[src].reg); }
 
-/* --- homes: values that struct cpu holds too --------------------------------------------------------------- */
+/* --- homes: values that struct cpu holds too -------------------------------------------------- */
 static unsigned type_bytes(unsigned type) { return type == IR_V128 ? 16 : type == IR_I64 ? 8 : 4; }
 void home_add(struct codegen *cg, irv v, int32_t offset) {
     if (cg->homes == MAX_HOMES) { /* make room: forget the dead ones */
@@ -427,7 +427,7 @@ void home_forget(struct codegen *cg, int32_t offset, unsigned bytes) {
     cg->homes = n;
 }
 
-/* --- calls -------------------------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 regset live_temps(struct codegen *cg) { return cg->busy & temps(cg); }
 void spill_temps(struct codegen *cg) {
     for (regset m = live_temps(cg); m; m &= m - 1)
@@ -472,7 +472,7 @@ void held_renamed(struct codegen *cg, unsigned from, unsigned to) {
     cg->unchecked &= ~BIT(from);
 }
 
-/* --- pins, GET and PUT ---------------------------------------------------------------------------------------- */
+/* --- pins, GET and PUT ------------------------------------------------------------------------ */
 unsigned pin_at(const struct codegen *cg, uint64_t offset) {
     uint64_t n = offset - sizeof(struct cpu);
     return offset >= sizeof(struct cpu) && n / 8 < ARRAY_LEN(cg->pin_map) ? cg->pin_map[n / 8] : NO_REG;

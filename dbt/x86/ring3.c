@@ -2,8 +2,8 @@
  * Copyright The Graft Authors */
 /*
  * ring3.c: what translated code in ring 3 asks the engine in ring 0 for (rt.h). Whoever runs there may have been led
- * astray: it gets no more than code of its own regime could ask for anyway. Numbers of helpers, and of records (slow.c),
- * are good for the regimes whose code has them. Everything else that it hands over is a guest's value.
+ * astray: it gets no more than code of its own regime could ask for anyway. Numbers of helpers, and of records
+ * (slow.c), are good for the regimes whose code has them. Everything else that it hands over is a guest's value.
  */
 #include "dbt/x86/backend.h"
 #include "graft/rt.h"

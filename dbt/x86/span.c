@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * span.c: steady accesses (steady.c) of strategies that map page by page and have no faults to rely on (mmu_ops.emit_span). A span is
- * as many rounds of a loop as all its accesses stay in the pages that they are in: each address moves by a constant from round to
- * round, or not at all, so it is known when the first of them comes to the end of its page. In front of the body without probes each
- * page is looked up once; frame.rounds counts the rounds that are left.
+ * span.c: steady accesses (steady.c) of strategies that map page by page and have no faults to rely on
+ * (mmu_ops.emit_span). A span is as many rounds of a loop as all its accesses stay in the pages that they are in: each
+ * address moves by a constant from round to round, or not at all, so it is known when the first of them comes to the
+ * end of its page. In front of the body without probes each page is looked up once; frame.rounds counts the rounds that
+ * are left.
  *
- * In that body nothing may change what is mapped: so all accesses before the loop's way back are of this kind, as a slow one could
- * serve other vCPUs' requests. What is pending is looked at between spans.
+ * In that body nothing may change what is mapped: so all accesses before the loop's way back are of this kind, as a
+ * slow one could serve other vCPUs' requests. What is pending is looked at between spans.
  */
 #include "dbt/x86/backend.h"
 
@@ -21,7 +22,7 @@
 #define MAX_SCALE 4
 #define RECIPROCAL_BITS 20
 
-/* --- how addresses move ---------------------------------------------------------------------------------------------- */
+/* --- how addresses move ----------------------------------------------------------------------- */
 static unsigned bytes_of(unsigned type) { return type == IR_V128 ? 16 : type == IR_I64 ? 8 : 4; }
 
 static bool writes(const struct codegen *cg, const struct ir_inst *in, uint64_t offset) {
@@ -100,7 +101,7 @@ static bool linear(const struct codegen *cg, irv v, unsigned scale, unsigned dep
     return in->op == IR_ADD && linear(cg, in->a, scale, depth - 1, s) && linear(cg, in->b, scale, depth - 1, s);
 }
 
-/* --- which loops ------------------------------------------------------------------------------------------------------ */
+/* --- which loops ------------------------------------------------------------------------------ */
 static struct steady_address *address_of(struct codegen *cg, irv root) {
     struct steady *st = &cg->steady;
     for (unsigned i = 0; i < st->addresses; i++)
@@ -143,7 +144,7 @@ void span_begin(struct codegen *cg) {
     st->spans = st->accesses != 0;
 }
 
-/* --- code --------------------------------------------------------------------------------------------------------------- */
+/* --- code ------------------------------------------------------------------------------------- */
 static struct asm_mem addend_mem(unsigned k) {
     return asm_mem(ASM_RSP, (int32_t)(offsetof(struct frame, span) + 8 * k));
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * steady.c: accesses of a loop that need no probe in each of its rounds. An access is steady if its address moves little from one round to
- * the next: registers that do not change or that change by a constant, and an index of 32 bits at most. While such an address is in one
- * place of the strategy's (mmu_ops.place), or leaves it for the first time, and then faults, nothing has to be looked at.
+ * steady.c: accesses of a loop that need no probe in each of its rounds. An access is steady if its address moves
+ * little from one round to the next: registers that do not change or that change by a constant, and an index of 32 bits
+ * at most. While such an address is in one place of the strategy's (mmu_ops.place), or leaves it for the first time,
+ * and then faults, nothing has to be looked at.
  *
- * The loop is compiled twice: once as it would be anyway, and behind that without these probes. frame.rounds counts how many rounds the first
- * body still runs; then all addresses are compared with their place, and the second one runs until control leaves the loop. It does so by
- * ABI_PEND_LOOP in the round after a slow one of these accesses, as the next may be outside of its place for the second time, and when its
- * block is dropped meanwhile: its way back is no link.
+ * The loop is compiled twice: once as it would be anyway, and behind that without these probes. frame.rounds counts how
+ * many rounds the first body still runs; then all addresses are compared with their place, and the second one runs
+ * until control leaves the loop. It does so by ABI_PEND_LOOP in the round after a slow one of these accesses, as the
+ * next may be outside of its place for the second time, and when its block is dropped meanwhile: its way back is no
+ * link.
  */
 #include "dbt/x86/backend.h"
 
@@ -17,15 +19,15 @@
 #define MAX_OFFSET (INT64_C(1) << 30)
 #define MAX_SCALE 4
 #define DEPTH 6
-/* Rounds in the other body: first of all, as a loop that ends soon does not make up for the comparisons, and after an address was found not
- * to be in its place. */
+/* Rounds in the other body: first of all, as a loop that ends soon does not make up for the comparisons, and after an
+ * address was found not to be in its place. */
 #define FIRST_ROUNDS 4
 #define MORE_ROUNDS 64
 _Static_assert(FAR + MAX_OFFSET < MMU_PLACE_REACH, "that is near");
 _Static_assert(FIRST_ROUNDS > 1 && MORE_ROUNDS > 1,
                "a round of the first body is behind the second one: see leave_flags()");
 
-/* --- how far addresses move ------------------------------------------------------------------------------------------ */
+/* --- how far addresses move ------------------------------------------------------------------- */
 static uint64_t sum(uint64_t a, uint64_t b) { return a + b < FAR ? a + b : FAR; }
 static uint64_t magnitude(uint64_t v) { return (int64_t)v < 0 ? -v : v; }
 static unsigned bytes_of(unsigned type) { return type == IR_V128 ? 16 : type == IR_I64 ? 8 : 4; }
@@ -70,8 +72,8 @@ static bool scales(const struct codegen *cg, const struct ir_inst *in) {
     return in->op == IR_SHL && is_const(cg, in->b) && const_value(cg, in->b) <= MAX_SCALE;
 }
 
-/* v is the sum of registers, of a constant, and of what is bounded: adds its registers and constants to those of the address. Returns how
- * far it may move in a round, or from the sum of these alone. */
+/* v is the sum of registers, of a constant, and of what is bounded: adds its registers and constants to those of the
+ * address. Returns how far it may move in a round, or from the sum of these alone. */
 static uint64_t see(const struct codegen *cg, irv v, unsigned scale, unsigned depth, struct steady_address *s) {
     const struct ir_inst *in = inst_of(cg, v);
     if (in->type != IR_I64 || !depth)
@@ -105,7 +107,7 @@ static uint64_t value_now(const struct codegen *cg, const struct steady_address 
     return value;
 }
 
-/* --- which accesses are steady --------------------------------------------------------------------------------------- */
+/* --- which accesses are steady ---------------------------------------------------------------- */
 /* The number of its place, among those of the loop; MAX_PLACES: there are others enough. */
 static unsigned place_of(struct codegen *cg, uint64_t va) {
     struct steady *st = &cg->steady;
@@ -183,7 +185,7 @@ uint32_t steady_site(const struct codegen *cg) {
     return 0;
 }
 
-/* --- code ------------------------------------------------------------------------------------------------------------ */
+/* --- code ------------------------------------------------------------------------------------- */
 void steady_rounds(struct codegen *cg, int32_t n) { asm_mov_mi(&cg->a, false, FRAME_FIELD(rounds), n); }
 
 void steady_enter(struct codegen *cg) {

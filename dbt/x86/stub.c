@@ -2,8 +2,9 @@
  * Copyright The Graft Authors */
 /*
  * stub.c: code out of line, behind a block's last instruction: where a failed probe, a fault or a result that has to be
- * done again goes. It calls the slow thunk; what that does says a record (slow.c), which is not among the code: there it would
- * take more room in the processor's caches than all the code around. What is particular to exits is in emit_exit.c.
+ * done again goes. It calls the slow thunk; what that does says a record (slow.c), which is not among the code: there
+ * it would take more room in the processor's caches than all the code around. What is particular to exits is in
+ * emit_exit.c.
  */
 #include "dbt/x86/backend.h"
 
@@ -140,7 +141,8 @@ static void emit_hoisted(struct codegen *cg, struct stub *s) {
     asm_bind(&cg->a, &slow);
     asm_pop(&cg->a, s->tmp1);
 }
-/* softfp for each operation in turn: the guest state is exact then. The last one goes on at `back`, if that is not 0. */
+/* softfp for each operation in turn: the guest state is exact then. The last one goes on at `back`, if that is not
+ * 0. */
 static void emit_fp_calls(struct codegen *cg, const struct stub *s, uint32_t back) {
     for (unsigned i = 0; i < s->calls; i++) {
         struct slow_record rec = cg->fp_call[s->call + i];

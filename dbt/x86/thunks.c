@@ -6,7 +6,7 @@
 #include "graft/host.h"
 #include "graft/rt.h"
 
-/* --- host features ------------------------------------------------------------------------------------------- */
+/* --- host features ---------------------------------------------------------------------------- */
 bool codegen_minimum, codegen_spares_high;
 static bool host_features(struct codegen_features *f) {
     f->avx512 = !codegen_minimum && host_has(HOST_AVX512F) && host_has(HOST_AVX512DQ) && host_has(HOST_AVX512BW) &&
@@ -14,7 +14,7 @@ static bool host_features(struct codegen_features *f) {
     return host_lacks() == HOST_FEATURES;
 }
 
-/* --- constants ----------------------------------------------------------------------------------------------- */
+/* --- constants -------------------------------------------------------------------------------- */
 static v128 splat(uint64_t x) { return (v128){.u64 = {x, x}}; }
 static void consts_rev(struct consts *k) {
     for (unsigned n = 1; n < 5; n++) {
@@ -72,7 +72,7 @@ static void consts_init(struct consts *k) {
     k->two63f = 0x5f000000;
 }
 
-/* --- thunks -------------------------------------------------------------------------------------------------- */
+/* --- thunks ----------------------------------------------------------------------------------- */
 #define FRAME_BYTES ((int32_t)sizeof(struct frame) + 8) /* with the return address and six pushes: 16-aligned */
 static const uint8_t saved[] = {ASM_RBX, ASM_RBP, ASM_R12, ASM_R13, ASM_R14, ASM_R15};
 
@@ -334,7 +334,7 @@ void thunks_emit(struct codegen *cg) {
 #define MXCSR_BITS 0xffffu
 #define MXCSR_MASKS 0x1f80u
 
-/* --- the interface ------------------------------------------------------------------------------------------- */
+/* --- the interface ---------------------------------------------------------------------------- */
 static void choose_pins(struct codegen *cg) {
     static const uint8_t gpr[GPR_PINS] = {ASM_RBX, ASM_R12, ASM_R13, ASM_R14, ASM_R15,
                                           ASM_R8,  ASM_R9,  ASM_R10, ASM_R11};
@@ -390,7 +390,8 @@ size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *m
     return ALIGN_UP((size_t)(cg->a.p - code), 64);
 }
 
-/* Does code at any place of the code area reach all of the engine's own by 32 bits, or by an address that is the same in each run? */
+/* Does code at any place of the code area reach all of the engine's own by 32 bits, or by an address that is the same
+ * in each run? */
 static bool reaches_engine(const struct codegen *cg) {
     const int64_t reach = (INT64_C(1) << 31) - (64 << 20);
     int64_t low = (int64_t)((uintptr_t)engine_lookup - (uintptr_t)cg->code), high = low - (int64_t)cg->code_size;

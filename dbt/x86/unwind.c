@@ -3,8 +3,9 @@
 /* unwind.c: leaving any number of C frames at once. */
 #include "graft/codegen.h"
 
-/* What the ABI has a callee keep goes to the stack, and the stack pointer to *mark: whoever takes it from there pops what
- * the caller expects. MXCSR is the host's in all C code. Naked: the frame is laid out here, not by the compiler. */
+/* What the ABI has a callee keep goes to the stack, and the stack pointer to *mark: whoever takes it from there pops
+ * what the caller expects. MXCSR is the host's in all C code. Naked: the frame is laid out here, not by the
+ * compiler. */
 __attribute__((naked)) void codegen_catch(void (*fn)(struct cpu *), struct cpu *cpu, void **mark) {
     __asm__("pushq %rbx\n\t"
             "pushq %rbp\n\t"

@@ -122,7 +122,7 @@ static inline struct a64_cpu *a64(struct cpu *c) { return (struct a64_cpu *)c; }
 #define A64_PC offsetof(struct a64_cpu, pc)
 #define A64_NZCV offsetof(struct a64_cpu, nzcv)
 
-/* --- the translator (guests/a64/translate.c) ------------------------------------------------------------ */
+/* --- the translator (guests/a64/translate.c) -------------------------------------------------- */
 void a64_translate(struct ir_block *b, const struct cpu *cpu, const void *code, unsigned bytes, unsigned max_insns);
 #define A64_GPR_PINS 32
 #define A64_VEC_PINS 32
@@ -143,9 +143,9 @@ struct a64_trans {
     bool sp_aligned;             /* SP is known to be a multiple of 16 here */
     bool retired;                /* the current instruction was counted */
 };
-/* A table row NAME is translated by bool trans_NAME(struct a64_trans *, const struct arg_NAME *); both are declared by the
- * generated a64_decode.h. False: the encoding is unallocated (an undefined-instruction exception is emitted). It must then
- * not have emitted anything. */
+/* A table row NAME is translated by bool trans_NAME(struct a64_trans *, const struct arg_NAME *); both are declared by
+ * the generated a64_decode.h. False: the encoding is unallocated (an undefined-instruction exception is emitted). It
+ * must then not have emitted anything. */
 
 /* Register helpers. n = 31 is the zero register in a64_get_x/a64_put_x, SP in the _sp forms. sf: 64-bit (else 32). */
 irv a64_get_x(struct a64_trans *t, unsigned n, bool sf);
@@ -160,11 +160,13 @@ irv a64_base(struct a64_trans *t, unsigned n);
 unsigned a64_mem_flags(struct a64_trans *t);
 static inline unsigned a64_trans_regime(const struct a64_trans *t) { return A64_MODE_REGIME(t->mode); }
 /* a64_fp_access(): AArch64.CheckFPAdvSIMDEnabled. If it traps, emits the exception, sets done and returns false; the
- * trans function then returns true at once. Every FP and AdvSIMD instruction calls it first after its UNDEFINED checks. */
+ * trans function then returns true at once. Every FP and AdvSIMD instruction calls it first after its UNDEFINED
+ * checks. */
 bool a64_fp_access(struct a64_trans *t);
 
-/* a64_branch_if(): conditional branch to target; goes on with the fall-through or ends the block. a64_end(): ends the block
- * in the dispatcher, going on at the next instruction. a64_writeback(): rn += step, keeping what is known of SP. */
+/* a64_branch_if(): conditional branch to target; goes on with the fall-through or ends the block. a64_end(): ends the
+ * block in the dispatcher, going on at the next instruction. a64_writeback(): rn += step, keeping what is known of
+ * SP. */
 void a64_branch_if(struct a64_trans *t, irv cond, uint64_t target);
 void a64_branch(struct a64_trans *t, uint64_t target);
 void a64_goto(struct a64_trans *t, uint64_t target);
@@ -172,25 +174,26 @@ void a64_goto(struct a64_trans *t, uint64_t target);
 void a64_put_flags(struct a64_trans *t, irv flags);
 void a64_end(struct a64_trans *t);
 void a64_writeback(struct a64_trans *t, unsigned rn, irv value, int64_t step);
-/* a64_retire(): nothing can keep the current instruction from being done, but for a64_retire() nothing has to be emitted any more
- * but what leaves the block: counts it, if it is to be counted. Those that end the block call this before they do. */
+/* a64_retire(): nothing can keep the current instruction from being done, but for a64_retire() nothing has to be
+ * emitted any more but what leaves the block: counts it, if it is to be counted. Those that end the block call this
+ * before they do. */
 void a64_retire(struct a64_trans *t);
 /* a64_emit_raise(): the synchronous exception with that ESR, return address pc + offset. Ends the block. */
 void a64_emit_raise(struct a64_trans *t, uint32_t esr, unsigned offset);
 #define A64_ESR(ec, iss) ((uint32_t)(ec) << 26 | 1u << 25 | (uint32_t)(iss))
 
-/* --- flags that are not stored (guests/a64/flags.c) ------------------------------------------------------- */
+/* --- flags that are not stored (guests/a64/flags.c) ------------------------------------------- */
 /* a64_flags_settle(): NZCV in the state is right from now on (cpu->flags_insn is done with). */
 void a64_flags_settle(struct cpu *cpu);
 /* a64_flags_sources(): registers from which the flags of an instruction can be computed after it, 0 if they cannot. */
 uint32_t a64_flags_sources(uint32_t insn);
-/* a64_flags_dead(): does the code at pc, as far as it is at hand, overwrite NZCV before it reads it? Then *changed: registers
- * that it changes before a place where NZCV may be asked for. */
+/* a64_flags_dead(): does the code at pc, as far as it is at hand, overwrite NZCV before it reads it? Then *changed:
+ * registers that it changes before a place where NZCV may be asked for. */
 bool a64_flags_dead(struct a64_trans *t, uint64_t pc, uint32_t *changed);
 /* a64_bit_mask(): the immediate of a logical instruction (DecodeBitMasks); false if reserved. */
 bool a64_bit_mask(bool sf, unsigned n, unsigned imms, unsigned immr, uint64_t *mask);
 
-/* --- exceptions (guests/a64/exceptions.c) --------------------------------------------------------------- */
+/* --- exceptions (guests/a64/exceptions.c) ----------------------------------------------------- */
 enum a64_ec {
     A64_EC_UNKNOWN = 0x00,
     A64_EC_WFX = 0x01,
@@ -223,7 +226,8 @@ uint64_t a64_helper_undefined(struct cpu *cpu, uint64_t insn, uint64_t b, uint64
 /* a64_helper_exception(): synchronous exception with ESR a, preferred return address = pc + b. */
 uint64_t a64_helper_exception(struct cpu *cpu, uint64_t esr, uint64_t pc_offset, uint64_t c);
 uint64_t a64_helper_eret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c); /* sets pc and PSTATE, returns */
-/* HLT #A64_SEMIHOST_HLT at EL1: a semihosting call, W0 operation, X1 parameter -> X0; undefined where --semihosting is off. */
+/* HLT #A64_SEMIHOST_HLT at EL1: a semihosting call, W0 operation, X1 parameter -> X0; undefined where --semihosting is
+ * off. */
 #define A64_SEMIHOST_HLT 0xf000u
 uint64_t a64_helper_semihost(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c);
 uint64_t a64_helper_hvc(struct cpu *cpu, uint64_t imm, uint64_t b,
@@ -237,8 +241,9 @@ uint64_t a64_helper_breakpoint(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t
 /* a64_breaks_at(): in that mode, may a breakpoint match the instruction at pc? first: it begins a block. */
 bool a64_breaks_at(const struct a64_cpu *c, uint32_t mode, uint64_t pc, bool first);
 
-/* --- system registers (guests/a64/sysregs.c) -------------------------------------------------------------- */
-/* key = op0 << 14 | op1 << 11 | CRn << 7 | CRm << 3 | op2 (16 bits). Checks access rights and traps at the current EL. */
+/* --- system registers (guests/a64/sysregs.c) -------------------------------------------------- */
+/* key = op0 << 14 | op1 << 11 | CRn << 7 | CRm << 3 | op2 (16 bits). Checks access rights and traps at the current
+ * EL. */
 #define A64_SYSREG(op0, op1, crn, crm, op2) ((uint32_t)((op0) << 14 | (op1) << 11 | (crn) << 7 | (crm) << 3 | (op2)))
 uint64_t a64_helper_mrs(struct cpu *cpu, uint64_t key, uint64_t insn, uint64_t c);
 /* MSR and SYS; the translator ends the block after it (EXIT) unless a64_sysreg_is_plain(). */
@@ -247,17 +252,17 @@ uint64_t a64_helper_sys(struct cpu *cpu, uint64_t key, uint64_t value, uint64_t 
 uint64_t a64_helper_msr_imm(struct cpu *cpu, uint64_t op /* op1 << 3 | op2 */, uint64_t imm,
                             uint64_t insn); /* SPSel DAIFSet DAIFClr PAN UAO */
 /* Interrupt masking without leaving the block. MRS DAIF at EL1 is a plain I32 GET of daif; MSR DAIFSet at EL1 is an
- * inline OR into it. DAIFClr and MSR DAIF need the helper above, but neither ends the block: if they unmask an interrupt
- * that is due, the helper advances the pc itself and unwinds to the dispatcher, which takes it. */
+ * inline OR into it. DAIFClr and MSR DAIF need the helper above, but neither ends the block: if they unmask an
+ * interrupt that is due, the helper advances the pc itself and unwinds to the dispatcher, which takes it. */
 #define A64_DAIF offsetof(struct a64_cpu, daif)
 uint64_t a64_helper_barrier(struct cpu *cpu, uint64_t a, uint64_t b,
                             uint64_t c); /* DSB and ISB when cpu->tlbi_pending */
-/* a64_sysreg_offset(): byte offset of a register that a translator may read (write = false) or write with a plain 64-bit
- * GET/PUT at that EL (TPIDR_*, SP_EL0 from EL1 with SPSel=1, ELR_EL1, SPSR_EL1 ...); 0 if there is none. SP_EL0: only if
- * the mode has A64_MODE_SPSEL. */
+/* a64_sysreg_offset(): byte offset of a register that a translator may read (write = false) or write with a plain
+ * 64-bit GET/PUT at that EL (TPIDR_*, SP_EL0 from EL1 with SPSel=1, ELR_EL1, SPSR_EL1 ...); 0 if there is none. SP_EL0:
+ * only if the mode has A64_MODE_SPSEL. */
 size_t a64_sysreg_offset(uint32_t key, unsigned el, bool write);
 
-/* --- walking (guests/a64/walk.c), interrupt controller (gic.c), timer (timer.c), PSCI (psci.c) --------------- */
+/* --- walking (guests/a64/walk.c), interrupt controller (gic.c), timer (timer.c), PSCI (psci.c) --- */
 void a64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w);
 struct mmu_space a64_space(struct cpu *cpu, bool hi, unsigned regime);
 void a64_gic_init(struct cpu *cpu);

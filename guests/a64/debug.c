@@ -5,14 +5,15 @@
  *
  * Nothing of it is looked at while nothing is armed. What is armed is in the mode, so armed code is other blocks:
  *  - a block of a step is one instruction and goes back to the dispatcher, which calls a64_executed();
- *  - with breakpoints enabled the translator asks a64_breaks_at() about each instruction; where one may match, the block calls
- *    a64_helper_breakpoint(), which looks at the registers again. The mode has a number for what the translator was told, so
- *    that switching between programs that are debugged and ones that are not brings no new translations;
+ *  - with breakpoints enabled the translator asks a64_breaks_at() about each instruction; where one may match, the
+ *    block calls a64_helper_breakpoint(), which looks at the registers again. The mode has a number for what the
+ *    translator was told, so that switching between programs that are debugged and ones that are not brings no new
+ *    translations;
  *  - with watchpoints enabled all accesses are calls, and C shows each to a64_watch() between translation and access.
  *
- * Without EL2 and EL3, HMC and SSC other than 0 are reserved; they act as on QEMU: HMC is ignored, and so is SSC but for 2,
- * which is Secure state. So do MASK with a BAS that is not all ones (BAS is ignored), MASK of 1 and 2 (never matches), bytes
- * of BAS after the first run of ones (ignored) and bits of an address that MASK covers (ignored).
+ * Without EL2 and EL3, HMC and SSC other than 0 are reserved; they act as on QEMU: HMC is ignored, and so is SSC but
+ * for 2, which is Secure state. So do MASK with a BAS that is not all ones (BAS is ignored), MASK of 1 and 2 (never
+ * matches), bytes of BAS after the first run of ones (ignored) and bits of an address that MASK covers (ignored).
  */
 #include "system.h"
 
@@ -47,7 +48,7 @@ static bool context_aware(const struct a64_cpu *c, unsigned n) {
 /* Levels of a control register as a set of exception levels. */
 static uint32_t els_of(uint64_t cr) { return (cr_levels(cr) >> 1 & 1) | (cr_levels(cr) & 1) << 1; }
 
-/* --- matching -------------------------------------------------------------------------------------------------- */
+/* --- matching --------------------------------------------------------------------------------- */
 
 static bool context_matches(const struct a64_cpu *c, unsigned n) {
     return (uint32_t)c->sys.dbgbvr[n] == (uint32_t)c->sys.contextidr_el1;
@@ -138,7 +139,7 @@ void a64_watch_maintenance(struct cpu *cpu, uint64_t va, unsigned bytes, unsigne
     watch(cpu, va & ~(uint64_t)(bytes - 1), bytes, true, regime, &va);
 }
 
-/* --- what the translator is told ---------------------------------------------------------------------------------- */
+/* --- what the translator is told -------------------------------------------------------------- */
 
 static bool set_equal(const struct a64_break_set *a, const struct a64_break_set *b) { return !memcmp(a, b, sizeof *a); }
 
@@ -234,7 +235,7 @@ bool a64_breaks_at(const struct a64_cpu *c, uint32_t mode, uint64_t pc, bool fir
     return false;
 }
 
-/* --- software step -------------------------------------------------------------------------------------------------- */
+/* --- software step ---------------------------------------------------------------------------- */
 
 /* A load-exclusive, or a pair of them (the same bits but for the size are CASP). */
 static bool loads_exclusive(uint32_t insn) {

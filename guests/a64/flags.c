@@ -3,9 +3,9 @@
 /*
  * flags.c: NZCV that is not stored because the code that follows overwrites it before it reads it.
  *
- * Should something else ask for it meanwhile (an exception, an interrupt), it is computed again from the instruction that
- * set it, whose encoding is in cpu->flags_insn, and the registers. So these must not have changed: flags_sources() says
- * which they are, and a64_flags_dead() which of them the code at an exit changes.
+ * Should something else ask for it meanwhile (an exception, an interrupt), it is computed again from the instruction
+ * that set it, whose encoding is in cpu->flags_insn, and the registers. So these must not have changed: flags_sources()
+ * says which they are, and a64_flags_dead() which of them the code at an exit changes.
  */
 #include "guests/a64/a64.h"
 
@@ -18,7 +18,7 @@ static unsigned field_rn(uint32_t insn) { return insn >> 5 & 31; }
 static unsigned field_rm(uint32_t insn) { return insn >> 16 & 31; }
 static uint32_t reg_bit(unsigned n) { return n == 31 ? 0 : 1u << n; }
 
-/* --- what sets flags ---------------------------------------------------------------------------------- */
+/* --- what sets flags -------------------------------------------------------------------------- */
 static bool sum_imm(uint32_t insn) { return (insn & 0x3f800000) == 0x31000000; }
 static bool sum_reg(uint32_t insn) { return (insn & 0x3f200000) == 0x2b000000; }
 static bool logic_imm(uint32_t insn) { return (insn & 0x7f800000) == 0x72000000; }
@@ -62,7 +62,7 @@ bool a64_bit_mask(bool sf, unsigned n, unsigned imms, unsigned immr, uint64_t *m
     return true;
 }
 
-/* --- computing them later ------------------------------------------------------------------------------ */
+/* --- computing them later --------------------------------------------------------------------- */
 static uint64_t x(const struct a64_cpu *c, unsigned n) { return n == 31 ? 0 : c->x[n]; }
 
 static uint64_t shifted(const struct a64_cpu *c, uint32_t insn, unsigned width) {
@@ -119,7 +119,7 @@ void a64_flags_settle(struct cpu *cpu) {
                                                            : nz(logic_result(c, insn, width), width));
 }
 
-/* --- what code does with flags ----------------------------------------------------------------------------- */
+/* --- what code does with flags ---------------------------------------------------------------- */
 enum use {
     KEEPS,
     KEEPS_MAY_FAULT,

@@ -5,7 +5,7 @@
 
 uint32_t gic_pending(const struct gic_bank *b) { return b->pending | (b->level & ~b->edge); }
 
-/* --- prioritisation ------------------------------------------------------------------------------------------ */
+/* --- prioritisation --------------------------------------------------------------------------- */
 
 static uint32_t group_enabled(const struct gic *g, const struct gic_bank *b) {
     return (g->enabled[0] ? ~b->group : 0) | (g->enabled[1] ? b->group : 0);
@@ -68,7 +68,7 @@ unsigned gic_signalled(struct gic *g, struct a64_cpuif *pe, unsigned *group) {
     return running == GIC_IDLE || (priority & group_mask(pe, *group)) < running ? id : GIC_SPURIOUS;
 }
 
-/* --- life cycle -------------------------------------------------------------------------------------------------- */
+/* --- life cycle ------------------------------------------------------------------------------- */
 
 void gic_activate(struct gic *g, struct a64_cpuif *pe, unsigned id) {
     struct gic_bank *b = gic_bank(g, pe, id / 32);
@@ -99,7 +99,7 @@ void gic_set_bpr(const struct gic *g, struct a64_cpuif *pe, unsigned group, uint
     pe->bpr[group] = (uint8_t)(bpr < least ? least : bpr);
 }
 
-/* --- lines --------------------------------------------------------------------------------------------------- */
+/* --- lines ------------------------------------------------------------------------------------ */
 
 /* virtio-mmio slots are SPI 16 + slot, interrupt ids 48 .. 79. Their line is virtio_isr != 0. */
 static uint32_t shared_lines(struct abi_shared *shared, unsigned word) {
@@ -124,8 +124,8 @@ static bool powered(struct cpu *cpu, unsigned index) {
     return to && engine_power_state(&a64(to)->power) == ENGINE_POWER_ON;
 }
 
-/* Reads what devices drive. An edge is what the device reports as one, as a level can rise and fall unseen. A line that rose may be for
- * another PE than the one that the monitor woke. */
+/* Reads what devices drive. An edge is what the device reports as one, as a level can rise and fall unseen. A line that
+ * rose may be for another PE than the one that the monitor woke. */
 static void sample_lines(struct gic_op *op) {
     struct gic *g = op->g;
     for (unsigned word = 1; word < GIC_WORDS; word++) {
@@ -207,7 +207,7 @@ void a64_gic_set_ppi(struct cpu *cpu, unsigned ppi, bool level) {
     gic_end(&op);
 }
 
-/* --- reset --------------------------------------------------------------------------------------------------- */
+/* --- reset ------------------------------------------------------------------------------------ */
 
 static void cpuif_reset(const struct gic *g, struct a64_cpuif *pe) {
     pe->priv.edge = 0xffff;                          /* SGIs */
@@ -239,7 +239,7 @@ void a64_gic_init(struct cpu *cpu) {
     a64(cpu)->cpuif = &((struct gic *)*shared)->pe[cpu->index];
 }
 
-/* --- the memory map ------------------------------------------------------------------------------------------ */
+/* --- the memory map --------------------------------------------------------------------------- */
 
 enum gic_frame { FRAME_NONE, FRAME_DIST, FRAME_CPU, FRAME_REDIST };
 

@@ -29,7 +29,7 @@
 static const uint8_t id_regs_v2[12] = {0x04, 0, 0, 0, 0x90, 0xb4, 0x2b, 0, 0x0d, 0xf0, 0x05, 0xb1};
 static const uint8_t id_regs_v3[12] = {0x44, 0, 0, 0, 0x92, 0xb4, 0x3b, 0, 0x0d, 0xf0, 0x05, 0xb1};
 
-/* --- registers with one bit, two bits or a byte for each interrupt: 0x080 .. 0xcff --------------------------- */
+/* --- registers with one bit, two bits or a byte for each interrupt: 0x080 .. 0xcff ------------ */
 
 enum bit_reg {
     REG_GROUP,
@@ -141,7 +141,7 @@ static void common_write(struct gic_op *op, struct a64_cpuif *pe, unsigned offse
         config_write(gic_bank(g, pe, first / 32), first % 32, value, mask);
 }
 
-/* --- distributor --------------------------------------------------------------------------------------------- */
+/* --- distributor ------------------------------------------------------------------------------ */
 
 /* With affinity routing (GICv3) the distributor knows nothing of private interrupts: their registers read as zero. */
 static bool private_registers(unsigned offset) {
@@ -216,7 +216,7 @@ void gic_dist_write(struct gic_op *op, unsigned offset, uint32_t value, uint32_t
     }
 }
 
-/* --- redistributors ------------------------------------------------------------------------------------------ */
+/* --- redistributors --------------------------------------------------------------------------- */
 
 uint32_t gic_redist_read(struct gic_op *op, unsigned offset) {
     unsigned index = offset / GIC_REDIST_SIZE, reg = offset % GIC_REDIST_SIZE;

@@ -26,7 +26,7 @@ enum gicc_reg {
 #define CTLR_EOIMODE BIT(9)
 #define GROUP1_PENDING 1022u
 
-/* --- SGIs: pending from each source PE separately -------------------------------------------------------------- */
+/* --- SGIs: pending from each source PE separately --------------------------------------------- */
 
 static void sgi_set(struct a64_cpuif *pe, unsigned id, uint8_t from) {
     pe->sgi_from[id] = from;
@@ -56,7 +56,7 @@ static uint32_t with_source(const struct a64_cpuif *pe, unsigned id) {
     return id < 16 && pe->sgi_from[id] ? id | (uint32_t)__builtin_ctz(pe->sgi_from[id]) << 10 : id;
 }
 
-/* --- acknowledge and end ------------------------------------------------------------------------------------- */
+/* --- acknowledge and end ---------------------------------------------------------------------- */
 
 /* What a read of IAR, HPPIR (aliased = false) or their aliases for group 1 shows of an interrupt of that group. */
 static uint32_t visible(const struct a64_cpuif *pe, unsigned id, unsigned group, bool aliased) {
@@ -94,7 +94,7 @@ static void end(struct gic_op *op, uint32_t value, bool aliased) {
         gic_deactivate(op->g, op->pe, id);
 }
 
-/* --- registers ----------------------------------------------------------------------------------------------- */
+/* --- registers -------------------------------------------------------------------------------- */
 
 static uint32_t ctlr_read(const struct a64_cpuif *pe) {
     return (uint32_t)(pe->enabled[0] | pe->enabled[1] << 1 | (pe->ack_all ? CTLR_ACK_CTL : 0) |

@@ -7,7 +7,7 @@ static uint32_t rol(uint32_t x, unsigned n) { return x << n | x >> (32 - n); }
 
 static uint32_t ror(uint32_t x, unsigned n) { return rol(x, 32 - n); }
 
-/* --- SHA1 ------------------------------------------------------------------------------------------ */
+/* --- SHA1 ------------------------------------------------------------------------------------- */
 static uint32_t choose(uint32_t x, uint32_t y, uint32_t z) { return ((y ^ z) & x) ^ z; }
 
 static uint32_t parity(uint32_t x, uint32_t y, uint32_t z) { return x ^ y ^ z; }
@@ -41,7 +41,7 @@ void simd_sha1su1(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, cons
     *res = r;
 }
 
-/* --- SHA256 ------------------------------------------------------------------------------------------ */
+/* --- SHA256 ----------------------------------------------------------------------------------- */
 /* Four rounds on abcd, efgh. */
 static void sha256_rounds(v128 *x, v128 *y, const v128 *w) {
     for (unsigned i = 0; i < 4; i++) {

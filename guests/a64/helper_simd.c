@@ -46,7 +46,7 @@ static uint64_t saturate(struct cpu *cpu, __int128 x, unsigned bits, bool u) {
     return (uint64_t)x;
 }
 
-/* --- shifts by register: [S|U][Q][R]SHL ------------------------------------------------------------ */
+/* --- shifts by register: [S|U][Q][R]SHL ------------------------------------------------------- */
 static __int128 far_out(__int128 x) {
     __int128 big = (__int128)1 << 100;
     return x > 0 ? big : x < 0 ? -big : 0;
@@ -78,7 +78,7 @@ void simd_shift(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const 
     *res = r;
 }
 
-/* --- saturating arithmetic --------------------------------------------------------------------------- */
+/* --- saturating arithmetic -------------------------------------------------------------------- */
 void simd_sqdmulh(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {
     unsigned lane = LANE(desc), bits = 8u << lane;
     int64_t round = FLAGS(desc) & SIMD_ROUND ? (int64_t)BIT(bits - 1) : 0;
@@ -115,7 +115,7 @@ void simd_suqadd(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const
     *res = r;
 }
 
-/* --- bit counts ----------------------------------------------------------------------------------------- */
+/* --- bit counts ------------------------------------------------------------------------------- */
 static unsigned leading_zeros(uint64_t x, unsigned bits) {
     return x ? (unsigned)__builtin_clzll(x) - (64 - bits) : bits;
 }
@@ -138,7 +138,7 @@ void simd_cls(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v1
     *res = r;
 }
 
-/* --- polynomials over {0, 1} ------------------------------------------------------------------------------ */
+/* --- polynomials over {0, 1} ------------------------------------------------------------------ */
 static unsigned polynomial(unsigned a, unsigned b) {
     unsigned r = 0;
     for (unsigned i = 0; i < 8; i++)
@@ -160,7 +160,7 @@ void simd_pmull(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const 
     *res = r;
 }
 
-/* --- UnsignedRecipEstimate(), UnsignedRSqrtEstimate() -------------------------------------------------------- */
+/* --- UnsignedRecipEstimate(), UnsignedRSqrtEstimate() ----------------------------------------- */
 void simd_urecpe(struct cpu *cpu, v128 *res, const v128 *a, const v128 *b, const v128 *c, uint32_t desc) {
     v128 r = {.u64 = {0, 0}};
     for (unsigned i = 0; i < COUNT(desc); i++) {

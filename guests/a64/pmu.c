@@ -4,8 +4,8 @@
  * pmu.c: the performance monitors, PMUv3 (Arm ARM D7): a cycle counter, six event counters, filters by exception level,
  * overflow interrupt. A cycle is a tick of the host's TSC; none pass while the PE waits for an interrupt.
  *
- * What else there is to count, translated code counts (graft/pmu.h), each instruction when it is done, so one that raises an
- * exception is not counted. What the raw counts have grown by goes to the counters in a64_pmu_sync().
+ * What else there is to count, translated code counts (graft/pmu.h), each instruction when it is done, so one that
+ * raises an exception is not counted. What the raw counts have grown by goes to the counters in a64_pmu_sync().
  *
  * PMCEID0_EL0 and PMCEID1_EL0 name the events that count something; there are no caches, TLBs or predictions here that
  * would be a processor's.
@@ -67,7 +67,7 @@ static uint32_t raws_of(uint64_t type) {
     }
 }
 
-/* --- counting --------------------------------------------------------------------------------------------------- */
+/* --- counting --------------------------------------------------------------------------------- */
 
 /* Does a counter with that filter count at that exception level? */
 static bool counts_at(uint64_t type, unsigned el) { return !(type & (el ? TYPE_P : TYPE_U)); }
@@ -135,7 +135,7 @@ void a64_pmu_event(struct a64_cpu *c, unsigned event) {
         a64_pmu_update(&c->c);
 }
 
-/* --- what depends on the registers -------------------------------------------------------------------------------- */
+/* --- what depends on the registers ------------------------------------------------------------ */
 
 /* What blocks at that exception level have to count. */
 static uint32_t needs_at(const struct a64_pmu *p, unsigned el) {
@@ -220,7 +220,7 @@ void a64_pmu_resume(struct a64_cpu *c) {
     c->pmu.seen.stopped = false;
 }
 
-/* --- registers ------------------------------------------------------------------------------------------------------ */
+/* --- registers -------------------------------------------------------------------------------- */
 
 /* before(), after(): a register is accessed. */
 static struct a64_pmu *before(struct a64_cpu *c) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* registers.c: the registers as a debugger of the user's sees them: those of GDB's features for AArch64, and all system registers. */
+/* registers.c: the registers as a debugger of the user's sees them: those of GDB's features for AArch64, and all system
+ * registers. */
 #include "system.h"
 
 enum feature { CORE, FPU, SYSTEM };

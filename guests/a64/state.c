@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* state.c: what of an AArch64 PE, and of the interrupt controller, is state (graft/state.h), and what follows from it. */
+/* state.c: what of an AArch64 PE, and of the interrupt controller, is state (graft/state.h), and what follows from
+ * it. */
 #include "gic.h"
 
 const struct state_field a64_state[] = {

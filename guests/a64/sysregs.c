@@ -38,7 +38,7 @@ static enum outcome trap_at_el0(const struct a64_cpu *c, bool allowed) {
     return c->el == 0 && !allowed ? ACCESS_TRAP : ACCESS_OK;
 }
 
-/* --- checks ------------------------------------------------------------------------------------------------------ */
+/* --- checks ----------------------------------------------------------------------------------- */
 
 static enum outcome check_uct(const struct a64_cpu *c, uint32_t key) {
     return trap_at_el0(c, c->sys.sctlr_el1 & SCTLR_UCT);
@@ -137,7 +137,7 @@ static enum outcome check_pmevcntr(const struct a64_cpu *c, uint32_t key) {
     return trap_at_el0(c, c->pmu.user & (key & KEY_WRITE ? PMUSERENR_EN : PMUSERENR_EN | PMUSERENR_ER));
 }
 
-/* --- registers that are more than storage -------------------------------------------------------------------- */
+/* --- registers that are more than storage ----------------------------------------------------- */
 
 static void store(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
     *(uint64_t *)((char *)c + r->offset) = value & r->mask;
@@ -160,13 +160,14 @@ static void write_tcr(struct a64_cpu *c, const struct sysreg *r, uint64_t value)
     write_control(c, r, value & (MASK(39) | (c->sys.id_mmfr2 >> 60 ? BIT(55) | BIT(56) : 0)));
 }
 
-/* --- debug --- */
+/* --- debug ------------------------------------------------------------------------------------ */
 static void write_oslar(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
     c->sys.oslsr_el1 = (c->sys.oslsr_el1 & ~UINT64_C(2)) | (value & 1) << 1;
     a64_debug_changed(c);
 }
 
-/* What an external debugger sees and sets there is a register's own bits only while the OS lock is set, for saving and restoring. */
+/* What an external debugger sees and sets there is a register's own bits only while the OS lock is set, for saving and
+ * restoring. */
 static void write_mdscr(struct a64_cpu *c, const struct sysreg *r, uint64_t value) {
     uint64_t mask = c->sys.oslsr_el1 & OSLSR_OSLK ? MDSCR_OWN | MDSCR_LOCKED : MDSCR_OWN;
     c->sys.mdscr_el1 = (c->sys.mdscr_el1 & ~mask) | (value & mask);
@@ -308,7 +309,7 @@ PMU_COUNTER(3)
 PMU_COUNTER(4)
 PMU_COUNTER(5)
 
-/* --- the tables ---------------------------------------------------------------------------------------------- */
+/* --- the tables ------------------------------------------------------------------------------- */
 
 #define none NULL
 #define plain NULL
@@ -378,7 +379,7 @@ static bool id_space(const struct a64_cpu *c, uint32_t key, uint64_t *value) {
     return true;
 }
 
-/* --- access -------------------------------------------------------------------------------------------------- */
+/* --- access ----------------------------------------------------------------------------------- */
 
 void a64_raise_sysreg_trap(struct cpu *cpu, uint32_t insn) {
     uint32_t op0 = insn >> 19 & 3, op1 = insn >> 16 & 7, crn = insn >> 12 & 15, crm = insn >> 8 & 15,

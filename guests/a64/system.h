@@ -76,8 +76,8 @@ enum a64_armed {
 void a64_debug_changed(struct a64_cpu *c);
 /* a64_debug_mode(): what debugging adds to the mode. Only if anything is armed. */
 uint32_t a64_debug_mode(const struct a64_cpu *c);
-/* a64_debug_enabled(): may a debug exception be taken from the current state? (GenerateDebugExceptions; the locks are known to
- * be open where anything is armed.) */
+/* a64_debug_enabled(): may a debug exception be taken from the current state? (GenerateDebugExceptions; the locks are
+ * known to be open where anything is armed.) */
 static inline bool a64_debug_enabled(const struct a64_cpu *c) {
     return c->el == 0 || (c->debug.armed & A64_ARMED_EL1 && !(c->daif & DAIF_D));
 }
@@ -87,7 +87,8 @@ static inline bool a64_step_due(const struct a64_cpu *c) {
 }
 void a64_take_step(struct cpu *cpu); /* its exception */
 void a64_executed(struct cpu *cpu);  /* guest_ops.executed: an instruction was stepped */
-/* a64_watch(): guest_ops.watch. a64_watch_maintenance(): of a DC instruction that counts as a store to a block of that size. */
+/* a64_watch(): guest_ops.watch. a64_watch_maintenance(): of a DC instruction that counts as a store to a block of that
+ * size. */
 void a64_watch(struct cpu *cpu, uint64_t va, unsigned bytes, enum mmu_access access, unsigned regime);
 void a64_watch_maintenance(struct cpu *cpu, uint64_t va, unsigned bytes, unsigned regime);
 

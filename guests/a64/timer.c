@@ -40,7 +40,7 @@ void a64_timer_update(struct cpu *cpu) { timer_evaluate(cpu, false); }
 
 void a64_timer_expired(struct cpu *cpu) { timer_evaluate(cpu, true); }
 
-/* --- CNT*_EL0 accesses: is set for the physical timer, clear for the virtual one ----------------------------- */
+/* --- CNT*_EL0 accesses: is set for the physical timer, clear for the virtual one -------------- */
 
 static uint64_t *ctl_of(struct a64_cpu *c, bool physical) { return physical ? &c->sys.cntp_ctl : &c->sys.cntv_ctl; }
 

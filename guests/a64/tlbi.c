@@ -9,7 +9,7 @@
 
 uint64_t a64_op_nothing(struct cpu *cpu, uint64_t value, uint32_t arg) { return 0; }
 
-/* --- TLBI --------------------------------------------------------------------------------------------------------- */
+/* --- TLBI ------------------------------------------------------------------------------------- */
 
 uint64_t a64_op_tlbi(struct cpu *cpu, uint64_t value, uint32_t arg) {
     bool as16 = a64(cpu)->sys.tcr_el1 >> 36 & 1;
@@ -32,7 +32,7 @@ uint64_t a64_helper_barrier(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c)
     return 0;
 }
 
-/* --- caches -------------------------------------------------------------------------------------------------- */
+/* --- caches ----------------------------------------------------------------------------------- */
 
 /* Where a maintenance instruction works: at EL1 PAN does not apply to it. Faults are reported with CM and WnR set. */
 static struct gpa maintained(struct cpu *cpu, uint64_t va, enum mmu_access access) {
@@ -91,7 +91,7 @@ uint64_t a64_op_ic_all(struct cpu *cpu, uint64_t value, uint32_t arg) {
     return 1;
 }
 
-/* --- address translation ------------------------------------------------------------------------------------- */
+/* --- address translation ---------------------------------------------------------------------- */
 
 uint64_t a64_op_at(struct cpu *cpu, uint64_t value, uint32_t arg) {
     struct a64_cpu *c = a64(cpu);

@@ -12,7 +12,7 @@ static unsigned order(bool acquire, bool release) {
     return IR_MEM_ALIGN | (acquire ? IR_MEM_ACQUIRE : 0) | (release ? IR_MEM_RELEASE : 0);
 }
 
-/* --- exclusives: the monitor is the address and the value read ------------------------------------ */
+/* --- exclusives: the monitor is the address and the value read -------------------------------- */
 
 bool trans_LDXR(struct a64_trans *t, const struct arg_LDXR *a) {
     struct ir_block *b = t->b;
@@ -86,7 +86,7 @@ bool trans_STXP(struct a64_trans *t, const struct arg_STXP *a) {
     return true;
 }
 
-/* --- acquire and release -------------------------------------------------------------------------- */
+/* --- acquire and release ---------------------------------------------------------------------- */
 
 bool trans_LDAR(struct a64_trans *t, const struct arg_LDAR *a) {
     irv base = a64_base(t, a->rn);
@@ -100,7 +100,7 @@ bool trans_STLR(struct a64_trans *t, const struct arg_STLR *a) {
     return true;
 }
 
-/* --- Large System Extensions ---------------------------------------------------------------------- */
+/* --- Large System Extensions ------------------------------------------------------------------ */
 
 bool trans_LDOP(struct a64_trans *t, const struct arg_LDOP *a) {
     static const enum ir_atomic kinds[8] = {IR_ATOMIC_ADD,  IR_ATOMIC_CLR,  IR_ATOMIC_XOR,  IR_ATOMIC_OR,

@@ -9,7 +9,7 @@ IR_HELPER(fp_narrow, IR_HELPER_PURE);
 /* Lane of ftype 0 (single) or 1 (double); 0 if it is neither. */
 static unsigned type_lane(unsigned ftype) { return ftype < 2 ? 2 + ftype : 0; }
 
-/* --- one source --------------------------------------------------------------------------------- */
+/* --- one source ------------------------------------------------------------------------------- */
 /* FCVT between half, single and double. */
 static bool convert(struct a64_trans *t, unsigned from, unsigned to, unsigned rn, unsigned rd) {
     if (from == to || !from)
@@ -57,7 +57,7 @@ bool trans_FP_DP1(struct a64_trans *t, const struct arg_FP_DP1 *a) {
     return true;
 }
 
-/* --- two and three sources ------------------------------------------------------------------------ */
+/* --- two and three sources -------------------------------------------------------------------- */
 bool trans_FP_DP2(struct a64_trans *t, const struct arg_FP_DP2 *a) {
     static const uint8_t ops[] = {IR_VFMUL, IR_VFDIV,   IR_VFADD,   IR_VFSUB, IR_VFMAX,
                                   IR_VFMIN, IR_VFMAXNM, IR_VFMINNM, IR_VFMUL};
@@ -86,7 +86,7 @@ bool trans_FP_DP3(struct a64_trans *t, const struct arg_FP_DP3 *a) {
     return true;
 }
 
-/* --- compare, select, immediate --------------------------------------------------------------------- */
+/* --- compare, select, immediate --------------------------------------------------------------- */
 static irv compare(struct a64_trans *t, unsigned lane, irv x, irv y, bool signal) {
     struct ir_inst i = {.op = IR_FCMP_FLAGS,
                         .type = IR_FLAGS,
@@ -158,7 +158,7 @@ bool trans_FP_IMM(struct a64_trans *t, const struct arg_FP_IMM *a) {
     return true;
 }
 
-/* --- integers and fixed point ----------------------------------------------------------------------- */
+/* --- integers and fixed point ----------------------------------------------------------------- */
 static void to_int(struct a64_trans *t, bool is_signed, unsigned lane, bool sf, enum ir_round round, unsigned fbits,
                    unsigned rn, unsigned rd) {
     struct ir_inst i = {.op = is_signed ? IR_FTOS : IR_FTOU,

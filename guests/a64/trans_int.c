@@ -7,7 +7,7 @@
 
 static enum ir_type type_of(bool sf) { return sf ? IR_I64 : IR_I32; }
 
-/* --- adding and subtracting ----------------------------------------------------------------------- */
+/* --- adding and subtracting ------------------------------------------------------------------- */
 
 /* put_sum(): the common end of ADD, ADDS, SUB and SUBS. Without flags rd may be SP if the form says so. */
 static void put_sum(struct a64_trans *t, bool sub, bool flags, unsigned rd, bool rd_sp, irv a, irv b) {
@@ -92,7 +92,7 @@ bool trans_ADR(struct a64_trans *t, const struct arg_ADR *a) {
     return true;
 }
 
-/* --- logic ---------------------------------------------------------------------------------------- */
+/* --- logic ------------------------------------------------------------------------------------ */
 
 bool trans_LOGIC_imm(struct a64_trans *t, const struct arg_LOGIC_imm *a) {
     static const enum ir_op ops[4] = {IR_AND, IR_OR, IR_XOR, IR_AND};
@@ -148,7 +148,7 @@ bool trans_MOVW(struct a64_trans *t, const struct arg_MOVW *a) {
     return true;
 }
 
-/* --- bit fields ----------------------------------------------------------------------------------- */
+/* --- bit fields ------------------------------------------------------------------------------- */
 
 /* field(): bits [lo, lo+len) of v, extended, in the form that costs least. */
 static irv field(struct a64_trans *t, irv v, unsigned lo, unsigned len, bool sign) {
@@ -210,7 +210,7 @@ bool trans_EXTR(struct a64_trans *t, const struct arg_EXTR *a) {
     return true;
 }
 
-/* --- conditions ----------------------------------------------------------------------------------- */
+/* --- conditions ------------------------------------------------------------------------------- */
 
 static void conditional_compare(struct a64_trans *t, bool op, unsigned cond, unsigned nzcv, irv a, irv b_) {
     struct ir_block *b = t->b;
@@ -258,7 +258,7 @@ bool trans_CSEL(struct a64_trans *t, const struct arg_CSEL *a) {
     return true;
 }
 
-/* --- one and two sources -------------------------------------------------------------------------- */
+/* --- one and two sources ---------------------------------------------------------------------- */
 
 bool trans_DIV(struct a64_trans *t, const struct arg_DIV *a) {
     irv rn = a64_get_x(t, a->rn, a->sf), rm = a64_get_x(t, a->rm, a->sf);
@@ -307,7 +307,7 @@ bool trans_CLS(struct a64_trans *t, const struct arg_CLS *a) {
     return true;
 }
 
-/* --- multiplication ------------------------------------------------------------------------------- */
+/* --- multiplication --------------------------------------------------------------------------- */
 
 static void put_madd(struct a64_trans *t, unsigned rd, unsigned ra, bool sub, irv product) {
     struct ir_block *b = t->b;
@@ -339,7 +339,7 @@ bool trans_MULH(struct a64_trans *t, const struct arg_MULH *a) {
     return true;
 }
 
-/* --- CRC32 ---------------------------------------------------------------------------------------- */
+/* --- CRC32 ------------------------------------------------------------------------------------ */
 
 /* CRC-32 (0x04c11db7, reflected) of 4 bits. */
 static const uint32_t crc32_nibble[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,

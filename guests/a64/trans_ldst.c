@@ -14,7 +14,7 @@ enum ldst_index { UNSCALED, POST, OFFSET, PRE };
 
 static int64_t sext(uint32_t imm, unsigned bits) { return (int64_t)((uint64_t)imm << (64 - bits)) >> (64 - bits); }
 
-/* --- one general-purpose register ----------------------------------------------------------------- */
+/* --- one general-purpose register ------------------------------------------------------------- */
 
 /* access(): the load or store of size and opc (0 store, 1 load, 2 signed to 64 bits, 3 signed to 32); what rt gets. */
 static irv access(struct a64_trans *t, unsigned size, unsigned opc, irv base, int64_t disp, unsigned rt,
@@ -98,7 +98,7 @@ bool trans_PRFM_uimm(struct a64_trans *t, const struct arg_PRFM_uimm *a) { retur
 
 bool trans_PRFM_reg(struct a64_trans *t, const struct arg_PRFM_reg *a) { return true; }
 
-/* --- one vector register -------------------------------------------------------------------------- */
+/* --- one vector register ---------------------------------------------------------------------- */
 
 static void access_v(struct a64_trans *t, bool load, unsigned size, irv base, int64_t disp, unsigned rt) {
     unsigned regime = a64_trans_regime(t), flags = a64_mem_flags(t);
@@ -152,7 +152,7 @@ bool trans_LDR_lit_v(struct a64_trans *t, const struct arg_LDR_lit_v *a) {
     return true;
 }
 
-/* --- pairs ---------------------------------------------------------------------------------------- */
+/* --- pairs ------------------------------------------------------------------------------------ */
 
 bool trans_LDSTP(struct a64_trans *t, const struct arg_LDSTP *a) {
     struct ir_block *b = t->b;

@@ -19,7 +19,7 @@ struct multi {
 
 static unsigned reg(const struct multi *m, unsigned i) { return (m->rt + i) & 31; }
 
-/* --- pieces of memory ----------------------------------------------------------------------------- */
+/* --- pieces of memory ------------------------------------------------------------------------- */
 
 /* Alignment is checked once for all pieces, by the first one. */
 static unsigned piece_flags(const struct multi *m, unsigned at) {
@@ -49,7 +49,7 @@ static void store_pieces(const struct multi *m, const irv *piece) {
         store_bytes(m, at, total - at >= 16 ? 16 : 8, piece[at / 16]);
 }
 
-/* --- interleaving --------------------------------------------------------------------------------- */
+/* --- interleaving ----------------------------------------------------------------------------- */
 
 /* gather(): the vector whose byte i is byte from[i] of the concatenated sources (0xff: zero). */
 static irv gather(struct ir_block *b, const irv *source, unsigned sources, const uint8_t from[16]) {
@@ -138,7 +138,7 @@ static void interleave(const struct multi *m, const irv *v, irv *p) {
     }
 }
 
-/* --- multiple structures -------------------------------------------------------------------------- */
+/* --- multiple structures ---------------------------------------------------------------------- */
 
 static void load_multiple(const struct multi *m, bool structure) {
     irv v[4], piece[4];
@@ -201,7 +201,7 @@ bool trans_LDST_multi_post(struct a64_trans *t, const struct arg_LDST_multi_post
     return multiple(t, &m, true, a->rm);
 }
 
-/* --- single structures ---------------------------------------------------------------------------- */
+/* --- single structures ------------------------------------------------------------------------ */
 
 /* lane_of(): size and index of the element; false if unallocated. */
 static bool lane_of(const struct arg_LDST_single *a, unsigned *lane, unsigned *index) {

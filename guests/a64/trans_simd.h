@@ -30,7 +30,7 @@ simd_fn simd_ni_sha1c, simd_ni_sha1p, simd_ni_sha1m, simd_ni_sha256h, simd_ni_sh
     simd_ni_sha256su1;
 bool simd_host_sha(void);
 
-/* --- building blocks (trans_simd.c) -------------------------------------------------------------- */
+/* --- building blocks (trans_simd.c) ----------------------------------------------------------- */
 static inline irv vop2(struct a64_trans *t, enum ir_op op, unsigned lane, irv a, irv b) {
     return ir_vop2(t->b, op, lane, a, b, 0);
 }
@@ -67,8 +67,8 @@ irv simd_addlp(struct a64_trans *t, bool u, unsigned lane, irv v);
 /* simd_narrow_sat(): elements of size lane + 1 saturated to size lane, in the low half; *diff: what saturation changed.
  * from_u, to_u: signedness of source and result. */
 irv simd_narrow_sat(struct a64_trans *t, unsigned lane, irv v, bool from_u, bool to_u, irv *diff);
-/* simd_sqdmull(): doubling long multiply of the low halves, with the accumulation of SQDMLAL (op 1) and SQDMLSL (op 2) on
- * acc, else 0; *diff as above. */
+/* simd_sqdmull(): doubling long multiply of the low halves, with the accumulation of SQDMLAL (op 1) and SQDMLSL (op 2)
+ * on acc, else 0; *diff as above. */
 irv simd_sqdmull(struct a64_trans *t, unsigned lane, irv a, irv b, unsigned op, irv acc, irv *diff);
 /* simd_mla(): floating-point or integer multiply families by vector, shared with the by-element forms. */
 irv simd_fneg(struct a64_trans *t, unsigned lane, irv v);

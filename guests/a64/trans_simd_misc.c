@@ -14,7 +14,7 @@ IR_HELPER(fp_recpx, IR_HELPER_PURE);
 IR_HELPER(fp_widen, IR_HELPER_PURE);
 IR_HELPER(fp_narrow, IR_HELPER_PURE);
 
-/* --- integers, same size ------------------------------------------------------------------------- */
+/* --- integers, same size ---------------------------------------------------------------------- */
 /* Looks both nibbles of each byte up in two tables; combine: ADD or OR of the two. */
 static irv nibbles(struct a64_trans *t, irv v, irv low_table, irv high_table, enum ir_op combine) {
     irv mask = simd_const(t, 0, 15);
@@ -85,7 +85,7 @@ static irv integer(struct a64_trans *t, bool u, unsigned opcode, unsigned size, 
     }
 }
 
-/* --- narrowing and widening ------------------------------------------------------------------------ */
+/* --- narrowing and widening ------------------------------------------------------------------- */
 /* XTN, SQXTUN, SQXTN, UQXTN. width: 3, or lane for the scalar forms. */
 static irv narrow(struct a64_trans *t, bool u, unsigned opcode, unsigned lane, bool scalar, irv v) {
     if (opcode == 0x12 && !u)
@@ -134,7 +134,7 @@ static bool fp_narrow_widen(struct a64_trans *t, bool q, bool u, unsigned opcode
     return true;
 }
 
-/* --- floating point: key = u, size<1>, opcode ----------------------------------------------------------- */
+/* --- floating point: key = u, size<1>, opcode ------------------------------------------------- */
 #define KEY(u, a, opcode) ((u) << 6 | (a) << 5 | (opcode))
 
 static bool fp_valid(unsigned key, unsigned lane, bool scalar) {
@@ -224,7 +224,7 @@ static irv floating(struct a64_trans *t, unsigned key, unsigned lane, unsigned n
     }
 }
 
-/* --- rows ------------------------------------------------------------------------------------------------------ */
+/* --- rows ------------------------------------------------------------------------------------- */
 static bool misc_fp(struct a64_trans *t, bool scalar, bool q, bool u, unsigned opcode, unsigned size, unsigned rn,
                     unsigned rd) {
     unsigned lane = 2 + (size & 1), key = KEY(u, size >> 1, opcode);
@@ -281,7 +281,7 @@ bool trans_S2MISC(struct a64_trans *t, const struct arg_S2MISC *a) {
     return true;
 }
 
-/* --- across lanes ------------------------------------------------------------------------------------------------ */
+/* --- across lanes ----------------------------------------------------------------------------- */
 /* Folds halves onto each other until one element of size lane is left; bytes: how many take part. */
 static irv fold(struct a64_trans *t, enum ir_op op, unsigned lane, unsigned bytes, irv v) {
     for (unsigned half = bytes / 2; half >= 1u << lane; half /= 2)

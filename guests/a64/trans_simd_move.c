@@ -3,7 +3,7 @@
 /* trans_simd_move.c: Advanced SIMD copy, permute, extract, table lookup and modified immediate. */
 #include "guests/a64/trans_simd.h"
 
-/* --- copy ---------------------------------------------------------------------------------------- */
+/* --- copy ------------------------------------------------------------------------------------- */
 static void dup_element(struct a64_trans *t, unsigned lane, unsigned index, unsigned rn, unsigned rd, bool q) {
     simd_put(t, rd, vop1(t, IR_VDUPLANE, lane, a64_get_v(t, rn), index), q ? 4 : 3);
 }
@@ -71,7 +71,7 @@ bool trans_SCOPY(struct a64_trans *t, const struct arg_SCOPY *a) {
     return true;
 }
 
-/* --- permute, extract ------------------------------------------------------------------------------ */
+/* --- permute, extract ------------------------------------------------------------------------- */
 bool trans_VPERMUTE(struct a64_trans *t, const struct arg_VPERMUTE *a) {
     static const uint8_t ops[8] = {0, IR_VUZP1, IR_VTRN1, IR_VZIP1, 0, IR_VUZP2, IR_VTRN2, IR_VZIP2};
     enum ir_op op = ops[a->opcode];
@@ -104,7 +104,7 @@ bool trans_VEXTRACT(struct a64_trans *t, const struct arg_VEXTRACT *a) {
     return true;
 }
 
-/* --- table lookup ------------------------------------------------------------------------------------ */
+/* --- table lookup ----------------------------------------------------------------------------- */
 bool trans_VTABLE(struct a64_trans *t, const struct arg_VTABLE *a) {
     if (!a64_fp_access(t))
         return true;
@@ -123,7 +123,7 @@ bool trans_VTABLE(struct a64_trans *t, const struct arg_VTABLE *a) {
     return true;
 }
 
-/* --- modified immediate -------------------------------------------------------------------------------- */
+/* --- modified immediate ----------------------------------------------------------------------- */
 static uint64_t repeat(uint64_t v, unsigned bits) {
     for (; bits < 64; bits *= 2)
         v |= v << bits;

@@ -21,8 +21,9 @@ struct same {
 
 static irv op(const struct same *s, enum ir_op o, irv a, irv b) { return vop2(s->t, o, s->lane, a, b); }
 
-/* --- integers ------------------------------------------------------------------------------------ */
-/* Halving: a + b = 2 (a & b) + (a ^ b) = 2 (a | b) - (a ^ b); a - b = (a ^ b) - 2 (~a & b). Exact, whatever the sign. */
+/* --- integers --------------------------------------------------------------------------------- */
+/* Halving: a + b = 2 (a & b) + (a ^ b) = 2 (a | b) - (a ^ b); a - b = (a ^ b) - 2 (~a & b). Exact, whatever the
+ * sign. */
 static irv halving(const struct same *s, bool subtract, bool round) {
     if (s->u && round && s->lane < 2)
         return op(s, IR_VAVGU, s->a, s->b);
@@ -141,7 +142,7 @@ static irv integer(const struct same *s, unsigned opcode) {
     }
 }
 
-/* --- floating point: key = u, size<1>, opcode<2:0> --------------------------------------------------- */
+/* --- floating point: key = u, size<1>, opcode<2:0> -------------------------------------------- */
 #define KEY(u, a, opcode) ((u) << 4 | (a) << 3 | ((opcode) & 7))
 
 static bool fp_valid(unsigned key, bool scalar) {
@@ -209,7 +210,7 @@ static irv floating(const struct same *s, unsigned key) {
     }
 }
 
-/* --- rows ------------------------------------------------------------------------------------------------ */
+/* --- rows ------------------------------------------------------------------------------------- */
 static bool same(struct a64_trans *t, bool scalar, bool q, bool u, unsigned size, unsigned opcode, unsigned rm,
                  unsigned rn, unsigned rd) {
     bool fp = opcode >= 0x18, logical = opcode == 3;

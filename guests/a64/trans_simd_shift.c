@@ -75,7 +75,7 @@ static irv same_size(const struct shift *s, irv v) {
     }
 }
 
-/* --- narrowing: SHRN RSHRN SQSHRUN SQRSHRUN (16, 17), SQSHRN UQSHRN SQRSHRN UQRSHRN (18, 19) --------- */
+/* --- narrowing: SHRN RSHRN SQSHRUN SQRSHRUN (16, 17), SQSHRN UQSHRN SQRSHRN UQRSHRN (18, 19) --- */
 static bool narrowing(const struct shift *s, unsigned rn) {
     struct a64_trans *t = s->t;
     bool plain = s->opcode < 0x12 && !s->u;

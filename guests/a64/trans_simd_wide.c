@@ -8,7 +8,7 @@ IR_HELPER(simd_sqdmulh, IR_HELPER_PURE);
 IR_HELPER(simd_sqrdmlah, IR_HELPER_PURE);
 IR_HELPER(fp_mulx, IR_HELPER_PURE);
 
-/* --- different types ----------------------------------------------------------------------------- */
+/* --- different types -------------------------------------------------------------------------- */
 enum { ADDL, ADDW, SUBL, SUBW, ADDHN, ABAL, SUBHN, ABDL, MLAL, SQDMLAL, MLSL, SQDMLSL, MULL, SQDMULL, PMULL };
 
 static bool diff_valid(bool u, unsigned opcode, unsigned size) {
@@ -96,7 +96,7 @@ bool trans_S3DIFF(struct a64_trans *t, const struct arg_S3DIFF *a) {
     return true;
 }
 
-/* --- by element: key = u, opcode ----------------------------------------------------------------------- */
+/* --- by element: key = u, opcode -------------------------------------------------------------- */
 struct element {
     unsigned lane, reg, index;
 };
@@ -170,7 +170,8 @@ static irv elem_same(struct a64_trans *t, unsigned key, unsigned lane, unsigned 
 
 static bool is_long(unsigned opcode) { return opcode < 12 && opcode != 0 && opcode != 4 && opcode != 8; }
 
-/* The opcode among the three-different forms of a long by-element opcode: MLAL, SQDMLAL, MLSL, SQDMLSL, MULL, SQDMULL. */
+/* The opcode among the three-different forms of a long by-element opcode: MLAL, SQDMLAL, MLSL, SQDMLSL, MULL,
+ * SQDMULL. */
 static unsigned long_opcode(unsigned opcode) {
     static const uint8_t map[12] = {[2] = MLAL, [3] = SQDMLAL, [6] = MLSL, [7] = SQDMLSL, [10] = MULL, [11] = SQDMULL};
     return map[opcode];

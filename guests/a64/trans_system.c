@@ -28,7 +28,7 @@ static irv imm64(struct a64_trans *t, uint64_t v) { return ir_const(t->b, IR_I64
 
 static bool at_el1(const struct a64_trans *t) { return A64_MODE_EL(t->mode) == 1; }
 
-/* --- exceptions ----------------------------------------------------------------------------------- */
+/* --- exceptions ------------------------------------------------------------------------------- */
 
 bool trans_SVC(struct a64_trans *t, const struct arg_SVC *a) {
     a64_emit_raise(t, A64_ESR(A64_EC_SVC, a->imm), 4);
@@ -66,7 +66,7 @@ bool trans_ERET(struct a64_trans *t, const struct arg_ERET *a) {
     return true;
 }
 
-/* --- hints and barriers --------------------------------------------------------------------------- */
+/* --- hints and barriers ----------------------------------------------------------------------- */
 
 /* All but WFI are NOPs. WFE may be one too: an event may be registered at any time. */
 bool trans_HINT(struct a64_trans *t, const struct arg_HINT *a) {
@@ -111,7 +111,7 @@ bool trans_ISB(struct a64_trans *t, const struct arg_ISB *a) {
     return true;
 }
 
-/* --- PSTATE --------------------------------------------------------------------------------------- */
+/* --- PSTATE ----------------------------------------------------------------------------------- */
 
 /* unmask(): the end of an instruction that may have unmasked interrupts, DAIF being written: only if an interrupt line
  * is up does the helper look, which unwinds if the interrupt is due. */
@@ -153,7 +153,7 @@ bool trans_MSR_imm(struct a64_trans *t, const struct arg_MSR_imm *a) {
     return true;
 }
 
-/* --- system registers ----------------------------------------------------------------------------- */
+/* --- system registers ------------------------------------------------------------------------- */
 
 /* register_offset(): a64_sysreg_offset(), but for SP_EL0, which is elsewhere while it is in use. */
 static size_t register_offset(const struct a64_trans *t, uint32_t key, bool write) {

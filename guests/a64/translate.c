@@ -33,7 +33,7 @@ const struct guest_pin a64_vec_pins[A64_VEC_PINS] = {
     V(31), V(30), V(29), V(28), V(24), V(25), V(26), V(27), V(8),  V(9),  V(10), V(11), V(12), V(13), V(14), V(15)};
 #undef V
 
-/* --- registers ------------------------------------------------------------------------------------ */
+/* --- registers -------------------------------------------------------------------------------- */
 
 static irv get_reg(struct a64_trans *t, unsigned n, bool sf) { return ir_get(t->b, sf ? IR_I64 : IR_I32, A64_X(n)); }
 
@@ -80,7 +80,7 @@ void a64_put_v(struct a64_trans *t, unsigned n, irv v) { ir_put(t->b, A64_V(n), 
 
 unsigned a64_mem_flags(struct a64_trans *t) { return t->mode & A64_MODE_ALIGN ? IR_MEM_ALIGN : 0; }
 
-/* --- what the performance monitors count ----------------------------------------------------------- */
+/* --- what the performance monitors count ------------------------------------------------------ */
 
 #define RAW(name) (1u << A64_RAW_##name)
 
@@ -144,7 +144,7 @@ static void retire_branch(struct a64_trans *t, irv cond) {
     }
 }
 
-/* --- leaving the block ---------------------------------------------------------------------------- */
+/* --- leaving the block ------------------------------------------------------------------------ */
 
 void a64_end(struct a64_trans *t) {
     a64_retire(t);
@@ -210,7 +210,7 @@ bool a64_fp_access(struct a64_trans *t) {
     return false;
 }
 
-/* --- SP alignment --------------------------------------------------------------------------------- */
+/* --- SP alignment ----------------------------------------------------------------------------- */
 
 irv a64_base(struct a64_trans *t, unsigned n) {
     irv base = get_reg(t, n, true);
@@ -223,7 +223,7 @@ irv a64_base(struct a64_trans *t, unsigned n) {
     return base;
 }
 
-/* --- blocks --------------------------------------------------------------------------------------- */
+/* --- blocks ----------------------------------------------------------------------------------- */
 
 /* What a debugger of the guest wants before an instruction. */
 static void debug_insn(struct a64_trans *t) {

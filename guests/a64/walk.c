@@ -187,10 +187,11 @@ void a64_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned reg
     a64_walk_attrs(cpu, va, access, regime, w, &attrs);
 }
 
-/* --- the identity of an address space -------------------------------------------------------------------- */
+/* --- the identity of an address space --------------------------------------------------------- */
 
-/* space.root holds all that a translation depends on, beside the ASID: bits 47..4 say where the first table is (the smallest
- * has two entries), the others hold the controls. Of MAIR_EL1 that is which of its eight attributes are Device memory. */
+/* space.root holds all that a translation depends on, beside the ASID: bits 47..4 say where the first table is (the
+ * smallest has two entries), the others hold the controls. Of MAIR_EL1 that is which of its eight attributes are Device
+ * memory. */
 #define ROOT_WXN(x) ((uint64_t)(x) << 0)
 #define ROOT_EPD(x) ((uint64_t)(x) << 1)
 #define ROOT_E0PD(x) ((uint64_t)(x) << 2)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * clint.c: machine mode's software interrupts and timer, as QEMU's virt has them (RISC-V ACLINT Specification 1.0: MSWI at offset
- * 0, MTIMER at 0x4000). mtime is read-only.
+ * clint.c: machine mode's software interrupts and timer, as QEMU's virt has them (RISC-V ACLINT Specification 1.0: MSWI
+ * at offset 0, MTIMER at 0x4000). mtime is read-only.
  */
 #include "guests/rv64/system.h"
 

@@ -162,7 +162,7 @@ uint64_t rv64_helper_csr(struct cpu *cpu, uint64_t desc, uint64_t value, uint64_
     return old;
 }
 
-/* --- memory management ----------------------------------------------------------------------------- */
+/* --- memory management ------------------------------------------------------------------------ */
 
 uint64_t rv64_helper_sfence(struct cpu *cpu, uint64_t va, uint64_t asid, uint64_t desc) {
     static const enum mmu_inval_kind kinds[4] = {MMU_INVAL_ALL, MMU_INVAL_VA, MMU_INVAL_ASID, MMU_INVAL_VA_ASID};
@@ -174,7 +174,7 @@ uint64_t rv64_helper_sfence(struct cpu *cpu, uint64_t va, uint64_t asid, uint64_
     return 0;
 }
 
-/* --- cache blocks: caches do not show, so of the instructions that manage them the permission is all there is -------- */
+/* --- cache blocks: caches do not show, so of the instructions that manage them the permission is all there is --- */
 
 static bool cbo_allowed(const struct cpu *cpu, unsigned what) {
     uint64_t enable = what == RV64_CBO_INVAL ? ENVCFG_CBIE : what == RV64_CBO_ZERO ? ENVCFG_CBZE : ENVCFG_CBCFE;

@@ -6,7 +6,8 @@
 
 #include "guests/rv64/system.h"
 
-/* Machine mode's (csr_m.c). rv64_csr_m_read() is false if there is no such register; only those that there are get written. */
+/* Machine mode's (csr_m.c). rv64_csr_m_read() is false if there is no such register; only those that there are get
+ * written. */
 bool rv64_csr_m_read(struct cpu *cpu, unsigned csr, uint64_t *v);
 void rv64_csr_m_write(struct cpu *cpu, unsigned csr, uint64_t v);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * exceptions.c: traps and the return from them (volume II, chapters 3 and 10). Without firmware of the guest's, the machine level
- * is the engine, which delegates everything but calls from S-mode (sbi.c).
+ * exceptions.c: traps and the return from them (volume II, chapters 3 and 10). Without firmware of the guest's, the
+ * machine level is the engine, which delegates everything but calls from S-mode (sbi.c).
  */
 #include "guests/rv64/system.h"
 

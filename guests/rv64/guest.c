@@ -58,7 +58,8 @@ static void guest_init(struct cpu *cpu) {
 
 static uint32_t guest_mode(const struct cpu *cpu) {
     const struct rv64_cpu *c = (const struct rv64_cpu *)cpu;
-    /* Kernels and firmware have it off, but for the few instructions that save its registers: that is for them to find out. */
+    /* Kernels and firmware have it off, but for the few instructions that save its registers: that is for them to find
+     * out. */
     bool fp_off = cpu->regime == RV64_U && !(c->sstatus & SSTATUS_FS);
     uint32_t counted = UNLIKELY(c->pmu.on) ? c->pmu.needs[rv64_privilege(cpu)] << RV64_MODE_PMU_SHIFT : 0;
     return counted | cpu->regime | (fp_off ? RV64_MODE_FP_OFF : 0) | rv64_frm(c) << RV64_MODE_FRM_SHIFT |

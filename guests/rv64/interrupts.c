@@ -52,8 +52,8 @@ static unsigned first_of(uint64_t due) {
     return 0;
 }
 
-/* What is not delegated comes first: it is machine mode's. A mode's own interrupts need its enable bit, those of a lower one do
- * not reach it (3.1.9). */
+/* What is not delegated comes first: it is machine mode's. A mode's own interrupts need its enable bit, those of a
+ * lower one do not reach it (3.1.9). */
 unsigned rv64_interrupt_due(const struct cpu *cpu) {
     const struct rv64_cpu *c = (const struct rv64_cpu *)cpu;
     uint64_t due = c->mip & c->mie;

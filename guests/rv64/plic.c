@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * plic.c: the platform-level interrupt controller (RISC-V PLIC Specification 1.0), as QEMU's virt has it: 95 sources, for
- * each hart a context of M-mode and one of S-mode. A source becomes pending when its line rises, or is still up as it is
- * completed, and stays so until it is claimed, whatever the line does. Harts claim by atomic operations; there is no lock.
+ * plic.c: the platform-level interrupt controller (RISC-V PLIC Specification 1.0), as QEMU's virt has it: 95 sources,
+ * for each hart a context of M-mode and one of S-mode. A source becomes pending when its line rises, or is still up as
+ * it is completed, and stays so until it is claimed, whatever the line does. Harts claim by atomic operations; there is
+ * no lock.
  */
 #include "guests/rv64/system.h"
 

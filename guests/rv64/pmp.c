@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * pmp.c: physical memory protection (volume II, 3.7): 16 entries with a grain of 4 KiB (G = 10), so that a page is allowed or
- * not as a whole; regions of 4 bytes (NA4) cannot be selected then.
+ * pmp.c: physical memory protection (volume II, 3.7): 16 entries with a grain of 4 KiB (G = 10), so that a page is
+ * allowed or not as a whole; regions of 4 bytes (NA4) cannot be selected then.
  */
 #include "guests/rv64/system.h"
 
@@ -75,8 +75,8 @@ static void region_of(const struct rv64_pmp *p, unsigned i, uint64_t *first, uin
     }
 }
 
-/* What a mode may do in the block of 1 << *shift bytes that pa is in; *shift becomes that of a page if not everywhere in it
- * the same entry decides. Entries that are not locked do not bind machine mode. */
+/* What a mode may do in the block of 1 << *shift bytes that pa is in; *shift becomes that of a page if not everywhere
+ * in it the same entry decides. Entries that are not locked do not bind machine mode. */
 static unsigned allowed(const struct rv64_pmp *p, uint64_t pa, bool m, uint8_t *shift) {
     uint64_t page = pa & ~PAGE_MASK, block = pa & ~MASK(*shift), block_end = block + BIT(*shift), first, end;
     for (unsigned i = 0; i < p->used; i++) {

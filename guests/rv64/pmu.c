@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * pmu.c: the performance counters (Zihpm; volume II, 3.1.10) with their filters and interrupt (Sscofpmf), and the calls of the
- * SBI for them. A cycle is a tick of the host's TSC; none pass while the hart waits for an interrupt. What else they count:
- * graft/pmu.h.
+ * pmu.c: the performance counters (Zihpm; volume II, 3.1.10) with their filters and interrupt (Sscofpmf), and the calls
+ * of the SBI for them. A cycle is a tick of the host's TSC; none pass while the hart waits for an interrupt. What else
+ * they count: graft/pmu.h.
  *
- * Of mhpmcounter3 to 31 there are the first six; the others are 0. An event has the number that the SBI has for it. mcycle and
- * minstret are of a clock and always run (csr.c).
+ * Of mhpmcounter3 to 31 there are the first six; the others are 0. An event has the number that the SBI has for it.
+ * mcycle and minstret are of a clock and always run (csr.c).
  */
 #include "guests/rv64/csr.h"
 
@@ -39,7 +39,7 @@ static uint64_t legal(uint64_t event) {
     return (event & (EVENT_OF | EVENT_M | EVENT_S | EVENT_U)) | (known ? event & EVENT_CODE : 0);
 }
 
-/* --- counting -------------------------------------------------------------------------------------- */
+/* --- counting --------------------------------------------------------------------------------- */
 
 static bool counts(const struct rv64_pmu *p, unsigned n) {
     return !(p->inhibit >> (FIRST + n) & 1) && p->event[n] & EVENT_CODE;
@@ -131,7 +131,7 @@ void rv64_pmu_reset(struct rv64_cpu *c) {
     rv64_pmu_resume(c);
 }
 
-/* --- registers ------------------------------------------------------------------------------------- */
+/* --- registers -------------------------------------------------------------------------------- */
 
 /* before(), after(): a register is accessed. An instruction that stops all counters was in a block that counted it. */
 static struct rv64_pmu *before(struct rv64_cpu *c) {
@@ -180,7 +180,7 @@ void rv64_pmu_set_inhibit(struct rv64_cpu *c, uint64_t inhibit) {
     after(c);
 }
 
-/* --- the SBI's extension: a counter has the number of its register among all of them ---------------------- */
+/* --- the SBI's extension: a counter has the number of its register among all of them ---------- */
 
 static int64_t counter_info(unsigned n, uint64_t *value) {
     if (n - FIRST >= RV64_HPMS)

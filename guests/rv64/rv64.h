@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* rv64.h: RISC-V guest (RV64GC and more): CPU state, mode key, translator context. Section names are those of the RISC-V
- * Instruction Set Manual, volumes I (unprivileged) and II (privileged), 20240411. */
+/* rv64.h: RISC-V guest (RV64GC and more): CPU state, mode key, translator context. Section names are those of the
+ * RISC-V Instruction Set Manual, volumes I (unprivileged) and II (privileged), 20240411. */
 #ifndef GRAFT_RV64_H
 #define GRAFT_RV64_H
 
@@ -30,7 +30,8 @@ static inline enum rv64_privilege rv64_regime_privilege(unsigned regime) {
 
 #define RV64_PMPS 16
 
-/* Upper halves of root tables that are told apart by what is in them: a kernel has the same one in all of its processes. */
+/* Upper halves of root tables that are told apart by what is in them: a kernel has the same one in all of its
+ * processes. */
 #define RV64_HALVES 4
 
 /* The performance counters (pmu.c). */
@@ -44,8 +45,8 @@ struct rv64_pmu {
     bool on;                         /* some counter counts */
 };
 
-/* By pages: what translated code of U-mode may write, what that of S-mode may write, too, and that of M-mode, and what is the
- * engine's alone. */
+/* By pages: what translated code of U-mode may write, what that of S-mode may write, too, and that of M-mode, and what
+ * is the engine's alone. */
 #define RV64_OWN_BYTES (sizeof(struct cpu) + PAGE_SIZE)
 #define RV64_S_BYTES (RV64_OWN_BYTES + PAGE_SIZE)
 #define RV64_M_BYTES (RV64_S_BYTES + PAGE_SIZE)
@@ -75,7 +76,8 @@ struct rv64_cpu {
     } pmp;
     bool unboxed; /* RV64_MODE_UNBOXED */
     struct rv64_pmu pmu;
-    /* Interrupts: mip is written by this vCPU alone; what others do to it is in ipi, msip and mtimecmp, by __atomic builtins. */
+    /* Interrupts: mip is written by this vCPU alone; what others do to it is in ipi, msip and mtimecmp, by __atomic
+     * builtins. */
     uint64_t mip, mip_set; /* mip_set: STIP and SEIP as machine mode has written them */
     uint64_t mtimecmp;
     uint32_t ipi, msip;
@@ -102,7 +104,7 @@ static inline uint64_t rv64_x(const struct rv64_cpu *c, unsigned n) { return n ?
 #define RV64_PC offsetof(struct rv64_cpu, pc)
 #define RV64_SSTATUS offsetof(struct rv64_cpu, sstatus)
 
-/* --- the translator (guests/rv64/translate.c) ----------------------------------------------------------- */
+/* --- the translator (guests/rv64/translate.c) ------------------------------------------------- */
 void rv64_translate(struct ir_block *b, const struct cpu *cpu, const void *code, unsigned bytes, unsigned max_insns);
 #define RV64_GPR_PINS 31
 #define RV64_VEC_PINS 32
@@ -127,9 +129,9 @@ struct rv64_trans {
     bool retired;      /* the instruction has been counted */
     bool fp_known;     /* it is known not to be Off at this place */
 };
-/* A table row NAME is translated by bool trans_NAME(struct rv64_trans *, const struct arg_NAME *); both are declared by the
- * generated rv64_decode.h. False: the encoding is reserved (an illegal-instruction exception is emitted). It must then
- * not have emitted anything. */
+/* A table row NAME is translated by bool trans_NAME(struct rv64_trans *, const struct arg_NAME *); both are declared by
+ * the generated rv64_decode.h. False: the encoding is reserved (an illegal-instruction exception is emitted). It must
+ * then not have emitted anything. */
 
 irv rv64_imm(struct rv64_trans *t, uint64_t v); /* an I64 constant */
 /* Register n; x0 reads as 0 and ignores writes. _w: the low half as I32; an I32 value is sign-extended. */
@@ -141,7 +143,8 @@ static inline enum rv64_privilege rv64_trans_privilege(const struct rv64_trans *
     return rv64_regime_privilege(RV64_MODE_REGIME(t->mode));
 }
 static inline bool rv64_in_u(const struct rv64_trans *t) { return RV64_MODE_REGIME(t->mode) == RV64_U; }
-/* rv64_sext(): the low bits of v, sign-extended. Immediates of the formats I, S, B, U and J (2.3), from the encoding. */
+/* rv64_sext(): the low bits of v, sign-extended. Immediates of the formats I, S, B, U and J (2.3), from the
+ * encoding. */
 static inline int64_t rv64_sext(uint64_t v, unsigned bits) { return (int64_t)(v << (64 - bits)) >> (64 - bits); }
 static inline int64_t rv64_imm_i(uint32_t insn) { return (int32_t)insn >> 20; }
 static inline int64_t rv64_imm_s(uint32_t insn) { return rv64_sext(insn >> 25 << 5 | (insn >> 7 & 31), 12); }
@@ -152,8 +155,8 @@ static inline int64_t rv64_imm_j(uint32_t insn) {
     return rv64_sext(insn >> 31 << 20 | (insn >> 12 & 255) << 12 | (insn >> 20 & 1) << 11 | (insn >> 21 & 1023) << 1,
                      21);
 }
-/* rv64_goto(): ends the block there. rv64_branch(): goes on there, in the same block if it can. rv64_branch_if(): conditional
- * branch. rv64_end(): ends the block in the dispatcher, going on at the next instruction. */
+/* rv64_goto(): ends the block there. rv64_branch(): goes on there, in the same block if it can. rv64_branch_if():
+ * conditional branch. rv64_end(): ends the block in the dispatcher, going on at the next instruction. */
 void rv64_goto(struct rv64_trans *t, uint64_t target);
 void rv64_branch(struct rv64_trans *t, uint64_t target);
 void rv64_branch_if(struct rv64_trans *t, irv cond, uint64_t target);
@@ -163,10 +166,11 @@ void rv64_retire(struct rv64_trans *t);
 /* rv64_emit_raise(): a synchronous exception of this instruction. Ends the block. */
 void rv64_emit_raise(struct rv64_trans *t, unsigned cause, uint64_t tval);
 
-/* rv64_expand(): the 32-bit instruction that a compressed one stands for (C, Zcb); 0 if it is reserved (compressed.c). */
+/* rv64_expand(): the 32-bit instruction that a compressed one stands for (C, Zcb); 0 if it is reserved
+ * (compressed.c). */
 uint32_t rv64_expand(uint16_t insn);
 
-/* --- exceptions (guests/rv64/exceptions.c) -------------------------------------------------------------- */
+/* --- exceptions (guests/rv64/exceptions.c) ---------------------------------------------------- */
 enum rv64_cause {
     RV64_INSN_MISALIGNED = 0,
     RV64_INSN_ACCESS = 1,
@@ -191,7 +195,8 @@ uint64_t rv64_helper_raise(struct cpu *cpu, uint64_t cause, uint64_t tval, uint6
 uint64_t rv64_helper_sret(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c);
 uint64_t rv64_helper_mret(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
 uint64_t rv64_helper_ecall(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
-/* rv64_helper_ebreak(): EBREAK in a privileged mode that may be a semihosting call: the instructions before and behind it, of 4 bytes each, are in its page. */
+/* rv64_helper_ebreak(): EBREAK in a privileged mode that may be a semihosting call: the instructions before and behind
+ * it, of 4 bytes each, are in its page. */
 uint64_t rv64_helper_ebreak(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
 uint64_t rv64_helper_wfi(struct cpu *cpu, uint64_t insn, uint64_t len, uint64_t c); /* the pc is the next one */
 /* rv64_helper_status(): sstatus was written by S-mode: what follows from that. The pc is the next one. */
@@ -208,11 +213,11 @@ uint64_t rv64_helper_sfence(struct cpu *cpu, uint64_t va, uint64_t asid, uint64_
 enum rv64_cbo { RV64_CBO_INVAL, RV64_CBO_CLEAN, RV64_CBO_FLUSH, RV64_CBO_ZERO = 4 };
 uint64_t rv64_helper_cbo(struct cpu *cpu, uint64_t va, uint64_t what, uint64_t insn);
 uint64_t rv64_helper_fence_i(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c);
-/* rv64_helper_crossing(): the 16 bits in the next page that a block was made from: drops the block at pc if they are others by
- * now, and raises the fault if they are not to be had. */
+/* rv64_helper_crossing(): the 16 bits in the next page that a block was made from: drops the block at pc if they are
+ * others by now, and raises the fault if they are not to be had. */
 uint64_t rv64_helper_crossing(struct cpu *cpu, uint64_t pc, uint64_t half, uint64_t c);
 
-/* --- floating point (guests/rv64/trans_fp.c) -------------------------------------------------------------- */
+/* --- floating point (guests/rv64/trans_fp.c) -------------------------------------------------- */
 static inline uint32_t rv64_frm(const struct rv64_cpu *c) { return c->frm & 7; } /* fcsr.frm */
 uint32_t rv64_fflags(struct cpu *cpu);                                           /* fcsr.fflags */
 void rv64_fcsr_set(struct cpu *cpu, uint32_t fflags, uint32_t frm);

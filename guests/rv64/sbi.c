@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * sbi.c: the firmware that a kernel in S-mode calls (RISC-V Supervisor Binary Interface Specification 2.0): BASE, TIME, IPI,
- * RFENCE, HSM, SRST, DBCN, PMU, and the legacy calls. It is a part of the engine, so a call costs no exit.
+ * sbi.c: the firmware that a kernel in S-mode calls (RISC-V Supervisor Binary Interface Specification 2.0): BASE, TIME,
+ * IPI, RFENCE, HSM, SRST, DBCN, PMU, and the legacy calls. It is a part of the engine, so a call costs no exit.
  */
 #include "guests/rv64/system.h"
 
@@ -39,7 +39,7 @@ struct call {
     uint64_t value;
 };
 
-/* --- harts ---------------------------------------------------------------------------------------- */
+/* --- harts ------------------------------------------------------------------------------------ */
 
 static bool in_mask(uint64_t mask, uint64_t base, unsigned hart) {
     return base == ~UINT64_C(0) || (hart >= base && hart - base < 64 && mask >> (hart - base) & 1);
@@ -62,7 +62,7 @@ static int64_t send_ipis(struct call *s, uint64_t mask, uint64_t base) {
     return SBI_SUCCESS;
 }
 
-/* --- remote fences: others are told, and have done it when the call returns -------------------------- */
+/* --- remote fences: others are told, and have done it when the call returns ------------------- */
 
 static void invalidate(struct call *s, bool own, const struct mmu_inval *inval) {
     if (own)
@@ -115,7 +115,7 @@ static int64_t rfence(struct call *s, uint64_t function) {
     }
 }
 
-/* --- HSM: starting and stopping harts ---------------------------------------------------------------- */
+/* --- HSM: starting and stopping harts --------------------------------------------------------- */
 
 static struct rv64_cpu *hart(const struct call *s, uint64_t id) {
     struct cpu *to = id < s->cpu->boot->vcpu_count ? engine_cpu(s->cpu, (unsigned)id) : NULL;
@@ -173,7 +173,7 @@ static int64_t hsm(struct call *s, uint64_t function) {
     }
 }
 
-/* --- console, reset, base ----------------------------------------------------------------------------- */
+/* --- console, reset, base --------------------------------------------------------------------- */
 
 static int64_t put_char(struct call *s, uint64_t c) {
     return bus_write(s->cpu, GPA(UART), 1, c & 0xff) ? SBI_SUCCESS : SBI_FAILED;
@@ -251,7 +251,7 @@ static int64_t set_timer(struct call *s) {
     return SBI_SUCCESS;
 }
 
-/* --- legacy calls: a mask is in memory, the result is in a0 alone -------------------------------------- */
+/* --- legacy calls: a mask is in memory, the result is in a0 alone ----------------------------- */
 
 static uint64_t legacy_mask(struct call *s) {
     return s->arg[0] ? mem_read(s->cpu, s->arg[0], 3, s->cpu->regime, 0) : MASK(s->cpu->boot->vcpu_count);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * semihost.c: semihosting calls as RISC-V makes them ("RISC-V Semihosting", version 1.0): EBREAK between SLLI x0, x0, 31 and SRAI x0, x0, 7,
- * none of them compressed, all in one page. See graft/semihost.h.
+ * semihost.c: semihosting calls as RISC-V makes them ("RISC-V Semihosting", version 1.0): EBREAK between SLLI x0, x0,
+ * 31 and SRAI x0, x0, 7, none of them compressed, all in one page. See graft/semihost.h.
  */
 #include "graft/semihost.h"
 #include "guests/rv64/system.h"

@@ -126,7 +126,8 @@ enum rv64_csr {
 #define RV64_TIMEBASE 10000000u /* Hz, as QEMU's virt */
 
 /* exceptions.c */
-/* rv64_take_trap(): exception or interrupt, at the pc of the state, to the mode that it is delegated to. Does not unwind. */
+/* rv64_take_trap(): exception or interrupt, at the pc of the state, to the mode that it is delegated to. Does not
+ * unwind. */
 void rv64_take_trap(struct cpu *cpu, uint64_t cause, uint64_t tval);
 _Noreturn void rv64_raise(struct cpu *cpu, uint64_t cause, uint64_t tval);
 _Noreturn void rv64_illegal(struct cpu *cpu, uint64_t insn);
@@ -154,8 +155,8 @@ void rv64_table_changed(struct cpu *cpu);                 /* satp was written */
 /* pmp.c: physical memory protection, with a grain of a page */
 uint64_t rv64_pmp_read(const struct rv64_cpu *c, unsigned csr); /* pmpcfg or pmpaddr */
 void rv64_pmp_write(struct cpu *cpu, unsigned csr, uint64_t value);
-/* rv64_pmp_check(): takes from w, which says where an access of that regime goes, what is not allowed there; the mapping
- * becomes a small one if that is not the same for all of it, and its neighbours. */
+/* rv64_pmp_check(): takes from w, which says where an access of that regime goes, what is not allowed there; the
+ * mapping becomes a small one if that is not the same for all of it, and its neighbours. */
 void rv64_pmp_check(const struct rv64_cpu *c, unsigned regime, struct walk *w);
 /* rv64_pmp_allows_table(): may a walk read the page there, or write to it? */
 bool rv64_pmp_allows_table(const struct rv64_cpu *c, uint64_t pa, bool write);

@@ -5,7 +5,7 @@
 
 #include "rv64_decode.h"
 
-/* --- AES: the halves of the state in two registers ------------------------------------------------------------- */
+/* --- AES: the halves of the state in two registers -------------------------------------------- */
 
 static irv vector(struct rv64_trans *t, unsigned lo, unsigned hi) {
     return ir_vop2(t->b, IR_VINS, 3, ir_vop1(t->b, IR_VFROM, 3, rv64_get(t, lo), 0), rv64_get(t, hi), 1);
@@ -57,7 +57,7 @@ bool trans_AES64KS2(struct rv64_trans *t, const struct arg_AES64KS2 *a) {
     return true;
 }
 
-/* --- SHA-2 --------------------------------------------------------------------------------------------------------- */
+/* --- SHA-2 ------------------------------------------------------------------------------------ */
 
 /* Three rotations of a word XORed; of the small sigmas the third is a shift. */
 static irv sigma(struct rv64_trans *t, irv v, const uint8_t by[3], bool shift) {

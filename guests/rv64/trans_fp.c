@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * trans_fp.c: floating point. The environment of the IR's operations is cpu->fp, Arm's: with default NaNs and tininess after
- * rounding it computes what RISC-V asks for. An operation whose rounding mode is not that of frm, or that the IR does not have,
- * goes to softfp; so does all arithmetic of half precision.
+ * trans_fp.c: floating point. The environment of the IR's operations is cpu->fp, Arm's: with default NaNs and tininess
+ * after rounding it computes what RISC-V asks for. An operation whose rounding mode is not that of frm, or that the IR
+ * does not have, goes to softfp; so does all arithmetic of half precision.
  */
 #include "graft/softfp.h"
 #include "guests/rv64/rv64.h"
@@ -30,7 +30,7 @@ static uint64_t canonical_nan(unsigned lane) { return infinity(lane) | BIT(fract
 /* The bits above a narrow value in its register. */
 static uint64_t box(unsigned lane) { return lane == D ? 0 : ~MASK(8u << lane); }
 
-/* --- fcsr ----------------------------------------------------------------------------------------- */
+/* --- fcsr ------------------------------------------------------------------------------------- */
 
 /* The order of the flags is the reverse of Arm's: NX UF OF DZ NV from bit 0 up. */
 static uint32_t reverse_flags(uint32_t f) {
@@ -53,7 +53,7 @@ void rv64_fcsr_set(struct cpu *cpu, uint32_t fflags, uint32_t frm) {
     fp_set_rounding(cpu);
 }
 
-/* --- registers ------------------------------------------------------------------------------------ */
+/* --- registers -------------------------------------------------------------------------------- */
 
 /* A bitwise operation of all 128 bits. */
 static irv bits(struct rv64_trans *t, enum ir_op op, irv a, irv b) { return ir_vop2(t->b, op, 0, a, b, 0); }
@@ -68,8 +68,8 @@ static irv get_single(struct rv64_trans *t, irv v) {
     return ir_vop3(b, IR_VBSL, 0, boxed, v, ir_vconst(b, canonical_nan(S) | box(S), 0), 0);
 }
 
-/* Singles that a block begins with are boxed in nearly all programs: it looks once at all that it is going to read, and if one
- * is not, goes on in a mode of code that looks at each (until the next trap). */
+/* Singles that a block begins with are boxed in nearly all programs: it looks once at all that it is going to read, and
+ * if one is not, goes on in a mode of code that looks at each (until the next trap). */
 void rv64_check_boxed(struct rv64_trans *t, uint32_t regs) {
     struct ir_block *b = t->b;
     irv all = 0;
@@ -130,7 +130,7 @@ static unsigned round_of(const struct rv64_trans *t, unsigned rm) {
 
 static bool usable(const struct rv64_trans *t, unsigned rm) { return fp_on(t) && round_of(t, rm) != ROUND_NONE; }
 
-/* --- arithmetic ----------------------------------------------------------------------------------- */
+/* --- arithmetic ------------------------------------------------------------------------------- */
 
 enum soft_op {
     S_ADD,
@@ -162,7 +162,8 @@ static uint32_t fpcr_of(unsigned round) {
     return FP_DEFAULT_NAN | FP_TINY_AFTER | (round < 4 ? FP_ROUND(round) : FP_TIES_AWAY);
 }
 
-/* FCVTMOD.W.D (Zfa): the flags are those of a conversion that saturates, the result is the low 32 bits of the integer. */
+/* FCVTMOD.W.D (Zfa): the flags are those of a conversion that saturates, the result is the low 32 bits of the
+ * integer. */
 static uint64_t modular(struct cpu *cpu, const v128 *a, uint32_t desc) {
     uint64_t v = a->u64[0], fraction = (v & MASK(52)) | BIT(52);
     int shift = (int)(v >> 52 & MASK(11)) - 1023 - 52;
@@ -217,7 +218,8 @@ static bool is_native(const struct rv64_trans *t, unsigned lane, unsigned rm) {
     return lane != H && round_of(t, rm) == rounds[RV64_MODE_FRM(t->mode)];
 }
 
-/* put_rounded(): the result of an operation that rounds as rm says. a is a register's value: so is the result, but for its lane. */
+/* put_rounded(): the result of an operation that rounds as rm says. a is a register's value: so is the result, but for
+ * its lane. */
 static void put_rounded(struct rv64_trans *t, unsigned rd, enum ir_op op, enum soft_op soft_op, unsigned lane,
                         unsigned rm, irv a, irv b, irv c) {
     if (is_native(t, lane, rm))
@@ -288,7 +290,8 @@ bool trans_FSGNJ(struct rv64_trans *t, const struct arg_FSGNJ *a) {
     return true;
 }
 
-/* FMIN, FMAX (21.6): a NaN counts as the number that never wins, and a signalling one is an invalid operation as well. */
+/* FMIN, FMAX (21.6): a NaN counts as the number that never wins, and a signalling one is an invalid operation as
+ * well. */
 static uint64_t quiet(struct cpu *cpu, uint64_t v, unsigned lane) {
     uint64_t magnitude = v & MASK((8u << lane) - 1);
     bool signalling = magnitude > infinity(lane) && magnitude < canonical_nan(lane);
@@ -323,7 +326,7 @@ bool trans_FMINMAX(struct rv64_trans *t, const struct arg_FMINMAX *a) {
     return true;
 }
 
-/* --- comparison and classification ------------------------------------------------------------------ */
+/* --- comparison and classification ------------------------------------------------------------ */
 
 /* FLE, FLT, FEQ; the former two signal on any NaN. */
 static irv compare(struct rv64_trans *t, unsigned kind, unsigned lane, irv x, irv y) {
@@ -383,7 +386,7 @@ bool trans_FCLASS(struct rv64_trans *t, const struct arg_FCLASS *a) {
     return true;
 }
 
-/* --- conversion ----------------------------------------------------------------------------------- */
+/* --- conversion ------------------------------------------------------------------------------- */
 
 bool trans_FCVT_FF(struct rv64_trans *t, const struct arg_FCVT_FF *a) {
     unsigned from = lane_of(a->from), to = lane_of(a->fmt), round = round_of(t, a->rm);
@@ -468,7 +471,7 @@ bool trans_FROUND(struct rv64_trans *t, const struct arg_FROUND *a) {
     return true;
 }
 
-/* --- moves, loads and stores ------------------------------------------------------------------------ */
+/* --- moves, loads and stores ------------------------------------------------------------------ */
 
 bool trans_FMV_X(struct rv64_trans *t, const struct arg_FMV_X *a) {
     if (!fp_on(t))

@@ -5,7 +5,7 @@
 
 #include "rv64_decode.h"
 
-/* --- the common shapes ---------------------------------------------------------------------------- */
+/* --- the common shapes ------------------------------------------------------------------------ */
 
 static bool op2(struct rv64_trans *t, enum ir_op op, unsigned rd, unsigned rs1, unsigned rs2) {
     rv64_put(t, rd, ir_op2(t->b, op, rv64_get(t, rs1), rv64_get(t, rs2)));
@@ -50,7 +50,7 @@ static bool set_if(struct rv64_trans *t, enum ir_cmp cc, unsigned rd, irv a, irv
 #define ROW_OP1(name, op)                                                                                              \
     bool trans_##name(struct rv64_trans *t, const struct arg_##name *a) { return op1(t, op, a->rd, a->rs1); }
 
-/* --- RV64I ---------------------------------------------------------------------------------------- */
+/* --- RV64I ------------------------------------------------------------------------------------ */
 ROW_OP2(ADD, op2, IR_ADD)
 ROW_OP2(SUB, op2, IR_SUB)
 ROW_OP2(SLL, op2, IR_SHL)
@@ -102,7 +102,7 @@ bool trans_AUIPC(struct rv64_trans *t, const struct arg_AUIPC *a) {
     return true;
 }
 
-/* --- jumps and branches --------------------------------------------------------------------------- */
+/* --- jumps and branches ----------------------------------------------------------------------- */
 
 /* Registers that calling conventions use for return addresses (2.5.1, return-address stack hints). */
 static bool is_link(unsigned r) { return r == 1 || r == 5; }
@@ -141,7 +141,7 @@ bool trans_BRANCH(struct rv64_trans *t, const struct arg_BRANCH *a) {
     return true;
 }
 
-/* --- M -------------------------------------------------------------------------------------------- */
+/* --- M ---------------------------------------------------------------------------------------- */
 ROW_OP2(MUL, op2, IR_MUL)
 ROW_OP2(MULH, op2, IR_MULHS)
 ROW_OP2(MULHU, op2, IR_MULHU)
@@ -155,8 +155,8 @@ bool trans_MULHSU(struct rv64_trans *t, const struct arg_MULHSU *a) {
     return true;
 }
 
-/* The quotient of a division by zero is all ones, its remainder the dividend; the IR's quotient is 0 then, which makes the
- * latter right by itself. */
+/* The quotient of a division by zero is all ones, its remainder the dividend; the IR's quotient is 0 then, which makes
+ * the latter right by itself. */
 static void divide(struct rv64_trans *t, bool u, bool rem, unsigned rd, irv x, irv y) {
     struct ir_block *b = t->b;
     enum ir_type type = ir_type_of(b, x);
@@ -179,7 +179,7 @@ bool trans_DIVW(struct rv64_trans *t, const struct arg_DIVW *a) {
     return true;
 }
 
-/* --- Zba ------------------------------------------------------------------------------------------ */
+/* --- Zba -------------------------------------------------------------------------------------- */
 
 static bool shift_add(struct rv64_trans *t, unsigned rd, irv index, unsigned shift, unsigned rs2) {
     rv64_put(t, rd, ir_op2(t->b, IR_ADD, rv64_get(t, rs2), ir_op2i(t->b, IR_SHL, index, shift)));
@@ -204,7 +204,7 @@ bool trans_SLLI_UW(struct rv64_trans *t, const struct arg_SLLI_UW *a) {
     return true;
 }
 
-/* --- Zbb and Zbkb --------------------------------------------------------------------------------- */
+/* --- Zbb and Zbkb ----------------------------------------------------------------------------- */
 ROW_OP2(ANDN, op2, IR_ANDN)
 ROW_OP2(ROR, op2, IR_ROR)
 ROW_OP2(RORW, op2w, IR_ROR)
@@ -309,7 +309,7 @@ bool trans_PACKW(struct rv64_trans *t, const struct arg_PACKW *a) {
     return true;
 }
 
-/* --- Zbs ------------------------------------------------------------------------------------------ */
+/* --- Zbs -------------------------------------------------------------------------------------- */
 
 static irv bit_of(struct rv64_trans *t, unsigned rs2) { return ir_op2(t->b, IR_SHL, rv64_imm(t, 1), rv64_get(t, rs2)); }
 
@@ -340,7 +340,7 @@ bool trans_BEXTI(struct rv64_trans *t, const struct arg_BEXTI *a) {
     return true;
 }
 
-/* --- Zbc, Zbkx, Zicond ---------------------------------------------------------------------------- */
+/* --- Zbc, Zbkx, Zicond ------------------------------------------------------------------------ */
 
 static irv carryless(struct rv64_trans *t, unsigned rs1, unsigned rs2, unsigned half) {
     irv x = ir_vop1(t->b, IR_VFROM, 3, rv64_get(t, rs1), 0), y = ir_vop1(t->b, IR_VFROM, 3, rv64_get(t, rs2), 0);

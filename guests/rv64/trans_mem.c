@@ -23,7 +23,7 @@ bool trans_STORE(struct rv64_trans *t, const struct arg_STORE *a) {
     return true;
 }
 
-/* --- A -------------------------------------------------------------------------------------------- */
+/* --- A ---------------------------------------------------------------------------------------- */
 
 static unsigned order(bool acquire, bool release) {
     return IR_MEM_ALIGN | (acquire ? IR_MEM_ACQUIRE : 0) | (release ? IR_MEM_RELEASE : 0);
@@ -76,7 +76,7 @@ bool trans_AMOMINMAX(struct rv64_trans *t, const struct arg_AMOMINMAX *a) {
     return amo(t, kinds[a->u][a->max], a->d, a->aq, a->rl, a->rd, a->rs1, rv64_get(t, a->rs2));
 }
 
-/* --- Zacas ---------------------------------------------------------------------------------------- */
+/* --- Zacas ------------------------------------------------------------------------------------ */
 
 bool trans_AMOCAS(struct rv64_trans *t, const struct arg_AMOCAS *a) {
     irv expected = rv64_get(t, a->rd), value = rv64_get(t, a->rs2);
@@ -116,7 +116,7 @@ bool trans_AMOCAS_Q(struct rv64_trans *t, const struct arg_AMOCAS_Q *a) {
     return true;
 }
 
-/* --- cache blocks: Zicbom, Zicboz (Zicbop's are ORI to x0) -------------------------------------------- */
+/* --- cache blocks: Zicbom, Zicboz (Zicbop's are ORI to x0) ------------------------------------ */
 IR_HELPER(rv64_helper_cbo, IR_HELPER_STATE);
 
 bool trans_CBO(struct rv64_trans *t, const struct arg_CBO *a) {
@@ -124,7 +124,7 @@ bool trans_CBO(struct rv64_trans *t, const struct arg_CBO *a) {
     return true;
 }
 
-/* --- fences --------------------------------------------------------------------------------------- */
+/* --- fences ----------------------------------------------------------------------------------- */
 
 bool trans_FENCE(struct rv64_trans *t, const struct arg_FENCE *a) {
     enum { W = 1, R = 2, O = 4, I = 8, TSO = 8 };

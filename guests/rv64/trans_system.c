@@ -102,11 +102,12 @@ bool trans_FENCE_I(struct rv64_trans *t, const struct arg_FENCE_I *a) {
     return true;
 }
 
-/* --- CSRs ----------------------------------------------------------------------------------------- */
+/* --- CSRs ------------------------------------------------------------------------------------- */
 
 enum { CSRRW = 1, CSRRS, CSRRC };
 
-/* Registers of S-mode and M-mode that matter to nothing before they are used, and which of their bits can be written. */
+/* Registers of S-mode and M-mode that matter to nothing before they are used, and which of their bits can be
+ * written. */
 static size_t plain_register(unsigned csr, uint64_t *writable) {
     *writable = ~UINT64_C(0);
     switch (csr) {
@@ -141,8 +142,9 @@ static irv status_seen(struct rv64_trans *t, irv status) {
 }
 
 /*
- * A kernel writes sstatus on each of its ways in and out, and to keep interrupts off for a while. Most of that changes nothing
- * that a translation or the view depends on: the block goes on with the next one. No interrupt can become due by clearing bits.
+ * A kernel writes sstatus on each of its ways in and out, and to keep interrupts off for a while. Most of that changes
+ * nothing that a translation or the view depends on: the block goes on with the next one. No interrupt can become due
+ * by clearing bits.
  */
 static void write_status(struct rv64_trans *t, const struct arg_CSR *a, irv old, irv operand) {
     struct ir_block *b = t->b;

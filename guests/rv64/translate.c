@@ -31,7 +31,7 @@ const struct guest_pin rv64_vec_pins[RV64_VEC_PINS] = {
     F(16), F(17), F(18), F(19), F(20), F(21), F(22), F(23), F(24), F(25), F(26), F(27), F(28), F(29), F(30), F(31)};
 #undef F
 
-/* --- registers ------------------------------------------------------------------------------------ */
+/* --- registers -------------------------------------------------------------------------------- */
 
 irv rv64_imm(struct rv64_trans *t, uint64_t v) { return ir_const(t->b, IR_I64, v); }
 
@@ -49,7 +49,7 @@ void rv64_put(struct rv64_trans *t, unsigned n, irv v) {
     ir_put(t->b, RV64_X(n), v);
 }
 
-/* --- what the performance counters count ------------------------------------------------------------- */
+/* --- what the performance counters count ------------------------------------------------------ */
 
 static uint32_t events_of(uint32_t insn) {
     switch (insn & 0x7f) {
@@ -73,7 +73,7 @@ void rv64_retire(struct rv64_trans *t) {
     t->retired = true;
 }
 
-/* --- leaving the block ---------------------------------------------------------------------------- */
+/* --- leaving the block ------------------------------------------------------------------------ */
 
 void rv64_end(struct rv64_trans *t) {
     rv64_retire(t);
@@ -109,7 +109,7 @@ void rv64_branch_if(struct rv64_trans *t, irv cond, uint64_t target) {
         rv64_goto(t, t->pc + t->len);
 }
 
-/* --- blocks --------------------------------------------------------------------------------------- */
+/* --- blocks ----------------------------------------------------------------------------------- */
 
 /* Of opcodes LOAD-FP, STORE-FP, MADD to NMADD and OP-FP (volume I, 36)? */
 static bool is_fp(uint32_t insn) {

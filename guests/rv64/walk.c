@@ -2,7 +2,8 @@
  * Copyright The Graft Authors */
 /*
  * walk.c: Sv39, Sv48 and Sv57 (volume II, 10.3 to 10.6) with Svade: a page whose A bit is clear, or D bit when it is
- * written, faults; unless machine mode has turned Svadu on, and the walk sets them. Svnapot has pages of 64 KiB; Svpbmt's memory types change nothing that a guest could see here.
+ * written, faults; unless machine mode has turned Svadu on, and the walk sets them. Svnapot has pages of 64 KiB;
+ * Svpbmt's memory types change nothing that a guest could see here.
  */
 #include "guests/rv64/system.h"
 
@@ -62,7 +63,8 @@ static void leaf(const struct rv64_cpu *c, uint64_t va, enum mmu_access access, 
                  unsigned level, struct walk *w) {
     unsigned shift = PAGE_SHIFT + 9 * level;
     uint64_t base = PTE_PPN(pte) << PAGE_SHIFT;
-    /* Svnapot: one of sixteen pages that lie together. Each of their entries has to be invalidated: it is a small page. */
+    /* Svnapot: one of sixteen pages that lie together. Each of their entries has to be invalidated: it is a small
+     * page. */
     if (pte & PTE_N && level == 0 && (PTE_PPN(pte) & 15) == 8) {
         base = (base & ~MASK(PAGE_SHIFT + 4)) | (va & MASK(PAGE_SHIFT + 4) & ~PAGE_MASK);
         pte &= ~PTE_N;
@@ -154,8 +156,9 @@ bool rv64_translates(const struct cpu *cpu, uint64_t va) {
            __atomic_load_n(&table[va >> 48 & MASK(9)], __ATOMIC_ACQUIRE) & PTE_V;
 }
 
-/* The number of an upper half with these entries. Two tables with equal ones lead to the same tables below, so what is known of
- * the one holds for the other: one satp makes every process its own upper half, which is the kernel's in all of them. */
+/* The number of an upper half with these entries. Two tables with equal ones lead to the same tables below, so what is
+ * known of the one holds for the other: one satp makes every process its own upper half, which is the kernel's in all
+ * of them. */
 static uint64_t half_id(struct rv64_halves *h, const uint64_t *entries) {
     for (unsigned i = 0; i < RV64_HALVES; i++)
         if (h->id[i] && !memcmp(h->entries[i], entries, sizeof h->entries[i]))
@@ -172,8 +175,9 @@ void rv64_table_changed(struct cpu *cpu) {
     mmu_context_changed(cpu);
 }
 
-/* All that a translation depends on, but the ASID: the root's page number in bits 43..0 (of the upper half its number), mode
- * in 63..60, MXR in bit 44; bit 45: machine mode, which has other views of what it looks at with MPRV; bit 46: of its own. */
+/* All that a translation depends on, but the ASID: the root's page number in bits 43..0 (of the upper half its number),
+ * mode in 63..60, MXR in bit 44; bit 45: machine mode, which has other views of what it looks at with MPRV; bit 46: of
+ * its own. */
 struct mmu_space rv64_space(struct cpu *cpu, bool hi, unsigned regime) {
     const struct rv64_cpu *c = rv64(cpu);
     uint64_t controls = regime == RV64_M ? BIT(45) : 0;

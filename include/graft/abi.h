@@ -137,12 +137,13 @@ enum abi_call {
     ABI_CALL_DUMP, /* arg0 address, arg1 bytes, arg2 kind: 0 host code, 1 guest code at arg3; disassemble to the log */
     ABI_CALL_PERFMAP, /* arg0 host code address, arg1 bytes, arg2 guest pc */
     ABI_CALL_YIELD,   /* let other threads run: this vCPU waits for another one */
-    /* arg0 operation (graft/semihost.h), arg1 .. arg3 its numbers, bytes in abi_vcpu.text -> ret0 result, ret1 errno, or
-     * SEMIHOST_AGAIN */
+    /* arg0 operation (graft/semihost.h), arg1 .. arg3 its numbers, bytes in abi_vcpu.text -> ret0 result, ret1 errno,
+     * or SEMIHOST_AGAIN */
     ABI_CALL_SEMIHOST,
-    /* This vCPU is between two instructions. arg0 enum abi_held; of an access: arg1 its first watched address, arg2 the watchpoint;
-     * ABI_HELD_DONE: arg1, arg2 what the order has brought, arg3 1 if it could be done. -> ret1 enum abi_order, arg3 register or
-     * address, arg4 and arg5 a value; ret0 1: the monitor has written over the guest's state (guest_ops.state), if the order is to go on */
+    /* This vCPU is between two instructions. arg0 enum abi_held; of an access: arg1 its first watched address, arg2 the
+     * watchpoint; ABI_HELD_DONE: arg1, arg2 what the order has brought, arg3 1 if it could be done. -> ret1 enum
+     * abi_order, arg3 register or address, arg4 and arg5 a value; ret0 1: the monitor has written over the guest's
+     * state (guest_ops.state), if the order is to go on */
     ABI_CALL_PAUSED,
     ABI_CALL_REUSE, /* arg0 address, arg1 bytes: entries (code_entry.h) for later runs -> ret0 1: no more of them */
 };
@@ -167,8 +168,8 @@ enum abi_order {
 
 #define ABI_BREAKPOINTS 64
 #define ABI_WATCHPOINTS 16
-/* What a debugger wants to know of, at whatever level and in whatever address space; the guest sees nothing of it. The monitor changes
- * it while all vCPUs are held. */
+/* What a debugger wants to know of, at whatever level and in whatever address space; the guest sees nothing of it. The
+ * monitor changes it while all vCPUs are held. */
 struct abi_debug {
     uint32_t breakpoints, watchpoints;
     uint64_t breakpoint[ABI_BREAKPOINTS];
@@ -236,7 +237,8 @@ struct abi_posted_entry {
 struct abi_shared {
     /* Level of each shared peripheral interrupt that a monitor device drives (bit = SPI number, id - 32). */
     _Atomic uint32_t spi_level[(ABI_MAX_SPIS + 31) / 32];
-    /* Which of them, and of the interrupts of virtio slots, have risen since the engine took the bit, wherever they are now. */
+    /* Which of them, and of the interrupts of virtio slots, have risen since the engine took the bit, wherever they are
+     * now. */
     _Atomic uint32_t spi_rose[(ABI_MAX_SPIS + 31) / 32];
     /* The engine's hint which vCPU an SPI goes to: the monitor sets ABI_PEND_IRQ there and wakes it. */
     _Atomic uint8_t spi_target[ABI_MAX_SPIS];
@@ -256,15 +258,16 @@ struct abi_shared {
      * own lock and sets ABI_PEND_DMA on all vCPUs; each engine keeps its own tail. */
     _Atomic uint32_t dma_head;
     uint64_t dma_page[ABI_DMA_ENTRIES];
-    /* A bit for each ABI_ROM_CHUNK of the flash: reads and fetches find memory there, else they are for the device. Writes always are.
-     * The monitor sets a bit at any time; when it clears one it counts rom_changes and sets ABI_PEND_ROM on all vCPUs. */
+    /* A bit for each ABI_ROM_CHUNK of the flash: reads and fetches find memory there, else they are for the device.
+     * Writes always are. The monitor sets a bit at any time; when it clears one it counts rom_changes and sets
+     * ABI_PEND_ROM on all vCPUs. */
     _Atomic uint64_t rom_mapped;
     _Atomic uint32_t rom_changes;
     struct abi_debug debug;
     /* One byte per page of RAM and flash, at this engine address: bit n set = vCPU n holds translated code of it. */
     uint64_t code_pages_va;
-    uint64_t
-        guest_va; /* what the guest's vCPUs share (engine_guest_shared()); the engine writes it before the first one runs */
+    uint64_t guest_va; /* what the guest's vCPUs share (engine_guest_shared()); the engine writes it before the first
+                          one runs */
 };
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * agent.h: what the monitor and the program that it puts into a guest (agent/) say to each other, over a virtio console. Both trust the other
- * no further than a guest and a host do: the monitor checks all that it is told.
+ * agent.h: what the monitor and the program that it puts into a guest (agent/) say to each other, over a virtio
+ * console. Both trust the other no further than a guest and a host do: the monitor checks all that it is told.
  *
- * Each side sends frames: a struct agent_frame and as many bytes as it says. Numbers are 32 bits, little-endian; texts end with a NUL.
- * What is written by or for the command is sent only as far as the other side has given credit for, so that the connection itself never
- * has to wait for someone who does not read, and signals get through.
+ * Each side sends frames: a struct agent_frame and as many bytes as it says. Numbers are 32 bits, little-endian; texts
+ * end with a NUL. What is written by or for the command is sent only as far as the other side has given credit for, so
+ * that the connection itself never has to wait for someone who does not read, and signals get through.
  */
 #ifndef GRAFT_AGENT_H
 #define GRAFT_AGENT_H
@@ -27,11 +27,12 @@ enum agent_type {
     /* from both */
     AGENT_CREDIT, /* stream (0, 1, 2), bytes more may be sent */
     /* from the monitor, before AGENT_START; done in their order */
-    AGENT_FOLDER, /* path: is made, and those above it */
-    AGENT_MOUNT,  /* flags, type, source, target, data */
-    AGENT_FILE,   /* path, content: written if it can be */
-    AGENT_LINK,   /* path, what it leads to */
-    AGENT_NET, /* address, netmask, gateway as of inet_addr(): for the first network card; none: the loopback device alone */
+    AGENT_FOLDER,  /* path: is made, and those above it */
+    AGENT_MOUNT,   /* flags, type, source, target, data */
+    AGENT_FILE,    /* path, content: written if it can be */
+    AGENT_LINK,    /* path, what it leads to */
+    AGENT_NET,     /* address, netmask, gateway as of inet_addr(): for the first network card; none: the loopback device
+                      alone */
     AGENT_ROOT,    /* path: what is mounted there is the root from now on */
     AGENT_CWD,     /* path, for the command */
     AGENT_ENV,     /* NAME=VALUE */

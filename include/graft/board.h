@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * board.h: the one struct through which the monitor reaches what is particular to a guest: where its board has what, how
- * its kernels are recognised, its device tree. Each folder under guests/ has one in board/; guests/boards.c lists them.
+ * board.h: the one struct through which the monitor reaches what is particular to a guest: where its board has what,
+ * how its kernels are recognised, its device tree. Each folder under guests/ has one in board/; guests/boards.c lists
+ * them.
  */
 #ifndef GRAFT_BOARD_H
 #define GRAFT_BOARD_H
@@ -10,7 +11,7 @@
 #include "graft/abi.h"
 #include "graft/device.h"
 
-/* --- device trees (hypervisor/fdt.c): written from front to back; the first error sticks ------------------------ */
+/* --- device trees (hypervisor/fdt.c): written from front to back; the first error sticks ------ */
 struct tree;
 void tree_begin(struct tree *t, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* a node: its name */
 void tree_end(struct tree *t);
@@ -31,8 +32,8 @@ struct fdt_params {
     uint64_t initrd, initrd_end; /* equal: none */
     uint8_t seed[40];            /* rng-seed and kaslr-seed */
 };
-/* Nodes that every board has. tree_virtio(): interrupts is called inside each slot's. tree_chosen(): aliases, too. tree_cores(): one
- * cluster of all processors, whose nodes have the phandles from first on, for cpu-map. */
+/* Nodes that every board has. tree_virtio(): interrupts is called inside each slot's. tree_chosen(): aliases, too.
+ * tree_cores(): one cluster of all processors, whose nodes have the phandles from first on, for cpu-map. */
 void tree_cores(struct tree *t, const struct fdt_params *p, uint32_t first);
 void tree_memory(struct tree *t, const struct fdt_params *p);
 void tree_flash(struct tree *t, const struct board *b);
@@ -40,7 +41,7 @@ void tree_fw_cfg(struct tree *t, const struct board *b);
 void tree_virtio(struct tree *t, const struct board *b, void (*interrupts)(struct tree *t, uint32_t irq));
 void tree_chosen(struct tree *t, const struct fdt_params *p, const char *console);
 
-/* --- boards ----------------------------------------------------------------------------------------------------- */
+/* --- boards ----------------------------------------------------------------------------------- */
 struct board_device {
     const char *what;
     struct device *(*create)(struct machine *m, uint64_t gpa, unsigned irq, struct chardev *serial);
@@ -53,8 +54,8 @@ struct board {
     const char *name;    /* what the user calls it: "arm64" */
     const char *machine; /* what people call it: "AArch64" */
     const char *target;  /* what QEMU calls it: "aarch64" */
-    /* Kernels: the magic number at offset 56 of an Image, e_machine of an ELF file, how far from the start of RAM an Image with a
-     * smaller text_offset lies, and a flat binary. */
+    /* Kernels: the magic number at offset 56 of an Image, e_machine of an ELF file, how far from the start of RAM an
+     * Image with a smaller text_offset lies, and a flat binary. */
     uint32_t image_magic;
     uint16_t elf_machine;
     uint32_t kernel_offset, flat_offset;

@@ -18,7 +18,8 @@
 #define CODE_ENTRY_CODE_MAX (64 * 1024) /* bytes of host code; blocks with more cannot be moved anyway */
 #define CODE_ENTRY_GUEST_MAX PAGE_SIZE  /* bytes of guest code */
 
-/* Behind it, in this order: host code and its records (each to a multiple of 8), links, faults, moves, guest code; zeros up to `bytes`. */
+/* Behind it, in this order: host code and its records (each to a multiple of 8), links, faults, moves, guest code;
+ * zeros up to `bytes`. */
 struct code_entry {
     uint64_t sum;                  /* code_entry_sum() of all that is behind it */
     uint64_t id;                   /* a hash of what it is for: equal ones are for the same */
@@ -53,8 +54,8 @@ struct code_parts {
     const uint8_t *guest; /* from `before` bytes before pc */
 };
 
-/* What the monitor looks entries up by when it makes a table of them, and the engine when it wants one: open addressing, `at` times
- * CODE_ENTRY_ALIGN is where the entry is, with bit 31 set in slots that are taken. */
+/* What the monitor looks entries up by when it makes a table of them, and the engine when it wants one: open
+ * addressing, `at` times CODE_ENTRY_ALIGN is where the entry is, with bit 31 set in slots that are taken. */
 struct code_slot {
     uint32_t key, at;
 };
@@ -73,8 +74,8 @@ struct code_parts code_entry_parts(const struct code_entry *x);
 bool code_entry_parse(const struct code_entry *x, uint64_t room, struct code_parts *parts);
 uint64_t code_entry_sum(const struct code_entry *x);
 
-/* code_entry_key(): of a block that looked at watch bytes of guest code, which begin with those at guest. Short blocks and
- * others are looked up apart, so that most are told from each other by two instructions. */
+/* code_entry_key(): of a block that looked at watch bytes of guest code, which begin with those at guest. Short blocks
+ * and others are looked up apart, so that most are told from each other by two instructions. */
 #define CODE_KEY_LONG 8
 static inline uint32_t code_entry_key(uint64_t engine, uint32_t mode, uint64_t pc, const uint8_t *guest, bool is_long) {
     uint64_t first = 0;

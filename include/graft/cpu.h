@@ -33,16 +33,16 @@ enum cpu_watch { CPU_WATCH_GUEST = 1, CPU_WATCH_DEBUGGER = 2 };
 
 #define MEM_VALUE 7 /* of vscratch: what accesses that are calls (dbt/mmu/called.c) have no argument for */
 /*
- * Three pages, by who may do what to them: where translated code has less privilege than the engine (ABI_LAYOUT_RING0) it
- * reads the first two and writes the third. The guest's part goes on like that: see guest_ops.own_bytes.
+ * Three pages, by who may do what to them: where translated code has less privilege than the engine (ABI_LAYOUT_RING0)
+ * it reads the first two and writes the third. The guest's part goes on like that: see guest_ops.own_bytes.
  */
 struct cpu {
     struct abi_vcpu abi; /* first: shared with the monitor */
 
     /* Of the engine; translated code reads the first few. */
     struct view *views[REGIMES]; /* the view that each regime uses now */
-    /* The same as translated code finds them, for accesses of other regimes than its own; under ABI_LAYOUT_RING0 only that of
-     * regime 0 is any good, the others lead nowhere. */
+    /* The same as translated code finds them, for accesses of other regimes than its own; under ABI_LAYOUT_RING0 only
+     * that of regime 0 is any good, the others lead nowhere. */
     struct view *shown[REGIMES];
     uint32_t regime; /* current regime; translated code runs with views[regime]: see cpu_set_view() */
     uint32_t index;  /* vCPU number */

@@ -13,11 +13,11 @@
  *    point (properties M and S) and at every exit: a PUT before it in program
  *    order has happened, a PUT after it has not. A translator therefore emits
  *    all accesses of an instruction that may fault before its first PUT.
- *  - In blocks with IR_BLOCK_LAZY_FLAGS, NZCV need not be stored where the guest overwrites it before it reads it, in this
- *    block or after an exit with IR_EXIT_FLAGS_DEAD. At fault points and these exits cpu->flags_insn then has the guest
- *    instruction that computed it, from registers that are still the same: a PUT of it says in aux which ones (a set of
- *    offset / 8 modulo 32; 0: it has to be stored), such an exit in aux which ones the code there changes. A PUT makes
- *    flags_insn 0. Registers here are what is PUT as I32 or I64.
+ *  - In blocks with IR_BLOCK_LAZY_FLAGS, NZCV need not be stored where the guest overwrites it before it reads it,
+ *    in this block or after an exit with IR_EXIT_FLAGS_DEAD. At fault points and these exits cpu->flags_insn then
+ *    has the guest instruction that computed it, from registers that are still the same: a PUT of it says in aux
+ *    which ones (a set of offset / 8 modulo 32; 0: it has to be stored), such an exit in aux which ones the code
+ *    there changes. A PUT makes flags_insn 0. Registers here are what is PUT as I32 or I64.
  *  - The pc in the state is written by exits, and by the backend before an
  *    IR_HELPER_STATE call and on the slow path of memory accesses (the pc of the
  *    last INSN). Helpers may rely on it. A translator PUTs it only before EXIT.
@@ -171,7 +171,8 @@ struct ir_block {
     bool overflow; /* out of room: the translator stops at the last whole instruction */
     struct ir_inst inst[IR_MAX_INSTS];
     v128 vconst[IR_MAX_VCONSTS];
-    /* Private to ir.c and the passes. Tables are not cleared for each block: what is in them is checked when it is used. */
+    /* Private to ir.c and the passes. Tables are not cleared for each block: what is in them is checked when it is
+     * used. */
     struct {
         uint16_t room;     /* folding may append helper instructions below this index */
         uint16_t ends;     /* an EXIT_IF that always leaves, 0: there is none */
@@ -207,7 +208,7 @@ extern const uint8_t ir_op_is[IR_OP_COUNT];
 /* How far from the block's pc an IR_PC may lead: a little more than any instruction does. */
 #define IR_PC_NEAR (UINT64_C(1) << 33)
 
-/* --- NZCV in guest state: the x86 order of LAHF and SETO, so that saving flags is cheap ------------ */
+/* --- NZCV in guest state: the x86 order of LAHF and SETO, so that saving flags is cheap ------- */
 #define IR_FLAG_V 0x0001u
 #define IR_FLAG_C 0x0100u /* Arm's polarity: 1 = no borrow */
 #define IR_FLAG_Z 0x4000u
@@ -222,19 +223,20 @@ static inline uint32_t ir_flags_unpack(uint32_t f) {
            (f & IR_FLAG_V ? 1u << 28 : 0);
 }
 
-/* --- building (dbt/ir.c, dbt/opt_forward.c) ---------------------------------------------------------------------------- */
+/* --- building (dbt/ir.c, dbt/opt_forward.c) --------------------------------------------------- */
 /* ir_block_reset(): an empty block for the code at pc in that mode. */
 void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode);
 /* ir_block_rewind(): forgets what was added to it since it had that count, and no vector constants. */
 void ir_block_rewind(struct ir_block *b, unsigned count);
-/* ir_add_inst(), and with it all that follows: appends *inst simplified by what came before it: folded (constants, x+0, copies),
- * a GET is the value that the state is known to hold, of equal operations there is one. Returns the value, 0 for none.
- * Sets b->overflow and returns a valid index of the right type when there is no room. */
+/* ir_add_inst(), and with it all that follows: appends *inst simplified by what came before it: folded (constants, x+0,
+ * copies), a GET is the value that the state is known to hold, of equal operations there is one. Returns the value, 0
+ * for none. Sets b->overflow and returns a valid index of the right type when there is no room. */
 irv ir_add_inst(struct ir_block *b, const struct ir_inst *inst);
 static inline enum ir_type ir_type_of(const struct ir_block *b, irv v) { return (enum ir_type)b->inst[v].type; }
 
 irv ir_const(struct ir_block *b, enum ir_type t, uint64_t imm);
-/* ir_pc(): value, I64, which is the block's pc and something: never an ir_const(), or the block has to be IR_BLOCK_FIXED. */
+/* ir_pc(): value, I64, which is the block's pc and something: never an ir_const(), or the block has to be
+ * IR_BLOCK_FIXED. */
 irv ir_pc(struct ir_block *b, uint64_t value);
 irv ir_vconst(struct ir_block *b, uint64_t lo, uint64_t hi);
 irv ir_get(struct ir_block *b, enum ir_type t, size_t offset);
@@ -277,7 +279,7 @@ void ir_goto_reg(struct ir_block *b, irv target, enum ir_jump kind);
 void ir_ras_push(struct ir_block *b, uint64_t return_pc);
 void ir_exit(struct ir_block *b);
 
-/* --- passes ------------------------------------------------------------------------------------------ */
+/* --- passes ----------------------------------------------------------------------------------- */
 /* ir_verify(): types, operand order, one final exit. Returns 0, or -1 with a message in err. */
 int ir_verify(const struct ir_block *b, char *err, size_t errlen);
 /* ir_optimise(): GET/PUT forwarding, dead stores, dead code, constant folding, common subexpressions. In place. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * pmu.h: what the guests' performance monitors have in common. Translated code counts what instructions do, in blocks whose
- * mode says what of it is wanted: raw counts, which only grow. What they, and the host's TSC, have grown by goes to the
- * guest's counters whenever the privilege changes or a register is accessed. Each such block looks first whether a limit is
- * reached, before which no counter can overflow.
+ * pmu.h: what the guests' performance monitors have in common. Translated code counts what instructions do, in blocks
+ * whose mode says what of it is wanted: raw counts, which only grow. What they, and the host's TSC, have grown by goes
+ * to the guest's counters whenever the privilege changes or a register is accessed. Each such block looks first whether
+ * a limit is reached, before which no counter can overflow.
  */
 #ifndef GRAFT_PMU_H
 #define GRAFT_PMU_H
@@ -48,16 +48,16 @@ static inline uint64_t pmu_sum(const struct pmu_growth *g, uint32_t raws) {
         sum += g->raw[__builtin_ctz(raws)];
     return sum;
 }
-/* pmu_insns_left(): instructions until a counter of those raw counts may overflow that has so much room: at most two of its
- * events come of each. */
+/* pmu_insns_left(): instructions until a counter of those raw counts may overflow that has so much room: at most two of
+ * its events come of each. */
 static inline uint64_t pmu_insns_left(uint64_t room, uint32_t raws) {
     if (!raws)
         return ~UINT64_C(0) >> 1;
     return raws & (raws - 1) ? (room + 1) / 2 : room;
 }
 
-/* Code that counts: of a set of raw counts, one more each; in front of a block, the look at the limit. counts: where struct
- * pmu_counts is in struct cpu. */
+/* Code that counts: of a set of raw counts, one more each; in front of a block, the look at the limit. counts: where
+ * struct pmu_counts is in struct cpu. */
 static inline void pmu_emit_count(struct ir_block *b, size_t counts, uint32_t raws) {
     for (; raws; raws &= raws - 1)
         ir_count(b, counts + offsetof(struct pmu_counts, raw) + 8 * (size_t)__builtin_ctz(raws));

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * semihost.h: semihosting, by which programs without an operating system use the console of whoever runs them ("Semihosting for
- * AArch32 and AArch64", version 2.0). The engine reads and writes the guest's memory (dbt/semihost.c), the monitor does what is
- * asked for (hypervisor/semihost.c); the instruction that asks is the guest's.
+ * semihost.h: semihosting, by which programs without an operating system use the console of whoever runs them
+ * ("Semihosting for AArch32 and AArch64", version 2.0). The engine reads and writes the guest's memory
+ * (dbt/semihost.c), the monitor does what is asked for (hypervisor/semihost.c); the instruction that asks is the
+ * guest's.
  */
 #ifndef GRAFT_SEMIHOST_H
 #define GRAFT_SEMIHOST_H
@@ -43,13 +44,14 @@ enum semihost_op {
 #define SEMIHOST_EXT_EXIT_EXTENDED 1u
 #define SEMIHOST_EXT_STDOUT_STDERR 2u
 
-/* ret[1] of ABI_CALL_SEMIHOST: nothing was done, as nobody reads or types: the guest's instruction is to be executed again. */
+/* ret[1] of ABI_CALL_SEMIHOST: nothing was done, as nobody reads or types: the guest's instruction is to be executed
+ * again. */
 #define SEMIHOST_AGAIN UINT64_C(0x10000)
 
 struct cpu;
-/* engine_semihost(): a call of the current vCPU: operation, what its parameter register holds (pointers and fields of 64 bits), and the stack
- * pointer. True: *result is for the result register. False: execute the instruction again, interrupts may come before, and make calls of
- * their own: those with another stack pointer do not disturb this one. */
+/* engine_semihost(): a call of the current vCPU: operation, what its parameter register holds (pointers and fields of
+ * 64 bits), and the stack pointer. True: *result is for the result register. False: execute the instruction again,
+ * interrupts may come before, and make calls of their own: those with another stack pointer do not disturb this one. */
 bool engine_semihost(struct cpu *cpu, uint32_t op, uint64_t param, uint64_t sp, uint64_t *result);
 
 #endif

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * state.h: what of a structure is the state of a processor or device, as a table of its fields: what a snapshot saves and loads
- * (hypervisor/state.c), and what a debugger may look at. All else in the structure follows from it, or is made anew.
+ * state.h: what of a structure is the state of a processor or device, as a table of its fields: what a snapshot saves
+ * and loads (hypervisor/state.c), and what a debugger may look at. All else in the structure follows from it, or is
+ * made anew.
  *
- * A file that is loaded may hold anything. So each field says which values it may have; what more there is to check, whoever takes the
- * state over does.
+ * A file that is loaded may hold anything. So each field says which values it may have; what more there is to check,
+ * whoever takes the state over does.
  */
 #ifndef GRAFT_STATE_H
 #define GRAFT_STATE_H

@@ -22,17 +22,19 @@
 #define VM_SEL_CODE3 0x23
 #define VM_SEL_TSS 0x28
 
-/* The lower canonical half in slots of 512 GiB. Slot 0 is the engine's; every other one is a window, those between are guards. */
+/* The lower canonical half in slots of 512 GiB. Slot 0 is the engine's; every other one is a window, those between are
+ * guards. */
 #define VM_WINDOW_FIRST 2
 #define VM_WINDOW_LAST 252
 #define VM_LOAN_SLOT 254
 #define VM_NULL_SLOT 255
 
-/* Flat: where the engine writes translated code, at this plus its offset in the arena; it runs at ABI_VA_ENGINE plus that. */
+/* Flat: where the engine writes translated code, at this plus its offset in the arena; it runs at ABI_VA_ENGINE plus
+ * that. */
 #define VM_CODE_WRITE 0x800000000
 
-/* Ring 0: what ring 3 reaches of the engine's memory, in a slot of the upper half, where no delta leads. A vCPU's code cache has
- * a gigabyte there, read and executed; behind these the pages of the current view: */
+/* Ring 0: what ring 3 reaches of the engine's memory, in a slot of the upper half, where no delta leads. A vCPU's code
+ * cache has a gigabyte there, read and executed; behind these the pages of the current view: */
 #define VM_USER_SLOT 510
 #define VM_USER_VA 0xffffff0000000000 /* abi_boot.user_va, but for the direct strategy */
 #define VM_USER_CODE(user_va, vcpu) ((user_va) + ((uint64_t)(vcpu) << 30))
@@ -44,9 +46,10 @@
 #define VM_PAGE_NO_DELTAS 12
 #define VM_PAGE_VIEW 16
 #define VM_SYSCALL_BYTES 16
-/* The direct strategy has tables of five levels. Entries 0 and 511 of a root are the halves of the guest's addresses, but for the
- * first 512 GiB, which are the engine's. The windows and what ring 3 reaches of the engine's memory are in the slots below this
- * entry: no guest can translate an address with these bits 56..48. Nothing is in the entries beside it, nor in those 256 up. */
+/* The direct strategy has tables of five levels. Entries 0 and 511 of a root are the halves of the guest's addresses,
+ * but for the first 512 GiB, which are the engine's. The windows and what ring 3 reaches of the engine's memory are in
+ * the slots below this entry: no guest can translate an address with these bits 56..48. Nothing is in the entries
+ * beside it, nor in those 256 up. */
 #define VM_DIRECT_ENTRY 0x55
 #define VM_DIRECT_VA ((uint64_t)VM_DIRECT_ENTRY << 48)
 /* The stacks of ring 3 are a page for each level of privilege, the last REGIMES pages of a vCPU's ABI_CPU_BYTES. */
@@ -99,8 +102,9 @@ enum vm_probe {
     VM_PROBE_COUNT
 };
 
-/* VM_CHECK(enumerator, what is so): what the engine in ring 0 takes for granted of its host, in the order in which the probe tries
- * it. They do not depend on who made the processor, or on what KVM intercepts, but some KVMs are none of these. */
+/* VM_CHECK(enumerator, what is so): what the engine in ring 0 takes for granted of its host, in the order in which the
+ * probe tries it. They do not depend on who made the processor, or on what KVM intercepts, but some KVMs are none of
+ * these. */
 #define VM_CHECKS(VM_CHECK)                                                                                            \
     VM_CHECK(CROSS, "SYSRETQ and SYSCALL lead to ring 3 and back")                                                     \
     VM_CHECK(FLAGS, "SYSCALL clears the flags that it was told")                                                       \

@@ -189,7 +189,8 @@ static void test_masking(void) {
     CHECK(c->c.abi.pending & ABI_PEND_IRQ);
 }
 
-/* While nothing is armed, blocks are those of a guest that has never heard of it (tests/golden has their code): they are found by their mode. */
+/* While nothing is armed, blocks are those of a guest that has never heard of it (tests/golden has their code): they
+ * are found by their mode. */
 static void test_nothing_armed(void) {
     static const struct {
         uint32_t key;

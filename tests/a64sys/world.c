@@ -61,7 +61,7 @@ const struct guest_pin a64_gpr_pins[A64_GPR_PINS], a64_vec_pins[A64_VEC_PINS];
 void a64_translate(struct ir_block *b, const struct cpu *cpu, const void *code, unsigned bytes, unsigned max_insns) {}
 #endif
 
-/* --- what the engine would be ------------------------------------------------------------------------------------ */
+/* --- what the engine would be ----------------------------------------------------------------- */
 
 void engine_unwind(struct cpu *cpu) {
     world.unwinds++;

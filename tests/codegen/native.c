@@ -28,7 +28,7 @@ static uint8_t *host_memory; /* the same pages, as translated code reaches them;
 static struct fake_cpu *running;
 static struct view *view;
 
-/* --- faults ----------------------------------------------------------------------------------------------- */
+/* --- faults ----------------------------------------------------------------------------------- */
 const uint8_t *engine_fault_stub(struct cpu *cpu, const uint8_t *host_pc) {
     const struct code_fault *f = code_out_fault(&native.out, host_pc);
     return f && !(f->stub & CODE_RECORD) ? native.out.start + f->stub : NULL;
@@ -53,7 +53,7 @@ static void on_fault(int sig, siginfo_t *info, void *context) {
     uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)stub;
 }
 
-/* --- what translated code calls ----------------------------------------------------------------------------- */
+/* --- what translated code calls --------------------------------------------------------------- */
 const uint8_t *native_lookup_result;
 unsigned native_lookups;
 const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) {
@@ -134,7 +134,7 @@ uint64_t mmu_slow_cas(struct cpu *cpu, struct mmu_slow *s, uint64_t expected, ui
     return old;
 }
 
-/* --- a memory strategy: one linear mapping ------------------------------------------------------------------- */
+/* --- a memory strategy: one linear mapping ---------------------------------------------------- */
 static uint64_t delta(void) { return (uintptr_t)host_memory - FAKE_MEM_BASE; }
 static void align_check(struct asm_buf *a, struct mmu_probe *p) {
     if (p->align && p->size) {
@@ -200,7 +200,7 @@ static const struct mmu_ops strategies[NATIVE_PROBE_COUNT] = {
     [NATIVE_RANGE] = {.name = "range", .emit_probe = probe_range, .emit_find = find_range},
 };
 
-/* --- setting up ------------------------------------------------------------------------------------------------ */
+/* --- setting up ------------------------------------------------------------------------------- */
 static const struct guest_pin gpr_some[] = {{FAKE_X(0)}, {FAKE_X(2)}, {FAKE_X(9)}}, vec_some[] = {{FAKE_V(1)}};
 static const struct guest_pin gpr_all[] = {{FAKE_X(0)},  {FAKE_X(1)},  {FAKE_X(2)},  {FAKE_X(3)},  {FAKE_X(4)},
                                            {FAKE_X(5)},  {FAKE_X(6)},  {FAKE_X(7)},  {FAKE_X(8)},  {FAKE_X(9)},
@@ -289,7 +289,7 @@ int native_compile_in(const struct ir_block *b, size_t offset, size_t room) {
     return status;
 }
 
-/* --- running ------------------------------------------------------------------------------------------------------ */
+/* --- running ---------------------------------------------------------------------------------- */
 static uint32_t live_mxcsr(void) {
     uint32_t m;
     __asm__ volatile("stmxcsr %0" : "=m"(m));

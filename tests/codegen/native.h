@@ -11,8 +11,8 @@
 enum native_pins { NATIVE_PINS_NONE, NATIVE_PINS_SOME, NATIVE_PINS_ALL, NATIVE_PINS_HIGH, NATIVE_PINS_COUNT };
 /* What happens when translated code touches the memory: the host page's protection. */
 enum native_memory { NATIVE_RW, NATIVE_READ_ONLY, NATIVE_NONE, NATIVE_MEMORY_COUNT };
-/* The probe: every access for itself; hoisted for nearby ones with or without mmu_ops.nearby; or for a range, which is in
- * small pages that can or cannot be written to. Nothing behind that faults: the memory has to be NATIVE_RW. */
+/* The probe: every access for itself; hoisted for nearby ones with or without mmu_ops.nearby; or for a range, which is
+ * in small pages that can or cannot be written to. Nothing behind that faults: the memory has to be NATIVE_RW. */
 enum native_probe { NATIVE_EACH, NATIVE_HOIST, NATIVE_HOIST_POISON, NATIVE_RANGE, NATIVE_PROBE_COUNT };
 
 struct native {

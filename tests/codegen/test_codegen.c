@@ -119,7 +119,7 @@ static void random_floats(uint64_t *seed) {
     }
 }
 
-/* --- one operation at a time ----------------------------------------------------------------------------------- */
+/* --- one operation at a time ------------------------------------------------------------------ */
 static void add_result(irv v) {
     switch (block.inst[v].type) {
     case IR_I32: v = ir_append(&block, &(struct ir_inst){.op = IR_ZEXT32, .type = IR_I64, .a = v}); /* fall through */
@@ -216,7 +216,7 @@ static void make_loop(void) {
             block.inst[i].imm = block.pc;
 }
 
-/* --- random blocks --------------------------------------------------------------------------------------------- */
+/* --- random blocks ---------------------------------------------------------------------------- */
 static void check_random(unsigned features, unsigned count, unsigned size, bool optimise) {
     for (unsigned config = 0; config < NATIVE_PINS_COUNT * NATIVE_PROBE_COUNT; config++) {
         enum native_probe probe = (enum native_probe)(config / NATIVE_PINS_COUNT);
@@ -250,7 +250,7 @@ END_TEST
 START_TEST(random_optimised_blocks) { check_random(IR_RANDOM_ALL, 500, 120, true); }
 END_TEST
 
-/* --- chains of floating point ------------------------------------------------------------------------------------- */
+/* --- chains of floating point ----------------------------------------------------------------- */
 #define CHAIN_VALUES 12
 static irv get_x(unsigned n) {
     return ir_append(&block, &(struct ir_inst){.op = IR_GET, .type = IR_I64, .imm = FAKE_X(n)});
@@ -332,7 +332,7 @@ START_TEST(float_chains) {
 }
 END_TEST
 
-/* --- ways between blocks ---------------------------------------------------------------------------------------- */
+/* --- ways between blocks ---------------------------------------------------------------------- */
 static struct code_out out_a, out_b, out_c;
 static struct fake_cpu machine;
 
@@ -401,8 +401,8 @@ START_TEST(links) {
 }
 END_TEST
 
-/* The same with registers that have no pins: x9 counts, x10 adds up, and a store through x11 faults once or never. The block at 0x1010
- * has what is pinned elsewhere where it belongs. */
+/* The same with registers that have no pins: x9 counts, x10 adds up, and a store through x11 faults once or never. The
+ * block at 0x1010 has what is pinned elsewhere where it belongs. */
 static void own_pins(void) {
     begin(0x1000);
     block.flags |= IR_BLOCK_LOOP;

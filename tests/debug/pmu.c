@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * pmu.c: what perf needs of Linux and the performance monitors: counts of known code in user mode, all counters at once, sampling
- * by instructions and by cycles. Prints a line for each, as tests/linux/check.sh does.
+ * pmu.c: what perf needs of Linux and the performance monitors: counts of known code in user mode, all counters at
+ * once, sampling by instructions and by cycles. Prints a line for each, as tests/linux/check.sh does.
  */
 #include "check.h"
 
@@ -30,7 +30,8 @@ static __attribute__((noinline)) void work(unsigned long rounds) {
 }
 
 #define LOADS (PERF_COUNT_HW_CACHE_L1D | PERF_COUNT_HW_CACHE_OP_READ << 8 | PERF_COUNT_HW_CACHE_RESULT_ACCESS << 16)
-/* Type and number of what counts in a group beside the cycles; the first counts instructions, the others branches or loads. */
+/* Type and number of what counts in a group beside the cycles; the first counts instructions, the others branches or
+ * loads. */
 static const struct {
     unsigned type, config;
 } grouped[] = {

@@ -2,8 +2,8 @@
  * Copyright The Graft Authors */
 /*
  * ptrace.c: what a debugger in the guest needs of Linux: single step, hardware breakpoints and watchpoints, BRK, and
- * perf's own breakpoints, over which the kernel steps by itself. Prints a line for each, as tests/linux/check.sh does.
- */
+ * perf's own breakpoints, over which the kernel steps by itself. Prints a line for each, as tests/linux/check.sh
+ * does. */
 #include "check.h"
 
 #include <elf.h>
@@ -29,7 +29,7 @@
 #define TYPE_STORE 2u
 #define CONTROL(bytes, type) ((unsigned)(bytes) << 5 | (type) << 3 | ENABLE)
 
-/* --- a child to be traced ----------------------------------------------------------------------------- */
+/* --- a child to be traced --------------------------------------------------------------------- */
 extern const unsigned nops[], nops_end[], exclusive[], steps[];
 __asm__(".text\n.balign 16\n.global nops, nops_end, steps, exclusive\n"
         "nops: .rept 20\nnop\n.endr\n"
@@ -119,7 +119,7 @@ static void arm(pid_t pid, int which, unsigned slot, unsigned long address, unsi
     EXPECT(ptrace(PTRACE_SETREGSET, pid, which, &io) == 0, "writing %x, slot %u", which, slot);
 }
 
-/* --- single step, BRK ------------------------------------------------------------------------------------ */
+/* --- single step, BRK ------------------------------------------------------------------------- */
 static void check_step(void) {
     pid_t pid = spawn(NULL);
     go_to(pid, nops, 0);
@@ -146,7 +146,7 @@ static void check_step(void) {
     report("step");
 }
 
-/* --- hardware breakpoints --------------------------------------------------------------------------------- */
+/* --- hardware breakpoints --------------------------------------------------------------------- */
 static void check_breakpoints(void) {
     pid_t pid = spawn(NULL);
     unsigned count = slots(pid, NT_ARM_HW_BREAK);
@@ -171,7 +171,7 @@ static void check_breakpoints(void) {
     report("breakpoints");
 }
 
-/* --- watchpoints -------------------------------------------------------------------------------------------- */
+/* --- watchpoints ------------------------------------------------------------------------------ */
 static int write_size, write_at;
 
 static void write_var(void) {
@@ -215,7 +215,7 @@ static void check_watchpoints(void) {
     report("watchpoints");
 }
 
-/* --- breakpoints of perf: the kernel steps over them itself -------------------------------------------------- */
+/* --- breakpoints of perf: the kernel steps over them itself ----------------------------------- */
 static int perf_breakpoint(unsigned type, const volatile void *address, unsigned long bytes) {
     struct perf_event_attr attr = {.type = PERF_TYPE_BREAKPOINT,
                                    .size = sizeof attr,

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * bench_translate.c: translation alone, without a guest: the code of a program, cut into blocks as a run of it would find them, is
- * translated by the engine in this process. scripts/bench-translate runs it.
+ * bench_translate.c: translation alone, without a guest: the code of a program, cut into blocks as a run of it would
+ * find them, is translated by the engine in this process. scripts/bench-translate runs it.
  *
  * usage: engine-translate FILE [INSTRUCTIONS]
- * FILE: an ELF program or library for AArch64 or RISC-V, or an arm64 kernel Image. At most that many instructions of it (100000).
+ * FILE: an ELF program or library for AArch64 or RISC-V, or an arm64 kernel Image. At most that many instructions of it
+ * (100000).
  *
- * Prints a name and a number a line: blocks, insns, ir (operations, optimised), bytes (host code), links, faults, digest (of the
- * code: equal ones are of equal code, nearly certainly), then nanoseconds for each guest instruction: whole, of translate_block();
- * decode, forward, ..., of its phases, which are measured in another pass, less what reading the clock takes.
- * Exit status 0: measured; 1: no code found, or a failure; 2: wrong usage.
+ * Prints a name and a number a line: blocks, insns, ir (operations, optimised), bytes (host code), links, faults,
+ * digest (of the code: equal ones are of equal code, nearly certainly), then nanoseconds for each guest instruction:
+ * whole, of translate_block(); decode, forward, ..., of its phases, which are measured in another pass, less what
+ * reading the clock takes. Exit status 0: measured; 1: no code found, or a failure; 2: wrong usage.
  */
 #include <elf.h>
 #include <stdio.h>
@@ -48,7 +49,7 @@ static _Noreturn void fail(const char *file, const char *why) {
     exit(1);
 }
 
-/* --- the program --------------------------------------------------------------------------------------------- */
+/* --- the program ------------------------------------------------------------------------------ */
 static uint8_t *read_file(const char *path, size_t *bytes) {
     FILE *f = fopen(path, "rb");
     long size;
@@ -109,7 +110,7 @@ static const char *load(const char *path) {
     return guest;
 }
 
-/* --- blocks -------------------------------------------------------------------------------------------------- */
+/* --- blocks ----------------------------------------------------------------------------------- */
 struct start {
     uint64_t pc, pa;
 };
@@ -220,7 +221,7 @@ static void find_blocks(struct cpu *cpu) {
                 follow(cpu, segment[i].va + at);
 }
 
-/* --- times --------------------------------------------------------------------------------------------------- */
+/* --- times ------------------------------------------------------------------------------------ */
 enum { DECODE, PASS };
 #define MAX_PHASES 12
 static const char *phase_name[MAX_PHASES] = {[DECODE] = "decode"};
@@ -290,7 +291,7 @@ static void measure(struct cpu *cpu) {
     }
 }
 
-/* --- the engine ------------------------------------------------------------------------------------------------ */
+/* --- the engine ------------------------------------------------------------------------------- */
 /* Programs run at the lowest level, kernels in the upper half at the next one. */
 static uint32_t mode_for(const char *guest) {
     if (strcmp(guest, "a64"))

@@ -21,14 +21,15 @@
 #define WINDOWS 24 /* few, so that they have to be evicted */
 #define SLOTS (2 * (WINDOWS + 2) + 1)
 #define MAPS_MAX 200 /* calls of mmap() before there has to be room for more */
-/* What one call of the runtime may go beyond it: a call of mmap() for each page of 2 MiB. Each of them makes two mappings more. */
+/* What one call of the runtime may go beyond it: a call of mmap() for each page of 2 MiB. Each of them makes two
+ * mappings more. */
 #define MAPS_MOST (2 * (MAPS_MAX + 512) + SLOTS)
 
 static int ram_fd;
 static uint64_t first_slot;
 static unsigned long served, refused, pages_compared;
 
-/* --- memory ------------------------------------------------------------------------------------------------------------ */
+/* --- memory ----------------------------------------------------------------------------------- */
 /* Neighbouring slots, all reserved: guards, and every other one for something. */
 static uint64_t reserve_slots(void) {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
@@ -64,7 +65,7 @@ void host_make(struct abi_boot *boot, uint64_t ram_bytes) {
     catch_faults();
 }
 
-/* --- accesses ------------------------------------------------------------------------------------------------------------ */
+/* --- accesses --------------------------------------------------------------------------------- */
 static sigjmp_buf failed;
 static volatile sig_atomic_t accessing; /* 2: as translated code does */
 #define PAGE_FAULT_WRITE 2              /* of the error code */
@@ -132,7 +133,7 @@ void host_look(void) {
     }
 }
 
-/* --- what is mapped ------------------------------------------------------------------------------------------------------ */
+/* --- what is mapped --------------------------------------------------------------------------- */
 #define PAGES_MAX (1u << 20)
 static struct host_page page[PAGES_MAX];
 static unsigned page_count;

@@ -24,7 +24,7 @@ struct rt_page_costs rt_page_costs(struct cpu *c) {
     return (struct rt_page_costs){.fault = 1, .map = 1, .touch = 1, .unmap = 1};
 }
 
-/* --- the TLB -------------------------------------------------------------------------------------------------------- */
+/* --- the TLB ---------------------------------------------------------------------------------- */
 #define TLB_MAX 400000
 static struct host_page tlb[TLB_MAX];
 static unsigned tlb_count;
@@ -103,7 +103,7 @@ bool rt_touch(struct cpu *c, uint64_t host) {
     return true;
 }
 
-/* --- what the test asks -------------------------------------------------------------------------------------------- */
+/* --- what the test asks ----------------------------------------------------------------------- */
 static void look_at_directory(const uint64_t *pd, uint64_t at) {
     for (unsigned j = 0; j < 512; j++) {
         if (!(pd[j] & LEAF_PRESENT))

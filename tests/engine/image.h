@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* image.h: all that the tables say of a block, and its host code, to be compared with another that was made at the same place. */
+/* image.h: all that the tables say of a block, and its host code, to be compared with another that was made at the same
+ * place. */
 #ifndef TESTS_ENGINE_IMAGE_H
 #define TESTS_ENGINE_IMAGE_H
 

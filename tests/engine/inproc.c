@@ -2,8 +2,8 @@
  * Copyright The Graft Authors */
 /*
  * inproc.c: runs a flat AArch64 binary on the engine in this process, without the
- * monitor: RAM, a PL011 that prints, a clock, a timer thread; code is written at one address and runs at another. Linked with the x86 backend
- * (engine-run) or with the IR interpreter in its place (engine-interp).
+ * monitor: RAM, a PL011 that prints, a clock, a timer thread; code is written at one address and runs at another.
+ * Linked with the x86 backend (engine-run) or with the IR interpreter in its place (engine-interp).
  *
  * usage: engine-run FILE.bin [smp=N] [gic=2|3] [ram=MIB] [log=MASK] [stats=1] [hot=1]
  * hot=1: every block is translated as if it were found to run much.

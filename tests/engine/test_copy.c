@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * test_copy.c: a block that is copied for another pc is, byte by byte, with its links and faults, what a translation for that pc
- * at that place is. That holds while the block that it is a copy of is linked, and a copy for which one thing was not changed is found.
+ * test_copy.c: a block that is copied for another pc is, byte by byte, with its links and faults, what a translation
+ * for that pc at that place is. That holds while the block that it is a copy of is linked, and a copy for which one
+ * thing was not changed is found.
  *
  * usage: test-copy GUEST [SEED [ROUNDS [FILE]]]
  * Each round is a page of code and the blocks in it: random, or what FILE has.
@@ -27,7 +28,7 @@ static FILE *file;
 static int status = 1;
 static unsigned long copied, refused, caught;
 
-/* --- code ---------------------------------------------------------------------------------------------------- */
+/* --- code ------------------------------------------------------------------------------------- */
 struct shape {
     uint32_t code, mask; /* the mask's bits are random */
 };
@@ -89,7 +90,7 @@ static bool fill(uint32_t *page, bool a64) {
     return true;
 }
 
-/* --- comparison ---------------------------------------------------------------------------------------------- */
+/* --- comparison ------------------------------------------------------------------------------- */
 static struct image copy, fresh;
 
 static bool fail(const struct block *b, const char *what) {
@@ -147,7 +148,7 @@ static bool check(struct cpu *cpu, struct block *from, uint64_t pc, const void *
     return is_caught(cpu, from, pc, words) || fail(from, "moves, and nothing was noticed");
 }
 
-/* --- rounds -------------------------------------------------------------------------------------------------- */
+/* --- rounds ----------------------------------------------------------------------------------- */
 /* Where it is mapped: what a user has, or a kernel; some of it where code is not copied. */
 static uint64_t place(void) {
     static const uint64_t base[] = {0x0000aaaa00000000, 0x0000ffff80000000, 0x0000555500000000,

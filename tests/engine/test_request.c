@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * test_request.c: what vCPUs ask of each other, on two vCPUs in one thread: rt_yield() is where the other one gets to run,
- * as on a host with one processor.
+ * test_request.c: what vCPUs ask of each other, on two vCPUs in one thread: rt_yield() is where the other one gets to
+ * run, as on a host with one processor.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@ static void ask(unsigned from, unsigned to) {
     engine_request_post(cpu[from], to, &(struct engine_request){.kind = ENGINE_REQ_CODE_ALL});
 }
 
-/* --- the runtime ------------------------------------------------------------------------------------------------- */
+/* --- the runtime ------------------------------------------------------------------------------ */
 /* The device's registers are slow: vCPU 1 asks for something that is logged while vCPU 0 reads one. */
 void rt_call(struct cpu *c, enum abi_call call) {
     if (call == ABI_CALL_PANIC)
@@ -68,7 +68,7 @@ void rt_flush_all(struct cpu *c) { abort(); }
 void rt_flush_pages(struct cpu *c, const uint64_t *host, unsigned count) { abort(); }
 bool rt_touch(struct cpu *c, uint64_t host) { abort(); }
 
-/* --- a guest that maps nothing ------------------------------------------------------------------------------------ */
+/* --- a guest that maps nothing ---------------------------------------------------------------- */
 static void no_walk(struct cpu *c, uint64_t va, enum mmu_access access, unsigned regime, struct walk *w) {
     w->fault = 1;
 }

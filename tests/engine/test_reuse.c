@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * test_reuse.c: a block that is copied from an earlier run's, in another process with the code area and the engine at other
- * addresses, for the same pc or another, is byte by byte what a translation at that place is. An entry in which a byte was changed is not used.
+ * test_reuse.c: a block that is copied from an earlier run's, in another process with the code area and the engine at
+ * other addresses, for the same pc or another, is byte by byte what a translation at that place is. An entry in which a
+ * byte was changed is not used.
  *
  * usage: test-reuse GUEST give|take FILE [SEED [ROUNDS]]
  * give: translates random code, and writes the entries to FILE. take: translates the same code with them.
@@ -47,7 +48,7 @@ static uint64_t place(unsigned i) {
     return base[i % ARRAY_LEN(base)];
 }
 
-/* --- comparison ---------------------------------------------------------------------------------------------------- */
+/* --- comparison ------------------------------------------------------------------------------- */
 static struct image one, other;
 
 /* There is no block left that could be copied. */
@@ -82,7 +83,7 @@ static bool take(struct cpu *cpu, uint64_t pc, uint64_t pa, const uint32_t *word
     return !what;
 }
 
-/* --- rounds ---------------------------------------------------------------------------------------------------------- */
+/* --- rounds ----------------------------------------------------------------------------------- */
 static bool round_of(struct cpu *cpu, unsigned n) {
     struct engine *e = engine_of(cpu);
     uint32_t *page = (uint32_t *)(uintptr_t)boot.ram_va + (1 + rnd(1000)) * WORDS;
@@ -126,7 +127,7 @@ static void monitor(void *ctx, unsigned vcpu, struct abi_vcpu *abi) {
     cache_flush(engine_of(cpu));
 }
 
-/* --- entries --------------------------------------------------------------------------------------------------------- */
+/* --- entries ---------------------------------------------------------------------------------- */
 /* A table of all entries in memory; every hundredth has one byte changed, and is not to be used. */
 static void enter_all(void) {
     const uint64_t mask = (1 << 18) - 1;

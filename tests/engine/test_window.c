@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * test_window.c: random histories of a guest that maps, unmaps, forks, switches address spaces and holds code, against a
- * strategy with windows on page tables in this process. The host (window_host.h) knows what it may still use of the tables;
- * after each barrier, whatever of that the current views can reach has to agree with the guest's tables.
+ * test_window.c: random histories of a guest that maps, unmaps, forks, switches address spaces and holds code, against
+ * a strategy with windows on page tables in this process. The host (window_host.h) knows what it may still use of the
+ * tables; after each barrier, whatever of that the current views can reach has to agree with the guest's tables.
  *
  * usage: test_window STRATEGY [SEED [STEPS]]
  */
@@ -70,7 +70,7 @@ _Noreturn void fail(const char *what, uint64_t va) {
     exit(1);
 }
 
-/* --- runtime services ---------------------------------------------------------------------------------------- */
+/* --- runtime services ------------------------------------------------------------------------- */
 void rt_call(struct cpu *c, enum abi_call call) {
     if (call == ABI_CALL_PANIC || call == ABI_CALL_LOG)
         fwrite((char *)(uintptr_t)c->abi.arg[0], 1, c->abi.arg[1], stderr);
@@ -86,7 +86,7 @@ bool rt_keeps_high_vectors(void) { return false; }
 void rt_code_ahead(struct cpu *c, const uint8_t *code, size_t bytes) {}
 bool rt_sample_start(struct cpu *c) { return false; }
 
-/* --- the engine's tables --------------------------------------------------------------------------------------- */
+/* --- the engine's tables ---------------------------------------------------------------------- */
 uint64_t leaf(uint64_t host) {
     uint64_t e = rt_pml4(cpu)[host >> 39];
     for (int shift = 30; e & LEAF_PRESENT && shift >= 12 && !(e & LEAF_HUGE); shift -= 9)
@@ -99,7 +99,7 @@ uint64_t leaf_ram(uint64_t entry, uint64_t host) {
     return page - RAM_HOST_PA + (entry & LEAF_HUGE ? host & MASK(21) & ~PAGE_MASK : 0);
 }
 
-/* --- the fake guest ------------------------------------------------------------------------------------------------ */
+/* --- the fake guest --------------------------------------------------------------------------- */
 static uint64_t region_base(unsigned r, bool hi) {
     static const uint64_t base[REGIONS] = {0, UINT64_C(0xaa) << 39, UINT64_C(0x1ff) << 39};
     return (hi ? UINT64_C(0xffff000000000000) : 0) | base[r];
@@ -171,7 +171,7 @@ static const struct guest_ops fake_guest = {.name = "fake",
 const struct guest_ops *const guest_table[] = {&fake_guest};
 const unsigned guest_count = 1;
 
-/* --- checks -------------------------------------------------------------------------------------------------------------- */
+/* --- checks ----------------------------------------------------------------------------------- */
 static bool has_code(uint64_t pa) { return *code_bits_at(engine_of(cpu), pa); }
 
 /* The host may use that page as va in that regime. */
@@ -260,7 +260,8 @@ static void check_all(void) {
     }
 }
 
-/* As an exception return and the dispatcher do: goes on where an access aborted, and flushes what the regime has to see. */
+/* As an exception return and the dispatcher do: goes on where an access aborted, and flushes what the regime has to
+ * see. */
 static void enter(unsigned new_regime) {
     regime = new_regime;
     mmu_context_changed(cpu);
@@ -282,7 +283,7 @@ static void barrier(void) {
         host_check();
 }
 
-/* --- the guest's life -------------------------------------------------------------------------------------------------------- */
+/* --- the guest's life ------------------------------------------------------------------------- */
 static uint64_t data_page(void) { return RAM_GPA + DATA_OFFSET + (rnd((RAM_BYTES - DATA_OFFSET) >> 12) << 12); }
 
 static void invalidate(enum mmu_inval_kind kind, uint64_t va, unsigned s) {
@@ -571,7 +572,7 @@ static void one_step(void) {
         check_all();
 }
 
-/* --- a history that is not random ------------------------------------------------------------------------------- */
+/* --- a history that is not random ------------------------------------------------------------- */
 /* What is mapped in long runs goes page by page, every other one: hosts that count mappings have many more then. */
 static void comb(void) {
     const unsigned s = SPACES - 1;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * window_host.h: the host that test_window.c's engine runs on. Two of them: host_tlb.c models a TLB that keeps whatever it
- * may have seen until it is flushed; host_process.c is the runtime's own back end for a process, on the kernel's mappings.
+ * window_host.h: the host that test_window.c's engine runs on. Two of them: host_tlb.c models a TLB that keeps whatever
+ * it may have seen until it is flushed; host_process.c is the runtime's own back end for a process, on the kernel's
+ * mappings.
  */
 #ifndef TESTS_ENGINE_WINDOW_HOST_H
 #define TESTS_ENGINE_WINDOW_HOST_H
@@ -21,15 +22,15 @@ void host_make(struct abi_boot *boot, uint64_t ram_bytes);
 void host_look(void);
 /* host_pages(): all that the host may use. Valid until the engine or the host does anything. */
 const struct host_page *host_pages(unsigned *count);
-/* host_access(): an access of translated code, 8 bytes wide: stores or loads *value. False: it faulted, and the tables do not
- * allow it. */
+/* host_access(): an access of translated code, 8 bytes wide: stores or loads *value. False: it faulted, and the tables
+ * do not allow it. */
 bool host_access(uint64_t host, bool write, uint64_t *value);
 /* host_check(): fails if the host is not in the state that it believes to be in. */
 void host_check(void);
 /* host_end(): fails if something was never put to the test. */
 void host_end(void);
 
-/* --- test_window.c ---------------------------------------------------------------------------------------------- */
+/* --- test_window.c ---------------------------------------------------------------------------- */
 extern struct cpu *cpu;
 /* rnd(): 0 .. n - 1. */
 uint64_t rnd(uint64_t n);

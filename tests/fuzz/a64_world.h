@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * a64_world.h: what the fuzzers of the guests' system sides share, one file of each includes it: the machine without an engine of
- * tests/a64sys, with little RAM, and the input as a program. WORLD_RV64: that of RISC-V.
+ * a64_world.h: what the fuzzers of the guests' system sides share, one file of each includes it: the machine without an
+ * engine of tests/a64sys, with little RAM, and the input as a program. WORLD_RV64: that of RISC-V.
  */
 #ifndef FUZZ_A64_WORLD_H
 #define FUZZ_A64_WORLD_H
@@ -13,8 +13,8 @@
 
 #define MAX_INPUT 2048
 
-/* A machine as the first byte wants it, all of whose processors run. The input is a program, and goes on with what a generator makes of
- * it: a new machine costs as much as a few hundred actions. */
+/* A machine as the first byte wants it, all of whose processors run. The input is a program, and goes on with what a
+ * generator makes of it: a new machine costs as much as a few hundred actions. */
 static struct input fuzz_start(const uint8_t *data, size_t size) {
     static uint8_t program[2 * MAX_INPUT];
     uint64_t x = UINT64_C(0x9e3779b97f4a7c15);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * device_world.h: what the fuzzers of devices share, one file of each includes it: a machine with 64 KiB of RAM in a heap block of exactly
- * that size, so that ASan sees a step outside it; the services that devices ask of it; the input as a program; and the
- * actions of a hostile driver.
+ * device_world.h: what the fuzzers of devices share, one file of each includes it: a machine with 64 KiB of RAM in a
+ * heap block of exactly that size, so that ASan sees a step outside it; the services that devices ask of it; the input
+ * as a program; and the actions of a hostile driver.
  */
 #ifndef FUZZ_DEVICE_WORLD_H
 #define FUZZ_DEVICE_WORLD_H
@@ -44,7 +44,7 @@ struct machine {
 
 #include "tests/fuzz/guest_ram.h"
 
-/* --- the machine's services ------------------------------------------------------------------ */
+/* --- the machine's services ------------------------------------------------------------------- */
 void machine_virtio_interrupt(struct device *d, uint32_t bits) { d->machine->isr |= bits; }
 bool machine_virtio_legacy(const struct machine *m) { return m->legacy; }
 uint32_t machine_virtio_status(struct device *d) { return d->machine->isr; }
@@ -82,7 +82,7 @@ uint64_t event_now_ns(void) {
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec + clock_ahead;
 }
-/* --- the driver ------------------------------------------------------------------------------------ */
+/* --- the driver ------------------------------------------------------------------------------- */
 
 static void setup_queue(struct device *d, struct input *in) {
     static const uint16_t address_reg[3] = {0x080, 0x090, 0x0a0};

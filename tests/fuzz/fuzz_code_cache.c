@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_code_cache.c: files that say they are translated code: a head, what is behind it, and each entry. Checksums are made right
- * again: whoever makes a file can do that, too. Nothing that is found right leads out of what there is.
- */
+ * fuzz_code_cache.c: files that say they are translated code: a head, what is behind it, and each entry. Checksums are
+ * made right again: whoever makes a file can do that, too. Nothing that is found right leads out of what there
+ * is. */
 #include "hypervisor/code_cache.h"
 
 #include <stdlib.h>

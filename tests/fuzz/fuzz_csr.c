@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_csr.c: any sequence of accesses to RISC-V's control and status registers, traps, returns, SBI calls, walks and accesses to PLIC
- * and CLINT, on up to four harts, in each mode. Each ends in the next instruction or in a trap, and the state is one that the
- * architecture knows.
+ * fuzz_csr.c: any sequence of accesses to RISC-V's control and status registers, traps, returns, SBI calls, walks and
+ * accesses to PLIC and CLINT, on up to four harts, in each mode. Each ends in the next instruction or in a trap, and
+ * the state is one that the architecture knows.
  */
 #define WORLD_RV64
 #include "tests/fuzz/a64_world.h"
 
 #include "graft/softfp.h"
 
-/* --- what the translator and the engine would be ------------------------------------------------------------------- */
+/* --- what the translator and the engine would be ---------------------------------------------- */
 
 const struct guest_pin rv64_gpr_pins[RV64_GPR_PINS], rv64_vec_pins[RV64_VEC_PINS];
 void rv64_translate(struct ir_block *b, const struct cpu *cpu, const void *code, unsigned bytes, unsigned max_insns) {}
@@ -30,7 +30,7 @@ const void *mem_fetch(struct cpu *cpu, uint64_t va, struct gpa *pa) {
     return world.ram;
 }
 
-/* --- actions --------------------------------------------------------------------------------------------------------- */
+/* --- actions ---------------------------------------------------------------------------------- */
 
 /* Those that there are, mostly. */
 static unsigned csr_of(struct input *in) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_decode.c: any words as AArch64 code (fuzz_decode_rv64.c: RISC-V code), through the whole translator: decode, IR, optimiser, host code (which is not
- * run). The IR must verify after each pass. The first four bytes choose the mode and where in its page the code lies.
+ * fuzz_decode.c: any words as AArch64 code (fuzz_decode_rv64.c: RISC-V code), through the whole translator: decode, IR,
+ * optimiser, host code (which is not run). The IR must verify after each pass. The first four bytes choose the mode and
+ * where in its page the code lies.
  */
 #include "graft/codegen.h"
 #ifdef FUZZ_RV64

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_fdt.c: hostile device trees given with --dtb. Half of the inputs are changes to a tree that is right, so that the
- * code behind libfdt's check is reached, too.
+ * fuzz_fdt.c: hostile device trees given with --dtb. Half of the inputs are changes to a tree that is right, so that
+ * the code behind libfdt's check is reached, too.
  */
 #include "hypervisor/fdt.h"
 

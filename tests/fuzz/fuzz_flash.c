@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_flash.c: any sequence of accesses to the flash. Its bytes are in a heap block of exactly its size; what is in the file has to be what is
- * in there at the end.
+ * fuzz_flash.c: any sequence of accesses to the flash. Its bytes are in a heap block of exactly its size; what is in
+ * the file has to be what is in there at the end.
  */
 #define _GNU_SOURCE
 #include "graft/device.h"

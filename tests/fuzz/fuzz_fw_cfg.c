@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_fw_cfg.c: hostile firmware against fw_cfg and its DMA. The input is a program: a byte that picks an action, then its operands. Guest
- * RAM is in a heap block of exactly its size, so that ASan sees a step outside it; what DMA reports is checked.
+ * fuzz_fw_cfg.c: hostile firmware against fw_cfg and its DMA. The input is a program: a byte that picks an action, then
+ * its operands. Guest RAM is in a heap block of exactly its size, so that ASan sees a step outside it; what DMA reports
+ * is checked.
  */
 #include "graft/device.h"
 #include "tests/fuzz/input.h"

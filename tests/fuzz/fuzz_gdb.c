@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_gdb.c: a client of --gdb that sends anything, to a machine that stops when it is told to, whose vCPUs answer every order.
+ * fuzz_gdb.c: a client of --gdb that sends anything, to a machine that stops when it is told to, whose vCPUs answer
+ * every order.
  */
 #include "hypervisor/gdb.h"
 #include "graft/guest.h"
@@ -36,7 +37,7 @@ static const struct guest_ops guest = {.name = "none", .debug = &debug};
 const struct guest_ops *const guest_table[] = {&guest};
 const unsigned guest_count = 1;
 
-/* --- the machine ------------------------------------------------------------------------------------------------------- */
+/* --- the machine ------------------------------------------------------------------------------ */
 void pause_go(struct machine *m, uint32_t run, uint32_t step) {
     if (!is_held || m->shared->debug.breakpoints > ABI_BREAKPOINTS || m->shared->debug.watchpoints > ABI_WATCHPOINTS)
         abort();
@@ -55,7 +56,7 @@ bool pause_ask(struct machine *m, unsigned vcpu, enum abi_order order, uint64_t 
 void supervise_stop(int signal) {}
 char *command_run(struct machine *m, unsigned vcpu, const char *line) { return strdup(line); }
 
-/* --- the client -------------------------------------------------------------------------------------------------------- */
+/* --- the client ------------------------------------------------------------------------------- */
 static const struct stream_ops *client;
 struct stream *stream_open(const char *option, const char *spec, const struct stream_ops *ops, void *arg,
                            char err[ERR_BYTES]) {
@@ -71,7 +72,8 @@ void stream_write(struct stream *s, const void *data, size_t len) {
         sum = (uint8_t)(sum + *p++);
 }
 
-/* A packet with the right sum around what comes up to a newline, so that packets get through; other bytes as they are. */
+/* A packet with the right sum around what comes up to a newline, so that packets get through; other bytes as they
+ * are. */
 static void send(struct input *in) {
     static char text[512], frame[2 * sizeof(text) + 4];
     size_t len = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_gic.c: any sequence of accesses to an interrupt controller, version 2 or 3, by one to four processors, and of lines that devices
- * drive. After each the state has to be one that the architecture knows.
+ * fuzz_gic.c: any sequence of accesses to an interrupt controller, version 2 or 3, by one to four processors, and of
+ * lines that devices drive. After each the state has to be one that the architecture knows.
  */
 #include "tests/fuzz/a64_world.h"
 

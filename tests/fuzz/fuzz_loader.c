@@ -2,8 +2,8 @@
  * Copyright The Graft Authors */
 /*
  * fuzz_loader.c: hostile kernel files. The first byte says how the rest is dressed up, so that a mutation reaches the
- * parsers behind a magic number or a checksum: as it is, packed in each way, a zboot container, an Image or an ELF header
- * in front. Guest RAM is a heap block of exactly its size, so that ASan sees a step outside it.
+ * parsers behind a magic number or a checksum: as it is, packed in each way, a zboot container, an Image or an ELF
+ * header in front. Guest RAM is a heap block of exactly its size, so that ASan sees a step outside it.
  */
 #include "hypervisor/loader.h"
 

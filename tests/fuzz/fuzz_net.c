@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_net.c: the network device with libslirp behind it, in one process: a hostile driver that sends packets with right checksums (else slirp would look no
- * further), answers what it gets so that TCP connections come about, resets in the middle, and lets time pass. No packet leaves the
- * process: a connection leads to a socket pair whose other end the fuzzer has, and datagrams go nowhere.
+ * fuzz_net.c: the network device with libslirp behind it, in one process: a hostile driver that sends packets with
+ * right checksums (else slirp would look no further), answers what it gets so that TCP connections come about, resets
+ * in the middle, and lets time pass. No packet leaves the process: a connection leads to a socket pair whose other end
+ * the fuzzer has, and datagrams go nowhere.
  */
 #include "devices/usernet.h"
 #include "tests/fuzz/device_world.h"
@@ -18,7 +19,7 @@
 #define MOST_FILES 160 /* so that there may be 16 flows of a kind */
 #define PEERS 32
 
-/* --- the host ------------------------------------------------------------------------------------------------------- */
+/* --- the host --------------------------------------------------------------------------------- */
 static int peer[PEERS], peers;
 static unsigned connects;
 
@@ -57,7 +58,7 @@ static void peer_acts(struct input *in) {
     }
 }
 
-/* --- the network, which has no process of its own here --------------------------------------------------------------- */
+/* --- the network, which has no process of its own here ---------------------------------------- */
 static struct usernet *usernet;
 static int channel[2];
 
@@ -94,7 +95,7 @@ static void run_network(void) {
         usernet_serve(usernet);
 }
 
-/* --- the guest ----------------------------------------------------------------------------------------------------------- */
+/* --- the guest -------------------------------------------------------------------------------- */
 static uint8_t last[2048]; /* the last TCP segment that came: from its IP header on */
 
 static void take_frames(struct machine *m) {
@@ -206,8 +207,8 @@ static void act(struct machine *m, struct device *d, struct input *in) {
     }
 }
 
-/* libslirp 4.7 keeps a buffer of a packet that it could not pass on, one for each instance however many there were, and its
- * slirp_cleanup() forgets it. It allocates with GLib, which nothing of ours does: leaks of ours are still found. */
+/* libslirp 4.7 keeps a buffer of a packet that it could not pass on, one for each instance however many there were, and
+ * its slirp_cleanup() forgets it. It allocates with GLib, which nothing of ours does: leaks of ours are still found. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) { return "leak:libglib-2.0\nleak:libslirp\n"; }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_snapshot.c: files that say they are a machine. The input is what is changed in one that is right: a head as it is, and then pairs of a
- * place in the records and a byte. Checksums are made right again: whoever makes a file can do that, too.
+ * fuzz_snapshot.c: files that say they are a machine. The input is what is changed in one that is right: a head as it
+ * is, and then pairs of a place in the records and a byte. Checksums are made right again: whoever makes a file can do
+ * that, too.
  */
 #include "hypervisor/snapshot.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_sysregs.c: any sequence of MRS, MSR, system instructions, exceptions, returns and PSCI calls, on up to four processors, at EL1 and
- * EL0. Each ends in the next instruction or in an exception, and the state is one that the architecture knows.
+ * fuzz_sysregs.c: any sequence of MRS, MSR, system instructions, exceptions, returns and PSCI calls, on up to four
+ * processors, at EL1 and EL0. Each ends in the next instruction or in an exception, and the state is one that the
+ * architecture knows.
  */
 #include "tests/fuzz/a64_world.h"
 

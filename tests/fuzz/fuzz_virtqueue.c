@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_virtqueue.c: a hostile driver against the virtio transport, virtqueues and devices, a disk with an image of its own. The input is a
- * program: a byte that picks an action, then its operands. Disks have their threads; another one may change eight bytes
- * of RAM all the time, so that what is read twice differs.
+ * fuzz_virtqueue.c: a hostile driver against the virtio transport, virtqueues and devices, a disk with an image of its
+ * own. The input is a program: a byte that picks an action, then its operands. Disks have their threads; another one
+ * may change eight bytes of RAM all the time, so that what is read twice differs.
  */
 #include "tests/fuzz/device_world.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * fuzz_vsock.c: the socket device with the host's ends of its connections (devices/vsock.c) behind it, in one process: a hostile driver whose packets make, use and end
- * connections out of turn, with wrong lengths and credit; programs of the host that connect, greet, send, read or not, and hang up; resets in the middle,
- * and time. A connection leads to a socket pair whose other end the fuzzer has.
+ * fuzz_vsock.c: the socket device with the host's ends of its connections (devices/vsock.c) behind it, in one process:
+ * a hostile driver whose packets make, use and end connections out of turn, with wrong lengths and credit; programs of
+ * the host that connect, greet, send, read or not, and hang up; resets in the middle, and time. A connection leads to a
+ * socket pair whose other end the fuzzer has.
  */
 #include "devices/vsock.h"
 #include "tests/fuzz/device_world.h"
@@ -17,7 +18,7 @@
 #define PEERS 40
 #define HEADER sizeof(struct vsock_header)
 
-/* --- the host ------------------------------------------------------------------------------------------------------- */
+/* --- the host --------------------------------------------------------------------------------- */
 static int peer[PEERS], peers, coming; /* coming: connections that the host makes */
 static unsigned connects;
 
@@ -73,7 +74,7 @@ static void peer_acts(struct input *in) {
     }
 }
 
-/* --- what is another process elsewhere --------------------------------------------------------------------------------- */
+/* --- what is another process elsewhere -------------------------------------------------------- */
 static struct vsock *vsock;
 static int channel[2];
 
@@ -98,7 +99,7 @@ static void run_vsock(void) {
         abort();
 }
 
-/* --- the guest ----------------------------------------------------------------------------------------------------------- */
+/* --- the guest -------------------------------------------------------------------------------- */
 static struct vsock_header last; /* what came last */
 
 static void take_packets(struct machine *m, bool keep) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * good_driver.h: a driver that does everything right, to begin with, of a device that has a queue to the guest and one from it; and the one
- * descriptor that the device watches.
+ * good_driver.h: a driver that does everything right, to begin with, of a device that has a queue to the guest and one
+ * from it; and the one descriptor that the device watches.
  */
 #ifndef FUZZ_GOOD_DRIVER_H
 #define FUZZ_GOOD_DRIVER_H
@@ -19,7 +19,7 @@
 #define TX_BUFFER 0x9000u
 #define BUFFER 2048u
 
-/* --- events ------------------------------------------------------------------------------------------------------------ */
+/* --- events ----------------------------------------------------------------------------------- */
 struct event_fd {
     int fd;
     uint32_t events;
@@ -35,7 +35,8 @@ struct event_fd *event_add_fd(struct machine *m, int fd, uint32_t events, event_
 void event_mod_fd(struct event_fd *e, uint32_t events) { e->events = events; }
 void event_del_fd(struct event_fd *e) { e->fd = -1; }
 
-/* elsewhere(): what is another process where no fuzzer is. It and the device have something for each other several times. */
+/* elsewhere(): what is another process where no fuzzer is. It and the device have something for each other several
+ * times. */
 static void run_events(struct machine *m, struct device *d, void (*elsewhere)(void)) {
     for (unsigned round = 0; round < 3; round++) {
         elsewhere();
@@ -49,7 +50,7 @@ static void run_events(struct machine *m, struct device *d, void (*elsewhere)(vo
     }
 }
 
-/* --- the driver -------------------------------------------------------------------------------------------------------- */
+/* --- the driver ------------------------------------------------------------------------------- */
 static uint16_t tx_index, rx_index, rx_used;
 
 static void put_descriptor(struct machine *m, unsigned ring, unsigned i, unsigned at, uint32_t len, uint16_t flags) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* held_machine.h: a machine that stands still as soon as it is told to (hypervisor/pause.h), for the fuzzers of those who tell it. */
+/* held_machine.h: a machine that stands still as soon as it is told to (hypervisor/pause.h), for the fuzzers of those
+ * who tell it. */
 #ifndef TESTS_FUZZ_HELD_MACHINE_H
 #define TESTS_FUZZ_HELD_MACHINE_H
 

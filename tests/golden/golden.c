@@ -4,14 +4,15 @@
  * golden.c: what host code hot blocks become. test_golden.py compares that with what is kept beside it.
  *
  * usage: golden GUEST FILE [hot]
- * FILE has blocks, each a line "block NAME PC FROM" and lines of words (hexadecimal): the guest's code from FROM on. The engine in this
- * process translates each as if it had been found at PC, with the strategy soft and no more of the host than each has
- * (codegen_minimum, no GS base), so the result is the same everywhere. hot: as if it had been found to be hot, and a loop if it can be.
+ * FILE has blocks, each a line "block NAME PC FROM" and lines of words (hexadecimal): the guest's code from FROM on.
+ * The engine in this process translates each as if it had been found at PC, with the strategy soft and no more of the
+ * host than each has (codegen_minimum, no GS base), so the result is the same everywhere. hot: as if it had been found
+ * to be hot, and a loop if it can be.
  *
- * Prints for each a line "block NAME G guest instructions, H host instructions, B bytes, A with stubs", H and B from the entry to the first
- * stub, and these instructions. What depends on where things are is left out: fields of the state are [state], of the view [view],
- * what is outside of the block is [constant] or far, and stubs are stub.
- * Exit status 0: all translated; 1: not; 2: wrong usage.
+ * Prints for each a line "block NAME G guest instructions, H host instructions, B bytes, A with stubs", H and B from
+ * the entry to the first stub, and these instructions. What depends on where things are is left out: fields of the
+ * state are [state], of the view [view], what is outside of the block is [constant] or far, and stubs are stub. Exit
+ * status 0: all translated; 1: not; 2: wrong usage.
  */
 #include <capstone/capstone.h>
 #include <inttypes.h>
@@ -36,7 +37,7 @@ static _Noreturn void fail(const char *what, const char *why) {
     exit(1);
 }
 
-/* --- one block ------------------------------------------------------------------------------------------------- */
+/* --- one block -------------------------------------------------------------------------------- */
 struct piece {
     char name[64];
     uint64_t pc, from;
@@ -146,7 +147,7 @@ static void translate(struct cpu *cpu, const char *guest, const struct piece *p)
     print_block(p, engine_of(cpu));
 }
 
-/* --- the engine ------------------------------------------------------------------------------------------------ */
+/* --- the engine ------------------------------------------------------------------------------- */
 /* The vCPU's first call, since it was to stop before it has begun: the engine is ready. */
 static void monitor(void *ctx, unsigned vcpu, struct abi_vcpu *abi) {
     struct cpu *cpu = (struct cpu *)(uintptr_t)boot.vcpu_va[vcpu];

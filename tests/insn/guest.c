@@ -17,7 +17,7 @@ static char signal_stack[65536] __attribute__((aligned(16)));
 static struct irecord *record; /* of the current case */
 static uint64_t slot;          /* its address */
 
-/* --- Linux ---------------------------------------------------------------------------------------- */
+/* --- Linux ------------------------------------------------------------------------------------ */
 
 static long syscall6(long n, long a, long b, long c, long d, long e, long f) {
     register long x8 __asm__("x8") = n, x0 __asm__("x0") = a, x1 __asm__("x1") = b, x2 __asm__("x2") = c;
@@ -34,7 +34,7 @@ static long syscall6(long n, long a, long b, long c, long d, long e, long f) {
 
 #include "guest_linux.h"
 
-/* --- executing a case ----------------------------------------------------------------------------- */
+/* --- executing a case ------------------------------------------------------------------------- */
 
 /* run_slot(): loads state, executes the code at address, stores into result. Offsets are those of struct istate. */
 void run_slot(const struct istate *in, uint64_t address);

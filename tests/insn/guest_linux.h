@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * guest_linux.h: what the reference programs need of Linux, without libc, whatever processor they are for. Who includes it
- * has syscall6() and the numbers SYS_READ, SYS_WRITE, SYS_EXIT and SYS_MMAP.
+ * guest_linux.h: what the reference programs need of Linux, without libc, whatever processor they are for. Who includes
+ * it has syscall6() and the numbers SYS_READ, SYS_WRITE, SYS_EXIT and SYS_MMAP.
  */
 #ifndef INSN_GUEST_LINUX_H
 #define INSN_GUEST_LINUX_H

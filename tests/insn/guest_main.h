@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* guest_main.h: the end of a reference program: reads cases, has run_case() execute each in its slot, and writes the records. */
+/* guest_main.h: the end of a reference program: reads cases, has run_case() execute each in its slot, and writes the
+ * records. */
 void _start(void) {
     map(INSN_CODE, INSN_CODE_BYTES);
     map(INSN_SCRATCH, INSN_SCRATCH_BYTES);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * insn.h: what both worlds of the instruction tests share: the program that runs under qemu-aarch64 (guest.c) and the one
- * that runs our translation (insn_test.c). The initial state of a case follows from its seed, in either.
+ * insn.h: what both worlds of the instruction tests share: the program that runs under qemu-aarch64 (guest.c) and the
+ * one that runs our translation (insn_test.c). The initial state of a case follows from its seed, in either.
  */
 #ifndef GRAFT_TESTS_INSN_H
 #define GRAFT_TESTS_INSN_H

@@ -6,8 +6,9 @@
  *     insn_test interp|opt|jit|jit-minimum CASES RECORDS [UNDEFINED]
  *
  * interp executes the IR as the translator made it, opt after the optimiser, jit as host code, jit-minimum as code for
- * the oldest host that will do. One line for each difference on stdout; exit status 1 if there was one. With UNDEFINED, cases that are undefined here but not in the
- * reference are written there instead of being reported: the caller asks an older core about them.
+ * the oldest host that will do. One line for each difference on stdout; exit status 1 if there was one. With UNDEFINED,
+ * cases that are undefined here but not in the reference are written there instead of being reported: the caller asks
+ * an older core about them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,7 @@ static void die(const char *what) {
     exit(2);
 }
 
-/* --- one case in our world ------------------------------------------------------------------------ */
+/* --- one case in our world -------------------------------------------------------------------- */
 
 static uint64_t slot_of(unsigned long position) { return INSN_CODE + position % INSN_SLOTS * INSN_SLOT_BYTES; }
 
@@ -130,7 +131,7 @@ static void run_case(const struct icase *c, unsigned long position, struct ireco
     out->memory = c->flags & INSN_MEMORY ? insn_hash_window() : 0;
 }
 
-/* --- comparing ------------------------------------------------------------------------------------ */
+/* --- comparing -------------------------------------------------------------------------------- */
 
 static bool differs(char *text, size_t len, const char *name, int n, uint64_t ours, uint64_t reference) {
     if (ours == reference)

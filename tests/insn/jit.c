@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * jit.c: executes blocks as host code. The memory strategy is the simplest there is: guest addresses are host addresses,
- * the probe only checks alignment, and what is not mapped faults and ends up in the access's stub as it does in the VM. Some
- * of what is mapped is sent there by the probe, too.
- * Every block that can be is compiled as a loop. There is one place, in which everything is; at times an address is said not to be there.
+ * jit.c: executes blocks as host code. The memory strategy is the simplest there is: guest addresses are host
+ * addresses, the probe only checks alignment, and what is not mapped faults and ends up in the access's stub as it does
+ * in the VM. Some of what is mapped is sent there by the probe, too. Every block that can be is compiled as a loop.
+ * There is one place, in which everything is; at times an address is said not to be there.
  */
 #define _GNU_SOURCE
 #include <asm/prctl.h>
@@ -28,7 +28,7 @@ static struct codegen *cg;
 static uint8_t *code, *code_free;
 static struct code_out out;
 
-/* --- the strategy --------------------------------------------------------------------------------- */
+/* --- the strategy ----------------------------------------------------------------------------- */
 
 static void emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
     p->index = MMU_NO_INDEX;
@@ -114,7 +114,7 @@ uint64_t mmu_slow_cas(struct cpu *cpu, struct mmu_slow *s, uint64_t expected, ui
     return 0;
 }
 
-/* --- what the engine is to the backend ------------------------------------------------------------ */
+/* --- what the engine is to the backend -------------------------------------------------------- */
 
 const uint8_t *engine_lookup(struct cpu *cpu, uint64_t pc) { return NULL; }
 

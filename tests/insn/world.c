@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * world.c: what the engine is to the instruction tests: guest memory is this process's own at the same addresses, and an
- * exception ends the case. What the guest's system part is, is in a file of each guest.
+ * world.c: what the engine is to the instruction tests: guest memory is this process's own at the same addresses, and
+ * an exception ends the case. What the guest's system part is, is in a file of each guest.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -29,7 +29,7 @@ _Noreturn void rt_panic(struct cpu *cpu, const char *fmt, ...) {
     abort();
 }
 
-/* --- memory --------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static void *at(uint64_t va, unsigned bytes, bool write) {
     bool scratch = va >= INSN_SCRATCH && va + bytes <= INSN_SCRATCH + INSN_SCRATCH_BYTES;

@@ -3,7 +3,7 @@
 /* world_a64.c: what the system part of the AArch64 guest is to the instruction tests. */
 #include "insn_test.h"
 
-/* --- exceptions ----------------------------------------------------------------------------------- */
+/* --- exceptions ------------------------------------------------------------------------------- */
 
 uint64_t a64_helper_undefined(struct cpu *cpu, uint64_t insn, uint64_t b, uint64_t c) { world_raise(IFAULT_UNDEFINED); }
 
@@ -28,7 +28,7 @@ __attribute__((noreturn)) static void align_fault(struct cpu *cpu, uint64_t va, 
     world_raise(IFAULT_ALIGN);
 }
 
-/* --- system registers: none of the tested rows reaches these -------------------------------------- */
+/* --- system registers: none of the tested rows reaches these ---------------------------------- */
 
 uint64_t a64_helper_mrs(struct cpu *cpu, uint64_t key, uint64_t insn, uint64_t c) { world_raise(IFAULT_OTHER); }
 

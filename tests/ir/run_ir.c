@@ -34,7 +34,7 @@ static void failed(const char *what, const char *detail) {
     failures++;
 }
 
-/* --- names of state ----------------------------------------------------------------------------- */
+/* --- names of state --------------------------------------------------------------------------- */
 /* The offset and size of a register by its name; false if it is none. */
 static bool find_register(const char *reg, size_t len, size_t *offset, size_t *bytes) {
     char text[16];
@@ -99,7 +99,7 @@ static void append_with_names(char *to, const char *line) {
 
 static void collect(void *ctx, const char *line) { append_with_names(ctx, line); }
 
-/* --- running -------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 /* Applies, or compares, "x0=1 nzcv=0x60000000 ...". */
 static bool state_list(char *list, bool compare, char *why) {
     for (char *word = strtok(list, " \n"); word; word = strtok(NULL, " \n")) {
@@ -183,7 +183,7 @@ static void check_run(const char *gives) {
     }
 }
 
-/* --- reading the file --------------------------------------------------------------------------------- */
+/* --- reading the file ------------------------------------------------------------------------- */
 enum part { PART_NONE, PART_IN, PART_OPTIMISED, PART_INVALID };
 
 static void finish(enum part part) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* guest.c: what ring3.c takes the processor away from: EL1 and EL0 in turn, for ever. EL0 has a page of code and one of data,
- * which says that it is the one. */
+/* guest.c: what ring3.c takes the processor away from: EL1 and EL0 in turn, for ever. EL0 has a page of code and one of
+ * data, which says that it is the one. */
 #include "payload.h"
 
 #define USER_CODE 0x10000000000ul

@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * ring3.c: random host code in ring 3, in the page tables of EL0's view and of EL1's (U-mode's and S-mode's): what is left when translated
- * code has gone wrong altogether (--layout ring0).
+ * ring3.c: random host code in ring 3, in the page tables of EL0's view and of EL1's (U-mode's and S-mode's): what is
+ * left when translated code has gone wrong altogether (--layout ring0).
  *
  *   ring3 GUEST SECONDS MMU [SEED]
  *
- * MMU: window or direct. In between it looks at what the page tables of the VM allow (tables.h), with window before that for the layout
- * where all runs in ring 3, too.
+ * MMU: window or direct. In between it looks at what the page tables of the VM allow (tables.h), with window before
+ * that for the layout where all runs in ring 3, too.
  *
- * Runs the guest (guest.c or guest_rv64.c), and takes its vCPU away whenever it is found in ring 3. Two kinds of attempts, in turn:
+ * Runs the guest (guest.c or guest_rv64.c), and takes its vCPU away whenever it is found in ring 3. Two kinds of
+ * attempts, in turn:
  *
- *   code    a page of random and of spiteful host code. Any exception ends it, since the IDT is taken away meanwhile, and SYSCALL is
- *           one: code that strays into translated code must not get a request served by accident. The pages of the VM that were written
- *           to (KVM's dirty log) have to be among those that the level owns, which are put back. The log has pages that were not written
- *           to, too: those that the processor walked, or that KVM mapped. They are compared.
- *   requests  SYSCALL with random registers, with the engine as it is. It may serve, refuse (a panic, which ends nothing here) or
- *           give the guest an exception; it may not fault in ring 0. All that it did is undone, in memory, too: a request that was
- *           served may well have taken the guest to its other level.
+ *   code    a page of random and of spiteful host code. Any exception ends it, since the IDT is taken away
+ *           meanwhile, and SYSCALL is one: code that strays into translated code must not get a request served by
+ *           accident. The pages of the VM that were written to (KVM's dirty log) have to be among those that the
+ *           level owns, which are put back. The log has pages that were not written to, too: those that the
+ *           processor walked, or that KVM mapped. They are compared.
+ *   requests  SYSCALL with random registers, with the engine as it is. It may serve, refuse (a panic, which ends
+ *             nothing here) or give the guest an exception; it may not fault in ring 0. All that it did is undone,
+ *             in memory, too: a request that was served may well have taken the guest to its other level.
  *
  * Status 0: nothing got out; 1: something did; 77: there is no KVM, or none that runs ring 0.
  */
@@ -64,7 +66,7 @@ static void die(const char *what) {
 /* The monitor's address of the engine's. */
 static void *here(const void *engine_va) { return m->arena + ((uint64_t)engine_va - ABI_VA_ENGINE); }
 
-/* --- what the VM was before an attempt ------------------------------------------------------------------------------- */
+/* --- what the VM was before an attempt -------------------------------------------------------- */
 static struct part {
     uint8_t *at, *copy;
     uint64_t pa, bytes, *bits; /* VM-physical; KVM's dirty log */
@@ -121,7 +123,7 @@ static void put_back(void (*seen_page)(uint64_t pa)) {
     memcpy(m->arena + m->layout.shared, parts[0].copy + m->layout.shared, sizeof(struct abi_shared));
 }
 
-/* --- what a level owns ------------------------------------------------------------------------------------------- */
+/* --- what a level owns ------------------------------------------------------------------------ */
 static uint64_t user_page; /* VM-physical: the one that EL0 writes */
 
 /* Is that a page of the bytes at an address of the arena? */
@@ -147,7 +149,7 @@ static void check_page(uint64_t pa) {
         fail("a page was written", pa);
 }
 
-/* --- the vCPU ------------------------------------------------------------------------------------------------------ */
+/* --- the vCPU --------------------------------------------------------------------------------- */
 struct state {
     struct kvm_regs regs;
     struct kvm_sregs sregs;
@@ -271,7 +273,7 @@ static void write_code(uint8_t *at) {
     }
 }
 
-/* --- page tables ----------------------------------------------------------------------------------------------------- */
+/* --- page tables ------------------------------------------------------------------------------ */
 #define LOOKS 20
 #define LOOK_SECONDS 60
 static struct tables_seen seen;
@@ -292,7 +294,7 @@ static void judge_tables(const char *layout) {
         fail("a kind of page was never seen", 0);
 }
 
-/* --- attempts -------------------------------------------------------------------------------------------------------- */
+/* --- attempts --------------------------------------------------------------------------------- */
 static volatile sig_atomic_t rang;
 static void on_alarm(int signal) { rang = 1; }
 /* Again and again: the first one may come before the vCPU runs. */
@@ -413,7 +415,7 @@ static void attempt(void) {
     alarm_in(TRY_US);
 }
 
-/* --- start ------------------------------------------------------------------------------------------------------------- */
+/* --- start ------------------------------------------------------------------------------------ */
 static void find_user_page(void) {
     for (uint64_t at = 0; at < m->ram_size; at += PAGE_SIZE) {
         const uint64_t *word = (const uint64_t *)(m->ram + at);
@@ -444,8 +446,8 @@ static void part_begin(unsigned slot, uint64_t pa, uint8_t *at, uint64_t bytes) 
 
 static bool all_tried(void) { return tries[0][0] && tries[0][1] && tries[1][0] && tries[1][1]; }
 
-/* The guest, which is taken away from whenever it is found in ring 3, until the time is over and each kind of attempt was made: on a host
- * that is busy the first may take longer than that. */
+/* The guest, which is taken away from whenever it is found in ring 3, until the time is over and each kind of attempt
+ * was made: on a host that is busy the first may take longer than that. */
 static void run_until(time_t end) {
     alarm_in(TRY_US);
     while ((time(NULL) < end || !all_tried()) && failures < 20) {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * patch.c: what JIT compilers do to their code and their memory, each by itself: code written through one mapping and run through another,
- * branches patched while another thread runs through them, code unmapped and made again at the same address, faults of compiled code that
- * become exceptions, loops that stop because a page was protected, signals in loops, and threads that membarrier makes see new code. Each line
- * is the same in each run. qemu-user gets it wrong: it does not see what is written to code by another address.
+ * patch.c: what JIT compilers do to their code and their memory, each by itself: code written through one mapping and
+ * run through another, branches patched while another thread runs through them, code unmapped and made again at the
+ * same address, faults of compiled code that become exceptions, loops that stop because a page was protected, signals
+ * in loops, and threads that membarrier makes see new code. Each line is the same in each run. qemu-user gets it wrong:
+ * it does not see what is written to code by another address.
  */
 #define _GNU_SOURCE
 #include <linux/membarrier.h>
@@ -96,7 +97,8 @@ static void map_twice(void) {
     need(rw != MAP_FAILED && rx != MAP_FAILED, "mmap");
 }
 
-/* New code where there was some, again and again, in the middle of a page and over the edge of two. How often it was not what ran. */
+/* New code where there was some, again and again, in the middle of a page and over the edge of two. How often it was
+ * not what ran. */
 static long test_rewrite(void) {
     long bad = 0;
     for (unsigned i = 0; i < 3000; i++) {

@@ -2,8 +2,8 @@
  * Copyright The Graft Authors */
 /*
  * slow.c: to be preloaded: a disk that takes its time, and says on stderr when it begins to. SLOW_SYNC_MS: for each
- * fdatasync(). SLOW_IO_MS: for each read at an offset, and for the first write; the second takes half as long, and so on. No read can be had
- * without waiting.
+ * fdatasync(). SLOW_IO_MS: for each read at an offset, and for the first write; the second takes half as long, and so
+ * on. No read can be had without waiting.
  */
 #define _GNU_SOURCE
 #include <errno.h>

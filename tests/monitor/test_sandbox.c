@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * test_sandbox.c: what the threads of each kind must not do any more (hypervisor/sandbox.c). Each call is made in a process of its
- * own, in a thread of that kind, as it is in a run: it has to end the process with SIGSYS. And some must work.
+ * test_sandbox.c: what the threads of each kind must not do any more (hypervisor/sandbox.c). Each call is made in a
+ * process of its own, in a thread of that kind, as it is in a run: it has to end the process with SIGSYS. And some must
+ * work.
  */
 #include "hypervisor/sandbox.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* test_trust.c: an engine that a guest has taken over: what it writes where the monitor looks is worth no more than a guest's word. */
+/* test_trust.c: an engine that a guest has taken over: what it writes where the monitor looks is worth no more than a
+ * guest's word. */
 #include "hypervisor/monitor.h"
 
 #include <check.h>

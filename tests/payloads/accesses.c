@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * accesses.c: loads and stores of every width to registers of every device, generated; what they gave is printed, and has to be
- * what QEMU's devices give. Left out are registers that tell the time or send, and values that QEMU keeps in reserved bits.
+ * accesses.c: loads and stores of every width to registers of every device, generated; what they gave is printed, and
+ * has to be what QEMU's devices give. Left out are registers that tell the time or send, and values that QEMU keeps in
+ * reserved bits.
  */
 /* options: drive=1 compare=1 */
 #include "access_areas.h"
@@ -14,11 +15,11 @@
 #define VIRTIO_STRIDE 0x200ul
 #define HOLE 0x0b000000ul
 
-/* --- accesses ---------------------------------------------------------------------------------------------- */
+/* --- accesses --------------------------------------------------------------------------------- */
 #define READ(insn)                                                                                                     \
     __asm__ volatile(insn : "+r"(v[0]), "+r"(v[1]) : "r"(a), "r"(v) : "memory", "v0", "v1", "x4", "x5", "x6", "x7")
-/* What reads and writes in one gives what was there. Most comparisons are with what was just read; CASH's is with something else. None adds:
- * bits that may not be written stay as they are. */
+/* What reads and writes in one gives what was there. Most comparisons are with what was just read; CASH's is with
+ * something else. None adds: bits that may not be written stay as they are. */
 enum kind {
     LDRB,
     LDRH,
@@ -107,7 +108,7 @@ static bool access_make(unsigned kind, uint64_t a, uint64_t v[2]) {
     return caught != 0;
 }
 
-/* --- areas ----------------------------------------------------------------------------------------------------- */
+/* --- areas ------------------------------------------------------------------------------------ */
 static const struct reg uart_regs[] = {
     {0x04, 0},      {0x08, ~0u},  {0x0c, ~0u},  {0x10, ~0u},   {0x14, ~0u},  {0x18, ~0u},   {0x1c, ~0u},  {0x20, 0xff},
     {0x24, 0xffff}, {0x28, 0x3f}, {0x2c, 0xfe}, {0x30, 0x301}, {0x34, 0x3f}, {0x38, 0x7ff}, {0x3c, ~0u},  {0x40, ~0u},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* alias.c: the same code at several virtual addresses: what it computes from its own, faults in it, links between its pages, and its
- * being changed through one of them. */
+/* alias.c: the same code at several virtual addresses: what it computes from its own, faults in it, links between its
+ * pages, and its being changed through one of them. */
 #include "payload.h"
 
 #define ALIASES 6

@@ -7,7 +7,7 @@ static struct context c;
 static const uint32_t levels[] = {PSTATE_EL0, PSTATE_EL1T & ~PSTATE_D, PSTATE_EL1H & ~PSTATE_D};
 #define EACH_LEVEL(l) for (unsigned l = 0; l < ARRAY_LEN(levels); l++)
 
-/* --- the registers ---------------------------------------------------------------------------------- */
+/* --- the registers ---------------------------------------------------------------------------- */
 #define MAX_BREAKS 6
 static unsigned breaks; /* that there are */
 static uint64_t bvr[MAX_BREAKS], bcr[MAX_BREAKS];
@@ -47,7 +47,7 @@ static void start(void) {
     set_mdscr(MDSCR_MDE | MDSCR_KDE);
 }
 
-/* --- the model ---------------------------------------------------------------------------------------- */
+/* --- the model -------------------------------------------------------------------------------- */
 static bool aware(unsigned n) { return n < breaks && n >= breaks - 1 - (read_sysreg(id_aa64dfr0_el1) >> 28 & 15); }
 
 static bool context_is(unsigned n) { return (uint32_t)bvr[n] == (uint32_t)read_sysreg(contextidr_el1); }
@@ -76,7 +76,7 @@ static uint64_t first_match(uint64_t pc, unsigned words, uint32_t pstate) {
     return 0;
 }
 
-/* --- random settings ------------------------------------------------------------------------------------ */
+/* --- random settings -------------------------------------------------------------------------- */
 SNIPPET(line, "nop\nadd x5, x5, #1\nnop\ncmp x5, x1\ncset w6, eq\nnop\nldr x7, [x0]\nstr x7, "
               "[x0]\nnop\nnop\nnop\nisb\nnop\nnop\nnop");
 #define LINE_WORDS 16 /* the BRK at its end included */
@@ -121,7 +121,7 @@ static void test_random(void) {
     write_sysreg(contextidr_el1, 0);
 }
 
-/* --- what is armed when ----------------------------------------------------------------------------------- */
+/* --- what is armed when ----------------------------------------------------------------------- */
 static void test_masks(void) {
     start();
     set_break(2, (uint64_t)(line + 4) + USER_BASE, E | BOTH | BAS(15));
@@ -167,7 +167,7 @@ static void test_unmask(void) {
     }
 }
 
-/* --- priorities -------------------------------------------------------------------------------------------- */
+/* --- priorities ------------------------------------------------------------------------------- */
 SNIPPET(udf, ".inst 0");
 SNIPPET(svc, "svc #1");
 SNIPPET(brk, "brk #1");
@@ -210,7 +210,7 @@ static void test_priorities(void) {
     }
 }
 
-/* --- code that is hot ---------------------------------------------------------------------------------------- */
+/* --- code that is hot ------------------------------------------------------------------------- */
 SNIPPET(loop, "1: add x5, x5, #1\n"
               "tbz x5, #0, 2f\n"
               "bl 3f\n"

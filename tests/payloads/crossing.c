@@ -3,7 +3,7 @@
 /* crossing.c: accesses across pages, write-back forms that fault, external aborts: FAR and every register. */
 #include "paging.h"
 
-/* --- accesses across pages, write-back ----------------------------------------------------------- */
+/* --- accesses across pages, write-back -------------------------------------------------------- */
 
 /* clang-format off */
 #define X_FORMS(X) \
@@ -141,7 +141,7 @@ static void test_misc(void) {
     code_sync(page2 + 4092, 4);
 }
 
-/* --- external aborts, AT ------------------------------------------------------------------------- */
+/* --- external aborts, AT ---------------------------------------------------------------------- */
 
 SNIPPET(ext_ldrb, "ldrb w1, [x0]");
 SNIPPET(ext_ldp, "ldp x1, x2, [x0], #16");

@@ -20,7 +20,7 @@ static void expect_at(int line, uint32_t pstate, uint64_t esr, uint64_t elr, uin
 }
 #define expect(...) expect_at(__LINE__, __VA_ARGS__)
 
-/* --- one instruction ------------------------------------------------------------------------------- */
+/* --- one instruction -------------------------------------------------------------------------- */
 
 SNIPPET(s_nop, "nop");
 SNIPPET(s_b, "b 1f\nnop\n1:");
@@ -137,7 +137,7 @@ static void test_inactive(void) {
     set_mdscr(0);
 }
 
-/* --- exceptions in a step ------------------------------------------------------------------------------ */
+/* --- exceptions in a step --------------------------------------------------------------------- */
 
 SNIPPET(x_svc, "svc #7");
 SNIPPET(x_brk, "brk #7");
@@ -184,7 +184,7 @@ static void test_exceptions(void) {
     set_mdscr(0);
 }
 
-/* --- steps that change what decides about stepping ----------------------------------------------------- */
+/* --- steps that change what decides about stepping -------------------------------------------- */
 
 SNIPPET(p_eret, "eret");
 SNIPPET(p_set_d, "msr daifset, #8\nnop");
@@ -222,7 +222,7 @@ static void test_state_changes(void) {
     set_mdscr(0);
 }
 
-/* --- whole programs ------------------------------------------------------------------------------------- */
+/* --- whole programs --------------------------------------------------------------------------- */
 
 SNIPPET(program, "mov x1, #5\n"
                  "1: bl 3f\n"

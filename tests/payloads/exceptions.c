@@ -46,7 +46,7 @@ static void one_at(int line, uint32_t pstate, const uint32_t *code, unsigned vec
 }
 #define one(pstate, code, esr, offset) one_at(__LINE__, pstate, code, VEC_OF(pstate), esr, offset)
 
-/* --- instructions that generate exceptions ------------------------------------------------------- */
+/* --- instructions that generate exceptions ---------------------------------------------------- */
 
 SNIPPET(svc_0, "svc #0");
 SNIPPET(svc_ffff, "svc #0xffff");
@@ -108,7 +108,7 @@ static void test_undefined(void) {
     }
 }
 
-/* --- PSTATE -------------------------------------------------------------------------------------- */
+/* --- PSTATE ----------------------------------------------------------------------------------- */
 
 static void test_eret_pstate(void) {
     for (unsigned l = 0; l < ARRAY_LEN(levels); l++) {
@@ -212,15 +212,15 @@ static void test_illegal_return(void) {
         one(levels[l] | PSTATE_IL, svc_0, ESR(0x0e, 0), 0);
 }
 
-/* --- alignment of PC and SP ---------------------------------------------------------------------- */
+/* --- alignment of PC and SP ------------------------------------------------------------------- */
 
 SNIPPET(branch_x0, "br x0");
 SNIPPET(call_x0, "blr x0");
 SNIPPET(ret_x0, "ret x0");
 SNIPPET(sp_load, "ldr x5, [sp, #16]");
 
-/* What comes first at a misaligned pc: the fault for that, not one of the instruction that lies around it (an access by a
- * misaligned SP), nor one of its page, nor of PSTATE.IL. */
+/* What comes first at a misaligned pc: the fault for that, not one of the instruction that lies around it (an access by
+ * a misaligned SP), nor one of its page, nor of PSTATE.IL. */
 static void test_pc_alignment_first(void) {
     uint64_t sctlr = read_sysreg(sctlr_el1);
     set_sctlr(sctlr | SCTLR_SA | SCTLR_SA0);
@@ -315,7 +315,7 @@ static void test_sp_alignment(void) {
     set_sctlr(sctlr);
 }
 
-/* --- traps --------------------------------------------------------------------------------------- */
+/* --- traps ------------------------------------------------------------------------------------ */
 
 SNIPPET(fp_fmov, "fmov d0, x0");
 SNIPPET(fp_add, "add v0.4s, v1.4s, v2.4s");
@@ -454,7 +454,7 @@ static void test_sysreg_undefined(void) {
     set_sctlr(sctlr);
 }
 
-/* --- alignment of data --------------------------------------------------------------------------- */
+/* --- alignment of data ------------------------------------------------------------------------ */
 
 SNIPPET(a_ldr, "ldr x5, [x0]");
 SNIPPET(a_ldrh, "ldrsh x5, [x0]");
@@ -547,7 +547,7 @@ static void test_device_alignment(void) {
     }
 }
 
-/* --- state --------------------------------------------------------------------------------------- */
+/* --- state ------------------------------------------------------------------------------------ */
 
 static uint64_t vector_in[64], vector_out[64];
 #define EACH_PAIR(op, base)                                                                                            \

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * flash.c: the two flash banks of QEMU's virt: commands, generated sequences of them, reading by every kind of access, and code that runs
- * in flash and is programmed anew. What is printed has to be what it is on QEMU.
+ * flash.c: the two flash banks of QEMU's virt: commands, generated sequences of them, reading by every kind of access,
+ * and code that runs in flash and is programmed anew. What is printed has to be what it is on QEMU.
  */
 /* options: compare=1 flash=1 */
 #include "payload.h"
@@ -125,7 +125,8 @@ static void test_buffer(void) {
     erase(bank, off);
 }
 
-/* The status and contents after whatever is written. Commands that QEMU carries out before they are confirmed are left out. */
+/* The status and contents after whatever is written. Commands that QEMU carries out before they are confirmed are left
+ * out. */
 static void test_random(void) {
     static const uint8_t commands[] = {0x10, 0x40, 0x50, 0x60, 0x70, 0x90, 0x98,
                                        0xe8, 0xff, 0xf0, 0xd0, 0x01, 0x00, 0x33};

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * from_el1.c: what a kernel does to the memory of EL0: LDTR and STTR, exclusives and atomic operations on TTBR0, from EL1 with
- * and without PAN and from EL0, before and after the page is unmapped, replaced or restricted, in this space or in another.
+ * from_el1.c: what a kernel does to the memory of EL0: LDTR and STTR, exclusives and atomic operations on TTBR0, from
+ * EL1 with and without PAN and from EL0, before and after the page is unmapped, replaced or restricted, in this space
+ * or in another.
  */
 #include "paging.h"
 
@@ -40,7 +41,7 @@ static void begin(void) {
     tlbi_all();
 }
 
-/* --- LDTR and STTR --------------------------------------------------------------------------------------------------- */
+/* --- LDTR and STTR ---------------------------------------------------------------------------- */
 /* x1 times: reads the word at x0, writes that and one more behind it. */
 SNIPPET(unprivileged, "1: ldtr x5, [x0]\nadd x5, x5, #1\nsttr x5, [x0, #8]\nsubs x1, x1, #1\nb.ne 1b");
 #define OFTEN 300ul
@@ -133,7 +134,7 @@ static void test_reuse(void) {
     tlbi_all();
 }
 
-/* --- exclusives, atomic operations ------------------------------------------------------------------------------------- */
+/* --- exclusives, atomic operations ------------------------------------------------------------ */
 #define LOOP(body) "1: " body "\nsubs x1, x1, #1\nb.ne 1b"
 SNIPPET(add_exclusive, LOOP("2: ldxr x5, [x0]\nadd x5, x5, #1\nstxr w6, x5, [x0]\ncbnz w6, 2b"));
 SNIPPET(add_ordered, LOOP("2: ldaxr x5, [x0]\nadd x5, x5, #1\nstlxr w6, x5, [x0]\ncbnz w6, 2b"));

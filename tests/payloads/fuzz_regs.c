@@ -47,7 +47,7 @@ static void report(void) {
     accesses = refused = 0;
 }
 
-/* --- system registers ---------------------------------------------------------------------------- */
+/* --- system registers ------------------------------------------------------------------------- */
 
 static uint64_t run(unsigned words, bool high, uint64_t x0) {
     code[words] = BRK_DONE;
@@ -121,7 +121,7 @@ static void test_system_registers(void) {
     report();
 }
 
-/* --- devices ------------------------------------------------------------------------------------- */
+/* --- devices ---------------------------------------------------------------------------------- */
 
 /* clang-format off */
 #define ACCESSES(X) \

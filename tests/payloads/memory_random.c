@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * memory_random.c: loads and stores of all kinds, from all levels, at random places, while page tables change in between, against a
- * model: two address spaces with sixteen pages each that lead, in any way, to eight pages of memory, and a block that becomes a table and
- * a block again.
+ * memory_random.c: loads and stores of all kinds, from all levels, at random places, while page tables change in
+ * between, against a model: two address spaces with sixteen pages each that lead, in any way, to eight pages of memory,
+ * and a block that becomes a table and a block again.
  */
 #include "paging.h"
 
@@ -15,7 +15,7 @@
 #define BLOCK_VA (TEST_VA + 0x40000000ul)
 #define STEPS 3000u
 
-/* --- random numbers ----------------------------------------------------------------------------------------------- */
+/* --- random numbers --------------------------------------------------------------------------- */
 static uint64_t seed;
 static uint64_t random64(void) {
     seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
@@ -23,7 +23,7 @@ static uint64_t random64(void) {
 }
 static unsigned below(unsigned n) { return (unsigned)(random64() >> 33) % n; }
 
-/* --- the model ------------------------------------------------------------------------------------------------------ */
+/* --- the model -------------------------------------------------------------------------------- */
 struct page_state {
     bool valid, read_only, user, accessed;
     unsigned frame;
@@ -59,7 +59,7 @@ static unsigned fault_of(const struct space *s, unsigned page, bool write, bool 
     return ok ? NO_FAULT : FSC_PERMISSION(level);
 }
 
-/* --- the tables ------------------------------------------------------------------------------------------------------- */
+/* --- the tables ------------------------------------------------------------------------------- */
 static uint64_t attributes(const struct page_state *p) {
     return PTE_ATTR_NORMAL | PTE_SH | PTE_NG | PTE_UXN | PTE_PXN | (p->user ? PTE_AP_EL0 : 0) |
            (p->read_only ? PTE_AP_RO : 0) | (p->accessed ? PTE_AF : 0);
@@ -125,7 +125,8 @@ static void change_page(struct space *s) {
     }
 }
 
-/* A TLBI by address for a block, or a table, takes it whole (not the table below it, of which nothing is then used any more). */
+/* A TLBI by address for a block, or a table, takes it whole (not the table below it, of which nothing is then used any
+ * more). */
 static void change_block(struct space *s) {
     s->is_block = !s->is_block;
     random_state(&s->block);
@@ -146,7 +147,7 @@ static void use(unsigned space) {
     isb();
 }
 
-/* --- accesses ----------------------------------------------------------------------------------------------------------- */
+/* --- accesses --------------------------------------------------------------------------------- */
 enum kind { LOAD, STORE, ADD, SWAP, EXCLUSIVE, ZERO };
 enum { PAIR = 1, SIGNED = 2, AS_USER = 4, ALIGNED = 8, SIGNED_W = 16 };
 /* clang-format off */
@@ -333,7 +334,7 @@ static void compare_memory(void) {
         CHECK_EQ(((volatile uint64_t *)MEMORY)[i], ((const uint64_t *)memory)[i]);
 }
 
-/* --- the tests -------------------------------------------------------------------------------------------------------- */
+/* --- the tests -------------------------------------------------------------------------------- */
 static void make_spaces(void) {
     start();
     for (unsigned n = 0; n < SPACES; n++) {

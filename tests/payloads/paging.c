@@ -3,7 +3,7 @@
 /* paging.c: translation and permission checks of the stage 1 MMU, and the faults they raise. */
 #include "paging.h"
 
-/* --- permissions --------------------------------------------------------------------------------- */
+/* --- permissions ------------------------------------------------------------------------------ */
 
 static bool allowed(enum op op, bool user, bool pan, bool wxn, unsigned ap, bool uxn, bool pxn) {
     bool el0 = ap & 1, ro = ap & 2;
@@ -74,7 +74,7 @@ static void test_table_attributes(void) {
     set_pte(mmu_entry(root, TEST_VA), (uint64_t)page | PTE_RW, TEST_VA);
 }
 
-/* --- translation, access flag and address size faults -------------------------------------------- */
+/* --- translation, access flag and address size faults ----------------------------------------- */
 
 static void test_translation_faults(void) {
     check_fault(__LINE__, TEST_VA + 0x8000000000, FSC_TRANSLATION(0));
@@ -184,7 +184,7 @@ static void test_blocks(void) {
     code_sync(page2, 4096);
 }
 
-/* --- sizes of the address space, EPD, TBI -------------------------------------------------------- */
+/* --- sizes of the address space, EPD, TBI ----------------------------------------------------- */
 
 static void test_t1sz(void) {
     for (unsigned tsz = 16; tsz <= 39; tsz++) {
@@ -319,7 +319,7 @@ static void test_tbi(void) {
     set_tcr(TCR_ON);
 }
 
-/* --- AT ---------------------------------------------------------------------------------------- */
+/* --- AT --------------------------------------------------------------------------------------- */
 
 #define AT_PAR(form, va)                                                                                               \
     ({                                                                                                                 \

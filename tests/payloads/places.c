@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* places.c: loops that run for long in one part of the address space, and then leave it: 512 GiB are one part to Graft. Each part has
- * other data; pages are missing on the way, have come from elsewhere since the last time, or are a device's. */
+/* places.c: loops that run for long in one part of the address space, and then leave it: 512 GiB are one part to Graft.
+ * Each part has other data; pages are missing on the way, have come from elsewhere since the last time, or are a
+ * device's. */
 #include "payload.h"
 
 #define PART 0x8000000000ul
@@ -120,7 +121,8 @@ static void test_far(void) {
         CHECK_EQ(run(sum_far, va, FAR_PAGES, 0), sum);
 }
 
-/* Some rounds in one part until nothing is looked at there any more, and then through three, each with other data at the same places. */
+/* Some rounds in one part until nothing is looked at there any more, and then through three, each with other data at
+ * the same places. */
 static void test_giant(void) {
     begin();
     const uint64_t step = 1ul << 35, in_part = PART / step, va = 10 * PART + 0x5000;
@@ -151,7 +153,7 @@ static void test_table(void) {
         CHECK_EQ(run(sum_table, va, 1024, (uint64_t)index), sum);
 }
 
-/* --- pages that are not there --------------------------------------------------------------------------------------- */
+/* --- pages that are not there ----------------------------------------------------------------- */
 static unsigned faults;
 static uint64_t fault_first, fault_base;
 static void map_it(struct frame *f, unsigned vector) {

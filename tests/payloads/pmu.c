@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* pmu.c: the performance monitors: exact counts of known code, filters, overflow and its interrupt, access from EL0. QEMU
- * counts no instructions without -icount. */
+/* pmu.c: the performance monitors: exact counts of known code, filters, overflow and its interrupt, access from EL0.
+ * QEMU counts no instructions without -icount. */
 /* options: only=graft */
 #include "debug.h"
 #include "gic.h"
@@ -67,7 +67,7 @@ static void on(uint64_t counters) {
 static const uint32_t levels[] = {PSTATE_EL0, PSTATE_EL1T, PSTATE_EL1H};
 #define EACH_LEVEL(l) for (unsigned l = 0; l < ARRAY_LEN(levels); l++)
 
-/* --- counts of known code ------------------------------------------------------------------------------ */
+/* --- counts of known code --------------------------------------------------------------------- */
 /* Per round 16 instructions, and a NOP in every other; 3 that load and 3 that store, the LDADD among both. */
 SNIPPET(work, "1: ldr x5, [x0]\n"
               "ldp x5, x6, [x0]\n"
@@ -219,7 +219,7 @@ static void test_sw_incr(void) {
     off();
 }
 
-/* --- cycles ------------------------------------------------------------------------------------------------ */
+/* --- cycles ----------------------------------------------------------------------------------- */
 static void test_cycles(void) {
     debug_start();
     off();
@@ -256,7 +256,7 @@ static void test_cycles(void) {
     off();
 }
 
-/* --- overflow interrupts -------------------------------------------------------------------------------------- */
+/* --- overflow interrupts ---------------------------------------------------------------------- */
 static volatile unsigned interrupts, enough; /* after so many there are no more */
 static volatile uint64_t period, overflowed;
 
@@ -351,7 +351,7 @@ static void test_seen_first(void) {
     __asm__ volatile("msr daifset, #2");
 }
 
-/* --- EL0 --------------------------------------------------------------------------------------------------------- */
+/* --- EL0 -------------------------------------------------------------------------------------- */
 SNIPPET(u_cycles, "mrs x5, pmccntr_el0");
 SNIPPET(u_cycles_w, "msr pmccntr_el0, x5");
 SNIPPET(u_count, "mrs x5, pmevcntr3_el0");

@@ -89,7 +89,7 @@ static void test_aliases(void) {
     CHECK_EQ(c.out.esr, ESR(0x21, 15));
 }
 
-/* --- code that writes the instructions after it -------------------------------------------------- */
+/* --- code that writes the instructions after it ----------------------------------------------- */
 
 /* x0: the word at `1:`, x1: what to write; runs it. Copied to a writable page. */
 SNIPPET(next_isb, "str w1, [x0]\nisb\n1: mov w2, #1\nnop");
@@ -136,7 +136,7 @@ static void test_self_loop(void) {
     }
 }
 
-/* --- every kind of store ------------------------------------------------------------------------- */
+/* --- every kind of store ---------------------------------------------------------------------- */
 
 /* clang-format off */
 #define STORES(X) \
@@ -193,7 +193,7 @@ static void test_stores(void) {
     context_expect(&c, VEC_SYNC_SP0, ESR(0, 0), (uint64_t)pages, PSTATE_EL1T);
 }
 
-/* --- data next to code --------------------------------------------------------------------------- */
+/* --- data next to code ------------------------------------------------------------------------ */
 
 static void test_data_with_code(void) {
     volatile uint64_t *counter = (uint64_t *)(pages + 2048);

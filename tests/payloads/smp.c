@@ -16,7 +16,7 @@
 static uint64_t frequency;
 #define ticks() read_sysreg(cntvct_el0)
 
-/* --- a task for CPU 1 ---------------------------------------------------------------------------- */
+/* --- a task for CPU 1 ------------------------------------------------------------------------- */
 
 static void (*volatile task)(void);
 static volatile unsigned task_done;
@@ -80,7 +80,7 @@ static void start(void) {
     mmu_user_alias();
 }
 
-/* --- power --------------------------------------------------------------------------------------- */
+/* --- power ------------------------------------------------------------------------------------ */
 
 static volatile unsigned on_count;
 static void count_me(void) { on_count++; }
@@ -115,7 +115,7 @@ static void test_already_on(void) {
     finish();
 }
 
-/* --- atomics ------------------------------------------------------------------------------------- */
+/* --- atomics ---------------------------------------------------------------------------------- */
 
 enum { ROUNDS = 100000 };
 static struct {
@@ -239,7 +239,7 @@ static void test_exclusive_monitor(void) {
     __asm__ volatile("clrex" : : : "memory");
 }
 
-/* --- ordering ------------------------------------------------------------------------------------ */
+/* --- ordering --------------------------------------------------------------------------------- */
 
 enum { LITMUS = 20000 };
 static volatile uint64_t data PAD, flag PAD, x_word PAD, y_word PAD;
@@ -328,7 +328,7 @@ static void test_store_buffering(void) {
     finish();
 }
 
-/* --- TLB maintenance ----------------------------------------------------------------------------- */
+/* --- TLB maintenance -------------------------------------------------------------------------- */
 
 /* x0: page, x1: flag. Reads until it faults, or the flag was set before a read that did not. */
 SNIPPET(read_until_fault, "1: ldar w3, [x1]\nldr x2, [x0]\ncbz w3, 1b");
@@ -437,7 +437,7 @@ static void test_tlbi_idle(void) {
     }
 }
 
-/* --- code ---------------------------------------------------------------------------------------- */
+/* --- code ------------------------------------------------------------------------------------- */
 
 #define MOV_W0(n) (0x52800000u | (uint32_t)(n) << 5)
 static volatile uint64_t version PAD;
@@ -475,7 +475,7 @@ static void test_code(void) {
         CHECK_EQ(stale, 0);
 }
 
-/* --- interrupts ---------------------------------------------------------------------------------- */
+/* --- interrupts ------------------------------------------------------------------------------- */
 
 static volatile unsigned sgis[2], sgi_errors, other_irqs[2];
 static void on_irq(struct frame *f, unsigned vector) {

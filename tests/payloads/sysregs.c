@@ -9,7 +9,7 @@
 
 static struct context c;
 
-/* --- generated accesses: mrs x0, <key>; brk and msr <key>, x0; brk ------------------------------- */
+/* --- generated accesses: mrs x0, <key>; brk and msr <key>, x0; brk ---------------------------- */
 
 static uint32_t code[2] __attribute__((aligned(16)));
 #define KEY(op0, op1, crn, crm, op2) ((op0) << 19 | (op1) << 16 | (crn) << 12 | (crm) << 8 | (op2) << 5)
@@ -41,7 +41,7 @@ static void name_key(uint32_t key) {
     print("\n");
 }
 
-/* --- reset --------------------------------------------------------------------------------------- */
+/* --- reset ------------------------------------------------------------------------------------ */
 
 static void test_reset(void) {
     CHECK_EQ(read_sysreg(currentel), 4);
@@ -63,7 +63,7 @@ static void test_reset(void) {
     CHECK_EQ(read_sysreg(fpcr), 0);
 }
 
-/* --- what Linux reads ---------------------------------------------------------------------------- */
+/* --- what Linux reads ------------------------------------------------------------------------- */
 
 /* clang-format off */
 #define READS(X) \
@@ -101,7 +101,7 @@ static void test_reads(void) {
             }
 }
 
-/* --- what sticks --------------------------------------------------------------------------------- */
+/* --- what sticks ------------------------------------------------------------------------------ */
 
 #define STICKS(r, mask)                                                                                                \
     {                                                                                                                  \
@@ -170,7 +170,7 @@ static void test_sticks(void) {
     CHECK_EQ(read_sysreg(fpcr), 0);
 }
 
-/* --- ID registers -------------------------------------------------------------------------------- */
+/* --- ID registers ----------------------------------------------------------------------------- */
 
 static void test_ids(void) {
     uint64_t pfr0 = read_sysreg(id_aa64pfr0_el1), isar0 = read_sysreg(id_aa64isar0_el1),
@@ -230,7 +230,7 @@ static void test_caches(void) {
     write_sysreg(csselr_el1, 0);
 }
 
-/* --- what is not there --------------------------------------------------------------------------- */
+/* --- what is not there ------------------------------------------------------------------------ */
 
 static bool counts_as_undefined(uint64_t esr) {
     /* QEMU's max has FEAT_IDST, SVE and SME with traps of their own */

@@ -47,8 +47,8 @@ static void test_counter(void) {
     CHECK(p - v < frequency / 10); /* CNTVOFF is 0 */
 }
 
-/* The counter before and after the moment at which the PL031 went on to its second: whoever was preempted in between only
-   knows that moment less well. */
+/* The counter before and after the moment at which the PL031 went on to its second: whoever was preempted in between
+   only knows that moment less well. */
 struct moment {
     uint64_t after, before;
     uint32_t second;
@@ -126,7 +126,7 @@ static void test_rate(void) {
     }
 TIMERS(REGISTER_TEST)
 
-/* --- interrupts ---------------------------------------------------------------------------------- */
+/* --- interrupts ------------------------------------------------------------------------------- */
 
 static volatile unsigned irqs[32], irq_vector, irq_other;
 static volatile uint64_t irq_time, irq_elr, irq_spsr, period;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* tlb.c: what a TLB in software could get wrong: pages that fall on one place, accesses off one base on two pages, TLBI of
- * one address of a block, more changes of address spaces than it has names for. */
+/* tlb.c: what a TLB in software could get wrong: pages that fall on one place, accesses off one base on two pages, TLBI
+ * of one address of a block, more changes of address spaces than it has names for. */
 #include "paging.h"
 
 #define VA TEST_VA
@@ -15,7 +15,7 @@ static void use(uint64_t *table, uint64_t asid) {
     isb();
 }
 
-/* --- pages that fall on one place -------------------------------------------------------------------- */
+/* --- pages that fall on one place ------------------------------------------------------------- */
 static __attribute__((noinline)) void triad(volatile uint64_t *to, volatile uint64_t *a, volatile uint64_t *b) {
     for (unsigned i = 0; i < 512; i++)
         to[i] = a[i] + 3 * b[i];
@@ -59,7 +59,7 @@ static void test_streams(void) {
     }
 }
 
-/* --- accesses off one base ------------------------------------------------------------------------------ */
+/* --- accesses off one base -------------------------------------------------------------------- */
 struct record {
     uint64_t a;
     uint32_t b, c;
@@ -166,7 +166,7 @@ static void test_code(void) {
     }
 }
 
-/* --- blocks ------------------------------------------------------------------------------------------------ */
+/* --- blocks ----------------------------------------------------------------------------------- */
 static void test_blocks(void) {
     uint64_t va = VA + GIB, first = 0x44000000, second = 0x44200000;
     for (uint64_t off = 0; off < BLOCK; off += 4096) {
@@ -197,7 +197,7 @@ static void test_blocks(void) {
         try(PSTATE_EL1T, READ, va + off, FSC_TRANSLATION(2));
 }
 
-/* --- many changes of address spaces ------------------------------------------------------------------------ */
+/* --- many changes of address spaces ----------------------------------------------------------- */
 static void test_many_spaces(void) {
     enum { SPACES = 3 };
     uint64_t *roots[SPACES], va = VA + 0x40000;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * tlbi_race.c: one CPU takes pages away from others that access them without pause. After its TLBI and DSB nothing that an old translation
- * allowed may happen any more: no load may see what was written to the page's old memory later, no store may reach it.
+ * tlbi_race.c: one CPU takes pages away from others that access them without pause. After its TLBI and DSB nothing that
+ * an old translation allowed may happen any more: no load may see what was written to the page's old memory later, no
+ * store may reach it.
  */
 /* options: smp=3 */
 #include "payload.h"
@@ -26,7 +27,7 @@ static volatile unsigned running;
 static volatile uint64_t seen_poison;
 static volatile unsigned loads[CPUS]; /* that found something */
 
-/* --- the others ---------------------------------------------------------------------------------------------------- */
+/* --- the others ------------------------------------------------------------------------------- */
 /* Their accesses are one instruction each, or a pair whose second half then fails. */
 static void skip(struct frame *f, unsigned vector) {
     (void)vector;
@@ -120,7 +121,7 @@ static void stop_all(void) {
     CHECK_EQ(seen_poison, 0);
 }
 
-/* --- the one ----------------------------------------------------------------------------------------------------------- */
+/* --- the one ---------------------------------------------------------------------------------- */
 static void invalidate(unsigned how, uint64_t va) {
     uint64_t arg = va >> 12 & 0xffffffffffful;
     dsb();
@@ -154,8 +155,8 @@ static void must_stay(uint64_t frame, const uint64_t *words, uint64_t value) {
 
 static uint64_t attributes(bool is_block) { return is_block ? (PTE_RW | PTE_NG) & ~2ul : PTE_RW | PTE_NG; }
 
-/* The page, or block, moves from one frame to another and back; before it comes again, what it left is poisoned. Any address in a block is
- * one by which it is invalidated, whichever pages of it were accessed. */
+/* The page, or block, moves from one frame to another and back; before it comes again, what it left is poisoned. Any
+ * address in a block is one by which it is invalidated, whichever pages of it were accessed. */
 static void move(uint64_t va, uint64_t *entry, bool is_block) {
     for (uint64_t n = 0; n < ROUNDS; n++) {
         uint64_t old = FRAME(n % 2), new = FRAME(1 - n % 2);

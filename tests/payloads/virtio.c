@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* virtio.c: the 32 virtio-mmio slots: transport registers, negotiation, the entropy and block devices. With LEGACY, which
- * virtio_legacy.c sets, by version 1 of the transport. */
+/* virtio.c: the 32 virtio-mmio slots: transport registers, negotiation, the entropy and block devices. With LEGACY,
+ * which virtio_legacy.c sets, by version 1 of the transport. */
 /* options: drive=1 */
 #include "gic.h"
 
@@ -67,7 +67,7 @@ static bool find(unsigned from, unsigned id) {
     return false;
 }
 
-/* --- transport ----------------------------------------------------------------------------------- */
+/* --- transport -------------------------------------------------------------------------------- */
 
 static void test_slots(void) {
     unsigned present = 0;
@@ -200,7 +200,7 @@ static bool wait_used(uint16_t idx) {
     return true;
 }
 
-/* --- entropy ------------------------------------------------------------------------------------- */
+/* --- entropy ---------------------------------------------------------------------------------- */
 
 static void test_rng(void) {
     if (!find(0, ID_RNG))
@@ -255,7 +255,7 @@ static void test_rng(void) {
     close_device();
 }
 
-/* --- block --------------------------------------------------------------------------------------- */
+/* --- block ------------------------------------------------------------------------------------ */
 
 enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8 };
 static struct {

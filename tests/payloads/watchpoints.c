@@ -7,7 +7,7 @@ static struct context c;
 static const uint32_t levels[] = {PSTATE_EL0, PSTATE_EL1T & ~PSTATE_D, PSTATE_EL1H & ~PSTATE_D};
 #define EACH_LEVEL(l) for (unsigned l = 0; l < ARRAY_LEN(levels); l++)
 
-/* --- the registers ---------------------------------------------------------------------------------- */
+/* --- the registers ---------------------------------------------------------------------------- */
 #define MAX_WATCHES 4
 static unsigned watches;
 static uint64_t wvr[MAX_WATCHES], wcr[MAX_WATCHES], linked_context; /* DBGBVR5: what links lead to */
@@ -53,7 +53,7 @@ static void start(void) {
     set_mdscr(MDSCR_MDE | MDSCR_KDE);
 }
 
-/* --- the model ---------------------------------------------------------------------------------------- */
+/* --- the model -------------------------------------------------------------------------------- */
 /* The first run of ones: what else is set is ignored. */
 static unsigned run_of(unsigned bas) {
     unsigned from = bas & -bas;
@@ -85,7 +85,7 @@ static bool matches(unsigned n, uint64_t va, unsigned bytes, bool write, bool us
     return false;
 }
 
-/* --- accesses ------------------------------------------------------------------------------------------ */
+/* --- accesses --------------------------------------------------------------------------------- */
 #define LOAD 1
 #define STORE 2
 #define ALIGNED 4
@@ -217,7 +217,7 @@ static void one_access(unsigned i, uint32_t pstate, uint64_t va) {
         test_fail(__FILE__, __LINE__, "FAR_EL1 of an access at", c.out.far, start_of);
 }
 
-/* --- random settings ------------------------------------------------------------------------------------ */
+/* --- random settings -------------------------------------------------------------------------- */
 static void random_watch(unsigned n, uint64_t near) {
     static const uint8_t masks[] = {1, 2, 3, 3, 4, 5, 6, 7, 12, 13, 30};
     uint64_t control = (rnd(4) ? E : 0) | PAC(rnd(8) ? 3 : rnd(4)) | LSC(rnd(4) ? 3 : rnd(4));
@@ -306,7 +306,7 @@ static void test_nothing_done(void) {
     }
 }
 
-/* --- priorities, masks --------------------------------------------------------------------------------------- */
+/* --- priorities, masks ------------------------------------------------------------------------ */
 SNIPPET(w_ldr, "ldr x5, [x0]");
 SNIPPET(w_ldar, "ldar x5, [x0]");
 SNIPPET(w_ldrsp, "ldr x5, [sp]");
@@ -375,7 +375,8 @@ static void test_tags(void) {
     isb();
 }
 
-/* DC IVAC counts as a store to its line here (that is IMPLEMENTATION DEFINED), and reports the address that it was given. */
+/* DC IVAC counts as a store to its line here (that is IMPLEMENTATION DEFINED), and reports the address that it was
+ * given. */
 SNIPPET(w_ivac, "dc ivac, x0");
 static void test_maintenance(void) {
     const uint32_t pstate = PSTATE_EL1H & ~PSTATE_D;
@@ -390,7 +391,7 @@ static void test_maintenance(void) {
     CHECK_EQ(c.out.esr, ESR_DONE);
 }
 
-/* --- code that is hot ---------------------------------------------------------------------------------------- */
+/* --- code that is hot ------------------------------------------------------------------------- */
 SNIPPET(walk, "1: ldr x5, [x0], #8\n"
               "add x6, x6, x5\n"
               "str x6, [x0, #4096]\n"

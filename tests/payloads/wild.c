@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * wild.c: addresses that lead nowhere, or that must not lead where a host's address of the same value would: every kind of
- * pattern in bits 63..48, tags, the ends of both halves, and all of an empty address space. Each is tried by instructions that
- * have just been at an address that is mapped.
+ * wild.c: addresses that lead nowhere, or that must not lead where a host's address of the same value would: every kind
+ * of pattern in bits 63..48, tags, the ends of both halves, and all of an empty address space. Each is tried by
+ * instructions that have just been at an address that is mapped.
  */
 #include "paging.h"
 
@@ -114,7 +114,7 @@ static void test_hidden(void) {
         try(states[s], LDTR, 0x7000000000ul, FSC_TRANSLATION(1));
 }
 
-/* --- the ends of the halves ---------------------------------------------------------------------------------------- */
+/* --- the ends of the halves ------------------------------------------------------------------- */
 SNIPPET(below, "ldur x1, [x0, #-8]\nldp x2, x3, [x0, #-16]\nstur x1, [x0, #-8]");
 SNIPPET(above, "ldr x1, [x0, #4088]\nldr x2, [x0, #4096]");
 SNIPPET(load, "ldr x1, [x0]");

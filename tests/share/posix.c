@@ -5,8 +5,8 @@
  *
  * usage: share-posix DIR SEED
  *
- * Prints "CHECK name ok" or "CHECK name FAIL line" for each part. Leaves DIR/fsx and DIR/stamp for the host to look at.
- */
+ * Prints "CHECK name ok" or "CHECK name FAIL line" for each part. Leaves DIR/fsx and DIR/stamp for the host to look
+ * at. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -59,7 +59,7 @@ static int is_gone(const char *path) {
     return lstat(path, &st) && errno == ENOENT;
 }
 
-/* --- names ---------------------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 static void renames(void) {
     NEED(put("a", "one") && put("b", "two"));
     NEED(renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_NOREPLACE) && errno == EEXIST);
@@ -142,7 +142,7 @@ static void folders(void) {
     NEED(!rmdir("many"));
 }
 
-/* --- what is refused, and by which error: programs and their configure scripts ask for these --------------------------------- */
+/* --- what is refused, and by which error: programs and their configure scripts ask for these --- */
 static int fails(long result, int error) { return result < 0 && errno == error; }
 
 static void errors_of_files(void) {
@@ -179,7 +179,7 @@ static void errors(void) {
         errors_of_folders();
 }
 
-/* --- files that are none -------------------------------------------------------------------------------------------------- */
+/* --- files that are none ---------------------------------------------------------------------- */
 static void specials(void) {
     struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "socket"};
     struct stat st;
@@ -198,7 +198,7 @@ static void specials(void) {
     NEED(!unlink("fifo") && !unlink("socket"));
 }
 
-/* --- what is known of files --------------------------------------------------------------------------------------- */
+/* --- what is known of files ------------------------------------------------------------------- */
 static void times(void) {
     struct timespec t[2] = {{1000000000, 123456789}, {1234567890, 987654321}};
     struct stat st;
@@ -310,7 +310,7 @@ static void copies(void) {
     NEED(!close(in) && !close(out) && !unlink("in") && !unlink("out"));
 }
 
-/* --- locks: what another process has ------------------------------------------------------------------------------- */
+/* --- locks: what another process has ---------------------------------------------------------- */
 static int child_says(int (*question)(int fd), int fd) {
     int status;
     pid_t pid = fork();
@@ -341,7 +341,7 @@ static void locks(void) {
     NEED(!close(fd) && !unlink("lock"));
 }
 
-/* --- mappings -------------------------------------------------------------------------------------------------------- */
+/* --- mappings --------------------------------------------------------------------------------- */
 static void mappings(void) {
     enum { BYTES = 300000 };
     int fd = open("map", O_RDWR | O_CREAT | O_TRUNC, 0600);
@@ -376,7 +376,7 @@ static void programs(void) {
     NEED(!unlink("program"));
 }
 
-/* --- like fsx: one file, all ways to change and read it, against a model ---------------------------------------------------- */
+/* --- like fsx: one file, all ways to change and read it, against a model ---------------------- */
 #define FSX_BYTES (400u << 10)
 static uint8_t model[FSX_BYTES], seen[FSX_BYTES];
 static uint32_t model_size;
@@ -454,7 +454,7 @@ static void fsx(void) {
     NEED(!close(fd[0]) && !close(fd[1]));
 }
 
-/* --- like fsstress: processes that make, move and remove files and folders; each knows what its own have to be ------------- */
+/* --- like fsstress: processes that make, move and remove files and folders; each knows what its own have to be --- */
 enum { STRESS_PROCESSES = 4, STRESS_FILES = 24, STRESS_STEPS = 300 };
 
 static void stress_step(char (*text)[16], int n, int step) {

@@ -42,7 +42,7 @@ bool fake_run(void (*fn)(void *arg), void *arg) {
 
 void fake_raise(struct cpu *cpu) { longjmp(*unwind_to, 1); }
 
-/* --- memory ------------------------------------------------------------------------------------ */
+/* --- memory ----------------------------------------------------------------------------------- */
 static uint8_t *at(struct cpu *cpu, uint64_t va, unsigned bytes, bool align) {
     if (va < FAKE_MEM_BASE || va - FAKE_MEM_BASE > FAKE_MEM_BYTES - bytes || (align && va % bytes))
         fake_raise(cpu);
@@ -71,7 +71,7 @@ bool mem_rmw(struct cpu *cpu, uint64_t va, struct mem_rmw *r) {
     return atomic_rmw(at(cpu, va, 1u << r->size, true), r);
 }
 
-/* --- comparing ----------------------------------------------------------------------------------- */
+/* --- comparing -------------------------------------------------------------------------------- */
 bool fake_same_state(const struct fake_cpu *a, const struct fake_cpu *b, char *why, size_t len) {
     for (unsigned n = 0; n < 32; n++) {
         if (a->x[n] != b->x[n]) {
@@ -107,7 +107,7 @@ bool fake_same_state(const struct fake_cpu *a, const struct fake_cpu *b, char *w
     return true;
 }
 
-/* --- runtime services -------------------------------------------------------------------------------- */
+/* --- runtime services ------------------------------------------------------------------------- */
 void rt_log(struct cpu *cpu, uint32_t topic, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);

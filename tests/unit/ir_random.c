@@ -33,7 +33,7 @@ uint64_t random_interesting(uint64_t *seed) {
     }
 }
 
-/* --- helpers that blocks call ------------------------------------------------------------------------ */
+/* --- helpers that blocks call ----------------------------------------------------------------- */
 static uint64_t pure_mix(struct cpu *cpu, uint64_t a, uint64_t b, uint64_t c) { return a * 3 + (b ^ c); }
 
 /* Reads and writes guest state; raises when a's low bits say so. */
@@ -65,7 +65,7 @@ IR_HELPER(vector_saturate, IR_HELPER_PURE);
 const struct ir_helper *const ir_random_helpers[] = {&helper_pure_mix, &helper_state_shuffle, &helper_vector_saturate,
                                                      NULL};
 
-/* --- building -------------------------------------------------------------------------------------------- */
+/* --- building --------------------------------------------------------------------------------- */
 struct gen {
     struct ir_block *b;
     uint64_t *seed;

@@ -110,7 +110,7 @@ END_TEST
 START_TEST(passes_keep_long_blocks) { check_passes(IR_RANDOM_ALL, 20, 3800); }
 END_TEST
 
-/* --- text --------------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------- */
 struct text {
     char buf[400000];
     size_t len;
@@ -165,7 +165,7 @@ START_TEST(text_errors) {
 }
 END_TEST
 
-/* --- builder ------------------------------------------------------------------------------------------- */
+/* --- builder ---------------------------------------------------------------------------------- */
 START_TEST(builder_folds) {
     ir_block_reset(&block, 0x1000, 0);
     struct ir_block *b = &block;
@@ -219,7 +219,7 @@ START_TEST(builder_overflows) {
 }
 END_TEST
 
-/* --- interpreter: results known from elsewhere ------------------------------------------------------------- */
+/* --- interpreter: results known from elsewhere ------------------------------------------------ */
 static uint64_t eval(unsigned op, unsigned type, uint64_t a, uint64_t b, unsigned lane, unsigned n) {
     struct ir_inst i = {.op = (uint8_t)op, .type = (uint8_t)type, .lane = (uint8_t)lane, .n = (uint8_t)n};
     if (op == IR_TRUNC)

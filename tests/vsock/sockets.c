@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * sockets.c: the guest's side of scripts/test-vsock: connections to the host and from it. The host (peer.py) answers at port 1000 with what it is sent, at
- * 1001 with the sum of that when it has all of it, and at 1002 it reads slowly; nobody is at 1999. It connects to our port 2000, where we send back what comes, and
- * says at 2001 that it is through.
- */
+ * sockets.c: the guest's side of scripts/test-vsock: connections to the host and from it. The host (peer.py) answers at
+ * port 1000 with what it is sent, at 1001 with the sum of that when it has all of it, and at 1002 it reads slowly;
+ * nobody is at 1999. It connects to our port 2000, where we send back what comes, and says at 2001 that it is
+ * through. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * paging.c: host paging in a process. The engine's page tables (pages.h) are what should be mapped; the kernel's mappings of
- * the RAM file in the window slots follow them, as a TLB follows page tables: mapped when the engine says that an entry is new,
- * or at the fault of an access that the tables allow; unmapped when the engine flushes. What the kernel maps is known exactly:
- * a chunk of 2 MiB of host addresses for each piece that has pages, so that a flush touches only what is out of date.
+ * paging.c: host paging in a process. The engine's page tables (pages.h) are what should be mapped; the kernel's
+ * mappings of the RAM file in the window slots follow them, as a TLB follows page tables: mapped when the engine says
+ * that an entry is new, or at the fault of an access that the tables allow; unmapped when the engine flushes. What the
+ * kernel maps is known exactly: a chunk of 2 MiB of host addresses for each piece that has pages, so that a flush
+ * touches only what is out of date.
  *
  * Each vCPU has slots of its own, so nothing in here is shared between threads but the file.
  */
@@ -48,8 +49,9 @@ static struct {
     uint64_t maps_max; /* for each vCPU */
 } host = {.fd = -1};
 
-/* --- memory for RAM ------------------------------------------------------------------------------------------------ */
-#define PIECE_SHIFT 18 /* log2 of what is populated at once: little enough not to take much that the guest never uses */
+/* --- memory for RAM --------------------------------------------------------------------------- */
+/* log2 of what is populated at once: little enough not to take much that the guest never uses */
+#define PIECE_SHIFT 18
 #define PIECES (UINT64_C(1) << (36 - PIECE_SHIFT)) /* of 64 GiB */
 static _Atomic uint8_t populated[PIECES / 8];      /* a byte for each 2 MiB */
 _Static_assert(PIECE_SHIFT + 3 == CHUNK_SHIFT, "a byte of that set is what one huge page holds");
@@ -76,7 +78,7 @@ void rt_ram_used(struct cpu *cpu, struct gpa page) {
                 MADV_POPULATE_WRITE);
 }
 
-/* --- what the kernel lets us map --------------------------------------------------------------------------------- */
+/* --- what the kernel lets us map -------------------------------------------------------------- */
 #define MAPS_ELSEWHERE 4096 /* libraries, heaps, stacks */
 
 static uint64_t maps_limit(void) {
@@ -111,7 +113,7 @@ static void forbid(uint64_t at, uint64_t bytes) {
         abort(); /* the guest would go on with a page that it has given away */
 }
 
-/* --- chunks -------------------------------------------------------------------------------------------------------- */
+/* --- chunks ----------------------------------------------------------------------------------- */
 static struct chunk **bucket(struct paging *p, uint64_t at) {
     return &p->hash[(at >> CHUNK_SHIFT) * UINT64_C(0x9e3779b97f4a7c15) >> 52];
 }
@@ -152,8 +154,8 @@ static void each_chunk(struct paging *p, void (*fn)(struct cpu *cpu, struct chun
     }
 }
 
-/* Room for more mappings, if there is none: what was mapped longest ago goes. The tables still have it; an access brings it
- * back. */
+/* Room for more mappings, if there is none: what was mapped longest ago goes. The tables still have it; an access
+ * brings it back. */
 static void forget_old(struct cpu *cpu, struct chunk *c, uint64_t stamp) {
     struct paging *p = &paging[cpu->index];
     if (c->stamp <= stamp)
@@ -183,7 +185,7 @@ static struct chunk *chunk_make(struct cpu *cpu, uint64_t at) {
     return c;
 }
 
-/* --- in line with the tables -------------------------------------------------------------------------------------- */
+/* --- in line with the tables ------------------------------------------------------------------ */
 /* The entry that maps the 2 MiB around at, or leads to a table of pages; 0 if there is none. */
 static uint64_t directory_entry(struct cpu *cpu, uint64_t at) {
     uint64_t e = rt_pml4(cpu)[at >> 39];
@@ -276,7 +278,7 @@ static void fill(struct cpu *cpu, struct chunk *c, unsigned first, unsigned last
     update(cpu, c, first, last, true);
 }
 
-/* --- services of the runtime --------------------------------------------------------------------------------------- */
+/* --- services of the runtime ------------------------------------------------------------------ */
 void rt_map_pages(struct cpu *cpu, uint64_t host_va, unsigned count) {
     struct chunk *c = chunk_make(cpu, host_va);
     unsigned first = (unsigned)(host_va >> PAGE_SHIFT) % CHUNK_PAGES;
@@ -340,7 +342,7 @@ void rt_user_each_mapping(struct cpu *cpu, void (*fn)(void *arg, uint64_t host, 
                        c->page[j] & 1);
 }
 
-/* --- what it costs ------------------------------------------------------------------------------------------------- */
+/* --- what it costs ---------------------------------------------------------------------------- */
 #define COST_ROUNDS 8u
 
 /* Of the least of some rounds: what else the host does meanwhile is not the price. */

@@ -37,7 +37,7 @@ void rt_user_set_monitor(rt_user_monitor *monitor, rt_user_doorbell *doorbell, v
     embedder.ctx = ctx;
 }
 
-/* --- host faults ---------------------------------------------------------------------------------------------- */
+/* --- host faults ------------------------------------------------------------------------------ */
 static _Thread_local struct cpu *running; /* the vCPU that this thread is */
 static struct sigaction chained[2];       /* what SIGSEGV and SIGBUS did before us */
 #define PAGE_FAULT_WRITE 2                /* of the error code: Intel SDM, volume 3, section 4.7 */
@@ -53,7 +53,8 @@ static void pass_on(int signal, siginfo_t *info, void *context) {
         sigaction(signal, old, NULL); /* the access faults again */
 }
 
-/* Reads a byte at RDI; 1 if it faulted. Not in a function of C: a compiler may make two of one, but not of these labels. */
+/* Reads a byte at RDI; 1 if it faulted. Not in a function of C: a compiler may make two of one, but not of these
+ * labels. */
 __asm__(".text\n"
         "rt_user_read:\n\t"
         "xorl %eax, %eax\n"
@@ -95,7 +96,7 @@ static void catch_faults(void) {
     sigaction(SIGBUS, &act, &chained[1]);
 }
 
-/* --- samples ----------------------------------------------------------------------------------------------------- */
+/* --- samples ---------------------------------------------------------------------------------- */
 #define SAMPLE_SIGNAL SIGUSR2
 #define SAMPLE_NS 2000000 /* of processor time; a host without finer timers rounds it up to its tick */
 static _Thread_local timer_t sampler;
@@ -169,7 +170,8 @@ void rt_yield(struct cpu *cpu, unsigned turn) {
         sched_yield();
 }
 
-/* What a process may do is what the kernel says: the instruction may work, and its effect be lost at the next switch. */
+/* What a process may do is what the kernel says: the instruction may work, and its effect be lost at the next
+ * switch. */
 bool rt_has_gs(void) { return (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT) && !rt_user_without_gs; }
 
 void rt_set_view(struct view *v) { __asm__ volatile("wrgsbase %0" : : "r"(v) : "memory"); }
@@ -182,8 +184,8 @@ bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes) {
     return true;
 }
 
-/* Or each page costs a fault, and a second one where it runs. A file in memory gets huge pages nearly nowhere but on demand,
- * and then only where it has a page already. */
+/* Or each page costs a fault, and a second one where it runs. A file in memory gets huge pages nearly nowhere but on
+ * demand, and then only where it has a page already. */
 void rt_code_ahead(struct cpu *cpu, const uint8_t *code, size_t bytes) {
     uint8_t *write = (uint8_t *)(uintptr_t)code + cpu->code_to_write;
     *(volatile uint8_t *)write = *(volatile uint8_t *)write;

@@ -18,16 +18,16 @@ typedef void rt_user_doorbell(void *ctx, unsigned n);
 
 /* rt_user_set_monitor(): once, before the first rt_user_run(). */
 void rt_user_set_monitor(rt_user_monitor *monitor, rt_user_doorbell *doorbell, void *ctx);
-/* rt_user_set_ram(): before the first rt_user_run(): guest RAM is a mapping at ram of this whole file, and strategies with windows
- * may map its pages in the slots that abi_boot.window_slots gives each vCPU, which the embedder has reserved (PROT_NONE).
- * fd -1: no such strategies. */
+/* rt_user_set_ram(): before the first rt_user_run(): guest RAM is a mapping at ram of this whole file, and strategies
+ * with windows may map its pages in the slots that abi_boot.window_slots gives each vCPU, which the embedder has
+ * reserved (PROT_NONE). fd -1: no such strategies. */
 void rt_user_set_ram(int fd, void *ram, unsigned vcpus);
 /* rt_user_prepare(): reads what it has to of /proc, if the embedder may not open files later. */
 void rt_user_prepare(void);
 /* For tests: as on a host where a process has no GS base of its own. */
 extern bool rt_user_without_gs;
-/* rt_user_run(): the life of a vCPU, until a call that does not return; which one it was. boot->vcpu_va[] has to be memory
- * that is mapped shared, since it is mapped a second time where GS is not to be had. */
+/* rt_user_run(): the life of a vCPU, until a call that does not return; which one it was. boot->vcpu_va[] has to be
+ * memory that is mapped shared, since it is mapped a second time where GS is not to be had. */
 enum abi_call rt_user_run(const struct abi_boot *boot, unsigned vcpu);
 
 #endif

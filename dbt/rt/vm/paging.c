@@ -8,8 +8,8 @@ enum { SHADOWED_YES = 1, SHADOWED_NO };
 
 bool rt_has_paging(void) { return true; }
 
-/* Flat: ring 0 flushes for us (trap.S): one page, four, eight or everything. It tells them apart by the flags of a comparison
- * with 2: carry, none, parity (of 3), zero. */
+/* Flat: ring 0 flushes for us (trap.S): one page, four, eight or everything. It tells them apart by the flags of a
+ * comparison with 2: carry, none, parity (of 3), zero. */
 enum flush { FLUSH_ONE = 1, FLUSH_ALL = 2, FLUSH_FOUR = 3, FLUSH_EIGHT = 5 };
 #define FLUSH_AT_ONCE 8
 
@@ -40,7 +40,8 @@ void rt_flush_pages(struct cpu *cpu, const uint64_t *host_va, unsigned count) {
     }
 }
 
-/* Does the host go by these page tables at each fault? Those that shadow them do; they have no upper half for ring 3 either. */
+/* Does the host go by these page tables at each fault? Those that shadow them do; they have no upper half for ring 3
+ * either. */
 bool vm_touch(uint64_t va);
 static bool is_shadowed(struct cpu *cpu) {
     static uint8_t shadowed[ABI_MAX_VCPUS]; /* 0: not known so far */

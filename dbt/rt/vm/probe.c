@@ -135,7 +135,7 @@ static void probe_view(struct cpu *cpu) {
     result(cpu, VM_PROBE_VIEW, from, 1000);
 }
 
-/* --- in ring 0 ------------------------------------------------------------------------------------------------ */
+/* --- in ring 0 -------------------------------------------------------------------------------- */
 #define FASTEST_OF 10
 #define ENOUGH 3 /* to see that it is slow */
 static uint64_t fastest(struct cpu *cpu, void (*fn)(struct cpu *cpu)) {

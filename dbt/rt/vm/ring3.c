@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * ring3.c: what translated code in ring 3 may reach (ABI_LAYOUT_RING0). Each view has a root of its own: the engine in slot 0,
- * which ring 0 alone may touch, the windows of the view, and in VM_USER_SLOT the pages that vm.h lists. The engine itself
- * goes by its own addresses of them, so that ring 0 never touches a user page (SMAP).
+ * ring3.c: what translated code in ring 3 may reach (ABI_LAYOUT_RING0). Each view has a root of its own: the engine in
+ * slot 0, which ring 0 alone may touch, the windows of the view, and in VM_USER_SLOT the pages that vm.h lists. The
+ * engine itself goes by its own addresses of them, so that ring 0 never touches a user page (SMAP).
  */
 #include "dbt/rt/vm/ring3.h"
 #include "graft/codegen.h"

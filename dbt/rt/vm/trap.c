@@ -42,8 +42,8 @@ static bool try_again(struct trap_frame *f, struct cpu *cpu) {
     return engine_fault_again(cpu, (const uint8_t *)f->rip, host, (f->error & ERROR_WRITE) != 0);
 }
 
-/* trap_handle(): called by trap.S. The interrupted code goes on at a stub. Flat: its address goes onto the interrupted stack,
- * where trap.S pops it from as its last act. */
+/* trap_handle(): called by trap.S. The interrupted code goes on at a stub. Flat: its address goes onto the interrupted
+ * stack, where trap.S pops it from as its last act. */
 void trap_handle(struct trap_frame *f, struct cpu *cpu) {
     const uint8_t *stub = NULL;
     bool ring3 = (f->cs & 3) != 0, split = rt_has_ring3(cpu);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * rv64_guest.c: the reference side of the RISC-V instruction tests: a Linux program without libc. It reads cases from file
- * descriptor 0, executes each with the state that its seed says, and writes a record of what came out to descriptor 1.
- * x4 points to the state to start with, behind which lies the one that comes out.
+ * rv64_guest.c: the reference side of the RISC-V instruction tests: a Linux program without libc. It reads cases from
+ * file descriptor 0, executes each with the state that its seed says, and writes a record of what came out to
+ * descriptor 1. x4 points to the state to start with, behind which lies the one that comes out.
  */
 #include "rv64_insn.h"
 
@@ -17,7 +17,7 @@ static char signal_stack[65536] __attribute__((aligned(16)));
 static struct rv64_record *record; /* of the current case */
 static uint64_t slot;              /* its address */
 
-/* --- Linux ---------------------------------------------------------------------------------------- */
+/* --- Linux ------------------------------------------------------------------------------------ */
 
 static long syscall6(long n, long a, long b, long c, long d, long e, long f) {
     register long a7 __asm__("a7") = n, a0 __asm__("a0") = a, a1 __asm__("a1") = b, a2 __asm__("a2") = c;
@@ -29,9 +29,10 @@ enum { SYS_READ = 63, SYS_WRITE = 64, SYS_EXIT = 94, SYS_SIGALTSTACK = 132, SYS_
 
 #include "tests/insn/guest_linux.h"
 
-/* --- executing a case ----------------------------------------------------------------------------- */
+/* --- executing a case ------------------------------------------------------------------------- */
 
-/* run_slot(): loads state, executes the code at address, stores what comes out. Offsets are those of struct rv64_state. */
+/* run_slot(): loads state, executes the code at address, stores what comes out. Offsets are those of struct
+ * rv64_state. */
 void run_slot(void *state, uint64_t address);
 void run_slot_resume(void);
 __asm__(".text\n.balign 16\n"

@@ -2,8 +2,8 @@
  * Copyright The Graft Authors */
 /*
  * rv64_insn.h: what both worlds of the RISC-V instruction tests share: the program that runs under qemu-riscv64
- * (rv64_guest.c) and the one that runs our translation (rv64_test.c). Cases are those of tests/insn/insn.h. x3 and x4 are
- * the harness's: no case uses them.
+ * (rv64_guest.c) and the one that runs our translation (rv64_test.c). Cases are those of tests/insn/insn.h. x3 and x4
+ * are the harness's: no case uses them.
  */
 #ifndef GRAFT_TESTS_RV64_INSN_H
 #define GRAFT_TESTS_RV64_INSN_H

@@ -27,7 +27,7 @@ static void die(const char *what) {
     exit(2);
 }
 
-/* --- one case in our world ------------------------------------------------------------------------ */
+/* --- one case in our world -------------------------------------------------------------------- */
 
 static void set_state(const struct rv64_state *s) {
     struct rv64_cpu *c = world.cpu;
@@ -102,7 +102,7 @@ static void run_case(const struct icase *c, unsigned long position, struct rv64_
     out->memory = c->flags & INSN_MEMORY ? insn_hash_window() : 0;
 }
 
-/* --- comparing ------------------------------------------------------------------------------------ */
+/* --- comparing -------------------------------------------------------------------------------- */
 
 static bool differs(char *text, size_t len, const char *name, int n, uint64_t ours, uint64_t reference) {
     if (ours != reference)

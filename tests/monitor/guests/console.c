@@ -42,7 +42,7 @@ static void make_line(char *p, uint64_t n) {
     p[LINE - 1] = '\n';
 }
 
-/* --- the serial port ------------------------------------------------------------------------------------- */
+/* --- the serial port -------------------------------------------------------------------------- */
 static void write_blindly(uint64_t lines) {
     for (uint64_t n = 0; n < lines; n++) {
         char line[LINE];
@@ -111,7 +111,7 @@ static void write_by_interrupts(uint64_t lines) {
     print("woken\n");
 }
 
-/* --- the virtio console --------------------------------------------------------------------------------------- */
+/* --- the virtio console ----------------------------------------------------------------------- */
 enum { ID_CONSOLE = 3, RX = 0, TX = 1 };
 #define F_WINDOW 1ul
 #define V_ISR 0x60

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * flows.c: many connections through the user network, by a network stack of a few lines: nothing is sent twice, and every connection talks to
- * the host's echo servers, whose ports are in the disk's first sector with how many flows there are to be. Says
- * `tcp: N answered, M reset` and `udp: N answered`.
+ * flows.c: many connections through the user network, by a network stack of a few lines: nothing is sent twice, and
+ * every connection talks to the host's echo servers, whose ports are in the disk's first sector with how many flows
+ * there are to be. Says `tcp: N answered, M reset` and `udp: N answered`.
  */
 #include "net.h"
 
@@ -98,7 +98,7 @@ static void wait_for(volatile unsigned *count, unsigned want) {
     }
 }
 
-/* --- tests ------------------------------------------------------------------------------------------------------ */
+/* --- tests ------------------------------------------------------------------------------------ */
 static void test_start(void) {
     struct vdev disk;
     mmu_on();

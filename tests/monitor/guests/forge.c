@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* forge.c: makes the beginning of its disk that of a qcow2 image, in one segment and in two, and says with which status. Another sector may begin
- * so, and the first may hold anything else. */
+/* forge.c: makes the beginning of its disk that of a qcow2 image, in one segment and in two, and says with which
+ * status. Another sector may begin so, and the first may hold anything else. */
 #include "virtq.h"
 
 static struct queue q __attribute__((aligned(4096)));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * forward.c: what comes from the host's side. Echoes datagrams that come to port 7; `PORT` in one is a port of the host's to which it then
- * sends one of its own, and says `sent`. A connection is refused, and its port said. Datagrams to port 9 end it.
+ * forward.c: what comes from the host's side. Echoes datagrams that come to port 7; `PORT` in one is a port of the
+ * host's to which it then sends one of its own, and says `sent`. A connection is refused, and its port said. Datagrams
+ * to port 9 end it.
  */
 #include "net.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* giant.c: requests of sizes that nobody means: chains of 128 segments of 1 GiB, ranges of 63 GiB, on a sparse disk of 64 GiB. They are refused; those
- * within the limits that the disk states are done. Needs 2 GiB of memory. */
+/* giant.c: requests of sizes that nobody means: chains of 128 segments of 1 GiB, ranges of 63 GiB, on a sparse disk of
+ * 64 GiB. They are refused; those within the limits that the disk states are done. Needs 2 GiB of memory. */
 #include "virtq.h"
 
 #define GIB (1u << 30)

@@ -92,7 +92,7 @@ static void net_start(void) {
     send_arp();
 }
 
-/* --- IPv6: is there a router? --------------------------------------------------------------------------------------- */
+/* --- IPv6: is there a router? ----------------------------------------------------------------- */
 static void send_solicitation(void) {
     static const uint8_t solicit[] = {0x60, 0, 0, 0, 0, 8, 58, 255, 0xfe, 0x80, 0, 0, 0, 0, 0, 0,
                                       0,    0, 0, 0, 0, 0, 0,  1,   0xff, 2,    0, 0, 0, 0, 0, 0,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* powerkey.c: waits for the power key, by the GPIO's interrupt status, and goes. Its time is its counter's: it says how long a second was. */
+/* powerkey.c: waits for the power key, by the GPIO's interrupt status, and goes. Its time is its counter's: it says how
+ * long a second was. */
 #include "payload.h"
 
 #define GPIO 0x09030000ul

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* reboot.c: asks for a write and a flush and resets the machine without waiting for either: what was under way is on the disk before the
- * machine is there again. The disk's first sector counts the lives. */
+/* reboot.c: asks for a write and a flush and resets the machine without waiting for either: what was under way is on
+ * the disk before the machine is there again. The disk's first sector counts the lives. */
 #include "virtq.h"
 
 static struct queue q __attribute__((aligned(4096)));

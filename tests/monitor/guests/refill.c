@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * refill.c: the second CPU gives a device one buffer after another, always before the device is through with the last: the first CPU has
- * to get at device registers all the same. The queue is that of the first of network, disk and entropy that there is. The last
- * test says `refilling` and goes on with it until it is stopped.
+ * refill.c: the second CPU gives a device one buffer after another, always before the device is through with the last:
+ * the first CPU has to get at device registers all the same. The queue is that of the first of network, disk and
+ * entropy that there is. The last test says `refilling` and goes on with it until it is stopped.
  */
 #include "virtq.h"
 

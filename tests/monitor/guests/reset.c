@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* reset.c: the disk is reset while reads and writes wait for the host. What was asked for before must not reach memory after that,
- * nor undo what is written after it. Every read and write takes its time here: see slow.c. */
+/* reset.c: the disk is reset while reads and writes wait for the host. What was asked for before must not reach memory
+ * after that, nor undo what is written after it. Every read and write takes its time here: see slow.c. */
 #include "virtq.h"
 
 static struct queue q __attribute__((aligned(4096)));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* semihost.c: semihosting calls, and what they may not do, on Arm and on RISC-V. Ends with exit status 42, after it has echoed a line if
- * its command line ends with "echo", all that it can read if it ends with "all", or at once with 7 by the older call if it ends with "old". If it ends with
- * "files" or "confined" it may have files. */
+/* semihost.c: semihosting calls, and what they may not do, on Arm and on RISC-V. Ends with exit status 42, after it has
+ * echoed a line if its command line ends with "echo", all that it can read if it ends with "all", or at once with 7 by
+ * the older call if it ends with "old". If it ends with "files" or "confined" it may have files. */
 #ifdef __riscv
 #include "rv64_payload.h"
 #else
@@ -314,8 +314,8 @@ static void test_files(void) {
     write_file("kept", 7, "for the host", 12);
 }
 
-/* Out of the folder leads "out", a link to the file of the other folder, and "up", one to that folder itself; "/etc/passwd" is there; "in" is a link to "given".
- * There is a "fifo", and all that may be open can be open. */
+/* Out of the folder leads "out", a link to the file of the other folder, and "up", one to that folder itself;
+ * "/etc/passwd" is there; "in" is a link to "given". There is a "fifo", and all that may be open can be open. */
 static void test_confined(void) {
     static const char *const names[] = {"/etc/passwd",
                                         "../other/secret",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* tail.c: a disk of 1,000,000 bytes of 'x' has 1954 sectors, the last of which the file has 64 bytes of. Then discard and write-zeroes: the
- * host looks at what they did to the file. */
+/* tail.c: a disk of 1,000,000 bytes of 'x' has 1954 sectors, the last of which the file has 64 bytes of. Then discard
+ * and write-zeroes: the host looks at what they did to the file. */
 #include "virtq.h"
 
 static struct queue q __attribute__((aligned(4096)));

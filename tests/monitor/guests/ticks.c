@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* ticks.c: a flush takes seconds: how many timer interrupts come meanwhile, and how many device registers can be read? Then a
- * read while the next flush is under way. Says `during the flush: N ticks, M registers`. */
+/* ticks.c: a flush takes seconds: how many timer interrupts come meanwhile, and how many device registers can be read?
+ * Then a read while the next flush is under way. Says `during the flush: N ticks, M registers`. */
 #include "virtq.h"
 
 #define TICK_HZ 100

@@ -110,7 +110,7 @@ static inline bool q_wait(struct queue *q, uint16_t idx, unsigned seconds) {
     return true;
 }
 
-/* --- the disk: several requests, each with a place of its own ---------------------------------------------------- */
+/* --- the disk: several requests, each with a place of its own --------------------------------- */
 enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
 #define PLACES 8
 static struct {

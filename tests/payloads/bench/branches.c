@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* branches.c: chains of 32 small blocks that go to each other directly or indirectly, within a page and across pages. */
+/* branches.c: chains of 32 small blocks that go to each other directly or indirectly, within a page and across
+ * pages. */
 #include "micro.h"
 
 enum { BLOCKS = 32, LOOPS = 1500000 };

@@ -47,7 +47,7 @@ static inline void micro_end(const char *name, uint64_t checksum) {
     print("\n");
 }
 
-/* --- instructions for generated code --- */
+/* --- instructions for generated code ---------------------------------------------------------- */
 #define ADD_X0_1 0x91000400u
 #define SUBS_X1_1 0xf1000421u
 #define RET 0xd65f03c0u

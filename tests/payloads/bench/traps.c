@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* traps.c: synchronous exceptions and interrupts, with the library's handler, which saves and restores all registers. */
+/* traps.c: synchronous exceptions and interrupts, with the library's handler, which saves and restores all
+ * registers. */
 #include "gic.h"
 #include "micro.h"
 

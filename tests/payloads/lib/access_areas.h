@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * access_areas.h: generated accesses to registers of devices, and a transcript of what they gave, which is compared with QEMU's. Who
- * includes this has the accesses of its instruction set: access_kinds[] and access_make().
+ * access_areas.h: generated accesses to registers of devices, and a transcript of what they gave, which is compared
+ * with QEMU's. Who includes this has the accesses of its instruction set: access_kinds[] and access_make().
  */
 #ifndef PAYLOAD_ACCESS_AREAS_H
 #define PAYLOAD_ACCESS_AREAS_H
@@ -38,7 +38,7 @@ static uint64_t access_random(void) {
     return access_seed >> 32;
 }
 
-/* --- the transcript: printed behind the accesses, since the UART is among what they touch ---------------------- */
+/* --- the transcript: printed behind the accesses, since the UART is among what they touch ----- */
 #define RESULTS 700
 static struct result {
     uint8_t kind, fault;
@@ -79,7 +79,7 @@ static void note(unsigned kind, unsigned off, bool fault, const uint64_t v[2]) {
     results[result_count++] = (struct result){(uint8_t)kind, fault, (uint16_t)off, {v[0], v[1]}};
 }
 
-/* --- what is accessed ------------------------------------------------------------------------------------------ */
+/* --- what is accessed ------------------------------------------------------------------------- */
 static const struct reg *reg_at(const struct area *a, unsigned off) {
     for (unsigned i = 0; i < a->count; i++)
         if (a->regs[i].off == (off & ~3u))
@@ -87,7 +87,8 @@ static const struct reg *reg_at(const struct area *a, unsigned off) {
     return NULL;
 }
 
-/* The value of an access at off, its parts cut to what may be written there. False: it touches something it must not. */
+/* The value of an access at off, its parts cut to what may be written there. False: it touches something it must
+ * not. */
 static bool make_value(const struct area *a, unsigned off, unsigned bytes, uint64_t v[2]) {
     uint8_t *out = (uint8_t *)v;
     v[0] = v[1] = 0;
@@ -124,13 +125,14 @@ static void run_area(const struct area *a, unsigned count, bool unaligned) {
     print_results(a->name);
 }
 
-/* --- what both machines have ------------------------------------------------------------------------------------ */
+/* --- what both machines have ------------------------------------------------------------------ */
 /* A virtio slot without a device. */
 static const struct reg empty_regs[] = {
     {0, ~0u},    {4, ~0u},    {8, ~0u},    {0xc, ~0u},  {0x10, ~0u}, {0x14, ~0u},  {0x20, ~0u},  {0x24, ~0u},
     {0x30, ~0u}, {0x34, ~0u}, {0x38, ~0u}, {0x44, ~0u}, {0x60, ~0u}, {0x64, ~0u},  {0x70, ~0u},  {0x80, ~0u},
     {0x84, ~0u}, {0x90, ~0u}, {0xa0, ~0u}, {0xa4, ~0u}, {0xfc, ~0u}, {0x100, ~0u}, {0x104, ~0u}, {0x1fc, ~0u}};
-/* Of a disk: identification, selectors, what can be written and read back, capacity, and what is behind the configuration. */
+/* Of a disk: identification, selectors, what can be written and read back, capacity, and what is behind the
+ * configuration. */
 static const struct reg disk_regs[] = {{0, ~0u},     {4, ~0u},     {8, ~0u},     {0xc, ~0u},   {0x14, ~0u},
                                        {0x24, ~0u},  {0x44, 0},    {0x48, 0},    {0x60, ~0u},  {0x64, ~0u},
                                        {0x100, 0},   {0x104, 0},   {0x180, ~0u}, {0x184, ~0u}, {0x188, ~0u},

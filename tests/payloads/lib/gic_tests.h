@@ -124,7 +124,7 @@ static void test_switches(void) {
     gic_eoi(SPI_A);
 }
 
-/* --- priorities ---------------------------------------------------------------------------------- */
+/* --- priorities ------------------------------------------------------------------------------- */
 
 static void test_mask(void) {
     setup();
@@ -236,7 +236,7 @@ static void test_eoi_mode(void) {
     CHECK_EQ(gic_ack(), INTID_NONE);
 }
 
-/* --- delivery ------------------------------------------------------------------------------------ */
+/* --- delivery --------------------------------------------------------------------------------- */
 
 static volatile unsigned depth, deepest, order_count;
 static volatile unsigned order[16];
@@ -365,7 +365,7 @@ static void test_sgi(void) {
     CHECK_EQ(gic_ack(), INTID_NONE);
 }
 
-/* --- registers ----------------------------------------------------------------------------------- */
+/* --- registers -------------------------------------------------------------------------------- */
 
 static void test_bit_registers(void) {
     setup();

@@ -5,7 +5,7 @@
 
 void print_char(char c) { mmio_write32(UART_BASE, (uint8_t)c); }
 
-/* --- exceptions ----------------------------------------------------------------------------------- */
+/* --- exceptions ------------------------------------------------------------------------------- */
 
 void (*volatile exception_handler)(struct frame *f, unsigned vector);
 volatile unsigned caught, caught_vector;
@@ -20,7 +20,7 @@ void catch_and_skip(struct frame *f, unsigned vector) {
         f->elr += 4;
 }
 
-/* --- contexts ------------------------------------------------------------------------------------------ */
+/* --- contexts --------------------------------------------------------------------------------- */
 _Static_assert(offsetof(struct context, caller_sp) == 592, "context.S knows this offset");
 extern void context_enter(struct context *c), context_leave(void);
 static uint8_t context_stack[4096] __attribute__((aligned(16)));
@@ -117,7 +117,7 @@ void exception(struct frame *f, unsigned vector) {
     power_off();
 }
 
-/* --- the test loop ------------------------------------------------------------------------------------ */
+/* --- the test loop ---------------------------------------------------------------------------- */
 
 void test_begin(void) { exception_handler = NULL; }
 
@@ -126,7 +126,7 @@ void payload_main(uint64_t device_tree) {
     run_tests();
 }
 
-/* --- power, CPUs, time ---------------------------------------------------------------------------------- */
+/* --- power, CPUs, time ------------------------------------------------------------------------ */
 
 int64_t psci(uint32_t function, uint64_t a, uint64_t b, uint64_t c) {
     register uint64_t x0 __asm__("x0") = function;

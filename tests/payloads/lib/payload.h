@@ -25,7 +25,7 @@
 static inline uint32_t mmio_read32(uint64_t a) { return *(volatile uint32_t *)a; }
 static inline void mmio_write32(uint64_t a, uint32_t v) { *(volatile uint32_t *)a = v; }
 
-/* --- exceptions --------------------------------------------------------------------------------------- */
+/* --- exceptions ------------------------------------------------------------------------------- */
 struct frame {
     uint64_t x[31], sp, elr, spsr, esr, far;
 };
@@ -91,7 +91,7 @@ bool on_qemu(void);
 /* code_write(): instruction words at p, clean to the point of unification. */
 void code_sync(const void *p, size_t bytes);
 
-/* --- MMU (lib/mmu.c): 4 KiB granule, 48-bit, identity-mapped at start ----------------------------------- */
+/* --- MMU (lib/mmu.c): 4 KiB granule, 48-bit, identity-mapped at start ------------------------- */
 #define PTE_VALID 1ul
 #define PTE_PAGE 3ul
 #define PTE_ATTR_NORMAL (0ul << 2)
@@ -152,7 +152,7 @@ void mmu_user_alias(void);
         isb();                                                                                                         \
     } while (0)
 
-/* --- power, CPUs, time --------------------------------------------------------------------------- */
+/* --- power, CPUs, time ------------------------------------------------------------------------ */
 int64_t psci(uint32_t function, uint64_t a, uint64_t b, uint64_t c);
 void power_off(void) __attribute__((noreturn));
 /* cpu_start(): CPU n runs function(arg) on its own stack and then powers off. Returns PSCI's status. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* random.h: numbers for guests that try what nobody thought of, always the same ones (xorshift64*), and values of kinds that devices may mind. */
+/* random.h: numbers for guests that try what nobody thought of, always the same ones (xorshift64*), and values of kinds
+ * that devices may mind. */
 #ifndef PAYLOAD_RANDOM_H
 #define PAYLOAD_RANDOM_H
 

@@ -13,7 +13,7 @@
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
-/* --- tests ------------------------------------------------------------------------------------------ */
+/* --- tests ------------------------------------------------------------------------------------ */
 struct test {
     const char *name;
     void (*run)(void);
@@ -37,7 +37,7 @@ void test_fail(const char *file, int line, const char *what, uint64_t got, uint6
             test_fail(__FILE__, __LINE__, #got " == " #want, got_, want_);                                             \
     } while (0)
 
-/* --- output ------------------------------------------------------------------------------------------ */
+/* --- output ----------------------------------------------------------------------------------- */
 void print(const char *s);
 void print_hex(uint64_t v);
 void print_dec(uint64_t v);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* virtq_layout.h: a split virtqueue of NUM entries (Virtio 1.2, section 2.7), which its user defines; USED_ALIGN: of the used ring. */
+/* virtq_layout.h: a split virtqueue of NUM entries (Virtio 1.2, section 2.7), which its user defines; USED_ALIGN: of
+ * the used ring. */
 #ifndef PAYLOAD_VIRTQ_LAYOUT_H
 #define PAYLOAD_VIRTQ_LAYOUT_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* options: smp=2 */
-/* harts.c: timers, WFI, and two harts: HSM (start, stop, suspend), IPIs, remote fences, atomic operations on one word. */
+/* harts.c: timers, WFI, and two harts: HSM (start, stop, suspend), IPIs, remote fences, atomic operations on one
+ * word. */
 #include "rv64_payload.h"
 
 #define VA 0x1000000000ul
@@ -34,7 +35,7 @@ static void wait_for_interrupt(void) {
     sbi_call(SBI_TIME, 0, ~0ul, 0, 0, 0, 0);
 }
 
-/* --- the other hart ------------------------------------------------------------------------------- */
+/* --- the other hart --------------------------------------------------------------------------- */
 static volatile uint64_t counter, locked, ready, told, stop;
 static struct start start;
 
@@ -233,8 +234,8 @@ static void remote_fence_i(void) {
     stopped(hart);
 }
 
-/* The same without a call: who wrote says so in memory, and the other executes FENCE.I. Each word is written several times, in
- * pages that were written before anyone ran them. */
+/* The same without a call: who wrote says so in memory, and the other executes FENCE.I. Each word is written several
+ * times, in pages that were written before anyone ran them. */
 enum { PAGES = 4, ROUNDS = 100 };
 static uint32_t pages[PAGES][1024] __attribute__((aligned(4096)));
 static volatile uint64_t written, wrong, done_with;

@@ -19,7 +19,7 @@
 #define VIRTIO_SLOTS 8u
 #define HOLE 0x09000000ul
 
-/* --- accesses ---------------------------------------------------------------------------------------------- */
+/* --- accesses --------------------------------------------------------------------------------- */
 enum kind {
     LB,
     LBU,
@@ -91,7 +91,7 @@ static bool access_make(unsigned kind, uint64_t a, uint64_t v[2]) {
     return true;
 }
 
-/* --- areas ----------------------------------------------------------------------------------------------------- */
+/* --- areas ------------------------------------------------------------------------------------ */
 /* Its first register sends: zeros, which the test does not look at. Not in loopback, where time plays a part. */
 static const struct reg uart_regs[] = {{0, 0x00010f00}, {4, 0xff00000f}, {8, ~0u}, {0xc, ~0u}, {0xfc, ~0u}};
 static const struct reg rtc_regs[] = {{0x08, ~0u}, {0x0c, 0x40000000}, {0x10, ~0u}, {0x14, ~0u},

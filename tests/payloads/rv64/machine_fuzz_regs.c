@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* machine_fuzz_regs.c: as fuzz_regs.c, for RISC-V in machine mode: random values to every CSR and every device register, and random accesses to
- * devices, for some seconds, and until there were enough. Whatever they do to the guest is its own affair, but the monitor goes on. */
+/* machine_fuzz_regs.c: as fuzz_regs.c, for RISC-V in machine mode: random values to every CSR and every device
+ * register, and random accesses to devices, for some seconds, and until there were enough. Whatever they do to the
+ * guest is its own affair, but the monitor goes on. */
 /* options: machine=1 only=graft drive=1 */
 #include "rv64_payload.h"
 #include "random.h"
@@ -25,11 +26,12 @@ static void report(uint64_t accesses, uint64_t traps) {
     print(" traps\n");
 }
 
-/* --- control and status registers ------------------------------------------------------------------------------ */
+/* --- control and status registers ------------------------------------------------------------- */
 static uint32_t code[16];
 typedef uint64_t code_fn(uint64_t value, uint64_t mstatus);
 
-/* Without those that the payload would not survive: where traps go and what they find there, what C is, memory that is locked for ever. */
+/* Without those that the payload would not survive: where traps go and what they find there, what C is, memory that is
+ * locked for ever. */
 static bool is_tried(unsigned csr) {
     return csr != 0x301 && csr != 0x305 && csr != 0x340 && csr != 0x747 && csr != 0x757 && (csr < 0x3a0 || csr > 0x3ef);
 }
@@ -60,7 +62,7 @@ static void test_csrs(void) {
     report(tried, traps);
 }
 
-/* --- devices ----------------------------------------------------------------------------------------------------- */
+/* --- devices ---------------------------------------------------------------------------------- */
 enum { LOAD = 2, JUMP = 16, KINDS = 20 };
 #define ACCESS(insn) __asm__ volatile(insn : "+r"(v) : "r"(a) : "memory", "t3", "t4", "ra", "ft0")
 static void touch(unsigned kind, uint64_t a, uint64_t v) {

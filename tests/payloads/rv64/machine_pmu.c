@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* machine_pmu.c: the performance counters as machine mode has them: exact counts of known code, filters by privilege, overflow
- * and its interrupt. QEMU counts no instructions without -icount. options: machine=1 only=graft */
+/* machine_pmu.c: the performance counters as machine mode has them: exact counts of known code, filters by privilege,
+ * overflow and its interrupt. QEMU counts no instructions without -icount. options: machine=1 only=graft */
 #include "rv64_payload.h"
 
 #define OF (1ul << 63)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* paging.c: Sv39, Sv48 and Sv57: permissions, A and D, reserved entries, Svnapot, Svpbmt, invalidation, ASIDs, and code across pages and
- * at several addresses. */
+/* paging.c: Sv39, Sv48 and Sv57: permissions, A and D, reserved entries, Svnapot, Svpbmt, invalidation, ASIDs, and code
+ * across pages and at several addresses. */
 #include "rv64_payload.h"
 
 #define VA 0x1000000000ul /* above what paging_on() maps */
@@ -147,7 +147,7 @@ static void address_spaces(void) {
 }
 
 /* An instruction of which one half is in another page. */
-/* --- code at several addresses --- */
+/* --- code at several addresses ---------------------------------------------------------------- */
 #define ALIASES 5
 #define ALIAS(n) (VA + 0x10000000 + (n) * 0x1005000ul)
 #define NOWHERE (VA + 0x8000000)
@@ -195,7 +195,8 @@ static void run_alias(uint64_t at, uint64_t change) {
     CHECK_EQ(trap.tval, NOWHERE);
 }
 
-/* What it computes from its own address, faults in it, links between its pages, and its being changed through one of them. */
+/* What it computes from its own address, faults in it, links between its pages, and its being changed through one of
+ * them. */
 static void aliases(void) {
     uint8_t *page[2] = {page_alloc(), page_alloc()};
     memcpy(page[0], near_part, (size_t)(far_part - near_part));
@@ -286,7 +287,8 @@ static void sv39(void) { all_of(3); }
 static void sv48(void) { all_of(4); }
 static void sv57(void) { all_of(5); }
 
-/* Pages that lie far apart, some of them at addresses that differ in bits 56 to 48 alone, by one load and by one store. */
+/* Pages that lie far apart, some of them at addresses that differ in bits 56 to 48 alone, by one load and by one
+ * store. */
 #define FAR 24
 static uint64_t far_va(unsigned n) {
     uint64_t va = (uint64_t)(n * 0x2b % 512) << 48 | (n & 3 ? VA : 0x7000000000ul) + 4096ul * n;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* plic.c: the interrupt controller: priorities, thresholds, enable bits, claims and completions, with the UART (empty transmitter) and
- * the RTC (alarm) as sources. */
+/* plic.c: the interrupt controller: priorities, thresholds, enable bits, claims and completions, with the UART (empty
+ * transmitter) and the RTC (alarm) as sources. */
 #include "rv64_payload.h"
 
 #define PLIC 0x0c000000ul
@@ -136,7 +136,8 @@ static unsigned claimed_once(unsigned c) {
     return source;
 }
 
-/* What has risen is pending until it is claimed, also if the line has fallen: while nobody may claim it, and while another claim is open. */
+/* What has risen is pending until it is claimed, also if the line has fallen: while nobody may claim it, and while
+ * another claim is open. */
 static void latched(void) {
     unsigned c = context();
     clear(c);

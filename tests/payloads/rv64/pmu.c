@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* pmu.c: the SBI's calls for performance counters, as a kernel uses them: finding, configuring, starting and stopping counters.
- * QEMU counts no instructions without -icount. options: only=graft */
+/* pmu.c: the SBI's calls for performance counters, as a kernel uses them: finding, configuring, starting and stopping
+ * counters. QEMU counts no instructions without -icount. options: only=graft */
 #include "rv64_payload.h"
 
 #define SBI_PMU 0x504d55

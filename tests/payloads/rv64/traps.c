@@ -109,7 +109,7 @@ static void floating_point(void) {
     CHECK(d == 4);
 }
 
-/* --- user mode ------------------------------------------------------------------------------------ */
+/* --- user mode -------------------------------------------------------------------------------- */
 #define USER __attribute__((naked, aligned(4)))
 static USER void user_call(void) { __asm__("add a0, a0, a1\n ecall"); }
 static USER void user_csr(void) { __asm__("csrr a0, sstatus"); }
@@ -134,7 +134,7 @@ static void user(void) {
     CHECK(at >= before && at <= csr_read(time));
 }
 
-/* --- interrupts ----------------------------------------------------------------------------------- */
+/* --- interrupts ------------------------------------------------------------------------------- */
 static void software_interrupt(void) {
     uint64_t count = trap.count;
     csr_write(sie, 2);

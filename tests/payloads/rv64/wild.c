@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * wild.c: addresses that lead nowhere, or that must not lead where a host's address of the same value would: every kind of pattern in
- * the bits above those of Sv39, Sv48 and Sv57, and the ends of both halves. Each is tried, in U-mode and in S-mode, by the one load and
- * the one store that have just been at an address that is mapped.
+ * wild.c: addresses that lead nowhere, or that must not lead where a host's address of the same value would: every kind
+ * of pattern in the bits above those of Sv39, Sv48 and Sv57, and the ends of both halves. Each is tried, in U-mode and
+ * in S-mode, by the one load and the one store that have just been at an address that is mapped.
  */
 #include "rv64_payload.h"
 
@@ -105,7 +105,8 @@ static void patterns(void) {
         patterns_of(levels);
 }
 
-/* The last bytes below the hole and the first above it, an access across either border, and the ends of all that there is. */
+/* The last bytes below the hole and the first above it, an access across either border, and the ends of all that there
+ * is. */
 static void ends(void) {
     for (unsigned levels = 3; levels <= 5; levels++) {
         map_marks(levels);
@@ -132,8 +133,8 @@ static void ends(void) {
     }
 }
 
-/* With Sv57 every value of bits 56..48 is some address: in each of those 2^48 the guest may have something. First it has nothing
- * there, and what was translated then has to find what comes. */
+/* With Sv57 every value of bits 56..48 is some address: in each of those 2^48 the guest may have something. First it
+ * has nothing there, and what was translated then has to find what comes. */
 static const uint64_t places[] = {0, 0x1000, 0x400000000, 0x400002000, 0x400003000, 0x400010000, 0x80200000};
 static void everywhere(void) {
     static const uint16_t regions[] = {0, 2, 4, 6, 126, 254, 255, 256, 510, 511};
@@ -158,7 +159,8 @@ static void everywhere(void) {
     paging_off();
 }
 
-/* An instruction that has been at usual addresses alone so far, when something comes that lies where few have anything. */
+/* An instruction that has been at usual addresses alone so far, when something comes that lies where few have
+ * anything. */
 enum { SITE_WORDS = 4, SITES = 4096 / 4 / SITE_WORDS };
 static const uint32_t site_code[SITE_WORDS] = {0x00053503, 0x00008067, 0x00b53023,
                                                0x00008067}; /* ld a0, 0(a0); ret; sd a1, 0(a0); ret */

@@ -34,7 +34,7 @@ void *memcpy(void *to, const void *from, size_t n) {
     return to;
 }
 
-/* --- traps ---------------------------------------------------------------------------------------- */
+/* --- traps ------------------------------------------------------------------------------------ */
 volatile struct trap trap;
 volatile uint64_t resume;
 volatile uint64_t lower_mode;
@@ -76,7 +76,7 @@ void test_begin(void) {
     resume = 0;
 }
 
-/* --- page tables ---------------------------------------------------------------------------------- */
+/* --- page tables ------------------------------------------------------------------------------ */
 extern char payload_end[];
 static uint64_t next_page;
 static uint64_t *root;
@@ -126,7 +126,7 @@ void paging_off(void) {
     sfence();
 }
 
-/* --- harts ---------------------------------------------------------------------------------------- */
+/* --- harts ------------------------------------------------------------------------------------ */
 extern void hart_start(void);
 
 bool start_hart(unsigned hart, struct start *s, void (*fn)(void *arg), void *arg) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /*
- * rv64_payload.h: what bare-metal test guests share on RISC-V. They run in S-mode on an SBI firmware: ours, or OpenSBI under
- * qemu-system-riscv64 -M virt, so a wrong expectation shows.
+ * rv64_payload.h: what bare-metal test guests share on RISC-V. They run in S-mode on an SBI firmware: ours, or OpenSBI
+ * under qemu-system-riscv64 -M virt, so a wrong expectation shows.
  */
 #ifndef RV64_PAYLOAD_H
 #define RV64_PAYLOAD_H
@@ -42,8 +42,8 @@ enum {
     CAUSE_STORE_PAGE = 15
 };
 
-/* The last trap, and how many there were. One in S-mode skips the instruction, or goes on at resume if that is not 0; an
- * interrupt is disabled in sie. */
+/* The last trap, and how many there were. One in S-mode skips the instruction, or goes on at resume if that is not 0;
+ * an interrupt is disabled in sie. */
 struct trap {
     uint64_t cause, tval, epc, status, count;
 };
@@ -58,8 +58,8 @@ extern volatile uint64_t resume;
         CHECK_EQ(trap.cause, cause_);                                                                                  \
         CHECK_EQ(trap.tval, tval_);                                                                                    \
     } while (0)
-/* enter_user(): runs code with less privilege, which ends with its first trap; its a0. lower_mode: the bits of mstatus.MPP for
- * another mode than user mode, in payloads that are in M-mode themselves. */
+/* enter_user(): runs code with less privilege, which ends with its first trap; its a0. lower_mode: the bits of
+ * mstatus.MPP for another mode than user mode, in payloads that are in M-mode themselves. */
 extern volatile uint64_t lower_mode;
 uint64_t enter_user(const void *pc, uint64_t sp, uint64_t a0, uint64_t a1);
 
@@ -84,8 +84,8 @@ static inline bool on_opensbi(void) { return sbi_call(0x10, 1, 0, 0, 0, 0, 0).va
 /* Page tables: 4 KiB pages by address; pte: bits of the entry below the address. */
 enum { PTE_V = 1, PTE_R = 2, PTE_W = 4, PTE_X = 8, PTE_U = 16, PTE_G = 32, PTE_A = 64, PTE_D = 128 };
 #define PTE_RWX (PTE_V | PTE_R | PTE_W | PTE_X | PTE_A | PTE_D)
-/* paging_on(): Sv39, Sv48 or Sv57 (levels 3, 4, 5) with RAM and devices where they are, in large pages. map_page(): one page at va, which
- * lies outside of these; returns the entry. */
+/* paging_on(): Sv39, Sv48 or Sv57 (levels 3, 4, 5) with RAM and devices where they are, in large pages. map_page(): one
+ * page at va, which lies outside of these; returns the entry. */
 bool paging_on(unsigned levels);
 void paging_off(void);
 volatile uint64_t *map_page(uint64_t va, uint64_t pa, uint64_t pte);
