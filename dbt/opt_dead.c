@@ -14,7 +14,7 @@
 #include "ir_priv.h"
 
 #define MAX_FLAG_EXITS 4
-#define LOOK_AHEAD 16
+#define LOOK_AHEAD 16u
 
 enum fate { FLAGS_LIVE, FLAGS_DEAD, FLAGS_EXITS /* needed by the exits in the list alone */ };
 
