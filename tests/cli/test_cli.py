@@ -319,7 +319,7 @@ class Cli(GraftTest):
         # b to the next page; there: mov x3, #7
         code = words(0x14000400) + words(*[0xd503201f] * 1023) + words(0xd28000e3) + POWEROFF
         everything = dumped()
-        for part in ('IR translate', 'IR forward', 'IR dead', 'IR compact', '000040080000', '000040081000'):
+        for part in ('IR translate', 'IR forward', 'IR dead', '000040080000', '000040081000'):
             self.assertIn(part, everything)
         one = dumped('--dump-filter', '40081000..40081003')
         self.assertIn('pc 0000000040081000', one)
