@@ -143,6 +143,14 @@ void window_publish(struct cpu *cpu, struct window *w) {
         view_each(cpu, publish_in, w);
 }
 
+/* The same after a change of the view's deltas, on which no roots but those of its context depend. */
+static void publish_near(struct cpu *cpu, struct view *v, struct window *w) {
+    const struct context *c = view_slot(v)->context;
+    for (unsigned r = 0; rt_has_ring3(cpu) && c && c->made >> r; r++)
+        if (c->made >> r & 1)
+            publish_in(cpu, c->view[r], w);
+}
+
 static void detach_from(struct cpu *cpu, struct view *v, void *arg) {
     const struct windows *ws = windows_of(cpu);
     const struct window *w = arg;
@@ -316,7 +324,7 @@ void window_attach(struct cpu *cpu, struct view *v, struct window *w) {
         recent_clear(&ws->recent);
     for (unsigned i = 0; i < ws->count && rt_has_ring3(cpu); i++)
         if (region_index(cpu, ws->win[i].region) == region_index(cpu, w->region))
-            window_publish(cpu, &ws->win[i]);
+            publish_near(cpu, v, &ws->win[i]);
 }
 
 /* The window that the view leads va to already. What is attached is live and kept up to date for the view. */
@@ -433,8 +441,8 @@ void windows_view_init(struct cpu *cpu, struct view *v) {
             (!belongs_to_asids(w) || asid_attached(cpu, w, v->lo.asid)))
             delta[region_index(cpu, w->region)] = window_delta(ws, w);
     }
-    for (unsigned i = 0; i < ws->count && view_slot(v)->context; i++)
-        window_publish(cpu, &ws->win[i]);
+    for (unsigned i = 0; i < ws->count; i++)
+        publish_near(cpu, v, &ws->win[i]);
 }
 
 void windows_init(struct cpu *cpu, struct windows *ws, uint64_t entries) {
