@@ -74,10 +74,16 @@ static bool post(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) 
     return room;
 }
 
+/* Bits that are left may have come since the guest read the status, when the line was high already: to a controller
+ * that waits for edges that is one of its own, or there would never be another. */
 static void virtio_acknowledge(struct cpu *cpu, unsigned slot, uint32_t bits) {
     uint32_t old = __atomic_fetch_and((uint32_t *)&cpu->shared->virtio_isr[slot], ~bits, __ATOMIC_SEQ_CST);
-    if (old && !(old & ~bits)) /* the line fell: the interrupt controller has to look at it */
-        __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST);
+    unsigned line = cpu->boot->virtio_irq + slot;
+    if (!(old & bits))
+        return;
+    if (old & ~bits)
+        __atomic_fetch_or((uint32_t *)&cpu->shared->spi_rose[line / 32], 1u << line % 32, __ATOMIC_SEQ_CST);
+    __atomic_fetch_or((uint32_t *)&cpu->abi.pending, ABI_PEND_IRQ, __ATOMIC_SEQ_CST); /* it fell, or rose */
 }
 
 bool bus_write(struct cpu *cpu, struct gpa pa, unsigned size, uint64_t value) {

@@ -2,7 +2,7 @@
  * Copyright The Graft Authors */
 /*
  * test_request.c: what vCPUs ask of each other, on two vCPUs in one thread: rt_yield() is where the other one gets to
- * run, as on a host with one processor.
+ * run, as on a host with one processor. And what a guest's acknowledgement does to a virtio device's line.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +15,8 @@
 #define CODE_BYTES (1u << 20)
 #define DEVICE GPA(0x09000000)
 #define DEVICE_VALUE 0x1234u
+#define VIRTIO UINT64_C(0x0a000000)
+#define VIRTIO_STRIDE 0x200
 
 static struct abi_boot boot;
 static struct abi_shared shared;
@@ -103,6 +105,10 @@ static void machine_make(void) {
                              .ram_size = RAM_BYTES,
                              .ram_va = (uintptr_t)zeroed(RAM_BYTES),
                              .code_size = CODE_BYTES,
+                             .virtio_gpa = VIRTIO,
+                             .virtio_stride = VIRTIO_STRIDE,
+                             .virtio_slots = 2,
+                             .virtio_irq = 16,
                              .log_topics = ABI_LOG_MMU};
     uint8_t *code_bits = zeroed(PAGE_SIZE);
     for (unsigned i = 0; i < 2; i++) {
@@ -163,11 +169,27 @@ static void test_answer(void) {
     CHECK(logs >= 2); /* else nothing came in between */
 }
 
+/* A change of configuration comes between the guest's look at the status and its acknowledgement of a used buffer. */
+static void test_acknowledge(void) {
+    const struct gpa ack = GPA(VIRTIO + VIRTIO_STRIDE + 0x64);
+    const uint32_t line = 1u << 17;
+    shared.virtio_isr[1] = 3;
+    CHECK(bus_write(cpu[0], ack, 4, 1));
+    CHECK(shared.virtio_isr[1] == 2 && shared.spi_rose[0] == line && cpu[0]->abi.pending & ABI_PEND_IRQ);
+    shared.spi_rose[0] = 0;
+    CHECK(bus_write(cpu[0], ack, 4, 2));
+    CHECK(shared.virtio_isr[1] == 0 && shared.spi_rose[0] == 0);
+    cpu[0]->abi.pending = 0;
+    CHECK(bus_write(cpu[0], ack, 4, 3));
+    CHECK(!cpu[0]->abi.pending && shared.spi_rose[0] == 0);
+}
+
 int main(void) {
     machine_make();
     test_wait();
     test_both();
     test_answer();
+    test_acknowledge();
     printf("requests: %d failed checks\n", failures);
     return failures != 0;
 }
