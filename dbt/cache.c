@@ -68,8 +68,6 @@ void cache_init(struct cpu *cpu) {
     look_ahead(cpu, c);
     codegen_spares_high = rt_keeps_high_vectors();
     thunks = codegen_init(e->cg, cpu, e->ops, c->code, code_size);
-    if (!thunks)
-        rt_panic(cpu, "this host's CPU is too old for the backend");
     c->code_first = c->code_used = (uint32_t)ALIGN_UP(thunks, 64);
     /* Tables for code of typical density, in at most half of the heap. */
     const unsigned faults = CACHE_FAULTS;

@@ -5,6 +5,7 @@
  * ring, from the first instruction on; the descriptor and page tables are made by vm_tables.c.
  * The only file that knows KVM's interface.
  */
+#include "graft/host.h"
 #include "graft/rt.h"
 #include "graft/vm.h"
 #include "hypervisor/monitor.h"
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 #define CPUID_ENTRIES 256
+#define CPUID_XSAVE BIT(26)     /* leaf 1, ECX */
 #define SHADOW_PAGES (1u << 18) /* KVM's own limit is too low where it shadows page tables */
 #define MSR_TSC 0x10
 #define MSR_STAR 0xc0000081
@@ -135,6 +137,31 @@ static int add_memory(struct kvm_vm *k, unsigned slot, uint64_t pa, void *at, ui
     return ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r) ? failed(err, "memory") : 0;
 }
 
+/* KVM's pvm module lists little more than SSE2, though ring 3 runs on the processor itself; depending on its version
+ * CPUID in the VM is answered by the processor or from the table that it was given. No hypervisor can take away what is
+ * asked for here but by XCR0 and CR4, so the table shows what this process has. */
+static void show_features(struct kvm_cpuid2 *cpuid) {
+    static const struct {
+        uint32_t leaf, reg, bits;
+        enum host_feature feature;
+    } shown[] = {
+#define EBX offsetof(struct kvm_cpuid_entry2, ebx)
+#define ECX offsetof(struct kvm_cpuid_entry2, ecx)
+#define HOST_FEATURE(id, name, needed, leaf, reg, bit, state) {leaf, reg, 1u << (bit), HOST_##id},
+#include "graft/host_features.def"
+#undef HOST_FEATURE
+        {1, ECX, CPUID_XSAVE, HOST_AVX},
+#undef ECX
+#undef EBX
+    };
+    for (unsigned i = 0; i < cpuid->nent; i++) {
+        struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
+        for (unsigned n = 0; n < ARRAY_LEN(shown); n++)
+            if (e->function == shown[n].leaf && e->index == 0 && host_has(shown[n].feature))
+                *(uint32_t *)((char *)e + shown[n].reg) |= shown[n].bits;
+    }
+}
+
 static int get_cpuid(struct kvm_vm *k, char err[ERR_BYTES]) {
     k->cpuid = calloc(1, sizeof(*k->cpuid) + CPUID_ENTRIES * sizeof(k->cpuid->entries[0]));
     if (!k->cpuid)
@@ -142,10 +169,11 @@ static int get_cpuid(struct kvm_vm *k, char err[ERR_BYTES]) {
     k->cpuid->nent = CPUID_ENTRIES;
     if (ioctl(k->sys, KVM_GET_SUPPORTED_CPUID, k->cpuid))
         return failed(err, "KVM_GET_SUPPORTED_CPUID");
+    show_features(k->cpuid);
     for (unsigned i = 0; i < k->cpuid->nent; i++) {
         const struct kvm_cpuid_entry2 *e = &k->cpuid->entries[i];
         if (e->function == 1)
-            k->has_xsave = e->ecx >> 26 & 1;
+            k->has_xsave = e->ecx & CPUID_XSAVE;
         if (e->function == 7 && e->index == 0)
             k->cr4 = (e->ebx & BIT(0) ? CR4_FSGSBASE : 0) | (e->ebx & BIT(7) ? CR4_SMEP : 0) |
                      (e->ebx & BIT(20) ? CR4_SMAP : 0) | (e->ecx & BIT(2) ? CR4_UMIP : 0) |
@@ -201,6 +229,10 @@ static int set_sregs(struct machine *m, struct kvm_vm *k, unsigned i, char err[E
     s.ldt = (struct kvm_segment){.unusable = 1};
     s.gdt = (struct kvm_dtable){.base = ABI_VA_ENGINE + t->gdt, .limit = t->gdt_limit};
     s.idt = (struct kvm_dtable){.base = ABI_VA_ENGINE + t->idt, .limit = t->idt_limit};
+    if (!ioctl(k->cpu[i].fd, KVM_SET_SREGS, &s))
+        return 0;
+    /* Some KVM does not take what it does not list; ring 3 may have the host's own setting there. */
+    s.cr4 &= ~(CR4_OSXSAVE | CR4_FSGSBASE);
     return ioctl(k->cpu[i].fd, KVM_SET_SREGS, &s) ? failed(err, "KVM_SET_SREGS") : 0;
 }
 

@@ -8,10 +8,12 @@
 
 /* --- host features ---------------------------------------------------------------------------- */
 bool codegen_minimum, codegen_spares_high;
-static bool host_features(struct codegen_features *f) {
-    f->avx512 = !codegen_minimum && host_has(HOST_AVX512F) && host_has(HOST_AVX512DQ) && host_has(HOST_AVX512BW) &&
-                host_has(HOST_AVX512VL);
-    return host_lacks() == HOST_FEATURES;
+static struct codegen_features host_features(struct cpu *cpu) {
+    enum host_feature lacks = host_lacks();
+    if (lacks != HOST_FEATURES)
+        rt_panic(cpu, "the processor, as it is seen from here, has no %s", host_feature_name(lacks));
+    return (struct codegen_features){.avx512 = !codegen_minimum && host_has(HOST_AVX512F) && host_has(HOST_AVX512DQ) &&
+                                               host_has(HOST_AVX512BW) && host_has(HOST_AVX512VL)};
 }
 
 /* --- constants -------------------------------------------------------------------------------- */
@@ -366,8 +368,7 @@ size_t codegen_size(void) { return sizeof(struct codegen); }
 
 size_t codegen_init(struct codegen *cg, struct cpu *cpu, const struct mmu_ops *mmu, uint8_t *code, size_t code_size) {
     memset(cg, 0, sizeof(*cg));
-    if (!host_features(&cg->features))
-        return 0;
+    cg->features = host_features(cpu);
     cg->cpu = cpu;
     cpu->codegen = cg;
     cg->a.view_disp = cpu->view_disp;

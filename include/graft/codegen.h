@@ -56,8 +56,8 @@ struct code_out {
 };
 
 struct codegen;
-/* codegen_init(): emits the thunks at the start of the code area. Returns bytes of code used, or 0 if the host's CPU
- * lacks what the backend needs (host_features.def). */
+/* codegen_init(): emits the thunks at the start of the code area. Returns bytes of code used. Panics if the processor,
+ * as it is seen from there, lacks what the backend needs (host_features.def). */
 size_t codegen_size(void);
 /* For tests: an init that follows uses nothing of the host beyond that. */
 extern bool codegen_minimum;

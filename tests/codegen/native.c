@@ -16,6 +16,7 @@
 #include <asm/prctl.h>
 
 #include "dbt/x86/backend.h"
+#include "graft/host.h"
 #include "graft/softfp.h"
 
 #define GUARD (128 * 1024)
@@ -270,11 +271,11 @@ void native_setup(enum native_pins pins, enum native_probe probe, bool avx512) {
     setup_cpu.c.guest = &guests[pins];
     setup_cpu.c.code_to_write = native.writable - native.code;
     codegen_minimum = !avx512;
-    native.thunks = codegen_init(native.cg, &setup_cpu.c, &strategies[probe], native.code, native.code_size);
-    if (!native.thunks) {
-        fprintf(stderr, "the host's CPU is too old\n");
+    if (host_lacks() != HOST_FEATURES) {
+        fprintf(stderr, "the processor has no %s\n", host_feature_name(host_lacks()));
         exit(77);
     }
+    native.thunks = codegen_init(native.cg, &setup_cpu.c, &strategies[probe], native.code, native.code_size);
     for (unsigned i = 0; i < ARRAY_LEN(view->jump_cache); i++)
         view->jump_cache[i] = (struct jump_cache_entry){JUMP_CACHE_EMPTY(i), NULL};
     for (unsigned i = 0; i < ARRAY_LEN(view->jump_victim); i++)
