@@ -378,6 +378,10 @@ bool machine_finish(struct machine *m) {
     return all;
 }
 
+static uint64_t machine_ram_va(const struct machine *m) {
+    return m->vm->in_vm ? m->vm_base + ABI_VA_RAM : (uint64_t)m->ram;
+}
+
 const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len) {
     if (va >= m->arena_va && va - m->arena_va <= m->layout.total && len <= m->layout.total - (va - m->arena_va))
         return m->arena + (va - m->arena_va);
@@ -386,7 +390,7 @@ const void *machine_engine_ptr(struct machine *m, uint64_t va, uint64_t len) {
         if (at <= m->layout.code_size && len <= m->layout.code_size - at)
             return m->arena + m->layout.code[i] + at;
     }
-    uint64_t ram = m->vm->in_vm ? ABI_VA_RAM : (uint64_t)m->ram;             /* abi_boot is the engine's, too */
+    uint64_t ram = machine_ram_va(m);                                        /* abi_boot is the engine's, too */
     if (va >= ram && va - ram <= m->memory && len <= m->memory - (va - ram)) /* with the flash */
         return m->ram + (va - ram);
     return NULL;
@@ -567,8 +571,8 @@ static bool alloc_memory(struct machine *m, char err[ERR_BYTES]) {
         m->vcpu[i].abi->timer_deadline = ~UINT64_C(0);
     }
     if (in_vm)
-        engine_image_load(m->arena);
-    layout_boot(m, in_vm ? ABI_VA_RAM : (uint64_t)m->ram);
+        engine_image_load(m->arena, m->vm_base);
+    layout_boot(m, machine_ram_va(m));
     code_cache_load(m);
     return true;
 }
@@ -644,6 +648,7 @@ struct machine *machine_create_probe(const struct options *o, char err[ERR_BYTES
     m->board = boards[0];
     m->layout_kind = o->layout == LAYOUT_RING0 ? ABI_LAYOUT_RING0 : ABI_LAYOUT_FLAT;
     m->vm = &vm_kvm;
+    m->mmu = o->mmu;
     ok = alloc_memory(m, err) && (m->events = events_create(m)) && !m->vm->create(m, err);
     if (ok)
         m->tsc_hz = m->vm->tsc_hz(m);

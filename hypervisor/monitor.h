@@ -105,6 +105,7 @@ struct machine {
     struct layout layout;
     uint8_t *arena;        /* the monitor's address of it */
     uint64_t arena_va;     /* the engine's */
+    uint64_t vm_base;      /* in the VM: by what the ABI_VA_ addresses are moved */
     int64_t code_to_write; /* abi_boot.code_to_write of each vCPU */
     uint8_t *ram;
     int ram_fd;                /* the file that it is, -1: it is none */
@@ -256,8 +257,9 @@ int vm_tables_build(struct machine *m, struct vm_tables *t, char err[ERR_BYTES])
 /* engine_image(): the embedded ELF. engine_image_size(): bytes its segments take from ABI_VA_ENGINE on. */
 extern const uint8_t engine_image[], engine_image_end[];
 uint64_t engine_image_size(void);
-/* engine_image_load(): into the arena. engine_image_rights(): page-table bits for a page of it. */
-void engine_image_load(uint8_t *arena);
+/* engine_image_load(): into the arena, to run at base + ABI_VA_ENGINE. engine_image_rights(): page-table bits for a
+ * page of it. */
+void engine_image_load(uint8_t *arena, uint64_t base);
 struct image_rights {
     bool write, exec;
 };

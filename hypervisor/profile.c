@@ -274,8 +274,8 @@ static void name_host(const struct machine *m, const struct self *self, uint64_t
     l->kind = in_code(m, pc) ? CODE : ENGINE;
     if (l->kind == CODE)
         ;
-    else if (m->vm->in_vm && pc - ABI_VA_ENGINE < engine_image_size())
-        symbol = symbol_at(engine_image, pc);
+    else if (m->vm->in_vm && pc - m->arena_va < engine_image_size())
+        symbol = symbol_at(engine_image, pc - m->vm_base);
     else if (!m->vm->in_vm && self->elf && pc >= self->base && pc < self->end)
         symbol = symbol_at(self->elf, pc - self->base);
     else if (!m->vm->in_vm && dladdr((void *)pc, &dl)) /* a library: it shows what it exports */

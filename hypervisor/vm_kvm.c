@@ -118,7 +118,8 @@ bool vm_kvm_usable(char err[ERR_BYTES]) {
 }
 
 static uint8_t *kvm_arena_alloc(struct machine *m, uint64_t size, char err[ERR_BYTES]) {
-    m->arena_va = ABI_VA_ENGINE;
+    m->vm_base = m->mmu == ABI_MMU_DIRECT ? VM_DIRECT_VA : 0;
+    m->arena_va = m->vm_base + ABI_VA_ENGINE;
     return machine_alloc_pages(size);
 }
 
@@ -221,14 +222,14 @@ static int set_sregs(struct machine *m, struct kvm_vm *k, unsigned i, char err[E
     s.efer = EFER_BITS;
     s.cs = segment(ring0 ? VM_SEL_CODE0 : VM_SEL_CODE3, 11, true);
     s.ds = s.es = s.fs = s.gs = s.ss = segment(ring0 ? VM_SEL_DATA0 : VM_SEL_DATA3, 3, false);
-    s.tr = (struct kvm_segment){.base = ABI_VA_ENGINE + t->tss[i],
+    s.tr = (struct kvm_segment){.base = m->arena_va + t->tss[i],
                                 .limit = t->tss_limit,
                                 .selector = (uint16_t)(VM_SEL_TSS + 16 * i),
                                 .type = 11,
                                 .present = 1};
     s.ldt = (struct kvm_segment){.unusable = 1};
-    s.gdt = (struct kvm_dtable){.base = ABI_VA_ENGINE + t->gdt, .limit = t->gdt_limit};
-    s.idt = (struct kvm_dtable){.base = ABI_VA_ENGINE + t->idt, .limit = t->idt_limit};
+    s.gdt = (struct kvm_dtable){.base = m->arena_va + t->gdt, .limit = t->gdt_limit};
+    s.idt = (struct kvm_dtable){.base = m->arena_va + t->idt, .limit = t->idt_limit};
     if (!ioctl(k->cpu[i].fd, KVM_SET_SREGS, &s))
         return 0;
     /* Some KVM does not take what it does not list; ring 3 may have the host's own setting there. */
@@ -277,9 +278,9 @@ static int create_vcpu(struct machine *m, struct kvm_vm *k, unsigned i, char err
     bool ring0 = m->boot->layout == ABI_LAYOUT_RING0;
     struct kvm_regs r = {.rip = k->tables.entry,
                          .rflags = RFLAGS_BITS | (ring0 ? 0 : RFLAGS_IOPL3),
-                         .rdi = ABI_VA_ENGINE + m->layout.boot,
+                         .rdi = m->arena_va + m->layout.boot,
                          .rsi = i,
-                         .rsp = ABI_VA_ENGINE + m->layout.stack[i] + VM_STACK_BYTES - VM_STACK_CPU};
+                         .rsp = m->arena_va + m->layout.stack[i] + VM_STACK_BYTES - VM_STACK_CPU};
     c->fd = ioctl(k->vm, KVM_CREATE_VCPU, i);
     if (c->fd < 0)
         return failed(err, "KVM_CREATE_VCPU");

@@ -106,7 +106,7 @@ static void map_system(struct builder *b, const struct vm_tables *t) {
 /* Translated code, where it runs, which is in ring 3, and where the engine writes it. */
 static void map_code(struct builder *b, const struct vm_tables *t, unsigned i) {
     struct abi_boot *boot = b->m->boot;
-    uint64_t offset = b->m->layout.code[i], engine = ABI_VA_ENGINE + offset;
+    uint64_t offset = b->m->layout.code[i], engine = b->m->arena_va + offset;
     uint64_t run = is_ring0(b) ? VM_USER_CODE(boot->user_va, i) : engine, /* mapped by bits 47 to 12 */
         write = is_ring0(b) ? engine : VM_CODE_WRITE + offset;
     map(b, t->pml4[is_ring0(b) ? i : 0], run, offset, boot->code_size, PTE_LEAF | PTE_U | (is_ring0(b) ? 0 : PTE_G));
@@ -140,13 +140,12 @@ static void map_engine(struct builder *b, const struct vm_tables *t) {
     map(b, root, ABI_VA_RAM, VM_RAM_PA, b->m->memory, engine_leaf(b) | PTE_W | PTE_NX);
 }
 
-/* A table of a fifth level, if there is one: slot 0 where the engine has it, the rest where no guest's address
- * leads. */
+/* A table of a fifth level, if there is one: all of it is where no guest's address leads. */
 static uint64_t make_root(struct builder *b, uint64_t pml4) {
     if (!is_direct(b))
         return pml4;
     uint64_t root = take_page(b), *pml5 = table_at(b, root);
-    pml5[0] = pml5[VM_DIRECT_ENTRY] = pml4 | PTE_TABLE;
+    pml5[VM_DIRECT_ENTRY] = pml4 | PTE_TABLE;
     return root;
 }
 
@@ -160,7 +159,7 @@ static void build_gdt(struct builder *b, struct vm_tables *t) {
     gdt[VM_SEL_CODE3 >> 3] = UINT64_C(0x00affb000000ffff);
     gdt[VM_SEL_DATA3 >> 3] = UINT64_C(0x00cff3000000ffff);
     for (unsigned i = 0; i < b->m->vcpu_count; i++) {
-        uint64_t fault_stack = ABI_VA_ENGINE + b->m->layout.fault_stack[i];
+        uint64_t fault_stack = b->m->arena_va + b->m->layout.fault_stack[i];
         t->tss[i] = take_page(b);
         struct tss *tss = (struct tss *)(b->m->arena + t->tss[i]);
         tss->rsp[0] =
@@ -171,7 +170,7 @@ static void build_gdt(struct builder *b, struct vm_tables *t) {
         memset(tss->ports, 0xff, sizeof(tss->ports));
         if (!is_ring0(b))
             tss->ports[RT_PORT_CALL / 8] &= (uint8_t)~(1u << RT_PORT_CALL % 8);
-        uint64_t base = ABI_VA_ENGINE + t->tss[i];
+        uint64_t base = b->m->arena_va + t->tss[i];
         uint64_t *d = &gdt[(VM_SEL_TSS >> 3) + 2 * i];
         d[0] = (sizeof(*tss) - 1) | (base & 0xffffff) << 16 | UINT64_C(0x8b) << 40 | (base >> 24 & 0xff) << 56;
         d[1] = base >> 32;
@@ -184,7 +183,7 @@ static void build_idt(struct builder *b, struct vm_tables *t, const struct vm_im
     struct gate *idt = (struct gate *)(b->m->arena + t->idt);
     for (unsigned i = 0; i < VM_VECTORS; i++) {
         bool breakpoint = i == VM_VECTOR_BREAKPOINT, ring0 = is_ring0(b);
-        uint64_t handler = breakpoint && ring0 ? image->breakpoint : image->vector[i];
+        uint64_t handler = b->m->arena_va + (breakpoint && ring0 ? image->breakpoint : image->vector[i]);
         idt[i] = (struct gate){.offset0 = (uint16_t)handler,
                                .offset1 = (uint16_t)(handler >> 16),
                                .offset2 = (uint32_t)(handler >> 32),
@@ -209,7 +208,8 @@ int vm_tables_build(struct machine *m, struct vm_tables *t, char err[ERR_BYTES])
         snprintf(err, ERR_BYTES, "the engine image does not belong to this monitor");
         return -1;
     }
-    *t = (struct vm_tables){.entry = m->probe ? image->probe : image->entry, .syscalls = image->syscalls};
+    *t = (struct vm_tables){.entry = m->arena_va + (m->probe ? image->probe : image->entry),
+                            .syscalls = m->arena_va + image->syscalls};
     build_gdt(&b, t);
     build_idt(&b, t, image);
     if (is_direct(&b))
@@ -230,12 +230,12 @@ int vm_tables_build(struct machine *m, struct vm_tables *t, char err[ERR_BYTES])
     place_cpu_pointers(m);
     for (unsigned i = 0; i < m->vcpu_count; i++) {
         m->boot->pml4_pa[i] = t->pml4[i];
-        m->boot->pml4_va[i] = ABI_VA_ENGINE + t->pml4[i];
+        m->boot->pml4_va[i] = m->arena_va + t->pml4[i];
         m->boot->loan_slot[i] = VM_LOAN_SLOT;
         for (unsigned slot = VM_WINDOW_FIRST; slot <= VM_WINDOW_LAST; slot += 2) /* the odd ones are guards */
             m->boot->window_slots[i][slot / 64] |= BIT(slot % 64);
     }
-    m->boot->pt_pool_va = ABI_VA_ENGINE + m->layout.pt_pool;
+    m->boot->pt_pool_va = m->arena_va + m->layout.pt_pool;
     m->boot->pt_pool_pa = m->layout.pt_pool;
     m->boot->pt_pool_size = m->layout.pt_pool_size;
     m->boot->null_slot = VM_NULL_SLOT;

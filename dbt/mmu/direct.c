@@ -7,13 +7,11 @@
  * access of the current regime needs no probe. One that faults is tried again once its page is mapped, which the fault
  * handler does.
  *
- * Some cannot be served that way: addresses with a tag or that lead nowhere, the 512 GiB that the engine is in,
- * devices, pages with code that are written to, pages that the guest keeps unmapping. An instruction that came to such
- * a place twice is translated again, with the probe that `window` would have there, and that learns what it learns
- * there. So has code from the start that is itself in those 512 GiB: a program that is linked for fixed addresses has
- * its data near its code. So have accesses of other regimes: LDTR and STTR go through the windows of EL0. And so have
- * all accesses while the guest has something where the windows are (VM_DIRECT_ENTRY), which a guest with addresses of
- * 57 bits can.
+ * Some cannot be served that way: addresses with a tag or that lead nowhere, devices, pages with code that are written
+ * to, pages that the guest keeps unmapping. An instruction that came to such a place twice is translated again, with
+ * the probe that `window` would have there, and that learns what it learns there. So have accesses of other regimes
+ * from the start: LDTR and STTR go through the windows of EL0. And so have all accesses while the guest has something
+ * where the engine and the windows are (VM_DIRECT_ENTRY), which a guest with addresses of 57 bits can.
  */
 #include "dbt/mmu/windows.h"
 #include "graft/vm.h"

@@ -216,15 +216,12 @@ void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_prob
 
 void window_probe_retry(struct asm_buf *a, const struct mmu_probe *p, struct asm_label *access) {
     struct asm_label site = {.at = p->site + 1};
-    asm_test_rr(a, false, p->tmp0, p->tmp0);
-    uint32_t lowest = asm_jcc_short(a, ASM_E);
     asm_mov_rm(a, false, p->tmp1, asm_mem_rip(a->p));
     asm_rip_label(a, &site);
     asm_alu_ri(a, ASM_CMP, false, p->tmp1, (int32_t)NO_REGION);
     uint32_t none = asm_jcc_short(a, ASM_E);
     asm_mov_ri32(a, p->tmp1, 0);
     asm_jmp(a, access);
-    asm_bind_short(a, lowest);
     asm_bind_short(a, none);
 }
 

@@ -38,7 +38,7 @@ static inline uint32_t region_index(const struct cpu *cpu, uint32_t region) {
  * to be. */
 void window_probe_none(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
 /* window_probe_retry(): as mmu_ops.emit_retry(), where the guest's address may be the host's: there the access is
- * tried, unless the address is in the first 512 GiB, or the probe p has no prediction as yet. */
+ * tried, unless the probe p has no prediction as yet. */
 void window_probe_retry(struct asm_buf *a, const struct mmu_probe *p, struct asm_label *access);
 /* window_probe_emit(): mmu_ops.emit_probe. */
 void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);

@@ -97,7 +97,7 @@ static inline uint64_t window_guest(const struct window *w, uint64_t host) {
  * engine and the windows are. */
 static inline bool region_is_direct(const struct windows *ws, uint32_t region) {
     uint32_t above = region >> (ws->direct_bits - REGION_SHIFT);
-    return region && (above == 0 || above == MASK(64 - ws->direct_bits)) &&
+    return (above == 0 || above == MASK(64 - ws->direct_bits)) &&
            region / REGION_HASH != (ws->base >> REGION_SHIFT) / REGION_HASH;
 }
 /* window_is_direct(): do they lead to its pages, in roots of views that lead to the window and have the room? */

@@ -24,7 +24,7 @@
 #define ABI_VIRTIO_SLOTS 32
 #define ABI_CPU_BYTES (256 * 1024) /* struct cpu and its guest part fit in here */
 
-/* Engine address space in the VM; in-process the same fields point into the process. */
+/* Engine address space in the VM, but for ABI_MMU_DIRECT (vm.h); in-process the same fields point into the process. */
 #define ABI_VA_DOORBELL UINT64_C(0x0000000020000000) /* one 4 KiB page without memory behind it */
 #define ABI_VA_ENGINE UINT64_C(0x0000000040000000)   /* image, heap, code caches: < 2 GiB, so rel32 reaches */
 #define ABI_VA_RAM UINT64_C(0x0000001000000000)      /* guest RAM, linear */

@@ -78,8 +78,7 @@ static inline bool rt_has_ring3(const struct cpu *cpu) { return cpu->boot && cpu
 struct rt_root {
     uint64_t pa;    /* for CR3 */
     uint64_t *pml4; /* entries of windows are the memory strategy's */
-    /* With ABI_MMU_DIRECT: where the guest's own addresses lead, for 256 TiB each: see rt_root_top(). Entry 0 of that
-     * of 0 is the engine's. */
+    /* With ABI_MMU_DIRECT: where the guest's own addresses lead, for 256 TiB each: see rt_root_top(). */
     uint64_t *pml5;
     struct rt_root_top {
         uint64_t *table, pa;

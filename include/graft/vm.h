@@ -46,10 +46,10 @@
 #define VM_PAGE_NO_DELTAS 12
 #define VM_PAGE_VIEW 16
 #define VM_SYSCALL_BYTES 16
-/* The direct strategy has tables of five levels. Entries 0 and 511 of a root are the halves of the guest's addresses,
- * but for the first 512 GiB, which are the engine's. The windows and what ring 3 reaches of the engine's memory are in
- * the slots below this entry: no guest can translate an address with these bits 56..48. Nothing is in the entries
- * beside it, nor in those 256 up. */
+/* The direct strategy has tables of five levels. Entries 0 and 511 of a root are the halves of the guest's addresses.
+ * All that is Graft's is in the slots below this entry, as it is elsewhere in the lower half: the engine (so the
+ * ABI_VA_ addresses are VM_DIRECT_VA further up), the windows, what ring 3 reaches of the engine's memory. No guest
+ * can translate an address with these bits 56..48. Nothing is in the entries beside it, nor in those 256 up. */
 #define VM_DIRECT_ENTRY 0x55
 #define VM_DIRECT_VA ((uint64_t)VM_DIRECT_ENTRY << 48)
 /* The stacks of ring 3 are a page for each level of privilege, the last REGIMES pages of a vCPU's ABI_CPU_BYTES. */
@@ -67,7 +67,8 @@
 #ifndef __ASSEMBLER__
 #include <stdint.h>
 
-/* At the start of the image (ABI_VA_ENGINE). entry(boot, vcpu) runs in the engine's ring on the vCPU's stack. */
+/* At the start of the image (ABI_VA_ENGINE); its places are offsets from there. entry(boot, vcpu) runs in the engine's
+ * ring on the vCPU's stack. */
 struct vm_image {
     uint64_t magic;
     uint64_t abi_version; /* ABI_VERSION of the image */

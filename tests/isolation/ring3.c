@@ -64,7 +64,7 @@ static void die(const char *what) {
 }
 
 /* The monitor's address of the engine's. */
-static void *here(const void *engine_va) { return m->arena + ((uint64_t)engine_va - ABI_VA_ENGINE); }
+static void *here(const void *engine_va) { return m->arena + ((uint64_t)engine_va - m->arena_va); }
 
 /* --- what the VM was before an attempt -------------------------------------------------------- */
 static struct part {
@@ -176,16 +176,16 @@ static void state_set(struct state *s) {
 static uint64_t target(void) {
     uint64_t r = next(), offset = r >> 20;
     switch (r & 15) {
-    case 0: return ABI_VA_ENGINE + offset % m->layout.total;
-    case 1: return ABI_VA_ENGINE + m->layout.system + offset % m->layout.system_size;
-    case 2: return ABI_VA_ENGINE + m->layout.pt_pool + offset % m->layout.pt_pool_size;
-    case 3: return ABI_VA_RAM + offset % m->ram_size;
+    case 0: return m->arena_va + offset % m->layout.total;
+    case 1: return m->arena_va + m->layout.system + offset % m->layout.system_size;
+    case 2: return m->arena_va + m->layout.pt_pool + offset % m->layout.pt_pool_size;
+    case 3: return m->vm_base + ABI_VA_RAM + offset % m->ram_size;
     case 4: return VM_USER_CODE(m->boot->user_va, 0) + offset % m->layout.code_size;
     case 5: return VM_USER_PAGES(m->boot->user_va) + offset % (64 * PAGE_SIZE);
-    case 6: return ABI_VA_ENGINE + m->layout.cpu[0] + offset % ABI_CPU_BYTES;
-    case 7: return ABI_VA_DOORBELL + offset % 256;
+    case 6: return m->arena_va + m->layout.cpu[0] + offset % ABI_CPU_BYTES;
+    case 7: return m->vm_base + ABI_VA_DOORBELL + offset % 256;
     case 8: return m->boot->windows_va | (VM_WINDOW_FIRST + offset % 250) << 39 | (next() & MASK(39));
-    case 9: return ABI_VA_ENGINE + m->layout.boot + offset % PAGE_SIZE;
+    case 9: return m->arena_va + m->layout.boot + offset % PAGE_SIZE;
     case 10:
         return m->boot->windows_va | (VM_WINDOW_FIRST + 2 * (offset % 8)) << 39 |
                (m->board->ram + next() % m->ram_size);

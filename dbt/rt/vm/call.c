@@ -20,7 +20,7 @@ void rt_call(struct cpu *cpu, enum abi_call call) {
 void rt_doorbell(struct cpu *cpu, unsigned n) {
     STAT(cpu, doorbells)++;
     /* 4 bytes: the monitor's ioeventfds match that length. */
-    __asm__ volatile("movl %0, (%1)" : : "r"(n), "r"(ABI_VA_DOORBELL + 8 * (uint64_t)n) : "memory");
+    __asm__ volatile("movl %0, (%1)" : : "r"(n), "r"(vm_here(ABI_VA_DOORBELL) + 8 * (uint64_t)n) : "memory");
 }
 
 /* An exit costs as much as some hundreds of pauses. */

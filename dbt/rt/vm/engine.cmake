@@ -23,10 +23,10 @@ endif()
 # -fbuiltin: the memcpy() of a few bytes is a load and a store, not a call. What distributions add to CFLAGS and LDFLAGS
 # to harden programs goes: there is no thread pointer for a canary, no library for checked functions, no loader.
 target_compile_options(graft_engine_elf PRIVATE -fno-sanitize=all -g $<$<NOT:$<CONFIG:Debug>>:-O3> -march=x86-64-v3 -ffp-contract=off
-  -ffreestanding -fbuiltin -fno-pic -fno-pie -fno-lto -mcmodel=small -mno-red-zone -fno-stack-protector
+  -ffreestanding -fbuiltin -fpie -fvisibility=hidden -fno-lto -mcmodel=small -mno-red-zone -fno-stack-protector
   -fno-stack-clash-protection -fcf-protection=none -fno-asynchronous-unwind-tables -U_FORTIFY_SOURCE)
 # Undefined symbols fail the link: the engine has no library to take them from.
-target_link_options(graft_engine_elf PRIVATE -fno-sanitize=all -fno-lto -nostdlib -static -no-pie
+target_link_options(graft_engine_elf PRIVATE -fno-sanitize=all -fno-lto -nostdlib -static-pie
   $<$<C_COMPILER_ID:Clang>:-Wno-unused-command-line-argument> -Wl,-T,${vm_dir}/engine.lds
   -Wl,--no-undefined -Wl,--build-id=none -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,-z,norelro)
 check_linker_flag(C -Wl,--no-warn-rwx-segments GRAFT_HAS_RWX_WARNING) # binutils 2.39 and later

@@ -5,7 +5,7 @@
  * ('graft info --probe'), and what kind of host it is. Runs instead of the engine;
  * results go to abi_vcpu.stats by enum vm_probe.
  */
-#include "graft/rt.h"
+#include "dbt/rt/vm/ring3.h"
 #include "graft/vm.h"
 
 #define PTE_TABLE UINT64_C(0x27)              /* present, writable, user, accessed */
@@ -17,7 +17,7 @@
 #define SLOT_2M 4
 #define SLOT_MANY 6
 #define SLOT_UPPER 256
-#define SLOT_VA(n) ((uint64_t)(n) << 39)
+#define SLOT_VA(n) vm_here((uint64_t)(n) << 39)
 #define LARGE_PAGES 4
 #define TABLES 100
 _Static_assert((int)VM_PROBE_COUNT <= (int)ABI_STAT_host_faults, "trap.c counts faults among the results");
@@ -219,7 +219,7 @@ static bool flushes(struct cpu *cpu, volatile uint64_t *leaf, void (*flush)(stru
     const volatile uint64_t *at = (const volatile uint64_t *)SLOT_VA(SLOT_4K);
     uint64_t seen[2];
     for (unsigned i = 0; i < 2; i++) {
-        *(volatile uint64_t *)(ABI_VA_RAM + i * PAGE_SIZE) = i;
+        *(volatile uint64_t *)(vm_here(ABI_VA_RAM) + i * PAGE_SIZE) = i;
         *leaf = (cpu->boot->ram_pa + i * PAGE_SIZE) | PTE_ENGINE;
         flush(cpu);
         seen[i] = *at;

@@ -24,7 +24,7 @@ vm_syscalls: /* VM_SYSCALL_BYTES each */
     .set n, 0
     .rept 8
     .balign VM_SYSCALL_BYTES
-    movl $vm_ring3 + (n << STATE_SHIFT), %r11d
+    leaq vm_ring3 + (n << STATE_SHIFT)(%rip), %r11
     jmp serve
     .set n, n + 1
     .endr
@@ -88,7 +88,7 @@ return:
 vm_leave:
     movq STATE_STACK(%rdi), %rsp
 leave:
-    ldmxcsr mxcsr_default
+    ldmxcsr mxcsr_default(%rip)
     addq $8, %rsp
     popq %r15
     popq %r14

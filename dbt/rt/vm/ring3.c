@@ -32,8 +32,8 @@ void vm_enter(struct vm_ring3 *state, const uint8_t *code, const uint8_t *entry,
 _Noreturn void vm_leave(struct vm_ring3 *state);
 
 /* The arena's VM-physical addresses are offsets in it. */
-static uint64_t arena_pa(const void *va) { return (uint64_t)va - ABI_VA_ENGINE; }
-static uint64_t *arena_table(uint64_t entry) { return (uint64_t *)(ABI_VA_ENGINE + (entry & PTE_ADDR)); }
+static uint64_t arena_pa(const void *va) { return (uint64_t)va - vm_here(ABI_VA_ENGINE); }
+static uint64_t *arena_table(uint64_t entry) { return (uint64_t *)(vm_here(ABI_VA_ENGINE) + (entry & PTE_ADDR)); }
 
 static void show(struct rt_root *r, unsigned page, const void *va, size_t bytes, bool write) {
     for (size_t at = 0; at < bytes; at += PAGE_SIZE)
@@ -62,11 +62,8 @@ uint64_t *rt_root_top(struct cpu *cpu, struct rt_root *r, uint64_t va, bool make
 static bool make_halves(struct cpu *cpu, struct rt_root *r) {
     uint64_t pml4_pa = r->pa;
     r->pml5 = rt_pt_alloc(cpu, &r->pa);
-    uint64_t *lo = r->pml5 ? rt_root_top(cpu, r, 0, true) : NULL;
-    if (!lo || !rt_root_top(cpu, r, ~UINT64_C(0), true))
+    if (!r->pml5 || !rt_root_top(cpu, r, 0, true) || !rt_root_top(cpu, r, ~UINT64_C(0), true))
         return false;
-    lo[0] = r->pml4[0];
-    r->pml4[0] = 0;
     r->pml5[VM_DIRECT_ENTRY] = pml4_pa | PTE_TABLE;
     return true;
 }
@@ -74,8 +71,7 @@ static bool make_halves(struct cpu *cpu, struct rt_root *r) {
 /* Nothing of the guest's is there any more. */
 static void clear_tops(struct rt_root *r) {
     for (unsigned i = 0; i < r->tops; i++) {
-        for (unsigned region = !i; region < TABLE_ENTRIES; region++) /* the first is that of 0 */
-            r->top[i].table[region] = 0;
+        memset(r->top[i].table, 0, PAGE_SIZE);
         if (i >= HALVES)
             r->pml5[r->top[i].at] = 0;
     }

@@ -6,6 +6,11 @@
 
 #include "graft/rt.h"
 
+/* vm_here(): where one of the ABI_VA_ addresses is: they are where the engine is linked for, and it may run elsewhere
+ * (VM_DIRECT_VA). */
+extern const uint8_t vm_image_start[];
+static inline uint64_t vm_here(uint64_t va) { return va + ((uint64_t)vm_image_start - ABI_VA_ENGINE); }
+
 static inline uint64_t vm_cr3(void) {
     uint64_t pa;
     __asm__ volatile("movq %%cr3, %0" : "=r"(pa));

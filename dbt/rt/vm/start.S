@@ -4,17 +4,19 @@
 #include "graft/vm.h"
 
     .section .image, "a"
+    .globl vm_image_start
+vm_image_start:
     .quad VM_IMAGE_MAGIC
     .quad vm_abi_version
-    .quad vm_entry
-    .quad vm_probe_entry
+    .quad vm_entry - vm_image_start
+    .quad vm_probe_entry - vm_image_start
     .set n, 0
     .rept VM_VECTORS
-    .quad vm_vectors + 16 * n
+    .quad vm_vectors + 16 * n - vm_image_start
     .set n, n + 1
     .endr
-    .quad vm_breakpoint
-    .quad vm_syscalls
+    .quad vm_breakpoint - vm_image_start
+    .quad vm_syscalls - vm_image_start
 
     .text
     .globl vm_entry
