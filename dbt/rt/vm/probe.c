@@ -63,8 +63,10 @@ static void probe_faults(struct cpu *cpu) {
 }
 
 static void probe_flushes(struct cpu *cpu) {
-    uint64_t from = rt_ticks();
-    const uint64_t page[8] = {[0 ... 7] = SLOT_VA(SLOT_4K)};
+    uint64_t page[8], from;
+    for (unsigned i = 0; i < ARRAY_LEN(page); i++)
+        page[i] = SLOT_VA(SLOT_4K);
+    from = rt_ticks();
     for (unsigned i = 0; i < 200; i++)
         rt_flush_pages(cpu, page, 1);
     result(cpu, VM_PROBE_FLUSH_PAGE, from, 200);
