@@ -28,7 +28,7 @@ static class Core {
         double s = 0;
         for (int i = 0; i < 1000000; i++) {
             int k = i & 1023;
-            a[k] = Math.Sqrt(i) / 2 + a[(k * 7) & 1023] / 3 - Math.Floor(a[k]);
+            a[k] = Math.Sqrt(i) / 2 + a[(k * 7) & 1023] / 3 - Math.Floor(a[k] / 7);
             s = s / 2 + a[k] + (float) a[(k + 1) & 1023];
         }
         return BitConverter.DoubleToInt64Bits(s) + " " + BitConverter.DoubleToInt64Bits(a[17]);

@@ -22,10 +22,12 @@
 
 (defun bignums () (loop with a = 1 and b = 1 repeat 5000 do (psetf a b b (+ a b)) finally (return (mod (* a b) 1000000007))))
 
+;; Of a constant the compiler would say what is wrong.
+(defvar *text* "x")
 (defun errors (n)
   (declare (optimize (safety 3)))
   (loop for i below n
-        sum (handler-case (ecase (mod i 5) (0 (car i)) (1 (aref #(1 2) i)) (2 (truncate i (- i i))) (3 (+ i "x")) (4 i))
+        sum (handler-case (ecase (mod i 5) (0 (car *text*)) (1 (aref #(1 2) i)) (2 (truncate i (- i i))) (3 (+ i *text*)) (4 i))
               (type-error () 3) (division-by-zero () 5) (error () 7))))
 
 (defgeneric area (x))

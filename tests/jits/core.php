@@ -25,7 +25,7 @@ function floats(int $n): string {
 
 class Shape { function __construct(public $s) {} function area() { return $this->s; } }
 class Square extends Shape { function area() { return $this->s * $this->s; } }
-class Late extends Shape { function area() { if ($this->s % 97 == 0) throw new DomainException('late'); return -$this->s; } }
+class Late extends Shape { function area() { if ((int) $this->s % 97 == 0) throw new DomainException('late'); return -$this->s; } }
 
 function guards(int $n): string {
     $h = 7; $caught = 0; $kinds = ['Shape', 'Square', 'Late'];
