@@ -68,6 +68,16 @@ static void note(struct cpu *cpu, struct view *v, const struct window *win, cons
                 win ? RECENT_SAMPLE : RECENT_HEAT, write && !page_is_watched(cpu, pa));
 }
 
+/* The access is served in C; or by a loan, if it has to have a host address. */
+static void serve(struct cpu *cpu, struct view *v, struct mmu_slow *s, enum mmu_access access, const struct walk *w) {
+    bool write = access == MMU_WRITE;
+    uint64_t pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
+    if (s->fill_now)
+        loans_lend(cpu, &state_of(cpu)->loans, s, pa, w->write && page_writable(cpu, pa, write));
+    if (!rt_has_ring3(cpu)) /* which does not see the recent pages */
+        note(cpu, v, NULL, s, w, write);
+}
+
 /* One try; false: evict something and try again. */
 static bool fill_in(struct cpu *cpu, struct window *win, struct view *v, struct mmu_slow *s, enum mmu_access access,
                     const struct walk *w) {
@@ -77,17 +87,15 @@ static bool fill_in(struct cpu *cpu, struct window *win, struct view *v, struct 
     if (window_mapped(cpu, win, s->va, pa, write)) {
         window_probe_credit(cpu, &st->probes, s);
     } else if (!page_is_hot(cpu, &st->windows, v, s)) {
-        if (s->fill_now)
-            loans_lend(cpu, &st->loans, s, pa, w->write && page_writable(cpu, pa, write));
-        win = NULL;
+        serve(cpu, v, s, access, w);
+        return true;
     } else if (!window_map(cpu, win, v, s->va, access, w)) {
         return false;
     } else if (rt_has_ring3(cpu)) {
         window_probe_credit(cpu, &st->probes, s);
     }
-    if (rt_has_ring3(cpu)) /* which does not see the recent pages */
-        return true;
-    note(cpu, v, win, s, w, write);
+    if (!rt_has_ring3(cpu))
+        note(cpu, v, win, s, w, write);
     return true;
 }
 
@@ -103,6 +111,8 @@ static void window_fill(struct cpu *cpu, struct mmu_slow *s, enum mmu_access acc
         windows_flush(cpu, (uint8_t)(1u << cpu->regime | 1u << regime));
     for (unsigned tries = 0; tries < 2; tries++) {
         struct window *win = window_for(cpu, v, s->va);
+        if (!win)
+            serve(cpu, v, s, access, w);
         if (!win || fill_in(cpu, win, v, s, access, w) || !windows_evict(cpu, win))
             break;
     }

@@ -2,6 +2,7 @@
  * Copyright The Graft Authors */
 /* window_probe.c: see window_probe.h. A "site" is the address of the probe's first immediate, where it is rewritten. */
 #include "dbt/mmu/window_probe.h"
+#include "dbt/mmu/windows.h"
 #include "dbt/mmu/mmu_emit.h"
 
 #define SITE_MISSES 3         /* wrong predictions before a probe becomes a table look-up */
@@ -153,6 +154,8 @@ void window_probe_miss(struct cpu *cpu, struct window_probes *probes, struct mmu
         return;
     }
     STAT(cpu, region_misses)++;
+    if (windows_of(cpu)->refused[region_index(cpu, region)]) /* it has no window */
+        return;
     STAT(cpu, region_patches)++;
     if (++s->misses < SITE_MISSES || windows_are_exact(cpu)) {
         patch_region(cpu, site, region);

@@ -4,6 +4,9 @@
 #include "dbt/mmu/windows.h"
 
 #define EVICT_AT_ONCE 8 /* windows: their tables are free only after a flush */
+/* Accesses in C for which a region without a window gets one from the same space: what that costs. */
+#define REFUSED_FLAT 512
+#define REFUSED_RING3 64
 
 /* Addresses of the region land in the null slot: a #PF. (The #GP that others give is dearer on hosts that emulate it.)
  * NULL_DELTA is set in these alone: a probe may look at it before it faults for nothing. */
@@ -199,13 +202,14 @@ static uint64_t last_use(struct cpu *cpu, const struct window *w) {
     return last;
 }
 
-/* The window that was used longest ago, NULL if there is none but keep. */
+/* The window that was used longest ago, NULL if there is none but keep. Those of the current space, of which nobody
+ * knows which are used, go by turns. */
 static struct window *oldest(struct cpu *cpu, const struct window *keep) {
     struct windows *ws = windows_of(cpu);
     struct window *victim = NULL;
     uint64_t least = 0;
-    for (unsigned i = 0; i < ws->count; i++) {
-        struct window *w = &ws->win[i];
+    for (unsigned i = 1; i <= ws->count; i++) {
+        struct window *w = &ws->win[(ws->hand + i) % ws->count];
         if (w == keep || (w->state != WINDOW_LIVE && w->state != WINDOW_STALE))
             continue;
         uint64_t last = last_use(cpu, w);
@@ -223,6 +227,7 @@ bool windows_evict(struct cpu *cpu, const struct window *keep) {
     struct window *victim = oldest(cpu, keep);
     for (unsigned i = 0; victim && i < EVICT_AT_ONCE; i++) {
         window_drop(cpu, victim);
+        ws->hand = (unsigned)(victim - ws->win);
         victim = oldest(cpu, keep);
         if (victim && window_has_root(mmu_of(cpu)->current, victim))
             break;
@@ -245,6 +250,20 @@ static struct window *window_find(struct cpu *cpu, uint64_t root, unsigned regim
             return w;
     }
     return NULL;
+}
+
+/* A process whose memory is strewn over more regions than there are windows (V8 puts its heap at random places) would
+ * have each access drop a window that the next one needs: with its tables, and a flush of everything. There an access
+ * in C is cheaper, until a region has had as many of these as its window costs. */
+static bool is_refused(struct cpu *cpu, uint32_t region) {
+    struct windows *ws = windows_of(cpu);
+    uint16_t *refused = &ws->refused[region_index(cpu, region)];
+    bool room = ws->dead || ws->ever < ws->count;
+    for (unsigned i = 0; i < ws->ever && !room; i++)
+        room = ws->win[i].state == WINDOW_FREE || !window_has_root(mmu_of(cpu)->current, &ws->win[i]);
+    if (room || ++*refused >= (rt_has_ring3(cpu) ? REFUSED_RING3 : REFUSED_FLAT))
+        *refused = 0;
+    return *refused != 0;
 }
 
 static struct window *window_new(struct cpu *cpu, uint64_t root, unsigned regime, uint32_t region, bool hi) {
@@ -350,7 +369,7 @@ struct window *window_for(struct cpu *cpu, struct view *v, uint64_t va) {
             w = NULL;
         windows_sync(cpu);
     }
-    if (!w)
+    if (!w && !is_refused(cpu, region))
         w = window_new(cpu, root, v->regime, region, hi);
     if (w)
         window_attach(cpu, v, w);

@@ -65,7 +65,9 @@ struct windows {
     bool direct;                 /* the guest's own addresses lead to the same pages (direct.c) ... */
     unsigned direct_bits;        /* ... if all bits from that one on are equal */
     unsigned count;
-    unsigned ever; /* no window from that one on has been in use */
+    unsigned ever;                 /* no window from that one on has been in use */
+    unsigned hand;                 /* the last window that was dropped to make room */
+    uint16_t refused[REGION_HASH]; /* accesses in C to regions that got no window, by region_index() */
     uint64_t null_slot;
     unsigned run_max; /* pages of a lower half that are mapped together, if the guest maps them linearly: 16 .. 512, a
                          power of 2 */
@@ -112,7 +114,8 @@ void windows_init(struct cpu *cpu, struct windows *ws, uint64_t entries);
 void windows_view_init(struct cpu *cpu, struct view *v);
 /* window_at(): the window that a host address is in, NULL if there is none in use. */
 struct window *window_at(struct windows *ws, uint64_t host);
-/* window_for(): the live window for va in that view; sets the view's delta. NULL: none to be had. */
+/* window_for(): the live window for va in that view; sets the view's delta. NULL: none to be had; or all are in use by
+ * this very space, and there have not been enough accesses to that region yet to take another one's. */
 struct window *window_for(struct cpu *cpu, struct view *v, uint64_t va);
 /* window_publish(): the roots of views that have their own lead to the window if the views do. After its PML4 entry
  * changed. */

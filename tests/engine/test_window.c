@@ -608,6 +608,17 @@ static void comb(void) {
     host_check();
 }
 
+/* Few windows, fewer than the current space has regions: some get none, until they have been accessed often. */
+#define WINDOWS_FEW 4
+static bool few;
+static unsigned long refused;
+static void take_windows(void) {
+    unsigned kept = 0;
+    for (unsigned slot = 0; slot < 256; slot++)
+        if (boot.window_slots[0][slot / 64] >> slot % 64 & 1 && ++kept > WINDOWS_FEW)
+            boot.window_slots[0][slot / 64] &= ~BIT(slot % 64);
+}
+
 /* What engine_main() does, as far as memory needs it. */
 static void machine_make(enum abi_mmu mmu) {
     boot = (struct abi_boot){.vcpu_count = 1,
@@ -621,6 +632,8 @@ static void machine_make(enum abi_mmu mmu) {
                              .pml4_va = {(uintptr_t)pml4},
                              .code_size = 1 << 20};
     host_make(&boot, RAM_BYTES);
+    if (few)
+        take_windows();
     ram = (uint8_t *)boot.ram_va;
     cpu = aligned_alloc(4096, ABI_CPU_BYTES);
     memset(cpu, 0, ABI_CPU_BYTES);
@@ -662,6 +675,8 @@ static enum abi_mmu strategy_named(const char *name) {
 static void check_coverage(void) {
     if (!pages_seen || !mapped_accesses)
         fail("no page was ever mapped", 0);
+    if (few && !refused)
+        fail("no region was ever without a window", 0);
     if (boot.mmu == ABI_MMU_WINDOW && (!recent_seen || !loans_seen))
         fail("no recent page, or none that is lent, was ever looked at", 0);
     if (boot.mmu != ABI_MMU_WINDOW && !probed)
@@ -672,6 +687,7 @@ int main(int argc, char **argv) {
     enum abi_mmu mmu = strategy_named(argv[1]);
     uint64_t steps = argc > 3 ? strtoull(argv[3], NULL, 0) : 20000;
     rng = argc > 2 ? strtoull(argv[2], NULL, 0) * 2 + 1 : 12345;
+    few = rng / 2 % 3 == 0;
     machine_make(mmu);
     uint8_t *table = ram;
     for (unsigned s = 0; s < SPACES; s++) {
@@ -682,8 +698,11 @@ int main(int argc, char **argv) {
     for (unsigned i = 0; i < 2 * SPACES * REGIONS * CHUNKS; i++)
         change_chunk(i % SPACES, i / SPACES % REGIONS, i / SPACES / REGIONS % CHUNKS);
     comb();
-    for (step = 0; step < steps; step++)
+    for (step = 0; step < steps; step++) {
         one_step();
+        for (unsigned i = 0; i < REGION_HASH; i++)
+            refused += windows_of(cpu)->refused[i] != 0;
+    }
     check_coverage();
     host_end();
     printf("ok: %lu steps, %llu fills, %llu huge; %lu pages checked, %lu accesses through windows, %lu of hot code\n",
