@@ -72,10 +72,11 @@ static void note(struct cpu *cpu, struct view *v, const struct window *win, cons
 static void serve(struct cpu *cpu, struct view *v, struct mmu_slow *s, enum mmu_access access, const struct walk *w) {
     bool write = access == MMU_WRITE;
     uint64_t pa = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
+    if (rt_has_ring3(cpu)) /* which sees neither loans nor recent pages */
+        return;
     if (s->fill_now)
         loans_lend(cpu, &state_of(cpu)->loans, s, pa, w->write && page_writable(cpu, pa, write));
-    if (!rt_has_ring3(cpu)) /* which does not see the recent pages */
-        note(cpu, v, NULL, s, w, write);
+    note(cpu, v, NULL, s, w, write);
 }
 
 /* One try; false: evict something and try again. */

@@ -38,6 +38,10 @@ SNIPPET(sum_many,
         "ldp x12, x13, [x2, #16]\nadd x9, x9, x3\neor x9, x9, x4\nadd x9, x9, x5\neor x9, x9, x6\nadd x9, x9, x7\n"
         "eor x9, x9, x8\nadd x9, x9, x10\neor x9, x9, x11\nadd x9, x9, x12\neor x9, x9, x13\nadd x0, x0, #64\n"
         "add x2, x2, #64\nsub x1, x1, #1\ncbnz x1, 1b\nmov x0, x9\nret");
+/* Through pointers: each part of the address space may be another one. */
+SNIPPET(sum_strewn,
+        "mov x9, #0\n1: ldr x8, [x2], #8\nldr x7, [x8]\nldr x6, [x8, #16]\nadd x6, x6, #1\nstr x6, [x8, #16]\n"
+        "add x9, x9, x7\nsub x1, x1, #1\ncbnz x1, 1b\nmov x0, x9\nret");
 
 static uint64_t *data; /* PAGES on either side, of different words */
 static const uint64_t border[] = {PART, 3 * PART, 5 * PART};
@@ -153,6 +157,44 @@ static void test_table(void) {
         CHECK_EQ(run(sum_table, va, 1024, (uint64_t)index), sum);
 }
 
+/* More parts than Graft has windows, of one space: in turn, a few often, and at random. What is in them changes. */
+#define STREWN 220u
+#define STREWN_FIRST 20
+#define CHAINS 4u
+#define POINTERS 512u
+static uint64_t strewn(unsigned n) { return (STREWN_FIRST + n) * PART + 0x3000; }
+static void test_strewn(void) {
+    begin();
+    uint64_t *pointer = page_alloc(), *root = mmu_root0(), moved = 0;
+    for (unsigned k = 0; k < CHAINS; k++)
+        mmu_map(root, strewn(k), (uint64_t)data + k * 4096, PTE_RW);
+    for (unsigned n = CHAINS; n < STREWN; n++) /* they have tables in common */
+        *mmu_entry_at(root, strewn(n), 0) = *mmu_entry_at(root, strewn(n % CHAINS), 0);
+    dsb();
+    isb();
+    for (unsigned round = 0; round < 200; round++) {
+        uint64_t sum = 0, more[CHAINS] = {0}, had[CHAINS];
+        for (unsigned i = 0; i < POINTERS; i++) {
+            unsigned hash = (unsigned)((i + round * POINTERS) * 0x9e3779b97f4a7c15ul >> 40);
+            unsigned n = (round % 3 == 0 ? i : round % 3 == 1 ? i % 9 * 20 : hash) % STREWN;
+            pointer[i] = strewn(n);
+            sum += data[(n % CHAINS + moved) * 512];
+            more[n % CHAINS]++;
+        }
+        for (unsigned k = 0; k < CHAINS; k++)
+            had[k] = data[(k + moved) * 512 + 2];
+        CHECK_EQ(run(sum_strewn, 0, POINTERS, (uint64_t)pointer), sum);
+        for (unsigned k = 0; k < CHAINS; k++)
+            CHECK_EQ(data[(k + moved) * 512 + 2], had[k] + more[k]);
+        if (round % 20 != 19)
+            continue;
+        moved += CHAINS;
+        for (unsigned k = 0; k < CHAINS; k++)
+            mmu_map(root, strewn(k), (uint64_t)data + (k + moved) * 4096, PTE_RW);
+        __asm__ volatile("dsb ish\ntlbi vmalle1is\ndsb ish\nisb" : : : "memory");
+    }
+}
+
 /* --- pages that are not there ----------------------------------------------------------------- */
 static unsigned faults;
 static uint64_t fault_first, fault_base;
@@ -199,4 +241,4 @@ static void test_missing(void) {
 }
 
 TESTS({"borders", test_borders}, {"far", test_far}, {"giant", test_giant}, {"table", test_table},
-      {"missing", test_missing});
+      {"strewn", test_strewn}, {"missing", test_missing});
