@@ -40,9 +40,12 @@ def tasks(pid):
 
 
 class Sandbox(GraftTest):
+    spun = 0
+
     def spinning(self, *args):
+        self.spun += 1  # the disk of one that was killed is locked until the process that serves it has gone, too
         p = subprocess.Popen([GRAFT, 'run', self.path('guest.bin', say('s') + SPIN), '--vm', VM, '--memory', '32M',
-                              '--drive', self.path('disk', bytes(4096)), *args],
+                              '--drive', self.path(f'disk{self.spun}', bytes(4096)), *args],
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.addCleanup(self.end, p)
         self.assertEqual(p.stdout.read(1), b's')
