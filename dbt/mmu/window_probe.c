@@ -154,7 +154,7 @@ void window_probe_miss(struct cpu *cpu, struct window_probes *probes, struct mmu
         return;
     }
     STAT(cpu, region_misses)++;
-    if (windows_of(cpu)->refused[region_index(cpu, region)]) /* it has no window */
+    if (windows_lack(cpu, region))
         return;
     STAT(cpu, region_patches)++;
     if (++s->misses < SITE_MISSES || windows_are_exact(cpu)) {

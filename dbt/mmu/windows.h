@@ -95,6 +95,11 @@ static inline uint64_t window_host(const struct windows *ws, const struct window
 static inline uint64_t window_guest(const struct window *w, uint64_t host) {
     return (uint64_t)w->region << REGION_SHIFT | (host & MASK(REGION_SHIFT));
 }
+/* windows_lack(): has the current view no window for that region, and was it refused one? */
+static inline bool windows_lack(const struct cpu *cpu, uint32_t region) {
+    uint32_t index = region_index(cpu, region);
+    return windows_of(cpu)->refused[index] && view_deltas(cpu, mmu_of(cpu)->view)[index] & NULL_DELTA;
+}
 /* region_is_direct(): may the guest's own addresses lead to pages of that region? Not with a tag, and not where the
  * engine and the windows are. */
 static inline bool region_is_direct(const struct windows *ws, uint32_t region) {
