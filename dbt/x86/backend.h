@@ -242,7 +242,7 @@ struct loop_pin {
     bool written;          /* in the block */
     int32_t home, instead; /* offsets in struct cpu: of it, or NO_HOME, and of what is pinned there elsewhere */
 };
-#define NO_HOME (-1) /* it holds no guest register, but a place's index (steady.c) */
+#define NO_HOME (-1) /* it holds no guest register, but something of steady.c's */
 struct loop {
     bool on; /* the block is one */
     unsigned pins;
@@ -257,6 +257,7 @@ struct loop {
 struct steady {
     bool on;                              /* the body without probes is being compiled */
     bool spans;                           /* it runs for a span at a time; there are no places */
+    uint8_t rounds;                       /* the register that counts a span's rounds, NO_REG: frame.rounds does */
     unsigned end;                         /* the exit that goes back */
     uint32_t flags_insn;                  /* as codegen.flags_insn, when a round of that body begins */
     unsigned places, addresses, accesses; /* no accesses: there is one body */
@@ -516,10 +517,12 @@ void steady_address(struct codegen *cg, const struct steady_address *s);
 
 /* --- span.c ----------------------------------------------------------------------------------- */
 /* span_begin(), span_prove(): as steady_begin() and steady_prove(); the latter begins the other body, too.
- * span_index(): a register with the addend for that address. span_return(): a stub goes back to the other body. */
+ * span_index(): a register with the addend for that address. span_leave(): a stub of the other body does something slow
+ * in between. span_return(): it goes back. */
 void span_begin(struct codegen *cg);
 void span_prove(struct codegen *cg);
 unsigned span_index(struct codegen *cg, const struct steady_address *s);
+void span_leave(struct codegen *cg);
 void span_return(struct codegen *cg);
 
 /* --- emit_exit.c, emit_fp.c, thunks.c, slow.c ------------------------------------------------- */

@@ -89,7 +89,7 @@ static void take_pin(struct codegen *cg, const struct uses *u, int32_t offset, b
     cg->loop.taken |= BIT(reg);
 }
 
-/* A register for an index. */
+/* A register for an index or a counter. */
 static unsigned take_index(struct codegen *cg, const struct uses *u) {
     unsigned reg = cg->loop.pins < MAX_LOOP_PINS ? free_register(cg, u, false) : NO_REG;
     if (reg == NO_REG)
@@ -132,6 +132,14 @@ static void choose(struct codegen *cg, const struct uses *u, bool vec) {
     }
 }
 
+/* The rounds come first: counting them in memory takes longer than a short loop, reading an addend there does not. */
+static void take_span(struct codegen *cg, const struct uses *u) {
+    struct steady *st = &cg->steady;
+    st->rounds = (uint8_t)take_index(cg, u);
+    for (unsigned i = 0; i < st->addresses; i++)
+        st->address[i].reg = (uint8_t)take_index(cg, u);
+}
+
 static void begin(struct codegen *cg) {
     struct uses u;
     bool only;
@@ -144,8 +152,8 @@ static void begin(struct codegen *cg) {
     steady_begin(cg, end, only);
     for (unsigned i = 0; i < cg->steady.places; i++)
         cg->steady.place[i].reg = (uint8_t)take_index(cg, &u);
-    for (unsigned i = 0; cg->steady.spans && i < cg->steady.addresses; i++)
-        cg->steady.address[i].reg = (uint8_t)take_index(cg, &u);
+    if (cg->steady.spans)
+        take_span(cg, &u);
     cg->loop.on = cg->loop.pins || cg->steady.accesses;
 }
 void loop_begin(struct codegen *cg) {

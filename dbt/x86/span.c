@@ -4,8 +4,8 @@
  * span.c: steady accesses (steady.c) of strategies that map page by page and have no faults to rely on
  * (mmu_ops.emit_span). A span is as many rounds of a loop as all its accesses stay in the pages that they are in: each
  * address moves by a constant from round to round, or not at all, so it is known when the first of them comes to the
- * end of its page. In front of the body without probes each page is looked up once; frame.rounds counts the rounds that
- * are left.
+ * end of its page. In front of the body without probes each page is looked up once, and it is
+ * counted how many rounds are left.
  *
  * In that body nothing may change what is mapped: so all accesses before the loop's way back are of this kind, as a
  * slow one could serve other vCPUs' requests. What is pending is looked at between spans.
@@ -155,7 +155,13 @@ unsigned span_index(struct codegen *cg, const struct steady_address *s) {
     asm_mov_rm(&cg->a, true, index, addend_mem((unsigned)(s - cg->steady.address)));
     return index;
 }
+void span_leave(struct codegen *cg) {
+    if (cg->steady.rounds != NO_REG)
+        asm_mov_mr(&cg->a, false, FRAME_FIELD(rounds), cg->steady.rounds);
+}
 void span_return(struct codegen *cg) {
+    if (cg->steady.rounds != NO_REG)
+        asm_mov_rm(&cg->a, false, cg->steady.rounds, FRAME_FIELD(rounds));
     for (unsigned k = 0; k < cg->steady.addresses; k++)
         if (cg->steady.address[k].reg != NO_REG)
             asm_mov_rm(&cg->a, true, cg->steady.address[k].reg, addend_mem(k));
@@ -210,6 +216,8 @@ void span_prove(struct codegen *cg) {
         emit_address(cg, k, &miss);
     asm_alu_mi(a, ASM_CMP, false, FRAME_FIELD(rounds), MIN_ROUNDS);
     asm_jcc(a, ASM_B, &is_short);
+    if (st->rounds != NO_REG)
+        asm_mov_rm(a, false, st->rounds, FRAME_FIELD(rounds));
     asm_jmp(a, &st->start);
     asm_bind(a, &miss);
     steady_rounds(cg, MISS_ROUNDS);
@@ -222,6 +230,9 @@ void span_prove(struct codegen *cg) {
         asm_mov_mi(a, false, CPU_FIELD(flags_insn), (int32_t)st->flags_insn);
     asm_jmp(a, &st->prove);
     asm_bind(a, &st->start);
-    asm_alu_mi(a, ASM_SUB, false, FRAME_FIELD(rounds), 1);
+    if (st->rounds != NO_REG)
+        asm_alu_ri(a, ASM_SUB, false, st->rounds, 1);
+    else
+        asm_alu_mi(a, ASM_SUB, false, FRAME_FIELD(rounds), 1);
     asm_jcc(a, ASM_S, &spent);
 }

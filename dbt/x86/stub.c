@@ -166,6 +166,8 @@ bool stub_emit(struct codegen *cg, struct stub *s) {
     s->start = asm_pos(&cg->a);
     if (s->rec.kind > STUB_FP_GROUP)
         return false;
+    if (s->steady && cg->steady.spans)
+        span_leave(cg);
     loop_leave(cg);
     emit_fp_calls(cg, s, s->rec.kind == STUB_FP_GROUP && !cg->loop.on ? s->back : 0);
     if (s->rec.kind <= STUB_FP)
