@@ -132,7 +132,8 @@ static void take_from_tap(int *fd) {
 }
 
 static void take_from_stream(int *fd) {
-    ssize_t got = read(STDIN_FILENO, outside.in + outside.len, sizeof(outside.in) - outside.len);
+    const size_t room = outside.len < sizeof(outside.in) ? sizeof(outside.in) - outside.len : 0;
+    ssize_t got = read(STDIN_FILENO, outside.in + outside.len, room);
     size_t at = 0;
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
         end_outside("passt has ended");
