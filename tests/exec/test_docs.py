@@ -75,7 +75,7 @@ def run(block, folder, expected):
         print('NOT RUN:', expected)
         return
     done = subprocess.run(['bash', '-euo', 'pipefail', '-c', script], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          env={**os.environ, 'PATH': f'{folder}/bin:{os.environ["PATH"]}', 'KERNEL': kernel()}, timeout=PATIENCE, check=False)
+                          env={**os.environ, 'PATH': f'{folder}/bin:{os.environ["PATH"]}', 'KERNEL': kernel(), 'CMAKE_GENERATOR': 'Ninja'}, timeout=PATIENCE, check=False)
     text = done.stdout.decode(errors='replace').replace('\r', '')
     print(text)
     assert done.returncode == 0, done.returncode

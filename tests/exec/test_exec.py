@@ -356,8 +356,10 @@ class Exec(unittest.TestCase):
                 connection, _ = listener.accept()
                 with connection:
                     connection.sendall(f'{n} {connection.recv(100).decode()}'.upper().encode())
-        path = self.path('service')
-        with socket.socket(socket.AF_UNIX) as listener:
+        # Root's network is the user 65534, who cannot go everywhere.
+        with tempfile.TemporaryDirectory(dir='/tmp') as folder, socket.socket(socket.AF_UNIX) as listener:
+            os.chmod(folder, 0o755)
+            path = os.path.join(folder, 'service')
             listener.bind(path)
             os.chmod(path, 0o777)
             listener.listen()
@@ -380,7 +382,7 @@ class Exec(unittest.TestCase):
                                     'add_executable(answer answer.c)\nadd_test(NAME right COMMAND answer x)\n'
                                     'add_test(NAME wrong COMMAND answer)\n')
         build = self.path('build')
-        subprocess.run(['cmake', '-S', self.dir, '-B', build, '-DCMAKE_SYSTEM_NAME=Linux', '-DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc',
+        subprocess.run(['cmake', '-G', 'Ninja', '-S', self.dir, '-B', build, '-DCMAKE_SYSTEM_NAME=Linux', '-DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc',
                         '-DCMAKE_EXE_LINKER_FLAGS=-static', f'-DCMAKE_CROSSCOMPILING_EMULATOR={GRAFT};exec;--root;{ROOT};--rw;{self.dir};--'],
                        check=True, capture_output=True)
         subprocess.run(['cmake', '--build', build], check=True, capture_output=True)

@@ -78,6 +78,11 @@ static const uint8_t *first_stub(const struct code_out *out, const cs_insn *insn
     return out->end;
 }
 
+/* Capstone 5 has a prefix for what 4 takes for the segment DS. */
+static const char *mnemonic(const cs_insn *insn) {
+    return strncmp(insn->mnemonic, "notrack ", 8) ? insn->mnemonic : insn->mnemonic + 8;
+}
+
 /* The operands, with names for what is not in the main path. */
 static void print_operands(const char *text, const uint8_t *start, const uint8_t *main_end, const uint8_t *end,
                            bool jump) {
@@ -116,8 +121,8 @@ static void print_block(const struct piece *p, const struct engine *e) {
     printf("block %s: %u guest instructions, %zu host instructions, %u bytes, %u with stubs\n", p->name, e->ir->insns,
            host, (unsigned)(main_end - start), (unsigned)(out->end - start));
     for (size_t i = 0; i < host; i++) {
-        bool jump = insn[i].mnemonic[0] == 'j' || !strcmp(insn[i].mnemonic, "call");
-        printf("  %s", insn[i].mnemonic);
+        bool jump = mnemonic(&insn[i])[0] == 'j' || !strcmp(insn[i].mnemonic, "call");
+        printf("  %s", mnemonic(&insn[i]));
         print_operands(insn[i].op_str, start, main_end, out->end, jump);
         putchar('\n');
     }
