@@ -365,7 +365,7 @@ void cache_link(struct engine *e, uint64_t left, struct block *target) {
     if (!b->valid || b->mode != target->mode || b->mode & GUEST_MODE_ONCE || c->link[i].target_pc != target->pc ||
         e->cpu->boot->log_topics & ABI_LOG_EXEC)
         return;
-    if (UNLIKELY(b->loops != BLOCK_LOOPS_NOT) && !hot_left(e, b, target == b))
+    if (UNLIKELY(b->loops != BLOCK_LOOPS_NOT) && !hot_left(e, b, target->pc))
         return;
     if ((b->pc ^ target->pc) >> PAGE_SHIFT)
         link_far(e, i, target);

@@ -72,6 +72,7 @@ struct block {
         BLOCK_LOOPS
     } loops : 8;            /* shall it be compiled as a loop? See hot.c */
     uint8_t rounds, leaves; /* with BLOCK_MAY_LOOP: how often it went back to its start, and elsewhere */
+    uint8_t branches;       /* of the rounds, those to code that it has further on */
     bool may_loop;          /* code_out.may_loop */
     bool valid;
     bool kept;  /* an entry can be made of it (reuse.c) */
@@ -149,6 +150,8 @@ void debug_keep(struct engine *e, uint32_t bits);
 
 #define SEMIHOST_CALLS 8 /* that a vCPU can have in progress: one, and those of the handlers that came in between */
 
+enum hot_loop { HOT_LOOP_NOT, HOT_LOOP, HOT_LOOP_BRANCHES };
+
 struct engine {
     struct cpu *cpu;
     const struct guest_ops *guest;
@@ -176,7 +179,7 @@ struct engine {
     bool in_code;                   /* inside codegen_enter() */
     bool flush_wanted;              /* empty the code cache at the next dispatch */
     bool hot;                       /* the block in translation is one that runs much: see hot.c */
-    bool loop;                      /* it is to be compiled as a loop */
+    enum hot_loop loop;             /* is it to be compiled as one? */
     bool step;                      /* the next instruction runs alone: it writes to the block that it is in */
     bool stepping;                  /* that instruction is running now */
     bool guest_steps;               /* GUEST_MODE_ONCE is what the guest wants itself */
@@ -304,12 +307,13 @@ struct block *translate_step(struct cpu *cpu, uint64_t pc, uint64_t pa, const vo
 void hot_init(struct cpu *cpu);
 /* hot_sample(): serves ABI_PEND_SAMPLE; from the dispatcher only. */
 void hot_sample(struct cpu *cpu);
-/* hot_has(): is the block one that runs much? hot_has_loop(): is it one that went back to its own start often? */
+/* hot_has(): is the block one that runs much? hot_has_loop(): is it one that went back to its own start often,
+ * and had branches inside that were taken often? */
 bool hot_has(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
-bool hot_has_loop(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
-/* hot_left(): the valid block, with BLOCK_MAY_LOOP, was left by way of the dispatcher, for its own start or not. True
- * if it is as good as it is, and may be linked; with BLOCK_LOOPS it is to be translated again. */
-bool hot_left(struct engine *e, struct block *b, bool again);
+enum hot_loop hot_has_loop(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
+/* hot_left(): the valid block, with BLOCK_MAY_LOOP, was left by way of the dispatcher, for the code at pc. True if it
+ * is as good as it is, and may be linked; with BLOCK_LOOPS it is to be translated again. */
+bool hot_left(struct engine *e, struct block *b, uint64_t pc);
 
 /* --- mmu/: see mmu_int.h ---------------------------------------------------------------------- */
 void mmu_init(struct cpu *cpu);

@@ -7,7 +7,8 @@
  * nothing.
  *
  * A block that may be compiled as a loop is not linked at first: the dispatcher counts how often it goes back to its
- * own start, and how often elsewhere. If its rounds are many it is translated again, with engine.loop set.
+ * own start, or to code that it has further on, and how often elsewhere. If its rounds are many it is translated again,
+ * with engine.loop set, and such branches stay inside if they were some (ir_label.c).
  */
 #include "dbt/engine.h"
 
@@ -18,13 +19,15 @@
 /* So many rounds before it has left so often: fewer do not make up for what it takes to enter and to leave a loop. */
 #define HOT_ROUNDS 24
 #define HOT_LEAVES 3
+#define HOT_BRANCHES                                                                                                   \
+    4 /* in these rounds: what is known of values ends at a label, whether a branch leads there or not */
 
 struct hot {
     struct hot_block {
         uint64_t pa, pc;
         uint32_t mode;
         uint16_t samples; /* 0, and not loop: unused */
-        bool loop;
+        uint8_t loop;     /* enum hot_loop */
     } block[HOT_BLOCKS];
 };
 
@@ -46,9 +49,9 @@ bool hot_has(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode) {
     const struct hot_block *h = known(e, pa, pc, mode);
     return h && h->samples >= HOT_SAMPLES;
 }
-bool hot_has_loop(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode) {
+enum hot_loop hot_has_loop(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode) {
     const struct hot_block *h = known(e, pa, pc, mode);
-    return h && h->loop;
+    return h ? (enum hot_loop)h->loop : HOT_LOOP_NOT;
 }
 
 /* The block's own entry. */
@@ -59,12 +62,13 @@ static struct hot_block *own_entry(struct engine *e, const struct block *b) {
     return h;
 }
 
-bool hot_left(struct engine *e, struct block *b, bool again) {
-    if (!again) {
+bool hot_left(struct engine *e, struct block *b, uint64_t pc) {
+    b->branches += pc - b->pc - 1 < b->guest_bytes - 1u;
+    if (pc - b->pc >= b->guest_bytes) {
         if (++b->leaves == HOT_LEAVES)
             b->loops = BLOCK_LOOPS_NOT;
     } else if (++b->rounds == HOT_ROUNDS) {
-        own_entry(e, b)->loop = true;
+        own_entry(e, b)->loop = b->branches >= HOT_BRANCHES ? HOT_LOOP_BRANCHES : HOT_LOOP;
         b->loops = BLOCK_LOOPS;
     }
     return b->loops == BLOCK_LOOPS_NOT;

@@ -47,7 +47,7 @@ void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode) {
     b->insn_counter = 0;
     b->before = b->watch_before = b->watch_bytes = 0;
     b->count = 1;
-    b->vconsts = 0;
+    b->vconsts = b->labels = 0;
     b->overflow = false;
     b->inst[0] = (struct ir_inst){0};
     b->priv.room = IR_LIMIT;
@@ -317,13 +317,16 @@ void ir_count(struct ir_block *b, size_t offset) {
 }
 
 void ir_insn(struct ir_block *b, uint64_t pc, uint32_t encoding) {
+    if (UNLIKELY(b->labels))
+        ir_label(b, pc);
     ir_insn_pc(b, pc, encoding);
     if (UNLIKELY(b->insn_counter))
         ir_count(b, b->insn_counter);
 }
 
 void ir_exit_if(struct ir_block *b, irv cond, uint64_t pc) {
-    struct ir_inst i = ir_make(ir_head(IR_EXIT_IF, IR_NONE, 0, 0, 0, 0, cond), 0, 0, 0, pc);
+    unsigned flags = UNLIKELY(b->labels) && ir_label_is_ahead(b, pc) ? IR_EXIT_INSIDE : 0;
+    struct ir_inst i = ir_make(ir_head(IR_EXIT_IF, IR_NONE, 0, 0, 0, flags, cond), 0, 0, 0, pc);
     ir_forward(b, &i);
 }
 

@@ -168,32 +168,11 @@ static void do_fence(const struct ir_inst *i) {
         __atomic_thread_fence(__ATOMIC_RELEASE);
 }
 
-/* An exit: true if the block is left. */
-static bool do_exit(struct interp *s, const struct ir_inst *i) {
-    switch (i->op) {
-    case IR_EXIT_IF:
-        if ((uint32_t)s->val[i->a].u64[0] == 0)
-            return false;
-        if (i->b) {
-            struct ir_inst put = {.op = IR_PUT, .a = i->b, .imm = s->cpu->guest->nzcv_offset};
-            do_put(s, &put, &s->val[i->b]);
-        }
-        if (i->flags & IR_EXIT_FLAGS_LATER)
-            s->cpu->flags_insn = i->aux;
-        if (i->flags & IR_EXIT_FAULT)
-            s->cpu->exit_site = CODE_EXIT_FAULT;
-        set_pc(s, i->imm);
-        return true;
-    case IR_GOTO: set_pc(s, i->imm); return true;
-    case IR_GOTO_REG: set_pc(s, s->val[i->a].u64[0]); return true;
-    default: return true;
-    }
-}
-
 static void do_other(struct interp *s, const struct ir_inst *i, v128 *r) {
     const struct ir_block *b = s->b;
     switch (i->op) {
     case IR_NOP:
+    case IR_LABEL:
     case IR_RAS_PUSH: break;
     case IR_INSN: s->pc = i->imm; break;
     case IR_CONST: r->u64[0] = i->imm & ir_type_mask(i->type); break;
@@ -213,15 +192,57 @@ static void do_other(struct interp *s, const struct ir_inst *i, v128 *r) {
     }
 }
 
+/* Where an exit leads inside the block: the LABEL of its pc; 0: there is none. */
+static unsigned label_of(const struct ir_block *b, const struct ir_inst *i) {
+    for (unsigned v = (unsigned)(i - b->inst) + 1; v < b->count && i->flags & IR_EXIT_INSIDE; v++)
+        if (b->inst[v].op == IR_LABEL && b->inst[v].imm == i->imm)
+            return v;
+    return 0;
+}
+/* From that exit to `to`: what may be used behind a label is computed all the same. */
+static void skip(struct interp *s, const struct ir_inst *exit, unsigned to) {
+    for (unsigned v = (unsigned)(exit - s->b->inst); v < to; v++) {
+        const unsigned op = s->b->inst[v].op;
+        if (op == IR_CONST || op == IR_PC || op == IR_VCONST)
+            do_other(s, &s->b->inst[v], &s->val[v]);
+    }
+}
+/* An exit: true if the block is left. *next: the instruction to go on at if it is not. */
+static bool do_exit(struct interp *s, const struct ir_inst *i, unsigned *next) {
+    switch (i->op) {
+    case IR_EXIT_IF:
+        if ((uint32_t)s->val[i->a].u64[0] == 0)
+            return false;
+        if (i->b) {
+            struct ir_inst put = {.op = IR_PUT, .a = i->b, .imm = s->cpu->guest->nzcv_offset};
+            do_put(s, &put, &s->val[i->b]);
+        }
+        if (i->flags & IR_EXIT_FLAGS_LATER)
+            s->cpu->flags_insn = i->aux;
+        if (i->flags & IR_EXIT_FAULT)
+            s->cpu->exit_site = CODE_EXIT_FAULT;
+        if (label_of(s->b, i)) {
+            skip(s, i, *next = label_of(s->b, i));
+            return false;
+        }
+        set_pc(s, i->imm);
+        return true;
+    case IR_GOTO: set_pc(s, i->imm); return true;
+    case IR_GOTO_REG: set_pc(s, s->val[i->a].u64[0]); return true;
+    default: return true;
+    }
+}
+
 void ir_interpret(const struct ir_block *b, struct cpu *cpu) {
     v128 val[b->count]; /* sized by the block: an engine's stack is small */
     struct interp s = {.b = b, .cpu = cpu, .val = val, .pc = b->pc};
     memset(val, 0, sizeof(val));
-    for (unsigned v = 1; v < b->count; v++) {
+    for (unsigned v = 1, next; v < b->count; v = next) {
         const struct ir_inst *i = &b->inst[v];
         const struct ir_op_info *info = &ir_op_info[i->op];
+        next = v + 1;
         if (info->exits) {
-            if (do_exit(&s, i))
+            if (do_exit(&s, i, &next))
                 return;
         } else if (info->memory) {
             do_memory(&s, i, &val[v]);

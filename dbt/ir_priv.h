@@ -73,6 +73,10 @@ static inline irv ir_emit(struct ir_block *b, const struct ir_inst *i) {
     b->inst[b->count++] = *i;
     return i->type == IR_NONE ? 0 : b->count - 1;
 }
+/* ir_label(): the LABEL of the instruction at pc, if it has one. ir_label_is_ahead(): is that of a later one, and has
+ * it one (dbt/ir_label.c)? */
+void ir_label(struct ir_block *b, uint64_t pc);
+bool ir_label_is_ahead(const struct ir_block *b, uint64_t pc);
 /* ir_append(): the same for what is not: opt_forward() is to look at the block. */
 irv ir_append(struct ir_block *b, const struct ir_inst *i);
 /* ir_forward(): ir_add_inst(), which may change *i. ir_forward_reset(): nothing is known of the state

@@ -313,6 +313,7 @@ static int parse_inst(struct parser *s) {
         }
     }
     irv at = s->b->count;
+    s->b->labels |= op == IR_LABEL; /* enough to be looked for */
     ir_append(s->b, &i);
     if (s->b->overflow)
         return fail(s, "too many operations");

@@ -6,7 +6,7 @@
 
 struct verify {
     const struct ir_block *b;
-    unsigned at;
+    unsigned at, label; /* the last LABEL before it */
     char *err;
     size_t errlen;
 };
@@ -72,6 +72,9 @@ static int check_operands(struct verify *s, const struct ir_inst *i, const struc
             return bad(s, "operand %c is missing", name);
         if (v[k] >= s->at)
             return bad(s, "operand %c is %%%u, which is not defined yet", name, v[k]);
+        const unsigned op = s->b->inst[v[k]].op;
+        if (v[k] < s->label && op != IR_CONST && op != IR_PC && op != IR_VCONST)
+            return bad(s, "operand %c is %%%u, of before a label", name, v[k]);
         if (!type_fits(info->operands[k], s->b->inst[v[k]].type, i->type))
             return bad(s, "operand %c has type %s", name, type_name(s->b->inst[v[k]].type));
     }
@@ -211,6 +214,8 @@ int ir_verify(const struct ir_block *b, char *err, size_t errlen) {
         const struct ir_op_info *info = &ir_op_info[i->op];
         if (check_result(&s, i, info) || check_operands(&s, i, info) || check_fields(&s, i))
             return -1;
+        if (i->op == IR_LABEL)
+            s.label = s.at;
         if (ends_block(i->op) != (s.at == b->count - 1u))
             return bad(&s, ends_block(i->op) ? "instructions follow it" : "the block does not end with an exit");
     }

@@ -171,7 +171,8 @@ static irv flags_exit_before(const struct ir_block *b, irv v) {
         const struct ir_inst *i = &b->inst[k];
         if (i->op == IR_EXIT_IF)
             return i->flags & IR_EXIT_FLAGS_DEAD && !(sources & i->aux) ? (irv)k : 0;
-        if (ir_op_is[i->op] & (IR_IS_MEMORY | IR_IS_STATE | IR_IS_EXIT) || (i->op == IR_GET && i->type == IR_FLAGS) ||
+        if (i->op == IR_LABEL || ir_op_is[i->op] & (IR_IS_MEMORY | IR_IS_STATE | IR_IS_EXIT) ||
+            (i->op == IR_GET && i->type == IR_FLAGS) ||
             (i->op == IR_PUT && (b->inst[i->a].type == IR_FLAGS || sources >> i->imm / 8 % 32 & 1))) {
             return 0;
         }
@@ -217,6 +218,10 @@ static bool flags_step(struct dead *d, irv v) {
             d->fate = FLAGS_LIVE;
         break;
     case IR_EXIT_IF: flags_exit(d, v); break;
+    case IR_LABEL: /* their operand would be of before it */
+        if (d->fate == FLAGS_EXITS)
+            d->fate = FLAGS_LIVE;
+        break;
     case IR_GOTO:
         d->fate = i->flags & IR_EXIT_FLAGS_DEAD ? FLAGS_DEAD : FLAGS_LIVE;
         d->faults = true;

@@ -36,7 +36,7 @@ static void known_forget(struct ir_block *b) {
 
 void ir_forward_reset(struct ir_block *b) {
     known_forget(b);
-    b->priv.fp_floor = 0;
+    b->priv.fp_floor = b->priv.floor = 0;
 }
 
 static void known_set(struct ir_block *b, uint64_t offset, irv v, unsigned type) {
@@ -107,6 +107,9 @@ static void forward_effects(struct ir_block *b, const struct ir_inst *i) {
     } else if (i->op == IR_CALL) {
         known_forget(b);
         b->priv.fp_floor = b->count;
+    } else if (i->op == IR_LABEL) {
+        known_forget(b);
+        b->priv.fp_floor = b->priv.floor = b->count;
     }
 }
 
@@ -122,7 +125,7 @@ static irv find_equal(struct ir_block *b, const struct ir_inst *i) {
                  (imm * UINT64_C(0x165667b19e3779f9));
     irv *slot = &b->priv.equal[(h ^ h >> 32) >> 16 & (ARRAY_LEN(b->priv.equal) - 1)];
     irv v = *slot;
-    if (v < b->count) {
+    if (v < b->count && v >= b->priv.floor) {
         y = ir_words_of(&b->inst[v]);
         if (x.w[0] == y.w[0] && x.w[1] == y.w[1] && x.w[2] == y.w[2] &&
             (!ir_sets_fp_status(i->op) || v >= b->priv.fp_floor))
@@ -159,14 +162,15 @@ static irv append_flags(struct ir_block *b, const struct ir_inst *i) {
 }
 
 /* --- one instruction -------------------------------------------------------------------------- */
-/* An exit: not if its condition never holds. If it always does, it ends the block: see cut(). */
+/* An exit: not if its condition never holds. If it always does, it ends the block, unless that goes on at a label: see
+ * cut(). */
 static irv forward_exit(struct ir_block *b, const struct ir_inst *i) {
     bool known = b->inst[i->a].op == IR_CONST;
     unsigned at = b->count;
     if (known && b->inst[i->a].imm == 0)
         return 0;
     ir_emit(b, i);
-    if (known && !i->b && b->count > at && !b->priv.ends)
+    if (known && !i->b && !b->labels && b->count > at && !b->priv.ends)
         b->priv.ends = (uint16_t)at;
     return 0;
 }

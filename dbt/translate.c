@@ -51,11 +51,10 @@ static void dump_code(struct cpu *cpu, const struct ir_block *b, uint32_t topic,
     rt_call(cpu, ABI_CALL_DUMP);
 }
 
-/* Host code for at most max guest instructions at pc, placed at where. -1: does not fit there. */
-static int compile(struct cpu *cpu, uint64_t pc, const void *words, unsigned max, uint8_t *where, size_t room) {
-    struct engine *e = engine_of(cpu);
-    struct ir_block *b = e->ir;
-    ir_block_reset(b, pc, e->mode);
+/* The IR of at most max guest instructions, into a block that has been reset. */
+static void build(struct cpu *cpu, struct ir_block *b, const void *words, unsigned max) {
+    const struct engine *e = engine_of(cpu);
+    const uint64_t pc = b->pc;
     b->before = (uint32_t)(pc & PAGE_MASK);
     if (cpu->boot->count) {
         b->insn_counter = offsetof(struct abi_vcpu, stats[ABI_STAT_insns_executed]);
@@ -69,6 +68,19 @@ static int compile(struct cpu *cpu, uint64_t pc, const void *words, unsigned max
     if (UNLIKELY(e->loop))
         b->flags |= IR_BLOCK_LOOP;
     cpu->guest->translate(b, cpu, words, bytes, max);
+}
+
+/* Host code for at most max guest instructions at pc, placed at where. -1: does not fit there. */
+static int compile(struct cpu *cpu, uint64_t pc, const void *words, unsigned max, uint8_t *where, size_t room) {
+    struct engine *e = engine_of(cpu);
+    struct ir_block *b = e->ir;
+    ir_block_reset(b, pc, e->mode);
+    if (UNLIKELY(e->loop == HOT_LOOP_BRANCHES)) {
+        b->flags = IR_BLOCK_LONG;
+        build(cpu, b, words, max);
+        ir_block_again(b);
+    }
+    build(cpu, b, words, max);
     dump_code(cpu, b, ABI_LOG_IN, words, b->guest_bytes, 1);
     show_ir(cpu, b, "translate");
     verify(cpu, b, "translate");
@@ -98,8 +110,9 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
         return NULL;
     uint64_t from = rt_ticks();
     e->hot = cpu->boot->all_hot || hot_has(e, pa, pc, e->mode);
-    e->loop = (cpu->boot->all_hot || hot_has_loop(e, pa, pc, e->mode)) && !e->debug.any &&
-              !(e->mode & (GUEST_MODE_ONCE | GUEST_MODE_SHOWN));
+    e->loop = HOT_LOOP_NOT;
+    if (!e->debug.any && !(e->mode & (GUEST_MODE_ONCE | GUEST_MODE_SHOWN)))
+        e->loop = cpu->boot->all_hot ? HOT_LOOP_BRANCHES : hot_has_loop(e, pa, pc, e->mode);
     /* First the protection, then the look at the bytes: a write after this is noticed. */
     mmu_protect_code(cpu, GPA(ALIGN_DOWN(pa, PAGE_SIZE)));
     struct block *b = cache_copy(e, pc, pa);
@@ -137,7 +150,8 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
 struct block *translate_step(struct cpu *cpu, uint64_t pc, uint64_t pa, const void *words) {
     struct engine *e = engine_of(cpu);
     struct cache *c = &e->cache;
-    e->hot = e->loop = false;
+    e->hot = false;
+    e->loop = HOT_LOOP_NOT;
     if (compile(cpu, pc, words, 1, c->code + c->code_limit, cpu->boot->code_size - c->code_limit) ||
         e->out->faults > ARRAY_LEN(c->step_fault))
         rt_panic(cpu, "the instruction at %llx does not fit in a block", (unsigned long long)pc);

@@ -40,7 +40,7 @@ static const uint8_t look_at[IR_OP_COUNT] = {
     [IR_CALLV] = LOOK_STATE,        [IR_EXIT_IF] = LOOK_FUSED,
     [IR_CMP] = LOOK_FUSED,          [IR_SELECT] = LOOK_FUSED,
     [IR_FLAGS_SELECT] = LOOK_FUSED, [IR_LOGIC_FLAGS] = LOOK_FUSED,
-    [IR_ADD] = LOOK_FUSED,
+    [IR_ADD] = LOOK_FUSED,          [IR_LABEL] = LOOK_STATE,
 };
 
 static bool removable(const struct ir_inst *in) {
@@ -231,6 +231,10 @@ static inline void see(struct analysis *an, unsigned i, unsigned is) {
     case IR_ST:
         if (!(in->flags & IR_MEM_ALIGN))
             see_access(an, i);
+        break;
+    case IR_LABEL:
+        forget_all(an);
+        close_groups(an);
         break;
     case IR_CALL:
     case IR_CALLV:

@@ -185,6 +185,7 @@ struct stub {
     uint8_t flags_reg;    /* ... else a register, or NO_REG */
     bool again;           /* of a loop, to its start */
     bool left;            /* the block has done loop_leave() */
+    uint8_t inside;       /* 1 and the number of the label that it leads to, 0: it leaves the block */
     /* STUB_FP */
     uint8_t lane, n; /* of the result */
     uint8_t mask;    /* a general register for the mask of the lanes that failed, if n > 1 */
@@ -224,6 +225,13 @@ struct group {
     uint8_t more;      /* how many follow */
 };
 #define GROUP_BYTES 256 /* at most */
+
+/* Where branches inside the block lead. */
+struct label {
+    uint64_t pc;
+    irv at;
+    struct asm_label place[2]; /* in a loop's other body, see steady.c */
+};
 
 /* A C function that translated code in ring 3 calls by its number, which is where its hash is put. */
 #define HELPERS 2048
@@ -348,6 +356,8 @@ struct codegen {
     struct loop loop; /* meanwhile pin_offset and pin_map are the block's own */
     struct steady steady;
     struct asm_label vconst[IR_MAX_VCONSTS];
+    unsigned labels;
+    struct label label[IR_MAX_LABELS];
     unsigned stubs;
     struct stub stub[MAX_STUBS];
     struct value v[IR_MAX_INSTS];
@@ -410,6 +420,8 @@ void def_alias(struct codegen *cg, irv v, irv src);
 void kill_value(struct codegen *cg, irv v);
 /* evict(): the values in reg go to another register if one is free, else to memory. */
 void evict(struct codegen *cg, unsigned reg);
+/* forget_values(): no value is anywhere any more, but those that every register may have again. */
+void forget_values(struct codegen *cg);
 /* spill_temps(): no temporary holds a value that is only there (before a call). */
 void spill_temps(struct codegen *cg);
 /* spill_state(): the values of guest state read so far survive its being changed by a helper. */
@@ -524,6 +536,17 @@ void span_prove(struct codegen *cg);
 unsigned span_index(struct codegen *cg, const struct steady_address *s);
 void span_leave(struct codegen *cg);
 void span_return(struct codegen *cg);
+
+/* --- label.c ---------------------------------------------------------------------------------- */
+/* labels_begin(): notes the block's labels. label_of(): 1 and the number of the one that this exit leads to, 0: it
+ * leaves the block. label_place(): where it is, in that body of a loop. */
+void labels_begin(struct codegen *cg);
+unsigned label_of(const struct codegen *cg, const struct ir_inst *in);
+static inline struct asm_label *label_place(struct codegen *cg, unsigned label, bool steady) {
+    return &cg->label[label - 1].place[steady];
+}
+/* is_skipped(): may a branch inside the block skip the instruction i? */
+bool is_skipped(const struct codegen *cg, unsigned i);
 
 /* --- emit_exit.c, emit_fp.c, thunks.c, slow.c ------------------------------------------------- */
 /* emit_entry(): the block's entries, with and without the check of abi.pending. emit_pending(): that check. */

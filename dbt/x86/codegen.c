@@ -31,6 +31,7 @@ static void reset(struct codegen *cg, const struct ir_block *b, struct code_out 
     cg->failed = cg->own_exit = cg->steady.on = false;
     cg->fp_calls = cg->stubs = 0;
     reset_values(cg);
+    labels_begin(cg);
     for (unsigned i = 0; i < b->vconsts; i++)
         cg->vconst[i] = (struct asm_label){0};
     out->links = out->faults = out->moves = 0;

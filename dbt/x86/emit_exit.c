@@ -58,6 +58,7 @@ static struct stub *exit_if_stub(struct codegen *cg, const struct ir_inst *in) {
     if (in->flags & IR_EXIT_FAULT)
         return fault_stub(cg, in);
     struct stub *s = stub_new(cg, same_page(cg, in->imm) ? STUB_LINK : STUB_FAR_IF);
+    s->inside = (uint8_t)label_of(cg, in);
     s->again = goes_again(cg, in);
     s->rec.pc = in->imm;
     s->rec.flags_insn = 0;
@@ -68,6 +69,11 @@ static void exit_if(struct codegen *cg, unsigned cc, const struct ir_inst *in, e
         asm_jcc(&cg->a, (enum asm_cc)cc, &cg->steady.start);
         return;
     }
+    const unsigned label = label_of(cg, in);
+    if (label && kind == FLAGS_NONE && reg == NO_REG) {
+        asm_jcc(&cg->a, (enum asm_cc)cc, label_place(cg, label, cg->steady.on));
+        return;
+    }
     struct stub *s = exit_if_stub(cg, in);
     s->flags_kind = (uint8_t)kind;
     s->flags_reg = (uint8_t)reg;
@@ -76,7 +82,12 @@ static void exit_if(struct codegen *cg, unsigned cc, const struct ir_inst *in, e
 }
 void emit_GOTO(struct codegen *cg, const struct ir_inst *in) {
     bool near = same_page(cg, in->imm);
+    const unsigned label = label_of(cg, in);
     leave_flags(cg, in);
+    if (label) {
+        asm_jmp(&cg->a, label_place(cg, label, cg->steady.on));
+        return;
+    }
     if (cg->steady.on && goes_again(cg, in)) {
         asm_jmp(&cg->a, &cg->steady.start);
         return;
@@ -248,6 +259,11 @@ static bool store_flags(struct codegen *cg, const struct stub *s) {
     return reg != NO_REG || s->rec.flags_insn;
 }
 void emit_exit_stub(struct codegen *cg, struct stub *s) {
+    if (s->inside) {
+        store_flags(cg, s);
+        asm_jmp(&cg->a, label_place(cg, s->inside, s->steady));
+        return;
+    }
     bool leaves = cg->loop.on && !s->left && !s->again && s->rec.kind != STUB_RETURN;
     if (leaves)
         loop_leave(cg);

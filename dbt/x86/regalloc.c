@@ -155,6 +155,17 @@ void drop_hoists(struct codegen *cg) {
         cg->hoist[i].root = 0;
 }
 
+void forget_values(struct codegen *cg) {
+    for (unsigned reg = 0; reg < NREGS; reg++)
+        while (cg->reg_head[reg])
+            detach(cg, cg->reg_head[reg]);
+    for (unsigned i = 0; i < cg->homes; i++)
+        cg->v[cg->home[i]].home = -1;
+    cg->homes = 0;
+    drop_hoists(cg);
+    cg->fl = (struct eflags){.kind = FLAGS_NONE};
+}
+
 unsigned scratch(struct codegen *cg, regset class) {
     regset avail = temps(cg) & class & ~cg->locked & ~cg->held, hoists = hoist_regs(cg);
     unsigned reg;

@@ -44,6 +44,8 @@ static bool register_step(const struct codegen *cg, uint64_t offset, int64_t *st
         const struct ir_inst *in = &cg->b->inst[i];
         if (!writes(cg, in, offset))
             continue;
+        if (is_skipped(cg, i)) /* not in each round */
+            return false;
         if (in->imm != offset || inst_of(cg, in->a)->type != IR_I64)
             return false;
         last = in;

@@ -12,6 +12,7 @@
 #include "a64_decode.h"
 
 #define MAX_EXITS 3 /* conditional exits that a block goes on past */
+#define MANY_EXITS 12
 #define MAX_INSNS 48
 #define MAX_COUNT 1000 /* IR instructions after which no other guest instruction is started */
 #define MAX_VCONSTS 32 /* the same of vector constants: an instruction uses fewer than the rest of the table */
@@ -171,8 +172,8 @@ static void raise_undefined(struct a64_trans *t) {
 /* mark_exit(): the exit at `at`, if there was room for it: does the code there need NZCV? */
 static void mark_exit(struct a64_trans *t, unsigned at, uint64_t target) {
     uint32_t changed;
-    if (t->b->count > at && a64_flags_dead(t, target, &changed)) {
-        t->b->inst[at].flags = IR_EXIT_FLAGS_DEAD;
+    if (at && t->b->count > at && a64_flags_dead(t, target, &changed)) {
+        t->b->inst[at].flags |= IR_EXIT_FLAGS_DEAD;
         t->b->inst[at].aux = changed;
     }
 }
@@ -187,7 +188,10 @@ void a64_goto(struct a64_trans *t, uint64_t target) {
 
 void a64_branch(struct a64_trans *t, uint64_t target) {
     if (target > t->pc && target < t->limit && (target & 3) == 0) {
-        t->next = target;
+        a64_retire(t);
+        irv exit = ir_branch_over(t->b, t->pc + 4, target);
+        mark_exit(t, exit, target);
+        t->next = exit ? t->pc + 4 : target;
         return;
     }
     a64_goto(t, target);
@@ -199,7 +203,7 @@ void a64_branch_if(struct a64_trans *t, irv cond, uint64_t target) {
     ir_exit_if(t->b, cond, target);
     mark_exit(t, at, target);
     /* Past a loop's end the code is colder: another block, if it is reached. */
-    if (target <= t->pc || ++t->exits >= MAX_EXITS)
+    if (target <= t->pc || ++t->exits >= (t->b->flags & IR_BLOCK_LONG ? MANY_EXITS : MAX_EXITS))
         a64_goto(t, t->pc + 4);
 }
 
@@ -235,6 +239,8 @@ static void debug_insn(struct a64_trans *t) {
 
 static void translate_insn(struct a64_trans *t) {
     ir_insn(t->b, t->pc, t->insn);
+    if (UNLIKELY(t->b->labels) && ir_is_label(t->b, t->pc))
+        t->sp_aligned = false;
     t->retired = false;
     if (A64_MODE_PMU(t->mode) && t->pc == t->b->pc)
         pmu_emit_limit(t->b, offsetof(struct a64_cpu, counts), t->pc);

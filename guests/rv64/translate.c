@@ -11,6 +11,7 @@
 #include "rv64_decode.h"
 
 #define MAX_EXITS 3 /* conditional exits that a block goes on past */
+#define MANY_EXITS 12
 #define MAX_INSNS 64
 #define MAX_COUNT 1000 /* IR instructions after which no other guest instruction is started */
 #define MAX_VCONSTS 32 /* the same of vector constants: an instruction uses fewer than the rest of the table */
@@ -95,8 +96,9 @@ void rv64_goto(struct rv64_trans *t, uint64_t target) {
 }
 
 void rv64_branch(struct rv64_trans *t, uint64_t target) {
+    rv64_retire(t);
     if (target > t->pc && target + 4 <= t->limit)
-        t->next = target;
+        t->next = ir_branch_over(t->b, t->pc + t->len, target) ? t->pc + t->len : target;
     else
         rv64_goto(t, target);
 }
@@ -105,7 +107,7 @@ void rv64_branch_if(struct rv64_trans *t, irv cond, uint64_t target) {
     rv64_retire(t);
     ir_exit_if(t->b, cond, target);
     /* Past a loop's end the code is colder: another block, if it is reached. */
-    if (target <= t->pc || ++t->exits >= MAX_EXITS)
+    if (target <= t->pc || ++t->exits >= (t->b->flags & IR_BLOCK_LONG ? MANY_EXITS : MAX_EXITS))
         rv64_goto(t, t->pc + t->len);
 }
 
@@ -125,9 +127,17 @@ static void check_fp(struct rv64_trans *t) {
     t->fp_known = true;
 }
 
+/* A branch inside the block leads here: what is known may be so for one of two ways. */
+static void forget(struct rv64_trans *t) {
+    t->fp_known = t->assume_boxed = false;
+    t->boxed[0] = t->boxed[1] = 0;
+}
+
 static void translate_insn(struct rv64_trans *t) {
     t->insn = t->len == 2 ? rv64_expand((uint16_t)t->encoding) : t->encoding;
     ir_insn(t->b, t->pc, t->encoding);
+    if (UNLIKELY(t->b->labels) && ir_is_label(t->b, t->pc))
+        forget(t);
     t->retired = false;
     if (RV64_MODE_PMU(t->mode) && t->pc == t->b->pc)
         pmu_emit_limit(t->b, offsetof(struct rv64_cpu, counts), t->pc);

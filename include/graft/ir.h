@@ -23,6 +23,8 @@
  *    last INSN). Helpers may rely on it. A translator PUTs it only before EXIT.
  *  - An I32 value is 32 bits; nothing may be assumed of what is above it.
  *  - A GET after a PUT to the same offset gives the value put.
+ *  - Behind a LABEL, of what was before it only the guest's state is known: of values, only CONST, PC and VCONST may be
+ *    used there.
  */
 #ifndef GRAFT_IR_H
 #define GRAFT_IR_H
@@ -100,6 +102,7 @@ static inline unsigned ir_mem_align(unsigned flags, unsigned size) { return flag
 #define IR_EXIT_FLAGS_DEAD 1 /* the code there overwrites NZCV before anything reads it */
 #define IR_EXIT_FAULT 2 /* EXIT_IF alone, imm = the pc of the last INSN: to guest_ops.exit_fault(); a fault point */
 #define IR_EXIT_FLAGS_LATER 4 /* NZCV is there what the guest instruction aux computes; not stored */
+#define IR_EXIT_INSIDE 8      /* EXIT_IF alone: to the LABEL of that pc, which follows; without one, as any other */
 /* ir_inst.flags of floating-point operations */
 #define IR_FP_EXACT 1
 #define IR_FP_SIGNAL 2
@@ -133,6 +136,7 @@ struct ir_helper {
 
 #define IR_MAX_INSTS 4000
 #define IR_MAX_VCONSTS 64
+#define IR_MAX_LABELS 8
 
 /* ir_block.flags */
 #define IR_BLOCK_SOFTFP 1 /* FPCR.FZ or another mode that the host's arithmetic cannot do: every FP op calls softfp */
@@ -140,6 +144,7 @@ struct ir_helper {
 #define IR_BLOCK_CALL_MEMORY 4 /* ir_ld(), ir_st() ... make a CALL: see mem_called_ld() */
 #define IR_BLOCK_LOOP 16       /* a branch to its own start is taken often: to be compiled as a loop */
 #define IR_BLOCK_TINY_AFTER 32 /* the guest has FP_TINY_AFTER always: the host's status is right where no NaN is */
+#define IR_BLOCK_LONG 64       /* it is to go on past as many exits as it can: see ir_block_again() */
 #define IR_BLOCK_LAZY_FLAGS 2  /* NZCV, always of type FLAGS, need not be stored while it is dead */
 
 /* What 8 bytes of guest state hold: a value put there or got from there. */
@@ -168,9 +173,11 @@ struct ir_block {
     uint32_t watch_before, watch_bytes; /* code that the translation depends on: so many bytes before pc, and from pc */
     uint16_t count;                     /* instructions used, index 0 included */
     uint16_t vconsts;
-    bool overflow; /* out of room: the translator stops at the last whole instruction */
+    uint16_t labels; /* in label[]: where branches inside the block lead */
+    bool overflow;   /* out of room: the translator stops at the last whole instruction */
     struct ir_inst inst[IR_MAX_INSTS];
     v128 vconst[IR_MAX_VCONSTS];
+    uint64_t label[IR_MAX_LABELS];
     /* Private to ir.c and the passes. Tables are not cleared for each block: what is in them is checked when it is
      * used. */
     struct {
@@ -178,6 +185,7 @@ struct ir_block {
         uint16_t ends;     /* an EXIT_IF that always leaves, 0: there is none */
         bool raw;          /* there are instructions of ir_append(): opt_forward() has work to do */
         uint16_t fp_floor; /* FP operations before this index saw another FP status: not merged with later ones */
+        uint16_t floor;    /* the last LABEL */
         uint16_t epoch;    /* of what is known now */
         struct ir_known known[128]; /* by offset / 8 */
         uint32_t cover_epoch;       /* the last one */
@@ -226,6 +234,9 @@ static inline uint32_t ir_flags_unpack(uint32_t f) {
 /* --- building (dbt/ir.c, dbt/opt_forward.c) --------------------------------------------------- */
 /* ir_block_reset(): an empty block for the code at pc in that mode. */
 void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode);
+/* ir_block_again(): the same, of a block that was built with IR_BLOCK_LONG: if it was a loop with branches inside,
+ * these have labels now, and it is IR_BLOCK_LONG again. */
+void ir_block_again(struct ir_block *b);
 /* ir_block_rewind(): forgets what was added to it since it had that count, and no vector constants. */
 void ir_block_rewind(struct ir_block *b, unsigned count);
 /* ir_add_inst(), and with it all that follows: appends *inst simplified by what came before it: folded (constants, x+0,
@@ -267,12 +278,19 @@ irv ir_callv(struct ir_block *b, const struct ir_helper *h, irv a, irv b_, irv c
 irv ir_vop1(struct ir_block *b, enum ir_op op, unsigned lane, irv a, unsigned n);
 irv ir_vop2(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, unsigned n);
 irv ir_vop3(struct ir_block *b, enum ir_op op, unsigned lane, irv a, irv b_, irv c, unsigned n);
-/* ir_insn(): a guest instruction starts, and is counted. ir_insn_pc(): the same instruction goes on with that pc. */
+/* ir_insn(): a guest instruction starts, with its LABEL if it has one, and is counted. ir_insn_pc(): the same
+ * instruction goes on with that pc. */
 void ir_insn(struct ir_block *b, uint64_t pc, uint32_t encoding);
 void ir_insn_pc(struct ir_block *b, uint64_t pc, uint32_t encoding);
 /* ir_count(): adds 1 to the 64-bit counter at that offset in struct cpu. */
 void ir_count(struct ir_block *b, size_t offset);
+/* ir_is_label(): has the instruction at pc a LABEL? */
+bool ir_is_label(const struct ir_block *b, uint64_t pc);
+/* ir_exit_if(): IR_EXIT_INSIDE if that is a label ahead. */
 void ir_exit_if(struct ir_block *b, irv cond, uint64_t pc);
+/* ir_branch_over(): an unconditional branch forward, from in front of next, over what earlier exits lead to. Returns
+ * its exit, 0 if it is no such one: then next may not be reached. */
+irv ir_branch_over(struct ir_block *b, uint64_t next, uint64_t target);
 void ir_fault_if(struct ir_block *b, irv cond, uint64_t pc); /* IR_EXIT_FAULT */
 void ir_goto(struct ir_block *b, uint64_t pc);
 void ir_goto_reg(struct ir_block *b, irv target, enum ir_jump kind);

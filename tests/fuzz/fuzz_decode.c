@@ -81,6 +81,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         mode &= ~1u;
     uint64_t pc = PC_BASE + (PAGE_SIZE - 4 * count) + (head >> 16 & PLACES);
     ir_block_reset(block, pc, mode);
+    if (head & 1u << 23) {
+        block->flags = IR_BLOCK_LONG;
+        cpu->guest->translate(block, cpu, words, 4 * count, 1 + (head >> 24));
+        must_verify("translate");
+        ir_block_again(block);
+    }
     cpu->guest->translate(block, cpu, words, 4 * count, 1 + (head >> 24));
     must_verify("translate");
     ir_optimise(block);

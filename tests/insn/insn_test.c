@@ -71,7 +71,13 @@ static void check(const char *pass) {
 
 static void translate(const uint32_t *words, unsigned count, uint64_t pc, uint32_t mode) {
     ir_block_reset(world.block, pc, mode);
+    if (count > 1) { /* if it is a loop, with all that is in it */
+        world.block->flags = IR_BLOCK_LONG;
+        a64_translate(world.block, &world.cpu->c, words, 4 * count, count);
+        ir_block_again(world.block);
+    }
     a64_translate(world.block, &world.cpu->c, words, 4 * count, count);
+    world.branches += world.block->labels != 0;
     check("translation");
     if (backend == INTERP)
         return;
@@ -253,6 +259,7 @@ int main(int argc, char **argv) {
         run_case(&c, count, &ours);
         compare(&c, count, &ours, &reference);
     }
-    printf("%lu cases, %lu differences, %lu blocks as loops\n", count, differences, world.loops);
+    printf("%lu cases, %lu differences, %lu blocks as loops, %lu with branches inside\n", count, differences,
+           world.loops, world.branches);
     return differences != 0;
 }

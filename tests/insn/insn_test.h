@@ -21,8 +21,9 @@ struct world {
     struct ir_block *block;
     jmp_buf fault; /* where helpers and accesses that raise go on */
     enum ifault kind;
-    unsigned long loops; /* blocks compiled as loops, by the JIT */
-    void (*leave)(void); /* translated code runs: leaves it, before the fault is handled; else NULL */
+    unsigned long loops;    /* blocks compiled as loops, by the JIT */
+    unsigned long branches; /* blocks with branches inside */
+    void (*leave)(void);    /* translated code runs: leaves it, before the fault is handled; else NULL */
 };
 extern struct world world;
 

@@ -617,6 +617,9 @@ static void test_exact_state(void) {
 /* Flags at a fault in the second round of a loop, which sets them again before it reads them. */
 SNIPPET(loop_and_fault, "1: ldr x5, [x0]\nadd x0, x0, x2\nsubs x1, x1, #1\nb.ne 1b");
 SNIPPET(loop_and_fault_anew, "1: add x1, x1, #3\nldr x5, [x0]\nadd x0, x0, x2\nsubs x1, x1, #1\nb.ne 1b");
+/* The same behind a branch inside, and in what one skips in the first round. */
+SNIPPET(loop_and_fault_behind, "1: tbnz x1, #0, 2f\nadd x0, x0, x2\n2: ldr x5, [x0]\nsubs x1, x1, #1\nb.ne 1b");
+SNIPPET(loop_and_fault_inside, "1: tbnz x1, #0, 2f\nldr x5, [x0, x2]\n2: subs x1, x1, #1\nb.ne 1b");
 
 static void one_loop(uint64_t level, bool lower, const void *pc, unsigned offset, uint64_t count) {
     context_init(&c, level, (uint64_t)pc);
@@ -632,6 +635,8 @@ static void test_exact_flags(void) {
         for (unsigned i = 0; i < 40; i++) { /* linked and not */
             one_loop(levels[l], !l, at(levels[l], loop_and_fault), 0, -4ul);
             one_loop(levels[l], !l, at(levels[l], loop_and_fault_anew), 4, -7ul);
+            one_loop(levels[l], !l, at(levels[l], loop_and_fault_behind), 8, -3ul);
+            one_loop(levels[l], !l, at(levels[l], loop_and_fault_inside), 4, -3ul);
         }
     }
 }

@@ -61,11 +61,17 @@ SNIPPET(loop_vector,
         "mov x9, x1\nadd x10, x1, #4096\nmov x22, x0\n1: ldr q24, [x9], #16\nldr d8, [x9, #-8]\nfmul d8, d8, d31\n"
         "fadd d9, d9, d8\nfmla v25.2d, v24.2d, v26.2d\neor v10.16b, v10.16b, v25.16b\ncmp x9, x10\n"
         "csel x9, x1, x9, eq\nstr d9, [x9]\nsubs x22, x22, #1\nb.ne 1b");
+/* Flags meet where branches do. */
+SNIPPET(loop_branches,
+        "mov x9, x1\nmov x10, #0\nmov x22, x0\n1: ldr x12, [x9, x10]\ntst x12, #6\nb.eq 3f\nadd x13, x13, x12\n"
+        "str x13, [x9, x10]\ntbz x12, #3, 2f\neor x14, x14, x13\nb 4f\n2: adds x15, x15, x13\n3: adc x16, x16, x15\n"
+        "4: csel x17, x13, x14, cs\nadd x18, x18, x17\nadd x10, x10, #8\nand x10, x10, #0xff8\nsubs x22, x22, #1\n"
+        "b.ne 1b");
 static const struct {
     const uint32_t *code;
     uint32_t rounds;
-} programs[] = {{integer, 100000}, {vector, 100000},       {stores, 100000},
-                {calls, 200000},   {loop_integer, 200000}, {loop_vector, 200000}};
+} programs[] = {{integer, 100000},      {vector, 100000},      {stores, 100000},       {calls, 200000},
+                {loop_integer, 200000}, {loop_vector, 200000}, {loop_branches, 200000}};
 
 static void prepare(unsigned program, uint32_t pstate) {
     bool user = !(pstate & 12);

@@ -66,11 +66,14 @@ const struct ir_helper *const ir_random_helpers[] = {&helper_pure_mix, &helper_s
                                                      NULL};
 
 /* --- building --------------------------------------------------------------------------------- */
+#define RANDOM_AHEAD 4
 struct gen {
     struct ir_block *b;
     uint64_t *seed;
     unsigned features;
-    irv address; /* of the last access */
+    irv address;                  /* of the last access */
+    unsigned floor;               /* the last LABEL: no value of before it is used */
+    uint64_t ahead[RANDOM_AHEAD]; /* pcs to which exits inside the block lead, or 0 */
 };
 
 static irv add(struct gen *g, struct ir_inst i) { return ir_append(g->b, &i); }
@@ -106,7 +109,7 @@ static irv value(struct gen *g, unsigned type) {
     for (unsigned tries = 0; tries < 12 && g->b->count > 1; tries++) {
         unsigned back = 1 + below(g->seed, g->b->count > 25 ? 24 : g->b->count - 1u);
         irv v = (irv)(g->b->count - back);
-        if (v && g->b->inst[v].type == type)
+        if (v > g->floor && g->b->inst[v].type == type)
             return v;
     }
     if (type == IR_FLAGS) {
@@ -186,7 +189,7 @@ static void random_float(struct gen *g, struct ir_inst *i) {
 }
 
 void ir_random_fields(struct ir_inst *i, unsigned own, uint64_t *seed) {
-    struct gen g = {NULL, seed, 0, 0};
+    struct gen g = {.seed = seed};
     if (i->op >= IR_UBFX && i->op <= IR_EXTR)
         random_bitfield(&g, i);
     else if (i->op == IR_CRC32C)
@@ -207,7 +210,7 @@ void ir_random_fields(struct ir_inst *i, unsigned own, uint64_t *seed) {
 static void add_repeated(struct gen *g) {
     unsigned back = 1 + below(g->seed, g->b->count > 20 ? 19 : g->b->count - 1u);
     struct ir_inst i = g->b->inst[g->b->count - back];
-    if (ir_op_info[i.op].pure) {
+    if (ir_op_info[i.op].pure && g->b->count - back > g->floor) {
         irv v = add(g, i);
         add(g, (struct ir_inst){.op = IR_PUT,
                                 .a = i.type == IR_V128 || i.type == IR_I64 ? v : value(g, IR_I64),
@@ -350,8 +353,34 @@ static void add_exit(struct gen *g) {
     }
 }
 
+/* A guest instruction; some that an exit leads to have a label, and one has it where none leads. */
+static void add_insn(struct gen *g, uint64_t pc) {
+    bool label = below(g->seed, 40) == 0;
+    for (unsigned k = 0; k < RANDOM_AHEAD; k++) {
+        label |= g->ahead[k] == pc && below(g->seed, 4);
+        g->ahead[k] = g->ahead[k] == pc ? 0 : g->ahead[k];
+    }
+    if (label && g->features & IR_RANDOM_EXITS) {
+        g->floor = g->b->count;
+        g->address = 0;
+        g->b->labels = 1; /* enough to be looked for */
+        add(g, (struct ir_inst){.op = IR_LABEL, .imm = pc});
+    }
+    add(g, (struct ir_inst){.op = IR_INSN, .imm = pc});
+}
+static void add_exit_if(struct gen *g, uint64_t pc) {
+    irv cond = value(g, IR_I32);
+    irv flags = below(g->seed, 2) ? value(g, IR_FLAGS) : 0;
+    struct ir_inst i = {.op = IR_EXIT_IF, .a = cond, .b = flags, .imm = pc + 64};
+    if (below(g->seed, 4)) {
+        i.flags = IR_EXIT_INSIDE;
+        i.imm = g->ahead[below(g->seed, RANDOM_AHEAD)] = pc + 4 * (uint64_t)below(g->seed, 5);
+    }
+    add(g, i);
+}
+
 void ir_random_block(struct ir_block *b, uint64_t *seed, unsigned size, unsigned features) {
-    struct gen g = {b, seed, features, 0};
+    struct gen g = {.b = b, .seed = seed, .features = features};
     uint64_t pc = 0x1000;
     ir_block_reset(b, pc, 0);
     if (!(features & IR_RANDOM_MEMORY) && below(seed, 2)) /* flags are compared at faults too */
@@ -359,16 +388,14 @@ void ir_random_block(struct ir_block *b, uint64_t *seed, unsigned size, unsigned
     while (b->count < size) {
         unsigned kind = below(seed, 32);
         if (kind < 4) {
-            add(&g, (struct ir_inst){.op = IR_INSN, .imm = pc});
+            add_insn(&g, pc);
             pc += 4;
             b->insns++;
             b->guest_bytes += 4;
         } else if (kind < 11) {
             add_put(&g);
         } else if (kind == 11 && (features & IR_RANDOM_EXITS)) {
-            irv cond = value(&g, IR_I32);
-            irv flags = below(seed, 2) ? value(&g, IR_FLAGS) : 0;
-            add(&g, (struct ir_inst){.op = IR_EXIT_IF, .a = cond, .b = flags, .imm = pc + 64});
+            add_exit_if(&g, pc);
         } else if ((kind == 12 || kind == 13) && (features & IR_RANDOM_CALLS)) {
             add_call(&g);
         } else if (kind < 16 && (features & IR_RANDOM_MEMORY)) {

@@ -10,7 +10,7 @@
 #define IR_RANDOM_FLOAT 2  /* floating point */
 #define IR_RANDOM_MEMORY 4 /* accesses, some of which fault */
 #define IR_RANDOM_CALLS 8  /* helpers of all kinds, some of which raise */
-#define IR_RANDOM_EXITS 16 /* EXIT_IF in the middle */
+#define IR_RANDOM_EXITS 16 /* EXIT_IF in the middle, some to a LABEL */
 #define IR_RANDOM_ALL 31
 
 /* random_next(): the generator (xorshift64*); *seed must not be 0. */

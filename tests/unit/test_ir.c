@@ -60,6 +60,7 @@ static void rebuild(struct ir_block *b, const struct ir_block *from) {
     ir_block_reset(b, from->pc, from->mode);
     memcpy(b->vconst, from->vconst, sizeof(b->vconst));
     b->vconsts = from->vconsts;
+    b->labels = from->labels;
     for (unsigned v = 1; v < from->count; v++) {
         struct ir_inst i = from->inst[v];
         i.a = map[i.a];

@@ -60,6 +60,9 @@ static void check(const char *pass) {
 static void translate(uint64_t pc, uint64_t end) {
     uint32_t mode = RV64_U | world.cpu->frm << RV64_MODE_FRM_SHIFT | (world.cpu->unboxed ? RV64_MODE_UNBOXED : 0);
     ir_block_reset(world.block, pc, mode);
+    world.block->flags = IR_BLOCK_LONG;
+    rv64_translate(world.block, &world.cpu->c, (const void *)pc, (unsigned)(end - pc), 64);
+    ir_block_again(world.block); /* if it is a loop, with all that is in it */
     rv64_translate(world.block, &world.cpu->c, (const void *)pc, (unsigned)(end - pc), 64);
     check("translation");
     if (backend == INTERP)
