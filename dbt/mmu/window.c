@@ -183,7 +183,7 @@ const struct mmu_ops mmu_window_ops = {
     .emit_thunks = window_emit_thunks,
     .nearby = window_nearby,
     .place = window_place,
+    .emit_place_number = window_place_number,
     .emit_place = window_place_emit,
-    .emit_place_check = window_place_check,
     .emit_place_wanted = window_place_wanted,
 };

@@ -10,6 +10,9 @@
 #define SITE_CREDIT 2         /* accesses in C before it gets one, doubled each time that it lost one ... */
 #define SITE_CREDIT_SHIFTS 8  /* ... up to this often */
 #define NO_REGION 0x7fffffffu /* is no region: the prediction of a probe that goes to C */
+/* region_index() = r * FOLD_FACTOR >> FOLD_SHIFT, of 32 bits: the upper nine of the sum of r << 14 and r << 23 */
+#define FOLD_FACTOR (513u << 14)
+#define FOLD_SHIFT 23
 
 /* --- rewriting -------------------------------------------------------------------------------- */
 /*
@@ -18,8 +21,8 @@
  *   predicted  as emitted, with the prediction NO_REGION at first
  *   table      AND r32, 511; JO (never taken: AND clears OF); MOV r64, gs:[r * 8 + disp32]
  * For a guest with wide addresses there is a NOP of four bytes before the MOV, and that is the form
- *   folding    IMUL r32, r32, 513 << 14; TEST rax, rel32 (what is left of the JNE); SHR r32, 23; MOV r64, gs:[r * 8
- *              + disp32]: the index is region_index() of r, the upper nine bits of the sum of r << 14 and r << 23
+ *   folding    IMUL r32, r32, FOLD_FACTOR; TEST rax, rel32 (what is left of the JNE); SHR r32, FOLD_SHIFT; MOV r64,
+ *              gs:[r * 8 + disp32]
  */
 #define SITE_REX (-3) /* of CMP, if r is one of the upper eight */
 #define SITE_CMP_OPCODE (-2)
@@ -102,8 +105,8 @@ static void patch_table(const struct cpu *cpu, uint8_t *at) {
     int32_t disp = cpu->view_disp + window_delta_disp(cpu);
     unsigned reg = site_reg(site), low = reg & 7;
     if (cpu->guest->wide_va) {
-        const uint8_t shr[FOLD_BYTES] = {(uint8_t)(0x40 | reg >> 3), 0xc1, (uint8_t)(0xe8 | low), 23};
-        patch_op(site, REX_RB, OPCODE_IMUL, 0xc0 | low << 3, 513u << 14, test_rax[0], test_rax[1]);
+        const uint8_t shr[FOLD_BYTES] = {(uint8_t)(0x40 | reg >> 3), 0xc1, (uint8_t)(0xe8 | low), FOLD_SHIFT};
+        patch_op(site, REX_RB, OPCODE_IMUL, 0xc0 | low << 3, FOLD_FACTOR, test_rax[0], test_rax[1]);
         memcpy(site + SITE_FOLD, shr, FOLD_BYTES);
     } else {
         patch_op(site, REX_B, OPCODE_CMP, MODRM_AND, REGION_HASH - 1, OPCODE_TWO_BYTES, JCC_JO);
@@ -234,23 +237,27 @@ void window_probe_retry(struct asm_buf *a, const struct mmu_probe *p, struct asm
 uint64_t window_place(const struct cpu *cpu, uint64_t va) {
     return windows_are_exact(cpu) ? MMU_NO_PLACE : region_of(va);
 }
-void window_place_emit(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg) {
-    const int32_t disp = window_delta_disp(cpu) + 8 * (int32_t)region_index(cpu, region_of(va));
-    asm_mov_rm(a, true, reg, asm_mem_view(disp));
+void window_place_number(struct asm_buf *a, unsigned reg) { asm_shift_ri(a, ASM_SHR, true, reg, REGION_SHIFT); }
+/* Of a number that is no region's, too, the delta leads nowhere (windows.h). */
+void window_place_emit(struct asm_buf *a, const struct cpu *cpu, unsigned reg, struct asm_label *other) {
+    if (cpu->guest->wide_va) { /* region_index(), as a probe that was patched to the form "folding" has it */
+        asm_op_rr(a, ASM_OP(0, 0, OPCODE_IMUL), false, reg, reg);
+        asm_imm32(a, FOLD_FACTOR);
+        asm_shift_ri(a, ASM_SHR, false, reg, FOLD_SHIFT);
+    } else {
+        asm_alu_ri(a, ASM_AND, false, reg, REGION_HASH - 1);
+    }
+    asm_mov_rm(a, true, reg, asm_mem_view_index(reg, 3, window_delta_disp(cpu)));
+    if (other) {
+        asm_test_ri(a, false, reg, NULL_DELTA);
+        asm_jcc(a, ASM_NE, other);
+    }
 }
-void window_place_check(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg, struct asm_label *other) {
-    (void)cpu;
-    asm_shift_ri(a, ASM_SHR, true, reg, REGION_SHIFT);
-    asm_alu_ri(a, ASM_CMP, false, reg, (int32_t)region_of(va));
-    asm_jcc(a, ASM_NE, other);
-}
-/* The probe is read as it is now: it has another prediction, or none, as long as another way has been found to be
- * better. */
-void window_place_wanted(struct asm_buf *a, const struct cpu *cpu, uint64_t va, const uint8_t *site,
-                         struct asm_label *other) {
-    (void)cpu;
-    asm_alu_mi(a, ASM_CMP, false, asm_mem_rip(site), (int32_t)region_of(va));
-    asm_jcc(a, ASM_NE, other);
+/* The probe is read as it is now: it has no prediction as long as another way has been found to be better. If it has
+ * another one than the region, that may get no window, which the delta shows. */
+void window_place_wanted(struct asm_buf *a, const uint8_t *site, struct asm_label *other) {
+    asm_alu_mi(a, ASM_CMP, false, asm_mem_rip(site), (int32_t)NO_REGION);
+    asm_jcc(a, ASM_E, other);
 }
 _Static_assert(MMU_PLACE_REACH <= BIT(REGION_SHIFT) / 2, "a guard is a region");
 

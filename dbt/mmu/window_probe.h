@@ -44,10 +44,9 @@ void window_probe_retry(struct asm_buf *a, const struct mmu_probe *p, struct asm
 void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
 /* mmu_ops.place and what is emitted for it: a place is a region. */
 uint64_t window_place(const struct cpu *cpu, uint64_t va);
-void window_place_emit(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg);
-void window_place_check(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg, struct asm_label *other);
-void window_place_wanted(struct asm_buf *a, const struct cpu *cpu, uint64_t va, const uint8_t *site,
-                         struct asm_label *other);
+void window_place_number(struct asm_buf *a, unsigned reg);
+void window_place_emit(struct asm_buf *a, const struct cpu *cpu, unsigned reg, struct asm_label *other);
+void window_place_wanted(struct asm_buf *a, const uint8_t *site, struct asm_label *other);
 /* window_probe_miss(): the probe at slow->site failed, or the access behind it faulted. Sets slow->unpredicted. */
 void window_probe_miss(struct cpu *cpu, struct window_probes *probes, struct mmu_slow *slow);
 /* window_probe_credit(): the access found its page mapped: a probe without a prediction comes closer to one. */

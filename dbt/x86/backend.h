@@ -45,6 +45,7 @@ static inline struct asm_mem cpu_mem(size_t offset) { return asm_mem(ASM_RBP, (i
 /* The frame below RSP while translated code runs. */
 #define SLOTS 64
 #define MAX_STEADY 12 /* see below */
+#define MAX_PLACES 2
 struct frame {
     uint64_t gpr[SLOTS]; /* spill slots */
     uint64_t temp[8];    /* the temporaries while slow.c works, by register number */
@@ -53,8 +54,9 @@ struct frame {
     uint32_t mxcsr;  /* the caller's */
     uint32_t rounds; /* of a loop: see steady.c */
     v128 xmm[SLOTS];
-    v128 temp_xmm[12];         /* by temp_index() */
-    uint64_t span[MAX_STEADY]; /* the addends of a loop's addresses: see span.c */
+    v128 temp_xmm[12];          /* by temp_index() */
+    uint64_t span[MAX_STEADY];  /* the addends of a loop's addresses: see span.c */
+    uint64_t place[MAX_PLACES]; /* their places, by number: see steady.c */
 };
 #define FRAME_FIELD(field) asm_mem(ASM_RSP, (int32_t)offsetof(struct frame, field))
 
@@ -261,7 +263,6 @@ struct loop {
 /* Accesses of a loop that need no probe (steady.c, span.c). */
 #define MAX_TERMS 3
 #define MAX_STEADY_ACCESSES 32
-#define MAX_PLACES 2
 struct steady {
     bool on;                              /* the body without probes is being compiled */
     bool spans;                           /* it runs for a span at a time; there are no places */
@@ -270,8 +271,8 @@ struct steady {
     uint32_t flags_insn;                  /* as codegen.flags_insn, when a round of that body begins */
     unsigned places, addresses, accesses; /* no accesses: there is one body */
     struct steady_place {
-        uint64_t va; /* an address in it */
-        uint8_t reg; /* its index register, NO_REG: there was none left */
+        uint64_t number; /* when the loop was compiled */
+        uint8_t reg;     /* its index register, NO_REG: there was none left */
     } place[MAX_PLACES];
     struct steady_address {
         irv root; /* see address_root() */
@@ -522,6 +523,10 @@ void steady_return(struct codegen *cg);
 const struct steady_address *steady_here(const struct codegen *cg);
 void steady_note(struct codegen *cg, uint32_t site);
 uint32_t steady_site(const struct codegen *cg);
+/* steady_join(): the places have got their registers: two are one if there were not enough. steady_place(): loads
+ * the n-th one's index register into reg; goes to `other` as mmu_ops.emit_place() does. */
+void steady_join(struct codegen *cg);
+void steady_place(struct codegen *cg, unsigned n, unsigned reg, struct asm_label *other);
 /* For span.c: steady_rounds(): so many rounds of the first body follow. steady_address(): the address as it is when a
  * round begins, into RAX; RCX is destroyed. */
 void steady_rounds(struct codegen *cg, int32_t n);

@@ -209,7 +209,7 @@ static void use_place(struct codegen *cg, const struct ir_inst *in, const struct
     s->site = steady_site(cg);
     if (index == NO_REG) {
         index = scratch(cg, GPR_CLASS);
-        cg->mmu->emit_place(&cg->a, cg->cpu, place->va, index);
+        steady_place(cg, at->place, index, NULL);
         add_hoist(cg, in, index, s, false);
     }
     emit_count(cg, ABI_STAT_checks_none);

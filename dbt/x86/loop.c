@@ -152,6 +152,7 @@ static void begin(struct codegen *cg) {
     steady_begin(cg, end, only);
     for (unsigned i = 0; i < cg->steady.places; i++)
         cg->steady.place[i].reg = (uint8_t)take_index(cg, &u);
+    steady_join(cg);
     if (cg->steady.spans)
         take_span(cg, &u);
     cg->loop.on = cg->loop.pins || cg->steady.accesses;

@@ -7,10 +7,12 @@
  * and then faults, nothing has to be looked at.
  *
  * The loop is compiled twice: once as it would be anyway, and behind that without these probes. frame.rounds counts how
- * many rounds the first body still runs; then all addresses are compared with their place, and the second one runs
- * until control leaves the loop. It does so by ABI_PEND_LOOP in the round after a slow one of these accesses, as the
- * next may be outside of its place for the second time, and when its block is dropped meanwhile: its way back is no
- * link.
+ * many rounds the first body still runs; then the place of each address is found, and the second one runs until control
+ * leaves the loop. It does so by ABI_PEND_LOOP in the round after a slow one of these accesses, as the next may be
+ * outside of its place for the second time, and when its block is dropped meanwhile: its way back is no link.
+ *
+ * Which addresses share a place, and its register, is decided when the loop is compiled; which place that is, each time
+ * the second body begins. One copying loop serves the heap and the stack, and one program's after another's.
  */
 #include "dbt/x86/backend.h"
 
@@ -108,18 +110,38 @@ static uint64_t value_now(const struct codegen *cg, const struct steady_address 
 }
 
 /* --- which accesses are steady ---------------------------------------------------------------- */
-/* The number of its place, among those of the loop; MAX_PLACES: there are others enough. */
+/* Its place among those of the loop; MAX_PLACES: there are others enough. */
 static unsigned place_of(struct codegen *cg, uint64_t va) {
     struct steady *st = &cg->steady;
-    uint64_t place = cg->mmu->place(cg->cpu, va);
+    uint64_t number = cg->mmu->place(cg->cpu, va);
     unsigned n = 0;
-    if (place == MMU_NO_PLACE)
+    if (number == MMU_NO_PLACE)
         return MAX_PLACES;
-    while (n < st->places && cg->mmu->place(cg->cpu, st->place[n].va) != place)
+    while (n < st->places && st->place[n].number != number)
         n++;
     if (n == st->places && n < MAX_PLACES)
-        st->place[st->places++] = (struct steady_place){va, NO_REG};
+        st->place[st->places++] = (struct steady_place){number, NO_REG};
     return n;
+}
+/* As many places as addresses, if there may be: those that are one now need not be one next time. */
+static void split(struct codegen *cg) {
+    struct steady *st = &cg->steady;
+    if (st->addresses > MAX_PLACES || st->places == st->addresses)
+        return;
+    for (unsigned i = 0; i < st->addresses; i++) {
+        st->place[i] = (struct steady_place){st->place[st->address[i].place].number, NO_REG};
+        st->address[i].place = (uint8_t)i;
+    }
+    st->places = st->addresses;
+}
+void steady_join(struct codegen *cg) {
+    struct steady *st = &cg->steady;
+    _Static_assert(MAX_PLACES == 2, "only the second one can be one too many");
+    if (st->places < 2 || st->place[1].reg != NO_REG || st->place[1].number != st->place[0].number)
+        return;
+    for (unsigned i = 0; i < st->addresses; i++)
+        st->address[i].place = 0;
+    st->places = 1;
 }
 static unsigned address_of(struct codegen *cg, irv root) {
     struct steady *st = &cg->steady;
@@ -163,6 +185,7 @@ void steady_begin(struct codegen *cg, unsigned end, bool only) {
         return;
     for (unsigned i = 1; i < end; i++)
         see_access(cg, i);
+    split(cg);
 }
 const struct steady_address *steady_here(const struct codegen *cg) {
     const struct steady *st = &cg->steady;
@@ -199,11 +222,18 @@ void steady_count(struct codegen *cg) {
     asm_jcc(&cg->a, ASM_E, &st->prove);
     st->other = asm_pos(&cg->a);
 }
+static struct asm_mem place_mem(unsigned n) {
+    return asm_mem(ASM_RSP, (int32_t)(offsetof(struct frame, place) + 8 * n));
+}
+void steady_place(struct codegen *cg, unsigned n, unsigned reg, struct asm_label *other) {
+    asm_mov_rm(&cg->a, true, reg, place_mem(n));
+    cg->mmu->emit_place(&cg->a, cg->cpu, reg, other);
+}
 static void load_places(struct codegen *cg) {
     const struct steady *st = &cg->steady;
     for (unsigned i = 0; i < st->places; i++)
         if (st->place[i].reg != NO_REG)
-            cg->mmu->emit_place(&cg->a, cg->cpu, st->place[i].va, st->place[i].reg);
+            steady_place(cg, i, st->place[i].reg, NULL);
 }
 void steady_return(struct codegen *cg) { cg->steady.spans ? span_return(cg) : load_places(cg); }
 
@@ -221,6 +251,25 @@ void steady_address(struct codegen *cg, const struct steady_address *s) {
         asm_alu_rr(a, ASM_ADD, true, ASM_RAX, ASM_RCX);
     }
 }
+/* All addresses in the n-th place are in one place now: finds which. */
+static void find_place(struct codegen *cg, unsigned n, struct asm_label *no) {
+    struct asm_buf *a = &cg->a;
+    bool first = true;
+    for (unsigned i = 0; i < cg->steady.addresses; i++) {
+        if (cg->steady.address[i].place != n)
+            continue;
+        steady_address(cg, &cg->steady.address[i]);
+        cg->mmu->emit_place_number(a, ASM_RAX);
+        if (first) {
+            asm_mov_mr(a, true, place_mem(n), ASM_RAX);
+        } else {
+            asm_alu_rm(a, ASM_CMP, true, ASM_RAX, place_mem(n));
+            asm_jcc(a, ASM_NE, no);
+        }
+        first = false;
+    }
+    steady_place(cg, n, cg->steady.place[n].reg == NO_REG ? ASM_RAX : cg->steady.place[n].reg, no);
+}
 void steady_prove(struct codegen *cg) {
     struct steady *st = &cg->steady;
     if (st->spans) {
@@ -234,15 +283,11 @@ void steady_prove(struct codegen *cg) {
     for (unsigned i = 0; i < st->accesses && !a->overflow; i++) {
         const struct steady_access *at = &st->access[i];
         if (at->site && at->site != last)
-            cg->mmu->emit_place_wanted(a, cg->cpu, st->place[st->address[at->address].place].va, a->start + at->site,
-                                       &no);
+            cg->mmu->emit_place_wanted(a, a->start + at->site, &no);
         last = at->site;
     }
-    for (unsigned i = 0; i < st->addresses; i++) {
-        steady_address(cg, &st->address[i]);
-        cg->mmu->emit_place_check(a, cg->cpu, st->place[st->address[i].place].va, ASM_RAX, &no);
-    }
-    load_places(cg);
+    for (unsigned n = 0; n < st->places; n++)
+        find_place(cg, n, &no);
     asm_jmp(a, &st->start);
     asm_bind(a, &no);
     steady_rounds(cg, MORE_ROUNDS);

@@ -272,16 +272,15 @@ struct mmu_ops {
     /* Places: parts of the current regime's address space in which all accesses have one index register. An address
      * that is in one, and then others, each less than MMU_PLACE_REACH away from the one before, need no probe until one
      * of them faults, as all do that are not in the place. Nobody uses an index register of a place's after a slow
-     * access: it is loaded again. All by an address in the place. NULL, all of them: there are no places. place(): its
-     * number. emit_place(): loads the index register. emit_place_check(): goes to `other` if reg is no address in it;
-     * destroys reg. emit_place_wanted(): goes to `other` if the probe at site expects something else, or better stays a
-     * probe. */
+     * access: it is loaded again. NULL, all of them: there are no places. place(): the number of the one with that
+     * address, MMU_NO_PLACE: it is in none. emit_place_number(): of the address in reg, which may be in none.
+     * emit_place(): makes the number in reg the index register; goes to `other` (NULL: nowhere) if nothing of the place
+     * is mapped, or it is none. emit_place_wanted(): goes to `other` if the access with the probe at site better stays
+     * with it. */
     uint64_t (*place)(const struct cpu *cpu, uint64_t va);
-    void (*emit_place)(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg);
-    void (*emit_place_check)(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg,
-                             struct asm_label *other);
-    void (*emit_place_wanted)(struct asm_buf *a, const struct cpu *cpu, uint64_t va, const uint8_t *site,
-                              struct asm_label *other);
+    void (*emit_place_number)(struct asm_buf *a, unsigned reg);
+    void (*emit_place)(struct asm_buf *a, const struct cpu *cpu, unsigned reg, struct asm_label *other);
+    void (*emit_place_wanted)(struct asm_buf *a, const uint8_t *site, struct asm_label *other);
 };
 extern const struct mmu_ops *const mmu_strategies[]; /* indexed by enum abi_mmu */
 

@@ -44,12 +44,16 @@ static void emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_prob
     }
 }
 
-static uint64_t place(const struct cpu *cpu, uint64_t va) { return 0; }
-static void emit_place(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg) { asm_mov_ri(a, reg, 0); }
-static void emit_place_check(struct asm_buf *a, const struct cpu *cpu, uint64_t va, unsigned reg,
-                             struct asm_label *other) {
-    asm_alu_mi(a, ASM_ADD, false, asm_mem_view(sizeof(struct view)), 0x2f1b5a37);
-    asm_jcc(a, ASM_B, other);
+/* One place, of a number from which the index register, 0, is made. */
+#define PLACE 0x5eed
+static uint64_t place(const struct cpu *cpu, uint64_t va) { return PLACE; }
+static void emit_place_number(struct asm_buf *a, unsigned reg) { asm_mov_ri(a, reg, PLACE); }
+static void emit_place(struct asm_buf *a, const struct cpu *cpu, unsigned reg, struct asm_label *other) {
+    asm_alu_ri(a, ASM_SUB, true, reg, PLACE);
+    if (other) {
+        asm_alu_mi(a, ASM_ADD, false, asm_mem_view(sizeof(struct view)), 0x2f1b5a37);
+        asm_jcc(a, ASM_B, other);
+    }
 }
 
 /* For spans each page of the scratch area is mapped once more, and nothing behind it. */
@@ -78,8 +82,8 @@ static void emit_span(struct asm_buf *a, const uint8_t *const *thunk, bool write
 static struct mmu_ops identity = {.name = "identity",
                                   .emit_probe = emit_probe,
                                   .place = place,
-                                  .emit_place = emit_place,
-                                  .emit_place_check = emit_place_check};
+                                  .emit_place_number = emit_place_number,
+                                  .emit_place = emit_place};
 
 uint64_t mmu_slow_ld(struct cpu *cpu, struct mmu_slow *s) {
     unsigned size = MMU_DESC_SIZE(s->desc), flags = MMU_DESC_FLAGS(s->desc);
