@@ -16,6 +16,8 @@
 #define HOT_SAMPLES                                                                                                    \
     2u /* of a block, after which it is hot: to translate it again costs as much as running it for a while */
 
+#define HOT_SAMPLES_MAX 0x8000u
+
 /* So many rounds before it has left so often: fewer do not make up for what it takes to enter and to leave a loop. */
 #define HOT_ROUNDS 24
 #define HOT_LEAVES 3
@@ -74,12 +76,16 @@ bool hot_left(struct engine *e, struct block *b, uint64_t pc) {
     return b->loops == BLOCK_LOOPS_NOT;
 }
 
-/* Counts samples of the block. True if it has become hot by them. */
+static bool is_power_of_4(unsigned n) { return !(n & (n - 1)) && (n & 0x5555); }
+
+/* Counts samples of the block. True if it has become hot by them, or may be a loop after all: one that has left early
+ * before is asked again, each time after four times as many samples. */
 static bool count_samples(struct engine *e, const struct block *b, uint32_t samples) {
-    if (hot_has(e, b->pa, b->pc, b->mode))
-        return false;
     struct hot_block *h = own_entry(e, b);
-    h->samples = (uint16_t)(h->samples + samples);
+    const bool was_hot = h->samples >= HOT_SAMPLES;
+    h->samples += h->samples < HOT_SAMPLES_MAX ? (uint16_t)samples : 0;
+    if (was_hot)
+        return b->may_loop && b->loops == BLOCK_LOOPS_NOT && is_power_of_4(h->samples);
     STAT(e->cpu, blocks_hot) += h->samples >= HOT_SAMPLES;
     return h->samples >= HOT_SAMPLES;
 }
