@@ -35,8 +35,12 @@ static unsigned first_write(const struct codegen *cg, uint64_t offset) {
         i++;
     return i;
 }
-/* What a round adds to that register, if it is the same in all of them. */
-static bool register_step(const struct codegen *cg, uint64_t offset, int64_t *step) {
+/* How far the sum of registers and constants v moves in a round: as they do, of which none may be made from others. */
+static bool sum_step(const struct codegen *cg, irv v, unsigned depth, int64_t *step);
+
+/* What a round adds to that register, if it is the same in all of them (depth: but for the first one, after which the
+ * register is what the last round has made of others). */
+static bool register_step(const struct codegen *cg, uint64_t offset, unsigned depth, int64_t *step) {
     const unsigned first = first_write(cg, offset);
     const struct ir_inst *last = NULL;
     *step = 0;
@@ -60,7 +64,25 @@ static bool register_step(const struct codegen *cg, uint64_t offset, int64_t *st
         v = in->a;
     }
     const struct ir_inst *get = inst_of(cg, v);
-    return get->op == IR_GET && get->type == IR_I64 && get->imm == offset && v < first;
+    if (get->op == IR_GET && get->type == IR_I64 && get->imm == offset && v < first)
+        return true;
+    *step = 0;
+    return depth && sum_step(cg, last->a, depth, step);
+}
+static bool sum_step(const struct codegen *cg, irv v, unsigned depth, int64_t *step) {
+    const struct ir_inst *in = inst_of(cg, v);
+    int64_t a, b = 0;
+    if (is_const(cg, v))
+        return true;
+    if (in->op == IR_GET && in->type == IR_I64 && v < first_write(cg, in->imm))
+        return register_step(cg, in->imm, 0, step) && *step >= -MAX_STEP && *step <= MAX_STEP;
+    if ((in->op != IR_ADD && in->op != IR_SUB) || in->type != IR_I64 || depth < 2)
+        return false;
+    a = 0;
+    if (!sum_step(cg, in->a, depth - 1, &a) || !sum_step(cg, in->b, depth - 1, &b))
+        return false;
+    *step = in->op == IR_ADD ? a + b : a - b;
+    return true;
 }
 
 /* The largest number that it can be, in each round another; -1: perhaps a large one. */
@@ -87,7 +109,7 @@ static bool linear(const struct codegen *cg, irv v, unsigned scale, unsigned dep
     }
     if (in->op == IR_GET) {
         if (in->imm > ABI_CPU_BYTES - 8 || s->terms == MAX_TERMS || v >= first_write(cg, in->imm) ||
-            !register_step(cg, in->imm, &step) || step < -MAX_STEP || step > MAX_STEP)
+            !register_step(cg, in->imm, DEPTH, &step) || step < -MAX_STEP || step > MAX_STEP)
             return false;
         s->term[s->terms].home = (int32_t)in->imm;
         s->term[s->terms++].scale = (uint8_t)scale;

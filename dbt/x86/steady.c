@@ -45,14 +45,36 @@ static uint64_t change(const struct codegen *cg, const struct ir_inst *put) {
     }
     return in->op == IR_GET && in->type == IR_I64 && in->imm == put->imm ? sum(magnitude(by), 0) : FAR;
 }
-static uint64_t register_step(const struct codegen *cg, uint64_t offset) {
+/* depth 0: what each PUT of it adds. Else it may also be what each round makes of other registers, and moves as they
+ * do, but for the first round. */
+static uint64_t sum_step(const struct codegen *cg, irv v, unsigned depth);
+static uint64_t register_step(const struct codegen *cg, uint64_t offset, unsigned depth) {
     uint64_t step = 0;
+    unsigned puts = 0, last = 0;
     for (unsigned i = 1; i < cg->steady.end; i++) {
         const struct ir_inst *in = &cg->b->inst[i];
-        if (in->op == IR_PUT && in->imm < offset + 8 && offset < in->imm + bytes_of(inst_of(cg, in->a)->type))
+        if (in->op == IR_PUT && in->imm < offset + 8 && offset < in->imm + bytes_of(inst_of(cg, in->a)->type)) {
             step = sum(step, in->imm == offset ? change(cg, in) : FAR);
+            puts++;
+            last = i;
+        }
     }
-    return step;
+    const struct ir_inst *put = &cg->b->inst[last];
+    return step == FAR && depth && puts == 1 && put->imm == offset && !is_skipped(cg, last)
+               ? sum_step(cg, put->a, depth)
+               : step;
+}
+static uint64_t sum_step(const struct codegen *cg, irv v, unsigned depth) {
+    const struct ir_inst *in = inst_of(cg, v);
+    if (in->type != IR_I64)
+        return FAR;
+    if (is_const(cg, v))
+        return 0;
+    if (in->op == IR_GET && in->imm <= ABI_CPU_BYTES - 8)
+        return register_step(cg, in->imm, 0);
+    if ((in->op != IR_ADD && in->op != IR_SUB) || depth < 2)
+        return FAR;
+    return sum(sum_step(cg, in->a, depth - 1), sum_step(cg, in->b, depth - 1));
 }
 
 /* What is a number below this, or closer to 0 by its sign; 0: perhaps not. */
@@ -87,7 +109,7 @@ static uint64_t see(const struct codegen *cg, irv v, unsigned scale, unsigned de
     if (in->op == IR_GET && in->imm <= ABI_CPU_BYTES - 8 && s->terms < MAX_TERMS) {
         s->term[s->terms].home = (int32_t)in->imm;
         s->term[s->terms++].scale = (uint8_t)scale;
-        return sum(register_step(cg, in->imm) << scale, 0);
+        return sum(register_step(cg, in->imm, DEPTH) << scale, 0);
     }
     if (bound(cg, in))
         return sum(bound(cg, in) << scale, 0);

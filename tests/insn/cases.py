@@ -303,7 +303,8 @@ def generate(chosen, rows, seed, first, count):
 
 # --- programs: straight lines of many instructions with forward branches and a loop ----------------------------------
 
-BASE, COUNTER, WALK = 21, 23, 24  # registers that only the program's own accesses and loop use; WALK: loops' programs alone
+# Registers that only the program's own accesses and loop use; FOLLOW and WALK: loops' programs alone.
+BASE, FOLLOW, COUNTER, WALK = 21, 22, 23, 24
 WRITTEN = ('rd', 'rt', 'rt2', 'rs', 'rn')
 IN_PROGRAMS = {'LDST_unscaled', 'LDST_uimm', 'LDST_unscaled_v', 'LDST_uimm_v', 'LDSTP', 'LDSTP_v', 'LDST_multi', 'LDST_single',
                'LDOP', 'SWP', 'CAS', 'LDXR', 'STXR', 'LDAR', 'STLR'}
@@ -395,7 +396,7 @@ def renamed(row, insn, names):
 
 
 def few_registers(rng):
-    free = [r for r in range(31) if r not in (BASE, COUNTER, WALK)]
+    free = [r for r in range(31) if r not in (BASE, FOLLOW, COUNTER, WALK)]
     return rng.sample(free, rng.randrange(3, 20))
 
 
@@ -413,6 +414,11 @@ def back_edge(rng, distance):
     if rng.random() < 0.5:
         return [0xD1000400 | COUNTER << 5 | COUNTER, 0xB5000000 | ((-distance - 1) & 0x7FFFF) << 5 | COUNTER]
     return [0xF1000400 | COUNTER << 5 | COUNTER, 0x54000001 | ((-distance - 1) & 0x7FFFF) << 5]  # subs; b.ne
+
+
+def follow(rng):
+    """What makes FOLLOW from WALK."""
+    return rng.choice([0x91000000, 0xD1000000]) | 8 * rng.randrange(12) << 10 | WALK << 5 | FOLLOW  # add, sub
 
 
 class Loop(Program):
@@ -435,6 +441,12 @@ def loop(rng, number, pool, rows):
     if rng.random() < 0.5:
         walk = rng.choice([POST_LOAD, POST_STORE]) | 8 << 12 | WALK << 5 | rng.choice(names)
         body.insert(rng.randrange(before, len(body) + 1), walk)
+        if rng.random() < 0.5:
+            access = rng.choice([0xF9400000, 0xF9000000]) | FOLLOW << 5 | rng.choice(names)  # ldr, str xt, [xn]
+            body.insert(rng.randrange(before, len(body) + 1), access)
+            body.insert(len(body) if rng.random() < 0.8 else rng.randrange(before, len(body) + 1), follow(rng))
+            body.insert(0, follow(rng))
+            before += 1
     body += back_edge(rng, len(body) - before)
     return Loop(rng, number, body + straight(rng, simple, names, after))
 
