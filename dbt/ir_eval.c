@@ -89,6 +89,51 @@ static uint64_t eval_flags(const struct ir_inst *i, unsigned width, uint64_t a, 
     }
 }
 
+/* --- saved flags ------------------------------------------------------------------------------ */
+uint32_t ir_flags_code(const struct ir_block *b, const struct ir_inst *flags) {
+    unsigned kind;
+    bool wide = b->inst[flags->a].type == IR_I64;
+    switch (flags->op) {
+    case IR_ADD_FLAGS: kind = IR_SAVED_ADD; break;
+    case IR_SUB_FLAGS: kind = IR_SAVED_SUB; break;
+    case IR_LOGIC_FLAGS: kind = IR_SAVED_LOGIC; break;
+    case IR_FCMP_FLAGS:
+        if (flags->lane < 2 || b->flags & IR_BLOCK_SOFTFP) /* FPCR has a say in it */
+            return 0;
+        kind = IR_SAVED_FCMP;
+        wide = flags->lane == 3;
+        break;
+    default: return 0;
+    }
+    uint32_t code = IR_FLAGS_SAVED | kind << 1 | (wide ? IR_FLAGS_WIDE : 0);
+    const struct ir_inst *second = flags->b ? &b->inst[flags->b] : NULL;
+    if (second && second->op == IR_CONST && second->imm < BIT(IR_FLAGS_IMM_BITS))
+        code |= IR_FLAGS_IMM | (uint32_t)second->imm << IR_FLAGS_IMM_SHIFT;
+    return code;
+}
+static uint32_t saved_fcmp(uint64_t a, uint64_t b, unsigned width) {
+    const uint64_t sign = BIT(width - 1), infinity = width == 64 ? UINT64_C(0x7ff) << 52 : UINT64_C(0xff) << 23;
+    const bool less = a & sign ? !(b & sign) || a > b : !(b & sign) && a < b;
+    if ((a & ~sign) > infinity || (b & ~sign) > infinity)
+        return UINT32_C(3) << 28;
+    if (a == b || !((a | b) & ~sign))
+        return UINT32_C(6) << 28;
+    return less ? UINT32_C(8) << 28 : UINT32_C(2) << 28;
+}
+uint32_t ir_flags_saved(uint32_t code, uint64_t a, uint64_t b) {
+    const unsigned width = code & IR_FLAGS_WIDE ? 64 : 32;
+    struct ir_inst i = {.op = IR_LOGIC_FLAGS, .type = IR_FLAGS};
+    a &= MASK(width);
+    b = code & IR_FLAGS_IMM ? code >> IR_FLAGS_IMM_SHIFT & MASK(IR_FLAGS_IMM_BITS) : b & MASK(width);
+    switch (IR_FLAGS_KIND(code)) {
+    case IR_SAVED_FCMP: return saved_fcmp(a, b, width);
+    case IR_SAVED_ADD: i.op = IR_ADD_FLAGS; break;
+    case IR_SAVED_SUB: i.op = IR_SUB_FLAGS; break;
+    default: break;
+    }
+    return (uint32_t)eval_flags(&i, width, a, b, 0);
+}
+
 static uint64_t eval_bits(const struct ir_inst *i, unsigned width, uint64_t a, uint64_t b) {
     unsigned lo = i->lane, len = i->n;
     switch (i->op) {

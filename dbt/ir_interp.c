@@ -182,6 +182,11 @@ static void do_other(struct interp *s, const struct ir_inst *i, v128 *r) {
     case IR_PUT: do_put(s, i, &s->val[i->a]); break;
     case IR_FENCE: do_fence(i); break;
     case IR_FLAGS_LATER: s->cpu->flags_insn = i->aux; break;
+    case IR_FLAGS_SAVE:
+        s->cpu->flags_operand[0] = s->val[i->a].u64[0];
+        s->cpu->flags_operand[1] = s->val[i->b].u64[0];
+        s->cpu->flags_insn = i->aux;
+        break;
     case IR_CALL: do_call(s, i, r); break;
     case IR_CALLV: do_callv(s, i, r); break;
     default: {

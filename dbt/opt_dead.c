@@ -6,9 +6,9 @@
  * that nothing uses. Removed instructions become NOPs.
  *
  * NZCV is written by every comparison and hardly ever read from the state. In blocks with IR_BLOCK_LAZY_FLAGS a PUT of
- * it that nothing reads goes even if fault points follow, if it can be computed there (FLAGS_LATER takes its place),
- * and one that only conditional exits need becomes an operand of theirs. One that is left, but not needed by the exit
- * that follows, goes behind it.
+ * it that nothing reads goes even if fault points follow, if it can be computed there (FLAGS_LATER or FLAGS_SAVE takes
+ * its place), and one that only conditional exits need becomes an operand of theirs. One that is left, but not needed
+ * by the exit that follows, goes behind it.
  */
 #include "graft/cpu.h"
 #include "ir_priv.h"
@@ -145,18 +145,33 @@ static uint32_t insn_at(const struct ir_block *b, irv v) {
     return b->inst[v].aux;
 }
 
+/* The operation that takes the place of the PUT of flags at v, after which they may be asked for: what they are made of
+ * is there as it is, or is stored. To store it is no faster than to store the flags, but for two cases: those of an
+ * FCMP take long to make, and in a loop flags_insn need not be stored each time. */
+static struct ir_inst flags_left(const struct dead *d, irv v) {
+    const struct ir_inst *put = &d->b->inst[v], *flags = &d->b->inst[put->a];
+    const uint32_t code = ir_flags_code(d->b, flags);
+    if (put->aux && !(put->aux & d->changed))
+        return (struct ir_inst){.op = IR_FLAGS_LATER, .aux = insn_at(d->b, v)};
+    if (code && (flags->op == IR_FCMP_FLAGS || d->b->flags & IR_BLOCK_LOOP))
+        return (struct ir_inst){
+            .op = IR_FLAGS_SAVE, .aux = code, .a = flags->a, .b = flags->b ? flags->b : flags->a, .imm = put->aux};
+    return *put;
+}
 /* A PUT of flags: true if it can go. */
 static bool flags_put_is_dead(struct dead *d, irv v) {
     struct ir_inst *i = &d->b->inst[v];
-    bool dead = d->fate != FLAGS_LIVE && (!d->faults || (i->aux && !(i->aux & d->changed)));
-    for (unsigned k = 0; dead && d->fate == FLAGS_EXITS && k < d->exits; k++) {
-        d->b->inst[d->exit[k]].b = i->a;
-        count_use(d->b, i->a);
-    }
+    const irv flags = i->a;
+    bool dead = d->fate != FLAGS_LIVE;
     if (dead && d->faults) {
-        *i = (struct ir_inst){.op = IR_FLAGS_LATER, .aux = insn_at(d->b, v)};
-        dead = false;
+        *i = flags_left(d, v);
+        dead = i->op != IR_PUT;
     }
+    for (unsigned k = 0; dead && d->fate == FLAGS_EXITS && k < d->exits; k++) {
+        d->b->inst[d->exit[k]].b = flags;
+        count_use(d->b, flags);
+    }
+    dead &= !d->faults;
     d->fate = FLAGS_DEAD;
     d->faults = false;
     d->changed = 0;
@@ -166,7 +181,7 @@ static bool flags_put_is_dead(struct dead *d, irv v) {
 /* The conditional exit that follows the PUT of flags at v and does not need it, so that it may wait until after that;
  * 0: none. They have to be known there, though: see ir.h. */
 static irv flags_exit_before(const struct ir_block *b, irv v) {
-    const uint32_t sources = b->inst[v].aux;
+    const uint32_t sources = b->inst[v].op == IR_PUT ? b->inst[v].aux : (uint32_t)b->inst[v].imm;
     for (unsigned k = v + 1u; sources && k < b->count && k <= v + LOOK_AHEAD; k++) {
         const struct ir_inst *i = &b->inst[k];
         if (i->op == IR_EXIT_IF)
@@ -261,7 +276,7 @@ void opt_dead(struct ir_block *b) {
         count_use(b, i->a);
         count_use(b, i->b);
         count_use(b, i->c);
-        if (op == IR_PUT && d.lazy && b->inst[i->a].type == IR_FLAGS)
+        if (op == IR_PUT && d.lazy && (i->op == IR_FLAGS_SAVE || b->inst[i->a].type == IR_FLAGS))
             flags_put_waits(b, (irv)v);
     }
     b->priv.cover_epoch = d.epoch;

@@ -236,7 +236,7 @@ static void cut(struct ir_block *b) {
     if (LIKELY(!b->priv.ends))
         return;
     struct ir_inst *i = &b->inst[b->priv.ends];
-    *i = (struct ir_inst){.op = IR_GOTO, .flags = i->flags, .imm = i->imm};
+    *i = (struct ir_inst){.op = IR_GOTO, .flags = i->flags, .aux = i->aux, .imm = i->imm};
     b->count = b->priv.ends + 1;
     b->priv.ends = 0;
 }

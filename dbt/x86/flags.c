@@ -198,6 +198,25 @@ void emit_FLAGS_LATER(struct codegen *cg, const struct ir_inst *in) {
     cg->flags_insn_known = false;
 }
 
+static void save_operand(struct codegen *cg, irv v, size_t offset) {
+    const bool wide = is_wide(inst_of(cg, v));
+    int32_t imm;
+    if (inst_of(cg, v)->type == IR_V128)
+        asm_vex_rm(&cg->a, ASM_OP(1, 1, 0xd6), xmm(use_low(cg, v, 8)), 0, cpu_mem(offset));
+    else if (cg->v[v].reg == NO_REG && const_imm32(cg, v, wide, &imm))
+        asm_mov_mi(&cg->a, wide, cpu_mem(offset), imm);
+    else
+        asm_mov_mr(&cg->a, wide, cpu_mem(offset), use(cg, v));
+}
+void emit_FLAGS_SAVE(struct codegen *cg, const struct ir_inst *in) {
+    save_operand(cg, in->a, offsetof(struct cpu, flags_operand[0]));
+    if (IR_FLAGS_KIND(in->aux) != IR_SAVED_LOGIC && !(in->aux & IR_FLAGS_IMM))
+        save_operand(cg, in->b, offsetof(struct cpu, flags_operand[1]));
+    done(cg);
+    cg->flags_insn = in->aux;
+    cg->flags_insn_known = false;
+}
+
 /* --- conditions ------------------------------------------------------------------------------- */
 static void test_bits(struct codegen *cg, irv f, uint32_t bits) {
     struct value *val = &cg->v[f];

@@ -115,6 +115,10 @@ void a64_flags_settle(struct cpu *cpu) {
     if (LIKELY(!insn))
         return;
     cpu->flags_insn = 0;
+    if (insn < IR_FLAGS_CODES) {
+        c->nzcv = ir_flags_pack(ir_flags_saved(insn, cpu->flags_operand[0], cpu->flags_operand[1]));
+        return;
+    }
     c->nzcv = ir_flags_pack(sum_imm(insn) || sum_reg(insn) ? flags_of_sum(c, insn, width)
                                                            : nz(logic_result(c, insn, width), width));
 }
@@ -127,6 +131,8 @@ enum use {
     FORKS, /* CBZ, TBZ: keeps them, both ways */
     OTHER, /* reads them, or who knows */
 };
+
+static bool is_nop(uint32_t insn) { return insn == 0xd503201f || (insn & 0xffffff3f) == 0xd503241f /* BTI */; }
 
 static enum use use_reg(uint32_t insn) {
     switch (insn >> 24 & 31) {
@@ -155,7 +161,9 @@ static enum use use_of(uint32_t insn, bool fp_traps) {
         return use_reg(insn);
     if ((group & 7) == 7)
         return fp_traps ? OTHER : use_fp(insn);
-    return (insn & 0x7c000000) == 0x34000000 ? FORKS : OTHER;
+    if ((insn & 0x7c000000) == 0x34000000)
+        return FORKS;
+    return is_nop(insn) ? KEEPS : OTHER;
 }
 
 /* Is it allocated? The usual ones are known to be; what is not can raise an exception, as a load can. */

@@ -72,7 +72,8 @@ struct cpu {
     uint64_t clock;     /* TSC up to which the time is accounted for, if abi_boot.count */
     uint32_t ras_top;
     uint32_t flags_insn; /* not 0: NZCV in the state is out of date, it is what this guest instruction has set (ir.h) */
-    v128 vscratch[8];    /* operands and result of CALLV, and 16-byte slow accesses; see MEM_VALUE */
+    uint64_t flags_operand[2]; /* ... or what is made of these, for codes below IR_FLAGS_CODES */
+    v128 vscratch[8];          /* operands and result of CALLV, and 16-byte slow accesses; see MEM_VALUE */
     struct ras_entry ras[RAS_ENTRIES];
     struct fp_env fp;
 };

@@ -18,6 +18,8 @@
  *    has the guest instruction that computed it, from registers that are still the same: a PUT of it says in aux
  *    which ones (a set of offset / 8 modulo 32; 0: it has to be stored), such an exit in aux which ones the code
  *    there changes. A PUT makes flags_insn 0. Registers here are what is PUT as I32 or I64.
+ *    Where registers do change, what NZCV was computed from is stored instead, in cpu->flags_operand, and flags_insn
+ *    says how (FLAGS_SAVE).
  *  - The pc in the state is written by exits, and by the backend before an
  *    IR_HELPER_STATE call and on the slow path of memory accesses (the pc of the
  *    last INSN). Helpers may rely on it. A translator PUTs it only before EXIT.
@@ -221,6 +223,18 @@ extern const uint8_t ir_op_is[IR_OP_COUNT];
 #define IR_FLAG_C 0x0100u /* Arm's polarity: 1 = no borrow */
 #define IR_FLAG_Z 0x4000u
 #define IR_FLAG_N 0x8000u
+/* How flags are saved: what cpu->flags_insn is then, IR_FLAGS_*. ir_flags_code(): of the
+ * operation that makes them; 0: it is none of these. ir_flags_saved(): NZCV in bits 31..28. */
+enum ir_flags_kind { IR_SAVED_ADD, IR_SAVED_SUB, IR_SAVED_LOGIC, IR_SAVED_FCMP };
+#define IR_FLAGS_WIDE 1 /* of 64 bits */
+#define IR_FLAGS_KIND(code) ((code) >> 1 & 7)
+#define IR_FLAGS_IMM 0x10 /* the second operand is in bits 23..8 ... */
+#define IR_FLAGS_IMM_SHIFT 8
+#define IR_FLAGS_IMM_BITS 16
+#define IR_FLAGS_SAVED 0x20       /* always set */
+#define IR_FLAGS_CODES 0x1000000u /* codes are below this, encodings of instructions that set NZCV are not */
+uint32_t ir_flags_code(const struct ir_block *b, const struct ir_inst *flags);
+uint32_t ir_flags_saved(uint32_t code, uint64_t a, uint64_t b);
 /* ir_flags_pack(): NZCV in bits 31..28 to the stored form; other bits of the stored form are ignored by readers. */
 static inline uint32_t ir_flags_pack(uint32_t nzcv) {
     return (nzcv >> 31 ? IR_FLAG_N : 0) | (nzcv >> 30 & 1 ? IR_FLAG_Z : 0) | (nzcv >> 29 & 1 ? IR_FLAG_C : 0) |

@@ -214,7 +214,7 @@ static const struct guest_pin vec_all[] = {
 static const struct guest_pin vec_high[] = {{FAKE_V(10)}, {FAKE_V(11)}, {FAKE_V(12)}, {FAKE_V(13)}, {FAKE_V(14)},
                                             {FAKE_V(15)}, {FAKE_V(16)}, {FAKE_V(17)}, {FAKE_V(0)},  {FAKE_V(1)},
                                             {FAKE_V(2)},  {FAKE_V(3)},  {FAKE_V(4)}};
-#define GUEST .cpu_size = sizeof(struct fake_cpu), .pc_offset = FAKE_PC, .nzcv_offset = FAKE_NZCV
+#define GUEST .cpu_size = sizeof(struct fake_cpu), .pc_offset = FAKE_PC, .nzcv_offset = FAKE_NZCV, .settle = fake_settle
 static const struct guest_ops guests[NATIVE_PINS_COUNT] = {
     [NATIVE_PINS_NONE] = {.name = "none", GUEST},
     [NATIVE_PINS_SOME] = {.name = "some",

@@ -103,6 +103,8 @@ static void run(const struct icase *c, uint64_t slot, struct irecord *out) {
             if (cpu->pc & 3)
                 world_raise(IFAULT_ALIGN);
             cpu->c.exit_site = 0;
+            if (cpu->c.flags_insn) /* as the dispatcher does */
+                a64_flags_settle(&cpu->c);
             unsigned skip = (unsigned)(cpu->pc - first) / 4;
             translate(c->insn + skip, c->count - skip, cpu->pc, mode_of(c));
             if (backend >= JIT)

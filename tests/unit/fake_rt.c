@@ -11,8 +11,22 @@
 #include <string.h>
 
 uint8_t fake_memory[FAKE_MEM_BYTES];
-const struct guest_ops fake_guest = {
-    .name = "fake", .cpu_size = sizeof(struct fake_cpu), .pc_offset = FAKE_PC, .nzcv_offset = FAKE_NZCV};
+/* NZCV in bits 31..28. */
+static uint32_t flags_of(const struct fake_cpu *f) {
+    const uint32_t code = f->c.flags_insn;
+    return code && code < IR_FLAGS_CODES ? ir_flags_saved(code, f->c.flags_operand[0], f->c.flags_operand[1])
+                                         : ir_flags_unpack(f->nzcv);
+}
+void fake_settle(struct cpu *cpu) {
+    struct fake_cpu *f = (struct fake_cpu *)cpu;
+    f->nzcv = ir_flags_pack(flags_of(f));
+    cpu->flags_insn = 0;
+}
+const struct guest_ops fake_guest = {.name = "fake",
+                                     .cpu_size = sizeof(struct fake_cpu),
+                                     .pc_offset = FAKE_PC,
+                                     .nzcv_offset = FAKE_NZCV,
+                                     .settle = fake_settle};
 
 static jmp_buf *unwind_to;
 
@@ -90,7 +104,7 @@ bool fake_same_state(const struct fake_cpu *a, const struct fake_cpu *b, char *w
         uint64_t a, b;
     } rest[] = {
         {"pc", a->pc, b->pc},
-        {"nzcv", ir_flags_unpack(a->nzcv), ir_flags_unpack(b->nzcv)},
+        {"nzcv", flags_of(a), flags_of(b)},
         {"excl_addr", a->c.excl_addr, b->c.excl_addr},
         {"excl_val", a->c.excl_val[0], b->c.excl_val[0]},
         {"fpsr", a->c.fp.fpsr, b->c.fp.fpsr},

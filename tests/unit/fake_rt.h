@@ -27,6 +27,7 @@ struct fake_cpu {
 extern uint8_t fake_memory[FAKE_MEM_BYTES];
 
 extern const struct guest_ops fake_guest;
+void fake_settle(struct cpu *cpu); /* its settle() */
 
 /* fake_cpu_init(): all zero, monitor open, fake_guest. */
 void fake_cpu_init(struct fake_cpu *cpu);

@@ -309,6 +309,45 @@ START_TEST(vector_values) {
 }
 END_TEST
 
+/* Flags that are saved, against the operations that make them, and comparisons of doubles against the host's. */
+START_TEST(saved_flags) {
+    static const uint8_t op[] = {IR_ADD_FLAGS, IR_SUB_FLAGS, IR_LOGIC_FLAGS};
+    static struct ir_block b;
+    uint64_t seed = 1;
+    for (unsigned k = 0; k < 20000; k++) {
+        const unsigned type = k & 1 ? IR_I64 : IR_I32, kind = k / 2 % 3;
+        uint64_t x = random_interesting(&seed), y = k % 5 ? random_interesting(&seed) : random_next(&seed) >> 46;
+        b.inst[1] = (struct ir_inst){.op = IR_GET, .type = (uint8_t)type};
+        b.inst[2] = (struct ir_inst){.op = k % 5 ? IR_GET : IR_CONST, .type = (uint8_t)type, .imm = y};
+        const struct ir_inst flags = {.op = op[kind], .type = IR_FLAGS, .a = 1, .b = kind == 2 ? 0 : 2};
+        const uint32_t code = ir_flags_code(&b, &flags);
+        const bool has_imm = kind != 2 && k % 5 == 0 && y < 65536;
+        ck_assert(code && code < IR_FLAGS_CODES && !(code & IR_FLAGS_IMM) == !has_imm);
+        ck_assert_uint_eq(ir_flags_saved(code, x, has_imm ? random_next(&seed) : y),
+                          (uint32_t)ir_eval(&flags, type, x & ir_type_mask(type), y & ir_type_mask(type), 0));
+    }
+    for (unsigned k = 0; k < 20000; k++) {
+        struct ir_inst flags = {.op = IR_FCMP_FLAGS, .type = IR_FLAGS, .lane = 2 + k % 2, .a = 1, .b = 2};
+        uint64_t x = random_interesting(&seed), y = k % 7 ? random_interesting(&seed) : x;
+        double d[2];
+        float f[2] = {0};
+        memcpy(&d[0], &x, 8);
+        memcpy(&d[1], &y, 8);
+        memcpy(&f[0], &x, 4);
+        memcpy(&f[1], &y, 4);
+        if (k % 2 == 0) {
+            d[0] = f[0];
+            d[1] = f[1];
+        }
+        const uint32_t nzcv = d[0] < d[1] ? 8 : d[0] == d[1] ? 6 : d[0] > d[1] ? 2 : 3;
+        ck_assert_uint_eq(ir_flags_saved(ir_flags_code(&b, &flags), x, y) >> 28, nzcv);
+    }
+    b.flags = IR_BLOCK_SOFTFP;
+    ck_assert_uint_eq(ir_flags_code(&b, &(struct ir_inst){.op = IR_FCMP_FLAGS, .lane = 3, .a = 1, .b = 2}), 0);
+    ck_assert_uint_eq(ir_flags_code(&b, &(struct ir_inst){.op = IR_FLAGS_FROM, .a = 1}), 0);
+}
+END_TEST
+
 /* Every condition against its definition in terms of a comparison. */
 START_TEST(conditions) {
     static const uint8_t cond[] = {IR_EQ, IR_NE, IR_CC, IR_CS, IR_LS, IR_HI, IR_LT, IR_GE, IR_LE, IR_GT};
@@ -375,6 +414,7 @@ int main(void) {
     tcase_add_test(t, formats);
     tcase_add_test(t, values);
     tcase_add_test(t, vector_values);
+    tcase_add_test(t, saved_flags);
     tcase_add_test(t, conditions);
     tcase_add_test(t, store_exclusive);
     tcase_add_test(t, builder_folds);
