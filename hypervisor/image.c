@@ -31,8 +31,8 @@ static const Elf64_Dyn *dynamic(void) {
     return NULL;
 }
 
-/* Words that hold an address of the image's own (R_X86_64_RELATIVE, the only relocation that a static image has: the
- * build of the image would have failed with another). */
+/* Words that hold an address of the image's own (R_X86_64_RELATIVE, the only relocation that the image has:
+ * dbt/rt/vm/relocations.cmake). */
 static void relocate(uint8_t *arena, uint64_t base) {
     uint64_t table = 0, bytes = 0;
     for (const Elf64_Dyn *d = dynamic(); d && d->d_tag != DT_NULL; d++) {

@@ -6,7 +6,7 @@ set(vm_dir ${CMAKE_SOURCE_DIR}/dbt/rt/vm)
 add_executable(graft_engine_elf ${GRAFT_ENGINE_SOURCES} ${vm_dir}/start.S ${vm_dir}/trap.S ${vm_dir}/trap.c
   ${vm_dir}/ring3.S ${vm_dir}/ring3.c ${vm_dir}/paging.c ${vm_dir}/call.c ${vm_dir}/string.c ${vm_dir}/probe.c)
 set_target_properties(graft_engine_elf PROPERTIES OUTPUT_NAME graft-engine.elf
-  RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR} LINK_DEPENDS ${vm_dir}/engine.lds)
+  RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR} LINK_DEPENDS "${vm_dir}/engine.lds;${vm_dir}/relocations.cmake")
 target_include_directories(graft_engine_elf PRIVATE ${GRAFT_GENERATED_DIR})
 add_dependencies(graft_engine_elf graft_generated)
 # The compiler must not make calls of memcpy() and its like out of the loops in string.c. gcc and clang each have their own
@@ -36,4 +36,5 @@ endif()
 # graft carries it without what is for a debugger alone.
 set(GRAFT_ENGINE_ELF ${CMAKE_BINARY_DIR}/graft-engine.stripped)
 add_custom_command(TARGET graft_engine_elf POST_BUILD BYPRODUCTS ${GRAFT_ENGINE_ELF}
+  COMMAND ${CMAKE_COMMAND} -DREADELF=${CMAKE_READELF} -DIMAGE=$<TARGET_FILE:graft_engine_elf> -P ${vm_dir}/relocations.cmake
   COMMAND ${CMAKE_OBJCOPY} --strip-debug $<TARGET_FILE:graft_engine_elf> ${GRAFT_ENGINE_ELF} VERBATIM)
