@@ -125,6 +125,7 @@ static void put_back(void (*seen_page)(uint64_t pa)) {
 
 /* --- what a level owns ------------------------------------------------------------------------ */
 static uint64_t user_page; /* VM-physical: the one that EL0 writes */
+static struct kvm_sregs tried; /* with what the code in progress was entered */
 
 /* Is that a page of the bytes at an address of the arena? */
 static bool is_of(uint64_t pa, const void *at, size_t bytes) {
@@ -143,10 +144,44 @@ static bool is_own(uint64_t pa) {
            is_of(pa, view->jump_cache, sizeof(*view) - offsetof(struct view, jump_cache) + PAGE_SIZE);
 }
 
+/* What of the arena it is, and what has changed in it. */
+static void describe(uint64_t pa) {
+    const struct layout *l = &m->layout;
+    const struct {
+        const char *name;
+        uint64_t at;
+    } kinds[] = {{"image", l->image},
+                 {"system", l->system},
+                 {"boot", l->boot},
+                 {"shared", l->shared},
+                 {"code pages", l->code_pages},
+                 {"heap", l->heap},
+                 {"cpu", l->cpu[0]},
+                 {"vCPU's heap", l->vcpu_heap[0]},
+                 {"code", l->code[0]},
+                 {"stack", l->stack[0]},
+                 {"fault stack", l->fault_stack[0]},
+                 {"page tables", l->pt_pool}};
+    unsigned best = 0, i = 0;
+    for (unsigned n = 1; n < ARRAY_LEN(kinds); n++)
+        if (kinds[n].at <= pa && kinds[n].at > kinds[best].at)
+            best = n;
+    const uint8_t *now = parts[0].at + pa, *was = parts[0].copy + pa;
+    while (i < PAGE_SIZE - 8 && !memcmp(now + i, was + i, 8))
+        i += 8;
+    printf("  %s + %llx, CR3 %llx, view %llx; at %x: %016llx, was %016llx\n", kinds[best].name,
+           (unsigned long long)(pa - kinds[best].at), (unsigned long long)tried.cr3,
+           (unsigned long long)((const uint8_t *)here(cpu->views[cpu->regime]) - m->arena), i,
+           *(const unsigned long long *)(now + i), *(const unsigned long long *)(was + i));
+}
+
 static void check_page(uint64_t pa) {
     written++;
-    if (!is_own(pa))
-        fail("a page was written", pa);
+    if (is_own(pa))
+        return;
+    fail("a page was written", pa);
+    if (pa < VM_RAM_PA)
+        describe(pa);
 }
 
 /* --- the vCPU --------------------------------------------------------------------------------- */
@@ -311,6 +346,7 @@ static void try_code(const struct state *before) {
     s.sregs.idt.limit = 0;
     s.sregs.efer &= ~(uint64_t)EFER_SCE;
     keep();
+    tried = s.sregs;
     state_set(&s);
     alarm_in(TRY_US);
     int r = ioctl(k->cpu[0].fd, KVM_RUN, 0);
