@@ -124,7 +124,7 @@ static void put_back(void (*seen_page)(uint64_t pa)) {
 }
 
 /* --- what a level owns ------------------------------------------------------------------------ */
-static uint64_t user_page; /* VM-physical: the one that EL0 writes */
+static uint64_t user_page;     /* VM-physical: the one that EL0 writes */
 static struct kvm_sregs tried; /* with what the code in progress was entered */
 
 /* Is that a page of the bytes at an address of the arena? */
