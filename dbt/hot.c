@@ -16,7 +16,7 @@
 #define HOT_SAMPLES                                                                                                    \
     2u /* of a block, after which it is hot: to translate it again costs as much as running it for a while */
 
-#define HOT_SAMPLES_MAX 0x8000u
+#define HOT_SAMPLES_MAX 0x8000u /* are counted */
 
 /* So many rounds before it has left so often: fewer do not make up for what it takes to enter and to leave a loop. */
 #define HOT_ROUNDS 24

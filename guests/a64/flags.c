@@ -5,7 +5,8 @@
  *
  * Should something else ask for it meanwhile (an exception, an interrupt), it is computed again from the instruction
  * that set it, whose encoding is in cpu->flags_insn, and the registers. So these must not have changed: flags_sources()
- * says which they are, and a64_flags_dead() which of them the code at an exit changes.
+ * says which they are, and a64_flags_dead() which of them the code at an exit changes. Where they do change, it may be
+ * computed from operands that were saved (ir_flags_saved()).
  */
 #include "guests/a64/a64.h"
 

@@ -223,8 +223,8 @@ extern const uint8_t ir_op_is[IR_OP_COUNT];
 #define IR_FLAG_C 0x0100u /* Arm's polarity: 1 = no borrow */
 #define IR_FLAG_Z 0x4000u
 #define IR_FLAG_N 0x8000u
-/* How flags are saved: what cpu->flags_insn is then, IR_FLAGS_*. ir_flags_code(): of the
- * operation that makes them; 0: it is none of these. ir_flags_saved(): NZCV in bits 31..28. */
+/* How flags are saved: what cpu->flags_insn is then, IR_FLAGS_*. ir_flags_code(): of the operation that makes them; 0:
+ * it is none of these. ir_flags_saved(): NZCV in bits 31..28, of that operation on a and b. */
 enum ir_flags_kind { IR_SAVED_ADD, IR_SAVED_SUB, IR_SAVED_LOGIC, IR_SAVED_FCMP };
 #define IR_FLAGS_WIDE 1 /* of 64 bits */
 #define IR_FLAGS_KIND(code) ((code) >> 1 & 7)

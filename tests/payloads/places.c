@@ -19,6 +19,11 @@ SNIPPET(sum_down,
 /* By an index, from two bases. */
 SNIPPET(sum_both, "mov x9, #0\nmov x10, #0\n1: ldr x8, [x0, x10]\nldr x7, [x2, x10]\nadd x9, x9, x8\neor x9, x9, x7\n"
                   "add x10, x10, #64\nsub x1, x1, #1\ncbnz x1, 1b\nmov x0, x9\nret");
+/* From three, of which the first and the last are one: more than may each be in a part of their own. */
+SNIPPET(
+    sum_three,
+    "mov x9, #0\nmov x10, #0\nmov x3, x0\n1: ldr x8, [x0, x10]\nldr x7, [x2, x10]\nldr x6, [x3, x10]\n"
+    "add x9, x9, x8\neor x9, x9, x7\nadd x9, x9, x6\nadd x10, x10, #64\nsub x1, x1, #1\ncbnz x1, 1b\nmov x0, x9\nret");
 SNIPPET(add_to,
         "mov x10, #0\n1: ldr x8, [x0, x10]\nadd x8, x8, #1\nstr x8, [x0, x10]\nadd x10, x10, #64\nsub x1, x1, #1\n"
         "cbnz x1, 1b\nmov x0, x10\nret");
@@ -108,6 +113,31 @@ static void test_borders(void) {
         uint64_t before = sum_of(0, WORDS);
         CHECK_EQ(run(add_to, va[round % 3], WORDS, 0), WORDS * STEP);
         CHECK_EQ(sum_of(0, WORDS), before + WORDS);
+    }
+}
+
+/* Compiled with all three in one part; then they are in two. Where Graft has these parts next to each other in the
+ * order of their first use, the third one by what is right for the first is the second. */
+static void test_three(void) {
+    static const uint64_t part[] = {60 * PART, 64 * PART, 62 * PART};
+    uint64_t va[ARRAY_LEN(part)], *root = mmu_root0();
+    begin();
+    for (unsigned k = 0; k < ARRAY_LEN(part); k++) { /* the tables are those of the borders' lower sides */
+        const uint64_t from = map_around(border[k], 5 * k);
+        va[k] = part[k] + from % PART;
+        *mmu_entry_at(root, va[k], 0) = *mmu_entry_at(root, from, 0);
+        dsb();
+        isb();
+        CHECK_EQ(run(sum_up, va[k], WORDS / 2, 0), sum_of(5 * k * 4096 / STEP, WORDS / 2));
+    }
+    for (unsigned round = 0; round < 12; round++) {
+        const unsigned k = round < 6 ? 0 : round % 3, other = round < 6 ? 0 : (round + 2) % 3;
+        uint64_t three = 0;
+        for (uint64_t i = 0; i < WORDS / 2 - 1; i++) {
+            const uint64_t a = word((5 * k * 4096 / STEP + i) % WORDS), b = word((5 * other * 4096 / STEP + i) % WORDS);
+            three = ((three + a) ^ b) + a;
+        }
+        CHECK_EQ(run(sum_three, va[k], WORDS / 2 - 1, va[other]), three);
     }
 }
 
@@ -240,5 +270,5 @@ static void test_missing(void) {
     }
 }
 
-TESTS({"borders", test_borders}, {"far", test_far}, {"giant", test_giant}, {"table", test_table},
+TESTS({"borders", test_borders}, {"three", test_three}, {"far", test_far}, {"giant", test_giant}, {"table", test_table},
       {"strewn", test_strewn}, {"missing", test_missing});
