@@ -111,10 +111,11 @@ void mmu_retry(struct cpu *cpu, uint64_t pc) {
     if (LIKELY(m->retry.pc != pc))
         return;
     m->retry.pc = ~UINT64_C(0);
-    if (m->retry.regime != cpu->regime || m->retry.access == MMU_FETCH)
+    const unsigned regime = m->retry.regime; /* another one: of LDTR and STTR, a kernel's copy from or to a process */
+    if (!guest_may_access(cpu->guest, cpu->regime, regime) || m->retry.access == MMU_FETCH)
         return;
-    struct walk_entry *e = walk_to(cpu, m->retry.va, m->retry.access, cpu->regime, &w);
-    struct mmu_slow s = {.va = m->retry.va, .desc = MMU_DESC(0, cpu->regime, 0), .fill_now = true};
+    struct walk_entry *e = walk_to(cpu, m->retry.va, m->retry.access, regime, &w);
+    struct mmu_slow s = {.va = m->retry.va, .desc = MMU_DESC(0, regime, 0), .fill_now = true};
     if (e && e->host)
         engine_of(cpu)->ops->fill(cpu, &s, m->retry.access, &e->w);
 }

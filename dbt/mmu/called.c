@@ -13,9 +13,8 @@ static unsigned size_of(uint64_t desc) { return MMU_DESC_SIZE((uint32_t)desc); }
 /* Of an access that code of the current regime can have, of at most 1 << most bytes: what ring 3 hands over is not
  * believed. */
 static unsigned regime_of(struct cpu *cpu, uint64_t desc, unsigned most) {
-    unsigned regime = MMU_DESC_REGIME((uint32_t)desc), own = cpu->regime;
-    bool may = regime == own || (regime < REGIMES && guest_level(cpu->guest, regime) < guest_level(cpu->guest, own));
-    if (rt_has_ring3(cpu) && (!may || size_of(desc) > most))
+    unsigned regime = MMU_DESC_REGIME((uint32_t)desc);
+    if (rt_has_ring3(cpu) && (!guest_may_access(cpu->guest, cpu->regime, regime) || size_of(desc) > most))
         rt_panic(cpu, "translated code asked for an access that it may not have: %x", (uint32_t)desc);
     return regime;
 }
