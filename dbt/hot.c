@@ -64,14 +64,29 @@ static struct hot_block *own_entry(struct engine *e, const struct block *b) {
     return h;
 }
 
+static bool is_inside(const struct block *b, uint64_t pc) { return pc - b->pc < b->guest_bytes; }
+
+/* Has it gone back to its start? After a branch to code further on that is the other block's doing that begins there;
+ * what is called by a register, and returns, is no round. */
+static bool has_gone_back(const struct engine *e, const struct block *b) {
+    const struct cache *c = &e->cache;
+    if (b->branches < b->rounds)
+        return true;
+    for (uint32_t l = b->incoming; l; l = c->link[l].next)
+        if (is_inside(b, c->block[c->link[l].source].pc))
+            return true;
+    return false;
+}
+
 bool hot_left(struct engine *e, struct block *b, uint64_t pc) {
-    b->branches += pc - b->pc - 1 < b->guest_bytes - 1u;
-    if (pc - b->pc >= b->guest_bytes) {
+    b->branches += is_inside(b, pc) && pc != b->pc;
+    if (!is_inside(b, pc)) {
         if (++b->leaves == HOT_LEAVES)
             b->loops = BLOCK_LOOPS_NOT;
     } else if (++b->rounds == HOT_ROUNDS) {
-        own_entry(e, b)->loop = b->branches >= HOT_BRANCHES ? HOT_LOOP_BRANCHES : HOT_LOOP;
-        b->loops = BLOCK_LOOPS;
+        b->loops = has_gone_back(e, b) ? BLOCK_LOOPS : BLOCK_LOOPS_NOT;
+        if (b->loops == BLOCK_LOOPS)
+            own_entry(e, b)->loop = b->branches >= HOT_BRANCHES ? HOT_LOOP_BRANCHES : HOT_LOOP;
     }
     return b->loops == BLOCK_LOOPS_NOT;
 }
