@@ -96,7 +96,8 @@ static struct walk_entry *resolve(struct cpu *cpu, uint64_t va, enum mmu_access 
     struct walk_entry *e = walk_to(cpu, va, access, regime, &w);
     if (UNLIKELY(!e)) {
         struct mmu_state *m = mmu_of(cpu);
-        m->retry.pc = s && s->unpredicted ? ~UINT64_C(0) : guest_pc(cpu);
+        m->retry.pc = guest_pc(cpu);
+        m->retry.asked = !s || !s->unpredicted;
         m->retry.va = va;
         m->retry.access = access;
         m->retry.regime = (uint8_t)regime;
@@ -115,7 +116,7 @@ void mmu_retry(struct cpu *cpu, uint64_t pc) {
     if (!guest_may_access(cpu->guest, cpu->regime, regime) || m->retry.access == MMU_FETCH)
         return;
     struct walk_entry *e = walk_to(cpu, m->retry.va, m->retry.access, regime, &w);
-    struct mmu_slow s = {.va = m->retry.va, .desc = MMU_DESC(0, regime, 0), .fill_now = true};
+    struct mmu_slow s = {.va = m->retry.va, .desc = MMU_DESC(0, regime, 0), .fill_now = m->retry.asked, .guess = !m->retry.asked};
     if (e && e->host)
         engine_of(cpu)->ops->fill(cpu, &s, m->retry.access, &e->w);
 }

@@ -70,6 +70,7 @@ struct mmu_state {
         uint64_t pc, va; /* pc ~0: none */
         enum mmu_access access;
         uint8_t regime;
+        bool asked; /* the host's tables, by a probe with a prediction */
     } retry;
     uint64_t walks_big; /* by hash of their 2 MiB and 1 GiB: remembered walks of mappings larger than a page */
     struct walk_entry walk[WALK_ENTRIES];

@@ -40,7 +40,7 @@ static bool walked_alike(const struct cpu *cpu, const struct walk *w, unsigned i
     return !(differ & ~(MASK(cpu->guest->entry_page_bits) << shift));
 }
 
-static void resync_entry(struct cpu *cpu, uint64_t *pte, uint64_t pa, uint64_t host, const struct walk *w, bool ok) {
+static void resync_entry(struct cpu *cpu, const struct window *win, uint64_t *pte, uint64_t pa, uint64_t host, const struct walk *w, bool ok) {
     struct windows *ws = windows_of(cpu);
     uint64_t value = 0, old = *pte;
     if (ok && !w->fault && !w->device && w->read && pa_is_memory(cpu, pa)) {
@@ -50,6 +50,8 @@ static void resync_entry(struct cpu *cpu, uint64_t *pte, uint64_t pa, uint64_t h
         if (write && !had)
             rmap_add(&ws->rmap, page_key(cpu, pa), host);
     }
+    if (!value)
+        heat_lost(&ws->heat, window_guest(win, host));
     pages_set(&ws->pages, pte, value, host);
 }
 
@@ -65,7 +67,7 @@ static void resync_table(struct cpu *cpu, struct window *win, uint64_t pde, uint
             w.table = w.fault || w.index != i ? NULL : w.table;
             pa = ALIGN_DOWN(w.pa.v, PAGE_SIZE);
         }
-        resync_entry(cpu, &table[i], pa, window_host(ws, win, va) + ((uint64_t)i << PAGE_SHIFT), &w,
+        resync_entry(cpu, win, &table[i], pa, window_host(ws, win, va) + ((uint64_t)i << PAGE_SHIFT), &w,
                      !window_kind_is_new(win, &w, pde & PTE_BLOCK));
         unsigned alike = w.page_shift >= HUGE_SHIFT ? TABLE_ENTRIES - i : 1;
         if (w.table)

@@ -36,6 +36,9 @@ static struct recent_view *recent_of(struct view *v) { return &((struct window_v
 /* Is the page touched often enough to be mapped, rather than served in C? A probe that had to fault has decided
  * that. */
 static bool page_is_hot(const struct cpu *cpu, struct windows *ws, struct view *v, const struct mmu_slow *s) {
+    if (s->guess)
+        return !rt_has_ring3(cpu) && *heat_sought(&ws->heat, s->va) >= SOUGHT &&
+               ws->heat.unmapped[heat_index(s->va)] < FICKLE;
     uint8_t *touched = &ws->heat.touched[heat_index(s->va)], *unmapped = &ws->heat.unmapped[heat_index(s->va)];
     if (rt_has_ring3(cpu)) { /* a flush is an instruction there */
         if (!s->fill_now && *unmapped >= FICKLE) {
@@ -94,6 +97,8 @@ static bool fill_in(struct cpu *cpu, struct window *win, struct view *v, struct 
         return false;
     } else if (rt_has_ring3(cpu)) {
         window_probe_credit(cpu, &st->probes, s);
+    } else if (cpu->fault_ticks && !s->unpredicted) {
+        heat_found(&st->windows.heat, s->va);
     }
     if (!rt_has_ring3(cpu))
         note(cpu, v, win, s, w, write);

@@ -395,6 +395,7 @@ static void clear_va(struct cpu *cpu, struct window *w, uint64_t *pde, uint64_t 
     } else if (table[index_at(va, PAGE_SHIFT)]) {
         uint8_t *unmapped = &ws->heat.unmapped[heat_index(va)];
         *unmapped += *unmapped < FICKLE;
+        heat_lost(&ws->heat, va);
         pages_set(&ws->pages, &table[index_at(va, PAGE_SHIFT)], 0, ALIGN_DOWN(host, PAGE_SIZE));
     }
 }

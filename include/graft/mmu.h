@@ -91,6 +91,7 @@ struct mmu_slow {
     /* set on the way */
     uint32_t cause;         /* enum abi_stat: what a host fault that led here turned out to be for */
     bool fill_now;          /* the access wants its page mapped, however rarely it is touched */
+    bool guess;             /* there is no access yet: its page is to be mapped if that is what becomes of most there */
     uint8_t *unpredicted;   /* by miss(): the probe, if it has no prediction: it has asked no host table */
     struct {                /* by fill(): what follows in the block may go on through this page alone, see nearby() */
         uint64_t va, index; /* index 0: no */
