@@ -37,8 +37,7 @@ static struct recent_view *recent_of(struct view *v) { return &((struct window_v
  * that. */
 static bool page_is_hot(const struct cpu *cpu, struct windows *ws, struct view *v, const struct mmu_slow *s) {
     if (s->guess)
-        return !rt_has_ring3(cpu) && *heat_sought(&ws->heat, s->va) >= SOUGHT &&
-               ws->heat.unmapped[heat_index(s->va)] < FICKLE;
+        return !rt_has_ring3(cpu) && *heat_sought(&ws->heat, s->va) >= SOUGHT;
     uint8_t *touched = &ws->heat.touched[heat_index(s->va)], *unmapped = &ws->heat.unmapped[heat_index(s->va)];
     if (rt_has_ring3(cpu)) { /* a flush is an instruction there */
         if (!s->fill_now && *unmapped >= FICKLE) {

@@ -48,7 +48,7 @@ struct window {
 };
 
 /* How pages are used, by hash of their address. */
-#define HEAT_PAGES 1024
+#define HEAT_PAGES 16384
 #define HEAT_CHUNKS 256
 #define FICKLE 4 /* times that a page was unmapped after which it is better not mapped */
 #define SOUGHT 4 /* of a chunk's pages: from then on a page is mapped before an access asks for it */
@@ -58,7 +58,7 @@ struct heat {
     uint8_t touched[HEAT_PAGES];  /* accesses in C since a page was mapped or unmapped */
     uint8_t unmapped[HEAT_PAGES]; /* how often a page was unmapped, up to FICKLE */
 };
-static inline unsigned heat_index(uint64_t va) { return (uint32_t)(va >> PAGE_SHIFT) * 0x9e3779b1u >> 22; }
+static inline unsigned heat_index(uint64_t va) { return (uint32_t)(va >> PAGE_SHIFT) * 0x9e3779b1u >> 18; }
 static inline uint8_t *heat_sought(struct heat *h, uint64_t va) {
     return &h->sought[(uint32_t)(va >> HUGE_SHIFT) * 0x9e3779b1u >> 24];
 }
