@@ -152,7 +152,7 @@ struct block *reuse_take(struct engine *e, uint64_t pc, uint64_t pa, const uint8
     const struct reuse *r = e->reuse;
     struct code_parts p;
     const struct code_entry *x = r && r->bytes && cache_may_copy(e) ? find(e, pc, code, &p) : NULL;
-    if (!x)
+    if (!x || (e->ops->same_probes && !e->ops->same_probes(e->cpu, pc, x->guest)))
         return NULL;
     const struct block of = {.pa = pa,
                              .pc = pc,

@@ -421,8 +421,12 @@ static void slow_begin(struct cpu *cpu, struct mmu_slow *s) {
     s->cause = ABI_STAT_host_faults_fill;
     s->fill_now = (s->desc & (MMU_DESC_HOISTED | MMU_DESC_NEARBY)) != 0;
     const struct mmu_ops *ops = engine_of(cpu)->ops;
-    if ((s->site || (ops->fault && cpu->fault_ticks)) && !(s->desc & MMU_DESC_HOISTED))
+    if (s->desc & MMU_DESC_HOISTED) {
+        if (ops->hoisted && cpu->fault_ticks)
+            ops->hoisted(cpu, s);
+    } else if (s->site || (ops->fault && cpu->fault_ticks)) {
         ops->miss(cpu, s);
+    }
 }
 
 uint64_t mmu_slow_ld(struct cpu *cpu, struct mmu_slow *s) {

@@ -80,10 +80,27 @@ void recent_protect(struct recent *r, uint32_t ram_page) {
 }
 
 /* --- emitted code ----------------------------------------------------------------------------- */
-static unsigned thunk_index(unsigned use, unsigned t0, unsigned t1) { return use << 6 | t0 << 3 | t1; }
+static unsigned thunk_index(bool current, unsigned use, unsigned t0, unsigned t1) {
+    return (current ? 0u : RECENT_USES << 6) | use << 6 | t0 << 3 | t1;
+}
+_Static_assert(MMU_THUNKS >= RECENT_USES << 7, "see thunk_index()");
+
+/* t0 |= the id of the current view, or of regime 0's; the flags and t1 stay or go. */
+static void emit_id(struct asm_buf *a, bool current, unsigned t0, unsigned t1, int32_t view_disp) {
+    const int32_t disp = view_disp + (int32_t)offsetof(struct recent_view, id);
+    if (current) {
+        asm_alu_rm(a, ASM_OR, true, t0, asm_mem_view(disp));
+        return;
+    }
+    asm_push(a, t1);
+    asm_mov_rm(a, true, t1, mmu_views_mem(0));
+    asm_alu_rm(a, ASM_OR, true, t0, asm_mem(t1, disp));
+    asm_pop(a, t1);
+}
+
 
 /* t0: the address, t1: that of the access's last byte. Returns with ZF set and delta in t1, or with ZF clear. */
-static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, unsigned use, unsigned t0, unsigned t1,
+static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, bool current, unsigned use, unsigned t0, unsigned t1,
                        int32_t view_disp) {
     asm_alu_rr(a, ASM_XOR, true, t1, t0);
     asm_alu_ri(a, ASM_CMP, true, t1, PAGE_MASK);
@@ -93,7 +110,7 @@ static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, unsigned use, u
     asm_shift_ri(a, ASM_SHR, false, t1, PAGE_SHIFT - ENTRY_SHIFT);
     asm_alu_ri(a, ASM_AND, false, t1, (RECENT_PAGES - 1) << ENTRY_SHIFT);
     asm_alu_rm(a, ASM_ADD, true, t1, asm_mem_view(view_disp + (int32_t)offsetof(struct recent_view, table)));
-    asm_alu_rm(a, ASM_OR, true, t0, asm_mem_view(view_disp + (int32_t)offsetof(struct recent_view, id)));
+    emit_id(a, current, t0, t1, view_disp);
     asm_alu_rm(a, ASM_CMP, true, t0, asm_mem(t1, (int32_t)offsetof(struct recent_page, tag) + 8 * (int32_t)use));
     uint32_t other = asm_jcc_short(a, ASM_NE);
     asm_alu_mi(a, ASM_SUB, false, asm_mem(t1, (int32_t)offsetof(struct recent_page, left)), 1);
@@ -111,13 +128,14 @@ static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, unsigned use, u
 
 void recent_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk, int32_t view_disp) {
     static const uint8_t temps[] = {ASM_RAX, ASM_RCX, ASM_RDX, ASM_RSI, ASM_RDI};
-    for (unsigned use = 0; use < RECENT_USES; use++) {
+    for (unsigned n = 0; n < 2 * RECENT_USES; n++) {
+        const bool current = n < RECENT_USES;
         for (unsigned i = 0; i < ARRAY_LEN(temps); i++) {
             for (unsigned k = 0; k < ARRAY_LEN(temps); k++) {
                 if (i == k)
                     continue;
-                thunk[thunk_index(use, temps[i], temps[k])] = a->p;
-                emit_thunk(a, cpu, use, temps[i], temps[k], view_disp);
+                thunk[thunk_index(current, n % RECENT_USES, temps[i], temps[k])] = a->p;
+                emit_thunk(a, cpu, current, n % RECENT_USES, temps[i], temps[k], view_disp);
             }
         }
     }
@@ -135,6 +153,6 @@ void recent_emit(struct asm_buf *a, const uint8_t *const *thunk, const struct mm
         asm_lea(a, true, p->tmp1, asm_mem(p->tmp0, last));
     else
         asm_mov_rr(a, true, p->tmp1, p->tmp0);
-    asm_call(a, thunk[thunk_index(use, p->tmp0, p->tmp1)]);
+    asm_call(a, thunk[thunk_index(p->current, use, p->tmp0, p->tmp1)]);
     asm_jcc(a, ASM_E, access);
 }

@@ -15,10 +15,21 @@
 /* The same of a page that comes and goes, where a fault costs about that many (an estimate). */
 #define HEAT_MAP_RING3 16
 
+/* An access that uses another's probe and faults that often in so many ticks, as it writes to pages that are mapped to be
+ * read, or goes on into the next page, has a probe of its own from then on. */
+#define APART_FAULTS 8
+#define APART_TICKS (UINT64_C(1) << 23)
+#define APART_INSNS 1024
+
 struct window_state {
     struct windows windows;
     struct window_probes probes;
     struct loans loans;
+    struct apart { /* by hash of their pc */
+        uint64_t pc, since;
+        uint32_t faults;
+    } apart[APART_INSNS];
+    unsigned aparts; /* with APART_FAULTS */
 };
 
 /* Behind struct view. */
@@ -132,6 +143,45 @@ static void window_protect(struct cpu *cpu, struct gpa page) {
     windows_protect(cpu, page);
 }
 
+/* --- accesses that other probes serve --------------------------------------------------------- */
+static struct apart *apart_at(struct window_state *st, uint64_t pc) {
+    return &st->apart[(uint32_t)(pc >> 1) * 0x9e3779b1u >> 22];
+}
+_Static_assert(APART_INSNS == 1 << 10, "the hash above");
+
+static bool window_apart(const struct cpu *cpu, uint64_t pc) {
+    struct window_state *st = mmu_of(cpu)->strategy;
+    const struct apart *a = apart_at(st, pc);
+    return UNLIKELY(st->aparts) && a->pc == pc && a->faults >= APART_FAULTS;
+}
+
+static void window_hoisted(struct cpu *cpu, struct mmu_slow *s) {
+    struct window_state *st = state_of(cpu);
+    const uint64_t pc = guest_pc(cpu), now = rt_ticks();
+    struct apart *a = apart_at(st, pc);
+    if (rt_has_ring3(cpu) || window_apart(cpu, pc))
+        return;
+    if (a->pc != pc || now - a->since > APART_TICKS) {
+        st->aparts -= a->faults >= APART_FAULTS;
+        *a = (struct apart){.pc = pc, .since = now};
+    }
+    if (++a->faults < APART_FAULTS)
+        return;
+    st->aparts++;
+    struct block *b = cache_block_at(engine_of(cpu), s->site);
+    if (b && b->valid)
+        cache_drop_block(engine_of(cpu), b);
+}
+
+/* A copy would be without the probe that an instruction has earned here. */
+static bool window_same_probes(const struct cpu *cpu, uint64_t pc, unsigned bytes) {
+    const struct window_state *st = mmu_of(cpu)->strategy;
+    for (uint64_t at = pc; st->aparts && at < pc + bytes; at += 2)
+        if (window_apart(cpu, at))
+            return false;
+    return true;
+}
+
 /* --- views and start-up ----------------------------------------------------------------------- */
 static size_t window_view_bytes(void) { return sizeof(struct window_view); }
 
@@ -179,11 +229,15 @@ const struct mmu_ops mmu_window_ops = {
     .view_init = window_view_init,
     .fill = window_fill,
     .miss = window_miss,
+    .hoisted = window_hoisted,
+    .apart = window_apart,
+    .same_probes = window_same_probes,
     .invalidate = windows_invalidate,
     .sync = windows_sync,
     .protect = window_protect,
     .emit_probe = window_probe_emit,
     .emit_retry = recent_emit,
+    .retries_other = true,
     .emit_thunks = window_emit_thunks,
     .nearby = window_nearby,
     .place = window_place,

@@ -20,6 +20,8 @@
  * disp32); where the view is found from RBP, prefix and ModRM differ, and disp32 by cpu.view_disp (asm_mem_view()).
  *   predicted  as emitted, with the prediction NO_REGION at first
  *   table      AND r32, 511; JO (never taken: AND clears OF); MOV r64, gs:[r * 8 + disp32]
+ * A probe for another regime than its block's has no prediction to make: it is AND r32, 511; JO, too, and JNO (always
+ * taken) while it goes to C.
  * For a guest with wide addresses there is a NOP of four bytes before the MOV, and that is the form
  *   folding    IMUL r32, r32, FOLD_FACTOR; TEST rax, rel32 (what is left of the JNE); SHR r32, FOLD_SHIFT; MOV r64,
  *              gs:[r * 8 + disp32]
@@ -42,6 +44,7 @@
 #define MODRM_AND 0xe0
 #define JCC_JNE 0x85
 #define JCC_JO 0x80
+#define JCC_JNO 0x81
 #define SIB_NO_INDEX 0x25
 #define REX_B 0x41
 #define REX_RB 0x45
@@ -125,17 +128,47 @@ static struct site *site_entry(struct window_probes *probes, const uint8_t *at) 
     return &probes->site[((uint32_t)(uintptr_t)at * 0x9e3779b1u >> 19) % WINDOW_PROBES];
 }
 
+static bool is_current(const struct cpu *cpu, const struct mmu_slow *slow) {
+    return MMU_DESC_REGIME(slow->desc) == cpu->regime;
+}
+
 void window_probe_credit(struct cpu *cpu, struct window_probes *probes, const struct mmu_slow *slow) {
     struct site *s = slow->unpredicted ? site_entry(probes, slow->unpredicted) : NULL;
     if (!s || (++s->used < SITE_CREDIT << s->lost && !(rt_has_ring3(cpu) && !s->lost)))
         return;
     s->used = 0;
-    patch_region(cpu, slow->unpredicted, region_of(slow->va));
+    if (is_current(cpu, slow))
+        patch_region(cpu, slow->unpredicted, region_of(slow->va));
+    else
+        slow->unpredicted[cpu->code_to_write + SITE_JCC] = JCC_JO;
+}
+
+/* Has the probe lost its prediction by that fault? */
+static bool is_lost(struct site *s) {
+    if (++s->faults < SITE_FAULTS)
+        return false;
+    s->faults = 0;
+    s->used = 0;
+    s->lost += s->lost < SITE_CREDIT_SHIFTS;
+    return true;
+}
+
+/* Accesses of another regime: what the probe cannot know of is a fault alone. */
+static void miss_other(struct cpu *cpu, struct window_probes *probes, struct mmu_slow *slow) {
+    uint8_t *site = slow->site, *jcc = site + cpu->code_to_write + SITE_JCC;
+    if (*jcc == JCC_JNO)
+        slow->unpredicted = site;
+    else if (cpu->fault_ticks && !rt_has_ring3(cpu) && is_lost(site_entry(probes, site)))
+        *jcc = JCC_JNO;
 }
 
 void window_probe_miss(struct cpu *cpu, struct window_probes *probes, struct mmu_slow *slow) {
     uint8_t *site = slow->site;
     const uint8_t *code = site + cpu->code_to_write; /* the engine may read it only there */
+    if (!is_current(cpu, slow)) {
+        miss_other(cpu, probes, slow);
+        return;
+    }
     uint32_t region = region_of(slow->va);
     bool predicted = site_is_predicted(code);
     uint32_t was = predicted ? site_region(code) : region;
@@ -147,13 +180,8 @@ void window_probe_miss(struct cpu *cpu, struct window_probes *probes, struct mmu
     }
     struct site *s = site_entry(probes, site);
     if (was == region) { /* a fault */
-        if (++s->faults >= SITE_FAULTS) {
-            s->faults = 0;
-            s->used = 0;
-            if (s->lost < SITE_CREDIT_SHIFTS)
-                s->lost++;
+        if (is_lost(s))
             patch_region(cpu, site, NO_REGION);
-        }
         return;
     }
     STAT(cpu, region_misses)++;
@@ -204,6 +232,7 @@ void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_prob
         }
         asm_alu_ri(a, ASM_AND, false, p->tmp0, REGION_HASH - 1);
         p->site = asm_pos(a) - 4;
+        asm_jcc(a, ASM_O, p->slow); /* miss_other() knows it */
         asm_mov_rm(a, true, p->tmp1, mmu_views_mem(p->regime));
         asm_mov_rm(a, true, p->tmp1, asm_mem_index(p->tmp1, p->tmp0, 3, window_delta_disp(cpu)));
         asm_test_ri(a, false, p->tmp1, NULL_DELTA);

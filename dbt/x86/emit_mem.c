@@ -59,6 +59,8 @@ static bool covers(const struct hoist *h, const struct ir_inst *in, int64_t offs
 static struct hoist *find_hoist(struct codegen *cg, const struct ir_inst *in) {
     int64_t offset;
     irv root = address_root(cg, in, &offset);
+    if (cg->mmu->apart && cg->mmu->apart(cg->cpu, cg->pc))
+        return NULL;
     for (unsigned i = 0; i < MAX_HOISTS; i++) {
         struct hoist *h = &cg->hoist[i];
         if (h->root == root && h->regime == in->cc && covers(h, in, offset))
@@ -182,8 +184,8 @@ static void probe(struct codegen *cg, const struct ir_inst *in, struct access *a
         s->find = cg->mmu->emit_find != NULL;
         s->faults = p.faults;
     } else {
-        s->retry =
-            cg->mmu->emit_retry && (!cg->ring3 || cg->mmu->needs_ring3) && p.current && !p.align && p.index == p.tmp1;
+        s->retry = cg->mmu->emit_retry && (!cg->ring3 || cg->mmu->needs_ring3) && !p.align && p.index == p.tmp1 &&
+                   (p.current || (cg->mmu->retries_other && !p.regime));
     }
     s->access = asm_pos(&cg->a);
     acc->m = asm_mem_index(p.base, p.index == MMU_NO_INDEX ? ASM_NOREG : p.index, 0, p.disp);

@@ -211,7 +211,7 @@ struct mmu_probe {
 };
 #define MMU_PLACE_REACH (UINT64_C(1) << 38)
 #define MMU_NO_PLACE UINT64_MAX
-#define MMU_THUNKS 384
+#define MMU_THUNKS 512
 struct mmu_ops {
     const char *name;
     const char *about;  /* one line for --help */
@@ -230,6 +230,10 @@ struct mmu_ops {
     /* miss(): the probe at s->site failed, or the access behind it faulted; called before the walk. May rewrite the
      * site's prediction. With fault(), also when an access without a site faulted. */
     void (*miss)(struct cpu *cpu, struct mmu_slow *s);
+    /* hoisted(): an access that uses another's probe, which is at s->site, faulted; called in place of miss(). apart():
+     * is the access of the instruction at pc to have its own? NULL: no. */
+    void (*hoisted)(struct cpu *cpu, struct mmu_slow *s);
+    bool (*apart)(const struct cpu *cpu, uint64_t pc);
     /* fault(): the access at host address at faulted; host: where it went, ~0 if the processor does not say. Called by
      * the handler, with no slow access in progress. True: it is possible now, and is to be tried again; false: it goes
      * to its stub. NULL: always that. */
@@ -248,12 +252,13 @@ struct mmu_ops {
     /* same_probes(): does emit_probe() write for the accesses in those bytes of guest code at pc what it would for the
      * same code at another pc of which it knows nothing? NULL: always. */
     bool (*same_probes)(const struct cpu *cpu, uint64_t pc, unsigned bytes);
-    /* emit_retry(): out of line, where the probe p of a load or store failed (one that is current and need not be
-     * aligned): jumps to access with the index register as the probe leaves it, or goes on to the slow path. near:
+    /* emit_retry(): out of line, where the probe p of a load or store failed (one that need not be aligned, and is
+     * current; or is for regime 0, with retries_other): jumps to access with the index register as the probe leaves it, or goes on to the slow path. near:
      * others are hoisted to the probe. emit_thunks(): code for that, emitted once; its addresses are in thunk, which
      * emit_retry() and emit_find() get, too. NULL: nothing but the slow path. */
     void (*emit_retry)(struct asm_buf *a, const uint8_t *const *thunk, const struct mmu_probe *p, bool near,
                        struct asm_label *access);
+    bool retries_other;
     void (*emit_thunks)(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk);
     /* emit_find(): out of line, for probes that cover a range: looks an access (or range) p up more thoroughly than its
      * probe did. Goes on with the index register set, which is tmp0, or jumps to p->slow. As for emit_probe()
