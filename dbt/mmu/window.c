@@ -15,10 +15,12 @@
 /* The same of a page that comes and goes, where a fault costs about that many (an estimate). */
 #define HEAT_MAP_RING3 16
 
-/* An access that uses another's probe and faults that often in so many ticks, as it writes to pages that are mapped to be
- * read, or goes on into the next page, has a probe of its own from then on. */
+/* An access that uses another's probe and faults so often in so many ticks, as it writes to pages that are mapped to be
+ * read, or goes on into the next page, has a probe of its own from then on; in hot code, where that costs more, only if
+ * it is a matter of fewer ticks. */
 #define APART_FAULTS 8
-#define APART_TICKS (UINT64_C(1) << 23)
+#define APART_TICKS (UINT64_C(1) << 26)
+#define APART_TICKS_HOT (UINT64_C(1) << 22)
 #define APART_INSNS 1024
 
 struct window_state {
@@ -28,8 +30,9 @@ struct window_state {
     struct apart { /* by hash of their pc */
         uint64_t pc, since;
         uint32_t faults;
+        enum apart_when { APART_NEVER, APART_COLD, APART_ALWAYS } when;
     } apart[APART_INSNS];
-    unsigned aparts; /* with APART_FAULTS */
+    unsigned aparts; /* those that are, ever */
 };
 
 /* Behind struct view. */
@@ -152,22 +155,32 @@ _Static_assert(APART_INSNS == 1 << 10, "the hash above");
 static bool window_apart(const struct cpu *cpu, uint64_t pc) {
     struct window_state *st = mmu_of(cpu)->strategy;
     const struct apart *a = apart_at(st, pc);
-    return UNLIKELY(st->aparts) && a->pc == pc && a->faults >= APART_FAULTS;
+    return UNLIKELY(st->aparts) && a->pc == pc && a->when > (engine_of(cpu)->hot ? APART_COLD : APART_NEVER);
+}
+
+static bool faults_often(struct apart *a, uint64_t now) {
+    if (now - a->since > (a->when == APART_NEVER ? APART_TICKS : APART_TICKS_HOT)) {
+        a->since = now;
+        a->faults = 0;
+    }
+    return ++a->faults == APART_FAULTS;
 }
 
 static void window_hoisted(struct cpu *cpu, struct mmu_slow *s) {
     struct window_state *st = state_of(cpu);
     const uint64_t pc = guest_pc(cpu), now = rt_ticks();
     struct apart *a = apart_at(st, pc);
-    if (rt_has_ring3(cpu) || window_apart(cpu, pc))
+    if (rt_has_ring3(cpu))
         return;
-    if (a->pc != pc || now - a->since > APART_TICKS) {
-        st->aparts -= a->faults >= APART_FAULTS;
+    if (a->pc != pc) {
+        st->aparts -= a->when != APART_NEVER;
         *a = (struct apart){.pc = pc, .since = now};
     }
-    if (++a->faults < APART_FAULTS)
+    if (a->when == APART_ALWAYS || !faults_often(a, now))
         return;
-    st->aparts++;
+    st->aparts += a->when == APART_NEVER;
+    a->when++;
+    a->faults = 0;
     struct block *b = cache_block_at(engine_of(cpu), s->site);
     if (b && b->valid)
         cache_drop_block(engine_of(cpu), b);
