@@ -116,7 +116,8 @@ void mmu_retry(struct cpu *cpu, uint64_t pc) {
     if (!guest_may_access(cpu->guest, cpu->regime, regime) || m->retry.access == MMU_FETCH)
         return;
     struct walk_entry *e = walk_to(cpu, m->retry.va, m->retry.access, regime, &w);
-    struct mmu_slow s = {.va = m->retry.va, .desc = MMU_DESC(0, regime, 0), .fill_now = m->retry.asked, .guess = !m->retry.asked};
+    struct mmu_slow s = {
+        .va = m->retry.va, .desc = MMU_DESC(0, regime, 0), .fill_now = m->retry.asked, .guess = !m->retry.asked};
     if (e && e->host)
         engine_of(cpu)->ops->fill(cpu, &s, m->retry.access, &e->w);
 }

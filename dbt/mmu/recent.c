@@ -98,7 +98,6 @@ static void emit_id(struct asm_buf *a, bool current, unsigned t0, unsigned t1, i
     asm_pop(a, t1);
 }
 
-
 /* t0: the address, t1: that of the access's last byte. Returns with ZF set and delta in t1, or with ZF clear. */
 static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, bool current, unsigned use, unsigned t0, unsigned t1,
                        int32_t view_disp) {

@@ -40,7 +40,8 @@ static bool walked_alike(const struct cpu *cpu, const struct walk *w, unsigned i
     return !(differ & ~(MASK(cpu->guest->entry_page_bits) << shift));
 }
 
-static void resync_entry(struct cpu *cpu, const struct window *win, uint64_t *pte, uint64_t pa, uint64_t host, const struct walk *w, bool ok) {
+static void resync_entry(struct cpu *cpu, const struct window *win, uint64_t *pte, uint64_t pa, uint64_t host,
+                         const struct walk *w, bool ok) {
     struct windows *ws = windows_of(cpu);
     uint64_t value = 0, old = *pte;
     if (ok && !w->fault && !w->device && w->read && pa_is_memory(cpu, pa)) {

@@ -254,6 +254,7 @@ const struct mmu_ops mmu_window_ops = {
     .emit_thunks = window_emit_thunks,
     .nearby = window_nearby,
     .place = window_place,
+    .place_index = window_place_index,
     .emit_place_number = window_place_number,
     .emit_place = window_place_emit,
     .emit_place_wanted = window_place_wanted,

@@ -266,6 +266,9 @@ void window_probe_retry(struct asm_buf *a, const struct mmu_probe *p, struct asm
 uint64_t window_place(const struct cpu *cpu, uint64_t va) {
     return windows_are_exact(cpu) ? MMU_NO_PLACE : region_of(va);
 }
+uint64_t window_place_index(const struct cpu *cpu, uint64_t number) {
+    return view_deltas(cpu, mmu_of(cpu)->view)[region_index(cpu, (uint32_t)number)];
+}
 void window_place_number(struct asm_buf *a, unsigned reg) { asm_shift_ri(a, ASM_SHR, true, reg, REGION_SHIFT); }
 /* Of a number that is no region's, too, the delta leads nowhere (windows.h). */
 void window_place_emit(struct asm_buf *a, const struct cpu *cpu, unsigned reg, struct asm_label *other) {

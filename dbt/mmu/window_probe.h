@@ -44,6 +44,7 @@ void window_probe_retry(struct asm_buf *a, const struct mmu_probe *p, struct asm
 void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
 /* mmu_ops.place and what is emitted for it: a place is a region. */
 uint64_t window_place(const struct cpu *cpu, uint64_t va);
+uint64_t window_place_index(const struct cpu *cpu, uint64_t number);
 void window_place_number(struct asm_buf *a, unsigned reg);
 void window_place_emit(struct asm_buf *a, const struct cpu *cpu, unsigned reg, struct asm_label *other);
 void window_place_wanted(struct asm_buf *a, const uint8_t *site, struct asm_label *other);

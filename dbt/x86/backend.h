@@ -56,7 +56,8 @@ struct frame {
     v128 xmm[SLOTS];
     v128 temp_xmm[12];          /* by temp_index() */
     uint64_t span[MAX_STEADY];  /* the addends of a loop's addresses: see span.c */
-    uint64_t place[MAX_PLACES]; /* their places, by number: see steady.c */
+    uint64_t place[MAX_PLACES]; /* their places, by number, and index registers: see steady.c */
+    uint64_t index[MAX_PLACES];
 };
 #define FRAME_FIELD(field) asm_mem(ASM_RSP, (int32_t)offsetof(struct frame, field))
 
@@ -523,10 +524,10 @@ void steady_return(struct codegen *cg);
 const struct steady_address *steady_here(const struct codegen *cg);
 void steady_note(struct codegen *cg, uint32_t site);
 uint32_t steady_site(const struct codegen *cg);
-/* steady_join(): the places have got their registers: two are one if there were not enough. steady_place(): loads
- * the n-th one's index register into reg; goes to `other` as mmu_ops.emit_place() does. */
+/* steady_join(): the places have got their registers: two are one if there were not enough. steady_index(): loads
+ * what is the n-th one's index register, of one that has got none, into reg. */
 void steady_join(struct codegen *cg);
-void steady_place(struct codegen *cg, unsigned n, unsigned reg, struct asm_label *other);
+void steady_index(struct codegen *cg, unsigned n, unsigned reg);
 /* For span.c: steady_rounds(): so many rounds of the first body follow. steady_address(): the address as it is when a
  * round begins, into RAX; RCX is destroyed. */
 void steady_rounds(struct codegen *cg, int32_t n);

@@ -543,9 +543,36 @@ static void mulx(struct codegen *cg, const struct ir_inst *in, bool hi) {
     unsigned d = def(cg, y);
     asm_vex_rr(&cg->a, ASM_OP(3, 2, 0xf6) | ASM_W, hi ? d : t, d, y);
 }
+/* The other half of the same product, if it comes next; 0: it does not. Nothing in between may read the operands, or
+ * fault. */
+static irv other_half(const struct codegen *cg, const struct ir_inst *in, unsigned op) {
+    unsigned i = cg->at + 1;
+    while (i < cg->b->count && (inst_of(cg, (irv)i)->op == IR_PUT || inst_of(cg, (irv)i)->op == IR_INSN))
+        i++;
+    const struct ir_inst *other = inst_of(cg, (irv)i);
+    return i < cg->b->count && other->op == op && other->type == IR_I64 && other->a == in->a && other->b == in->b &&
+                   cg->v[i].next_use && !is_const(cg, in->b)
+               ? (irv)i
+               : 0;
+}
+static bool both_halves(struct codegen *cg, const struct ir_inst *in, bool hi) {
+    const irv other = is_wide(in) ? other_half(cg, in, hi ? IR_MUL : IR_MULHU) : 0;
+    if (!other)
+        return false;
+    use_as(cg, in->a, ASM_RDX);
+    const unsigned y = use(cg, in->b);
+    done(cg);
+    done_inst(cg, other);
+    const unsigned d = def(cg, NO_REG), o = def_value(cg, other, NO_REG);
+    asm_vex_rr(&cg->a, ASM_OP(3, 2, 0xf6) | ASM_W, hi ? d : o, hi ? o : d, y);
+    cg->v[other].flags |= V_EARLY;
+    return true;
+}
 void emit_MUL(struct codegen *cg, const struct ir_inst *in) {
     bool w = is_wide(in);
     int32_t imm;
+    if (both_halves(cg, in, false))
+        return;
     if (w && flags_live(cg) && !const_imm32(cg, in->b, w, &imm)) {
         mulx(cg, in, false);
         return;
@@ -568,7 +595,10 @@ void emit_MUL(struct codegen *cg, const struct ir_inst *in) {
         mov_if(cg, w, d, x);
     asm_op_rr(&cg->a, ASM_OP(0, 1, 0xaf), w, d, y);
 }
-void emit_MULHU(struct codegen *cg, const struct ir_inst *in) { mulx(cg, in, true); }
+void emit_MULHU(struct codegen *cg, const struct ir_inst *in) {
+    if (!both_halves(cg, in, true))
+        mulx(cg, in, true);
+}
 void emit_MULHS(struct codegen *cg, const struct ir_inst *in) {
     flags_clobber(cg);
     take(cg, ASM_RDX);

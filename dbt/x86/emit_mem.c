@@ -211,7 +211,7 @@ static void use_place(struct codegen *cg, const struct ir_inst *in, const struct
     s->site = steady_site(cg);
     if (index == NO_REG) {
         index = scratch(cg, GPR_CLASS);
-        steady_place(cg, at->place, index, NULL);
+        steady_index(cg, at->place, index);
         add_hoist(cg, in, index, s, false);
     }
     emit_count(cg, ABI_STAT_checks_none);

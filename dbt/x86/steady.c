@@ -247,10 +247,15 @@ void steady_count(struct codegen *cg) {
 static struct asm_mem place_mem(unsigned n) {
     return asm_mem(ASM_RSP, (int32_t)(offsetof(struct frame, place) + 8 * n));
 }
-void steady_place(struct codegen *cg, unsigned n, unsigned reg, struct asm_label *other) {
+static struct asm_mem index_mem(unsigned n) {
+    return asm_mem(ASM_RSP, (int32_t)(offsetof(struct frame, index) + 8 * n));
+}
+static void steady_place(struct codegen *cg, unsigned n, unsigned reg, struct asm_label *other) {
     asm_mov_rm(&cg->a, true, reg, place_mem(n));
     cg->mmu->emit_place(&cg->a, cg->cpu, reg, other);
 }
+void steady_index(struct codegen *cg, unsigned n, unsigned reg) { asm_mov_rm(&cg->a, true, reg, index_mem(n)); }
+/* slow.c has renewed those that are in the frame. */
 static void load_places(struct codegen *cg) {
     const struct steady *st = &cg->steady;
     for (unsigned i = 0; i < st->places; i++)
@@ -290,7 +295,10 @@ static void find_place(struct codegen *cg, unsigned n, struct asm_label *no) {
         }
         first = false;
     }
-    steady_place(cg, n, cg->steady.place[n].reg == NO_REG ? ASM_RAX : cg->steady.place[n].reg, no);
+    const bool kept = cg->steady.place[n].reg != NO_REG;
+    steady_place(cg, n, kept ? cg->steady.place[n].reg : ASM_RAX, no);
+    if (!kept)
+        asm_mov_mr(a, true, index_mem(n), ASM_RAX);
 }
 void steady_prove(struct codegen *cg) {
     struct steady *st = &cg->steady;

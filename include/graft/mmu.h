@@ -253,9 +253,9 @@ struct mmu_ops {
      * same code at another pc of which it knows nothing? NULL: always. */
     bool (*same_probes)(const struct cpu *cpu, uint64_t pc, unsigned bytes);
     /* emit_retry(): out of line, where the probe p of a load or store failed (one that need not be aligned, and is
-     * current; or is for regime 0, with retries_other): jumps to access with the index register as the probe leaves it, or goes on to the slow path. near:
-     * others are hoisted to the probe. emit_thunks(): code for that, emitted once; its addresses are in thunk, which
-     * emit_retry() and emit_find() get, too. NULL: nothing but the slow path. */
+     * current; or is for regime 0, with retries_other): jumps to access with the index register as the probe leaves it,
+     * or goes on to the slow path. near: others are hoisted to the probe. emit_thunks(): code for that, emitted once;
+     * its addresses are in thunk, which emit_retry() and emit_find() get, too. NULL: nothing but the slow path. */
     void (*emit_retry)(struct asm_buf *a, const uint8_t *const *thunk, const struct mmu_probe *p, bool near,
                        struct asm_label *access);
     bool retries_other;
@@ -280,10 +280,11 @@ struct mmu_ops {
      * of them faults, as all do that are not in the place. Nobody uses an index register of a place's after a slow
      * access: it is loaded again. NULL, all of them: there are no places. place(): the number of the one with that
      * address, MMU_NO_PLACE: it is in none. emit_place_number(): of the address in reg, which may be in none.
-     * emit_place(): makes the number in reg the index register; goes to `other` (NULL: nowhere) if nothing of the place
-     * is mapped, or it is none. emit_place_wanted(): goes to `other` if the access with the probe at site better stays
-     * with it. */
+     * place_index(): the index register of that number, which may be any. emit_place(): makes the number in reg it;
+     * goes to `other` (NULL: nowhere) if nothing of the place is mapped, or it is none. emit_place_wanted(): goes to
+     * `other` if the access with the probe at site better stays with it. */
     uint64_t (*place)(const struct cpu *cpu, uint64_t va);
+    uint64_t (*place_index)(const struct cpu *cpu, uint64_t number);
     void (*emit_place_number)(struct asm_buf *a, unsigned reg);
     void (*emit_place)(struct asm_buf *a, const struct cpu *cpu, unsigned reg, struct asm_label *other);
     void (*emit_place_wanted)(struct asm_buf *a, const uint8_t *site, struct asm_label *other);

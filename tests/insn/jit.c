@@ -28,6 +28,8 @@ static struct codegen *cg;
 static uint8_t *code, *code_free;
 static struct code_out out;
 
+static struct mmu_ops identity;
+
 /* --- the strategy ----------------------------------------------------------------------------- */
 
 static void emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
@@ -44,12 +46,45 @@ static void emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_prob
     }
 }
 
-/* One place, of a number from which the index register, 0, is made. */
+/* One place, of a number from which the index register is made. That leads to another mapping of the scratch area, by
+ * turns one of two: where the other one was, there is other memory then. */
 #define PLACE 0x5eed
+#define PLACE_DISP (sizeof(struct view) + 8) /* the index register */
+#define PLACE_GUARD (1u << 20)
+#define PLACE_TURN 4 /* slow accesses */
+static struct {
+    uint8_t *at[2];
+    unsigned turn, accesses;
+    uint64_t *index; /* at PLACE_DISP */
+} alias;
+static void map_alias(unsigned turn) {
+    uint8_t *other = alias.at[!turn];
+    if (mremap((void *)INSN_SCRATCH, 0, INSN_SCRATCH_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, alias.at[turn]) !=
+            alias.at[turn] ||
+        mmap(other, INSN_SCRATCH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
+            other)
+        rt_panic(&world.cpu->c, "mappings of a place");
+    *alias.index = (uint64_t)((intptr_t)alias.at[turn] - (intptr_t)INSN_SCRATCH);
+    alias.turn = turn;
+}
+static void alias_init(struct view *view) {
+    const size_t each = 2 * PLACE_GUARD + INSN_SCRATCH_BYTES;
+    uint8_t *area = mmap(NULL, 2 * each, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    for (unsigned i = 0; i < 2; i++)
+        alias.at[i] = area + i * each + PLACE_GUARD;
+    alias.index = (uint64_t *)((char *)view + PLACE_DISP);
+    map_alias(0);
+}
+static void alias_slow(void) {
+    if (!identity.emit_span && ++alias.accesses % PLACE_TURN == 0)
+        map_alias(!alias.turn);
+}
 static uint64_t place(const struct cpu *cpu, uint64_t va) { return PLACE; }
+static uint64_t place_index(const struct cpu *cpu, uint64_t number) { return *alias.index + number - PLACE; }
 static void emit_place_number(struct asm_buf *a, unsigned reg) { asm_mov_ri(a, reg, PLACE); }
 static void emit_place(struct asm_buf *a, const struct cpu *cpu, unsigned reg, struct asm_label *other) {
     asm_alu_ri(a, ASM_SUB, true, reg, PLACE);
+    asm_alu_rm(a, ASM_ADD, true, reg, asm_mem_view(PLACE_DISP));
     if (other) {
         asm_alu_mi(a, ASM_ADD, false, asm_mem_view(sizeof(struct view)), 0x2f1b5a37);
         asm_jcc(a, ASM_B, other);
@@ -82,11 +117,13 @@ static void emit_span(struct asm_buf *a, const uint8_t *const *thunk, bool write
 static struct mmu_ops identity = {.name = "identity",
                                   .emit_probe = emit_probe,
                                   .place = place,
+                                  .place_index = place_index,
                                   .emit_place_number = emit_place_number,
                                   .emit_place = emit_place};
 
 uint64_t mmu_slow_ld(struct cpu *cpu, struct mmu_slow *s) {
     unsigned size = MMU_DESC_SIZE(s->desc), flags = MMU_DESC_FLAGS(s->desc);
+    alias_slow();
     if (size < 4)
         return mem_read(cpu, s->va, size, 0, flags);
     mem_read_128(cpu, s->va, &cpu->vscratch[0], 0, flags);
@@ -95,6 +132,7 @@ uint64_t mmu_slow_ld(struct cpu *cpu, struct mmu_slow *s) {
 
 void mmu_slow_st(struct cpu *cpu, struct mmu_slow *s, uint64_t value) {
     unsigned size = MMU_DESC_SIZE(s->desc), flags = MMU_DESC_FLAGS(s->desc);
+    alias_slow();
     if (size < 4)
         mem_write(cpu, s->va, value, size, 0, flags);
     else
@@ -170,6 +208,7 @@ void jit_init(bool minimum) {
         world.cpu->c.ras[i] = (struct ras_entry){~UINT64_C(0), (void *)codegen_lookup_thunk(cg)};
     rt_set_view(view);
     map_apart();
+    alias_init(view);
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
