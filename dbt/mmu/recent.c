@@ -29,6 +29,11 @@ void recent_view_init(struct recent *r, struct recent_view *v) {
                 r->page[i].tag[use] = 0;
 }
 
+bool recent_is_near(const struct recent *r, const struct recent_view *v, uint64_t va, bool write) {
+    const struct recent_page *e = &r->page[(va >> PAGE_SHIFT) % RECENT_PAGES];
+    return e->tag[write ? RECENT_NEAR_WRITE : RECENT_NEAR_READ] == tag_of(v, va);
+}
+
 bool recent_used_up(struct recent *r, const struct recent_view *v, uint64_t va) {
     const struct recent_page *e = page_of(r, va);
     return e->tag[RECENT_READ] == tag_of(v, va) && !e->left;

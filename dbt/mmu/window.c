@@ -219,6 +219,15 @@ static void window_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const u
     recent_emit_thunks(a, cpu, thunk, RECENT_DISP);
 }
 
+/* The prediction that a probe begins with: where it is about to come, if its page is known to be mapped. */
+static void window_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
+    struct view *v = mmu_of(cpu)->view;
+    const uint64_t va = p->hint + (uint64_t)(int64_t)p->disp;
+    if (p->hint && (!p->current || !recent_is_near(&windows_of(cpu)->recent, recent_of(v), va, p->write)))
+        p->hint = 0;
+    window_probe_emit(a, cpu, p);
+}
+
 static void window_miss(struct cpu *cpu, struct mmu_slow *s) { window_probe_miss(cpu, &state_of(cpu)->probes, s); }
 
 static uint64_t window_nearby(struct cpu *cpu, const struct mmu_slow *s, uint64_t va, unsigned regime) {
@@ -248,7 +257,8 @@ const struct mmu_ops mmu_window_ops = {
     .invalidate = windows_invalidate,
     .sync = windows_sync,
     .protect = window_protect,
-    .emit_probe = window_probe_emit,
+    .wants_hint = true,
+    .emit_probe = window_emit_probe,
     .emit_retry = recent_emit,
     .retries_other = true,
     .emit_thunks = window_emit_thunks,

@@ -215,14 +215,15 @@ void window_probe_emit(struct asm_buf *a, const struct cpu *cpu, struct mmu_prob
     asm_mov_rr(a, true, p->tmp0, p->base);
     asm_shift_ri(a, ASM_SHR, true, p->tmp0, REGION_SHIFT);
     if (p->current) {
+        const uint32_t region = p->hint ? region_of(p->hint) : NO_REGION;
         /* patch_region() and patch_table() know these instructions. */
-        p->site = asm_cmp_ri32(a, false, p->tmp0, (int32_t)NO_REGION);
+        p->site = asm_cmp_ri32(a, false, p->tmp0, (int32_t)region);
         asm_jcc(a, ASM_NE, p->slow);
         if (cpu->guest->wide_va) {
             asm_room(a);
             asm_data(a, nop4, FOLD_BYTES);
         }
-        asm_mov_rm(a, true, p->tmp1, asm_mem_view(window_delta_disp(cpu) + 8 * (int32_t)region_index(cpu, NO_REGION)));
+        asm_mov_rm(a, true, p->tmp1, asm_mem_view(window_delta_disp(cpu) + 8 * (int32_t)region_index(cpu, region)));
         mmu_emit_count(a, cpu, ABI_STAT_checks_passed); /* or checks_table: patch_counter() knows it */
     } else {
         if (cpu->guest->wide_va) {

@@ -59,12 +59,10 @@ static bool covers(const struct hoist *h, const struct ir_inst *in, int64_t offs
 static struct hoist *find_hoist(struct codegen *cg, const struct ir_inst *in) {
     int64_t offset;
     irv root = address_root(cg, in, &offset);
-    if (cg->mmu->apart && cg->mmu->apart(cg->cpu, cg->pc))
-        return NULL;
     for (unsigned i = 0; i < MAX_HOISTS; i++) {
         struct hoist *h = &cg->hoist[i];
         if (h->root == root && h->regime == in->cc && covers(h, in, offset))
-            return h;
+            return cg->mmu->apart && cg->mmu->apart(cg->cpu, cg->pc) ? NULL : h;
     }
     return NULL;
 }
