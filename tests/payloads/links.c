@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* links.c: code that has run for a while goes on by itself: run-linked counts how often the dispatcher was asked. */
+/* links.c: code that has run for a while goes on by itself: run-at-most counts how often the dispatcher was asked. */
 #include "payload.h"
 
 #define ROUNDS 200000ul
