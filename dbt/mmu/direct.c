@@ -160,9 +160,9 @@ static void direct_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct m
 }
 
 /* A probe that expects one region's addresses, and has come to one of another's: that may be direct. */
-static void direct_emit_retry(struct asm_buf *a, const uint8_t *const *thunk, const struct mmu_probe *p, bool near,
+static void direct_emit_retry(struct asm_buf *a, const uint8_t *const *thunk, const struct mmu_probe *p,
                               struct asm_label *access) {
-    (void)thunk, (void)near;
+    (void)thunk;
     window_probe_retry(a, p, access);
 }
 

@@ -29,9 +29,9 @@ void recent_view_init(struct recent *r, struct recent_view *v) {
                 r->page[i].tag[use] = 0;
 }
 
-bool recent_is_near(const struct recent *r, const struct recent_view *v, uint64_t va, bool write) {
+bool recent_is_mapped(const struct recent *r, const struct recent_view *v, uint64_t va, bool write) {
     const struct recent_page *e = &r->page[(va >> PAGE_SHIFT) % RECENT_PAGES];
-    return e->tag[write ? RECENT_NEAR_WRITE : RECENT_NEAR_READ] == tag_of(v, va);
+    return e->tag[write ? RECENT_WRITE : RECENT_READ] == tag_of(v, va) && e->mapped;
 }
 
 bool recent_used_up(struct recent *r, const struct recent_view *v, uint64_t va) {
@@ -40,11 +40,12 @@ bool recent_used_up(struct recent *r, const struct recent_view *v, uint64_t va) 
 }
 
 void recent_note(struct recent *r, const struct recent_view *v, uint64_t va, const struct walk *w, uint32_t ram_page,
-                 uint64_t delta, bool near, uint32_t left, bool writable) {
+                 uint64_t delta, bool mapped, uint32_t left, bool writable) {
     struct recent_page *e = page_of(r, va);
     uint64_t tag = tag_of(v, va);
     if (e->tag[RECENT_READ] != tag || e->delta != delta || e->ram_page != ram_page)
-        *e = (struct recent_page){.tag = {[RECENT_READ] = tag, [RECENT_NEAR_READ] = near ? tag : 0},
+        *e = (struct recent_page){.tag = {[RECENT_READ] = tag, [RECENT_STORES] = mapped ? tag : 0},
+                                  .mapped = mapped,
                                   .delta = delta,
                                   .left = left,
                                   .ram_page = ram_page};
@@ -52,10 +53,8 @@ void recent_note(struct recent *r, const struct recent_view *v, uint64_t va, con
         e->left = left;
     e->shift = w->page_shift;
     r->big |= big_bit(va, w->page_shift);
-    if (writable) {
-        e->tag[RECENT_WRITE] = tag;
-        e->tag[RECENT_NEAR_WRITE] = near ? tag : 0;
-    }
+    if (writable)
+        e->tag[RECENT_WRITE] = e->tag[RECENT_STORES] = tag;
 }
 
 static void forget(struct recent_page *e, uint64_t va) {
@@ -81,7 +80,7 @@ void recent_forget(struct recent *r, uint64_t va) {
 void recent_protect(struct recent *r, uint32_t ram_page) {
     for (unsigned i = 0; i < RECENT_PAGES; i++)
         if (r->page[i].ram_page == ram_page)
-            r->page[i].tag[RECENT_WRITE] = r->page[i].tag[RECENT_NEAR_WRITE] = 0;
+            r->page[i].tag[RECENT_WRITE] = r->page[i].tag[RECENT_STORES] = 0;
 }
 
 /* --- emitted code ----------------------------------------------------------------------------- */
@@ -145,18 +144,17 @@ void recent_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t 
     }
 }
 
-void recent_emit(struct asm_buf *a, const uint8_t *const *thunk, const struct mmu_probe *p, bool near,
-                 struct asm_label *access) {
-    unsigned use = (p->write ? RECENT_WRITE : RECENT_READ) + (near ? RECENT_NEAR_READ : 0);
-    int32_t last = (int32_t)(1u << p->size) - 1;
-    if (p->disp)
-        asm_lea(a, true, p->tmp0, asm_mem(p->base, p->disp));
+void recent_emit(struct asm_buf *a, const uint8_t *const *thunk, const struct mmu_probe *p, struct asm_label *access) {
+    const int32_t last = p->high - p->low - 1;
+    if (p->low)
+        asm_lea(a, true, p->tmp0, asm_mem(p->base, p->low));
     else
         asm_mov_rr(a, true, p->tmp0, p->base);
     if (last)
         asm_lea(a, true, p->tmp1, asm_mem(p->tmp0, last));
     else
         asm_mov_rr(a, true, p->tmp1, p->tmp0);
+    const unsigned use = !p->write ? RECENT_READ : p->loads ? RECENT_STORES : RECENT_WRITE;
     asm_call(a, thunk[thunk_index(p->current, use, p->tmp0, p->tmp1)]);
     asm_jcc(a, ASM_E, access);
 }

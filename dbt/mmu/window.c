@@ -223,7 +223,7 @@ static void window_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const u
 static void window_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p) {
     struct view *v = mmu_of(cpu)->view;
     const uint64_t va = p->hint + (uint64_t)(int64_t)p->disp;
-    if (p->hint && (!p->current || !recent_is_near(&windows_of(cpu)->recent, recent_of(v), va, p->write)))
+    if (p->hint && (!p->current || !recent_is_mapped(&windows_of(cpu)->recent, recent_of(v), va, p->write)))
         p->hint = 0;
     window_probe_emit(a, cpu, p);
 }

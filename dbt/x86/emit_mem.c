@@ -89,6 +89,16 @@ static void add_hoist(struct codegen *cg, const struct ir_inst *in, unsigned ind
         h->high = h->at + g->high;
     }
 }
+/* What the probe's retry has to find in one page. */
+static void widen(struct codegen *cg, const struct hoist *h, const struct ir_inst *in) {
+    struct stub *s = &cg->stub[h->stub];
+    int64_t offset;
+    address_root(cg, in, &offset);
+    const int32_t from = s->rec.disp + (int32_t)(offset - h->at), to = from + (1 << in->lane);
+    s->low = from < s->low ? from : s->low;
+    s->high = to > s->high ? to : s->high;
+    s->write |= in->op != IR_LD;
+}
 /* An access that needs no probe. */
 static void use_hoist(struct codegen *cg, struct hoist *h, const struct ir_inst *in, struct access *acc) {
     struct stub *s = acc->stub;
@@ -108,6 +118,7 @@ static void use_hoist(struct codegen *cg, struct hoist *h, const struct ir_inst 
     if (cg->next_use[cg->at][0])
         h->base = in->a;
     s->site = h->site;
+    widen(cg, h, in);
     s->rec.desc |= MMU_DESC_HOISTED;
     cg->stub[h->stub].rec.desc |= MMU_DESC_NEARBY;
 }

@@ -92,9 +92,10 @@ static void emit_slow(struct codegen *cg, struct stub *s) {
 /* Where a failed probe goes first, if the strategy knows another way; a fault goes to the slow path at once. */
 static void emit_retry(struct codegen *cg, const struct stub *s) {
     struct asm_label access = {.at = s->access + 1};
-    struct mmu_probe p = stub_probe(cg, s);
+    struct mmu_probe p = stub_group_probe(cg, s);
     p.site = s->site;
-    cg->mmu->emit_retry(&cg->a, cg->mmu_thunk, &p, (s->rec.desc & MMU_DESC_NEARBY) != 0, &access);
+    p.loads = s->rec.kind == STUB_LD;
+    cg->mmu->emit_retry(&cg->a, cg->mmu_thunk, &p, &access);
 }
 /* Looks up what p is for; at miss if that is in vain. */
 static void find(struct codegen *cg, struct mmu_probe p, struct asm_label *miss) {

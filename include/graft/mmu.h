@@ -192,6 +192,7 @@ struct mmu_probe {
     uint8_t size;      /* log2 bytes */
     int32_t low, high; /* the bytes base + low .. base + high - 1 are to be covered: those of the access, or more */
     bool write;
+    bool loads; /* with write, for emit_retry(): the access itself is a load, it is others that store */
     uint8_t regime;
     bool current;           /* regime is the block's own: else at cpu->views[regime] */
     bool align;             /* go slow if the address is not a multiple of the size */
@@ -211,7 +212,7 @@ struct mmu_probe {
 };
 #define MMU_PLACE_REACH (UINT64_C(1) << 38)
 #define MMU_NO_PLACE UINT64_MAX
-#define MMU_THUNKS 512
+#define MMU_THUNKS 384
 struct mmu_ops {
     const char *name;
     const char *about;  /* one line for --help */
@@ -253,10 +254,11 @@ struct mmu_ops {
      * same code at another pc of which it knows nothing? NULL: always. */
     bool (*same_probes)(const struct cpu *cpu, uint64_t pc, unsigned bytes);
     /* emit_retry(): out of line, where the probe p of a load or store failed (one that need not be aligned, and is
-     * current; or is for regime 0, with retries_other): jumps to access with the index register as the probe leaves it,
-     * or goes on to the slow path. near: others are hoisted to the probe. emit_thunks(): code for that, emitted once;
-     * its addresses are in thunk, which emit_retry() and emit_find() get, too. NULL: nothing but the slow path. */
-    void (*emit_retry)(struct asm_buf *a, const uint8_t *const *thunk, const struct mmu_probe *p, bool near,
+     * current; or is for regime 0, with retries_other): jumps to access with an index register that is right for low to
+     * high and, with write, for stores, or goes on to the slow path. These are what others use that are hoisted to the
+     * probe, too. emit_thunks(): code for that, emitted once; its addresses are in thunk, which emit_retry() and
+     * emit_find() get, too. NULL: nothing but the slow path. */
+    void (*emit_retry)(struct asm_buf *a, const uint8_t *const *thunk, const struct mmu_probe *p,
                        struct asm_label *access);
     bool retries_other;
     void (*emit_thunks)(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk);

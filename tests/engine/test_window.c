@@ -211,19 +211,17 @@ static void check_recent(struct view *v) {
         const struct recent_page *e = &recent->table[i];
         for (unsigned use = 0; use < RECENT_USES; use++) {
             uint64_t va = e->tag[use] & ~UINT64_C(0xfff);
-            bool write = use & 1;
+            bool lent = is_loan(va + e->delta), write = use == RECENT_WRITE || (use == RECENT_STORES && !lent);
             struct walk w = {.fault = 0};
             if (!e->tag[use] || (e->tag[use] & 0xfff) != recent->id)
                 continue;
             if (va + e->delta == delta[(va >> 39) % 512] + va)
                 continue; /* the host's tables decide */
             fake_walk(cpu, va, write ? MMU_WRITE : MMU_READ, v->regime, &w);
-            if (is_loan(va + e->delta)) {
+            if (lent) {
                 check_loan(va, va + e->delta, &w);
                 continue;
             }
-            if (use >= RECENT_NEAR_READ)
-                fail("a recent page leads out of its window", va);
             if (w.fault || w.device || va + e->delta != (uintptr_t)ram + w.pa.v - RAM_GPA)
                 fail("a recent page is not what the guest maps", va);
             if (write && has_code(w.pa.v))

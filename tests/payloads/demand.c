@@ -60,6 +60,8 @@ static uint64_t run(const uint32_t *code, uint64_t a, uint64_t b) {
     return ((uint64_t (*)(uint64_t, uint64_t))(uintptr_t)code)(a, b);
 }
 
+/* Copies a word: the pages are known from then on, and need not be mapped. */
+SNIPPET(one_word, "ldr x2, [x0]\nstr x2, [x1]\nret");
 /* x1 pages from x0 on: adds 7 to a word of each. */
 SNIPPET(add_seven, "1: ldr x5, [x0, #24]\nadd x5, x5, #7\nstr x5, [x0, #24]\nadd x0, x0, #4096\n"
                    "subs x1, x1, #1\nb.ne 1b\nret");
@@ -70,7 +72,10 @@ SNIPPET(to_user, "mov x6, #1\n1: sttr x6, [x0]\nadd x7, x6, #1\nsttr x7, [x0, #8
 static void test_copied_on_write(void) {
     begin();
     for (unsigned round = 0; round < ROUNDS; round++) {
+        uint64_t word;
         map_all((uint64_t)page | PLAIN | PTE_AP_RO);
+        for (unsigned i = 0; i < PAGES && round % 2 == 0; i++)
+            run(one_word, VA + 4096ul * i, (uint64_t)&word);
         run(add_seven, VA, PAGES);
         CHECK_EQ(given, PAGES);
         for (unsigned i = 0; i < PAGES; i++)
@@ -91,4 +96,29 @@ static void test_given_to_user(void) {
     }
 }
 
-TESTS({"copied-on-write", test_copied_on_write}, {"given-to-user", test_given_to_user});
+/* Three words from x0 on: the sum of the first and twice the second, and x1 goes to the third. */
+SNIPPET(three_words, "ldr x5, [x0]\nldr x6, [x0, #8]\nstr x1, [x0, #16]\nadd x0, x5, x6, lsl #1\nret");
+
+static uint64_t *word_at(uint64_t va) { return (uint64_t *)(pool[PAGES - 1 - (va - VA) / 4096] + va % 4096); }
+
+/* What is next to a page is another one than in memory: accesses that share a probe may not share its page. */
+static void test_neighbours(void) {
+    begin();
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        map_all(0);
+        for (unsigned i = 0; i < PAGES; i++)
+            *mmu_entry(root, VA + 4096ul * i) = (uint64_t)pool[PAGES - 1 - i] | PLAIN;
+        dsb();
+        for (unsigned i = 0; i < PAGES * 512; i++)
+            ((uint64_t *)pool)[i] = i;
+        for (uint64_t va = VA + 4064; va + 4096 < VA + PAGES * 4096ul; va += va % 4096 == 4088 ? 4072 : 8) {
+            const uint64_t want = *word_at(va) + 2 * *word_at(va + 8);
+            run(one_word, va, va);
+            CHECK_EQ(run(three_words, va, va + round), want);
+            CHECK_EQ(*word_at(va + 16), va + round);
+        }
+    }
+}
+
+TESTS({"neighbours", test_neighbours}, {"copied-on-write", test_copied_on_write},
+      {"given-to-user", test_given_to_user});
