@@ -64,13 +64,13 @@ struct mmu_state {
     size_t view_bytes;
     bool sync_wanted; /* a downgrade must take effect before translated code runs again */
     uint8_t hidden;   /* bit per regime: cpu->views[] leads to no pages of it until the next flush */
-    /* For mmu_retry(): the last access that aborted, but for one whose probe has no prediction. The access itself
-     * (struct mmu_slow) has ended when the guest returns from the exception that it raised. */
+    /* For mmu_retry(): the last access that aborted. The access itself (struct mmu_slow) has ended when the guest
+     * returns from the exception that it raised. */
     struct {
         uint64_t pc, va; /* pc ~0: none */
         enum mmu_access access;
         uint8_t regime;
-        bool asked; /* the host's tables, by a probe with a prediction */
+        bool asked; /* it had asked the host's tables: its probe has a prediction */
     } retry;
     uint64_t walks_big; /* by hash of their 2 MiB and 1 GiB: remembered walks of mappings larger than a page */
     struct walk_entry walk[WALK_ENTRIES];

@@ -29,8 +29,8 @@ void recent_view_init(struct recent *r, struct recent_view *v) {
                 r->page[i].tag[use] = 0;
 }
 
-bool recent_is_mapped(const struct recent *r, const struct recent_view *v, uint64_t va, bool write) {
-    const struct recent_page *e = &r->page[(va >> PAGE_SHIFT) % RECENT_PAGES];
+bool recent_is_mapped(struct recent *r, const struct recent_view *v, uint64_t va, bool write) {
+    const struct recent_page *e = page_of(r, va);
     return e->tag[write ? RECENT_WRITE : RECENT_READ] == tag_of(v, va) && e->mapped;
 }
 

@@ -52,8 +52,8 @@ void recent_view_init(struct recent *r, struct recent_view *v);
  * left: the next look-up but so many goes to C. */
 void recent_note(struct recent *r, const struct recent_view *v, uint64_t va, const struct walk *w, uint32_t ram_page,
                  uint64_t delta, bool mapped, uint32_t left, bool writable);
-/* recent_is_mapped(): is va's page mapped, or lent, and to be written to, as far as it is remembered? */
-bool recent_is_mapped(const struct recent *r, const struct recent_view *v, uint64_t va, bool write);
+/* recent_is_mapped(): is va's page known to be mapped, or lent; and, with write, for stores? */
+bool recent_is_mapped(struct recent *r, const struct recent_view *v, uint64_t va, bool write);
 /* recent_used_up(): has va's page been looked up so often that it is worth mapping? */
 bool recent_used_up(struct recent *r, const struct recent_view *v, uint64_t va);
 void recent_clear(struct recent *r);

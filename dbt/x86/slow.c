@@ -83,7 +83,7 @@ static void memory(const struct slow *s) {
     }
     if (r->flags & SLOW_LOOP)
         __atomic_fetch_or((uint32_t *)&s->cpu->abi.pending, ABI_PEND_LOOP, __ATOMIC_SEQ_CST);
-    for (unsigned i = 0; i < MAX_PLACES && s->cg->mmu->place_index; i++)
+    for (unsigned i = 0; i < MAX_PLACES && s->cg->mmu->place_index; i++) /* outside a loop they mean nothing */
         s->f->index[i] = s->cg->mmu->place_index(s->cpu, s->f->place[i]);
     for (unsigned i = 0; i < r->hoists; i++) { /* the access may have changed what is mapped where */
         if (r->hoist[i].base == NO_REG) {

@@ -126,8 +126,7 @@ static inline unsigned guest_level(const struct guest_ops *g, unsigned regime) {
         regime--;
     return regime;
 }
-/* guest_may_access(): can code of one regime have accesses of another (LDTR, SPP)? Of its own, and of less privilege.
- */
+/* guest_may_access(): can code of regime own have accesses of the other (LDTR)? Of its own, and of less privilege. */
 static inline bool guest_may_access(const struct guest_ops *g, unsigned own, unsigned regime) {
     return regime == own || (regime < REGIMES && guest_level(g, regime) < guest_level(g, own));
 }

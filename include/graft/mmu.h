@@ -127,8 +127,9 @@ void mmu_sync(struct cpu *cpu);
 /* mmu_context_changed(): the guest wrote a translation register, or its exception level, PAN ... changed: recomputes
  * cpu->regime and cpu->views[]. Cheap when nothing changed. */
 void mmu_context_changed(struct cpu *cpu);
-/* mmu_retry(): translated code goes on at pc after an exception. If an access there aborted that had asked the host's
- * tables, it is mapped now: asking them in vain costs more. */
+/* mmu_retry(): translated code goes on at pc after an exception. If an access there aborted, of the current
+ * regime or of one that it may access, its page is mapped now, as asking the host's tables in vain costs more; it is a
+ * guess (mmu_slow.guess) if the access had not asked them. */
 void mmu_retry(struct cpu *cpu, uint64_t pc);
 /* mmu_protect_code(): the page is about to hold translated code: writes to it must reach engine_code_written(). */
 void mmu_protect_code(struct cpu *cpu, struct gpa page);
