@@ -2,8 +2,9 @@
  * Copyright The Graft Authors */
 /*
  * test_window.c: random histories of a guest that maps, unmaps, forks, switches address spaces and holds code, against
- * a strategy with windows on page tables in this process. The host (window_host.h) knows what it may still use of the
- * tables; after each barrier, whatever of that the current views can reach has to agree with the guest's tables.
+ * a strategy with windows on page tables in this process, or with a software TLB. The host (window_host.h) knows what
+ * it may still use of the tables; after each barrier, whatever of that the current views can reach has to agree with
+ * the guest's tables. What a software TLB holds has to agree at any time.
  *
  * usage: test_window STRATEGY [SEED [STEPS]]
  */
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dbt/mmu/soft.h"
 #include "dbt/mmu/windows.h"
 #include "dbt/x86/asm.h"
 #include "tests/engine/window_host.h"
@@ -49,7 +51,7 @@ static uint8_t *ram;
 static uint64_t pml4[512] __attribute__((aligned(4096)));
 static uint64_t pt_pool[PT_PAGES][512] __attribute__((aligned(4096)));
 static jmp_buf aborted;
-static unsigned long recent_seen, loans_seen, pages_seen, mapped_accesses, probed;
+static unsigned long recent_seen, loans_seen, pages_seen, mapped_accesses, probed, first_seen, promoted;
 /* What was accessed last: changes of just that are the interesting ones. */
 static struct {
     unsigned s, r, c, page;
@@ -231,8 +233,71 @@ static void check_recent(struct view *v) {
     }
 }
 
+static bool has_windows(void) { return engine_of(cpu)->ops->needs_paging; }
+static bool has_soft(void) { return mmu_of(cpu)->soft; }
+
+/* The entry of the second table with that tag in one of its ways at that place, NULL if there is none. */
+static struct soft_entry *second_at(unsigned place, enum mmu_access access, uint64_t tag) {
+    for (unsigned k = 0; k < SOFT_WAYS; k++)
+        if (mmu_of(cpu)->soft->way[k].entry[place].tag[access] == tag)
+            return &mmu_of(cpu)->soft->way[k].entry[place];
+    return NULL;
+}
+static unsigned second_place(const struct soft_view *s, uint64_t va) {
+    return (unsigned)(s->table - mmu_of(cpu)->soft->way[0].entry) + (unsigned)(va >> PAGE_SHIFT) % SOFT_SETS;
+}
+
+/* Is that page of a first table somewhere in the second? The view may have got another id since. */
+static bool is_in_second(uint64_t page, enum mmu_access access) {
+    const unsigned set = (unsigned)(page >> PAGE_SHIFT) % SOFT_SETS;
+    for (unsigned i = 0; i < SOFT_PLACES * SOFT_WAYS; i++) {
+        const struct soft_way *way = &mmu_of(cpu)->soft->way[i / SOFT_PLACES];
+        uint64_t tag = way->entry[i % SOFT_PLACES * SOFT_PLACE_STEP + set].tag[access];
+        if (tag >> SOFT_ID_SHIFT && tag << PAGE_SHIFT == page)
+            return true;
+    }
+    return false;
+}
+
+/* A page that translated code may access, by an entry of a software TLB. */
+static void check_soft_page(unsigned reg, uint64_t page, enum mmu_access access, uint64_t addend) {
+    struct walk w = {.fault = 0};
+    fake_walk(cpu, page, access, reg, &w);
+    if (w.fault || w.device || page + addend != (uintptr_t)ram + w.pa.v - RAM_GPA)
+        fail("the software TLB has what the guest does not map", page);
+    if (access == MMU_WRITE && has_code(w.pa.v))
+        fail("code is writable by the software TLB", page);
+    first_seen++;
+}
+
+/* All of a view's first table, and what the second one has for it. */
+static void check_soft(struct view *v) {
+    const struct soft_view *s = soft_of(v);
+    for (unsigned set = 0; set < FIRST_SETS; set++) {
+        for (unsigned k = MMU_READ; k <= MMU_WRITE; k++) {
+            const uint64_t page = s->first[set].page[k];
+            if (first_set(page) != set)
+                continue;
+            check_soft_page(v->regime, page, (enum mmu_access)k, s->first[set].addend);
+            if (!is_in_second(page, (enum mmu_access)k))
+                fail("only in a first table", page);
+        }
+    }
+    for (unsigned i = 0; i < SOFT_SETS * SOFT_WAYS; i++) {
+        const struct soft_entry *e = &s->table[i % SOFT_SETS + i / SOFT_SETS * (sizeof(struct soft_way) / sizeof(*e))];
+        for (unsigned k = MMU_READ; k <= MMU_WRITE; k++)
+            if (e->tag[k] >> SOFT_ID_SHIFT == s->id >> SOFT_ID_SHIFT)
+                check_soft_page(v->regime, e->tag[k] << PAGE_SHIFT, (enum mmu_access)k, e->addend);
+    }
+}
+
 /* Whatever the host may use now, and a current view can reach, is right. */
 static void check_all(void) {
+    for (unsigned r = 0; r < REGIMES && has_soft(); r++)
+        if (cpu->views[r] != &mmu_of(cpu)->null->view)
+            check_soft(cpu->views[r]);
+    if (!has_windows())
+        return;
     host_look();
     unsigned count;
     const struct host_page *p = host_pages(&count);
@@ -275,9 +340,9 @@ static void barrier(void) {
     mmu_sync(cpu);
     if (rnd(8) == 0)
         check_all();
-    else
+    else if (has_windows())
         host_look();
-    if (rnd(64) == 0)
+    if (has_windows() && rnd(64) == 0)
         host_check();
 }
 
@@ -415,10 +480,29 @@ static bool check_data(uint64_t host, bool write, const struct walk *w) {
 
 /* An access through a window, as translated code does one behind a probe. False: it faulted. */
 static bool through_window(const struct guest_access *a) {
+    if (!has_windows())
+        return false;
     uint64_t delta = view_deltas(cpu, cpu->views[a->regime])[region_index(cpu, region_of(a->va))];
     if (delta & NULL_DELTA && (boot.mmu != ABI_MMU_WINDOW || a->regime != regime)) /* the probe looks */
         return false;
     return check_data(a->va + delta, a->write, &a->walk);
+}
+
+/* The same by the view's first table, and where that does not have it by the second, as a thunk does. */
+static void through_soft(const struct guest_access *a) {
+    struct soft_view *s = soft_of(cpu->views[a->regime]);
+    struct soft_first *f = &s->first[first_set(a->va)];
+    const enum mmu_access access = a->write ? MMU_WRITE : MMU_READ;
+    if (a->va - f->page[access] > PAGE_SIZE - sizeof(uint64_t)) {
+        const struct soft_entry *e = second_at(second_place(s, a->va), access, a->va >> PAGE_SHIFT | s->id);
+        if (!e)
+            return;
+        *f = (struct soft_first){.page = {e->tag[MMU_READ] << PAGE_SHIFT, e->tag[MMU_WRITE] << PAGE_SHIFT},
+                                 .addend = e->addend};
+        s->filled[first_set(a->va) / FIRST_CHUNK * SOFT_VIEWS] = 1;
+        promoted++;
+    }
+    check_soft_page(a->regime, ALIGN_DOWN(a->va, PAGE_SIZE), access, f->addend);
 }
 
 static uint8_t code[512];
@@ -493,6 +577,8 @@ static void access_page(void) {
     last[slot].pa = !w->fault && pa_is_ram(cpu, w->pa.v) ? ALIGN_DOWN(w->pa.v, PAGE_SIZE) : data_page();
     run_to(4 * (rnd(2) ? rnd(8) : rnd(1 << 16)));
     const bool near = rnd(2);
+    if (has_soft() && rnd(2))
+        through_soft(&a);
     struct mmu_slow slow = {.va = a.va, .desc = MMU_DESC(3, a.regime, 0) | (near ? MMU_DESC_NEARBY : 0)};
     if (!probe(&a, &slow))
         return;
@@ -664,13 +750,17 @@ static void machine_make(enum abi_mmu mmu) {
 
 static enum abi_mmu strategy_named(const char *name) {
     for (enum abi_mmu mmu = 0; name && mmu < ABI_MMU_COUNT; mmu++)
-        if (!strcmp(mmu_strategies[mmu]->name, name) && mmu_strategies[mmu]->needs_paging)
+        if (!strcmp(mmu_strategies[mmu]->name, name) && !mmu_strategies[mmu]->needs_ring3)
             return mmu;
-    fprintf(stderr, "usage: test_window STRATEGY [SEED [STEPS]], with a strategy that has windows\n");
+    fprintf(stderr, "usage: test_window STRATEGY [SEED [STEPS]], with a strategy for ring 3\n");
     exit(2);
 }
 
 static void check_coverage(void) {
+    if (has_soft() && (!first_seen || !promoted))
+        fail("nothing was ever looked up in the software TLB", 0);
+    if (!has_windows())
+        return;
     if (!pages_seen || !mapped_accesses)
         fail("no page was ever mapped", 0);
     if (few && !refused)
@@ -695,16 +785,20 @@ int main(int argc, char **argv) {
     }
     for (unsigned i = 0; i < 2 * SPACES * REGIONS * CHUNKS; i++)
         change_chunk(i % SPACES, i / SPACES % REGIONS, i / SPACES / REGIONS % CHUNKS);
-    comb();
+    if (has_windows())
+        comb();
     for (step = 0; step < steps; step++) {
         one_step();
-        for (unsigned i = 0; i < REGION_HASH; i++)
+        for (unsigned i = 0; i < REGION_HASH && has_windows(); i++)
             refused += windows_of(cpu)->refused[i] != 0;
     }
     check_coverage();
-    host_end();
-    printf("ok: %lu steps, %llu fills, %llu huge; %lu pages checked, %lu accesses through windows, %lu of hot code\n",
+    if (has_windows())
+        host_end();
+    printf("ok: %lu steps, %llu fills, %llu huge; %lu pages checked, %lu accesses through windows, %lu of hot code; "
+           "%lu entries of a "
+           "software TLB, %lu promoted\n",
            step, (unsigned long long)STAT(cpu, fills), (unsigned long long)STAT(cpu, fills_huge), pages_seen,
-           mapped_accesses, probed);
+           mapped_accesses, probed, first_seen, promoted);
     return 0;
 }
