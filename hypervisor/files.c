@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* files.c: whole files in and out. */
+#include "hypervisor/buffer.h"
 #include "hypervisor/loader.h"
 #include "hypervisor/monitor.h"
 
@@ -24,13 +25,13 @@ static uint64_t size_of(int fd, uint64_t max) {
     return !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size >= 0 ? (uint64_t)st.st_size : max;
 }
 
-/* Up to the end, or until there are `most` bytes. */
-static bool read_some(struct file *f, int fd, const char *path, uint64_t most, char err[ERR_BYTES]) {
+/* Up to the end, or until there are `most` bytes. size: how many there are likely to be. */
+static bool read_some(struct file *f, int fd, const char *path, uint64_t size, uint64_t most, char err[ERR_BYTES]) {
     size_t room = f->len;
     while (f->len < most) {
         if (f->len == room) {
-            room = room ? room * 2 : LOADER_HEAD;
-            uint8_t *p = realloc(f->data, room);
+            room = room < size && size < most ? size + 1 : room ? room * 2 : LOADER_HEAD; /* 1: to see the end */
+            uint8_t *p = buffer_grow(f->data, f->len, room);
             if (!p)
                 return wrong(err, path, "out of memory");
             f->data = p;
@@ -50,10 +51,11 @@ static bool read_some(struct file *f, int fd, const char *path, uint64_t most, c
 /* The head first: a file that is the wrong one may be large. */
 static bool read_all(struct file *f, int fd, const char *path, uint64_t max, file_look *look, void *arg,
                      char err[ERR_BYTES]) {
-    if (look && (!read_some(f, fd, path, LOADER_HEAD, err) || !look(f, path, arg, err)))
+    if (look && (!read_some(f, fd, path, 0, LOADER_HEAD, err) || !look(f, path, arg, err)))
         return false;
-    bool fits = size_of(fd, max) <= max;
-    if (fits && !read_some(f, fd, path, max + 1, err))
+    const uint64_t size = size_of(fd, max);
+    const bool fits = size <= max;
+    if (fits && !read_some(f, fd, path, size < max ? size : 0, max + 1, err))
         return false;
     return (fits && f->len <= max) || wrong(err, path, "larger than the guest's memory");
 }

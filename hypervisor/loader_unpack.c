@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* loader_unpack.c: what Linux packs its kernels with, with a limit to what may come out. */
+#include "hypervisor/buffer.h"
 #include "hypervisor/loader.h"
 
 #include <bzlib.h>
@@ -37,7 +38,7 @@ static bool sink_room(struct sink *s) {
     if (room > s->max)
         room = s->max;
     s->full = room <= s->room;
-    uint8_t *p = s->full ? NULL : realloc(s->data, room);
+    uint8_t *p = s->full ? NULL : buffer_grow(s->data, s->len, room);
     if (!p)
         return false;
     s->data = p;

@@ -79,11 +79,11 @@ struct soft_view {
 
 #define SOFT_VIEWS_SHIFT 9
 #define SOFT_VIEWS (1u << SOFT_VIEWS_SHIFT) /* at most: see view_add() */
-#define SOFT_SHARED 8u     /* ids that several views use */
-#define SOFT_BLOCKS 1024   /* counters of entries of large guest mappings, by hash of the mapping */
-#define WRITTEN_PAGES (1u << 17) /* pages of RAM with write tags: some more than there are entries */
-#define WRITTEN_PLACES 4u        /* of such a page that are known; if there are more, all entries are looked at */
-#define WANDERERS 16384u         /* bits, by hash of the pc */
+#define SOFT_SHARED 8u                      /* ids that several views use */
+#define SOFT_BLOCKS 1024                    /* counters of entries of large guest mappings, by hash of the mapping */
+#define WRITTEN_PAGES (1u << 17)            /* pages of RAM with write tags: some more than there are entries */
+#define WRITTEN_PLACES 4u /* of such a page that are known; if there are more, all entries are looked at */
+#define WANDERERS 16384u  /* bits, by hash of the pc */
 struct soft_state {
     struct soft_way way[SOFT_WAYS];
     uint8_t filled[FIRST_CHUNKS][SOFT_VIEWS]; /* set by translated code, too: that view's chunk is not empty */

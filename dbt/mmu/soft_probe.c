@@ -224,7 +224,7 @@ static void emit_look_first(struct asm_buf *a, struct view_at v, bool write, uns
     uint32_t not = asm_jcc_short(a, ASM_A);
     asm_mov_rm(a, true, t0, of_first(a, v, t1, FIRST_DISP(addend)));
     asm_jmp(a, hit);
-    asm_bind_short(a, not );
+    asm_bind_short(a, not);
     asm_alu_rm(a, ASM_ADD, true, t0, of_first(a, v, t1, FIRST_PAGE(write)));
 }
 
@@ -306,7 +306,7 @@ void soft_emit_find(struct asm_buf *a, const uint8_t *const *thunk, struct mmu_p
 }
 
 void soft_emit_span(struct asm_buf *a, const uint8_t *const *thunk, bool write, unsigned first, unsigned last,
-                           struct asm_label *miss) {
+                    struct asm_label *miss) {
     asm_call(a, thunk[thunk_index(FIND_CURRENT, write, first, last)]);
     asm_jcc(a, ASM_NE, miss);
 }
