@@ -102,6 +102,8 @@ void mmu_code_page_set(struct cpu *cpu, uint64_t pc, uint32_t number) {
 
 static void drop_pc(struct cpu *cpu, struct view *v, void *arg) {
     uint64_t pc = *(const uint64_t *)arg;
+    if (!bloom_view_has(view_slot(v), bloom_hash(pc, 12)))
+        return;
     struct jump_cache_entry *e = &v->jump_cache[jump_cache_index(pc)];
     if (e->pc == pc)
         e->pc = JUMP_CACHE_EMPTY(jump_cache_index(pc));
