@@ -4,7 +4,7 @@
 #ifndef DBT_MMU_SOFT_H
 #define DBT_MMU_SOFT_H
 
-#include "dbt/mmu/mmu_emit.h"
+#include "dbt/mmu/mmu_int.h"
 
 /* --- the first table, of each view: what a probe looks at ------------------------------------- */
 #define FIRST_SETS 4096u

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
 /* soft_probe.c: what emitted code does before an access under the strategy `soft`: see soft.c. */
+#include "dbt/mmu/mmu_emit.h"
 #include "dbt/mmu/soft.h"
 
 #define VIEW_DISP(field) ((int32_t)(sizeof(struct view) + offsetof(struct soft_view, field)))
