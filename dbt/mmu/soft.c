@@ -125,16 +125,22 @@ static struct soft_view *first_next(const struct soft_state *st, unsigned set, u
     }
     return NULL;
 }
-/* The page goes from all first tables. */
-static void first_drop(struct soft_state *st, uint64_t page) {
+static void first_drop_page(struct soft_view *s, uint64_t page) {
     const unsigned set = first_set(page);
-    struct soft_view *s;
-    for (unsigned n = 0; (s = first_next(st, set, &n));) {
-        struct soft_first *f = &s->first[set];
-        for (unsigned k = MMU_READ; k <= MMU_WRITE; k++)
-            if (f->page[k] == page)
-                first_forbid(f, set, (enum mmu_access)k);
+    for (unsigned k = MMU_READ; k <= MMU_WRITE; k++)
+        if (s->first[set].page[k] == page)
+            first_forbid(&s->first[set], set, (enum mmu_access)k);
+}
+/* What has that tag goes from the first tables that may have it. */
+static void first_drop(struct soft_state *st, uint64_t tag) {
+    struct soft_view *s = st->owner[tag >> SOFT_ID_SHIFT];
+    if (s) {
+        if (!((s->id ^ tag) >> SOFT_ID_SHIFT)) /* else it has been emptied since */
+            first_drop_page(s, page_of(tag));
+        return;
     }
+    for (unsigned n = 0; (s = first_next(st, first_set(page_of(tag)), &n));)
+        first_drop_page(s, page_of(tag));
 }
 /* No first table lets anything write to the page of RAM at host by way of that set. */
 static void first_revoke(struct soft_state *st, unsigned set, uint64_t host) {
@@ -155,6 +161,7 @@ static size_t soft_view_bytes(void) { return sizeof(struct soft_view); }
 
 static void set_id(struct soft_state *st, struct soft_view *s, uint32_t id, bool shared) {
     s->id = (uint64_t)id << SOFT_ID_SHIFT;
+    st->owner[id] = shared ? NULL : s;
     s->shared = shared;
     s->table = &st->way[0].entry[id % SOFT_PLACES * SOFT_PLACE_STEP];
 }
@@ -207,7 +214,7 @@ static void count_block(struct soft_state *st, const struct soft_entry *e, int b
 }
 static void drop(struct soft_state *st, struct soft_entry *e) {
     if (tag_of(e)) {
-        first_drop(st, page_of(tag_of(e)));
+        first_drop(st, tag_of(e));
         count_block(st, e, -1);
     }
     e->tag[MMU_READ] = e->tag[MMU_WRITE] = 0;

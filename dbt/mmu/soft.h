@@ -90,6 +90,7 @@ struct soft_state {
     struct soft_view *view[SOFT_VIEWS];
     unsigned views;
     uint32_t next_id;
+    struct soft_view *owner[SOFT_IDS]; /* the only view that has ever had that id; NULL: it is, or was, shared */
     struct {
         struct mmu_space hi;
         uint32_t regime, id; /* id 0: unused */
