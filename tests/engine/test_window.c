@@ -359,8 +359,11 @@ static void invalidate(enum mmu_inval_kind kind, uint64_t va, unsigned s) {
 /* Some pages are used more than others. */
 static unsigned some_page(void) { return (unsigned)(rnd(2) ? rnd(512) : 80 * rnd(3)); }
 
+/* A kernel's pages are global: then views share what a software TLB knows of them. */
+static uint64_t kernel_global(unsigned s) { return has_soft() && s == SPACES - 1 ? E_GLOBAL : 0; }
+
 static uint64_t random_flags(unsigned s) {
-    return E_VALID | (rnd(3) ? E_WRITE : 0) | (rnd(16) ? 0 : E_GLOBAL) | (rnd(3) ? 0 : E_KERNEL) |
+    return kernel_global(s) | E_VALID | (rnd(3) ? E_WRITE : 0) | (rnd(16) ? 0 : E_GLOBAL) | (rnd(3) ? 0 : E_KERNEL) |
            (rnd(40) ? 0 : E_DEVICE);
 }
 
@@ -382,7 +385,8 @@ static void change_page(unsigned s, unsigned r, unsigned c) {
 
 static void change_chunk(unsigned s, unsigned r, unsigned c) {
     struct chunk *ch = &space[s][r][c];
-    uint64_t flags = random_flags(s) & ~(uint64_t)E_GLOBAL, pa = RAM_GPA + DATA_OFFSET + (rnd(14) << 21);
+    uint64_t flags = (random_flags(s) & ~(uint64_t)E_GLOBAL) | kernel_global(s),
+             pa = RAM_GPA + DATA_OFFSET + (rnd(14) << 21);
     switch (rnd(3)) {
     case 0: ch->block = pa | flags; break;
     case 1: /* the same by pages, with a hole or two */
@@ -565,7 +569,7 @@ static void run_to(uint64_t pc) {
 }
 
 static void access_page(void) {
-    bool hi = !rnd(3), tag = !rnd(10);
+    bool hi = has_soft() && regime == REGIME_KERNEL ? rnd(64) : !rnd(3), tag = !rnd(10);
     unsigned s = hi ? SPACES - 1 : current_space, r = (unsigned)rnd(REGIONS), c = (unsigned)rnd(CHUNKS);
     const unsigned page = some_page(), slot = (unsigned)rnd(ARRAY_LEN(last));
     struct guest_access a = {.va = (va_of(s, r, c, page) + rnd(512) * 8) ^ (tag ? UINT64_C(0x5a) << 56 : 0),
