@@ -17,12 +17,11 @@
 #define CACHE_ALIGN 16
 #define CACHE_STEP_BYTES (16 * 1024)   /* at the end of the code area: the step block */
 #define CACHE_BLOCK_BYTES (128 * 1024) /* room for the largest block */
-#define CACHE_AHEAD_BYTES (2u << 20)   /* the runtime hears in pieces of a huge page what is about to be filled, ... */
-#define CACHE_NEAR_BYTES (32 * 1024)   /* ... when less than this is left of the last one: most blocks are smaller */
 #define CACHE_FAULTS 8                 /* of a block, records included */
 #define CACHE_MOVES 12                 /* likewise; of which there is no room for its own it is not copied */
 #define CACHE_GUEST 192                /* bytes of guest code of a block, likewise, if they are kept */
 #define CACHE_PIECE_SHIFT 10           /* of the code area: some blocks each */
+#define CACHE_LOOK_PIECES 64           /* so often it is seen to that there is memory ahead */
 #define CACHE_MAX_DROPS 4
 #define CACHE_MAX_STORES 16
 
@@ -41,18 +40,32 @@ static void *take(struct cpu *cpu, size_t bytes) {
     return p;
 }
 
+/* What is used from one end to the other, and what of it is used already. */
+static void begin_ahead(struct cache *c, size_t code_size) {
+    c->ahead = (struct cache_ahead){
+        .code = ahead_of(c->code, code_size),
+        .records = {(uintptr_t)c->code + code_size, (uintptr_t)c->code},
+        .block = ahead_of(c->block, c->block_max * sizeof(*c->block)),
+        .link = ahead_of(c->link, c->link_max * sizeof(*c->link)),
+        .fault = ahead_of(c->fault, c->fault_max * sizeof(*c->fault)),
+        .move = ahead_of(c->move, c->move_max * sizeof(*c->move)),
+        .guest = ahead_of(c->guest, c->guest_max),
+    };
+}
+
 static void look_ahead(struct cpu *cpu, struct cache *c) {
-    uint64_t size = cpu->boot->code_size;
-    while (c->records_ahead && c->records_used < c->records_ahead + CACHE_NEAR_BYTES) {
-        uint64_t bytes = c->records_ahead < CACHE_AHEAD_BYTES ? c->records_ahead : CACHE_AHEAD_BYTES;
-        c->records_ahead -= bytes;
-        rt_code_ahead(cpu, c->code + c->records_ahead, bytes);
+    struct cache_ahead *a = &c->ahead;
+    if (!c->pieces) { /* the first block: a vCPU that is never used needs nothing */
+        const struct heap *h = &engine_of(cpu)->heap;
+        ahead_tables(cpu, c->tables, (size_t)(h->base + h->used - c->tables));
     }
-    while (c->code_ahead < size && c->code_used + CACHE_NEAR_BYTES > c->code_ahead) {
-        uint64_t left = size - c->code_ahead, bytes = left < CACHE_AHEAD_BYTES ? left : CACHE_AHEAD_BYTES;
-        rt_code_ahead(cpu, c->code + c->code_ahead, bytes);
-        c->code_ahead += bytes;
-    }
+    ahead_up(cpu, &a->code, c->code + c->code_used);
+    ahead_down(cpu, &a->records, c->code + c->records_used);
+    ahead_up(cpu, &a->block, &c->block[c->blocks]);
+    ahead_up(cpu, &a->link, &c->link[c->links]);
+    ahead_up(cpu, &a->fault, &c->fault[c->faults]);
+    ahead_up(cpu, &a->move, &c->move[c->moves]);
+    ahead_up(cpu, &a->guest, c->guest + c->guests);
 }
 
 void cache_init(struct cpu *cpu) {
@@ -64,8 +77,6 @@ void cache_init(struct cpu *cpu) {
         rt_panic(cpu, "a code cache of %llu bytes is of no use", (unsigned long long)code_size);
     c->code_to_write = cpu->code_to_write;
     c->code_limit = c->records_used = (uint32_t)code_size - CACHE_STEP_BYTES;
-    c->records_ahead = code_size;
-    look_ahead(cpu, c);
     codegen_spares_high = rt_keeps_high_vectors();
     thunks = codegen_init(e->cg, cpu, e->ops, c->code, code_size);
     c->code_first = c->code_used = (uint32_t)ALIGN_UP(thunks, 64);
@@ -90,6 +101,7 @@ void cache_init(struct cpu *cpu) {
         c->guest_max = (uint32_t)(CACHE_GUEST * n);
         c->guest = take(cpu, c->guest_max);
     }
+    c->tables = e->heap.base + e->heap.used;
     c->hash_mask = 1023;
     while (c->hash_mask < n / 2)
         c->hash_mask = c->hash_mask * 2 + 1;
@@ -98,6 +110,7 @@ void cache_init(struct cpu *cpu) {
     c->code_page = take(cpu, CODE_PAGES * sizeof(*c->code_page));
     c->piece = take(cpu, ((code_size >> CACHE_PIECE_SHIFT) + 1) * sizeof(*c->piece));
     c->blocks = c->links = 1;
+    begin_ahead(c, code_size);
 }
 
 /* --- look-up and entry ------------------------------------------------------------------------ */
@@ -118,9 +131,12 @@ bool cache_room(const struct engine *e) {
 }
 
 /* The block is the first in the pieces of the code area that begin between the end of the one before and its own. */
-static void note_pieces(struct cache *c, const struct block *b) {
-    for (; (uint64_t)c->pieces << CACHE_PIECE_SHIFT < b->end; c->pieces++)
+static void note_pieces(struct cpu *cpu, struct cache *c, const struct block *b) {
+    for (; (uint64_t)c->pieces << CACHE_PIECE_SHIFT < b->end; c->pieces++) {
+        if (c->pieces % CACHE_LOOK_PIECES == 0)
+            look_ahead(cpu, c);
         c->piece[c->pieces] = (uint32_t)(b - c->block);
+    }
 }
 
 struct block *cache_enter(struct engine *e, const struct block *of, const struct code_out *out) {
@@ -160,8 +176,7 @@ struct block *cache_enter(struct engine *e, const struct block *of, const struct
     c->faults += out->faults;
     c->code_used = (uint32_t)ALIGN_UP(b->end, CACHE_ALIGN);
     c->records_used = b->records - b->record_bytes;
-    note_pieces(c, b);
-    look_ahead(e->cpu, c);
+    note_pieces(e->cpu, c, b);
     uint32_t *head = &c->hash[hash_bucket(c, b->pa, b->pc, b->mode)];
     b->hash_next = *head;
     *head = n;

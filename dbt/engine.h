@@ -48,8 +48,38 @@ struct engine_shared {
     _Atomic uint32_t ready; /* vCPU 0 has set up everything in here */
     void *guest;            /* engine_guest_shared() */
     struct heap heap;
+    uint64_t ram_pieces; /* of AHEAD_BYTES, whole ones */
+    uint8_t *ram_used;   /* a bit for each that a vCPU has used: ahead_ram() */
     struct mailbox mailbox[ABI_MAX_VCPUS];
 };
+
+/* --- memory that is used next: ahead.c -------------------------------------------------------- */
+#define AHEAD_BYTES (UINT64_C(2) << 20) /* a huge page */
+/* Memory that is used from told to end, or from told down to it; told: the monitor has heard of what was before. */
+struct ahead {
+    uintptr_t told, end;
+};
+/* ahead_up(): it is used up to at; the next piece is told of when half of the last one is left. ahead_down(): the same
+ * downwards. ahead_tables(): all of that is used, in no order. */
+static inline struct ahead ahead_of(const void *at, size_t bytes) {
+    return (struct ahead){(uintptr_t)at, (uintptr_t)at + bytes};
+}
+void ahead_more(struct cpu *cpu, struct ahead *a);
+void ahead_less(struct cpu *cpu, struct ahead *a);
+static inline void ahead_up(struct cpu *cpu, struct ahead *a, const void *at) {
+    while (a->told < a->end && (uintptr_t)at + AHEAD_BYTES / 2 > a->told)
+        ahead_more(cpu, a);
+}
+static inline void ahead_down(struct cpu *cpu, struct ahead *a, const void *at) {
+    while (a->told > a->end && (uintptr_t)at < a->told + AHEAD_BYTES / 2)
+        ahead_less(cpu, a);
+}
+void ahead_tables(struct cpu *cpu, const void *at, size_t bytes);
+/* ahead_ram(): that page of RAM is about to be used. If it is the first of its AHEAD_BYTES, next to some that were used
+ * before, those on its other side are likely to be the next ones. ahead_init(): false if the heap is too small. */
+struct engine_shared;
+bool ahead_init(struct engine_shared *s, const struct abi_boot *boot);
+void ahead_ram(struct cpu *cpu, struct gpa page);
 
 /* --- the code cache --------------------------------------------------------------------------- */
 struct block {
@@ -97,15 +127,18 @@ struct code_page {
 #define CACHE_ROUNDS 1024
 struct cache {
     uint8_t *code;
-    int64_t code_to_write;              /* cpu.code_to_write */
-    uint32_t code_first, code_used;     /* bump allocation: code from first on, ... */
-    uint32_t records_used, code_limit;  /* ... records from the limit down */
-    uint64_t code_ahead, records_ahead; /* the runtime has heard of all below, and above: rt_code_ahead() */
-    struct block *block;                /* [0] is unused: 0 means none. Sorted by start */
-    struct block_link *link;            /* [0] is unused */
+    int64_t code_to_write;             /* cpu.code_to_write */
+    uint32_t code_first, code_used;    /* bump allocation: code from first on, ... */
+    uint32_t records_used, code_limit; /* ... records from the limit down */
+    struct cache_ahead {
+        struct ahead code, records, block, link, fault, move, guest;
+    } ahead;
+    struct block *block;     /* [0] is unused: 0 means none. Sorted by start */
+    struct block_link *link; /* [0] is unused */
     struct code_fault *fault;
-    uint16_t *move; /* code_out.move */
-    uint8_t *guest; /* NULL: nobody wants to have blocks for later runs */
+    uint16_t *move;  /* code_out.move */
+    uint8_t *tables; /* in the heap from there on, what is used in no order */
+    uint8_t *guest;  /* NULL: nobody wants to have blocks for later runs */
     uint32_t blocks, block_max, links, link_max, faults, fault_max, moves, move_max, guests, guest_max;
     uint32_t *hash, hash_mask;
     uint32_t *piece,

@@ -26,7 +26,7 @@ struct event_fd {
     struct event_fd *next; /* in the list of all, or of the dead */
 };
 
-enum bell { BELL_VIRTIO, BELL_TIMER, BELL_POSTED, BELL_WAKE, BELLS };
+enum bell { BELL_VIRTIO, BELL_TIMER, BELL_POSTED, BELL_WAKE, BELL_AHEAD /* ahead.c waits for it */, BELLS };
 struct events {
     struct machine *machine;
     int epoll;
@@ -203,7 +203,12 @@ static void guest_timers(struct machine *m) {
 
 /* --- doorbells -------------------------------------------------------------------------------- */
 static enum bell bell_of(unsigned n) {
-    return n == ABI_DB_TIMER ? BELL_TIMER : n == ABI_DB_POSTED ? BELL_POSTED : BELL_VIRTIO;
+    switch (n) {
+    case ABI_DB_TIMER: return BELL_TIMER;
+    case ABI_DB_POSTED: return BELL_POSTED;
+    case ABI_DB_AHEAD: return BELL_AHEAD;
+    default: return BELL_VIRTIO;
+    }
 }
 
 static void ring(int fd) {
@@ -289,7 +294,7 @@ struct events *events_create(struct machine *m) {
         return NULL;
     *ev = (struct events){.machine = m,
                           .epoll = -1,
-                          .bell = {-1, -1, -1, -1},
+                          .bell = {-1, -1, -1, -1, -1},
                           .timer_fd = -1,
                           .guest_timer_fd = -1,
                           .guest_armed = ~UINT64_C(0)};
@@ -307,10 +312,13 @@ void events_destroy(struct events *ev) {
     while (ev->fds)
         event_del_fd(ev->fds);
     free_dead(ev);
-    int fds[] = {ev->bell[0], ev->bell[1], ev->bell[2], ev->bell[3], ev->timer_fd, ev->guest_timer_fd, ev->epoll};
-    for (unsigned i = 0; i < ARRAY_LEN(fds); i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
+    const int others[] = {ev->timer_fd, ev->guest_timer_fd, ev->epoll};
+    for (unsigned i = 0; i < BELLS; i++)
+        if (ev->bell[i] >= 0)
+            close(ev->bell[i]);
+    for (unsigned i = 0; i < ARRAY_LEN(others); i++)
+        if (others[i] >= 0)
+            close(others[i]);
     free(ev);
 }
 

@@ -594,6 +594,7 @@ static bool build(struct machine *m, char err[ERR_BYTES]) {
         snprintf(err, ERR_BYTES, "cannot make the event loop: %s", strerror(errno));
         return false;
     }
+    ahead_start(m);
     panic_start(m);
     save_start(m);
     if (!chardev_attach(m->serial, m) || (m->console && !chardev_attach(m->console, m))) {
@@ -709,6 +710,7 @@ enum machine_state machine_run(struct machine *m) {
         if (m->vcpu[i].thread)
             thread_join(m->vcpu[i].thread);
     m->ended_ns = event_now_ns();
+    ahead_stop(m);
     machine_lock(m);
     machine_drain_posted(m);
     machine_notify(m);
@@ -718,6 +720,7 @@ enum machine_state machine_run(struct machine *m) {
 }
 
 void machine_destroy(struct machine *m) {
+    ahead_stop(m);
     semihost_close(m);
     if (m->vm)
         m->vm->destroy(m);

@@ -131,6 +131,11 @@ struct machine {
     struct panic panic;
     struct pause pause;
     struct {
+        struct thread *thread; /* NULL: there is none */
+        _Atomic bool stop;
+        uint64_t bytes; /* that it asked the host for; known when there is no thread any more */
+    } ahead;
+    struct {
         struct event_timer timer;
         size_t matched; /* so much of options.save_at has been printed */
         bool seen;      /* all of it */
@@ -165,6 +170,9 @@ struct vm_ops {
     /* run(): life of a vCPU, in its thread; returns when the machine is no longer running. */
     void (*run)(struct machine *m, struct vcpu *v);
     void (*destroy)(struct machine *m);
+    /* give(): the host is to give memory to [at, at+bytes) now, at most 2 MiB of the arena or RAM. False: nothing is
+     * special there. NULL: nowhere. From any thread. */
+    bool (*give)(struct machine *m, uint8_t *at, uint64_t bytes);
     uint64_t (*tsc_hz)(struct machine *m); /* 0: not known */
 };
 extern const struct vm_ops vm_kvm, vm_inproc;
@@ -312,6 +320,12 @@ void events_destroy(struct events *e);
 void events_loop(struct machine *m);
 void events_doorbell(struct machine *m, unsigned n);   /* a doorbell that came by a call */
 int events_doorbell_fd(struct machine *m, unsigned n); /* an eventfd for it */
+
+/* --- ahead.c ---------------------------------------------------------------------------------- */
+/* ahead_start(): the thread that has the host give memory, for a machine with memory and an event loop. Without one,
+ * if there can be none, all is the same but slower. ahead_stop(): before any of that goes. */
+void ahead_start(struct machine *m);
+void ahead_stop(struct machine *m);
 
 /* --- chardev.c -------------------------------------------------------------------------------- */
 /* chardev_open(): name: "serial", "console"; spec: as in --serial. NULL and err if it cannot be had. chardev_start():

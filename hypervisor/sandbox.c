@@ -189,14 +189,15 @@ static bool leave_files(void) {
 /* --- system calls ----------------------------------------------------------------------------- */
 #define KIND(name) THREADS(THREAD_##name)
 #define ALL                                                                                                            \
-    (KIND(MAIN) | KIND(DEVICES) | KIND(VCPU) | KIND(DISK) | KIND(CONSOLE) | KIND(EXEC) | KIND(NETWORK) | KIND(VSOCK))
+    (KIND(MAIN) | KIND(DEVICES) | KIND(VCPU) | KIND(DISK) | KIND(CONSOLE) | KIND(EXEC) | KIND(MEMORY) |                \
+     KIND(NETWORK) | KIND(VSOCK))
 #define CALL(name) SCMP_SYS(name)
 
 /* A thread has the filters of the one that started it, too. So the devices' allows what any thread may that it
  * starts. */
 static bool may(unsigned kinds, enum thread_kind kind) {
     return kinds >> kind & 1 ||
-           (kind == THREAD_DEVICES && kinds & (KIND(VCPU) | KIND(DISK) | KIND(CONSOLE) | KIND(EXEC)));
+           (kind == THREAD_DEVICES && kinds & (KIND(VCPU) | KIND(DISK) | KIND(CONSOLE) | KIND(EXEC) | KIND(MEMORY)));
 }
 
 /* Whole calls, and who may make them. */

@@ -91,6 +91,7 @@ static void put_machine(cJSON *o, const struct machine *m) {
     put(o, "vcpus", m->vcpu_count);
     put(o, "memory", (double)m->ram_size);
     put(o, "tsc_hz", (double)m->tsc_hz);
+    put(o, "memory_ahead", (double)m->ahead.bytes);
     put(o, "seconds", (double)(m->ended_ns - m->started_ns) * 1e-9);
 }
 

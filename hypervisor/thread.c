@@ -17,9 +17,10 @@
 #include <unistd.h>
 
 static const char *const names[] = {
-    [THREAD_ANY] = "any",   [THREAD_MAIN] = "main",       [THREAD_DEVICES] = "devices",
-    [THREAD_VCPU] = "vCPU", [THREAD_DISK] = "disk",       [THREAD_CONSOLE] = "console",
-    [THREAD_EXEC] = "exec", [THREAD_NETWORK] = "network", [THREAD_VSOCK] = "vsock",
+    [THREAD_ANY] = "any",     [THREAD_MAIN] = "main",     [THREAD_DEVICES] = "devices",
+    [THREAD_VCPU] = "vCPU",   [THREAD_DISK] = "disk",     [THREAD_CONSOLE] = "console",
+    [THREAD_EXEC] = "exec",   [THREAD_MEMORY] = "memory", [THREAD_NETWORK] = "network",
+    [THREAD_VSOCK] = "vsock",
 };
 static _Thread_local enum thread_kind own_kind;
 

@@ -16,6 +16,10 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+#define HUGE (UINT64_C(2) << 20)
 #define ARENA_STEP (UINT64_C(32) << 20)
 #define ARENA_REACH (UINT64_C(1900) << 20) /* of a 32-bit offset, with room for the engine's own code */
 
@@ -114,6 +118,29 @@ static bool make_code(struct machine *m, uint8_t *arena, char err[ERR_BYTES]) {
     else
         snprintf(err, ERR_BYTES, "this host lets no file in memory be executed (%s): try --code rwx", strerror(errno));
     return false;
+}
+
+/* A file in memory gets huge pages nearly nowhere but on demand, and then only where it has a page already. */
+static bool give_huge(uint8_t *at, uint64_t bytes) {
+    return !((uintptr_t)at % HUGE) && bytes == HUGE && !madvise(at, PAGE_SIZE, MADV_POPULATE_WRITE) &&
+           !madvise(at, bytes, MADV_COLLAPSE);
+}
+
+/* Code has two mappings, and each page would take a fault in both. */
+static bool give_code(struct machine *m, uint8_t *at, uint64_t bytes) {
+    uint8_t *write = at + m->code_to_write;
+    if (!give_huge(write, bytes))
+        madvise(write, bytes, MADV_POPULATE_WRITE);
+    madvise(at, bytes, MADV_POPULATE_READ);
+    return true;
+}
+
+/* RAM of a file gets huge pages, or what the engine does itself (rt_ram_used()). */
+static bool inproc_give(struct machine *m, uint8_t *at, uint64_t bytes) {
+    const uint8_t *code = m->arena + m->layout.code[0];
+    if (m->code_to_write && at >= code && at + bytes <= code + code_bytes(m))
+        return give_code(m, at, bytes);
+    return m->ram_fd >= 0 && at >= m->ram && at < m->ram + m->memory && (give_huge(at, bytes), true);
 }
 
 static uint8_t *inproc_arena_alloc(struct machine *m, uint64_t size, char err[ERR_BYTES]) {
@@ -296,5 +323,6 @@ const struct vm_ops vm_inproc = {
     .create = inproc_create,
     .run = inproc_run,
     .destroy = inproc_destroy,
+    .give = inproc_give,
     .tsc_hz = inproc_tsc_hz,
 };

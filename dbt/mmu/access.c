@@ -66,8 +66,10 @@ static struct walk_entry *walk_to(struct cpu *cpu, uint64_t va, enum mmu_access 
     e->w.pa.v = ALIGN_DOWN(w->pa.v, PAGE_SIZE);
     e->host = ram_ptr(cpu, e->w.pa, PAGE_SIZE);
     e->rom = pa_in_rom(cpu, e->w.pa.v);
-    if (e->host && !e->rom)
+    if (e->host && !e->rom) {
         rt_ram_used(cpu, e->w.pa);
+        ahead_ram(cpu, e->w.pa);
+    }
     return e;
 }
 

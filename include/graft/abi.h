@@ -18,7 +18,7 @@
 #include "graft/base.h"
 
 #define ABI_MAGIC 0x54465247u /* "GRFT" */
-#define ABI_VERSION 6
+#define ABI_VERSION 7
 #define ABI_MAX_VCPUS 8
 #define ABI_MAX_SPIS 288 /* QEMU virt has 256 + 32 private: interrupt ids 32 .. 32+255 */
 #define ABI_VIRTIO_SLOTS 32
@@ -184,7 +184,8 @@ enum abi_doorbell {
     ABI_DB_VIRTIO0 = 0, /* .. +31: virtqueue notification; the queue index is written to virtio_notify[slot] first */
     ABI_DB_TIMER = 32,  /* some vCPU's timer_deadline is earlier than timer_armed */
     ABI_DB_POSTED = 33, /* the posted ring went from empty to not empty */
-    ABI_DB_COUNT = 34,
+    ABI_DB_AHEAD = 34,  /* some vCPU's ring of ahead[] went from empty to not empty */
+    ABI_DB_COUNT = 35,
 };
 
 enum abi_log {
@@ -210,6 +211,12 @@ enum abi_stat {
 };
 #undef ABI_STAT
 
+/* Memory in the engine's address space. */
+#define ABI_AHEAD_ENTRIES 32
+struct abi_range {
+    uint64_t va, bytes;
+};
+
 /* First page of struct cpu. */
 struct abi_vcpu {
     _Atomic uint32_t pending;        /* enum abi_pending; set by anyone, cleared by the engine of this vCPU */
@@ -221,6 +228,10 @@ struct abi_vcpu {
     uint64_t ret[2];
     uint64_t stats[128]; /* indexed by enum abi_stat */
     char text[2048];     /* scratch for ABI_CALL_LOG */
+    /* Memory that the engine is about to use, so that the host gives it before that: hints, some may be lost. The
+     * engine writes head, the monitor tail. */
+    _Atomic uint32_t ahead_head, ahead_tail;
+    struct abi_range ahead[ABI_AHEAD_ENTRIES];
 } __attribute__((aligned(4096)));
 _Static_assert(sizeof(struct abi_vcpu) == 4096, "one page");
 _Static_assert(ABI_STAT_COUNT <= 128, "statistics fit");

@@ -121,6 +121,7 @@ enum thread_kind {
     THREAD_DISK,
     THREAD_CONSOLE,
     THREAD_EXEC,
+    THREAD_MEMORY,
     THREAD_NETWORK, /* the one of that process (hypervisor/network.c) */
     THREAD_VSOCK,   /* and of that one (hypervisor/vsock.c) */
 };

@@ -123,9 +123,6 @@ struct rt_page_costs rt_page_costs(struct cpu *cpu);
 /* rt_ram_used(): that page of RAM is about to be used. In a process the host gives memory to it and to its neighbours
  * at once: a fault for each page costs fifty times as much. */
 void rt_ram_used(struct cpu *cpu, struct gpa page);
-/* rt_code_ahead(): this part of the vCPU's code area, from a page's start on, is about to be filled. In a process it
- * gets its memory now, in one piece if the host has it. Nothing in the VM. */
-void rt_code_ahead(struct cpu *cpu, const uint8_t *code, size_t bytes);
 /* rt_sample_start(): from now on, some hundred times in a second of this vCPU's processor time, sets cpu->sample_pc and
  * ABI_PEND_SAMPLE if translated code runs then. False: this host cannot. */
 bool rt_sample_start(struct cpu *cpu);

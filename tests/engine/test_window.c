@@ -85,7 +85,6 @@ bool rt_has_gs(void) { return true; }
 bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes) { return false; }
 void rt_set_view(struct view *v) {}
 bool rt_keeps_high_vectors(void) { return false; }
-void rt_code_ahead(struct cpu *c, const uint8_t *code, size_t bytes) {}
 bool rt_sample_start(struct cpu *c) { return false; }
 
 /* --- the engine's tables ---------------------------------------------------------------------- */

@@ -31,7 +31,7 @@
 
 #define KINDS                                                                                                          \
     (1u << THREAD_MAIN | 1u << THREAD_DEVICES | 1u << THREAD_VCPU | 1u << THREAD_DISK | 1u << THREAD_CONSOLE |         \
-     1u << THREAD_EXEC | 1u << THREAD_NETWORK | 1u << THREAD_VSOCK)
+     1u << THREAD_EXEC | 1u << THREAD_MEMORY | 1u << THREAD_NETWORK | 1u << THREAD_VSOCK)
 #define ONLY(name) (1u << THREAD_##name)
 #define BUT(names) (KINDS & ~(names))
 
@@ -120,8 +120,9 @@ static const struct attempt attempts[] = {
     {"a call that does not exist", KINDS, 4095, {0}},
 };
 static const char *const kind_names[] = {
-    [THREAD_MAIN] = "main",       [THREAD_DEVICES] = "devices", [THREAD_VCPU] = "vCPU",       [THREAD_DISK] = "disk",
-    [THREAD_CONSOLE] = "console", [THREAD_EXEC] = "exec",       [THREAD_NETWORK] = "network", [THREAD_VSOCK] = "vsock"};
+    [THREAD_MAIN] = "main",       [THREAD_DEVICES] = "devices", [THREAD_VCPU] = "vCPU",
+    [THREAD_DISK] = "disk",       [THREAD_CONSOLE] = "console", [THREAD_EXEC] = "exec",
+    [THREAD_NETWORK] = "network", [THREAD_VSOCK] = "vsock",     [THREAD_MEMORY] = "memory"};
 
 /* In a process that is like a run, in a thread of that kind. Exit status 0: fn has returned. */
 static struct {

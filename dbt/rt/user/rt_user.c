@@ -184,15 +184,4 @@ bool rt_map_cpu(struct cpu *cpu, void *at, size_t bytes) {
     return true;
 }
 
-/* Or each page costs a fault, and a second one where it runs. A file in memory gets huge pages nearly nowhere but on
- * demand, and then only where it has a page already. */
-void rt_code_ahead(struct cpu *cpu, const uint8_t *code, size_t bytes) {
-    uint8_t *write = (uint8_t *)(uintptr_t)code + cpu->code_to_write;
-    *(volatile uint8_t *)write = *(volatile uint8_t *)write;
-    if (!cpu->code_to_write || madvise(write, bytes, MADV_COLLAPSE))
-        madvise(write, bytes, MADV_POPULATE_WRITE);
-    if (cpu->code_to_write)
-        madvise((void *)(uintptr_t)code, bytes, MADV_POPULATE_READ);
-}
-
 bool rt_keeps_high_vectors(void) { return false; }

@@ -61,7 +61,6 @@ bool rt_touch(struct cpu *cpu, uint64_t host_va) { return !rt_has_ring3(cpu) && 
 
 /* The processor, or the host that shadows these tables, looks for itself. */
 void rt_map_pages(struct cpu *cpu, uint64_t host_va, unsigned count) {}
-void rt_code_ahead(struct cpu *cpu, const uint8_t *code, size_t bytes) {}
 
 void rt_flush_all(struct cpu *cpu) {
     static const uint64_t none[FLUSH_AT_ONCE];
