@@ -15,8 +15,6 @@ static void say(struct cpu *cpu, uint64_t va, uint64_t bytes) {
         rt_doorbell(cpu, ABI_DB_AHEAD);
 }
 
-void ahead_tables(struct cpu *cpu, const void *at, size_t bytes) { say(cpu, (uintptr_t)at, bytes); }
-
 /* Up to the next border of a huge page. */
 void ahead_more(struct cpu *cpu, struct ahead *a) {
     uintptr_t next = ALIGN_DOWN(a->told, AHEAD_BYTES) + AHEAD_BYTES;

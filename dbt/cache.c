@@ -40,8 +40,8 @@ static void *take(struct cpu *cpu, size_t bytes) {
     return p;
 }
 
-/* What is used from one end to the other, and what of it is used already. */
-static void begin_ahead(struct cache *c, size_t code_size) {
+/* What is used from one end to the other: of the heap, tables that are used in no order and what is taken later. */
+static void begin_ahead(struct cache *c, size_t code_size, const struct heap *h, const uint8_t *tables) {
     c->ahead = (struct cache_ahead){
         .code = ahead_of(c->code, code_size),
         .records = {(uintptr_t)c->code + code_size, (uintptr_t)c->code},
@@ -50,15 +50,13 @@ static void begin_ahead(struct cache *c, size_t code_size) {
         .fault = ahead_of(c->fault, c->fault_max * sizeof(*c->fault)),
         .move = ahead_of(c->move, c->move_max * sizeof(*c->move)),
         .guest = ahead_of(c->guest, c->guest_max),
+        .heap = ahead_of(tables, (size_t)(h->base + h->size - tables)),
     };
 }
 
 static void look_ahead(struct cpu *cpu, struct cache *c) {
     struct cache_ahead *a = &c->ahead;
-    if (!c->pieces) { /* the first block: a vCPU that is never used needs nothing */
-        const struct heap *h = &engine_of(cpu)->heap;
-        ahead_tables(cpu, c->tables, (size_t)(h->base + h->used - c->tables));
-    }
+    const struct heap *h = &engine_of(cpu)->heap;
     ahead_up(cpu, &a->code, c->code + c->code_used);
     ahead_down(cpu, &a->records, c->code + c->records_used);
     ahead_up(cpu, &a->block, &c->block[c->blocks]);
@@ -66,6 +64,7 @@ static void look_ahead(struct cpu *cpu, struct cache *c) {
     ahead_up(cpu, &a->fault, &c->fault[c->faults]);
     ahead_up(cpu, &a->move, &c->move[c->moves]);
     ahead_up(cpu, &a->guest, c->guest + c->guests);
+    ahead_up(cpu, &a->heap, h->base + h->used);
 }
 
 void cache_init(struct cpu *cpu) {
@@ -101,7 +100,7 @@ void cache_init(struct cpu *cpu) {
         c->guest_max = (uint32_t)(CACHE_GUEST * n);
         c->guest = take(cpu, c->guest_max);
     }
-    c->tables = e->heap.base + e->heap.used;
+    const uint8_t *tables = e->heap.base + e->heap.used;
     c->hash_mask = 1023;
     while (c->hash_mask < n / 2)
         c->hash_mask = c->hash_mask * 2 + 1;
@@ -110,7 +109,7 @@ void cache_init(struct cpu *cpu) {
     c->code_page = take(cpu, CODE_PAGES * sizeof(*c->code_page));
     c->piece = take(cpu, ((code_size >> CACHE_PIECE_SHIFT) + 1) * sizeof(*c->piece));
     c->blocks = c->links = 1;
-    begin_ahead(c, code_size);
+    begin_ahead(c, code_size, &e->heap, tables);
 }
 
 /* --- look-up and entry ------------------------------------------------------------------------ */

@@ -60,7 +60,7 @@ struct ahead {
     uintptr_t told, end;
 };
 /* ahead_up(): it is used up to at; the next piece is told of when half of the last one is left. ahead_down(): the same
- * downwards. ahead_tables(): all of that is used, in no order. */
+ * downwards. */
 static inline struct ahead ahead_of(const void *at, size_t bytes) {
     return (struct ahead){(uintptr_t)at, (uintptr_t)at + bytes};
 }
@@ -74,7 +74,6 @@ static inline void ahead_down(struct cpu *cpu, struct ahead *a, const void *at) 
     while (a->told > a->end && (uintptr_t)at < a->told + AHEAD_BYTES / 2)
         ahead_less(cpu, a);
 }
-void ahead_tables(struct cpu *cpu, const void *at, size_t bytes);
 /* ahead_ram(): that page of RAM is about to be used. If it is the first of its AHEAD_BYTES, next to some that were used
  * before, those on its other side are likely to be the next ones. ahead_init(): false if the heap is too small. */
 struct engine_shared;
@@ -131,14 +130,13 @@ struct cache {
     uint32_t code_first, code_used;    /* bump allocation: code from first on, ... */
     uint32_t records_used, code_limit; /* ... records from the limit down */
     struct cache_ahead {
-        struct ahead code, records, block, link, fault, move, guest;
+        struct ahead code, records, block, link, fault, move, guest, heap;
     } ahead;
     struct block *block;     /* [0] is unused: 0 means none. Sorted by start */
     struct block_link *link; /* [0] is unused */
     struct code_fault *fault;
-    uint16_t *move;  /* code_out.move */
-    uint8_t *tables; /* in the heap from there on, what is used in no order */
-    uint8_t *guest;  /* NULL: nobody wants to have blocks for later runs */
+    uint16_t *move; /* code_out.move */
+    uint8_t *guest; /* NULL: nobody wants to have blocks for later runs */
     uint32_t blocks, block_max, links, link_max, faults, fault_max, moves, move_max, guests, guest_max;
     uint32_t *hash, hash_mask;
     uint32_t *piece,

@@ -5,7 +5,7 @@
  * it takes is one that a vCPU does not wait for. What it is told is a hint: a range that is none of the machine's is
  * left out, and where this is not in time the vCPU takes the fault itself.
  */
-#include "hypervisor/monitor.h"
+#include "hypervisor/boot.h"
 
 #include <poll.h>
 #include <sys/mman.h>
@@ -30,6 +30,14 @@ static void give(struct machine *m, uint8_t *at, uint64_t bytes) {
         at += n;
         bytes -= n;
     }
+}
+
+/* The first half of the kernel is being read meanwhile (boot.c). */
+static void give_kernel(struct machine *m) {
+    const struct boot_file *kernel = &m->files->kernel;
+    const uint64_t half = kernel->len / 2, at = m->board->kernel_offset + half;
+    if (kernel->fd >= 0 && at < m->ram_size && half <= m->ram_size - at)
+        give(m, m->ram + at, half);
 }
 
 /* What every machine uses, before its engine runs: of others than the first vCPU nobody knows whether they will. */
@@ -62,6 +70,7 @@ static void run(void *arg) {
     struct machine *m = arg;
     struct pollfd bell = {.fd = events_doorbell_fd(m, ABI_DB_AHEAD), .events = POLLIN};
     uint64_t count;
+    give_kernel(m);
     give_first(m);
     while (!atomic_load(&m->ahead.stop)) {
         for (unsigned i = 0; i < m->vcpu_count; i++)

@@ -41,6 +41,10 @@ struct dynamic_info {
 #define DYNAMIC_SUPERVISOR 1
 #define TREE_GROWS (64u << 10) /* firmware adds to the tree where it is; the information is behind that */
 
+static struct loader_file source(const struct boot_file *in) {
+    return (struct loader_file){.data = in->fd < 0 ? in->file.data : NULL, .fd = in->fd, .len = in->len};
+}
+
 /* place(): initial RAM disk and device tree. room: bytes behind the tree that stay free. */
 static bool place(struct machine *m, const struct boot_files *f, struct loader_target *t, size_t room,
                   uint64_t *behind_tree, char err[ERR_BYTES]) {
@@ -70,8 +74,12 @@ static bool place(struct machine *m, const struct boot_files *f, struct loader_t
         free(blob);
         return false;
     }
-    if (f->initrd.len)
-        memcpy(m->ram + (at.initrd - m->board->ram), f->initrd.data, f->initrd.len);
+    struct loader_file initrd = source(&f->initrd);
+    if (!loader_fetch(&initrd, 0, m->ram + (at.initrd - m->board->ram), initrd.len)) {
+        snprintf(err, ERR_BYTES, "%.180s: cannot be read, or has become shorter", o->initrd);
+        free(blob);
+        return false;
+    }
     memcpy(m->ram + (at.dtb - m->board->ram), blob, size);
     free(blob);
     m->boot->entry_pc = t->entry;
@@ -91,7 +99,7 @@ static bool boot_firmware(struct machine *m, const struct boot_files *f, char er
     else if (blob)
         snprintf(err, ERR_BYTES, "the device tree does not fit into the guest's memory");
     free(blob);
-    return ok && firmware_boot(m, &f->kernel, &f->initrd, err);
+    return ok && firmware_boot(m, &f->kernel.file, &f->initrd.file, err);
 }
 
 /* --- firmware in RAM, where machine mode starts ----------------------------------------------- */
@@ -101,7 +109,8 @@ static bool load_bios(struct machine *m, const struct boot_files *f, struct load
     char why[LOADER_ERR_BYTES];
     *t = (struct loader_target){.ram = m->ram, .ram_size = m->ram_size, .board = m->board};
     t->flat = !loader_is_kernel(f->bios.data, f->bios.len);
-    if (!loader_load(f->bios.data, f->bios.len, t, why))
+    struct loader_file bios = {.data = f->bios.data, .len = f->bios.len};
+    if (!loader_load(&bios, t, why))
         return true;
     snprintf(err, ERR_BYTES, "%.100s: %.150s", m->options->bios, why);
     return false;
@@ -132,9 +141,10 @@ static bool boot_bios(struct machine *m, const struct boot_files *f, struct load
 
 /* What is in flash is what starts in the kernel's place. That, if there is one, is left to it in fw_cfg. */
 static bool boot_flash(struct machine *m, const struct boot_files *f, struct loader_target *t, char err[ERR_BYTES]) {
-    struct boot_files rest = {.board = f->board, .bios = f->bios, .dtb = f->dtb};
+    struct boot_files rest = {
+        .board = f->board, .bios = f->bios, .dtb = f->dtb, .kernel = {.fd = -1}, .initrd = {.fd = -1}};
     uint64_t behind_tree;
-    if (!firmware_boot(m, &f->kernel, &f->initrd, err))
+    if (!firmware_boot(m, &f->kernel.file, &f->initrd.file, err))
         return false;
     t->entry = m->board->flash;
     t->low = t->high = m->board->ram;
@@ -206,13 +216,18 @@ static bool read_bios(struct boot_files *f, const struct options *o, char err[ER
     return f->bios.len != 0;
 }
 
+/* May the rest stay in the file? */
+static bool keep_kernel(const struct file *head) { return !loader_unpacks(head->data, head->len); }
+static bool keep_initrd(const struct file *head) { return true; }
+
 bool boot_read(struct boot_files *f, const struct options *o, char err[ERR_BYTES]) {
-    *f = (struct boot_files){.flat = o->flat};
-    /* What firmware in flash can start is its own affair. */
-    bool look = !firmware_is_given(o) || (!o->pflashes && o->board && o->board->bios_in_ram);
-    if (o->kernel && !file_read(&f->kernel, o->kernel, o->memory, look ? look_at_kernel : NULL, f, err))
+    *f = (struct boot_files){.flat = o->flat, .kernel = {.fd = -1}, .initrd = {.fd = -1}};
+    /* What firmware in flash can start is its own affair, and it is given all of it. */
+    bool firmware = firmware_is_given(o), look = !firmware || (!o->pflashes && o->board && o->board->bios_in_ram);
+    if (o->kernel && !boot_file_read(&f->kernel, o->kernel, o->memory, firmware ? NULL : keep_kernel,
+                                     look ? look_at_kernel : NULL, f, err))
         return false;
-    f->board = o->board || f->flat ? o->board : loader_board(f->kernel.data, f->kernel.len);
+    f->board = o->board || f->flat ? o->board : loader_board(f->kernel.file.data, f->kernel.file.len);
     if (!f->board)
         f->board = boards[0];
     if (f->board->bios_in_ram && no_bios(o) && !o->kernel && !o->pflashes) {
@@ -220,13 +235,14 @@ bool boot_read(struct boot_files *f, const struct options *o, char err[ERR_BYTES
         return false;
     }
     return fits_board(o, f->board, err) && read_bios(f, o, err) &&
-           (!o->initrd || file_read(&f->initrd, o->initrd, o->memory, NULL, NULL, err)) &&
+           (!o->initrd ||
+            boot_file_read(&f->initrd, o->initrd, o->memory, firmware ? NULL : keep_initrd, NULL, NULL, err)) &&
            (!o->dtb || file_read(&f->dtb, o->dtb, o->memory, NULL, NULL, err));
 }
 
 void boot_free(struct boot_files *f) {
-    file_free(&f->kernel);
-    file_free(&f->initrd);
+    boot_file_free(&f->kernel);
+    boot_file_free(&f->initrd);
     file_free(&f->dtb);
     file_free(&f->bios);
 }
@@ -246,7 +262,8 @@ bool boot_load(struct machine *m, char err[ERR_BYTES]) {
     if (m->options->pflashes)
         return boot_flash(m, f, &t, err);
     t.above_firmware = f->bios.len;
-    if ((f->kernel.len || !f->bios.len) && loader_load(f->kernel.data, f->kernel.len, &t, why))
+    struct loader_file kernel = source(&f->kernel);
+    if ((f->kernel.len || !f->bios.len) && loader_load(&kernel, &t, why))
         return no_kernel(m->options->kernel, why, t.use, err);
     return f->bios.len ? boot_bios(m, f, &t, err) : place(m, f, &t, 0, &behind_tree, err);
 }

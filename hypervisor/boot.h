@@ -6,12 +6,13 @@
 
 #include "hypervisor/monitor.h"
 
-/* The files as they were when the run began: a guest that resets starts from them again. */
+/* The files that were opened when the run began: a guest that resets starts from them again, as they are then. */
 struct boot_files {
     struct snapshot *resume;      /* NULL: from the beginning */
     struct snapshot *origin;      /* what the user wants the run to begin with, and may go back to; NULL: nothing */
     struct snapshot_target *save; /* where it can be saved to; NULL: nowhere */
-    struct file kernel, initrd, dtb, bios;
+    struct boot_file kernel, initrd;
+    struct file dtb, bios;
     bool flat;                 /* the kernel is a flat binary */
     const struct board *board; /* that the kernel is for, or that the user wants */
 };

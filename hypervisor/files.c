@@ -48,28 +48,80 @@ static bool read_some(struct file *f, int fd, const char *path, uint64_t size, u
     return true;
 }
 
-/* The head first: a file that is the wrong one may be large. */
-static bool read_all(struct file *f, int fd, const char *path, uint64_t max, file_look *look, void *arg,
-                     char err[ERR_BYTES]) {
-    if (look && (!read_some(f, fd, path, 0, LOADER_HEAD, err) || !look(f, path, arg, err)))
-        return false;
+static bool too_large(char err[ERR_BYTES], const char *path) {
+    return wrong(err, path, "larger than the guest's memory");
+}
+
+static bool read_rest(struct file *f, int fd, const char *path, uint64_t max, char err[ERR_BYTES]) {
     const uint64_t size = size_of(fd, max);
-    const bool fits = size <= max;
-    if (fits && !read_some(f, fd, path, size < max ? size : 0, max + 1, err))
-        return false;
-    return (fits && f->len <= max) || wrong(err, path, "larger than the guest's memory");
+    if (size > max || !read_some(f, fd, path, size < max ? size : 0, max + 1, err))
+        return size > max ? too_large(err, path) : false;
+    return f->len <= max || too_large(err, path);
+}
+
+/* The head first: a file that is the wrong one may be large. */
+static bool read_head(struct file *f, int fd, const char *path, file_look *look, void *arg, char err[ERR_BYTES]) {
+    return read_some(f, fd, path, 0, LOADER_HEAD, err) && (!look || look(f, path, arg, err));
+}
+
+static int open_to_read(const char *path, char err[ERR_BYTES]) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        wrong(err, path, strerror(errno));
+    return fd;
 }
 
 bool file_read(struct file *f, const char *path, uint64_t max, file_look *look, void *arg, char err[ERR_BYTES]) {
     *f = (struct file){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open_to_read(path, err);
     if (fd < 0)
-        return wrong(err, path, strerror(errno));
-    bool ok = read_all(f, fd, path, max, look, arg, err);
+        return false;
+    bool ok = (!look || read_head(f, fd, path, look, arg, err)) && read_rest(f, fd, path, max, err);
     close(fd);
     if (!ok)
         file_free(f);
     return ok;
+}
+
+/* --- what a machine starts with --------------------------------------------------------------- */
+/* Is there more of it than the head, which can be read at any time? */
+static bool is_regular(int fd, const struct file *head, uint64_t *size) {
+    struct stat st;
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size <= (off_t)head->len)
+        return false;
+    *size = (uint64_t)st.st_size;
+    return true;
+}
+
+static bool read_boot_file(struct boot_file *in, const char *path, uint64_t max, boot_file_keep *keep, file_look *look,
+                           void *arg, char err[ERR_BYTES]) {
+    if (!read_head(&in->file, in->fd, path, look, arg, err))
+        return false;
+    if (keep && keep(&in->file) && is_regular(in->fd, &in->file, &in->len))
+        return in->len <= max || too_large(err, path);
+    bool ok = read_rest(&in->file, in->fd, path, max, err);
+    in->len = in->file.len;
+    close(in->fd);
+    in->fd = -1;
+    return ok;
+}
+
+bool boot_file_read(struct boot_file *in, const char *path, uint64_t max, boot_file_keep *keep, file_look *look,
+                    void *arg, char err[ERR_BYTES]) {
+    *in = (struct boot_file){.fd = open_to_read(path, err)};
+    if (in->fd < 0)
+        return false;
+    bool ok = read_boot_file(in, path, max, keep, look, arg, err);
+    if (!ok)
+        boot_file_free(in);
+    return ok;
+}
+
+void boot_file_free(struct boot_file *in) {
+    file_free(&in->file);
+    if (in->fd >= 0)
+        close(in->fd);
+    *in = (struct boot_file){.fd = -1};
 }
 
 bool file_write(const char *path, const void *data, size_t len, char err[ERR_BYTES]) {

@@ -4,9 +4,11 @@
 #include "hypervisor/loader.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define OLD_OFFSET 0x80000u /* before Linux 3.17 */
 #define INITRD_OFFSET (UINT64_C(128) << 20)
@@ -39,22 +41,50 @@ static bool in_ram(const struct loader_target *t, uint64_t gpa, uint64_t len) {
     return gpa >= t->board->ram && gpa - t->board->ram <= t->ram_size && len <= t->ram_size - (gpa - t->board->ram);
 }
 
-static int put_program(struct loader_target *t, const uint8_t *file, size_t len, uint64_t offset, uint64_t size,
+/* --- what is loaded --------------------------------------------------------------------------- */
+static bool read_at(int fd, uint64_t at, uint8_t *to, uint64_t len) {
+    while (len) {
+        ssize_t n = pread(fd, to, len, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        to += n;
+        at += (uint64_t)n;
+        len -= (uint64_t)n;
+    }
+    return true;
+}
+
+bool loader_fetch(const struct loader_file *f, uint64_t at, void *to, uint64_t len) {
+    if (at > f->len || len > f->len - at)
+        return false;
+    if (!f->data)
+        return read_at(f->fd, at, to, len);
+    memcpy(to, f->data + at, len);
+    return true;
+}
+
+static int cannot_read(char err[LOADER_ERR_BYTES]) { return wrong(err, "cannot be read, or has become shorter"); }
+
+static int put_program(struct loader_target *t, const struct loader_file *f, uint64_t offset, uint64_t size,
                        char err[LOADER_ERR_BYTES]) {
-    if (size < len)
-        size = len;
+    if (size < f->len)
+        size = f->len;
     if (offset > t->ram_size || size > t->ram_size - offset)
         return wrong(err, "does not fit into the guest's memory");
-    memcpy(t->ram + offset, file, len);
+    if (!loader_fetch(f, 0, t->ram + offset, f->len))
+        return cannot_read(err);
     t->entry = t->low = t->board->ram + offset;
     t->high = t->low + size;
     t->linux_boot = true;
     return 0;
 }
 
-static int load_image(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
+static int load_image(const struct loader_file *f, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
     struct image_header h;
-    memcpy(&h, file, sizeof(h));
+    if (!loader_fetch(f, 0, &h, sizeof(h)))
+        return cannot_read(err);
     if (h.image_size == 0) {
         h.text_offset = OLD_OFFSET;
         h.flags = 0;
@@ -67,7 +97,7 @@ static int load_image(const uint8_t *file, size_t len, struct loader_target *t, 
         return wrong(err, "the Image's text_offset is outside the guest's memory");
     uint64_t offset = h.text_offset < t->board->kernel_offset && h.image_size ? h.text_offset + t->board->kernel_offset
                                                                               : h.text_offset;
-    return put_program(t, file, len, offset, h.image_size, err);
+    return put_program(t, f, offset, h.image_size, err);
 }
 
 /* The board that it is an Image for, NULL if it is none. */
@@ -83,14 +113,15 @@ static const struct board *image_board(const uint8_t *file, size_t len) {
 }
 
 /* --- ELF -------------------------------------------------------------------------------------- */
-static int load_segment(const uint8_t *file, size_t len, const Elf64_Phdr *p, struct loader_target *t,
+static int load_segment(const struct loader_file *f, const Elf64_Phdr *p, struct loader_target *t,
                         char err[LOADER_ERR_BYTES]) {
-    if (p->p_filesz > p->p_memsz || p->p_offset > len || p->p_filesz > len - p->p_offset)
+    if (p->p_filesz > p->p_memsz || p->p_offset > f->len || p->p_filesz > f->len - p->p_offset)
         return wrong(err, "ELF: a segment is outside the file");
     if (!in_ram(t, p->p_paddr, p->p_memsz))
         return wrong(err, "ELF: a segment is outside the guest's memory");
     uint8_t *to = t->ram + (p->p_paddr - t->board->ram);
-    memcpy(to, file + p->p_offset, p->p_filesz);
+    if (!loader_fetch(f, p->p_offset, to, p->p_filesz))
+        return cannot_read(err);
     memset(to + p->p_filesz, 0, p->p_memsz - p->p_filesz);
     if (p->p_paddr < t->low)
         t->low = p->p_paddr;
@@ -116,28 +147,28 @@ static int wrong_program(const struct board *b, char err[LOADER_ERR_BYTES]) {
     return -1;
 }
 
-static int load_elf(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
+static int load_elf(const struct loader_file *f, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
     Elf64_Ehdr h;
     Elf64_Phdr p;
-    if (len < sizeof(h))
+    if (!loader_fetch(f, 0, &h, sizeof(h)))
         return wrong(err, "ELF: the file is too short");
-    memcpy(&h, file, sizeof(h));
     if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_ident[EI_DATA] != ELFDATA2LSB || h.e_machine != t->board->elf_machine)
         return wrong_elf(&h, t->board->machine, err);
     if (h.e_type == ET_REL)
         return wrong(err, "an object file (ELF), not a kernel");
-    if (h.e_phentsize != sizeof(p) || h.e_phoff > len || h.e_phnum > (len - h.e_phoff) / sizeof(p))
+    if (h.e_phentsize != sizeof(p) || h.e_phoff > f->len || h.e_phnum > (f->len - h.e_phoff) / sizeof(p))
         return wrong(err, "ELF: the program headers are outside the file");
     t->low = UINT64_MAX;
     t->high = 0;
     t->entry = h.e_entry;
     for (unsigned i = 0; i < h.e_phnum; i++) {
-        memcpy(&p, file + h.e_phoff + i * sizeof(p), sizeof(p));
+        if (!loader_fetch(f, h.e_phoff + i * sizeof(p), &p, sizeof(p)))
+            return cannot_read(err);
         if (p.p_type == PT_INTERP)
             return wrong_program(t->board, err);
         if (p.p_type != PT_LOAD || !p.p_memsz)
             continue;
-        if (load_segment(file, len, &p, t, err))
+        if (load_segment(f, &p, t, err))
             return -1;
         /* The entry is a virtual address; the guest starts without an MMU. */
         if (h.e_entry >= p.p_vaddr && h.e_entry - p.p_vaddr < p.p_filesz)
@@ -162,28 +193,30 @@ int loader_refuse(const uint8_t *head, size_t len, enum loader_use *use, char er
 
 static bool is_elf(const uint8_t *file, size_t len) { return len >= SELFMAG && !memcmp(file, ELFMAG, SELFMAG); }
 
-/* One that is not packed. */
-static int load_plain(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
-    const struct board *image = image_board(file, len);
+/* One that is not packed, and starts with head. */
+static int load_plain(const struct loader_file *f, const uint8_t *head, size_t len, struct loader_target *t,
+                      char err[LOADER_ERR_BYTES]) {
+    const struct board *image = image_board(head, len);
     if (image && image != t->board) {
         snprintf(err, LOADER_ERR_BYTES, "a Linux kernel for %s, not for %s", image->machine, t->board->machine);
         return -1;
     }
     if (image)
-        return load_image(file, len, t, err);
-    if (is_elf(file, len))
-        return load_elf(file, len, t, err);
-    return loader_refuse(file, len, &t->use, err);
+        return load_image(f, t, err);
+    if (is_elf(head, len))
+        return load_elf(f, t, err);
+    return loader_refuse(head, len, &t->use, err);
 }
 
-static int load_packed(const char *kind, const uint8_t *in, size_t len, struct loader_target *t,
-                       char err[LOADER_ERR_BYTES]) {
+static int load_unpacked(const char *kind, const uint8_t *in, size_t len, struct loader_target *t,
+                         char err[LOADER_ERR_BYTES]) {
     char why[LOADER_ERR_BYTES];
     uint8_t *out;
     size_t out_len;
     if (loader_decompress(kind, in, len, t->ram_size, &out, &out_len, err))
         return -1;
-    int r = out_len ? load_plain(out, out_len, t, why) : wrong(why, "empty");
+    struct loader_file f = {.data = out, .len = out_len};
+    int r = out_len ? load_plain(&f, out, out_len, t, why) : wrong(why, "empty");
     if (t->use != LOADER_INITRD) /* a packed one is good as it is */
         t->use = LOADER_NO_USE;
     if (r)
@@ -192,27 +225,41 @@ static int load_packed(const char *kind, const uint8_t *in, size_t len, struct l
     return r;
 }
 
+/* What is packed is [at, at+len) of the file. */
+static int load_packed(const char *kind, const struct loader_file *f, uint64_t at, uint64_t len,
+                       struct loader_target *t, char err[LOADER_ERR_BYTES]) {
+    if (f->data)
+        return load_unpacked(kind, f->data + at, len, t, err);
+    uint8_t *in = malloc(len + !len);
+    int r = !in                             ? wrong(err, "out of memory")
+            : !loader_fetch(f, at, in, len) ? cannot_read(err)
+                                            : load_unpacked(kind, in, len, t, err);
+    free(in);
+    return r;
+}
+
 static bool is_zboot(const uint8_t *file, size_t len) {
     return len >= 8 && file[0] == 'M' && file[1] == 'Z' && !memcmp(file + 4, "zimg", 4);
 }
 
-static int load_zboot(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
+static int load_zboot(const struct loader_file *f, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
     struct zboot_header h;
-    if (len < sizeof(h))
+    if (!loader_fetch(f, 0, &h, sizeof(h)))
         return wrong(err, "zboot: the file is too short");
-    memcpy(&h, file, sizeof(h));
     h.compression[sizeof(h.compression) - 1] = 0;
     for (char *c = h.compression; *c; c++)
         if (*c < ' ' || *c > '~')
             return wrong(err, "zboot: the name of the compression is not text");
-    if (h.payload_offset > len || h.payload_size > len - h.payload_offset)
+    if (h.payload_offset > f->len || h.payload_size > f->len - h.payload_offset)
         return wrong(err, "zboot: the payload is outside the file");
-    return load_packed(h.compression, file + h.payload_offset, h.payload_size, t, err);
+    return load_packed(h.compression, f, h.payload_offset, h.payload_size, t, err);
 }
 
 bool loader_is_kernel(const uint8_t *head, size_t len) {
     return image_board(head, len) || is_elf(head, len) || is_zboot(head, len) || loader_packing(head, len);
 }
+
+bool loader_unpacks(const uint8_t *head, size_t len) { return is_zboot(head, len) || loader_packing(head, len); }
 
 static const struct board *elf_board(const uint8_t *file, size_t len) {
     Elf64_Ehdr h;
@@ -248,16 +295,29 @@ const struct board *loader_board(const uint8_t *file, size_t len) {
     return found;
 }
 
-int loader_load(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
-    const char *packing = loader_packing(file, len);
+static int load_by_head(const struct loader_file *f, const uint8_t *head, size_t len, struct loader_target *t,
+                        char err[LOADER_ERR_BYTES]) {
+    const char *packing = loader_packing(head, len);
+    if (is_zboot(head, len))
+        return load_zboot(f, t, err);
+    return packing ? load_packed(packing, f, 0, f->len, t, err) : load_plain(f, head, len, t, err);
+}
+
+int loader_load(const struct loader_file *f, struct loader_target *t, char err[LOADER_ERR_BYTES]) {
     t->use = LOADER_NO_USE;
-    if (len == 0)
+    if (f->len == 0)
         return wrong(err, "the file is empty");
     if (t->flat)
-        return put_program(t, file, len, t->above_firmware ? t->board->kernel_offset : t->board->flat_offset, len, err);
-    if (is_zboot(file, len))
-        return load_zboot(file, len, t, err);
-    return packing ? load_packed(packing, file, len, t, err) : load_plain(file, len, t, err);
+        return put_program(t, f, t->above_firmware ? t->board->kernel_offset : t->board->flat_offset, f->len, err);
+    if (f->data)
+        return load_by_head(f, f->data, f->len, t, err);
+    size_t len = f->len < LOADER_HEAD ? f->len : LOADER_HEAD;
+    uint8_t *head = malloc(len);
+    int r = !head                            ? wrong(err, "out of memory")
+            : !loader_fetch(f, 0, head, len) ? cannot_read(err)
+                                             : load_by_head(f, head, len, t, err);
+    free(head);
+    return r;
 }
 
 /* --- placement -------------------------------------------------------------------------------- */

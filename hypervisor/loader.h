@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright The Graft Authors */
-/* loader.h: guest programs into guest RAM. Works on buffers alone; every file may be hostile. */
+/* loader.h: guest programs into guest RAM. Every file may be hostile, and change while it is read. */
 #ifndef GRAFT_LOADER_H
 #define GRAFT_LOADER_H
 
@@ -28,6 +28,15 @@ const char *loader_machine(unsigned machine);
 /* loader_packing(): how a file is packed, a kind for loader_decompress(); NULL if it is not. */
 const char *loader_packing(const uint8_t *file, size_t len);
 
+/* What is loaded: bytes in memory, or those of an open file. loader_fetch(): copies [at, at+len) of it; false if it
+ * does not have them, or has them no more. */
+struct loader_file {
+    const uint8_t *data; /* NULL: of fd */
+    int fd;
+    uint64_t len;
+};
+bool loader_fetch(const struct loader_file *f, uint64_t at, void *to, uint64_t len);
+
 /* Where to load to, and what became of it (guest-physical addresses). */
 struct loader_target {
     /* in */
@@ -50,7 +59,9 @@ int loader_refuse(const uint8_t *head, size_t len, enum loader_use *use, char er
 /* loader_board(): the board that a program is for, NULL if it does not tell. It may be packed. */
 const struct board *loader_board(const uint8_t *file, size_t len);
 /* loader_load(): 0, or -1 and err (one line). Knows Image and ELF64, plain or packed, and zboot. */
-int loader_load(const uint8_t *file, size_t len, struct loader_target *t, char err[LOADER_ERR_BYTES]);
+int loader_load(const struct loader_file *f, struct loader_target *t, char err[LOADER_ERR_BYTES]);
+/* loader_unpacks(): does loader_load() need all of a file that starts so at once, to unpack what is in it? */
+bool loader_unpacks(const uint8_t *head, size_t len);
 
 /* loader_place(): where the initial RAM disk and the device tree go, as on QEMU's virt. */
 struct loader_place {

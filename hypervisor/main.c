@@ -235,7 +235,13 @@ static bool plan_exec(struct run *run, struct options *o, char err[ERR_BYTES]) {
 }
 
 static bool make_initrd(struct run *run, char err[ERR_BYTES]) {
-    return run->kept.snapshot || exec_initrd(&run->files.initrd, &run->plan, err);
+    struct boot_file *in = &run->files.initrd;
+    if (run->kept.snapshot)
+        return true;
+    if (!exec_initrd(&in->file, &run->plan, err))
+        return false;
+    in->len = in->file.len;
+    return true;
 }
 
 /* All that a run ever opens by name. */

@@ -466,6 +466,17 @@ struct file {
 /* file_read(): look, if there is one, judges the first LOADER_HEAD bytes before more is read. */
 typedef bool file_look(const struct file *head, const char *path, void *arg, char err[ERR_BYTES]);
 bool file_read(struct file *f, const char *path, uint64_t max, file_look *look, void *arg, char err[ERR_BYTES]);
+/* struct boot_file: a file that is loaded as it is when a machine starts: in memory, or its beginning, and the open
+ * file. boot_file_read(): keep, if there is one, says by the beginning whether a regular file may stay where it is. */
+struct boot_file {
+    struct file file; /* all of it, or the first LOADER_HEAD bytes */
+    int fd;           /* -1: all of it is in memory */
+    uint64_t len;
+};
+typedef bool boot_file_keep(const struct file *head);
+bool boot_file_read(struct boot_file *in, const char *path, uint64_t max, boot_file_keep *keep, file_look *look,
+                    void *arg, char err[ERR_BYTES]);
+void boot_file_free(struct boot_file *in);
 bool file_write(const char *path, const void *data, size_t len, char err[ERR_BYTES]);
 /* A file that is written to at the end of a run. output_open(): creates or empties it, so that one that cannot be
  * written is known before the run; not if it is one of the guest's disks. output_close(): false and err if not all

@@ -2,8 +2,8 @@
  * Copyright The Graft Authors */
 /*
  * test_ahead.c: what the monitor is told of memory that is used next: all of a table that is filled, from either end,
- * in pieces that follow each other, before it is used; RAM in the direction in which it is given out, each part once; and
- * a ring of the bell whenever it may be asleep.
+ * in pieces that follow each other, before it is used; RAM in the direction in which it is given out, each part once;
+ * and a ring of the bell whenever it may be asleep.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,17 +113,18 @@ static void test_ram(void) {
 
 /* It is rung for the first entry after all had been read, and for no other. */
 static void test_bell(void) {
+    struct ahead a = {PIECE, 100 * PIECE};
     unsigned before = rings;
     for (unsigned i = 0; i < 5; i++)
-        ahead_tables(&cpu, (void *)(uintptr_t)(0x1000 + i), 1);
+        ahead_more(&cpu, &a);
     EXPECT(rings == before + 1);
     next();
-    ahead_tables(&cpu, (void *)0x2000, 1);
+    ahead_more(&cpu, &a);
     EXPECT(rings == before + 1);
     while (!silent())
         next();
-    ahead_tables(&cpu, (void *)0x3000, 1);
-    EXPECT(rings == before + 2 && next().va == 0x3000);
+    ahead_more(&cpu, &a);
+    EXPECT(rings == before + 2 && next().va == 7 * PIECE);
 }
 
 int main(void) {

@@ -3,8 +3,10 @@
 /*
  * fuzz_loader.c: hostile kernel files. The first byte says how the rest is dressed up, so that a mutation reaches the
  * parsers behind a magic number or a checksum: as it is, packed in each way, a zboot container, an Image or an ELF
- * header in front. Guest RAM is a heap block of exactly its size, so that ASan sees a step outside it.
+ * header in front. Guest RAM is a heap block of exactly its size, so that ASan sees a step outside it. Each is loaded
+ * from memory and from an open file.
  */
+#define _GNU_SOURCE /* memfd_create() */
 #include "hypervisor/loader.h"
 
 #include <bzlib.h>
@@ -14,6 +16,8 @@
 #include <lzma.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -129,24 +133,50 @@ static size_t dress_up(enum dress how, unsigned packing, uint8_t *out, const uin
     }
 }
 
+/* All of RAM after loading is what it would be from memory, or it is refused for the same reason. */
+static void load_from_file(const uint8_t *file, size_t len, const struct loader_target *t, int loaded,
+                           const char *reason) {
+    static int fd = -1;
+    char err[LOADER_ERR_BYTES];
+    uint8_t *ram = calloc(1, RAM_BYTES);
+    if (fd < 0)
+        fd = memfd_create("kernel", 0);
+    if (!ram || fd < 0 || ftruncate(fd, 0) || pwrite(fd, file, len, 0) != (ssize_t)len)
+        abort();
+    struct loader_target again = {.ram = ram, .ram_size = RAM_BYTES, .board = t->board, .flat = t->flat};
+    int r = loader_load(&(struct loader_file){.fd = fd, .len = len}, &again, err);
+    if (r != loaded || (r && (strcmp(err, reason) || again.use != t->use)) ||
+        (!r && (again.entry != t->entry || again.low != t->low || again.high != t->high)) ||
+        memcmp(ram, t->ram, RAM_BYTES))
+        abort();
+    /* What has become shorter since it was opened is refused, or was not needed. */
+    if (!r && len && !ftruncate(fd, (off_t)(len - 1)) &&
+        !loader_load(&(struct loader_file){.fd = fd, .len = len}, &again, err) && memcmp(ram, t->ram, RAM_BYTES))
+        abort();
+    free(ram);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static uint8_t scratch[4 * MAX_FILE];
-    char err[LOADER_ERR_BYTES];
+    char err[LOADER_ERR_BYTES] = "";
     if (size < 2 || size > MAX_FILE / 2)
         return 0;
     enum dress how = data[0] % DRESSES;
     size_t len = dress_up(how, data[0] / DRESSES % ARRAY_LEN(packings), scratch, data + 1, size - 1);
-    uint8_t *file = malloc(len ? len : 1), *ram = malloc(RAM_BYTES);
+    uint8_t *file = malloc(len ? len : 1), *ram = calloc(1, RAM_BYTES);
     if (!file || !ram)
         abort();
     memcpy(file, scratch, len);
+    const struct loader_file from = {.data = file, .len = len};
     const struct board *board = loader_board(file, len);
     struct loader_target t = {
         .ram = ram, .ram_size = RAM_BYTES, .board = board ? board : boards[data[0] >> 7], .flat = how == FLAT};
     uint64_t start = t.board->ram, end = start + RAM_BYTES;
-    if (!loader_is_kernel(file, len) && loader_kind(file, len) && !t.flat && loader_load(file, len, &t, err) == 0)
+    int loaded = loader_load(&from, &t, err);
+    if (!loader_is_kernel(file, len) && loader_kind(file, len) && !t.flat && loaded == 0)
         abort();
-    if (loader_load(file, len, &t, err) == 0) {
+    load_from_file(file, len, &t, loaded, err);
+    if (loaded == 0) {
         struct loader_place p = {.initrd_size = data[size - 1] * 1024u, .dtb_size = 8192};
         if (t.low < start || t.high > end || t.low > t.high)
             abort();
