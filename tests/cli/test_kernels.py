@@ -167,6 +167,41 @@ class Kernels(GraftTest):
         with open(self.path('out'), 'rb') as f:
             self.assertEqual(f.read()[:3], b'rrr')
 
+    def resetting(self, *args):
+        """A guest that says r and resets, for ever, from a kernel that is not in memory; it has done so once."""
+        kernel = self.path('kernel', image(say('r') + RESET + bytes(200000)))
+        p = subprocess.Popen([GRAFT, 'run', kernel, '--vm', VM, '--memory', '32M', *args], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(p.kill)
+        self.assertEqual(p.stdout.read(2), b'rr')
+        return kernel, p
+
+    def test_a_reset_finds_the_kernel_as_it_is(self):
+        kernel, p = self.resetting()
+        with open(kernel, 'r+b', buffering=0) as f:
+            f.write(image(say('n') + POWEROFF + bytes(200000))[:1000])
+        out, err = p.communicate(timeout=20)
+        self.assertEqual((p.returncode, out.lstrip(b'r'), err), (0, b'n', b''))
+
+    def test_a_reset_finds_the_file_that_was_opened(self):
+        kernel, p = self.resetting()
+        os.rename(self.path('other', image(say('n') + POWEROFF + bytes(200000))), kernel)
+        self.assertEqual(p.stdout.read(50), b'r' * 50)
+        p.terminate()
+        self.assertEqual(p.wait(10), 128 + signal.SIGTERM)
+        p.stdout.close()
+        p.stderr.close()
+
+    def test_a_reset_without_all_of_a_file(self):
+        initrd = self.path('initrd', os.urandom(300000))
+        for victim in (None, initrd):
+            kernel, p = self.resetting('--initrd', initrd)
+            os.truncate(victim or kernel, 150000)
+            out, err = p.communicate(timeout=20)
+            self.assertEqual((p.returncode, out.strip(b'r')), (1, b''))
+            self.assertIn(f'{victim or kernel}: cannot be read, or has become shorter'.encode(), err)
+            self.assertEqual(err.count(b'\n'), 1, err)
+
     def test_bad_kernels(self):
         bad = {'empty': b'', 'gzip': b'\x1f\x8b' + bytes(40), 'elf-short': b'\x7fELF', 'elf-x86': elf(POWEROFF, machine=62),
                'elf-outside': elf(POWEROFF, paddr=0x1000), 'elf-wrap': elf(POWEROFF, paddr=0xfffffffffffff000),
