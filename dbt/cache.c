@@ -115,6 +115,7 @@ void cache_init(struct cpu *cpu) {
 /* --- look-up and entry ------------------------------------------------------------------------ */
 struct block *cache_find(struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode) {
     struct cache *c = &e->cache;
+    __builtin_prefetch(&c->same[hash_bucket(c, pa, 0, mode)]); /* if it is not found, cache_copy() is next */
     for (uint32_t i = c->hash[hash_bucket(c, pa, pc, mode)]; i; i = c->block[i].hash_next) {
         struct block *b = &c->block[i];
         if (b->pa == pa && b->pc == pc && b->mode == mode)
