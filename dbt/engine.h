@@ -318,6 +318,8 @@ void reuse_init(struct cpu *cpu);
  * reuse_keep(): it was translated to b, which is to be kept for later runs. */
 void reuse_look(struct engine *e, uint64_t pc, const uint8_t *code);
 void reuse_keep(struct engine *e, struct block *b);
+/* reuse_expect(): reuse_take() is likely to be next. */
+void reuse_expect(const struct engine *e, uint64_t pc, const uint8_t *code);
 /* reuse_take(): a block for that code at pc from one of an earlier run; NULL: there is none. If cache_room(). */
 struct block *reuse_take(struct engine *e, uint64_t pc, uint64_t pa, const uint8_t *code);
 /* reuse_give(): gives the monitor what it has not been given yet. reuse_flush(): the same, as all blocks are about to

@@ -105,6 +105,19 @@ static const struct code_entry *entry_for(const struct engine *e, uint64_t offse
     return x;
 }
 
+/* An entry is some twenty cache lines that nobody has read so far: all are asked for at once. */
+#define ENTRY_LINES 16
+static void fetch(const struct reuse *r, uint64_t offset) {
+    for (unsigned i = 0; i < ENTRY_LINES && offset + 64 * i < r->bytes; i++)
+        __builtin_prefetch(r->entries + offset + 64 * i);
+}
+
+void reuse_expect(const struct engine *e, uint64_t pc, const uint8_t *code) {
+    const struct reuse *r = e->reuse;
+    if (r && r->bytes && PAGE_SIZE - (pc & PAGE_MASK) >= CODE_KEY_LONG)
+        __builtin_prefetch(&r->table[code_entry_key(r->engine, e->mode, pc, code, true) & r->mask]);
+}
+
 static const struct code_entry *find(const struct engine *e, uint64_t pc, const uint8_t *code,
                                      struct code_parts *parts) {
     const struct reuse *r = e->reuse;
@@ -112,7 +125,10 @@ static const struct code_entry *find(const struct engine *e, uint64_t pc, const 
         const uint32_t key = code_entry_key(r->engine, e->mode, pc, code, is_long);
         for (uint64_t i = key & r->mask; r->table[i].at; i = (i + 1) & r->mask) {
             const uint64_t offset = (uint64_t)(r->table[i].at & ~CODE_SLOT_USED) * CODE_ENTRY_ALIGN;
-            const struct code_entry *x = r->table[i].key == key ? entry_for(e, offset, pc, code) : NULL;
+            if (r->table[i].key != key)
+                continue;
+            fetch(r, offset);
+            const struct code_entry *x = entry_for(e, offset, pc, code);
             if (x && code_entry_parse(x, r->bytes - offset, parts))
                 return x;
         }

@@ -109,6 +109,7 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
     if (!cache_room(e))
         return NULL;
     uint64_t from = rt_ticks();
+    reuse_expect(e, pc, words);
     e->hot = cpu->boot->all_hot || hot_has(e, pa, pc, e->mode);
     e->loop = HOT_LOOP_NOT;
     if (!e->debug.any && !(e->mode & (GUEST_MODE_ONCE | GUEST_MODE_SHOWN)))

@@ -16,6 +16,11 @@ static inline uint64_t hash_bytes(uint64_t seed, const void *data, size_t bytes)
             lane[i] = (lane[i] ^ word) * prime;
             lane[i] ^= lane[i] >> 29;
         }
+    for (; bytes >= 8; bytes -= 8, p += 8) {
+        __builtin_memcpy(&word, p, 8);
+        lane[0] = (lane[0] ^ word) * prime;
+        lane[0] ^= lane[0] >> 29;
+    }
     for (; bytes; bytes--, p++)
         lane[0] = (lane[0] ^ *p) * prime;
     for (unsigned i = 1; i < 4; i++)
