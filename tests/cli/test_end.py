@@ -103,6 +103,24 @@ class End(GraftTest):
             self.assertIn('panicked', self.ending(255, say_all(code) + SPIN, '--timeout', '20'))
         self.ending(255, say_all(PANIC + REPORT + END) + WFI_LOOP, '--timeout', '20', '--serial', 'file:' + self.path('out'))
 
+    def test_memory_ahead(self):
+        """The host is asked for what a guest uses next, not for everything; in another thread, which may take its time."""
+        for patience in (0.2, 1, 5):
+            stats = self.path('stats.json')
+            p = self.start(say('s') + WFI_LOOP, '--memory', '1G', '--stats', stats, stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE)
+            self.assertEqual(p.stdout.read(1), b's')
+            time.sleep(patience)
+            p.terminate()
+            p.wait(10)
+            p.stdout.close()
+            with open(stats, encoding='utf-8') as f:
+                ahead = json.load(f)['memory_ahead'] / (1 << 20)
+            self.assertLess(ahead, 100)
+            if ahead > 10:
+                return
+        self.fail(f'{ahead} MiB')
+
     def test_255_panic_that_resets(self):
         text = PANIC + REPORT
         self.assertIn('panicked', self.ending(255, say_all(text) + RESET, '--timeout', '20', said=text.encode()))
