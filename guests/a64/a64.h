@@ -140,6 +140,7 @@ struct a64_trans {
     uint64_t limit;              /* end of the code at hand: the end of the page */
     unsigned exits;              /* conditional exits so far */
     uint64_t watch_lo, watch_hi; /* the code looked at so far */
+    bool sets_flags;             /* there is a PUT of NZCV */
     bool sp_aligned;             /* SP is known to be a multiple of 16 here */
     bool retired;                /* the current instruction was counted */
 };
@@ -170,7 +171,8 @@ bool a64_fp_access(struct a64_trans *t);
 void a64_branch_if(struct a64_trans *t, irv cond, uint64_t target);
 void a64_branch(struct a64_trans *t, uint64_t target);
 void a64_goto(struct a64_trans *t, uint64_t target);
-/* a64_put_flags(): NZCV of ADDS, SUBS, ANDS or BICS, after the PUT of its result. */
+/* a64_put_nzcv(): NZCV. a64_put_flags(): that of ADDS, SUBS, ANDS or BICS, after the PUT of its result. */
+void a64_put_nzcv(struct a64_trans *t, irv flags);
 void a64_put_flags(struct a64_trans *t, irv flags);
 void a64_end(struct a64_trans *t);
 void a64_writeback(struct a64_trans *t, unsigned rn, irv value, int64_t step);

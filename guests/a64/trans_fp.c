@@ -104,7 +104,7 @@ bool trans_FP_CMP(struct a64_trans *t, const struct arg_FP_CMP *a) {
         return false;
     if (a64_fp_access(t)) {
         irv y = a->zero ? vzero(t) : a64_get_v(t, a->rm);
-        ir_put(t->b, A64_NZCV, compare(t, lane, a64_get_v(t, a->rn), y, a->signal));
+        a64_put_nzcv(t, compare(t, lane, a64_get_v(t, a->rn), y, a->signal));
     }
     return true;
 }
@@ -117,14 +117,14 @@ bool trans_FP_CCMP(struct a64_trans *t, const struct arg_FP_CCMP *a) {
         return true;
     irv x = a64_get_v(t, a->rn), y = a64_get_v(t, a->rm);
     if (a->cond >= IR_AL) {
-        ir_put(t->b, A64_NZCV, compare(t, lane, x, y, a->signal));
+        a64_put_nzcv(t, compare(t, lane, x, y, a->signal));
         return true;
     }
     /* When the condition fails nothing is compared, so nothing may be signalled: compare zeros then. */
     irv cond = ir_cond(t->b, (enum ir_cond)a->cond, ir_get(t->b, IR_FLAGS, A64_NZCV));
     irv mask = vop1(t, IR_VDUP, 3, ir_op1(t->b, IR_NEG, ir_op1(t->b, IR_ZEXT32, cond)), 0);
     irv flags = compare(t, lane, vop2(t, IR_VAND, 0, x, mask), vop2(t, IR_VAND, 0, y, mask), a->signal);
-    ir_put(t->b, A64_NZCV, ir_flags_select(t->b, cond, flags, a->nzcv));
+    a64_put_nzcv(t, ir_flags_select(t->b, cond, flags, a->nzcv));
     return true;
 }
 

@@ -81,7 +81,7 @@ bool trans_ADC(struct a64_trans *t, const struct arg_ADC *a) {
     irv flags = a->S ? ir_op3(b, a->op ? IR_SBC_FLAGS : IR_ADC_FLAGS, rn, rm, carry) : 0;
     a64_put_x(t, a->rd, ir_op3(b, a->op ? IR_SBC : IR_ADC, rn, rm, carry));
     if (a->S)
-        ir_put(b, A64_NZCV, flags);
+        a64_put_nzcv(t, flags);
     return true;
 }
 
@@ -217,7 +217,7 @@ static void conditional_compare(struct a64_trans *t, bool op, unsigned cond, uns
     irv flags = ir_op2(b, op ? IR_SUB_FLAGS : IR_ADD_FLAGS, a, b_);
     if (cond < IR_AL)
         flags = ir_flags_select(b, ir_cond(b, cond, ir_get(b, IR_FLAGS, A64_NZCV)), flags, nzcv);
-    ir_put(b, A64_NZCV, flags);
+    a64_put_nzcv(t, flags);
 }
 
 bool trans_CCMP_reg(struct a64_trans *t, const struct arg_CCMP_reg *a) {

@@ -203,7 +203,7 @@ bool trans_MSR(struct a64_trans *t, const struct arg_MSR *a) {
     size_t offset = register_offset(t, key, true);
     irv v = a64_get_x(t, a->rt, true);
     if (key == KEY_NZCV) {
-        ir_put(b, A64_NZCV, ir_op1(b, IR_FLAGS_FROM, ir_op1(b, IR_TRUNC, v)));
+        a64_put_nzcv(t, ir_op1(b, IR_FLAGS_FROM, ir_op1(b, IR_TRUNC, v)));
     } else if (key == KEY_DAIF && at_el1(t)) {
         ir_put(b, A64_DAIF, ir_op2i(b, IR_AND, ir_op1(b, IR_TRUNC, v), 0x3c0));
         unmask(t, &helper_a64_helper_msr, imm64(t, key), v);

@@ -70,9 +70,14 @@ void a64_writeback(struct a64_trans *t, unsigned rn, irv value, int64_t step) {
 
 irv a64_get_v(struct a64_trans *t, unsigned n) { return ir_get(t->b, IR_V128, A64_V(n)); }
 
+void a64_put_nzcv(struct a64_trans *t, irv flags) {
+    ir_put(t->b, A64_NZCV, flags);
+    t->sets_flags = true;
+}
+
 void a64_put_flags(struct a64_trans *t, irv flags) {
     unsigned at = t->b->count;
-    ir_put(t->b, A64_NZCV, flags);
+    a64_put_nzcv(t, flags);
     if (t->b->count > at)
         t->b->inst[at].aux = a64_flags_sources(t->insn);
 }
@@ -169,10 +174,11 @@ static void raise_undefined(struct a64_trans *t) {
     t->done = true;
 }
 
-/* mark_exit(): the exit at `at`, if there was room for it: does the code there need NZCV? */
+/* mark_exit(): the exit at `at`, if there was room for it: does the code there need NZCV? Nobody asks in a block that has
+ * not set it. */
 static void mark_exit(struct a64_trans *t, unsigned at, uint64_t target) {
     uint32_t changed;
-    if (at && t->b->count > at && a64_flags_dead(t, target, &changed)) {
+    if (t->sets_flags && at && t->b->count > at && a64_flags_dead(t, target, &changed)) {
         t->b->inst[at].flags |= IR_EXIT_FLAGS_DEAD;
         t->b->inst[at].aux = changed;
     }
