@@ -116,7 +116,13 @@ static bool is_live(struct dead *d, irv v) {
 }
 
 /* Also of no value, 0: nobody looks at that, and a jump would often be mispredicted. */
-static inline void count_use(struct ir_block *b, irv v) { b->priv.uses[v] += b->priv.uses[v] != UINT8_MAX; }
+static inline void count_use(struct ir_block *b, irv v) { b->priv.uses[v]++; }
+static inline void count_uses(struct ir_block *b, const struct ir_inst *i) {
+    count_use(b, i->a);
+    count_use(b, i->b);
+    count_use(b, i->c);
+}
+_Static_assert(3 * IR_MAX_INSTS <= UINT16_MAX, "they fit");
 
 /* --- NZCV ------------------------------------------------------------------------------------- */
 static void flags_exit(struct dead *d, irv v) {
@@ -258,25 +264,17 @@ void opt_dead(struct ir_block *b) {
         b->priv.cover_epoch = 0;
     }
     d.epoch = b->priv.cover_epoch + 1;
-    memset(b->priv.uses, 0, b->count);
+    memset(b->priv.uses, 0, b->count * sizeof(b->priv.uses[0]));
     for (unsigned v = b->count - 1u; v >= 1; v--) {
         struct ir_inst *i = &b->inst[v];
-        const unsigned op = i->op;
-        bool live;
+        const unsigned op = i->op, is = ir_op_is[op];
         if (op == IR_INSN)
             continue;
-        if (ir_op_is[op] & IR_IS_FREE)
-            live = b->priv.uses[v] != 0;
+        if (is & IR_IS_FREE ? b->priv.uses[v] : !(d.lazy && flags_step(&d, (irv)v)) && is_live(&d, (irv)v))
+            count_uses(b, i);
         else
-            live = !(d.lazy && flags_step(&d, (irv)v)) && is_live(&d, (irv)v);
-        if (!live) {
             *i = (struct ir_inst){.op = IR_NOP};
-            continue;
-        }
-        count_use(b, i->a);
-        count_use(b, i->b);
-        count_use(b, i->c);
-        if (op == IR_PUT && d.lazy && (i->op == IR_FLAGS_SAVE || b->inst[i->a].type == IR_FLAGS))
+        if (op == IR_PUT && d.lazy && i->op != IR_NOP && (i->op == IR_FLAGS_SAVE || b->inst[i->a].type == IR_FLAGS))
             flags_put_waits(b, (irv)v);
     }
     b->priv.cover_epoch = d.epoch;

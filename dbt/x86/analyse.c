@@ -32,8 +32,10 @@ enum look {
     LOOK_STATE = 2,  /* what it does to pins and groups: see() */
     LOOK_FUSED = 4,  /* it may emit an operand: fusible() */
     LOOK_SILENT = 8, /* it emits nothing, and has no operands */
+    LOOK_NOTHING = 16,
 };
 static const uint8_t look_at[IR_OP_COUNT] = {
+    [IR_NOP] = LOOK_NOTHING,        [IR_INSN] = LOOK_NOTHING,
     [IR_CONST] = LOOK_SILENT,       [IR_PC] = LOOK_SILENT,
     [IR_VCONST] = LOOK_SILENT,      [IR_GET] = LOOK_UNUSED | LOOK_STATE,
     [IR_PUT] = LOOK_STATE,          [IR_CALL] = LOOK_UNUSED,
@@ -55,7 +57,7 @@ static void begin_values(struct codegen *cg) {
     if (LIKELY(b->priv.counted)) {
         for (unsigned i = 0; i < count; i++) {
             struct value v = nowhere;
-            v.uses = b->priv.uses[i];
+            v.uses = b->priv.uses[i] < UINT8_MAX ? (uint8_t)b->priv.uses[i] : UINT8_MAX;
             cg->v[i] = v;
         }
         return;
@@ -255,9 +257,9 @@ void analyse_block(struct codegen *cg) {
     for (unsigned i = cg->b->count; i-- > 1;) {
         in--;
         val--;
-        if (in->op == IR_INSN || in->op == IR_NOP || val->flags & V_FUSED)
-            continue;
         const unsigned look = look_at[in->op], is = ir_op_is[in->op];
+        if (look & LOOK_NOTHING || val->flags & V_FUSED)
+            continue;
         if (!val->next_use && (look & LOOK_UNUSED || is & IR_IS_FREE) && removable(in)) {
             val->flags |= V_DEAD;
             continue;

@@ -195,8 +195,8 @@ struct ir_block {
         uint16_t consts[64];        /* hash of CONSTs by value: an index, checked when used */
         uint16_t equal[256];        /* hash of operations by what they compute: the same */
         irv map[IR_MAX_INSTS];      /* passes: old value to new */
-        uint8_t uses[IR_MAX_INSTS]; /* live uses of a value, saturating; right if ... */
-        bool counted;               /* ... the passes have been over the block */
+        uint16_t uses[IR_MAX_INSTS]; /* live uses of a value, right if ... */
+        bool counted;                /* ... the passes have been over the block */
     } priv;
 };
 
