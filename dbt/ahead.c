@@ -33,32 +33,26 @@ void ahead_less(struct cpu *cpu, struct ahead *a) {
 }
 
 /* --- RAM -------------------------------------------------------------------------------------- */
-static bool is_used(const struct engine_shared *s, uint64_t piece) {
-    return piece < s->ram_pieces && s->ram_used[piece / 8] >> piece % 8 & 1;
+static bool is_used(struct cpu *cpu, uint64_t piece) {
+    const struct abi_shared *s = cpu->shared;
+    return piece / 8 < sizeof(s->ram_used) && s->ram_used[piece / 8] >> piece % 8 & 1;
 }
 
 static void say_ram(struct cpu *cpu, uint64_t piece) {
-    const struct engine_shared *s = engine_of(cpu)->shared;
-    if (piece < s->ram_pieces && !is_used(s, piece))
+    if (piece < cpu->boot->ram_size / AHEAD_BYTES && !is_used(cpu, piece))
         say(cpu, cpu->boot->ram_va + piece * AHEAD_BYTES, AHEAD_BYTES);
-}
-
-bool ahead_init(struct engine_shared *s, const struct abi_boot *boot) {
-    s->ram_pieces = boot->ram_size / AHEAD_BYTES;
-    s->ram_used = heap_take(&s->heap, s->ram_pieces / 8 + 1);
-    return s->ram_used != NULL;
 }
 
 /* An operating system gives its memory out from one end to the other, up or down. */
 void ahead_ram(struct cpu *cpu, struct gpa page) {
-    struct engine_shared *s = engine_of(cpu)->shared;
+    struct abi_shared *s = cpu->shared;
     const uint64_t piece = (page.v - cpu->boot->ram_gpa) / AHEAD_BYTES;
     const uint8_t bit = (uint8_t)(1u << piece % 8);
-    if (piece >= s->ram_pieces || is_used(s, piece) ||
-        __atomic_fetch_or(&s->ram_used[piece / 8], bit, __ATOMIC_RELAXED) & bit)
+    if (is_used(cpu, piece) || piece / 8 >= sizeof(s->ram_used) ||
+        __atomic_fetch_or((uint8_t *)&s->ram_used[piece / 8], bit, __ATOMIC_RELAXED) & bit)
         return;
-    if (piece && is_used(s, piece - 1))
+    if (piece && is_used(cpu, piece - 1))
         say_ram(cpu, piece + 1);
-    else if (piece && is_used(s, piece + 1))
+    else if (piece && is_used(cpu, piece + 1))
         say_ram(cpu, piece - 1);
 }

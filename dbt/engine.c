@@ -48,8 +48,6 @@ static void shared_init(struct cpu *cpu, const struct abi_boot *boot) {
             rt_panic(cpu, "the shared heap (%llu bytes) is too small", (unsigned long long)boot->heap_size);
         cpu->shared->code_pages_va = (uintptr_t)bits;
     }
-    if (!ahead_init(s, boot))
-        rt_panic(cpu, "the shared heap (%llu bytes) is too small", (unsigned long long)boot->heap_size);
     /* The others count as quiescent until their own engine_main() has got somewhere. */
     for (unsigned i = 0; i < boot->vcpu_count; i++)
         cpu_at(boot, i)->quiescent = 1;

@@ -48,13 +48,11 @@ struct engine_shared {
     _Atomic uint32_t ready; /* vCPU 0 has set up everything in here */
     void *guest;            /* engine_guest_shared() */
     struct heap heap;
-    uint64_t ram_pieces; /* of AHEAD_BYTES, whole ones */
-    uint8_t *ram_used;   /* a bit for each that a vCPU has used: ahead_ram() */
     struct mailbox mailbox[ABI_MAX_VCPUS];
 };
 
 /* --- memory that is used next: ahead.c -------------------------------------------------------- */
-#define AHEAD_BYTES (UINT64_C(2) << 20) /* a huge page */
+#define AHEAD_BYTES ABI_AHEAD_BYTES
 /* Memory that is used from told to end, or from told down to it; told: the monitor has heard of what was before. */
 struct ahead {
     uintptr_t told, end;
@@ -75,9 +73,7 @@ static inline void ahead_down(struct cpu *cpu, struct ahead *a, const void *at) 
         ahead_less(cpu, a);
 }
 /* ahead_ram(): that page of RAM is about to be used. If it is the first of its AHEAD_BYTES, next to some that were used
- * before, those on its other side are likely to be the next ones. ahead_init(): false if the heap is too small. */
-struct engine_shared;
-bool ahead_init(struct engine_shared *s, const struct abi_boot *boot);
+ * before, those on its other side are likely to be the next ones. */
 void ahead_ram(struct cpu *cpu, struct gpa page);
 
 /* --- the code cache --------------------------------------------------------------------------- */

@@ -5,30 +5,39 @@
  * it takes is one that a vCPU does not wait for. What it is told is a hint: a range that is none of the machine's is
  * left out, and where this is not in time the vCPU takes the fault itself.
  */
+#define _GNU_SOURCE /* cpu_set_t */
 #include "hypervisor/boot.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
-#define PIECE (UINT64_C(2) << 20) /* so much at once: the end of the machine waits for it */
+#define PIECE ABI_AHEAD_BYTES /* so much at once: the end of the machine waits for it */
 
-/* RAM that is a snapshot's file would be copied by that. */
-static bool is_ours(const struct machine *m, const uint8_t *at) {
-    return !(m->mapped_ram && at >= m->ram && at < m->ram + m->memory);
+/* RAM that is a snapshot's file would be copied by that; and what the guest has used by now it may have given back. */
+static bool is_wanted(const struct machine *m, const uint8_t *at) {
+    const uint64_t piece = (uint64_t)(at - m->ram) / PIECE;
+    if (at < m->ram || at >= m->ram + m->memory)
+        return true;
+    return !m->mapped_ram &&
+           (piece / 8 >= sizeof(m->shared->ram_used) || !(m->shared->ram_used[piece / 8] >> piece % 8 & 1));
+}
+
+static void give_piece(struct machine *m, uint8_t *at, uint64_t bytes) {
+    if (!m->vm->give || !m->vm->give(m, at, bytes))
+        madvise((void *)ALIGN_DOWN((uintptr_t)at, PAGE_SIZE), bytes + ((uintptr_t)at & PAGE_MASK), MADV_POPULATE_WRITE);
+    m->ahead.bytes += bytes;
 }
 
 static void give(struct machine *m, uint8_t *at, uint64_t bytes) {
-    while (bytes && is_ours(m, at) && !atomic_load(&m->ahead.stop)) {
-        uint64_t n = bytes < PIECE ? bytes : PIECE;
-        if (!m->vm->give || !m->vm->give(m, at, n))
-            madvise((void *)ALIGN_DOWN((uintptr_t)at, PAGE_SIZE), n + ((uintptr_t)at & PAGE_MASK), MADV_POPULATE_WRITE);
-        m->ahead.bytes += n;
-        at += n;
-        bytes -= n;
+    for (uint64_t n; bytes && !atomic_load(&m->ahead.stop); at += n, bytes -= n) {
+        n = bytes < PIECE ? bytes : PIECE;
+        if (is_wanted(m, at))
+            give_piece(m, at, n);
     }
 }
 
@@ -80,7 +89,17 @@ static void run(void *arg) {
     }
 }
 
-void ahead_start(struct machine *m) { m->ahead.thread = thread_start(THREAD_MEMORY, "memory", run, m); }
+/* With one processor the vCPU would wait for the thread instead of the fault. In a process that is better all the same:
+ * code has two mappings, and without huge pages each of their pages takes a fault. */
+static bool is_worth_it(const struct machine *m) {
+    cpu_set_t set;
+    return !m->vm->in_vm || sched_getaffinity(0, sizeof(set), &set) || CPU_COUNT(&set) > 1;
+}
+
+void ahead_start(struct machine *m) {
+    if (is_worth_it(m))
+        m->ahead.thread = thread_start(THREAD_MEMORY, "memory", run, m);
+}
 
 void ahead_stop(struct machine *m) {
     if (!m->ahead.thread)

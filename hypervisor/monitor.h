@@ -323,7 +323,7 @@ int events_doorbell_fd(struct machine *m, unsigned n); /* an eventfd for it */
 
 /* --- ahead.c ---------------------------------------------------------------------------------- */
 /* ahead_start(): the thread that has the host give memory, for a machine with memory and an event loop. Without one,
- * if there can be none, all is the same but slower. ahead_stop(): before any of that goes. */
+ * if there can be none, or it would not pay, all is the same but slower. ahead_stop(): before any of that goes. */
 void ahead_start(struct machine *m);
 void ahead_stop(struct machine *m);
 

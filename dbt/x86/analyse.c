@@ -35,14 +35,12 @@ enum look {
     LOOK_NOTHING = 16,
 };
 static const uint8_t look_at[IR_OP_COUNT] = {
-    [IR_NOP] = LOOK_NOTHING,        [IR_INSN] = LOOK_NOTHING,
-    [IR_CONST] = LOOK_SILENT,       [IR_PC] = LOOK_SILENT,
-    [IR_VCONST] = LOOK_SILENT,      [IR_GET] = LOOK_UNUSED | LOOK_STATE,
-    [IR_PUT] = LOOK_STATE,          [IR_CALL] = LOOK_UNUSED,
-    [IR_CALLV] = LOOK_STATE,        [IR_EXIT_IF] = LOOK_FUSED,
-    [IR_CMP] = LOOK_FUSED,          [IR_SELECT] = LOOK_FUSED,
-    [IR_FLAGS_SELECT] = LOOK_FUSED, [IR_LOGIC_FLAGS] = LOOK_FUSED,
-    [IR_ADD] = LOOK_FUSED,          [IR_LABEL] = LOOK_STATE,
+    [IR_NOP] = LOOK_NOTHING,        [IR_INSN] = LOOK_NOTHING,      [IR_CONST] = LOOK_SILENT,
+    [IR_PC] = LOOK_SILENT,          [IR_VCONST] = LOOK_SILENT,     [IR_GET] = LOOK_UNUSED | LOOK_STATE,
+    [IR_PUT] = LOOK_STATE,          [IR_CALL] = LOOK_UNUSED,       [IR_CALLV] = LOOK_STATE,
+    [IR_EXIT_IF] = LOOK_FUSED,      [IR_CMP] = LOOK_FUSED,         [IR_SELECT] = LOOK_FUSED,
+    [IR_FLAGS_SELECT] = LOOK_FUSED, [IR_LOGIC_FLAGS] = LOOK_FUSED, [IR_ADD] = LOOK_FUSED,
+    [IR_LABEL] = LOOK_STATE,
 };
 
 static bool removable(const struct ir_inst *in) {

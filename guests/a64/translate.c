@@ -174,8 +174,8 @@ static void raise_undefined(struct a64_trans *t) {
     t->done = true;
 }
 
-/* mark_exit(): the exit at `at`, if there was room for it: does the code there need NZCV? Nobody asks in a block that has
- * not set it. */
+/* mark_exit(): the exit at `at`, if there was room for it: does the code there need NZCV? Nobody asks in a block that
+ * has not set it. */
 static void mark_exit(struct a64_trans *t, unsigned at, uint64_t target) {
     uint32_t changed;
     if (t->sets_flags && at && t->b->count > at && a64_flags_dead(t, target, &changed)) {

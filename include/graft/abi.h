@@ -213,6 +213,7 @@ enum abi_stat {
 
 /* Memory in the engine's address space. */
 #define ABI_AHEAD_ENTRIES 32
+#define ABI_AHEAD_BYTES (UINT64_C(2) << 20) /* a huge page */
 struct abi_range {
     uint64_t va, bytes;
 };
@@ -275,6 +276,9 @@ struct abi_shared {
     _Atomic uint64_t rom_mapped;
     _Atomic uint32_t rom_changes;
     struct abi_debug debug;
+    /* A bit for each ABI_AHEAD_BYTES of RAM, as far as there are bits, that a vCPU has used: what it was given ahead of
+     * that is not given again, as the guest may have given it back. */
+    _Atomic uint8_t ram_used[4096];
     /* One byte per page of RAM and flash, at this engine address: bit n set = vCPU n holds translated code of it. */
     uint64_t code_pages_va;
     uint64_t guest_va; /* what the guest's vCPUs share (engine_guest_shared()); the engine writes it before the first

@@ -189,12 +189,12 @@ struct ir_block {
         uint16_t fp_floor; /* FP operations before this index saw another FP status: not merged with later ones */
         uint16_t floor;    /* the last LABEL */
         uint16_t epoch;    /* of what is known now */
-        struct ir_known known[128]; /* by offset / 8 */
-        uint32_t cover_epoch;       /* the last one */
-        struct ir_cover cover[128]; /* by offset / 8 */
-        uint16_t consts[64];        /* hash of CONSTs by value: an index, checked when used */
-        uint16_t equal[256];        /* hash of operations by what they compute: the same */
-        irv map[IR_MAX_INSTS];      /* passes: old value to new */
+        struct ir_known known[128];  /* by offset / 8 */
+        uint32_t cover_epoch;        /* the last one */
+        struct ir_cover cover[128];  /* by offset / 8 */
+        uint16_t consts[64];         /* hash of CONSTs by value: an index, checked when used */
+        uint16_t equal[256];         /* hash of operations by what they compute: the same */
+        irv map[IR_MAX_INSTS];       /* passes: old value to new */
         uint16_t uses[IR_MAX_INSTS]; /* live uses of a value, right if ... */
         bool counted;                /* ... the passes have been over the block */
     } priv;

@@ -21,8 +21,7 @@
 
 #define PIECE AHEAD_BYTES
 static struct cpu cpu;
-static struct engine engine;
-static struct engine_shared shared;
+static struct abi_shared shared;
 static struct abi_boot boot;
 static unsigned rings;
 
@@ -80,10 +79,7 @@ static void expect_ram(uint64_t piece) {
 }
 
 static void test_ram(void) {
-    static uint8_t heap[4096] __attribute__((aligned(64)));
     boot = (struct abi_boot){.ram_gpa = 0x40000000, .ram_va = 0x1000000000, .ram_size = 20 * PIECE + PIECE / 2};
-    shared.heap = (struct heap){.base = heap, .size = sizeof(heap)};
-    EXPECT(ahead_init(&shared, &boot));
     use(3);
     EXPECT(silent()); /* which way it will go is not known */
     use(4);
@@ -130,8 +126,7 @@ static void test_bell(void) {
 int main(void) {
     rt_user_set_monitor(NULL, on_doorbell, NULL);
     cpu.boot = &boot;
-    cpu.engine = &engine;
-    engine.shared = &shared;
+    cpu.shared = &shared;
     test_up();
     test_down();
     test_ram();
