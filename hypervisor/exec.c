@@ -45,10 +45,11 @@ struct exec {
     struct stream stream[STREAMS]; /* 1 and 2 */
     uint32_t credit;               /* of standard input */
     bool terminal, started, input_over;
-    bool greeted;      /* the agent has said hello */
-    bool over;         /* the agent has said its last word, or is not to be listened to */
-    int status;        /* -1: none */
-    _Atomic bool gone; /* the machine */
+    bool greeted;        /* the agent has said hello */
+    bool over;           /* the agent has said its last word, or is not to be listened to */
+    int status;          /* -1: none */
+    _Atomic bool gone;   /* the machine */
+    _Atomic bool closed; /* and all that its guest has said is in the socket */
     _Atomic uint64_t signals;
     _Atomic bool resized, listening;
     _Atomic bool ready; /* the machine has been saved, or loaded */
@@ -221,13 +222,14 @@ static void take_frame(struct exec *e, uint32_t type, const uint8_t *data, uint3
         distrust(e);
 }
 
-static void receive(struct exec *e) {
+/* True if there was something. */
+static bool receive(struct exec *e) {
     ssize_t n = read(e->socket, e->in + e->in_len, sizeof(e->in) - e->in_len);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
+        return false;
     if (n <= 0) {
         e->over = true;
-        return;
+        return false;
     }
     e->in_len += (size_t)n;
     struct agent_frame f;
@@ -236,7 +238,7 @@ static void receive(struct exec *e) {
         memcpy(&f, e->in + at, sizeof(f));
         if (f.bytes > sizeof(e->in) - sizeof(f)) {
             distrust(e);
-            return;
+            return false;
         }
         if (e->in_len - at < sizeof(f) + f.bytes)
             break;
@@ -245,6 +247,7 @@ static void receive(struct exec *e) {
     }
     memmove(e->in, e->in + at, e->in_len - at);
     e->in_len -= at;
+    return true;
 }
 
 /* --- to the user ------------------------------------------------------------------------------ */
@@ -273,15 +276,16 @@ static void clear_bell(struct exec *e) {
         continue;
 }
 
-/* Is there anything left to do? After the end of a machine only what has been written already. */
-static bool is_busy(const struct exec *e) {
+/* Is there anything left to do? all: what the guest of a machine that is gone had said has been read. */
+static bool is_busy(const struct exec *e, bool all) {
     bool left = e->stream[1].len || e->stream[2].len;
-    return left ? !(e->gone && supervise_stopping() && supervise_signal()) : !e->over && !e->gone;
+    return left ? !(e->gone && supervise_stopping() && supervise_signal()) : !e->over && !all;
 }
 
 static void relay(void *arg) {
     struct exec *e = arg;
-    while (is_busy(e)) {
+    bool all = false;
+    while (is_busy(e, all)) {
         bool reads = e->started && !e->over && !e->input_over && e->credit && e->out.len < sizeof(e->in);
         struct pollfd p[] = {{.fd = e->bell, .events = POLLIN},
                              {.fd = e->over ? -1 : e->socket, .events = POLLIN | (e->out.len ? POLLOUT : 0)},
@@ -300,13 +304,18 @@ static void relay(void *arg) {
             pass_input(e);
         if (p[1].revents & POLLOUT)
             send_out(e);
+        all = atomic_load(&e->closed);
         if (p[1].revents & (POLLIN | POLLHUP | POLLERR))
             receive(e);
+        while (all && !e->over && receive(e)) /* the status comes last of all */
+            continue;
         if (p[3].revents)
             write_stream(e, 1);
         if (p[4].revents)
             write_stream(e, 2);
     }
+    close(e->socket); /* or what the guest goes on to say would be waited for */
+    e->socket = -1;
     atomic_store(&e->listening, false);
     if (e->status >= 0 && !e->gone)
         supervise_stop(0);
@@ -378,10 +387,12 @@ bool exec_start(struct exec *e) {
     return true;
 }
 
-int exec_end(struct exec *e, int status) {
+int exec_end(struct exec *e, struct chardev *console, int status) {
     supervise_signals(NULL);
     signalled = NULL;
     atomic_store(&e->gone, true);
+    chardev_close(console);
+    atomic_store(&e->closed, true);
     ring(e);
     if (e->thread)
         thread_join(e->thread);

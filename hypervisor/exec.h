@@ -60,9 +60,9 @@ struct exec;
  * none, for errno. */
 struct exec *exec_open(const struct exec_plan *p, struct exec_kept *k, int *fd, char err[ERR_BYTES]);
 bool exec_start(struct exec *e);
-/* exec_end(): when the machine is gone: writes what is left. status: how the run ended; what the program is to exit
- * with. */
-int exec_end(struct exec *e, int status);
+/* exec_end(): when the machine is gone: closes the console that the agent was at, reads and writes what is left.
+ * status: how the run ended; what the program is to exit with. */
+int exec_end(struct exec *e, struct chardev *console, int status);
 enum { EXEC_FAILED = 125 };
 /* exec_dry_run(): what would be done, on standard output. */
 void exec_dry_run(const struct exec_plan *p, const struct exec_kept *k, const struct options *o);

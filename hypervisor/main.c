@@ -174,8 +174,10 @@ static int run_machine(void *arg) {
         snprintf(err, sizeof(err), "cannot start a thread: %s", strerror(errno));
         complain(err);
     }
-    if (run->exec)
-        status = exec_end(run->exec, status);
+    if (run->exec) {
+        status = exec_end(run->exec, run->console, status);
+        run->console = NULL;
+    }
     gdb_ended(status);
     close_consoles(run);
     log_finish();
