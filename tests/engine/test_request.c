@@ -57,7 +57,6 @@ bool rt_map_cpu(struct cpu *c, void *at, size_t bytes) { return false; }
 void rt_set_view(struct view *v) {}
 bool rt_keeps_high_vectors(void) { return false; }
 void rt_ram_used(struct cpu *c, struct gpa page) {}
-void rt_code_ahead(struct cpu *cpu, const uint8_t *code, size_t bytes) {}
 bool rt_sample_start(struct cpu *cpu) { return false; }
 struct rt_page_costs rt_page_costs(struct cpu *cpu) { return (struct rt_page_costs){.fault = 0}; }
 bool rt_has_paging(void) { return false; }
