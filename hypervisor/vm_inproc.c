@@ -16,9 +16,6 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u
 #endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25 /* Linux 6.1 */
-#endif
 #define HUGE (UINT64_C(2) << 20)
 #define ARENA_STEP (UINT64_C(32) << 20)
 #define ARENA_REACH (UINT64_C(1900) << 20) /* of a 32-bit offset, with room for the engine's own code */
@@ -47,14 +44,13 @@ static uint8_t *map_near(uint64_t size) {
 
 /* All of a file, to be read and written, where it may have huge pages. */
 static uint8_t *map_file(int fd, uint64_t size) {
-    uint64_t huge = UINT64_C(2) << 20;
-    uint8_t *room = mmap(NULL, size + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *room = mmap(NULL, size + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED)
         return NULL;
-    uint8_t *start = (uint8_t *)ALIGN_UP((uint64_t)room, huge);
+    uint8_t *start = (uint8_t *)ALIGN_UP((uint64_t)room, HUGE);
     if (start > room)
         munmap(room, (size_t)(start - room));
-    munmap(start + size, (size_t)(room + huge - start));
+    munmap(start + size, (size_t)(room + HUGE - start));
     if (mmap(start, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) == MAP_FAILED) {
         munmap(start, size);
         return NULL;
@@ -120,10 +116,8 @@ static bool make_code(struct machine *m, uint8_t *arena, char err[ERR_BYTES]) {
     return false;
 }
 
-/* A file in memory gets huge pages nearly nowhere but on demand, and then only where it has a page already. */
 static bool give_huge(uint8_t *at, uint64_t bytes) {
-    return !((uintptr_t)at % HUGE) && bytes == HUGE && !madvise(at, PAGE_SIZE, MADV_POPULATE_WRITE) &&
-           !madvise(at, bytes, MADV_COLLAPSE);
+    return !((uintptr_t)at % HUGE) && bytes == HUGE && rt_user_make_huge((uintptr_t)at);
 }
 
 /* Code has two mappings, and each page would take a fault in both. */

@@ -57,7 +57,7 @@ static _Atomic uint8_t populated[PIECES / 8];      /* a byte for each 2 MiB */
 _Static_assert(PIECE_SHIFT + 3 == CHUNK_SHIFT, "a byte of that set is what one huge page holds");
 
 /* A file in memory gets huge pages nearly nowhere but on demand, and then only where it has a page already. */
-static bool make_huge(uint64_t at) {
+bool rt_user_make_huge(uint64_t at) {
     return !madvise((void *)at, PAGE_SIZE, MADV_POPULATE_WRITE) && !madvise((void *)at, CHUNK_BYTES, MADV_COLLAPSE);
 }
 
@@ -71,7 +71,7 @@ void rt_ram_used(struct cpu *cpu, struct gpa page) {
     uint8_t before = __atomic_fetch_or(set, bit, __ATOMIC_RELAXED);
     if (before & bit)
         return;
-    if (!before && host.fd >= 0 && boot->ram_size - chunk >= CHUNK_BYTES && make_huge(boot->ram_va + chunk))
+    if (!before && host.fd >= 0 && boot->ram_size - chunk >= CHUNK_BYTES && rt_user_make_huge(boot->ram_va + chunk))
         __atomic_store_n(set, 0xff, __ATOMIC_RELAXED);
     else /* before Linux 5.14 this is not known: page by page */
         madvise((void *)(boot->ram_va + offset), left < BIT(PIECE_SHIFT) ? left : BIT(PIECE_SHIFT),
@@ -373,6 +373,6 @@ struct rt_page_costs rt_page_costs(struct cpu *cpu) {
         c->unmap = least(c->unmap, t3 - t2);
         c->fault = least(c->fault, faulted ? t4 - t3 : c->fault);
     }
-    c->huge = make_huge((uint64_t)host.ram);
+    c->huge = rt_user_make_huge((uint64_t)host.ram);
     return *c;
 }

@@ -22,6 +22,8 @@ void rt_user_set_monitor(rt_user_monitor *monitor, rt_user_doorbell *doorbell, v
  * with windows may map its pages in the slots that abi_boot.window_slots gives each vCPU, which the embedder has
  * reserved (PROT_NONE). fd -1: no such strategies. */
 void rt_user_set_ram(int fd, void *ram, unsigned vcpus);
+/* rt_user_make_huge(): the 2 MiB at that border, of a file in memory, are to be one page. False: they cannot be. */
+bool rt_user_make_huge(uint64_t at);
 /* rt_user_prepare(): reads what it has to of /proc, if the embedder may not open files later. */
 void rt_user_prepare(void);
 /* For tests: as on a host where a process has no GS base of its own. */
