@@ -211,10 +211,14 @@ static void close_groups(struct analysis *an) {
         an->group[i].root = 0;
 }
 
+/* An access of a span: it never faults. */
+static bool is_sure(const struct codegen *cg, unsigned i, unsigned is) {
+    return cg->steady.on && cg->steady.spans && is & IR_IS_MEMORY && i < cg->steady.end;
+}
 /* What an operation that is neither dead nor fused does to pins, and to groups. */
 static inline void see(struct analysis *an, unsigned i, unsigned is) {
     const struct ir_inst *in = &an->cg->b->inst[i];
-    if (is & (IR_IS_MEMORY | IR_IS_STATE | IR_IS_EXIT)) {
+    if (is & (IR_IS_MEMORY | IR_IS_STATE | IR_IS_EXIT) && !UNLIKELY(is_sure(an->cg, i, is))) {
         forget_all(an);
         if (is & IR_IS_EXIT)
             see_exit(an);

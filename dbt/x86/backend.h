@@ -89,6 +89,7 @@ enum value_flag {
     V_DEAD = 8,    /* not used: not emitted */
     V_FUSES = 16,  /* it emits an operand of its own */
     V_SILENT = 32, /* a constant: its users emit what they need */
+    V_FOLDED = 64, /* part of the addresses that are in registers of their own: see span.c */
 };
 struct value {
     uint8_t reg;       /* register number or NO_REG */
@@ -288,6 +289,10 @@ struct steady {
         int32_t low, high, more; /* ... which may be off what these make by so much */
         bool write;
         uint8_t reg; /* for its addend, NO_REG: that is in the frame alone */
+        /* folded: an access is at [addend + (moving << scale)], as the addend has the base, which never changes. */
+        bool folded;
+        uint8_t scale;
+        irv base, moving;
     } address[MAX_STEADY];
     struct steady_access {
         uint16_t at; /* the instruction */
@@ -535,11 +540,15 @@ void steady_address(struct codegen *cg, const struct steady_address *s);
 
 /* --- span.c ----------------------------------------------------------------------------------- */
 /* span_begin(), span_prove(): as steady_begin() and steady_prove(); the latter begins the other body, too.
- * span_index(): a register with the addend for that address. span_leave(): a stub of the other body does something slow
- * in between. span_return(): it goes back. */
+ * span_mem(): where an access off that address goes, whose value is in `base`. span_leave(): a stub of the other body
+ * does something slow in between. span_return(): it goes back. */
 void span_begin(struct codegen *cg);
 void span_prove(struct codegen *cg);
-unsigned span_index(struct codegen *cg, const struct steady_address *s);
+struct asm_mem span_mem(struct codegen *cg, const struct steady_address *s, unsigned base, int32_t disp);
+/* span_fold(): what is not emitted in the other body gets V_FOLDED. span_folded(): emits nothing for the current
+ * instruction, which has it, but that its result is where the register is that moves. */
+void span_fold(struct codegen *cg);
+void span_folded(struct codegen *cg);
 void span_leave(struct codegen *cg);
 void span_return(struct codegen *cg);
 

@@ -54,7 +54,10 @@ static void emit_insts(struct codegen *cg) {
         cg->at = i;
         if (cg->held && !fp_may_wait(cg, in))
             fp_flush(cg);
-        emitters[in->op](cg, in);
+        if (LIKELY(!(val->flags & V_FOLDED)))
+            emitters[in->op](cg, in);
+        else
+            span_folded(cg);
         cg->locked = 0;
         if (in->type != IR_NONE && !val->next_use)
             kill_value(cg, (irv)i);
@@ -67,8 +70,10 @@ static void emit_both(struct codegen *cg) {
     emit_insts(cg);
     steady_prove(cg);
     reset_values(cg);
-    analyse_block(cg);
     cg->steady.on = true;
+    analyse_block(cg);
+    if (cg->steady.spans)
+        span_fold(cg);
     cg->flags_insn = cg->steady.flags_insn;
     cg->flags_insn_known = false;
     emit_insts(cg);

@@ -207,7 +207,7 @@ static void probe(struct codegen *cg, const struct ir_inst *in, struct access *a
 static void use_span(struct codegen *cg, const struct steady_address *at, struct access *acc) {
     emit_count(cg, ABI_STAT_checks_none);
     acc->stub->sure = true;
-    acc->m = asm_mem_index(acc->stub->rec.base, span_index(cg, at), 0, acc->stub->rec.disp);
+    acc->m = span_mem(cg, at, acc->stub->rec.base, acc->stub->rec.disp);
 }
 
 /* A steady access: its address is in the place, or it faults. Where the place has no register of its own, the index is
@@ -268,7 +268,8 @@ static void now(struct codegen *cg, const struct access *acc) {
 static void end(struct codegen *cg, struct access *acc, unsigned dst) {
     acc->stub->rec.dst = (uint8_t)dst;
     acc->stub->vector = ((cg->busy | cg->held) & cg->xmm_temps) || (dst != NO_REG && dst >= 16) || acc->vector;
-    note_hoists(cg, acc->stub);
+    if (!acc->stub->sure)
+        note_hoists(cg, acc->stub);
     fp_note(cg, acc->stub);
     acc->stub->back = asm_pos(&cg->a);
 }

@@ -157,6 +157,81 @@ static bool see_access(struct codegen *cg, unsigned i) {
     st->access[st->accesses++] = (struct steady_access){.at = (uint16_t)i, .address = (uint8_t)(s - st->address)};
     return s->high - s->low <= MAX_RANGE;
 }
+
+/* --- addresses that are a register which moves and a base that does not ------------------------ */
+/* Is v used, by others than instructions that may_use says? */
+static bool is_used(const struct codegen *cg, irv v, bool (*may_use)(const struct codegen *, irv, irv)) {
+    for (unsigned i = v + 1; i < cg->b->count; i++) {
+        const struct ir_inst *in = &cg->b->inst[i];
+        if ((in->a == v || in->b == v || in->c == v) && !may_use(cg, (irv)i, v))
+            return true;
+    }
+    return false;
+}
+static bool is_address(const struct codegen *cg, irv user, irv v) {
+    const struct ir_inst *in = inst_of(cg, user);
+    return (in->op == IR_LD || in->op == IR_ST) && in->b != v && in->c != v;
+}
+static bool is_folded_sum(const struct codegen *cg, irv user, irv v) {
+    return inst_of(cg, user)->op == IR_ADD && (cg->v[user].flags & V_FOLDED) != 0;
+}
+static bool is_base(const struct codegen *cg, irv v) {
+    const struct ir_inst *in = inst_of(cg, v);
+    return is_const(cg, v) || in->op == IR_PC ||
+           (in->op == IR_GET && in->type == IR_I64 && first_write(cg, in->imm) == cg->steady.end);
+}
+static irv shifted(const struct codegen *cg, irv v, unsigned *scale) {
+    const struct ir_inst *in = inst_of(cg, v);
+    const bool shifts = in->op == IR_SHL && in->type == IR_I64 && is_const(cg, in->b) && const_value(cg, in->b) <= 3;
+    *scale = shifts ? (unsigned)const_value(cg, in->b) : 0;
+    return shifts ? in->a : v;
+}
+static bool fold(const struct codegen *cg, struct steady_address *s, irv base, irv other) {
+    unsigned scale;
+    const irv moving = shifted(cg, other, &scale);
+    const struct ir_inst *get = inst_of(cg, moving);
+    s->folded = is_base(cg, base) && get->op == IR_GET && get->type == IR_I64 && s->root < first_write(cg, get->imm);
+    s->base = base;
+    s->moving = moving;
+    s->scale = (uint8_t)scale;
+    return s->folded;
+}
+/* Of each address: can it be such a sum, with nobody else to want its value? */
+static void see_folds(struct codegen *cg) {
+    struct steady *st = &cg->steady;
+    for (unsigned i = 0; i < st->addresses; i++) {
+        struct steady_address *s = &st->address[i];
+        const struct ir_inst *sum = inst_of(cg, s->root);
+        if (sum->op == IR_ADD && sum->type == IR_I64 && !is_used(cg, s->root, is_address) &&
+            !fold(cg, s, sum->a, sum->b))
+            fold(cg, s, sum->b, sum->a);
+    }
+}
+void span_fold(struct codegen *cg) {
+    const struct steady *st = &cg->steady;
+    for (unsigned i = 0; i < st->addresses; i++)
+        cg->v[st->address[i].root].flags |= st->address[i].folded ? V_FOLDED : 0;
+    for (unsigned i = 0; i < st->addresses; i++) {
+        const struct ir_inst *sum = inst_of(cg, st->address[i].root);
+        const irv index = sum->a == st->address[i].base ? sum->b : sum->a;
+        if (st->address[i].folded && index != st->address[i].moving && !is_used(cg, index, is_folded_sum))
+            cg->v[index].flags |= V_FOLDED;
+    }
+}
+static irv moving_of(const struct codegen *cg, irv v) {
+    unsigned scale;
+    const struct steady *st = &cg->steady;
+    for (unsigned i = 0; i < st->addresses; i++)
+        if (st->address[i].root == v)
+            return st->address[i].moving;
+    return shifted(cg, v, &scale);
+}
+void span_folded(struct codegen *cg) {
+    const struct ir_inst *get = inst_of(cg, moving_of(cg, (irv)cg->at));
+    done(cg);
+    emit_GET(cg, get);
+}
+
 void span_begin(struct codegen *cg) {
     struct steady *st = &cg->steady;
     for (unsigned i = 1; i < st->end; i++) {
@@ -166,18 +241,32 @@ void span_begin(struct codegen *cg) {
         return;
     }
     st->spans = st->accesses != 0;
+    see_folds(cg);
 }
 
 /* --- code ------------------------------------------------------------------------------------- */
 static struct asm_mem addend_mem(unsigned k) {
     return asm_mem(ASM_RSP, (int32_t)(offsetof(struct frame, span) + 8 * k));
 }
-unsigned span_index(struct codegen *cg, const struct steady_address *s) {
-    if (s->reg != NO_REG)
-        return s->reg;
-    unsigned index = scratch(cg, GPR_CLASS);
-    asm_mov_rm(&cg->a, true, index, addend_mem((unsigned)(s - cg->steady.address)));
-    return index;
+/* The addend of one that has no register of its own: it stays in a temporary until that is needed. */
+static unsigned hoisted(struct codegen *cg, const struct steady_address *s) {
+    unsigned n = cg->hoist_next;
+    for (unsigned i = 0; i < MAX_HOISTS; i++) {
+        if (cg->hoist[i].root == s->root) {
+            cg->locked |= BIT(cg->hoist[i].index);
+            return cg->hoist[i].index;
+        }
+        n = cg->hoist[i].root ? n : i;
+    }
+    const unsigned reg = scratch(cg, GPR_CLASS);
+    asm_mov_rm(&cg->a, true, reg, addend_mem((unsigned)(s - cg->steady.address)));
+    cg->hoist[n] = (struct hoist){.root = s->root, .index = (uint8_t)reg};
+    cg->hoist_next = (n + 1) % MAX_HOISTS;
+    return reg;
+}
+struct asm_mem span_mem(struct codegen *cg, const struct steady_address *s, unsigned base, int32_t disp) {
+    const unsigned addend = s->reg != NO_REG ? s->reg : hoisted(cg, s);
+    return asm_mem_index(addend, base, s->folded ? s->scale : 0, disp);
 }
 void span_leave(struct codegen *cg) {
     if (cg->steady.rounds != NO_REG)
@@ -208,6 +297,18 @@ static void emit_rounds(struct codegen *cg, const struct steady_address *s) {
     }
     asm_alu_ri(a, ASM_ADD, false, ASM_RCX, 1);
 }
+/* RAX += the base, from where it is in front of a round. */
+static void add_base(struct codegen *cg, irv base) {
+    const struct ir_inst *in = inst_of(cg, base);
+    const unsigned pin = in->op == IR_GET ? pin_at(cg, in->imm) : NO_REG;
+    if (in->op == IR_CONST)
+        asm_mov_ri(&cg->a, ASM_RCX, const_value(cg, base));
+    else if (in->op == IR_PC)
+        asm_mov_pc(&cg->a, ASM_RCX, in->imm);
+    else if (pin == NO_REG)
+        asm_mov_rm(&cg->a, true, ASM_RCX, cpu_mem((size_t)in->imm));
+    asm_alu_rr(&cg->a, ASM_ADD, true, ASM_RAX, pin == NO_REG ? ASM_RCX : pin);
+}
 /* Looks the page of that address up; at miss if it is not found, or not one page. */
 static void emit_address(struct codegen *cg, unsigned k, struct asm_label *miss) {
     const struct steady_address *s = &cg->steady.address[k];
@@ -224,6 +325,8 @@ static void emit_address(struct codegen *cg, unsigned k, struct asm_label *miss)
     if (s->low)
         asm_lea(a, true, ASM_RAX, asm_mem(ASM_RAX, s->low));
     cg->mmu->emit_span(a, cg->mmu_thunk, s->write, ASM_RAX, ASM_RCX, miss);
+    if (s->folded)
+        add_base(cg, s->base);
     asm_mov_mr(a, true, addend_mem(k), ASM_RAX);
     if (s->reg != NO_REG)
         asm_mov_rr(a, true, s->reg, ASM_RAX);

@@ -303,8 +303,8 @@ def generate(chosen, rows, seed, first, count):
 
 # --- programs: straight lines of many instructions with forward branches and a loop ----------------------------------
 
-# Registers that only the program's own accesses and loop use; FOLLOW and WALK: loops' programs alone.
-BASE, FOLLOW, COUNTER, WALK = 21, 22, 23, 24
+# Registers that only the program's own accesses and loop use; from FOLLOW on, but for COUNTER, loops' programs alone.
+BASE, FOLLOW, COUNTER, WALK, INDEX, TABLE = 21, 22, 23, 24, 25, 26
 WRITTEN = ('rd', 'rt', 'rt2', 'rs', 'rn')
 IN_PROGRAMS = {'LDST_unscaled', 'LDST_uimm', 'LDST_unscaled_v', 'LDST_uimm_v', 'LDSTP', 'LDSTP_v', 'LDST_multi', 'LDST_single',
                'LDOP', 'SWP', 'CAS', 'LDXR', 'STXR', 'LDAR', 'STLR'}
@@ -396,7 +396,7 @@ def renamed(row, insn, names):
 
 
 def few_registers(rng):
-    free = [r for r in range(31) if r not in (BASE, FOLLOW, COUNTER, WALK)]
+    free = [r for r in range(31) if r not in (BASE, FOLLOW, COUNTER, WALK, INDEX, TABLE)]
     return rng.sample(free, rng.randrange(3, 20))
 
 
@@ -421,6 +421,37 @@ def follow(rng):
     return rng.choice([0x91000000, 0xD1000000]) | 8 * rng.randrange(12) << 10 | WALK << 5 | FOLLOW  # add, sub
 
 
+# With a register as the offset: ldr, str of a byte, x and q; ldr of w.
+INDEXED = [0x38600800, 0x38200800, 0xF8600800, 0xF8200800, 0x3CE00800, 0x3CA00800, 0xB8600800]
+
+
+def indexed(rng, names):
+    """An access off TABLE, which never changes, by INDEX, or the other way round."""
+    option = rng.choice([3, 3, 3, 3, 2, 6]) << 13 | rng.randrange(2) << 12  # LSL, UXTW, SXTW; scaled
+    rn, rm = (TABLE, INDEX) if rng.random() < 0.8 else (INDEX, TABLE)
+    if rn == INDEX:
+        option &= ~(1 << 12)
+    return rng.choice(INDEXED) | option | rm << 16 | rn << 5 | rng.choice(names)
+
+
+def summed(rng, names):
+    """The same in two instructions: what the first one makes, in FOLLOW, is there to be read. With what comes in front of the loop,
+    as a branch may skip the first one."""
+    shift, rt = rng.randrange(1, 4), rng.choice(names)
+    if rng.random() < 0.5:  # add FOLLOW, TABLE, INDEX, lsl shift; ldr, str xt, [FOLLOW]
+        first = 0x8B000000 | INDEX << 16 | shift << 10 | TABLE << 5 | FOLLOW
+        second = rng.choice([0xF9400000, 0xF9000000]) | FOLLOW << 5 | rt
+    else:  # lsl FOLLOW, INDEX, shift; ldr, str xt, [TABLE, FOLLOW]
+        first = 0xD3400000 | (64 - shift) << 16 | (63 - shift) << 10 | INDEX << 5 | FOLLOW
+        second = rng.choice([0xF8606800, 0xF8206800]) | FOLLOW << 16 | TABLE << 5 | rt
+    return [first], [first, second]
+
+
+def step(rng):
+    """What INDEX moves by."""
+    return rng.choice([0x91000000, 0xD1000000]) | rng.choice([1, 1, 2, 4, 8, 16, 24]) << 10 | INDEX << 5 | INDEX
+
+
 class Loop(Program):
     def __init__(self, rng, number, body):
         super().__init__(number, rng.getrandbits(64), body)
@@ -433,20 +464,36 @@ class Loop(Program):
 def loop(rng, number, pool, rows):
     simple = [p for p in pool if p[0].name in IN_LOOPS] if rng.random() < 0.8 else pool
     names = few_registers(rng)
-    before, inside, after = rng.randrange(3), rng.randrange(2, 15), rng.randrange(3)
+    with_index = rng.random() < 0.5
+    before, inside, after = rng.randrange(3), rng.randrange(2, 6 if with_index else 15), rng.randrange(3)
     body = straight(rng, simple, names, before + inside)
     for at in range(before, before + inside):
         if rng.random() < 0.08:
             body[at] = forward_branch(rng, rows, rng.randrange(1, before + inside - at + 1))
+    follows = False
     if rng.random() < 0.5:
         walk = rng.choice([POST_LOAD, POST_STORE]) | 8 << 12 | WALK << 5 | rng.choice(names)
         body.insert(rng.randrange(before, len(body) + 1), walk)
-        if rng.random() < 0.5:
+        follows = rng.random() < 0.5
+        if follows:
             access = rng.choice([0xF9400000, 0xF9000000]) | FOLLOW << 5 | rng.choice(names)  # ldr, str xt, [xn]
             body.insert(rng.randrange(before, len(body) + 1), access)
             body.insert(len(body) if rng.random() < 0.8 else rng.randrange(before, len(body) + 1), follow(rng))
             body.insert(0, follow(rng))
             before += 1
+    if with_index:
+        first = []
+        for _ in range(rng.randrange(1, 4)):
+            at = rng.randrange(before, len(body) + 1)
+            if rng.random() < 0.2 and not first and not follows:
+                first, body[at:at] = summed(rng, names)
+            else:
+                body.insert(at, indexed(rng, names))
+        body.insert(len(body) if rng.random() < 0.8 else rng.randrange(before, len(body) + 1), step(rng))
+        table = 0xD1000000 | 8 * rng.randrange(17, 64) << 10 | BASE << 5 | TABLE  # sub; it is in the first page or not
+        first = [table, 0xD2800000 | rng.choice([0, 16, 128]) << 5 | INDEX] + first  # movz
+        body[:0] = first
+        before += len(first)
     body += back_edge(rng, len(body) - before)
     return Loop(rng, number, body + straight(rng, simple, names, after))
 
