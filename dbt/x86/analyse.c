@@ -157,7 +157,7 @@ static void see_definition(struct analysis *an, unsigned i) {
     const struct ir_inst *in = &cg->b->inst[i];
     unsigned pin = cg->v[i].target;
     an->some &= ~BIT(pin);
-    if (in->op == IR_ZEXT32 && cg->v[in->a].uses == 1) {
+    if (in->op == IR_ZEXT32 && cg->v[in->a].target == NO_REG) {
         an->pending[pin] = in->a;
         an->some |= BIT(pin);
         cg->v[in->a].target = (uint8_t)pin;
