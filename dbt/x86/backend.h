@@ -179,6 +179,8 @@ struct stub {
     bool sure;      /* one that cannot fault either: it needs no stub */
     bool hoisted;   /* it uses the range of an earlier probe, tmp0 is the index register */
     bool shared;    /* others do that with this one's */
+    bool followed;  /* the next stub's access does, and is next: the stub goes on with that one's */
+    uint8_t gap;    /* followed by this one: bytes of code between the two accesses */
     bool write;     /* what its probe is for: low, high and write as in struct mmu_probe */
     int32_t low, high;
     uint8_t tmp0, tmp1;   /* of that probe */
@@ -360,7 +362,8 @@ struct codegen {
     irv home[MAX_HOMES];
     struct hoist hoist[MAX_HOISTS];
     unsigned hoist_next;
-    struct loop loop; /* meanwhile pin_offset and pin_map are the block's own */
+    unsigned access_at, access_notes; /* the last access: its instruction, and a.notes behind it */
+    struct loop loop;                 /* meanwhile pin_offset and pin_map are the block's own */
     struct steady steady;
     struct asm_label vconst[IR_MAX_VCONSTS];
     unsigned labels;

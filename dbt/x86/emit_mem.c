@@ -10,7 +10,8 @@
  * the hoisted index registers before it returns. Accesses that use the range of another's probe
  * test whether it has been found in one page; if not, their stubs look them up one by
  * one, and do the access themselves: with a copy of its instructions, since the
- * index register goes back to saying so.
+ * index register goes back to saying so. Where nothing lies between two of them but moves there
+ * is no test: the stub of the first one goes on with that of the second one, instead of going back.
  */
 #include "dbt/x86/backend.h"
 
@@ -253,12 +254,40 @@ static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind k
     if (!cg->steady.on)
         steady_note(cg, s->site);
 }
+#define MAX_BETWEEN 40 /* bytes */
+/* Has nothing been emitted since the last access but moves of registers and of the state, which may be done elsewhere,
+ * too? */
+static bool only_moves(const struct codegen *cg) {
+    if (cg->a.notes != cg->access_notes || cg->access_at > cg->at)
+        return false;
+    for (unsigned i = cg->access_at; i <= cg->at; i++) {
+        const struct ir_inst *in = &cg->b->inst[i];
+        const bool moves = in->op == IR_NOP || in->op == IR_INSN || in->op == IR_CONST || in->op == IR_GET ||
+                           in->op == IR_LD || in->op == IR_ST || in->op == IR_PUT;
+        if (!moves || inst_of(cg, in->a)->op == IR_VCONST || inst_of(cg, in->b)->op == IR_VCONST)
+            return false;
+    }
+    return true;
+}
+/* Is it next after the one that the range was looked up for, or after another one in that? Then it is only come to with
+ * an index register that is right: else that one's stub goes on with this one's. */
+static bool follows(struct codegen *cg, struct stub *s) {
+    struct stub *last = s - 1;
+    if (s == cg->stub || last->tmp0 != s->tmp0 || !(last->hoisted || last->shared) ||
+        asm_pos(&cg->a) - last->back > MAX_BETWEEN || !only_moves(cg))
+        return false;
+    last->followed = true;
+    s->gap = (uint8_t)(asm_pos(&cg->a) - last->back);
+    return true;
+}
 /* The access itself is next, and nothing is emitted in between: the slow path comes back behind it. */
 static void now(struct codegen *cg, const struct access *acc) {
     struct stub *s = acc->stub;
     if (s->hoisted) {
-        asm_test_ri(&cg->a, false, s->tmp0, MMU_NO_ADDEND);
-        asm_jcc(&cg->a, ASM_NE, &s->slow);
+        if (!follows(cg, s)) {
+            asm_test_ri(&cg->a, false, s->tmp0, MMU_NO_ADDEND);
+            asm_jcc(&cg->a, ASM_NE, &s->slow);
+        }
         s->access = asm_pos(&cg->a);
     }
     if (s->faults || (!s->find && !s->hoisted && !s->sure))
@@ -272,6 +301,8 @@ static void end(struct codegen *cg, struct access *acc, unsigned dst) {
         note_hoists(cg, acc->stub);
     fp_note(cg, acc->stub);
     acc->stub->back = asm_pos(&cg->a);
+    cg->access_at = cg->at;
+    cg->access_notes = cg->a.notes;
 }
 
 static void load_vector(struct codegen *cg, struct access *acc, unsigned size, unsigned x) {

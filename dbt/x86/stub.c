@@ -84,7 +84,7 @@ static void emit_slow(struct codegen *cg, struct stub *s) {
     int32_t here = (int32_t)asm_pos(&cg->a);
     struct slow_record *rec = &s->rec;
     rec->site = s->site ? (int32_t)s->site - here : 0;
-    rec->back = cg->loop.on ? 0 : (int32_t)s->back - here;
+    rec->back = cg->loop.on || s->followed ? 0 : (int32_t)s->back - here;
     rec->flags |= s->placed ? SLOW_LOOP : 0;
     loop_record(cg, rec);
     put_record(cg, rec);
@@ -102,18 +102,22 @@ static void find(struct codegen *cg, struct mmu_probe p, struct asm_label *miss)
     p.slow = miss;
     cg->mmu->emit_find(&cg->a, cg->mmu_thunk, &p);
 }
+/* The same instructions once more: they do not depend on where they are. */
+static void copy_code(struct codegen *cg, uint32_t from, uint32_t bytes) {
+    if (cg->a.overflow)
+        return;
+    asm_room(&cg->a);
+    asm_data(&cg->a, cg->a.start + from, bytes);
+}
 /* Does the access out of line. The others of its group are to look themselves up. */
-static void access_here(struct codegen *cg, const struct stub *s) {
+static void access_here(struct codegen *cg, struct stub *s) {
     struct asm_buf *a = &cg->a;
     struct asm_label back = {.at = s->back + 1};
-    if (a->overflow)
-        return;
-    asm_room(a);
-    asm_data(a, a->start + s->access, s->back - s->access);
+    copy_code(cg, s->access, s->back - s->access);
     asm_mov_ri32(a, s->tmp0, MMU_NO_ADDEND);
-    asm_jmp(a, &back);
+    asm_jmp(a, s->followed ? &s[1].slow : &back);
 }
-static void emit_find(struct codegen *cg, const struct stub *s) {
+static void emit_find(struct codegen *cg, struct stub *s) {
     struct asm_label access = {.at = s->access + 1}, apart = {0}, slow = {0};
     if (s->shared) {
         find(cg, stub_group_probe(cg, s), &apart);
@@ -132,6 +136,8 @@ static void emit_find(struct codegen *cg, const struct stub *s) {
 /* The range that an earlier probe was for was not in one page, or a slow access came in between. */
 static void emit_hoisted(struct codegen *cg, struct stub *s) {
     struct asm_label slow = {0};
+    if (s->gap)
+        copy_code(cg, s->access - s->gap, s->gap);
     s->tmp1 = ASM_RAX;
     while (s->tmp1 == s->rec.base || s->tmp1 == s->tmp0)
         s->tmp1++; /* RAX, RCX and RDX are temporaries */
@@ -178,7 +184,8 @@ bool stub_emit(struct codegen *cg, struct stub *s) {
         loop_return(cg);
         if (s->steady)
             steady_return(cg);
-        asm_jmp(&cg->a, &back);
+        if (!s->followed)
+            asm_jmp(&cg->a, &back);
     }
     return true;
 }
