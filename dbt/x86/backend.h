@@ -548,12 +548,12 @@ void steady_address(struct codegen *cg, const struct steady_address *s);
 void span_begin(struct codegen *cg);
 void span_prove(struct codegen *cg);
 struct asm_mem span_mem(struct codegen *cg, const struct steady_address *s, unsigned base, int32_t disp);
+void span_leave(struct codegen *cg);
+void span_return(struct codegen *cg);
 /* span_fold(): what is not emitted in the other body gets V_FOLDED. span_folded(): emits nothing for the current
  * instruction, which has it, but that its result is where the register is that moves. */
 void span_fold(struct codegen *cg);
 void span_folded(struct codegen *cg);
-void span_leave(struct codegen *cg);
-void span_return(struct codegen *cg);
 
 /* --- label.c ---------------------------------------------------------------------------------- */
 /* labels_begin(): notes the block's labels. label_of(): 1 and the number of the one that this exit leads to, 0: it

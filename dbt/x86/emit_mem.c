@@ -254,7 +254,7 @@ static void begin(struct codegen *cg, const struct ir_inst *in, enum stub_kind k
     if (!cg->steady.on)
         steady_note(cg, s->site);
 }
-#define MAX_BETWEEN 40 /* bytes */
+#define MAX_GAP 40 /* bytes: see asm_data() */
 /* Has nothing been emitted since the last access but moves of registers and of the state, which may be done elsewhere,
  * too? */
 static bool only_moves(const struct codegen *cg) {
@@ -274,7 +274,7 @@ static bool only_moves(const struct codegen *cg) {
 static bool follows(struct codegen *cg, struct stub *s) {
     struct stub *last = s - 1;
     if (s == cg->stub || last->tmp0 != s->tmp0 || !(last->hoisted || last->shared) ||
-        asm_pos(&cg->a) - last->back > MAX_BETWEEN || !only_moves(cg))
+        asm_pos(&cg->a) - last->back > MAX_GAP || !only_moves(cg))
         return false;
     last->followed = true;
     s->gap = (uint8_t)(asm_pos(&cg->a) - last->back);

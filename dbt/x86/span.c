@@ -170,7 +170,7 @@ static bool is_used(const struct codegen *cg, irv v, bool (*may_use)(const struc
 }
 static bool is_address(const struct codegen *cg, irv user, irv v) {
     const struct ir_inst *in = inst_of(cg, user);
-    return (in->op == IR_LD || in->op == IR_ST) && in->b != v && in->c != v;
+    return user < cg->steady.end && (in->op == IR_LD || in->op == IR_ST) && in->b != v && in->c != v;
 }
 static bool is_folded_sum(const struct codegen *cg, irv user, irv v) {
     return inst_of(cg, user)->op == IR_ADD && (cg->v[user].flags & V_FOLDED) != 0;
@@ -260,7 +260,8 @@ static unsigned hoisted(struct codegen *cg, const struct steady_address *s) {
     }
     const unsigned reg = scratch(cg, GPR_CLASS);
     asm_mov_rm(&cg->a, true, reg, addend_mem((unsigned)(s - cg->steady.address)));
-    cg->hoist[n] = (struct hoist){.root = s->root, .index = (uint8_t)reg};
+    cg->hoist[n] =
+        (struct hoist){.root = s->root, .regime = REGIMES /* no probe's: for spans alone */, .index = (uint8_t)reg};
     cg->hoist_next = (n + 1) % MAX_HOISTS;
     return reg;
 }

@@ -114,8 +114,8 @@ static void on_sample(int signal, siginfo_t *info, void *context) {
 bool rt_sample_start(struct cpu *cpu) {
     struct sigaction act = {.sa_sigaction = on_sample, .sa_flags = SA_SIGINFO | SA_RESTART};
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SAMPLE_SIGNAL};
-    sigfillset(&act.sa_mask); /* a profiler's samples, which often come at the same tick, are of what it interrupts */
     struct itimerspec every = {.it_interval.tv_nsec = SAMPLE_NS, .it_value.tv_nsec = SAMPLE_NS};
+    sigfillset(&act.sa_mask); /* a profiler's samples, which often come at the same tick, are of what it interrupts */
     event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
     if (sigaction(SAMPLE_SIGNAL, &act, NULL) || timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &sampler))
         return false;
