@@ -193,6 +193,8 @@ static void process_emit_find(struct asm_buf *a, const uint8_t *const *thunk, st
     mmu_soft_ops.emit_find(a, thunk, p);
 }
 
+static void process_emit_finish(struct asm_buf *a, const uint8_t *const *thunk) { mmu_soft_ops.emit_finish(a, thunk); }
+
 /* --- both halves ------------------------------------------------------------------------------ */
 static void process_invalidate(struct cpu *cpu, const struct mmu_inval *inv) {
     uint64_t from = rt_ticks();
@@ -257,5 +259,6 @@ const struct mmu_ops mmu_process_ops = {
     .protect = process_protect,
     .emit_probe = process_emit_probe,
     .emit_find = process_emit_find,
+    .emit_finish = process_emit_finish,
     .emit_thunks = process_emit_thunks,
 };

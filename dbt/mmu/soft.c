@@ -153,6 +153,7 @@ static void first_revoke(struct soft_state *st, unsigned set, uint64_t host) {
 static void view_add(struct soft_state *st, struct soft_view *s) {
     _Static_assert(REGIMES * CONTEXTS + 1 <= SOFT_VIEWS, "one of each context, and that of none");
     s->filled = &st->filled[0][st->views];
+    s->seam = (uint8_t *)s->joined + SEAM_BYTES;
     st->view[st->views++] = s;
 }
 
@@ -413,6 +414,7 @@ const struct mmu_ops mmu_soft_ops = {
     .protect = soft_protect,
     .emit_probe = soft_emit_probe,
     .emit_find = soft_emit_find,
+    .emit_finish = soft_emit_finish,
     .emit_span = soft_emit_span,
     .emit_thunks = soft_emit_thunks,
 };

@@ -63,6 +63,8 @@ struct soft_slot {
     uint64_t last; /* page that it was missed for when C saw it last */
 };
 
+#define SEAM_BYTES 16 /* of the largest access, which may lie across two pages */
+
 /* --- state ------------------------------------------------------------------------------------ */
 /* Behind struct view. */
 struct soft_view {
@@ -72,8 +74,12 @@ struct soft_view {
     bool shared;
     uint32_t slots_used; /* set by translated code: some slot may not be empty */
     int32_t budget;      /* counted down by translated code: look-ups for slots */
+    uint8_t *seam;       /* the middle of `joined`, for translated code */
     uint64_t epoch;      /* that the slots are of: see slots_renew() */
-    struct soft_slot slot[SLOTS];
+    /* What lies across two pages is loaded from here, or stored to: see emit_join(). */
+    uint64_t joined[2 * SEAM_BYTES / 8];
+    uint64_t end[2], end_bytes[2]; /* a store's: behind the first page, and where the second one is; its bytes there */
+    struct soft_slot slot[SLOTS] __attribute__((aligned(64)));
     struct soft_first first[FIRST_SETS] __attribute__((aligned(64)));
 };
 
@@ -114,9 +120,10 @@ static inline struct soft_state *soft_state_of(const struct cpu *cpu) { return m
 bool soft_wanders(struct soft_state *st, uint64_t pc);
 
 /* --- soft_probe.c ----------------------------------------------------------------------------- */
-/* mmu_ops.emit_probe, emit_find, emit_span, emit_thunks. */
+/* mmu_ops.emit_probe, emit_find, emit_finish, emit_span, emit_thunks. */
 void soft_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe *p);
 void soft_emit_find(struct asm_buf *a, const uint8_t *const *thunk, struct mmu_probe *p);
+void soft_emit_finish(struct asm_buf *a, const uint8_t *const *thunk);
 void soft_emit_span(struct asm_buf *a, const uint8_t *const *thunk, bool write, unsigned first, unsigned last,
                     struct asm_label *miss);
 void soft_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk);

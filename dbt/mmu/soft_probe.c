@@ -142,6 +142,7 @@ void soft_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe 
     emit_align(a, p);
     p->index = p->tmp0;
     p->covers_range = true;
+    p->hot = engine_of(cpu)->hot;
     p->slot = (uint16_t)slot_for(cpu->self, p);
     if (p->slot) {
         emit_slot_probe(a, p);
@@ -162,14 +163,18 @@ void soft_emit_probe(struct asm_buf *a, const struct cpu *cpu, struct mmu_probe 
         asm_line_end(a, put_rm(asm_line(a), OP_MOV, t0, t0, FIRST_DISP(addend)));
 }
 
-/* Thunks, by temporaries, what for and, as views are found in two ways, whose. */
+/* Thunks, by temporaries, what for and, as views are found in two ways, whose. FIND_ALONE: for one access, which
+ * may lie across two pages. */
 /* the one regime that code of others looks up out of line: unprivileged accesses of a kernel */
 #define FIND_REGIME 0u
-enum find_for { FIND_OTHERS, FIND_CURRENT, FIND_SLOT, FINDS };
+enum find_for { FIND_OTHERS, FIND_CURRENT, FIND_SLOT, FIND_ALONE, FIND_ALONE_SLOT, FINDS };
+static bool find_budgets(enum find_for what) { return what == FIND_SLOT || what == FIND_ALONE_SLOT; }
+static bool find_joins(enum find_for what) { return what == FIND_ALONE || what == FIND_ALONE_SLOT; }
 static unsigned thunk_index(enum find_for what, bool write, unsigned t0, unsigned t1) {
     return (unsigned)what << 7 | (unsigned)write << 6 | t0 << 3 | t1;
 }
-_Static_assert(MMU_THUNKS >= FINDS << 7, "see thunk_index()");
+#define FINISH_THUNK (FINDS << 7)
+_Static_assert(MMU_THUNKS > FINISH_THUNK, "see thunk_index()");
 
 /* A register that is none of these. */
 static unsigned other_than(unsigned x, unsigned y, unsigned z) {
@@ -229,19 +234,101 @@ static void emit_look_first(struct asm_buf *a, struct view_at v, bool write, uns
     asm_alu_rm(a, ASM_ADD, true, t0, of_first(a, v, t1, FIRST_PAGE(write)));
 }
 
-/* t0: the address of the first byte, t1: that of the last. Returns with ZF set and the addend in t0, or with ZF
- * clear. */
+/* The bytes from the address in t0 to the one in t1 that are in front of `second`, and from there on. */
+static void emit_note_ends(struct asm_buf *a, unsigned second, unsigned t0, unsigned t1) {
+    asm_push(a, t1);
+    asm_alu_rr(a, ASM_SUB, true, t1, second);
+    asm_alu_ri(a, ASM_ADD, true, t1, 1);
+    asm_mov_mr(a, true, view_mem(a, VIEW_DISP(end_bytes[1])), t1);
+    asm_mov_rr(a, true, t1, second);
+    asm_alu_rr(a, ASM_SUB, true, t1, t0);
+    asm_mov_mr(a, true, view_mem(a, VIEW_DISP(end_bytes[0])), t1);
+    asm_pop(a, t1);
+}
+/* An access that lies across two pages. t0: the address of its first byte, t1: that ^ the address of its last. If both
+ * are in the first table, returns as for one page, with CF set and the addend for the view's seam: to that the ends of
+ * the pages have been copied, or from there emit_finish_thunk() will copy what has been stored. Else to miss. */
+static void emit_join(struct asm_buf *a, const struct cpu *cpu, bool write, unsigned t0, unsigned t1,
+                      struct asm_label *miss) {
+    const struct view_at v = {.current = true, .reg = ASM_NOREG};
+    const unsigned second = other_than(t0, t1, ASM_NOREG), host = other_than(t0, t1, second);
+    struct asm_label first_found = {0}, both_found = {0}, none = {0};
+    asm_push(a, second);
+    asm_push(a, host);
+    asm_alu_rr(a, ASM_XOR, true, t1, t0);
+    asm_mov_rr(a, true, second, t1);
+    asm_alu_ri(a, ASM_AND, true, second, -(int32_t)PAGE_SIZE);
+    if (write)
+        emit_note_ends(a, second, t0, t1);
+    emit_look_first(a, v, write, t0, t1, &first_found);
+    asm_jmp(a, &none);
+    asm_bind(a, &first_found);
+    asm_mov_rr(a, true, host, t0);
+    asm_mov_rr(a, true, t0, second);
+    emit_look_first(a, v, write, t0, t1, &both_found);
+    asm_bind(a, &none);
+    asm_pop(a, host);
+    asm_pop(a, second);
+    asm_test_rr(a, true, ASM_RSP, ASM_RSP); /* ZF clear */
+    asm_jmp(a, miss);
+    asm_bind(a, &both_found);
+    mmu_emit_count(a, cpu, ABI_STAT_tlb_finds);
+    asm_alu_rr(a, ASM_ADD, true, host, second); /* behind the first page, and at the second one */
+    asm_alu_rr(a, ASM_ADD, true, t0, second);
+    asm_mov_rm(a, true, t1, view_mem(a, VIEW_DISP(seam)));
+    if (write) {
+        asm_mov_mr(a, true, view_mem(a, VIEW_DISP(end[0])), host);
+        asm_mov_mr(a, true, view_mem(a, VIEW_DISP(end[1])), t0);
+    }
+    for (int32_t i = 0; !write && i < SEAM_BYTES; i += 8) {
+        asm_push_m(a, asm_mem(host, i - SEAM_BYTES));
+        asm_pop_m(a, asm_mem(t1, i - SEAM_BYTES));
+        asm_push_m(a, asm_mem(t0, i));
+        asm_pop_m(a, asm_mem(t1, i));
+    }
+    asm_mov_rr(a, true, t0, t1);
+    asm_alu_rr(a, ASM_SUB, true, t0, second);
+    asm_pop(a, host);
+    asm_pop(a, second);
+    asm_alu_rr(a, ASM_CMP, true, t0, t0);
+    asm_byte(a, 0xf9); /* stc */
+    asm_ret(a);
+}
+
+/* What has been stored at the seam goes to where it belongs. Destroys nothing but the flags. */
+static void emit_finish_thunk(struct asm_buf *a) {
+    static const uint8_t used[] = {ASM_RCX, ASM_RSI, ASM_RDI};
+    for (unsigned i = 0; i < ARRAY_LEN(used); i++)
+        asm_push(a, used[i]);
+    for (unsigned i = 0; i < 2; i++) {
+        asm_mov_rm(a, true, ASM_RCX, view_mem(a, VIEW_DISP(end_bytes[i])));
+        asm_mov_rm(a, true, ASM_RDI, view_mem(a, VIEW_DISP(end[i])));
+        asm_mov_rm(a, true, ASM_RSI, view_mem(a, VIEW_DISP(seam)));
+        if (!i) {
+            asm_alu_rr(a, ASM_SUB, true, ASM_RDI, ASM_RCX);
+            asm_alu_rr(a, ASM_SUB, true, ASM_RSI, ASM_RCX);
+        }
+        asm_byte(a, 0xf3); /* rep movsb */
+        asm_byte(a, 0xa4);
+    }
+    for (unsigned i = ARRAY_LEN(used); i-- > 0;)
+        asm_pop(a, used[i]);
+    asm_ret(a);
+}
+
+/* t0: the address of the first byte, t1: that of the last. Returns with ZF set, CF clear and the addend in t0, as
+ * emit_join(), or with ZF clear. */
 static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, enum find_for what, bool write, unsigned t0,
                        unsigned t1) {
     const struct view_at v = {.current = what != FIND_OTHERS, .reg = other_than(t0, t1, ASM_NOREG)};
-    struct asm_label hit = {0}, found = {0}, miss = {0};
-    if (what == FIND_SLOT) {
+    struct asm_label hit = {0}, found = {0}, miss = {0}, apart = {0};
+    if (find_budgets(what)) {
         asm_alu_mi(a, ASM_SUB, false, view_mem(a, VIEW_DISP(budget)), SLOT_WANDER);
         asm_jcc(a, ASM_S, &miss);
     }
     asm_alu_rr(a, ASM_XOR, true, t1, t0);
     asm_alu_ri(a, ASM_CMP, true, t1, PAGE_MASK);
-    asm_jcc(a, ASM_A, &miss); /* to another page */
+    asm_jcc(a, ASM_A, find_joins(what) ? &apart : &miss); /* to another page */
     if (!v.current) {
         asm_push(a, v.reg);
         asm_mov_rm(a, true, v.reg, mmu_views_mem(FIND_REGIME));
@@ -271,10 +358,16 @@ static void emit_thunk(struct asm_buf *a, const struct cpu *cpu, enum find_for w
         asm_pop(a, v.reg);
     asm_alu_rr(a, ASM_CMP, true, t0, t0);
     asm_ret(a);
+    if (find_joins(what)) {
+        asm_bind(a, &apart);
+        emit_join(a, cpu, write, t0, t1, &miss);
+    }
 }
 
 void soft_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk) {
     static const uint8_t temps[] = {ASM_RAX, ASM_RCX, ASM_RDX, ASM_RSI, ASM_RDI};
+    thunk[FINISH_THUNK] = a->p;
+    emit_finish_thunk(a);
     for (unsigned kind = 0; kind < 2 * FINDS; kind++) {
         for (unsigned i = 0; i < ARRAY_LEN(temps); i++) {
             for (unsigned k = 0; k < ARRAY_LEN(temps); k++) {
@@ -287,6 +380,14 @@ void soft_emit_thunks(struct asm_buf *a, const struct cpu *cpu, const uint8_t **
     }
 }
 
+static enum find_for find_for(const struct mmu_probe *p) {
+    if (!p->current)
+        return FIND_OTHERS;
+    if (p->alone)
+        return p->slot ? FIND_ALONE_SLOT : FIND_ALONE;
+    return p->slot ? FIND_SLOT : FIND_CURRENT;
+}
+
 void soft_emit_find(struct asm_buf *a, const uint8_t *const *thunk, struct mmu_probe *p) {
     p->index = p->tmp0;
     if (!p->current && p->regime != FIND_REGIME) {
@@ -296,14 +397,25 @@ void soft_emit_find(struct asm_buf *a, const uint8_t *const *thunk, struct mmu_p
     emit_align(a, p);
     uint8_t *at = put_address(asm_line(a), p->tmp1 & 7, p->base, p->high - 1);
     asm_line_end(a, put_address(at, p->tmp0 & 7, p->base, p->low));
-    asm_call(a, thunk[thunk_index(p->slot      ? FIND_SLOT
-                                  : p->current ? FIND_CURRENT
-                                               : FIND_OTHERS,
-                                  p->write, p->tmp0, p->tmp1)]);
+    const enum find_for what = find_for(p);
+    asm_call(a, thunk[thunk_index(what, p->write, p->tmp0, p->tmp1)]);
     asm_jcc(a, ASM_NE, p->slow);
-    if (p->slot &&
-        (p->write || !slot_writes(p->slot - 1u))) /* a load alone does not tell where its group's stores may */
-        emit_slot_fill(a, p);
+    if (!p->slot ||
+        (!p->write && slot_writes(p->slot - 1u))) /* a load alone does not tell where its group's stores may */
+        return;
+    const uint32_t joined = find_joins(what) ? asm_jcc_short(a, ASM_B) : 0;
+    emit_slot_fill(a, p);
+    if (joined) {
+        asm_byte(a, 0xf8); /* clc */
+        asm_bind_short(a, joined);
+    }
+}
+
+/* If CF says so. */
+void soft_emit_finish(struct asm_buf *a, const uint8_t *const *thunk) {
+    const uint32_t in_place = asm_jcc_short(a, ASM_AE);
+    asm_call(a, thunk[FINISH_THUNK]);
+    asm_bind_short(a, in_place);
 }
 
 void soft_emit_span(struct asm_buf *a, const uint8_t *const *thunk, bool write, unsigned first, unsigned last,

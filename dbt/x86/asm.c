@@ -360,6 +360,8 @@ static void op_r(struct asm_buf *a, unsigned op, unsigned reg) {
 }
 void asm_push(struct asm_buf *a, unsigned reg) { op_r(a, 0x50, reg); }
 void asm_pop(struct asm_buf *a, unsigned reg) { op_r(a, 0x58, reg); }
+void asm_push_m(struct asm_buf *a, struct asm_mem m) { asm_op_rm(a, ASM_OP(0, 0, 0xff), false, 6, m, 0); }
+void asm_pop_m(struct asm_buf *a, struct asm_mem m) { asm_op_rm(a, ASM_OP(0, 0, 0x8f), false, 0, m, 0); }
 void asm_call_r(struct asm_buf *a, unsigned reg) { op_rr(a, ASM_OP(0, 0, 0xff), false, 2, reg); }
 void asm_jmp_r(struct asm_buf *a, unsigned reg) { op_rr(a, ASM_OP(0, 0, 0xff), false, 4, reg); }
 void asm_jmp_m(struct asm_buf *a, struct asm_mem m) { op_rm(a, ASM_OP(0, 0, 0xff), false, 4, m, 0); }

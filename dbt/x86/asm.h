@@ -171,6 +171,8 @@ void asm_cmov(struct asm_buf *a, enum asm_cc cc, bool w, unsigned dst, unsigned 
 void asm_setcc(struct asm_buf *a, enum asm_cc cc, unsigned dst); /* the low byte only */
 void asm_push(struct asm_buf *a, unsigned reg);
 void asm_pop(struct asm_buf *a, unsigned reg);
+void asm_push_m(struct asm_buf *a, struct asm_mem m);
+void asm_pop_m(struct asm_buf *a, struct asm_mem m);
 
 /* --- arithmetic ------------------------------------------------------------------------------- */
 void asm_alu_rr(struct asm_buf *a, enum asm_alu op, bool w, unsigned dst, unsigned src);

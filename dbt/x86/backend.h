@@ -173,6 +173,7 @@ struct stub {
     bool retry;     /* a load or store with a probe that the strategy may try otherwise: mmu_ops.emit_retry */
     bool find;      /* an access with a probe that the strategy has mmu_ops.emit_find for */
     bool align;     /* mmu_probe.align */
+    bool hot;       /* with find or hoisted: its probe is one of hot code's */
     bool faults;    /* with find or hoisted: the access may fault all the same */
     bool steady;    /* in the body of a loop without probes for steady accesses */
     bool placed;    /* an access without a probe */

@@ -109,6 +109,7 @@ static void use_hoist(struct codegen *cg, struct hoist *h, const struct ir_inst 
     if (h->range) {
         s->hoisted = true;
         s->faults = cg->stub[h->stub].faults;
+        s->hot = cg->stub[h->stub].hot;
         s->site = s->faults ? h->site : 0;
         s->tmp0 = h->index;
         cg->stub[h->stub].shared = true;
@@ -193,6 +194,7 @@ static void probe(struct codegen *cg, const struct ir_inst *in, struct access *a
     if (p.covers_range) {
         s->find = cg->mmu->emit_find != NULL;
         s->faults = p.faults;
+        s->hot = p.hot;
     } else {
         s->retry = cg->mmu->emit_retry && (!cg->ring3 || cg->mmu->needs_ring3) && !p.align && p.index == p.tmp1 &&
                    (p.current || (cg->mmu->retries_other && !p.regime));

@@ -102,6 +102,14 @@ static void find(struct codegen *cg, struct mmu_probe p, struct asm_label *miss)
     p.slow = miss;
     cg->mmu->emit_find(&cg->a, cg->mmu_thunk, &p);
 }
+static bool may_cross(const struct stub *s) { return !s->align && MMU_DESC_SIZE(s->rec.desc); }
+/* A store across two pages takes more code than a load, which only hot code is worth. */
+static bool finishes(const struct stub *s) { return s->rec.kind == STUB_ST && s->hot && may_cross(s); }
+static struct mmu_probe alone_probe(const struct codegen *cg, const struct stub *s) {
+    struct mmu_probe p = stub_probe(cg, s);
+    p.alone = (s->rec.kind == STUB_LD && may_cross(s)) || finishes(s);
+    return p;
+}
 /* The same instructions once more: they do not depend on where they are. */
 static void copy_code(struct codegen *cg, uint32_t from, uint32_t bytes) {
     if (cg->a.overflow)
@@ -109,28 +117,37 @@ static void copy_code(struct codegen *cg, uint32_t from, uint32_t bytes) {
     asm_room(&cg->a);
     asm_data(&cg->a, cg->a.start + from, bytes);
 }
-/* Does the access out of line. The others of its group are to look themselves up. */
-static void access_here(struct codegen *cg, struct stub *s) {
-    struct asm_buf *a = &cg->a;
-    struct asm_label back = {.at = s->back + 1};
+/* Does the access out of line, with the flags as find() left them. */
+static void access_here(struct codegen *cg, const struct stub *s) {
     copy_code(cg, s->access, s->back - s->access);
-    asm_mov_ri32(a, s->tmp0, MMU_NO_ADDEND);
-    asm_jmp(a, s->followed ? &s[1].slow : &back);
+    if (finishes(s))
+        cg->mmu->emit_finish(&cg->a, cg->mmu_thunk);
+}
+/* The same, and the others of its group are to look themselves up. */
+static void access_apart(struct codegen *cg, struct stub *s) {
+    struct asm_label back = {.at = s->back + 1};
+    access_here(cg, s);
+    asm_mov_ri32(&cg->a, s->tmp0, MMU_NO_ADDEND);
+    asm_jmp(&cg->a, s->followed ? &s[1].slow : &back);
 }
 static void emit_find(struct codegen *cg, struct stub *s) {
-    struct asm_label access = {.at = s->access + 1}, apart = {0}, slow = {0};
+    struct asm_label access = {.at = s->access + 1}, back = {.at = s->back + 1}, apart = {0}, slow = {0};
     if (s->shared) {
         find(cg, stub_group_probe(cg, s), &apart);
         asm_jmp(&cg->a, &access);
         asm_bind(&cg->a, &apart);
     }
-    struct mmu_probe alone = stub_probe(cg, s);
+    struct mmu_probe alone = alone_probe(cg, s);
     alone.slot = s->slot;
     find(cg, alone, &slow);
-    if (s->shared)
+    if (s->shared) {
+        access_apart(cg, s);
+    } else if (finishes(s)) {
         access_here(cg, s);
-    else
+        asm_jmp(&cg->a, &back);
+    } else {
         asm_jmp(&cg->a, &access);
+    }
     asm_bind(&cg->a, &slow);
 }
 /* The range that an earlier probe was for was not in one page, or a slow access came in between. */
@@ -142,9 +159,9 @@ static void emit_hoisted(struct codegen *cg, struct stub *s) {
     while (s->tmp1 == s->rec.base || s->tmp1 == s->tmp0)
         s->tmp1++; /* RAX, RCX and RDX are temporaries */
     asm_push(&cg->a, s->tmp1);
-    find(cg, stub_probe(cg, s), &slow);
+    find(cg, alone_probe(cg, s), &slow);
     asm_pop(&cg->a, s->tmp1);
-    access_here(cg, s);
+    access_apart(cg, s);
     asm_bind(&cg->a, &slow);
     asm_pop(&cg->a, s->tmp1);
 }

@@ -194,6 +194,8 @@ struct mmu_probe {
     int32_t low, high; /* the bytes base + low .. base + high - 1 are to be covered: those of the access, or more */
     bool write;
     bool loads; /* with write, for emit_retry(): the access itself is a load, it is others that store */
+    bool alone; /* for emit_find(): only this one load or store, of 2 to 16 bytes, will use the index register;
+                   emit_finish() follows a store */
     uint8_t regime;
     bool current;           /* regime is the block's own: else at cpu->views[regime] */
     bool align;             /* go slow if the address is not a multiple of the size */
@@ -209,11 +211,12 @@ struct mmu_probe {
     bool covers_range; /* true: other accesses to the bytes low .. high may use the index register, if the backend tests
                         * it against MMU_NO_ADDEND, which it sets there after each slow access. See emit_find(), which
                         * such a strategy has */
+    bool hot;          /* with covers_range: the code is hot, stores that are alone may have emit_finish() */
     bool faults;       /* with covers_range: what the probe lets pass may fault */
 };
 #define MMU_PLACE_REACH (UINT64_C(1) << 38)
 #define MMU_NO_PLACE UINT64_MAX
-#define MMU_THUNKS 384
+#define MMU_THUNKS 641
 struct mmu_ops {
     const char *name;
     const char *about;  /* one line for --help */
@@ -265,8 +268,10 @@ struct mmu_ops {
     void (*emit_thunks)(struct asm_buf *a, const struct cpu *cpu, const uint8_t **thunk);
     /* emit_find(): out of line, for probes that cover a range: looks an access (or range) p up more thoroughly than its
      * probe did. Goes on with the index register set, which is tmp0, or jumps to p->slow. As for emit_probe()
-     * otherwise. */
+     * otherwise. emit_finish(): comes behind a store that emit_find() was for alone, with the flags as that left them,
+     * and destroys only these. */
     void (*emit_find)(struct asm_buf *a, const uint8_t *const *thunk, struct mmu_probe *p);
+    void (*emit_finish)(struct asm_buf *a, const uint8_t *const *thunk);
     /* nearby(): the value for the index register of a hoisted probe (covers_nearby) that makes accesses near va right,
      * or fault if there is no mapping now. va is their base; they are less than 128 KiB away from it. The backend
      * renews hoisted index registers with it after every slow access s, and uses none of them beyond its block. NULL:

@@ -100,6 +100,67 @@ static void test_crossing_data(void) {
     code_sync(page2, 4096);
 }
 
+/* Loops that copy across pages: with loads and stores of each size, alone, in pairs, indexed, and among others of what
+ * they have just stored. */
+#define STREAM 1024u
+#define STREAM_FORMS(X)                                                                                                \
+    X(stream_h, "ldrh w3, [%1], #2", "strh w3, [%0], #2")                                                              \
+    X(stream_w, "ldr w3, [%1], #4", "str w3, [%0], #4")                                                                \
+    X(stream_x, "ldr x3, [%1], #8", "str x3, [%0], #8")                                                                \
+    X(stream_s, "ldr s0, [%1], #4", "str s0, [%0], #4")                                                                \
+    X(stream_d, "ldr d0, [%1], #8", "str d0, [%0], #8")                                                                \
+    X(stream_q, "ldr q0, [%1], #16", "str q0, [%0], #16")                                                              \
+    X(stream_pair_w, "ldp w3, w4, [%1], #8", "stp w3, w4, [%0], #8")                                                   \
+    X(stream_pair_x, "ldp x3, x4, [%1], #16", "stp x3, x4, [%0], #16")                                                 \
+    X(stream_pair_q, "ldp q0, q1, [%1], #32", "stp q0, q1, [%0], #32")                                                 \
+    X(stream_two, "ldr q0, [%1], #16", "str d0, [%0], #8\nmov d1, v0.d[1]\nstr d1, [%0], #8")                          \
+    X(stream_indexed, "sub x3, %1, %4\nldr x4, [%4, x3]", "add %1, %1, #8\nstr x4, [%3, x3]")                          \
+    X(stream_again, "ldr x3, [%1], #8\nstr x3, [%0]\nldr w4, [%0, #4]\nldrh w3, [%0, #2]",                             \
+      "strh w3, [%0, #2]\nstr w4, [%0, #4]\nldr x3, [%0]\nstr x3, [%0], #8")
+#define STREAM_LOOP(name, load, store)                                                                                 \
+    static void name(uint64_t to, uint64_t from) {                                                                     \
+        uint64_t to0 = to, from0 = from;                                                                               \
+        __asm__ volatile("1: " load "\n" store "\ncmp %1, %2\nb.ne 1b"                                                 \
+                         : "+&r"(to), "+&r"(from)                                                                      \
+                         : "r"(from + STREAM), "r"(to0), "r"(from0)                                                    \
+                         : "x3", "x4", "v0", "v1", "cc", "memory");                                                    \
+    }
+STREAM_FORMS(STREAM_LOOP)
+#define STREAM_ROW(name, load, store) name,
+static void (*const stream[])(uint64_t to, uint64_t from) = {STREAM_FORMS(STREAM_ROW)};
+
+static void check_stream(unsigned n, uint64_t to, uint64_t from) {
+    static uint8_t seed;
+    volatile uint8_t *out = (uint8_t *)to, *in = (uint8_t *)from;
+    seed++;
+    for (unsigned i = 0; i < STREAM; i++)
+        in[i] = (uint8_t)(i * 7 + (i >> 8) * 5 + seed);
+    for (unsigned i = 0; i < STREAM + 64; i++)
+        out[i - 32ul] = 0xee;
+    stream[n](to, from);
+    unsigned wrong = 0;
+    for (unsigned i = 0; i < STREAM + 64; i++) {
+        unsigned at = i - 32;
+        wrong += out[i - 32ul] != (at < STREAM ? (uint8_t)(at * 7 + (at >> 8) * 5 + seed) : 0xee);
+    }
+    CHECK_EQ(wrong, 0);
+}
+
+static void test_streams(void) {
+    const uint64_t va = TEST_VA + 0x40000, to = va + 4096 - STREAM / 2, from = to + 0x10000;
+    for (unsigned i = 0; i < 2; i++) { /* later addresses have earlier pages */
+        mmu_map(root, va + 4096 - 4096 * i, (uint64_t)page_alloc(), PTE_RW);
+        mmu_map(root, va + 0x11000 - 4096 * i, (uint64_t)page_alloc(), PTE_RW);
+    }
+    for (unsigned n = 0; n < ARRAY_LEN(stream); n++) {
+        for (unsigned off = 0; off < 17; off++) {
+            if (off % 5 == 4)
+                tlbi_all();
+            check_stream(n, to + off * 7 % 17, from + off);
+        }
+    }
+}
+
 /* Code that runs off the end of a page; prefetches that never fault; stores of other kinds. */
 SNIPPET(prefetch, "prfm pldl1keep, [x0]\nprfm pstl1keep, [x0]\nprfm plil1keep, [x0]\nadd x1, x0, #1");
 SNIPPET(zva, "dc zva, x0");
@@ -184,5 +245,5 @@ static void test_external_abort(void) {
     mmu_on();
 }
 
-TESTS({"start", start}, {"crossing", test_crossing}, {"crossing data", test_crossing_data}, {"misc", test_misc},
-      {"external abort", test_external_abort});
+TESTS({"start", start}, {"crossing", test_crossing}, {"crossing data", test_crossing_data}, {"streams", test_streams},
+      {"misc", test_misc}, {"external abort", test_external_abort});
