@@ -380,7 +380,7 @@ void cache_link(struct engine *e, uint64_t left, struct block *target) {
     if (!b->valid || b->mode != target->mode || b->mode & GUEST_MODE_ONCE || c->link[i].target_pc != target->pc ||
         e->cpu->boot->log_topics & ABI_LOG_EXEC)
         return;
-    if (UNLIKELY(b->loops != BLOCK_LOOPS_NOT) && !hot_left(e, b, target->pc)) {
+    if (UNLIKELY(b->loops != BLOCK_LOOPS_NOT) && !hot_left(e, b, target)) {
         if (b->loops == BLOCK_LOOPS && b != target) /* or the dispatcher, which is about to enter it, would see it */
             cache_drop_block(e, b);
         return;

@@ -340,9 +340,9 @@ void hot_sample(struct cpu *cpu);
  * and had branches inside that were taken often? */
 bool hot_has(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
 enum hot_loop hot_has_loop(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
-/* hot_left(): the valid block, with BLOCK_MAY_LOOP, was left by way of the dispatcher, for the code at pc. True if it
- * is as good as it is, and may be linked; with BLOCK_LOOPS it is to be translated again. */
-bool hot_left(struct engine *e, struct block *b, uint64_t pc);
+/* hot_left(): the valid block, with BLOCK_MAY_LOOP, was left by way of the dispatcher, for the target. True if it is as
+ * good as it is, and may be linked; with BLOCK_LOOPS it is to be translated again. */
+bool hot_left(struct engine *e, struct block *b, const struct block *target);
 
 /* --- mmu/: see mmu_int.h ---------------------------------------------------------------------- */
 void mmu_init(struct cpu *cpu);

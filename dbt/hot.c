@@ -78,9 +78,20 @@ static bool has_gone_back(const struct engine *e, const struct block *b) {
     return false;
 }
 
-bool hot_left(struct engine *e, struct block *b, uint64_t pc) {
-    b->branches += is_inside(b, pc) && pc != b->pc;
-    if (!is_inside(b, pc)) {
+/* Is that further on, and goes back to the start of b? */
+static bool is_aside(const struct engine *e, const struct block *b, const struct block *target) {
+    if (target->pc < b->pc || (b->pc ^ target->pc) >> PAGE_SHIFT)
+        return false;
+    for (uint32_t l = target->first_link; l < target->first_link + target->links; l++)
+        if (e->cache.link[l].target_pc == b->pc)
+            return true;
+    return false;
+}
+
+bool hot_left(struct engine *e, struct block *b, const struct block *target) {
+    const bool inside = is_inside(b, target->pc);
+    b->branches += inside && target->pc != b->pc;
+    if (!inside && !is_aside(e, b, target)) {
         if (++b->leaves == HOT_LEAVES)
             b->loops = BLOCK_LOOPS_NOT;
     } else if (++b->rounds == HOT_ROUNDS) {

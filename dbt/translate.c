@@ -75,10 +75,10 @@ static int compile(struct cpu *cpu, uint64_t pc, const void *words, unsigned max
     struct engine *e = engine_of(cpu);
     struct ir_block *b = e->ir;
     ir_block_reset(b, pc, e->mode);
-    if (UNLIKELY(e->loop == HOT_LOOP_BRANCHES)) {
+    if (UNLIKELY(e->loop)) {
         b->flags = IR_BLOCK_LONG;
         build(cpu, b, words, max);
-        ir_block_again(b);
+        ir_block_again(b, e->loop == HOT_LOOP_BRANCHES);
     }
     build(cpu, b, words, max);
     dump_code(cpu, b, ABI_LOG_IN, words, b->guest_bytes, 1);

@@ -272,8 +272,9 @@ struct steady {
     bool on;                              /* the body without probes is being compiled */
     bool spans;                           /* it runs for a span at a time; there are no places */
     uint8_t rounds;                       /* the register that counts a span's rounds, NO_REG: frame.rounds does */
-    unsigned end;                         /* the exit that goes back */
+    unsigned end;                         /* the last exit that goes back */
     uint32_t flags_insn;                  /* as codegen.flags_insn, when a round of that body begins */
+    bool goes_back, flags_differ;         /* one has been emitted; by these exits flags_insn is not the same */
     unsigned places, addresses, accesses; /* no accesses: there is one body */
     struct steady_place {
         uint64_t number; /* when the loop was compiled */
@@ -501,6 +502,8 @@ struct mmu_probe stub_group_probe(const struct codegen *cg, const struct stub *s
 bool stub_emit(struct codegen *cg, struct stub *s);
 
 /* --- loop.c ----------------------------------------------------------------------------------- */
+/* goes_back(): is that an exit that makes the block a loop? */
+bool goes_back(const struct ir_block *b, const struct ir_inst *in);
 /* loop_begin(): if the block is a loop that is to be compiled as one, gives it its pins. loop_end(): takes them back.
  * loop_is_possible(): it is not, but could be. */
 void loop_begin(struct codegen *cg);
@@ -519,9 +522,8 @@ void *loop_place(struct cpu *cpu, unsigned number);
 static inline bool loop_is_vector(unsigned number) { return number >= 128; }
 
 /* --- steady.c --------------------------------------------------------------------------------- */
-/* steady_begin(): which accesses before `end`, the exit that goes back, are steady. only: there is no other such
- * exit. */
-void steady_begin(struct codegen *cg, unsigned end, bool only);
+/* steady_begin(): which accesses before `end`, the last exit that goes back, are steady. */
+void steady_begin(struct codegen *cg, unsigned end);
 /* steady_enter(): in front of the loop. steady_count(): where a round of the body with all probes begins.
  * steady_prove(): behind that body, and in front of the other. steady_return(): a stub goes back to the other one. */
 void steady_enter(struct codegen *cg);
@@ -564,7 +566,7 @@ unsigned label_of(const struct codegen *cg, const struct ir_inst *in);
 static inline struct asm_label *label_place(struct codegen *cg, unsigned label, bool steady) {
     return &cg->label[label - 1].place[steady];
 }
-/* is_skipped(): may a branch inside the block skip the instruction i? */
+/* is_skipped(): may a branch inside the block, or one back to its start, skip the instruction i? */
 bool is_skipped(const struct codegen *cg, unsigned i);
 
 /* --- emit_exit.c, emit_fp.c, thunks.c, slow.c ------------------------------------------------- */

@@ -32,9 +32,15 @@ static bool goes_again(struct codegen *cg, const struct ir_inst *in) {
     cg->own_exit |= own;
     return own && cg->loop.on;
 }
+/* How the first body of a loop has left NZCV at an exit that goes back. */
+static void note_flags(struct steady *st, uint32_t insn) {
+    st->flags_differ |= st->goes_back && insn != st->flags_insn;
+    st->flags_insn = st->flags_differ ? 0 : insn;
+    st->goes_back = true;
+}
 /* Before an exit to code that does not need NZCV, but may be interrupted: says how to compute it, if it is not stored.
  * The second body of a loop begins with that known (steady.c), so that it does not say so in each round, but at all its
- * other exits. */
+ * other exits; if it is the same by all ways back. */
 static void leave_flags(struct codegen *cg, const struct ir_inst *in) {
     const bool again = goes_again(cg, in), dead = in->flags & IR_EXIT_FLAGS_DEAD;
     if (in->flags & IR_EXIT_FLAGS_LATER) {
@@ -42,8 +48,8 @@ static void leave_flags(struct codegen *cg, const struct ir_inst *in) {
         cg->flags_insn_known = false;
     }
     if (again && !cg->steady.on)
-        cg->steady.flags_insn = dead ? cg->flags_insn : 0;
-    if ((cg->steady.on ? !again : dead) && cg->flags_insn && !cg->flags_insn_known) {
+        note_flags(&cg->steady, dead ? cg->flags_insn : 0);
+    if ((cg->steady.on && !cg->steady.flags_differ ? !again : dead) && cg->flags_insn && !cg->flags_insn_known) {
         asm_mov_mi(&cg->a, false, CPU_FIELD(flags_insn), (int32_t)cg->flags_insn);
         cg->flags_insn_known = true;
     }

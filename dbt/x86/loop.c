@@ -12,21 +12,17 @@
 
 static uint64_t slot_of(uint64_t offset) { return (offset - sizeof(struct cpu)) / 8; }
 
-/* Is that the exit that makes the block a loop? */
-static bool goes_back(const struct ir_block *b, const struct ir_inst *in) {
+bool goes_back(const struct ir_block *b, const struct ir_inst *in) {
     return (in->op == IR_EXIT_IF || in->op == IR_GOTO) && in->imm == b->pc && !(in->flags & IR_EXIT_FAULT);
 }
 /* The last such exit, 0 if there is none, or something in the block wants the pins to be where they always are. */
-static unsigned end_of_loop(const struct ir_block *b, bool *only) {
+static unsigned end_of_loop(const struct ir_block *b) {
     unsigned end = 0;
-    *only = true;
     for (unsigned i = 1; i < b->count; i++) {
         if (b->inst[i].op == IR_CALL || b->inst[i].op == IR_CALLV)
             return 0;
-        if (goes_back(b, &b->inst[i])) {
-            *only = !end;
+        if (goes_back(b, &b->inst[i]))
             end = i;
-        }
     }
     return end;
 }
@@ -142,14 +138,13 @@ static void take_span(struct codegen *cg, const struct uses *u) {
 
 static void begin(struct codegen *cg) {
     struct uses u;
-    bool only;
-    unsigned end = end_of_loop(cg->b, &only);
+    const unsigned end = end_of_loop(cg->b);
     if (!end)
         return;
     see_uses(cg->b, end, &u);
     choose(cg, &u, false);
     choose(cg, &u, true);
-    steady_begin(cg, end, only);
+    steady_begin(cg, end);
     for (unsigned i = 0; i < cg->steady.places; i++)
         cg->steady.place[i].reg = (uint8_t)take_index(cg, &u);
     steady_join(cg);

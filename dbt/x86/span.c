@@ -35,6 +35,82 @@ static unsigned first_write(const struct codegen *cg, uint64_t offset) {
         i++;
     return i;
 }
+/* v less the constants that are added to it. */
+static irv less_constants(const struct codegen *cg, irv v, int64_t *sum) {
+    *sum = 0;
+    for (const struct ir_inst *in = inst_of(cg, v); (in->op == IR_ADD || in->op == IR_SUB) && is_const(cg, in->b);
+         in = inst_of(cg, v)) {
+        const int64_t c = (int64_t)const_value(cg, in->b);
+        *sum += in->op == IR_ADD ? c : -c;
+        v = in->a;
+    }
+    return v;
+}
+
+/* --- ways through the loop --------------------------------------------------------------------- */
+/* What has been added to a register on the way to somewhere, since the round began. */
+struct way {
+    bool reached;
+    int64_t sum;
+};
+static bool joins(struct way *at, struct way from) {
+    const bool same = !at->reached || at->sum == from.sum;
+    *at = from;
+    return same;
+}
+static bool ends(const struct codegen *cg, const struct ir_inst *exit) {
+    return exit->op == IR_GOTO || (is_const(cg, exit->a) && const_value(cg, exit->a));
+}
+/* The same for each way to the instruction `to`, or if that is the loop's end, to its start? */
+static bool added(const struct codegen *cg, uint64_t offset, unsigned to, int64_t *sum) {
+    struct way label[IR_MAX_LABELS] = {{0}}, here = {true, 0}, back = {0}, read = {0};
+    const unsigned last = to == cg->steady.end ? to : to - 1;
+    irv read_at = 0;
+    for (unsigned i = 1; i <= last; i++) {
+        const struct ir_inst *in = &cg->b->inst[i];
+        for (unsigned k = 0; in->op == IR_LABEL && k < cg->labels; k++) {
+            if (cg->label[k].at != i || !label[k].reached)
+                continue;
+            if (here.reached && here.sum != label[k].sum)
+                return false;
+            here = label[k];
+        }
+        if (!here.reached)
+            continue;
+        if (in->op == IR_GET && in->imm == offset && in->type == IR_I64) {
+            read_at = (irv)i;
+            read = here;
+        } else if (writes(cg, in, offset)) {
+            if (in->imm != offset || inst_of(cg, in->a)->type != IR_I64 ||
+                less_constants(cg, in->a, &here.sum) != read_at || !read_at)
+                return false;
+            here.sum += read.sum;
+        } else if ((in->op == IR_EXIT_IF || in->op == IR_GOTO) && !(in->flags & IR_EXIT_FAULT)) {
+            const unsigned inside = label_of(cg, in);
+            if ((inside && !joins(&label[inside - 1], here)) || (goes_back(cg->b, in) && !joins(&back, here)))
+                return false;
+            here.reached = !ends(cg, in);
+        }
+    }
+    if (to == cg->steady.end)
+        here = back;
+    *sum = here.sum;
+    return here.reached;
+}
+/* Does the GET v give what the register is when a round begins? */
+static bool is_first_value(const struct codegen *cg, irv v) {
+    const uint64_t offset = inst_of(cg, v)->imm;
+    int64_t sum;
+    return v < first_write(cg, offset) || (added(cg, offset, v, &sum) && !sum);
+}
+static bool is_written(const struct codegen *cg, uint64_t offset, irv from, irv to) {
+    for (unsigned i = from; i < to; i++)
+        if (writes(cg, &cg->b->inst[i], offset))
+            return true;
+    return false;
+}
+
+/* --- steps ------------------------------------------------------------------------------------- */
 /* How far the sum of registers and constants v moves in a round: as they do, of which none may be made from others. */
 static bool sum_step(const struct codegen *cg, irv v, unsigned depth, int64_t *step);
 
@@ -49,20 +125,14 @@ static bool register_step(const struct codegen *cg, uint64_t offset, unsigned de
         if (!writes(cg, in, offset))
             continue;
         if (is_skipped(cg, i)) /* not in each round */
-            return false;
+            return added(cg, offset, cg->steady.end, step);
         if (in->imm != offset || inst_of(cg, in->a)->type != IR_I64)
             return false;
         last = in;
     }
     if (!last)
         return true;
-    irv v = last->a;
-    for (const struct ir_inst *in = inst_of(cg, v); (in->op == IR_ADD || in->op == IR_SUB) && is_const(cg, in->b);
-         in = inst_of(cg, v)) {
-        const int64_t c = (int64_t)const_value(cg, in->b);
-        *step += in->op == IR_ADD ? c : -c;
-        v = in->a;
-    }
+    const irv v = less_constants(cg, last->a, step);
     const struct ir_inst *get = inst_of(cg, v);
     if (get->op == IR_GET && get->type == IR_I64 && get->imm == offset && v < first)
         return true;
@@ -108,7 +178,7 @@ static bool linear(const struct codegen *cg, irv v, unsigned scale, unsigned dep
         return true;
     }
     if (in->op == IR_GET) {
-        if (in->imm > ABI_CPU_BYTES - 8 || s->terms == MAX_TERMS || v >= first_write(cg, in->imm) ||
+        if (in->imm > ABI_CPU_BYTES - 8 || s->terms == MAX_TERMS || !is_first_value(cg, v) ||
             !register_step(cg, in->imm, DEPTH, &step) || step < -MAX_STEP || step > MAX_STEP)
             return false;
         s->term[s->terms].home = (int32_t)in->imm;
@@ -190,7 +260,8 @@ static bool fold(const struct codegen *cg, struct steady_address *s, irv base, i
     unsigned scale;
     const irv moving = shifted(cg, other, &scale);
     const struct ir_inst *get = inst_of(cg, moving);
-    s->folded = is_base(cg, base) && get->op == IR_GET && get->type == IR_I64 && s->root < first_write(cg, get->imm);
+    s->folded =
+        is_base(cg, base) && get->op == IR_GET && get->type == IR_I64 && !is_written(cg, get->imm, moving, s->root);
     s->base = base;
     s->moving = moving;
     s->scale = (uint8_t)scale;

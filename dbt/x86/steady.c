@@ -195,15 +195,15 @@ static void see_access(struct codegen *cg, unsigned i) {
     if (n < MAX_STEADY)
         st->access[st->accesses++] = (struct steady_access){.at = (uint16_t)i, .address = (uint8_t)n};
 }
-void steady_begin(struct codegen *cg, unsigned end, bool only) {
+void steady_begin(struct codegen *cg, unsigned end) {
     struct steady *st = &cg->steady;
     st->end = end;
     st->places = st->addresses = st->accesses = 0;
     st->flags_insn = 0;
-    st->spans = false;
-    if (cg->mmu->emit_span && only && !cg->ring3)
+    st->spans = st->goes_back = st->flags_differ = false;
+    if (cg->mmu->emit_span && !cg->ring3)
         span_begin(cg);
-    if (!cg->mmu->place || !only || cg->mmu->emit_span)
+    if (!cg->mmu->place || cg->mmu->emit_span)
         return;
     for (unsigned i = 1; i < end; i++)
         see_access(cg, i);

@@ -192,15 +192,30 @@ void a64_goto(struct a64_trans *t, uint64_t target) {
     t->done = true;
 }
 
+/* Behind a loop's end the code is colder: another block, if it is reached. But the loop may have more. */
+static void end_of_loop(struct a64_trans *t, uint64_t target) {
+    const uint64_t aside = ir_aside(t->b, t->pc, t->limit);
+    if (!aside) {
+        a64_goto(t, target);
+        return;
+    }
+    a64_retire(t);
+    t->next = aside;
+    if (aside != target)
+        mark_exit(t, ir_step_aside(t->b, target), target);
+}
+
 void a64_branch(struct a64_trans *t, uint64_t target) {
     if (target > t->pc && target < t->limit && (target & 3) == 0) {
         a64_retire(t);
         irv exit = ir_branch_over(t->b, t->pc + 4, target);
         mark_exit(t, exit, target);
         t->next = exit ? t->pc + 4 : target;
-        return;
+    } else if (target <= t->pc) {
+        end_of_loop(t, target);
+    } else {
+        a64_goto(t, target);
     }
-    a64_goto(t, target);
 }
 
 void a64_branch_if(struct a64_trans *t, irv cond, uint64_t target) {
@@ -208,8 +223,9 @@ void a64_branch_if(struct a64_trans *t, irv cond, uint64_t target) {
     unsigned at = t->b->count;
     ir_exit_if(t->b, cond, target);
     mark_exit(t, at, target);
-    /* Past a loop's end the code is colder: another block, if it is reached. */
-    if (target <= t->pc || ++t->exits >= (t->b->flags & IR_BLOCK_LONG ? MANY_EXITS : MAX_EXITS))
+    if (target <= t->pc)
+        end_of_loop(t, t->pc + 4);
+    else if (++t->exits >= (t->b->flags & IR_BLOCK_LONG ? MANY_EXITS : MAX_EXITS))
         a64_goto(t, t->pc + 4);
 }
 

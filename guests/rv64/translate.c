@@ -95,10 +95,24 @@ void rv64_goto(struct rv64_trans *t, uint64_t target) {
     t->done = true;
 }
 
+/* Behind a loop's end the code is colder: another block, if it is reached. But the loop may have more. */
+static void end_of_loop(struct rv64_trans *t, uint64_t target) {
+    const uint64_t aside = ir_aside(t->b, t->pc, t->limit - 3);
+    if (!aside) {
+        rv64_goto(t, target);
+        return;
+    }
+    t->next = aside;
+    if (aside != target)
+        ir_step_aside(t->b, target);
+}
+
 void rv64_branch(struct rv64_trans *t, uint64_t target) {
     rv64_retire(t);
     if (target > t->pc && target + 4 <= t->limit)
         t->next = ir_branch_over(t->b, t->pc + t->len, target) ? t->pc + t->len : target;
+    else if (target <= t->pc)
+        end_of_loop(t, target);
     else
         rv64_goto(t, target);
 }
@@ -106,8 +120,9 @@ void rv64_branch(struct rv64_trans *t, uint64_t target) {
 void rv64_branch_if(struct rv64_trans *t, irv cond, uint64_t target) {
     rv64_retire(t);
     ir_exit_if(t->b, cond, target);
-    /* Past a loop's end the code is colder: another block, if it is reached. */
-    if (target <= t->pc || ++t->exits >= (t->b->flags & IR_BLOCK_LONG ? MANY_EXITS : MAX_EXITS))
+    if (target <= t->pc)
+        end_of_loop(t, t->pc + t->len);
+    else if (++t->exits >= (t->b->flags & IR_BLOCK_LONG ? MANY_EXITS : MAX_EXITS))
         rv64_goto(t, t->pc + t->len);
 }
 

@@ -248,9 +248,9 @@ static inline uint32_t ir_flags_unpack(uint32_t f) {
 /* --- building (dbt/ir.c, dbt/opt_forward.c) --------------------------------------------------- */
 /* ir_block_reset(): an empty block for the code at pc in that mode. */
 void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode);
-/* ir_block_again(): the same, of a block that was built with IR_BLOCK_LONG: if it was a loop with branches inside,
- * these have labels now, and it is IR_BLOCK_LONG again. */
-void ir_block_again(struct ir_block *b);
+/* ir_block_again(): the same, of a block that was built with IR_BLOCK_LONG: if it was a loop with asides or (branches)
+ * with branches inside, these have labels now, and it is IR_BLOCK_LONG again. */
+void ir_block_again(struct ir_block *b, bool branches);
 /* ir_block_rewind(): forgets what was added to it since it had that count, and no vector constants. */
 void ir_block_rewind(struct ir_block *b, unsigned count);
 /* ir_add_inst(), and with it all that follows: appends *inst simplified by what came before it: folded (constants, x+0,
@@ -305,6 +305,11 @@ void ir_exit_if(struct ir_block *b, irv cond, uint64_t pc);
 /* ir_branch_over(): an unconditional branch forward, from in front of next, over what earlier exits lead to. Returns
  * its exit, 0 if it is no such one: then next may not be reached. */
 irv ir_branch_over(struct ir_block *b, uint64_t next, uint64_t target);
+/* ir_aside(): behind the branch at pc, which goes back: the first instruction further on that an earlier exit leads to
+ * and a block with IR_BLOCK_LONG goes on with, 0 if there is none in front of limit. ir_step_aside(): in front of that,
+ * where control leaves the loop for target; returns the exit, 0 if there was no room. */
+uint64_t ir_aside(const struct ir_block *b, uint64_t pc, uint64_t limit);
+irv ir_step_aside(struct ir_block *b, uint64_t target);
 void ir_fault_if(struct ir_block *b, irv cond, uint64_t pc); /* IR_EXIT_FAULT */
 void ir_goto(struct ir_block *b, uint64_t pc);
 void ir_goto_reg(struct ir_block *b, irv target, enum ir_jump kind);

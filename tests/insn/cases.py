@@ -452,6 +452,25 @@ def step(rng):
     return rng.choice([0x91000000, 0xD1000000]) | rng.choice([1, 1, 2, 4, 8, 16, 24]) << 10 | INDEX << 5 | INDEX
 
 
+def with_aside(rng, rows, body, before, more):
+    """The loop from `before` on, with its back edge at the end of body, and another one behind it, to which a branch leads. In front of
+    that is the way out, if control is not to go on there."""
+    at = rng.randrange(before, len(body) - 2)
+    out, aside = more[:1] + [0x14000000], more[1:]  # b
+    if rng.random() < 0.3:
+        out, aside = [], [0xB4000000 | COUNTER] + aside  # cbz
+    start = len(body) + len(out)
+    end = back_edge(rng, start + len(aside) - before)
+    if out:
+        out[-1] |= 1 + len(aside) + len(end)
+    else:
+        aside[0] |= (len(aside) + len(end)) << 5
+    while True:
+        body[at] = forward_branch(rng, rows, start - at)
+        if body[at] >> 26 != 5:  # not always
+            return body + out + aside + end
+
+
 class Loop(Program):
     def __init__(self, rng, number, body):
         super().__init__(number, rng.getrandbits(64), body)
@@ -495,6 +514,11 @@ def loop(rng, number, pool, rows):
         body[:0] = first
         before += len(first)
     body += back_edge(rng, len(body) - before)
+    if not follows and len(body) < MAX_INSNS - 9 and rng.random() < 0.4:
+        more = straight(rng, simple, names, rng.randrange(1, 4))
+        if with_index:
+            more += [rng.choice([indexed(rng, names), step(rng)]), step(rng)][: rng.randrange(3)]
+        body = with_aside(rng, rows, body, before, more)
     return Loop(rng, number, body + straight(rng, simple, names, after))
 
 

@@ -116,11 +116,18 @@ static void test_crossing_data(void) {
     X(stream_two, "ldr q0, [%1], #16", "str d0, [%0], #8\nmov d1, v0.d[1]\nstr d1, [%0], #8")                          \
     X(stream_indexed, "sub x3, %1, %4\nldr x4, [%4, x3]", "add %1, %1, #8\nstr x4, [%3, x3]")                          \
     X(stream_again, "ldr x3, [%1], #8\nstr x3, [%0]\nldr w4, [%0, #4]\nldrh w3, [%0, #2]",                             \
-      "strh w3, [%0, #2]\nstr w4, [%0, #4]\nldr x3, [%0]\nstr x3, [%0], #8")
+      "strh w3, [%0, #2]\nstr w4, [%0, #4]\nldr x3, [%0]\nstr x3, [%0], #8")                                           \
+    X(stream_label, "ldrb w3, [%1], #1\nadd %0, %0, #1\ntbz w3, #1, 2f\nnop\n2:", "sturb w3, [%0, #-1]")               \
+    X(stream_aside, "ldrb w3, [%1], #1\ntbz w3, #0, 2f\nstrb w3, [%0], #1\ncmp %1, %2\nb.ne 1b\nb 3f\n2:",             \
+      "add %0, %0, #1\nsturb w3, [%0, #-1]")                                                                           \
+    X(stream_asides,                                                                                                   \
+      "sub x3, %1, %4\nldrb w4, [%4, x3]\ntbnz w4, #1, 2f\nadd %1, %1, #1\ntbnz w4, #2, 4f\nstrb w4, [%3, x3]\n"       \
+      "cmp %1, %2\nb.ne 1b\nb 3f\n4:\nstrb w4, [%3, x3]\ncmp %1, %2\nb.ne 1b\nb 3f\n2:",                               \
+      "strb w4, [%3, x3]\nadd %1, %1, #1")
 #define STREAM_LOOP(name, load, store)                                                                                 \
     static void name(uint64_t to, uint64_t from) {                                                                     \
         uint64_t to0 = to, from0 = from;                                                                               \
-        __asm__ volatile("1: " load "\n" store "\ncmp %1, %2\nb.ne 1b"                                                 \
+        __asm__ volatile("1: " load "\n" store "\ncmp %1, %2\nb.ne 1b\n3:"                                             \
                          : "+&r"(to), "+&r"(from)                                                                      \
                          : "r"(from + STREAM), "r"(to0), "r"(from0)                                                    \
                          : "x3", "x4", "v0", "v1", "cc", "memory");                                                    \
