@@ -54,8 +54,8 @@ static bool comes_back(const struct ir_block *b, irv v) {
             continue;
         if (i->imm == b->pc)
             return true;
-        if (i->op == IR_EXIT_IF && is_always(b, i))
-            k = insn_at(b, k, i->imm) - 1u; /* 0 - 1: that is not in the block */
+        if (i->op == IR_EXIT_IF && is_always(b, i) && !(k = insn_at(b, k, i->imm)))
+            return false;
     }
     return false;
 }
