@@ -352,6 +352,7 @@ void span_return(struct codegen *cg) {
             asm_mov_rm(&cg->a, true, cg->steady.address[k].reg, addend_mem(k));
 }
 
+#define ROUNDS ASM_RSI /* of the span that is about to begin */
 /* ECX = in how many rounds, this one included, the address, in RAX, stays in its page. */
 static void emit_rounds(struct codegen *cg, const struct steady_address *s) {
     struct asm_buf *a = &cg->a;
@@ -386,12 +387,10 @@ static void emit_address(struct codegen *cg, unsigned k, struct asm_label *miss)
     const struct steady_address *s = &cg->steady.address[k];
     struct asm_buf *a = &cg->a;
     steady_address(cg, s);
-    if (s->step) {
+    if (s->step) { /* by no branch: which of them is the first to come to the end of its page is hard to predict */
         emit_rounds(cg, s);
-        asm_alu_rm(a, ASM_CMP, false, ASM_RCX, FRAME_FIELD(rounds));
-        uint32_t more = asm_jcc_short(a, ASM_AE);
-        asm_mov_mr(a, false, FRAME_FIELD(rounds), ASM_RCX);
-        asm_bind_short(a, more);
+        asm_alu_rr(a, ASM_CMP, false, ASM_RCX, ROUNDS);
+        asm_cmov(a, ASM_B, false, ROUNDS, ASM_RCX);
     }
     asm_lea(a, true, ASM_RCX, asm_mem(ASM_RAX, s->high - 1));
     if (s->low)
@@ -410,19 +409,22 @@ void span_prove(struct codegen *cg) {
     asm_bind(a, &st->prove);
     cg->flags_insn = 0; /* it is said already */
     emit_pending(cg);
-    steady_rounds(cg, MAX_ROUNDS);
+    asm_mov_ri32(a, ROUNDS, MAX_ROUNDS);
     for (unsigned k = 0; k < st->addresses; k++)
         emit_address(cg, k, &miss);
-    asm_alu_mi(a, ASM_CMP, false, FRAME_FIELD(rounds), MIN_ROUNDS);
+    asm_alu_ri(a, ASM_CMP, false, ROUNDS, MIN_ROUNDS);
     asm_jcc(a, ASM_B, &is_short);
     if (st->rounds != NO_REG)
-        asm_mov_rm(a, false, st->rounds, FRAME_FIELD(rounds));
+        asm_mov_rr(a, false, st->rounds, ROUNDS);
+    else
+        asm_mov_mr(a, false, FRAME_FIELD(rounds), ROUNDS);
     asm_jmp(a, &st->start);
     asm_bind(a, &miss);
     steady_rounds(cg, MISS_ROUNDS);
     asm_jmp(a, &other);
     asm_bind(a, &is_short);
-    asm_alu_mi(a, ASM_ADD, false, FRAME_FIELD(rounds), 1); /* and one in the next page */
+    asm_alu_ri(a, ASM_ADD, false, ROUNDS, 1); /* and one in the next page */
+    asm_mov_mr(a, false, FRAME_FIELD(rounds), ROUNDS);
     asm_jmp(a, &other);
     asm_bind(a, &spent);
     if (st->flags_insn)

@@ -264,19 +264,29 @@ static void load_places(struct codegen *cg) {
 }
 void steady_return(struct codegen *cg) { cg->steady.spans ? span_return(cg) : load_places(cg); }
 
-void steady_address(struct codegen *cg, const struct steady_address *s) {
+/* RAX = a term, or RAX += it. */
+static void emit_term(struct codegen *cg, int32_t home, unsigned scale, bool adds) {
     struct asm_buf *a = &cg->a;
-    asm_mov_ri(a, ASM_RAX, s->constant);
-    for (unsigned i = 0; i < s->terms; i++) {
-        unsigned pin = pin_at(cg, (uint64_t)s->term[i].home);
+    const unsigned pin = pin_at(cg, (uint64_t)home), to = adds ? ASM_RCX : ASM_RAX;
+    unsigned from = pin;
+    if (pin == NO_REG || scale || !adds) {
         if (pin == NO_REG)
-            asm_mov_rm(a, true, ASM_RCX, cpu_mem((size_t)s->term[i].home));
+            asm_mov_rm(a, true, to, cpu_mem((size_t)home));
         else
-            asm_mov_rr(a, true, ASM_RCX, pin);
-        if (s->term[i].scale)
-            asm_shift_ri(a, ASM_SHL, true, ASM_RCX, s->term[i].scale);
-        asm_alu_rr(a, ASM_ADD, true, ASM_RAX, ASM_RCX);
+            asm_mov_rr(a, true, to, pin);
+        if (scale)
+            asm_shift_ri(a, ASM_SHL, true, to, scale);
+        from = to;
     }
+    if (adds)
+        asm_alu_rr(a, ASM_ADD, true, ASM_RAX, from);
+}
+void steady_address(struct codegen *cg, const struct steady_address *s) {
+    const bool starts = s->constant || !s->terms;
+    if (starts)
+        asm_mov_ri(&cg->a, ASM_RAX, s->constant);
+    for (unsigned i = 0; i < s->terms; i++)
+        emit_term(cg, s->term[i].home, s->term[i].scale, starts || i);
 }
 /* All addresses in the n-th place are in one place now: finds which. */
 static void find_place(struct codegen *cg, unsigned n, struct asm_label *no) {
