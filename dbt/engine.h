@@ -98,6 +98,7 @@ struct block {
     } loops : 8;            /* shall it be compiled as a loop? See hot.c */
     uint8_t rounds, leaves; /* with BLOCK_MAY_LOOP: how often it went back to its start, and elsewhere */
     uint8_t branches;       /* of the rounds, those to code that it has further on */
+    uint8_t asides;         /* of the rounds, those to another block further on that goes back to its start */
     bool may_loop;          /* code_out.may_loop */
     bool valid;
     bool kept;  /* an entry can be made of it (reuse.c) */
@@ -207,6 +208,7 @@ struct engine {
     bool flush_wanted;              /* empty the code cache at the next dispatch */
     bool hot;                       /* the block in translation is one that runs much: see hot.c */
     enum hot_loop loop;             /* is it to be compiled as one? */
+    bool asides;                    /* with its asides? */
     bool step;                      /* the next instruction runs alone: it writes to the block that it is in */
     bool stepping;                  /* that instruction is running now */
     bool guest_steps;               /* GUEST_MODE_ONCE is what the guest wants itself */
@@ -340,6 +342,9 @@ void hot_sample(struct cpu *cpu);
  * and had branches inside that were taken often? */
 bool hot_has(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
 enum hot_loop hot_has_loop(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
+/* hot_has_asides(): is it a loop that often went on by way of an aside, code behind its end that goes back to its
+ * start? */
+bool hot_has_asides(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode);
 /* hot_left(): the valid block, with BLOCK_MAY_LOOP, was left by way of the dispatcher, for the target. True if it is as
  * good as it is, and may be linked; with BLOCK_LOOPS it is to be translated again. */
 bool hot_left(struct engine *e, struct block *b, const struct block *target);

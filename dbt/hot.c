@@ -8,7 +8,8 @@
  *
  * A block that may be compiled as a loop is not linked at first: the dispatcher counts how often it goes back to its
  * own start, or to code that it has further on, and how often elsewhere. If its rounds are many it is translated again,
- * with engine.loop set, and such branches stay inside if they were some (ir_label.c).
+ * with engine.loop set, and such branches stay inside if they were some (ir_label.c). So do those to its asides, if
+ * they are many then, or if one of these turns out to be hot.
  */
 #include "dbt/engine.h"
 
@@ -30,6 +31,7 @@ struct hot {
         uint32_t mode;
         uint16_t samples; /* 0, and not loop: unused */
         uint8_t loop;     /* enum hot_loop */
+        bool asides;      /* hot_has_asides() */
     } block[HOT_BLOCKS];
 };
 
@@ -56,6 +58,11 @@ enum hot_loop hot_has_loop(const struct engine *e, uint64_t pa, uint64_t pc, uin
     return h ? (enum hot_loop)h->loop : HOT_LOOP_NOT;
 }
 
+bool hot_has_asides(const struct engine *e, uint64_t pa, uint64_t pc, uint32_t mode) {
+    const struct hot_block *h = known(e, pa, pc, mode);
+    return h && h->asides;
+}
+
 /* The block's own entry. */
 static struct hot_block *own_entry(struct engine *e, const struct block *b) {
     struct hot_block *h = entry_for(e->hot_blocks, b->pa, b->pc, b->mode);
@@ -78,9 +85,9 @@ static bool has_gone_back(const struct engine *e, const struct block *b) {
     return false;
 }
 
-/* Is that further on, and goes back to the start of b? */
+/* Is that further on than b, and goes back to its start? */
 static bool is_aside(const struct engine *e, const struct block *b, const struct block *target) {
-    if (target->pc < b->pc || (b->pc ^ target->pc) >> PAGE_SHIFT)
+    if (target->pc < b->pc || is_inside(b, target->pc) || (b->pc ^ target->pc) >> PAGE_SHIFT)
         return false;
     for (uint32_t l = target->first_link; l < target->first_link + target->links; l++)
         if (e->cache.link[l].target_pc == b->pc)
@@ -89,15 +96,18 @@ static bool is_aside(const struct engine *e, const struct block *b, const struct
 }
 
 bool hot_left(struct engine *e, struct block *b, const struct block *target) {
-    const bool inside = is_inside(b, target->pc);
+    const bool inside = is_inside(b, target->pc), aside = is_aside(e, b, target);
     b->branches += inside && target->pc != b->pc;
-    if (!inside && !is_aside(e, b, target)) {
+    b->asides += aside;
+    if (!inside && !aside) {
         if (++b->leaves == HOT_LEAVES)
             b->loops = BLOCK_LOOPS_NOT;
     } else if (++b->rounds == HOT_ROUNDS) {
         b->loops = has_gone_back(e, b) ? BLOCK_LOOPS : BLOCK_LOOPS_NOT;
-        if (b->loops == BLOCK_LOOPS)
+        if (b->loops == BLOCK_LOOPS) {
             own_entry(e, b)->loop = b->branches >= HOT_BRANCHES ? HOT_LOOP_BRANCHES : HOT_LOOP;
+            own_entry(e, b)->asides = b->asides >= HOT_BRANCHES;
+        }
     }
     return b->loops == BLOCK_LOOPS_NOT;
 }
@@ -116,6 +126,18 @@ static bool count_samples(struct engine *e, const struct block *b, uint32_t samp
     return h->samples >= HOT_SAMPLES;
 }
 
+/* A hot block that is an aside of a loop without asides: that is to have them. */
+static void join_loop(struct engine *e, const struct block *b) {
+    struct cache *c = &e->cache;
+    for (uint32_t l = b->first_link; l < b->first_link + b->links; l++) {
+        struct block *next = c->link[l].target ? &c->block[c->link[l].target] : NULL;
+        if (!next || !next->valid || !next->loop || own_entry(e, next)->asides || !is_aside(e, next, b))
+            continue;
+        own_entry(e, next)->asides = true;
+        cache_drop_block(e, next);
+    }
+}
+
 void hot_sample(struct cpu *cpu) {
     struct engine *e = engine_of(cpu);
     struct cache *c = &e->cache;
@@ -124,7 +146,10 @@ void hot_sample(struct cpu *cpu) {
         return;
     if (e->ops->sampled)
         e->ops->sampled(cpu, b->pc);
-    if (!count_samples(e, b, 1))
+    const bool counts = count_samples(e, b, 1);
+    if (hot_has(e, b->pa, b->pc, b->mode))
+        join_loop(e, b);
+    if (!counts)
         return;
     for (uint32_t l = b->first_link; l < b->first_link + b->links; l++) {
         struct block *next = c->link[l].target ? &c->block[c->link[l].target] : NULL;

@@ -46,10 +46,12 @@ static bool is_always(const struct ir_block *b, const struct ir_inst *exit) {
     const struct ir_inst *cond = &b->inst[exit->a];
     return cond->op == IR_GET && cond->imm == offsetof(struct cpu, flags_insn);
 }
-/* Does the block, without labels, go on from v to its own start? */
-static bool comes_back(const struct ir_block *b, irv v) {
+/* Does the block, without labels, go on from v to its own start? simply: with no call, which no loop has (loop.c). */
+static bool comes_back(const struct ir_block *b, irv v, bool simply) {
     for (unsigned k = v; k && k < b->count; k++) {
         const struct ir_inst *i = &b->inst[k];
+        if (simply && (i->op == IR_CALL || i->op == IR_CALLV))
+            return false;
         if ((i->op != IR_EXIT_IF && i->op != IR_GOTO) || i->flags & IR_EXIT_FAULT)
             continue;
         if (i->imm == b->pc)
@@ -70,20 +72,22 @@ static irv first_way_back(const struct ir_block *b) {
         v++;
     return v;
 }
-/* The labels for the block, if it is a loop; branches: not just those behind the first way back. */
-static void find_labels(struct ir_block *b, bool branches) {
+/* The labels for the block, if it is a loop: for branches inside, and for asides, which are behind the first way back.
+ */
+static void find_labels(struct ir_block *b, bool branches, bool asides) {
     const irv way_back = first_way_back(b);
     for (irv v = 1; way_back < b->count && v < b->count && b->labels < IR_MAX_LABELS; v++) {
         const struct ir_inst *i = &b->inst[v];
         if (i->op != IR_EXIT_IF || i->flags & IR_EXIT_FAULT || ir_is_label(b, i->imm))
             continue;
         const irv target = insn_at(b, v, i->imm);
-        if ((branches || target > way_back) && comes_back(b, target))
+        const bool aside = target > way_back;
+        if ((aside ? asides : branches) && comes_back(b, target, aside))
             b->label[b->labels++] = i->imm;
     }
 }
-void ir_block_again(struct ir_block *b, bool branches) {
-    find_labels(b, branches);
+void ir_block_again(struct ir_block *b, bool branches, bool asides) {
+    find_labels(b, branches, asides);
     const unsigned labels = b->labels;
     ir_block_reset(b, b->pc, b->mode);
     b->labels = (uint16_t)labels;

@@ -75,10 +75,10 @@ static int compile(struct cpu *cpu, uint64_t pc, const void *words, unsigned max
     struct engine *e = engine_of(cpu);
     struct ir_block *b = e->ir;
     ir_block_reset(b, pc, e->mode);
-    if (UNLIKELY(e->loop)) {
+    if (UNLIKELY(e->loop == HOT_LOOP_BRANCHES || e->asides)) {
         b->flags = IR_BLOCK_LONG;
         build(cpu, b, words, max);
-        ir_block_again(b, e->loop == HOT_LOOP_BRANCHES);
+        ir_block_again(b, e->loop == HOT_LOOP_BRANCHES, e->asides);
     }
     build(cpu, b, words, max);
     dump_code(cpu, b, ABI_LOG_IN, words, b->guest_bytes, 1);
@@ -114,6 +114,7 @@ struct block *translate_block(struct cpu *cpu, uint64_t pc, uint64_t pa, const v
     e->loop = HOT_LOOP_NOT;
     if (!e->debug.any && !(e->mode & (GUEST_MODE_ONCE | GUEST_MODE_SHOWN)))
         e->loop = cpu->boot->all_hot ? HOT_LOOP_BRANCHES : hot_has_loop(e, pa, pc, e->mode);
+    e->asides = e->loop && (cpu->boot->all_hot || hot_has_asides(e, pa, pc, e->mode));
     /* First the protection, then the look at the bytes: a write after this is noticed. */
     mmu_protect_code(cpu, GPA(ALIGN_DOWN(pa, PAGE_SIZE)));
     struct block *b = cache_copy(e, pc, pa);
@@ -153,6 +154,7 @@ struct block *translate_step(struct cpu *cpu, uint64_t pc, uint64_t pa, const vo
     struct cache *c = &e->cache;
     e->hot = false;
     e->loop = HOT_LOOP_NOT;
+    e->asides = false;
     if (compile(cpu, pc, words, 1, c->code + c->code_limit, cpu->boot->code_size - c->code_limit) ||
         e->out->faults > ARRAY_LEN(c->step_fault))
         rt_panic(cpu, "the instruction at %llx does not fit in a block", (unsigned long long)pc);

@@ -248,9 +248,9 @@ static inline uint32_t ir_flags_unpack(uint32_t f) {
 /* --- building (dbt/ir.c, dbt/opt_forward.c) --------------------------------------------------- */
 /* ir_block_reset(): an empty block for the code at pc in that mode. */
 void ir_block_reset(struct ir_block *b, uint64_t pc, uint32_t mode);
-/* ir_block_again(): the same, of a block that was built with IR_BLOCK_LONG: if it was a loop with asides or (branches)
- * with branches inside, these have labels now, and it is IR_BLOCK_LONG again. */
-void ir_block_again(struct ir_block *b, bool branches);
+/* ir_block_again(): the same, of a block that was built with IR_BLOCK_LONG: if it was a loop with branches
+ * inside or with asides, those that are wanted have labels now, and it is IR_BLOCK_LONG again. */
+void ir_block_again(struct ir_block *b, bool branches, bool asides);
 /* ir_block_rewind(): forgets what was added to it since it had that count, and no vector constants. */
 void ir_block_rewind(struct ir_block *b, unsigned count);
 /* ir_add_inst(), and with it all that follows: appends *inst simplified by what came before it: folded (constants, x+0,

@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         block->flags = IR_BLOCK_LONG;
         cpu->guest->translate(block, cpu, words, 4 * count, 1 + (head >> 24));
         must_verify("translate");
-        ir_block_again(block, true);
+        ir_block_again(block, true, true);
     }
     cpu->guest->translate(block, cpu, words, 4 * count, 1 + (head >> 24));
     must_verify("translate");

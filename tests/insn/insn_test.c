@@ -74,7 +74,7 @@ static void translate(const uint32_t *words, unsigned count, uint64_t pc, uint32
     if (count > 1 && words[0] & 1) { /* if it is a loop, with all that is in it; others as they come */
         world.block->flags = IR_BLOCK_LONG;
         a64_translate(world.block, &world.cpu->c, words, 4 * count, count);
-        ir_block_again(world.block, true);
+        ir_block_again(world.block, true, true);
     }
     a64_translate(world.block, &world.cpu->c, words, 4 * count, count);
     world.branches += world.block->labels != 0;

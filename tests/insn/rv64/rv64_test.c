@@ -62,7 +62,7 @@ static void translate(uint64_t pc, uint64_t end) {
     ir_block_reset(world.block, pc, mode);
     world.block->flags = IR_BLOCK_LONG;
     rv64_translate(world.block, &world.cpu->c, (const void *)pc, (unsigned)(end - pc), 64);
-    ir_block_again(world.block, true); /* if it is a loop, with all that is in it */
+    ir_block_again(world.block, true, true); /* if it is a loop, with all that is in it */
     rv64_translate(world.block, &world.cpu->c, (const void *)pc, (unsigned)(end - pc), 64);
     check("translation");
     if (backend == INTERP)
