@@ -61,14 +61,10 @@ static bool comes_back(const struct ir_block *b, irv v, bool simply) {
     }
     return false;
 }
-static bool goes_back(const struct ir_block *b, irv v) {
-    const struct ir_inst *i = &b->inst[v];
-    return (i->op == IR_EXIT_IF || i->op == IR_GOTO) && !(i->flags & IR_EXIT_FAULT) && i->imm == b->pc;
-}
 /* The first exit to the block's start; its end, if there is none. */
 static irv first_way_back(const struct ir_block *b) {
     irv v = 1;
-    while (v < b->count && !goes_back(b, v))
+    while (v < b->count && !ir_goes_back(b, &b->inst[v]))
         v++;
     return v;
 }

@@ -502,8 +502,6 @@ struct mmu_probe stub_group_probe(const struct codegen *cg, const struct stub *s
 bool stub_emit(struct codegen *cg, struct stub *s);
 
 /* --- loop.c ----------------------------------------------------------------------------------- */
-/* goes_back(): is that an exit that makes the block a loop? */
-bool goes_back(const struct ir_block *b, const struct ir_inst *in);
 /* loop_begin(): if the block is a loop that is to be compiled as one, gives it its pins. loop_end(): takes them back.
  * loop_is_possible(): it is not, but could be. */
 void loop_begin(struct codegen *cg);

@@ -28,7 +28,7 @@ unsigned label_of(const struct codegen *cg, const struct ir_inst *in) {
 bool is_skipped(const struct codegen *cg, unsigned i) {
     for (unsigned k = 1; cg->labels && k < i; k++) {
         const unsigned label = label_behind(cg, k);
-        if ((label && cg->label[label - 1].at > i) || goes_back(cg->b, &cg->b->inst[k]))
+        if ((label && cg->label[label - 1].at > i) || ir_goes_back(cg->b, &cg->b->inst[k]))
             return true;
     }
     return false;

@@ -12,16 +12,13 @@
 
 static uint64_t slot_of(uint64_t offset) { return (offset - sizeof(struct cpu)) / 8; }
 
-bool goes_back(const struct ir_block *b, const struct ir_inst *in) {
-    return (in->op == IR_EXIT_IF || in->op == IR_GOTO) && in->imm == b->pc && !(in->flags & IR_EXIT_FAULT);
-}
 /* The last such exit, 0 if there is none, or something in the block wants the pins to be where they always are. */
 static unsigned end_of_loop(const struct ir_block *b) {
     unsigned end = 0;
     for (unsigned i = 1; i < b->count; i++) {
         if (b->inst[i].op == IR_CALL || b->inst[i].op == IR_CALLV)
             return 0;
-        if (goes_back(b, &b->inst[i]))
+        if (ir_goes_back(b, &b->inst[i]))
             end = i;
     }
     return end;

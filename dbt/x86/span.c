@@ -87,7 +87,7 @@ static bool added(const struct codegen *cg, uint64_t offset, unsigned to, int64_
             here.sum += read.sum;
         } else if ((in->op == IR_EXIT_IF || in->op == IR_GOTO) && !(in->flags & IR_EXIT_FAULT)) {
             const unsigned inside = label_of(cg, in);
-            if ((inside && !joins(&label[inside - 1], here)) || (goes_back(cg->b, in) && !joins(&back, here)))
+            if ((inside && !joins(&label[inside - 1], here)) || (ir_goes_back(cg->b, in) && !joins(&back, here)))
                 return false;
             here.reached = !ends(cg, in);
         }

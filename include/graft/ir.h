@@ -302,6 +302,10 @@ void ir_count(struct ir_block *b, size_t offset);
 bool ir_is_label(const struct ir_block *b, uint64_t pc);
 /* ir_exit_if(): IR_EXIT_INSIDE if that is a label ahead. */
 void ir_exit_if(struct ir_block *b, irv cond, uint64_t pc);
+/* ir_goes_back(): is that an exit to the block's own start, which makes it a loop? */
+static inline bool ir_goes_back(const struct ir_block *b, const struct ir_inst *in) {
+    return (in->op == IR_EXIT_IF || in->op == IR_GOTO) && in->imm == b->pc && !(in->flags & IR_EXIT_FAULT);
+}
 /* ir_branch_over(): an unconditional branch forward, from in front of next, over what earlier exits lead to. Returns
  * its exit, 0 if it is no such one: then next may not be reached. */
 irv ir_branch_over(struct ir_block *b, uint64_t next, uint64_t target);
